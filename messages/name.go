@@ -1,0 +1,214 @@
+package messages
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// MaxLabel is the longest label, in bytes.
+const MaxLabel = 63
+
+// The texts are those that native clients show.
+var (
+	errLabel     = errors.New("invalid label (only [a-zA-Z0-9-.] allowed, 1 to 63 chars)")
+	errName      = errors.New("invalid name")
+	errEmptyName = errors.New("empty name")
+)
+
+// A Label names one step of a path, or one unikernel, block device or console
+// at a path: 1 to 63 bytes of a-z, 0-9, '-' and '.', not starting with '-'.
+// "." and ".." are labels, so a label is never a file name by itself. The
+// empty label stands for "none".
+type Label string
+
+// ParseLabel checks s and folds it to lower case.
+func ParseLabel(s string) (Label, error) {
+	if len(s) == 0 || len(s) > MaxLabel || s[0] == '-' {
+		return "", errLabel
+	}
+	upper := false
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '.':
+		case 'A' <= c && c <= 'Z':
+			upper = true
+		default:
+			return "", errLabel
+		}
+	}
+	if upper {
+		s = strings.ToLower(s)
+	}
+	return Label(s), nil
+}
+
+// A Path is a sequence of labels, outermost first, held as their text joined
+// by ':'. The zero value is the root.
+type Path string
+
+// Root is the path above all others.
+const Root Path = ""
+
+// ParsePath reads labels joined by ':', with or without a leading ':'. The
+// empty text is the root.
+func ParsePath(s string) (Path, error) {
+	if s == "" {
+		return Root, nil
+	}
+	p, err := parseLabels(strings.TrimPrefix(s, ":"))
+	if err != nil {
+		return Root, fmt.Errorf("invalid path: %w", err)
+	}
+	return p, nil
+}
+
+// parseLabels reads one or more labels joined by ':'.
+func parseLabels(s string) (Path, error) {
+	folded := false
+	for part := range strings.SplitSeq(s, ":") {
+		l, err := ParseLabel(part)
+		if err != nil {
+			return Root, err
+		}
+		folded = folded || string(l) != part
+	}
+	if folded {
+		s = strings.ToLower(s)
+	}
+	return Path(s), nil
+}
+
+// String is the labels joined by ':', and nothing for the root.
+func (p Path) String() string { return string(p) }
+
+// Labels are the labels from the outermost on.
+func (p Path) Labels() []Label {
+	if p == Root {
+		return nil
+	}
+	parts := strings.Split(string(p), ":")
+	labels := make([]Label, len(parts))
+	for i, part := range parts {
+		labels[i] = Label(part)
+	}
+	return labels
+}
+
+// Append is the path one step further down.
+func (p Path) Append(l Label) Path {
+	if p == Root {
+		return Path(l)
+	}
+	return p + ":" + Path(l)
+}
+
+// Parent is the path one step further up; the root is its own parent.
+func (p Path) Parent() Path {
+	i := strings.LastIndexByte(string(p), ':')
+	if i < 0 {
+		return Root
+	}
+	return p[:i]
+}
+
+// Contains tells whether q is p or below it.
+func (p Path) Contains(q Path) bool {
+	_, ok := p.relative(q)
+	return ok
+}
+
+// relative is q as seen from p, where q is p or below it.
+func (p Path) relative(q Path) (Path, bool) {
+	switch {
+	case p == Root:
+		return q, true
+	case p == q:
+		return Root, true
+	case len(q) > len(p) && q[len(p)] == ':' && q[:len(p)] == p:
+		return q[len(p)+1:], true
+	}
+	return Root, false
+}
+
+// A Name is a path, or something at a path. It is comparable and its zero
+// value is the root. "a:b" (the unikernel b at a) and "a:b:" (the path) are
+// two different names.
+type Name struct {
+	Path  Path
+	Label Label // "" where the name is that of the path itself
+}
+
+// ParseName reads the text form of a name: "hello", ":hello", "a:b:hello", and
+// with a ':' at the end the name of a path: ":", "a:b:".
+func ParseName(s string) (Name, error) {
+	switch {
+	case s == "":
+		return Name{}, errEmptyName
+	case s == ":":
+		return Name{}, nil
+	case strings.HasSuffix(s, ":"):
+		p, err := parseLabels(strings.TrimPrefix(s[:len(s)-1], ":"))
+		if err != nil {
+			return Name{}, fmt.Errorf("invalid path: %w", err)
+		}
+		return Name{Path: p}, nil
+	}
+	all, err := parseLabels(strings.TrimPrefix(s, ":"))
+	if err != nil {
+		return Name{}, errName
+	}
+	i := strings.LastIndexByte(string(all), ':')
+	return Name{Path: all.Parent(), Label: Label(all[i+1:])}, nil
+}
+
+// String is the text form that ParseName reads: the path, ':' and the label.
+func (n Name) String() string { return string(n.Path) + ":" + string(n.Label) }
+
+// IsPath tells whether the name is that of a path.
+func (n Name) IsPath() bool { return n.Label == "" }
+
+// Covers tells whether a query for n is answered by m: everything at and below
+// a path, and otherwise the very same name.
+func (n Name) Covers(m Name) bool {
+	if n.IsPath() {
+		return n.Path.Contains(m.Path)
+	}
+	return n == m
+}
+
+// Relative is m as it is told to somebody who asked for n: without n's path
+// where n is a path, else in full. It must only be called where n covers m.
+func (n Name) Relative(m Name) Name {
+	if !n.IsPath() {
+		return m
+	}
+	rel, _ := n.Path.relative(m.Path)
+	return Name{Path: rel, Label: m.Label}
+}
+
+// Compare orders names as listings show them: a node before what is below it,
+// labels descending.
+func (n Name) Compare(m Name) int {
+	a, b := n.steps(), m.steps()
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return strings.Compare(string(b[i]), string(a[i]))
+		}
+	}
+	if len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	// "a:b:" and "a:b" are the same node; the path comes first.
+	return strings.Compare(string(n.Label), string(m.Label))
+}
+
+// steps are all labels of the name, its own included.
+func (n Name) steps() []Label {
+	labels := n.Path.Labels()
+	if n.Label != "" {
+		labels = append(labels, n.Label)
+	}
+	return labels
+}

@@ -1,0 +1,25 @@
+package messages
+
+import "math"
+
+// MaxInt is the largest number that the wire protocol can tell: native
+// integers have 63 bits. The root policy uses it for "unlimited".
+const MaxInt = math.MaxInt64 >> 1
+
+// MinInt is the smallest number that the wire protocol can tell.
+const MinInt = -MaxInt - 1
+
+// A Policy limits what may run at and below a path.
+type Policy struct {
+	Unikernels int         // how many may run
+	CPUIDs     []int       // which CPUs they may use; a set
+	Memory     int         // MB of memory for all of them
+	Block      Option[int] // MB of block devices for all; absent: none allowed
+	Bridges    []string    // which bridges their taps may be attached to; a set
+}
+
+// A NamedPolicy is a policy and the path that it sits on.
+type NamedPolicy struct {
+	Name   Name
+	Policy Policy
+}

@@ -1,0 +1,53 @@
+package messages
+
+// A Timeval is a time, or a length of time.
+type Timeval struct {
+	Seconds      int64
+	Microseconds int
+}
+
+// Rusage is what a process has used, named as in getrusage(2).
+type Rusage struct {
+	UTime, STime                            Timeval
+	MaxRSS, IxRSS, IdRSS, IsRSS             int64
+	MinFlt, MajFlt, NSwap                   int64
+	InBlock, OutBlock                       int64
+	MsgSnd, MsgRcv, NSignals, NVCSw, NIvCSw int64
+}
+
+// KinfoMem is the memory of a process, named as FreeBSD's kinfo_proc.
+type KinfoMem struct {
+	VSize               int64 // bytes
+	RSS                 int64 // pages
+	TSize, DSize, SSize int64
+	Runtime             int64 // microseconds
+	Cow                 int
+	Start               Timeval
+}
+
+// IfData are the counters of one network interface, named as FreeBSD's
+// if_data. The first group travels as 32 bits.
+type IfData struct {
+	Device string // the unikernel's name for it
+
+	Flags, SendLength, MaxSendLength, SendDrops, MTU uint32
+
+	Baudrate                                int64
+	InputPackets, InputErrors               int64
+	OutputPackets, OutputErrors, Collisions int64
+	InputBytes, OutputBytes                 int64
+	InputMcast, OutputMcast                 int64
+	InputDropped, OutputDropped             int64
+}
+
+// A Counter is one named counter of a virtual machine monitor.
+type Counter struct {
+	Name  string
+	Value int64
+}
+
+// A Tap is a network interface of a running unikernel.
+type Tap struct {
+	Device string // the unikernel's name for it
+	Tap    string // the host's
+}

@@ -1,0 +1,131 @@
+package messages
+
+import (
+	"fmt"
+	"time"
+)
+
+// DefaultStartup is the startup priority of a unikernel that has none: the
+// lowest is started first.
+const DefaultStartup = 50
+
+// Type is the kind of virtual machine an image is for.
+type Type int
+
+// The types that can be told; only Solo5 can be run.
+const (
+	Solo5 Type = iota
+	BHyve
+)
+
+// String is the name that listings show.
+func (t Type) String() string {
+	if t == BHyve {
+		return "bhyve"
+	}
+	return "solo5"
+}
+
+// FailBehaviour says what happens when a unikernel exits by itself. The zero
+// value quits.
+type FailBehaviour struct {
+	Restart bool
+	Codes   []int // exit codes that restart, a set; empty: any
+}
+
+// A MAC is an Ethernet address.
+type MAC [6]byte
+
+// String is the address with colons.
+func (m MAC) String() string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
+}
+
+// A BlockDevice connects a block device in an image's manifest to one of the
+// host.
+type BlockDevice struct {
+	Name       string         // in the manifest
+	Device     Option[string] // label on the host; absent: as in the manifest
+	SectorSize Option[int]    // bytes
+}
+
+// A Network connects a network device in an image's manifest to a bridge.
+type Network struct {
+	Name   string         // in the manifest
+	Bridge Option[string] // absent: as in the manifest
+	MAC    Option[MAC]    // absent: derived from the names
+}
+
+// Arguments are all that a unikernel is started with, besides its image.
+type Arguments struct {
+	Fail      FailBehaviour
+	Startup   Option[int] // priority; absent: DefaultStartup
+	AddName   bool        // put --name=LABEL before the arguments
+	CPUIDs    []int       // CPUs it is pinned to; a set
+	Memory    int         // MB
+	Blocks    []BlockDevice
+	Networks  []Network
+	Argv      Option[[]string]
+	CPUs      int // how many virtual CPUs (bhyve); 1 where nothing is said
+	LinuxBoot Option[string]
+}
+
+// A Config is an image and what to start it with.
+type Config struct {
+	Type       Type
+	Compressed bool   // the image is a zlib stream (RFC 1950)
+	Image      []byte // a slice of the frame it came in
+	Arguments
+}
+
+// A NamedConfig is a configuration and whose it is.
+type NamedConfig struct {
+	Name   Name
+	Config Config
+}
+
+// A BlockInfo tells a block device of a running unikernel. Older forms of Info
+// leave out what is optional here.
+type BlockInfo struct {
+	Name       string
+	Device     Option[string]
+	SectorSize Option[int] // bytes
+	Size       int         // MB; 0 where the form does not tell it
+}
+
+// A NetworkInfo tells a network device of a running unikernel. Older forms of
+// Info leave out what is optional here.
+type NetworkInfo struct {
+	Name   string
+	Bridge Option[string]
+	MAC    Option[MAC]
+}
+
+// An Info tells what a unikernel runs with.
+type Info struct {
+	Type      Type
+	Startup   Option[int]
+	Fail      FailBehaviour
+	CPUIDs    []int
+	Memory    int    // MB
+	Digest    []byte // SHA-256 of the uncompressed image
+	Blocks    []BlockInfo
+	Networks  []NetworkInfo
+	Argv      Option[[]string]
+	Started   time.Time // when it was started; the epoch where the form does not tell it
+	CPUs      int
+	LinuxBoot Option[string]
+}
+
+// A NamedInfo is an Info and whose it is.
+type NamedInfo struct {
+	Name Name
+	Info Info
+}
+
+// A NamedBlock tells a block device of the host.
+type NamedBlock struct {
+	Name   Name
+	Size   int  // MB
+	Active bool // in use by a unikernel
+}

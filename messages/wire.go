@@ -1,0 +1,267 @@
+package messages
+
+import "time"
+
+// A Version is a version of the wire protocol.
+type Version int
+
+// The versions that are spoken. In Version3 and Version4 a name is a sequence
+// of labels.
+const (
+	Version3 Version = 3
+	Version4 Version = 4
+	Version5 Version = 5
+
+	CurrentVersion = Version5
+)
+
+// A Header begins every wire message. An answer carries the header of what it
+// answers.
+type Header struct {
+	Version  Version
+	Sequence int64
+	Name     Name
+}
+
+// A Wire is one message of the wire protocol, in either direction.
+type Wire struct {
+	Header  Header
+	Payload Payload
+}
+
+// Payload is what a message says: a Command, a Success, a Failure or a Data.
+type Payload interface{ payload() }
+
+// Command is what a client asks for. Where the protocol has several forms of
+// the same command, a Form field keeps the one that was used, so that the
+// answer can be given in a form the asker knows and the message can be encoded
+// again byte for byte.
+type Command interface {
+	Payload
+	command()
+}
+
+// Success is a positive answer.
+type Success interface {
+	Payload
+	success()
+}
+
+// Failure is a negative answer: a text for people.
+type Failure struct {
+	isFailure
+	Text string
+}
+
+// Data belongs to a stream that follows an answer.
+type Data interface {
+	Payload
+	data()
+}
+
+// Embedding one of these makes a type a payload of that kind, and nothing
+// outside of this package can.
+type (
+	isCommand struct{}
+	isSuccess struct{}
+	isFailure struct{}
+	isData    struct{}
+)
+
+func (isCommand) payload() {}
+func (isCommand) command() {}
+func (isSuccess) payload() {}
+func (isSuccess) success() {}
+func (isFailure) payload() {}
+func (isData) payload()    {}
+func (isData) data()       {}
+
+// Commands of the console socket.
+type (
+	// ConsoleAdd is sent by a native daemon: read the FIFO of this name.
+	ConsoleAdd struct {
+		isCommand
+		Max Option[int] // consoles that the path may have; absent until 2.6.0
+	}
+	// ConsoleSubscribe asks for history and then every new line: either all
+	// since a time, or the last Count lines. Exactly one is present.
+	ConsoleSubscribe struct {
+		isCommand
+		Old   bool // lines travel in the old form too
+		Since Option[time.Time]
+		Count Option[int]
+	}
+	// ConsoleListInactive asks for the consoles of unikernels that are gone.
+	ConsoleListInactive struct{ isCommand }
+)
+
+// Commands of the statistics socket, and of the link between a native daemon
+// and a native collector.
+type (
+	StatsAdd struct {
+		isCommand
+		VMMDev string
+		PID    int
+		Taps   []Tap
+	}
+	StatsRemove    struct{ isCommand }
+	StatsSubscribe struct{ isCommand }
+	StatsInitial   struct{ isCommand }
+)
+
+// Commands about unikernels.
+type (
+	// UnikernelInfo asks what runs; Form 1 to 6 is that of the answer.
+	UnikernelInfo struct {
+		isCommand
+		Form int
+	}
+	// UnikernelCreate starts a unikernel; Force replaces one of that name.
+	// Form 1 to 5 is that of the configuration.
+	UnikernelCreate struct {
+		isCommand
+		Form   int
+		Force  bool
+		Config Config
+	}
+	UnikernelDestroy struct{ isCommand }
+	// UnikernelRestart stops and starts a unikernel, with new arguments where
+	// they are given.
+	UnikernelRestart struct {
+		isCommand
+		Form RestartForm
+		Args Option[Arguments] // present for the Args forms only
+	}
+	// UnikernelGet asks for the image. Form 1 is answered by a configuration
+	// and has no level; form 2 has level 0; form 3 tells it.
+	UnikernelGet struct {
+		isCommand
+		Form  int
+		Level int // zlib compression wanted, 0 to 9: not checked by the decoder
+	}
+)
+
+// RestartForm is the form in which a restart was said.
+type RestartForm int
+
+// The forms of a restart, oldest first.
+const (
+	RestartOld   RestartForm = iota // command 12
+	RestartSame                     // command 14, same arguments
+	RestartArgs0                    // one CPU, no startup, no addName
+	RestartArgs1                    // one CPU
+	RestartArgs2                    // several CPUs
+)
+
+// Commands about policies.
+type (
+	PolicyInfo struct{ isCommand }
+	PolicyAdd  struct {
+		isCommand
+		Policy Policy
+	}
+	PolicyRemove struct{ isCommand }
+)
+
+// Commands about block devices. Sizes are in MB.
+type (
+	BlockList struct{ isCommand }
+	BlockAdd  struct {
+		isCommand
+		Size int
+	}
+	BlockRemove struct{ isCommand }
+	BlockOldAdd struct {
+		isCommand
+		Size       int
+		Compressed bool
+		Data       Option[[]byte]
+	}
+	BlockOldSet struct {
+		isCommand
+		Compressed bool
+		Data       []byte
+	}
+	BlockOldDump struct {
+		isCommand
+		Level int
+	}
+	BlockDump struct {
+		isCommand
+		Level int
+	}
+	BlockSet struct { // the contents follow as a stream
+		isCommand
+		Compressed bool
+	}
+)
+
+// Positive answers.
+type (
+	SuccessEmpty struct{ isSuccess }
+	SuccessText  struct {
+		isSuccess
+		Text string
+	}
+	SuccessPolicies struct {
+		isSuccess
+		List []NamedPolicy
+	}
+	// SuccessConfigs answers info form 1 (images empty) and get form 1.
+	SuccessConfigs struct {
+		isSuccess
+		List []NamedConfig
+	}
+	SuccessBlocks struct {
+		isSuccess
+		List []NamedBlock
+	}
+	// SuccessInfos answers info in Form 2 to 6.
+	SuccessInfos struct {
+		isSuccess
+		Form int
+		List []NamedInfo
+	}
+	SuccessImage struct {
+		isSuccess
+		Compressed bool
+		Image      []byte
+	}
+	// SuccessOldBlock answers BlockOldDump.
+	SuccessOldBlock struct {
+		isSuccess
+		Compressed bool
+		Data       []byte
+	}
+	// SuccessDump answers BlockDump: the contents follow as DataBlock.
+	SuccessDump struct {
+		isSuccess
+		Compressed bool
+	}
+	SuccessConsoles struct {
+		isSuccess
+		List []Name
+	}
+)
+
+// Streams.
+type (
+	DataConsole struct {
+		isData
+		Old  bool
+		Time time.Time // to the millisecond
+		Line string    // any bytes but newline
+	}
+	DataStats struct {
+		isData
+		Rusage   Rusage
+		IfData   []IfData
+		VMM      Option[[]Counter]
+		KinfoMem Option[KinfoMem]
+	}
+	// DataBlock is a chunk of a block dump; absent: its end.
+	DataBlock struct {
+		isData
+		Chunk Option[[]byte]
+	}
+)
