@@ -1,0 +1,211 @@
+/* The hvt layer: the guest is alone in a virtual machine and speaks to its
+ * tender by hypercalls. */
+#include "guest.h"
+
+enum {
+    CALL_PUTS = 2,
+    CALL_POLL = 3,
+    CALL_BLOCK_WRITE = 4,
+    CALL_BLOCK_READ = 5,
+    CALL_NET_WRITE = 6,
+    CALL_NET_READ = 7,
+    CALL_HALT = 8,
+};
+
+__attribute__((section(".note.abi"), aligned(4), used)) static const struct {
+    u32 owner_size, size, type;
+    char owner[8];
+    u32 target, version, reserved[2];
+} abi_note = {6, 16, 0x31494241, "Solo5", 1, 2, {0, 0}};
+
+struct boot_info {
+    u64 memory;
+    u64 image_end;
+    u64 cycles_per_second;
+    const char *command_line;
+    struct manifest *manifest;
+};
+
+struct call_puts {
+    const char *data;
+    u64 length;
+};
+
+struct call_poll {
+    u64 timeout_ns;
+    u64 ready;
+    int result;
+};
+
+struct call_block {
+    u64 handle;
+    u64 offset;
+    void *data;
+    u64 length;
+    int result;
+};
+
+struct call_net {
+    u64 handle;
+    void *data;
+    u64 length;
+    int result;
+};
+
+struct call_halt {
+    void *cookie;
+    int status;
+};
+
+static void out(u16 port, u32 value)
+{
+    __asm__ volatile("outl %0, %1" : : "a"(value), "d"(port) : "memory");
+}
+
+static void call(int number, volatile void *argument)
+{
+    out(0x500 + number, (u32)(u64)argument);
+}
+
+void target_start(const void *boot_info, struct boot *boot)
+{
+    const struct boot_info *info = boot_info;
+
+    boot->memory = info->memory;
+    boot->image_end = info->image_end;
+    boot->command_line = info->command_line;
+    boot->manifest = info->manifest;
+}
+
+void console_write(const char *data, u64 length)
+{
+    struct call_puts c = {data, length};
+    call(CALL_PUTS, &c);
+}
+
+_Noreturn void halt(int status)
+{
+    struct call_halt c = {0, status};
+    call(CALL_HALT, &c);
+    for (;;)
+        __asm__ volatile("hlt");
+}
+
+void sleep_ms(u64 ms)
+{
+    struct call_poll c = {ms * 1000000, 0, 0};
+    call(CALL_POLL, &c);
+}
+
+static int block_transfer(int which, struct device *d, u32 handle, u64 offset,
+                          void *data)
+{
+    struct call_block c = {handle, offset, data, d->u.block.sector_size, -1};
+    call(which, &c);
+    return c.result;
+}
+
+int block_read(struct device *d, u32 handle, u64 offset, void *data)
+{
+    return block_transfer(CALL_BLOCK_READ, d, handle, offset, data);
+}
+
+int block_write(struct device *d, u32 handle, u64 offset, const void *data)
+{
+    return block_transfer(CALL_BLOCK_WRITE, d, handle, offset, (void *)data);
+}
+
+u64 net_receive(struct device *d, u32 handle, void *data, u64 size)
+{
+    (void)d;
+    for (;;) {
+        struct call_net c = {handle, data, size, -1};
+        call(CALL_NET_READ, &c);
+        if (c.result == 0)
+            return c.length;
+        sleep_ms(3600 * 1000);
+    }
+}
+
+void net_send(struct device *d, u32 handle, const void *data, u64 length)
+{
+    (void)d;
+    struct call_net c = {handle, (void *)data, length, -1};
+    call(CALL_NET_WRITE, &c);
+}
+
+/* ---- what the tender must refuse --------------------------------------- */
+
+#define FAR_AWAY ((void *)0xfffffff000)
+
+static void puts_far_away(void)
+{
+    struct call_puts c = {FAR_AWAY, 16};
+    call(CALL_PUTS, &c);
+}
+
+static void puts_too_long(void)
+{
+    struct call_puts c = {"", 0x7fffffffff};
+    call(CALL_PUTS, &c);
+}
+
+static void puts_wrapping(void)
+{
+    struct call_puts c = {"", (u64)-1};
+    call(CALL_PUTS, &c);
+}
+
+static void read_no_device(void)
+{
+    struct call_net c = {63, FAR_AWAY, 2048, -1};
+    call(CALL_NET_READ, &c);
+    /* To refuse the one call is as good as to stop the guest. */
+    if (c.result != 0)
+        halt(1);
+}
+
+static void read_handle_too_large(void)
+{
+    struct call_block c = {(u64)-1, 0, FAR_AWAY, 512, -1};
+    call(CALL_BLOCK_READ, &c);
+    if (c.result != 0)
+        halt(1);
+}
+
+static void halt_cookie_far_away(void)
+{
+    struct call_halt c = {FAR_AWAY, 1};
+    call(CALL_HALT, &c);
+}
+
+static void no_such_call(void) { out(0x500 + 99, 0x100000); }
+static void call_zero(void) { out(0x500, 0x100000); }
+static void other_port(void) { out(0x80, 0); }
+static void argument_far_away(void) { out(0x500 + CALL_PUTS, 0xfffffff0); }
+
+static const struct {
+    const char *kind;
+    void (*act)(void);
+} misdeeds[] = {
+    {"puts-far-away", puts_far_away},
+    {"puts-too-long", puts_too_long},
+    {"puts-wrapping", puts_wrapping},
+    {"read-no-device", read_no_device},
+    {"read-handle-too-large", read_handle_too_large},
+    {"halt-cookie-far-away", halt_cookie_far_away},
+    {"no-such-call", no_such_call},
+    {"call-zero", call_zero},
+    {"other-port", other_port},
+    {"argument-far-away", argument_far_away},
+};
+
+int misbehave(const char *kind)
+{
+    for (u64 i = 0; i < sizeof misdeeds / sizeof *misdeeds; i++)
+        if (equal(kind, misdeeds[i].kind)) {
+            misdeeds[i].act();
+            return 1;
+        }
+    return 0;
+}
