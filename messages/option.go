@@ -19,3 +19,27 @@ func (o Option[T]) Or(fallback T) T {
 	}
 	return fallback
 }
+
+// IsZero tells encoders to leave the option out.
+func (o Option[T]) IsZero() bool { return !o.OK }
+
+// MarshalCBOR writes the value; an absent one is null.
+func (o Option[T]) MarshalCBOR() ([]byte, error) {
+	if !o.OK {
+		return encMode.Marshal(nil)
+	}
+	return encMode.Marshal(o.Value)
+}
+
+// UnmarshalCBOR reads what MarshalCBOR wrote.
+func (o *Option[T]) UnmarshalCBOR(data []byte) error {
+	var v *T
+	if err := decMode.Unmarshal(data, &v); err != nil {
+		return err
+	}
+	*o = Option[T]{}
+	if v != nil {
+		*o = Some(*v)
+	}
+	return nil
+}

@@ -29,8 +29,8 @@ func (t Type) String() string {
 // FailBehaviour says what happens when a unikernel exits by itself. The zero
 // value quits.
 type FailBehaviour struct {
-	Restart bool
-	Codes   []int // exit codes that restart, a set; empty: any
+	Restart bool  `cbor:"1,keyasint,omitempty"`
+	Codes   []int `cbor:"2,keyasint,omitempty"` // exit codes that restart, a set; empty: any
 }
 
 // A MAC is an Ethernet address.
@@ -44,30 +44,30 @@ func (m MAC) String() string {
 // A BlockDevice connects a block device in an image's manifest to one of the
 // host.
 type BlockDevice struct {
-	Name       string         // in the manifest
-	Device     Option[string] // label on the host; absent: as in the manifest
-	SectorSize Option[int]    // bytes
+	Name       string         `cbor:"1,keyasint"`          // in the manifest
+	Device     Option[string] `cbor:"2,keyasint,omitzero"` // label on the host; absent: as in the manifest
+	SectorSize Option[int]    `cbor:"3,keyasint,omitzero"` // bytes
 }
 
 // A Network connects a network device in an image's manifest to a bridge.
 type Network struct {
-	Name   string         // in the manifest
-	Bridge Option[string] // absent: as in the manifest
-	MAC    Option[MAC]    // absent: derived from the names
+	Name   string         `cbor:"1,keyasint"`          // in the manifest
+	Bridge Option[string] `cbor:"2,keyasint,omitzero"` // absent: as in the manifest
+	MAC    Option[MAC]    `cbor:"3,keyasint,omitzero"` // absent: derived from the names
 }
 
 // Arguments are all that a unikernel is started with, besides its image.
 type Arguments struct {
-	Fail      FailBehaviour
-	Startup   Option[int] // priority; absent: DefaultStartup
-	AddName   bool        // put --name=LABEL before the arguments
-	CPUIDs    []int       // CPUs it is pinned to; a set
-	Memory    int         // MB
-	Blocks    []BlockDevice
-	Networks  []Network
-	Argv      Option[[]string]
-	CPUs      int // how many virtual CPUs (bhyve); 1 where nothing is said
-	LinuxBoot Option[string]
+	Fail      FailBehaviour    `cbor:"1,keyasint,omitzero"`
+	Startup   Option[int]      `cbor:"2,keyasint,omitzero"`  // priority; absent: DefaultStartup
+	AddName   bool             `cbor:"3,keyasint,omitempty"` // put --name=LABEL before the arguments
+	CPUIDs    []int            `cbor:"4,keyasint"`           // CPUs it is pinned to; a set
+	Memory    int              `cbor:"5,keyasint"`           // MB
+	Blocks    []BlockDevice    `cbor:"6,keyasint,omitempty"`
+	Networks  []Network        `cbor:"7,keyasint,omitempty"`
+	Argv      Option[[]string] `cbor:"8,keyasint,omitzero"`
+	CPUs      int              `cbor:"9,keyasint,omitempty"` // how many virtual CPUs (bhyve); 1 where nothing is said
+	LinuxBoot Option[string]   `cbor:"10,keyasint,omitzero"`
 }
 
 // A Config is an image and what to start it with.

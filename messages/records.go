@@ -1,0 +1,104 @@
+package messages
+
+import (
+	"encoding/hex"
+	"fmt"
+	"time"
+)
+
+// What is stored is CBOR with integer keys: a key, once used, keeps its
+// meaning for ever, and a new field gets a new key.
+
+// A Digest is the SHA-256 of an uncompressed image; it names the image in the
+// image store.
+type Digest [32]byte
+
+// String is the digest in hexadecimal, the name of the image's file.
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
+// A Spec is the desired state of one unikernel: what should run.
+type Spec struct {
+	Type      Type      `cbor:"1,keyasint"`
+	Digest    Digest    `cbor:"2,keyasint"`
+	Arguments Arguments `cbor:"3,keyasint"`
+	// NameRefused: the unikernel exited with 64 when it was given its name as
+	// an argument, so it is started without, whatever Arguments.AddName says.
+	NameRefused bool `cbor:"4,keyasint,omitempty"`
+}
+
+// A Process identifies a process beyond the reuse of its pid.
+type Process struct {
+	PID       int    `cbor:"1,keyasint"`
+	StartTime uint64 `cbor:"2,keyasint"` // clock ticks since boot, /proc/PID/stat field 22
+	BootID    string `cbor:"3,keyasint"` // /proc/sys/kernel/random/boot_id
+}
+
+// A Runtime is the observed state of one unikernel: the tender that runs it
+// and what must be freed when that is gone. It is on disk before the tender
+// executes its first instruction.
+type Runtime struct {
+	Process       Process `cbor:"1,keyasint"`
+	StartedMillis int64   `cbor:"2,keyasint"` // Unix time
+}
+
+// Started is when the tender was started, to the millisecond.
+func (r Runtime) Started() time.Time { return time.UnixMilli(r.StartedMillis).UTC() }
+
+// A Record is all that is stored about one unikernel.
+type Record struct {
+	Name    Name
+	Spec    Spec
+	Runtime Option[Runtime] // absent: no tender was running
+}
+
+// A Change is one change of the stored state. Changes that are applied
+// together are on disk together or not at all.
+type Change interface{ change() }
+
+type isChange struct{}
+
+func (isChange) change() {}
+
+// The changes of the stored state.
+type (
+	// PutSpec sets what should run under a name.
+	PutSpec struct {
+		isChange
+		Name Name
+		Spec Spec
+	}
+	// PutRuntime sets which tender runs it.
+	PutRuntime struct {
+		isChange
+		Name    Name
+		Runtime Runtime
+	}
+	// DeleteRuntime says that no tender runs it any more.
+	DeleteRuntime struct {
+		isChange
+		Name Name
+	}
+	// DeleteUnikernel forgets a unikernel.
+	DeleteUnikernel struct {
+		isChange
+		Name Name
+	}
+)
+
+// An Exit is how a tender ended. The zero value is an end that nobody saw.
+type Exit struct {
+	Known  bool
+	Code   int // exit code, where Signal is 0
+	Signal int // the signal that killed it
+}
+
+// String tells the exit as listings and logs show it.
+func (e Exit) String() string {
+	switch {
+	case !e.Known:
+		return "exit unknown"
+	case e.Signal != 0:
+		return fmt.Sprintf("signal %d", e.Signal)
+	}
+	return fmt.Sprintf("exit %d", e.Code)
+}
