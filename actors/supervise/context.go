@@ -1,0 +1,194 @@
+package supervise
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// A Context is what an actor acts through. It is valid during the calls of the
+// Actor's methods only, and only on their goroutine.
+type Context struct {
+	actor.Context // of protoactor: Self, Sender, Respond, Send, Request, Forward, Watch, Stop
+
+	system      *System
+	incarnation uint64
+	over        bool // Stopping has been called
+	unknown     map[string]bool
+
+	tasks  context.Context // done when the incarnation has ended
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	next    uint64
+	results map[uint64]any // delivered but not yet handled; nil when the incarnation has ended
+	timers  map[uint64]func() bool
+}
+
+// A Discarder is a result that holds something which must be freed when nobody
+// sees the result.
+type Discarder interface{ Discard() }
+
+// delivery says that a result waits for its incarnation.
+type delivery struct {
+	incarnation uint64
+	number      uint64
+}
+
+type taskPanic struct{ failure *failure }
+
+func (c *Context) begin() {
+	c.tasks, c.cancel = context.WithCancel(context.Background())
+	c.results = map[uint64]any{}
+	c.timers = map[uint64]func() bool{}
+}
+
+// Log is the logger of the system, with the name of the actor.
+func (c *Context) Log() *slog.Logger { return c.system.log.With(slog.String("actor", c.Self().Id)) }
+
+// Now is the time.
+func (c *Context) Now() time.Time { return c.system.clock.Now() }
+
+// Unknown is for messages that the actor has no case for: our own bug.
+func (c *Context) Unknown(message any) {
+	name := fmt.Sprintf("%T", message)
+	if c.unknown[name] {
+		return
+	}
+	if c.unknown == nil {
+		c.unknown = map[string]bool{}
+	}
+	c.unknown[name] = true
+	c.system.bug("message not understood", slog.String("actor", c.Self().Id), slog.String("message", name))
+}
+
+// Child starts a child; its name needs not be unique. A child that fails is
+// restarted.
+func (c *Context) Child(name string, producer func() Actor) *actor.PID {
+	pid, err := c.SpawnNamed(c.system.props(producer, func() {}), c.system.unique(name))
+	if err != nil {
+		panic(fmt.Sprintf("cannot spawn %s: %v", name, err)) // names are unique
+	}
+	return pid
+}
+
+// Go runs task on a goroutine that ends before System.Shutdown does. Its
+// context is done when the incarnation has ended. What it returns, if not nil,
+// is handled as a message; where no incarnation is left to do that, a Discarder
+// is discarded. A panic in the task is one of the actor.
+func (c *Context) Go(task func(ctx context.Context) any) {
+	tasks, pid, running := c.tasks, c.Self(), &c.system.running
+	running.Add(1)
+	go func() {
+		defer running.Done()
+		if result := protect(tasks, task); result != nil {
+			c.deliver(pid, result)
+		}
+	}()
+}
+
+// protect turns a panic into a result.
+func protect(ctx context.Context, task func(context.Context) any) (result any) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			result = taskPanic{asFailure(reason, "goroutine")}
+		}
+	}()
+	return task(ctx)
+}
+
+// After has message handled after d, unless the incarnation has ended or the
+// function that it returns is called before.
+func (c *Context) After(d time.Duration, message any) (cancel func()) {
+	pid := c.Self()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next++
+	number := c.next
+	c.timers[number] = c.system.clock.AfterFunc(d, func() {
+		if c.forgetTimer(number) {
+			c.deliver(pid, message)
+		}
+	})
+	return func() { c.cancelTimer(number) }
+}
+
+// forgetTimer tells whether the timer was still wanted.
+func (c *Context) forgetTimer(number uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, wanted := c.timers[number]
+	delete(c.timers, number)
+	return wanted
+}
+
+func (c *Context) cancelTimer(number uint64) {
+	c.mu.Lock()
+	stop := c.timers[number]
+	delete(c.timers, number)
+	c.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// deliver keeps a result for the incarnation and wakes it. It is called on
+// goroutines of the incarnation, possibly after its end.
+func (c *Context) deliver(pid *actor.PID, result any) {
+	c.mu.Lock()
+	if c.results == nil {
+		c.mu.Unlock()
+		discard(result)
+		return
+	}
+	c.next++
+	c.results[c.next] = result
+	wake := delivery{incarnation: c.incarnation, number: c.next}
+	c.mu.Unlock()
+	c.system.actors.Root.Send(pid, wake)
+}
+
+// take is the result that d announces, if it is one of this incarnation.
+func (c *Context) take(d delivery) (any, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d.incarnation != c.incarnation {
+		return nil, false
+	}
+	result, ok := c.results[d.number]
+	delete(c.results, d.number)
+	return result, ok
+}
+
+// finish ends the goroutines and timers of the incarnation and discards what
+// they have delivered.
+func (c *Context) finish() {
+	c.cancel()
+	c.mu.Lock()
+	results, timers := c.results, c.timers
+	c.results, c.timers = nil, nil
+	c.mu.Unlock()
+	for _, stop := range timers {
+		stop()
+	}
+	for _, result := range results {
+		discard(result)
+	}
+}
+
+func discard(result any) {
+	if d, ok := result.(Discarder); ok {
+		d.Discard()
+	}
+}
+
+// apologise tells whoever asked that there will be no other answer.
+func (c *Context) apologise(answer any) {
+	if c.Sender() != nil {
+		c.Respond(answer)
+	}
+}

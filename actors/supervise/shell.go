@@ -1,0 +1,128 @@
+package supervise
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// An Actor is one incarnation of an actor. Its methods are never called at the
+// same time, and must not block: slow work goes through Context.Go.
+type Actor interface {
+	// Started is called before any message. What survives a failure is taken
+	// up again here.
+	Started(c *Context)
+	// Handle is called for each message. One that it does not know goes to
+	// Context.Unknown.
+	Handle(c *Context, message any)
+	// Stopping is the last call: the incarnation frees what it owns. With
+	// again, a new one follows it.
+	Stopping(c *Context, again bool)
+}
+
+// Messages that the system sends to actors.
+type (
+	// Crashed answers a request whose handler has failed.
+	Crashed struct{ Message any }
+	// Undeliverable answers a request to an actor that is gone.
+	Undeliverable struct{}
+	// Terminated says that an actor that was watched, or a child, has ended.
+	Terminated struct{ ID string }
+)
+
+// failure is what a panic becomes: protoactor drops the stack of the original.
+type failure struct {
+	reason  any
+	message string // the type of the message that was handled
+	stack   []byte
+}
+
+func (f *failure) Error() string { return fmt.Sprint(f.reason) }
+
+// A shell is the protoactor side of one incarnation.
+type shell struct {
+	inner Actor
+	c     Context
+	ended func() // called when the last incarnation has ended
+}
+
+func newShell(s *System, inner Actor, ended func()) *shell {
+	return &shell{inner: inner, ended: ended, c: Context{system: s, incarnation: s.serial.Add(1)}}
+}
+
+// Receive implements actor.Actor.
+func (s *shell) Receive(ac actor.Context) {
+	s.c.Context = ac
+	switch message := ac.Message().(type) {
+	case *actor.Started:
+		s.c.begin()
+		s.call(message, func() { s.inner.Started(&s.c) })
+	case *actor.Restarting:
+		s.end(true)
+	case *actor.Stopping:
+		s.end(false)
+	case *actor.Stopped:
+		s.ended()
+	case *actor.Terminated:
+		s.handle(Terminated{ID: message.Who.Id})
+	case *actor.DeadLetterResponse:
+		s.handle(Undeliverable{})
+	case delivery:
+		if inner, ok := s.c.take(message); ok {
+			s.handle(inner)
+		}
+	default:
+		s.handle(message)
+	}
+}
+
+// handle passes a message on, unless the incarnation has ended: until its
+// children have stopped, more may come.
+func (s *shell) handle(message any) {
+	if s.c.over {
+		s.c.apologise(Undeliverable{})
+		return
+	}
+	if p, ok := message.(taskPanic); ok {
+		panic(p.failure)
+	}
+	s.call(message, func() { s.inner.Handle(&s.c, message) })
+}
+
+// call runs f. A panic is answered to whoever asked, and then left to the
+// strategy of the parent.
+func (s *shell) call(message any, f func()) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			s.c.system.bugs.Add(1)
+			s.c.apologise(Crashed{Message: message})
+			panic(asFailure(reason, message))
+		}
+	}()
+	f()
+}
+
+// end is the last that happens to an incarnation. A panic in it stays here:
+// protoactor would leave the actor half stopped for ever.
+func (s *shell) end(again bool) {
+	if s.c.over {
+		return
+	}
+	defer func() {
+		if reason := recover(); reason != nil {
+			s.c.system.bugs.Add(1)
+			logFailure(s.c.system.log, s.c.Self(), asFailure(reason, "stopping"))
+		}
+	}()
+	s.c.over = true
+	defer s.c.finish()
+	s.inner.Stopping(&s.c, again)
+}
+
+func asFailure(reason, message any) *failure {
+	if f, ok := reason.(*failure); ok {
+		return f
+	}
+	return &failure{reason: reason, message: fmt.Sprintf("%T", message), stack: debug.Stack()}
+}

@@ -1,0 +1,205 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// A Clock is where actors get the time from, so that a test can drive it.
+type Clock struct {
+	Now func() time.Time
+	// AfterFunc calls f on a goroutine of its own after d, unless the function
+	// that it returns is called before.
+	AfterFunc func(d time.Duration, f func()) (stop func() bool)
+}
+
+// WallClock is the real time.
+func WallClock() Clock {
+	return Clock{
+		Now: time.Now,
+		AfterFunc: func(d time.Duration, f func()) func() bool {
+			return time.AfterFunc(d, f).Stop
+		},
+	}
+}
+
+// OnFailure is what happens to an actor that panics.
+type OnFailure int
+
+// The strategies for actors without a parent. Children are always restarted.
+const (
+	Restart OnFailure = iota // after a pause, for ever
+	Stop
+)
+
+// A System is a set of actors and all goroutines and timers they have started.
+type System struct {
+	clock   Clock
+	log     *slog.Logger
+	actors  *actor.ActorSystem
+	restart *restarting
+	stop    *stopping
+
+	serial  atomic.Uint64  // of names and incarnations
+	running sync.WaitGroup // the goroutines of Context.Go
+	bugs    atomic.Int64   // what was logged as our own bug
+
+	mu    sync.Mutex
+	roots map[string]*Ref // those without a parent that have not ended, by id
+}
+
+// New makes a system without actors.
+func New(clock Clock, log *slog.Logger) *System {
+	s := &System{
+		clock:   clock,
+		log:     log,
+		restart: &restarting{clock: clock, log: log, failures: map[string]failures{}},
+		stop:    &stopping{log: log},
+		roots:   map[string]*Ref{},
+	}
+	s.actors = actor.NewActorSystem(
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet(log) }),
+	)
+	return s
+}
+
+// A Ref is an actor without a parent.
+type Ref struct {
+	system *System
+	pid    *actor.PID
+	ended  chan struct{} // closed when it has ended
+}
+
+// Spawn starts an actor without a parent. Its name needs not be unique.
+func (s *System) Spawn(name string, producer func() Actor, onFailure OnFailure) (*Ref, error) {
+	ref := &Ref{system: s, ended: make(chan struct{})}
+	guardian := actor.WithGuardian(s.restart)
+	if onFailure == Stop {
+		guardian = actor.WithGuardian(s.stop)
+	}
+	// Registered before it runs, so that Shutdown misses none.
+	id := s.unique(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pid, err := s.actors.Root.SpawnNamed(s.props(producer, func() { s.forget(id, ref) }, guardian), id)
+	if err != nil {
+		return nil, fmt.Errorf("internal error: cannot spawn %s: %w", id, err)
+	}
+	ref.pid = pid
+	s.roots[id] = ref
+	return ref, nil
+}
+
+func (s *System) forget(id string, ref *Ref) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.roots, id)
+	close(ref.ended)
+}
+
+// PID is the address of the actor.
+func (r *Ref) PID() *actor.PID { return r.pid }
+
+// Send puts a message into the actor's mailbox.
+func (r *Ref) Send(message any) { r.system.actors.Root.Send(r.pid, message) }
+
+// Stop stops the actor and its children, and waits until they have ended.
+func (r *Ref) Stop(ctx context.Context) error {
+	r.system.actors.Root.Stop(r.pid)
+	return r.Wait(ctx)
+}
+
+// Wait waits until the actor and its children have ended.
+func (r *Ref) Wait(ctx context.Context) error {
+	select {
+	case <-r.ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("cannot stop actor %s: %w", r.pid.Id, ctx.Err())
+	}
+}
+
+// Shutdown stops all actors and waits for them and their goroutines. What is
+// not done by the deadline of ctx is named in the error.
+func (s *System) Shutdown(ctx context.Context) error {
+	var errs []error
+	for _, ref := range s.snapshot() {
+		errs = append(errs, ref.Stop(ctx))
+	}
+	done := make(chan struct{})
+	go func() { s.running.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("cannot wait for the goroutines of actors: %w", ctx.Err()))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *System) snapshot() []*Ref {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	refs := make([]*Ref, 0, len(s.roots))
+	for _, ref := range s.roots {
+		refs = append(refs, ref)
+	}
+	return refs
+}
+
+// Bugs counts what was logged as a bug of our own: failed actors, messages that
+// nobody understood, full mailboxes. A test fails where it is not zero.
+func (s *System) Bugs() int { return int(s.bugs.Load()) }
+
+func (s *System) bug(text string, attrs ...any) {
+	s.bugs.Add(1)
+	s.log.Error("Internal error: "+text, attrs...)
+}
+
+// props are those of every actor.
+func (s *System) props(producer func() Actor, ended func(), options ...actor.PropsOption) *actor.Props {
+	return actor.PropsFromProducer(
+		func() actor.Actor { return newShell(s, producer(), ended) },
+		append(options,
+			actor.WithSupervisor(s.restart),
+			actor.WithMailbox(func() actor.Mailbox { return &mailbox{overflow: s.onOverflow} }),
+		)...,
+	)
+}
+
+// unique is a name that no actor has had before, so that a stale address never
+// reaches a successor.
+func (s *System) unique(name string) string {
+	return fmt.Sprintf("%s#%d", name, s.serial.Add(1))
+}
+
+func (s *System) onOverflow(message any) {
+	s.bug("mailbox full, message dropped", slog.String("message", typeOf(message)))
+}
+
+func typeOf(message any) string {
+	_, inner, _ := actor.UnwrapEnvelope(message)
+	return fmt.Sprintf("%T", inner)
+}
+
+// quiet passes on what protoactor logs as a warning or worse: the rest is told
+// better by this package.
+func quiet(log *slog.Logger) *slog.Logger { return slog.New(warnings{log.Handler()}) }
+
+type warnings struct{ slog.Handler }
+
+func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
+}
+
+func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{h.Handler.WithAttrs(attrs)}
+}
+
+func (h warnings) WithGroup(name string) slog.Handler { return warnings{h.Handler.WithGroup(name)} }
