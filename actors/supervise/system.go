@@ -66,6 +66,10 @@ func New(clock Clock, log *slog.Logger) *System {
 	}
 	s.actors = actor.NewActorSystem(
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet(log) }),
+		// A message to an actor that is gone is late, not lost, and a request is
+		// answered, so protoactor's log of them is not wanted; a short interval
+		// makes the goroutines of its throttle end soon.
+		actor.WithDeadLetterThrottleInterval(time.Millisecond),
 	)
 	return s
 }
