@@ -1,0 +1,193 @@
+// Package image reads and checks Solo5 images: it owns the question whether a
+// file is one, for which target, which devices it wants, and where in memory
+// its parts belong.
+//
+// An image comes from whoever may create a unikernel and is hostile until it
+// is checked. Read never takes more of it into memory than the headers and the
+// two notes (less than 32 KB, whatever the file says), and everything an Image
+// says afterwards has been checked: a user of it needs no checks of its own
+// beyond how much memory there is.
+package image
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Target is what an image was linked for.
+type Target uint32
+
+// The targets of Solo5, numbered as in its ABI note.
+const (
+	HVT Target = iota + 1
+	SPT
+	Virtio
+	Muen
+	Genode
+	Xen
+)
+
+var targetNames = map[Target]string{
+	HVT: "hvt", SPT: "spt", Virtio: "virtio", Muen: "muen", Genode: "genode", Xen: "xen",
+}
+
+func (t Target) String() string {
+	if name, ok := targetNames[t]; ok {
+		return name
+	}
+	return fmt.Sprintf("%d", uint32(t))
+}
+
+// DeviceKind tells block devices from networks.
+type DeviceKind uint32
+
+// The kinds of devices, numbered as in the manifest.
+const (
+	Block DeviceKind = 1
+	Net   DeviceKind = 2
+)
+
+func (k DeviceKind) String() string {
+	switch k {
+	case Block:
+		return "block"
+	case Net:
+		return "net"
+	default:
+		return fmt.Sprintf("%d", uint32(k))
+	}
+}
+
+// Device is something the image wants to be attached before it runs. Its place
+// in Image.Devices plus one is its index in the manifest, which is the handle
+// the unikernel knows it by.
+type Device struct {
+	Name string
+	Kind DeviceKind
+}
+
+func (d Device) String() string { return fmt.Sprintf("%v %q", d.Kind, d.Name) }
+
+// PageSize is the unit of memory protection.
+const PageSize = 4096
+
+// Protection says what the unikernel may do with a segment.
+type Protection uint32
+
+// The bits of a Protection, as in an ELF program header.
+const (
+	Executable Protection = 1
+	Writable   Protection = 2
+	Readable   Protection = 4
+)
+
+// Segment is a part of memory that is filled from the file. Segments come in
+// ascending order and share no page; none is both writable and executable.
+type Segment struct {
+	Address    uint64 // where it begins in memory, not necessarily on a page
+	MemorySize uint64 // at least FileSize; the rest is zero
+	Offset     uint64 // where its contents begin in the file
+	FileSize   uint64
+	Protection Protection
+}
+
+// FirstPage is the address of the first page the segment touches.
+func (s Segment) FirstPage() uint64 { return s.Address &^ (PageSize - 1) }
+
+// EndPage is the address of the first page behind the segment.
+func (s Segment) EndPage() uint64 { return pageUp(s.Address + s.MemorySize) }
+
+func pageUp(address uint64) uint64 { return (address + PageSize - 1) &^ (PageSize - 1) }
+
+// Image is what a Solo5 image says about itself.
+type Image struct {
+	Target     Target
+	ABIVersion uint32
+	Devices    []Device
+
+	// Entry, End and Segments are known for hvt and spt only; what other
+	// targets do with memory is not our business.
+	Entry    uint64
+	End      uint64 // the first page behind everything, zeroed memory included
+	Segments []Segment
+}
+
+// Read reads and checks an image of size bytes.
+func Read(r io.ReaderAt, size int64) (*Image, error) {
+	i, err := read(file{r, uint64(max(size, 0))})
+	if err != nil {
+		return nil, fmt.Errorf("cannot read image: %w", err)
+	}
+	return i, nil
+}
+
+func read(f file) (*Image, error) {
+	e, err := openELF(f)
+	if err != nil {
+		return nil, err
+	}
+	i := &Image{}
+	for _, step := range []func(*Image) error{e.checkStatic, e.readABI, e.readManifest, e.readMemory} {
+		if err := step(i); err != nil {
+			return nil, err
+		}
+	}
+	return i, nil
+}
+
+// CheckTarget refuses the targets that no tender runs on Linux. A client gets
+// to read the text; it is native's.
+func (i *Image) CheckTarget() error {
+	if i.Target != HVT && i.Target != SPT {
+		return fmt.Errorf("unsupported solo5 target %v", i.Target)
+	}
+	return nil
+}
+
+// CheckABI refuses an image for any other target and ABI version than these.
+func (i *Image) CheckABI(target Target, version uint32) error {
+	if i.Target != target {
+		return fmt.Errorf("cannot run image: it is for the target %v, not %v", i.Target, target)
+	}
+	if i.ABIVersion != version {
+		return fmt.Errorf("cannot run image: it needs ABI version %d, this is %d", i.ABIVersion, version)
+	}
+	return nil
+}
+
+// MatchDevices refuses a set of devices that is not exactly what the manifest
+// declares; in which order they are named does not matter. A client gets to
+// read the texts; they are native's.
+func (i *Image) MatchDevices(blocks, nets []string) error {
+	if !sameNames(blocks, i.names(Block)) {
+		return fmt.Errorf("specified block device(s) does not match with manifest. %s", i.present())
+	}
+	if !sameNames(nets, i.names(Net)) {
+		return fmt.Errorf("specified bridge(s) does not match with the manifest. %s", i.present())
+	}
+	return nil
+}
+
+func (i *Image) names(kind DeviceKind) []string {
+	var names []string
+	for _, d := range i.Devices {
+		if d.Kind == kind {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}
+
+func (i *Image) present() string {
+	var devices []string
+	for _, d := range i.Devices {
+		devices = append(devices, d.String())
+	}
+	return "Devices present in manifest: " + strings.Join(devices, ", ")
+}
+
+func sameNames(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
