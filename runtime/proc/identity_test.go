@@ -1,0 +1,57 @@
+package proc
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func TestStartTimeIsFoundBehindAnyProgramName(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.StringOfN(rapid.RuneFrom([]rune("a )(\n\t0é")), 0, 15, -1).Draw(t, "name")
+		start := rapid.Uint64().Draw(t, "start")
+		stat := "7 (" + name + ") S " + strings.Repeat("1 ", 18) + strconv.FormatUint(start, 10) + " 4096 -1\n"
+		got, err := parseStartTime([]byte(stat))
+		if err != nil || got != start {
+			t.Fatalf("got %d, %v from %q", got, err, stat)
+		}
+	})
+}
+
+func TestStartTimeOfNonsenseIsAnError(t *testing.T) {
+	for _, stat := range []string{"", "7", "7 (x)", "7 (x) S 1 2", strings.Repeat("1 ", 40), "7 (x) " + strings.Repeat("x ", 40)} {
+		_, err := parseStartTime([]byte(stat))
+		require.Error(t, err, "%q", stat)
+	}
+}
+
+// The kernel's own text for a program with an awkward name.
+func TestIdentifyAwkwardProgramName(t *testing.T) {
+	program := filepath.Join(t.TempDir(), ") S 1 (x")
+	sleep, err := exec.LookPath("sleep")
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink(sleep, program))
+	cmd := exec.Command(program, "1h")
+	require.NoError(t, cmd.Start())
+	defer func() { _ = cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+
+	p, err := Identify(cmd.Process.Pid)
+	require.NoError(t, err)
+	self, err := Identify(os.Getpid())
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, p.StartTime, self.StartTime)
+	require.Equal(t, self.BootID, p.BootID)
+	require.Len(t, p.BootID, 36)
+}
+
+func TestIdentifyNobody(t *testing.T) {
+	_, err := Identify(1 << 30)
+	require.ErrorIs(t, err, ErrGone)
+}

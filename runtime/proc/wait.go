@@ -1,0 +1,172 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+)
+
+// A state is what can be seen of a process at one moment. It only ever grows.
+type state int
+
+const (
+	running  state = iota
+	unreaped       // ended, but its parent, somebody else, has not asked how
+	over           // ended, and as much is known about it as ever will be
+)
+
+// Wait returns when the process has ended, and tells how. No thread is
+// occupied meanwhile. A child is reaped. Of somebody else's child the exit is
+// known where the kernel tells it (Linux 6.15) and its parent has reaped it;
+// otherwise it is the unknown one. The error is that of ctx, or os.ErrClosed.
+func (h *Handle) Wait(ctx context.Context) (messages.Exit, error) {
+	select {
+	case h.turn <- struct{}{}:
+		defer func() { <-h.turn }()
+	case <-ctx.Done():
+		return messages.Exit{}, ctx.Err()
+	}
+	if !h.over {
+		if err := h.waitOver(ctx); err != nil {
+			return messages.Exit{}, err
+		}
+	}
+	return h.exit, nil
+}
+
+func (h *Handle) waitOver(ctx context.Context) error {
+	now, err := h.waitPast(ctx, running)
+	if err == nil && now == unreaped {
+		err = h.waitReaped(ctx)
+	}
+	h.over = err == nil
+	return err
+}
+
+// waitReaped leaves the exit unknown where nobody reaps the process in time.
+func (h *Handle) waitReaped(ctx context.Context) error {
+	grace, cancel := context.WithTimeout(ctx, reapGrace)
+	defer cancel()
+	_, err := h.waitPast(grace, unreaped)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+// waitPast waits until the process has left a state. The kernel reports news
+// of a pidfd when the process ends, and again when it is reaped.
+func (h *Handle) waitPast(ctx context.Context, old state) (now state, err error) {
+	pollErr := h.poll(ctx, func(fd int) bool {
+		now, err = h.look(fd)
+		return now > old || err != nil
+	})
+	return now, errors.Join(pollErr, err)
+}
+
+// poll calls done, at first at once and then whenever the pidfd has news,
+// until it is satisfied or ctx ends.
+func (h *Handle) poll(ctx context.Context, done func(fd int) bool) error {
+	if err := h.file.SetReadDeadline(time.Time{}); err != nil {
+		return os.ErrClosed
+	}
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		_ = h.file.SetReadDeadline(time.Unix(1, 0)) // fails where the file is closed: nobody reads then
+	})
+	err := h.conn.Read(func(fd uintptr) bool { return done(int(fd)) })
+	if !stop() {
+		<-interrupted // else it would interrupt a later poll
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return ctx.Err()
+	case err != nil:
+		return os.ErrClosed // what else the poller reports is its own word for that
+	}
+	return nil
+}
+
+// look tells the state, and sets exit when that is over.
+func (h *Handle) look(fd int) (state, error) {
+	var info unix.Siginfo
+	err := retry(func() error {
+		return unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	})
+	switch {
+	case err == unix.ECHILD:
+		return h.lookForeign(fd), nil
+	case err != nil:
+		return running, fmt.Errorf("cannot wait for process %d: %w", h.process.PID, err)
+	case info.Signo == 0:
+		return running, nil
+	}
+	return over, h.reap()
+}
+
+// reap asks how our child ended. It is known to have ended and to be ours, so
+// its pid is not anybody else's until this very call.
+func (h *Handle) reap() error {
+	var status unix.WaitStatus
+	err := retry(func() error {
+		_, err := unix.Wait4(h.process.PID, &status, unix.WNOHANG, nil)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("internal error: cannot reap process %d: %w", h.process.PID, err)
+	}
+	h.exit = exitOf(status)
+	return nil
+}
+
+// lookForeign looks at a process that is not our child. The events come first:
+// whoever is told that the process was reaped can be told its exit.
+func (h *Handle) lookForeign(fd int) state {
+	seen := events(fd)
+	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+	err := unix.IoctlPidfdInfo(fd, &info)
+	switch {
+	case err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0:
+		h.exit = exitOf(unix.WaitStatus(info.Exit_code))
+		return over
+	case seen&unix.POLLHUP != 0:
+		return over // reaped, and this kernel does not tell
+	case seen&unix.POLLIN != 0:
+		return unreaped
+	}
+	return running
+}
+
+// events are what a pidfd has to tell now: POLLIN where the process has ended,
+// POLLHUP too where it was reaped (Linux 6.9).
+func events(fd int) int16 {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	if err := retry(func() error { _, err := unix.Poll(fds, 0); return err }); err != nil {
+		return 0
+	}
+	return fds[0].Revents
+}
+
+// exitOf reads the kernel's encoding of how a process ended.
+func exitOf(status unix.WaitStatus) messages.Exit {
+	if status.Signaled() {
+		return messages.Exit{Known: true, Signal: int(status.Signal())}
+	}
+	return messages.Exit{Known: true, Code: status.ExitStatus()}
+}
+
+// retry repeats a system call that a signal interrupted.
+func retry(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
