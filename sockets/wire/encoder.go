@@ -1,0 +1,236 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"albatross/messages"
+)
+
+// An encoder writes one message. DER puts the length of an element before its
+// contents, so a message is described twice: first to measure all lengths, then
+// to write. No byte of an image is ever moved, where cryptobyte.Builder copies
+// it once for each element around it.
+type encoder struct {
+	out       []byte
+	err       error
+	version   messages.Version
+	measuring bool
+	size      int   // bytes measured so far
+	lengths   []int // of the constructed elements, in the order they begin
+	next      int   // the first of lengths that has not been written
+}
+
+var errUnencodable = errors.New("it does not fit in 63 bits")
+
+// newEncoder is an encoder that measures.
+func newEncoder(version messages.Version) encoder {
+	return encoder{version: version, measuring: true}
+}
+
+// startWriting ends the measuring: what has been described is appended to dst
+// when it is described again.
+func (e *encoder) startWriting(dst []byte) error {
+	if e.err != nil {
+		return fmt.Errorf("cannot encode message: %w", e.err)
+	}
+	e.measuring = false
+	e.out = slices.Grow(dst, e.size)
+	return nil
+}
+
+// fail keeps the first error. Only the measuring pass can fail.
+func (e *encoder) fail(err error) {
+	if e.err == nil {
+		e.err = err
+	}
+}
+
+// within writes a constructed element around what body writes.
+func (e *encoder) within(tag asn1.Tag, body func()) {
+	if !e.measuring {
+		length := e.lengths[e.next]
+		e.next++
+		e.header(tag, length)
+		body()
+		return
+	}
+	i, before := len(e.lengths), e.size
+	e.lengths = append(e.lengths, 0)
+	body()
+	e.lengths[i] = e.size - before
+	e.size += headerSize(e.lengths[i])
+}
+
+func (e *encoder) seq(body func()) { e.within(asn1.SEQUENCE, body) }
+
+// explicit writes an explicit context tag around what body writes.
+func (e *encoder) explicit(tag int, body func()) { e.within(contextTag(tag), body) }
+
+// setOf writes a SET OF n elements, sorted by their encodings as DER wants it.
+func (e *encoder) setOf(n int, element func(i int)) {
+	e.within(asn1.SET, func() {
+		start := len(e.out)
+		for i := range n {
+			element(i)
+		}
+		if !e.measuring {
+			sortElements(e.out[start:])
+		}
+	})
+}
+
+// seqOf writes a SEQUENCE OF n elements.
+func (e *encoder) seqOf(n int, element func(i int)) {
+	e.seq(func() {
+		for i := range n {
+			element(i)
+		}
+	})
+}
+
+// sortElements sorts the elements that b consists of.
+func sortElements(b []byte) {
+	var elements [][]byte
+	for rest := b; len(rest) > 0; {
+		length, n, _ := parseLength(rest[1:]) // we have written it ourselves
+		size := 1 + n + int(length)
+		elements = append(elements, rest[:size])
+		rest = rest[size:]
+	}
+	if slices.IsSortedFunc(elements, bytes.Compare) {
+		return
+	}
+	slices.SortStableFunc(elements, bytes.Compare)
+	copy(b, bytes.Join(elements, nil))
+}
+
+// header writes a tag and a length.
+func (e *encoder) header(tag asn1.Tag, length int) {
+	e.out = append(e.out, byte(tag))
+	if length < 0x80 {
+		e.out = append(e.out, byte(length))
+		return
+	}
+	n := headerSize(length) - 2
+	e.out = append(e.out, 0x80|byte(n))
+	for shift := 8 * (n - 1); shift >= 0; shift -= 8 {
+		e.out = append(e.out, byte(length>>shift))
+	}
+}
+
+// headerSize is the size of a tag and a length.
+func headerSize(length int) int {
+	size := 2
+	if length >= 0x80 {
+		for ; length > 0; length >>= 8 {
+			size++
+		}
+	}
+	return size
+}
+
+// octets writes a primitive element.
+func (e *encoder) octets(tag asn1.Tag, b []byte) {
+	if e.measuring {
+		e.size += headerSize(len(b)) + len(b)
+		return
+	}
+	e.header(tag, len(b))
+	e.out = append(e.out, b...)
+}
+
+func (e *encoder) null() { e.octets(asn1.NULL, nil) }
+
+func (e *encoder) bytes(b []byte) { e.octets(asn1.OCTET_STRING, b) }
+
+func (e *encoder) str(s string) { e.text(asn1.UTF8String, s) }
+
+// text is octets for a string: converting it would copy.
+func (e *encoder) text(tag asn1.Tag, s string) {
+	if e.measuring {
+		e.size += headerSize(len(s)) + len(s)
+		return
+	}
+	e.header(tag, len(s))
+	e.out = append(e.out, s...)
+}
+
+func (e *encoder) bool(v bool) {
+	b := [1]byte{}
+	if v {
+		b[0] = 0xff
+	}
+	e.octets(asn1.BOOLEAN, b[:])
+}
+
+func (e *encoder) int(v int) {
+	if v < messages.MinInt || v > messages.MaxInt {
+		e.fail(fmt.Errorf("number %d: %w", v, errUnencodable))
+	}
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(v))
+	skip := 0 // bytes that say no more than the sign of the next
+	for skip < 7 && int8(b[skip]) == int8(b[skip+1])>>7 {
+		skip++
+	}
+	e.octets(asn1.INTEGER, b[skip:])
+}
+
+func (e *encoder) i32(v uint32) { e.int(int(int32(v))) }
+
+func (e *encoder) i64(v int64) {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(v))
+	e.bytes(b[:])
+}
+
+func (e *encoder) optInt(o messages.Option[int]) {
+	if o.OK {
+		e.int(o.Value)
+	}
+}
+
+func (e *encoder) optStr(o messages.Option[string]) {
+	if o.OK {
+		e.str(o.Value)
+	}
+}
+
+func (e *encoder) strs(l []string) { e.seqOf(len(l), func(i int) { e.str(l[i]) }) }
+
+// name writes a name in the form of the message's version. In versions 3 and 4
+// the root becomes an empty sequence, which nobody can decode, and the name of
+// a path that of the last label in it: the old form cannot tell them apart.
+func (e *encoder) name(n messages.Name) {
+	if e.version == messages.Version5 {
+		e.nameText(n)
+		return
+	}
+	e.seq(func() {
+		for _, l := range n.Path.Labels() {
+			e.str(string(l))
+		}
+		if n.Label != "" {
+			e.str(string(n.Label))
+		}
+	})
+}
+
+// nameText writes the text form of a name.
+func (e *encoder) nameText(n messages.Name) {
+	size := len(n.Path) + 1 + len(n.Label)
+	if e.measuring {
+		e.size += headerSize(size) + size
+		return
+	}
+	e.header(asn1.UTF8String, size)
+	e.out = append(e.out, n.Path...)
+	e.out = append(e.out, ':')
+	e.out = append(e.out, n.Label...)
+}

@@ -1,0 +1,147 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"albatross/messages"
+)
+
+// A frame is a length of four bytes, big-endian, and that many bytes. Messages
+// and the chunks of a stream travel in the same kind of frame: which of them is
+// expected follows from what was said before.
+const headerLen = 4
+
+// Limits of frames.
+const (
+	// MaxFrame is for who accepts images: the largest message is a create with
+	// its image inside. Native has no limit but the 31 bits of a length. Images
+	// are a few dozen MB; 1 GiB less the frame header is what a careful receiver
+	// is asked for at most.
+	MaxFrame = 1<<30 - headerLen
+
+	// MaxCommand is for who accepts no image: all other commands are a few
+	// hundred bytes, but arguments may be long, and so may a list of names.
+	MaxCommand = 1 << 20
+
+	// ChunkSize is how much of a stream is written at once.
+	ChunkSize = 1 << 16
+
+	// MaxChunk is for who reads a stream: native writes chunks of 64 KiB or less,
+	// others may prefer them larger.
+	MaxChunk = 1 << 22
+)
+
+// growth is how much memory a frame is given before any byte of it has arrived.
+const growth = 64 << 10
+
+// ErrEnd marks the end that the other side has told: of the stream that runs,
+// else of the connection.
+var ErrEnd = errors.New("end of stream")
+
+// ReadFrame reads one frame, whose length must not be above max: more is an
+// error before anything else is read. Memory is used only for bytes that have
+// arrived, so a long frame that is only announced costs nothing.
+//
+// The error is ErrEnd for the mark that ends a stream, io.EOF where the
+// connection ends between frames, and io.ErrUnexpectedEOF where it ends inside.
+func ReadFrame(r io.Reader, max int) ([]byte, error) {
+	var head [headerLen]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	// Native reads the length as a signed number, and ends at any below 1.
+	n := int(int32(binary.BigEndian.Uint32(head[:])))
+	if n <= 0 {
+		return nil, ErrEnd
+	}
+	if n > max {
+		return nil, fmt.Errorf("cannot read frame: %d bytes are announced, at most %d are accepted", n, max)
+	}
+	return readBody(r, n)
+}
+
+// readBody reads n bytes, doubling the memory as they come.
+func readBody(r io.Reader, n int) ([]byte, error) {
+	body := make([]byte, 0, min(n, growth))
+	for {
+		part := body[len(body):cap(body)]
+		got, err := io.ReadFull(r, part)
+		body = body[:len(body)+got]
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(body) == n {
+			return body, nil
+		}
+		larger := make([]byte, len(body), min(n, 2*cap(body)))
+		copy(larger, body)
+		body = larger
+	}
+}
+
+// WriteFrame writes a message as one frame, with one Write.
+func WriteFrame(w io.Writer, m messages.Wire) error {
+	frame, err := AppendFrame(nil, m)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(frame)
+	return err
+}
+
+// AppendFrame appends a message as one frame to dst, for who writes several
+// messages at once.
+func AppendFrame(dst []byte, m messages.Wire) ([]byte, error) {
+	e := newEncoder(m.Header.Version)
+	e.size = headerLen
+	e.wire(m)
+	length := e.size - headerLen
+	if length > MaxFrame {
+		return dst, fmt.Errorf("cannot encode message: its %d bytes do not fit in a frame", length)
+	}
+	if err := e.startWriting(dst); err != nil {
+		return dst, err
+	}
+	e.out = binary.BigEndian.AppendUint32(e.out, uint32(length))
+	e.wire(m)
+	return e.out, nil
+}
+
+// ReadChunk reads the next chunk of a stream of raw bytes, at most MaxChunk of
+// them. The error is ErrEnd at its end.
+func ReadChunk(r io.Reader) ([]byte, error) {
+	chunk, err := ReadFrame(r, MaxChunk)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // a stream ends with a mark only
+	}
+	return chunk, err
+}
+
+// WriteChunk writes a chunk of a stream of raw bytes, with one Write. An empty
+// chunk is not written, since it would mark the end.
+func WriteChunk(w io.Writer, chunk []byte) error {
+	if len(chunk) == 0 {
+		return nil
+	}
+	if len(chunk) > MaxChunk {
+		return fmt.Errorf("internal error: cannot write a chunk of %d bytes", len(chunk))
+	}
+	frame := bytes.NewBuffer(make([]byte, 0, headerLen+len(chunk)))
+	frame.Write(binary.BigEndian.AppendUint32(frame.AvailableBuffer(), uint32(len(chunk))))
+	frame.Write(chunk)
+	_, err := w.Write(frame.Bytes())
+	return err
+}
+
+// WriteEnd marks the end of a stream.
+func WriteEnd(w io.Writer) error {
+	_, err := w.Write(make([]byte, headerLen))
+	return err
+}

@@ -1,0 +1,179 @@
+// Package wire translates between the wire protocol of native albatross and the
+// values of package messages. It decides nothing: what a command means, who may
+// say it and what is answered is known elsewhere.
+//
+// # Flow
+//
+// A client connects, writes one frame with a command, and reads one frame with
+// a success or a failure. After a subscription, data frames follow until the
+// client leaves. After a block dump, data frames follow up to one that tells the
+// end. After a block set, the client writes raw chunks (see ReadChunk).
+//
+//	client                              daemon
+//	frame(wire(command))       ------>
+//	                           <------  frame(wire(success | failure))
+//	                           <------  frame(wire(data)) ...
+//	[chunk(bytes) ... end]     ------>
+//
+// # Versions
+//
+//	3  albatross 1: names are sequences of labels
+//	4  the statistics of a process also tell runtime, cow and start
+//	5  since 2.0: names are text
+//
+// Beside the version, commands and answers came in new forms, each with a tag of
+// its own: 2.6 dropped versions 3 and 4 and all that had been replaced by then.
+// The decoder accepts what any version of albatross from 1.1 to 2.7.2 accepts.
+// A message keeps the form that it was said in, so that it is encoded again byte
+// for byte, and answered in the asker's form (see FitInfo).
+//
+// # Reading the source
+//
+// Each type of the protocol is described by two functions with the type's name,
+// next to each other: one reads it (decoder), one writes it (encoder). A CHOICE
+// is a switch with the tag of each alternative, in the order of tags.
+//
+//	wire.go       message, header, payload; limits
+//	command.go    what clients ask for
+//	answer.go     positive answers
+//	data.go       console lines, statistics, chunks of a block device
+//	config.go     configurations and arguments of unikernels, in all forms
+//	info.go       what is told of running unikernels, in all forms
+//	state.go      the state file of a native daemon
+//	extension.go  the command inside a certificate
+//	frame.go      how messages and chunks are put on a stream
+//	fit.go        in which form to answer and to ask
+//	decoder.go    elements of DER, read
+//	encoder.go    elements of DER, written
+//	time.go       the two kinds of time
+package wire
+
+import (
+	"fmt"
+
+	"albatross/messages"
+)
+
+// Decode reads one message, without its frame header.
+//
+// Images and contents of block devices in the message are slices of the frame;
+// everything else is copied. Decoding allocates at most 20 times the length of
+// the frame, however malicious it is.
+func Decode(frame []byte) (messages.Wire, error) {
+	d := newDecoder(frame)
+	m := d.wire()
+	if err := d.finish("message"); err != nil {
+		return messages.Wire{}, err
+	}
+	return m, nil
+}
+
+// Append appends the encoding of a message to dst. Fields that the message's
+// form has no place for are left out; several CPUs in a form that tells one are
+// an error.
+func Append(dst []byte, m messages.Wire) ([]byte, error) {
+	e := newEncoder(m.Header.Version)
+	e.wire(m)
+	if err := e.startWriting(dst); err != nil {
+		return dst, err
+	}
+	e.wire(m)
+	return e.out, nil
+}
+
+// Wire ::= SEQUENCE { header Header, payload Payload }
+
+func (d *decoder) wire() (m messages.Wire) {
+	d.seq("message", func() {
+		m.Header = d.head()
+		m.Payload = d.payload()
+	})
+	return m
+}
+
+func (e *encoder) wire(m messages.Wire) {
+	e.seq(func() {
+		e.head(m.Header)
+		e.payload(m.Payload)
+	})
+}
+
+// Header ::= SEQUENCE { version Int, sequence I64, name Name }
+
+func (d *decoder) head() (h messages.Header) {
+	d.seq("header", func() {
+		h.Version = d.protocol()
+		h.Sequence = d.i64("sequence")
+		h.Name = d.name("name")
+	})
+	return h
+}
+
+func (e *encoder) head(h messages.Header) {
+	e.seq(func() {
+		e.protocol(h.Version)
+		e.i64(h.Sequence)
+		e.name(h.Name)
+	})
+}
+
+// protocol reads the version that decides on the form of names.
+func (d *decoder) protocol() messages.Version {
+	v := messages.Version(d.int("version"))
+	switch v {
+	case messages.Version3, messages.Version4:
+		d.only(until25)
+	case messages.Version5:
+	default:
+		d.fail("version", fmt.Errorf("unknown version number 0x%X", uint64(v)&(1<<63-1)))
+	}
+	d.version = v
+	return v
+}
+
+func (e *encoder) protocol(v messages.Version) {
+	if v < messages.Version3 || v > messages.Version5 {
+		e.fail(fmt.Errorf("internal error: unknown version %d", v))
+	}
+	e.int(int(v))
+}
+
+// Payload ::= CHOICE { [0] Command, [1] Success, [2] Str, [3] Data }
+
+func (d *decoder) payload() (p messages.Payload) {
+	d.choice("payload", func(tag int) {
+		switch tag {
+		case 0:
+			p = d.command()
+		case 1:
+			p = d.success()
+		case 2:
+			p = messages.Failure{Text: d.str("failure")}
+		case 3:
+			p = d.data()
+		default:
+			d.unknown(tag)
+		}
+	})
+	return p
+}
+
+func (e *encoder) payload(p messages.Payload) {
+	switch p := p.(type) {
+	case messages.Command:
+		e.explicit(0, func() { e.command(p) })
+	case messages.Success:
+		e.explicit(1, func() { e.success(p) })
+	case messages.Failure:
+		e.explicit(2, func() { e.str(p.Text) })
+	case messages.Data:
+		e.explicit(3, func() { e.data(p) })
+	default:
+		e.unknown(p)
+	}
+}
+
+// unknown reports a value that no function of this package describes.
+func (e *encoder) unknown(p any) {
+	e.fail(fmt.Errorf("internal error: cannot encode a %T", p))
+}
