@@ -1,0 +1,192 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"albatross/runtime/spt"
+)
+
+const usage = `usage: albatross-tender [spt] [OPTIONS] [--] IMAGE [ARGUMENTS]
+
+Runs a Solo5 image of the target spt, passing it the arguments. Under the name
+solo5-spt it is a replacement for Solo5's tender.
+
+  --mem=MB                         memory of the unikernel (512)
+  --net:NAME=TAP                   attach a tap interface as network NAME
+  --net-mac:NAME=MAC               its hardware address (random)
+  --block:NAME=FILE                attach a file as block device NAME
+  --block-sector-size:NAME=BYTES   its sector size (512)
+  --version                        show version and ABI version
+  --help                           show this help
+
+Exit status: that of the unikernel, or 1 if it could not be started.
+`
+
+type action int
+
+const (
+	runGuest action = iota
+	showHelp
+	showVersion
+)
+
+// command is a command line, understood.
+type command struct {
+	action action
+	config spt.Config
+}
+
+const (
+	defaultMemory = 512
+	maxMemory     = 1 << 24 // more than can be addressed; keeps it from overflowing
+)
+
+// parse understands a command line, the name of the program included.
+func parse(argv []string) (*command, error) {
+	arguments := argv[1:]
+	if !calledAsSolo5(argv[0]) && len(arguments) > 0 && arguments[0] == "spt" {
+		arguments = arguments[1:]
+	}
+	p := parser{config: spt.Config{Memory: defaultMemory << 20}}
+	for len(arguments) > 0 && strings.HasPrefix(arguments[0], "-") {
+		option := arguments[0]
+		arguments = arguments[1:]
+		switch option {
+		case "--":
+			return p.finish(arguments)
+		case "--help":
+			return &command{action: showHelp}, nil
+		case "--version":
+			return &command{action: showVersion}, nil
+		}
+		if err := p.option(option); err != nil {
+			return nil, fmt.Errorf("cannot understand %s: %w", option, err)
+		}
+	}
+	return p.finish(arguments)
+}
+
+// calledAsSolo5 tells whether we are called by the name of Solo5's tender,
+// with or without the ABI version behind it. An image named spt can then be
+// run, as with Solo5's.
+func calledAsSolo5(name string) bool {
+	return strings.HasPrefix(filepath.Base(name), "solo5-spt")
+}
+
+// parser collects options; what belongs to a device may come before it.
+type parser struct {
+	config      spt.Config
+	macs        []setting[spt.MAC]
+	sectorSizes []setting[uint16]
+}
+
+// setting is a property of the device of that name.
+type setting[T any] struct {
+	device string
+	value  T
+}
+
+func (p *parser) option(option string) error {
+	key, value, found := strings.Cut(option, "=")
+	if !found {
+		return errors.New("no such option")
+	}
+	if key == "--mem" {
+		return p.memory(value)
+	}
+	kind, name, _ := strings.Cut(key, ":")
+	if name == "" || value == "" {
+		return errors.New("no such option, or nothing behind it")
+	}
+	return p.deviceOption(kind, name, value)
+}
+
+func (p *parser) memory(value string) error {
+	mb, err := strconv.ParseUint(value, 10, 64)
+	if err != nil || mb == 0 || mb > maxMemory {
+		return errors.New("not a number of megabytes")
+	}
+	p.config.Memory = mb << 20
+	return nil
+}
+
+func (p *parser) deviceOption(kind, name, value string) error {
+	switch kind {
+	case "--net":
+		p.config.Networks = append(p.config.Networks, spt.Network{Name: name, Interface: value})
+	case "--block":
+		p.config.Blocks = append(p.config.Blocks, spt.Block{Name: name, Path: value})
+	case "--net-mac":
+		mac, err := parseMAC(value)
+		p.macs = append(p.macs, setting[spt.MAC]{name, mac})
+		return err
+	case "--block-sector-size":
+		size, err := strconv.ParseUint(value, 10, 16)
+		p.sectorSizes = append(p.sectorSizes, setting[uint16]{name, uint16(size)})
+		if err != nil || size == 0 {
+			return errors.New("not a sector size")
+		}
+	default:
+		return errors.New("no such option")
+	}
+	return nil
+}
+
+func parseMAC(text string) (spt.MAC, error) {
+	var mac spt.MAC
+	parts := strings.Split(text, ":")
+	if len(parts) != len(mac) {
+		return mac, errors.New("not a hardware address")
+	}
+	for i, part := range parts {
+		b, err := strconv.ParseUint(part, 16, 8)
+		if err != nil {
+			return mac, errors.New("not a hardware address")
+		}
+		mac[i] = byte(b)
+	}
+	return mac, nil
+}
+
+// finish takes the rest: image and arguments.
+func (p *parser) finish(rest []string) (*command, error) {
+	if len(rest) == 0 {
+		return nil, errors.New("cannot run: no image is given, see --help")
+	}
+	for _, m := range p.macs {
+		if !p.setMAC(m) {
+			return nil, fmt.Errorf("cannot set hardware address: no network %s is attached", m.device)
+		}
+	}
+	for _, s := range p.sectorSizes {
+		if !p.setSectorSize(s) {
+			return nil, fmt.Errorf("cannot set sector size: no block device %s is attached", s.device)
+		}
+	}
+	p.config.Image, p.config.Arguments = rest[0], rest[1:]
+	return &command{config: p.config}, nil
+}
+
+func (p *parser) setMAC(m setting[spt.MAC]) bool {
+	for i := range p.config.Networks {
+		if n := &p.config.Networks[i]; n.Name == m.device {
+			n.MAC = m.value
+			return true
+		}
+	}
+	return false
+}
+
+func (p *parser) setSectorSize(s setting[uint16]) bool {
+	for i := range p.config.Blocks {
+		if b := &p.config.Blocks[i]; b.Name == s.device {
+			b.SectorSize = s.value
+			return true
+		}
+	}
+	return false
+}

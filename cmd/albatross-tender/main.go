@@ -1,0 +1,48 @@
+// Albatross-tender runs a Solo5 image as Solo5's own tenders do, with the same
+// command line, so that a machine without them can run unikernels. It checks
+// and opens everything and then becomes the unikernel: same process, nothing
+// of the tender left.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"albatross/runtime/spt"
+)
+
+// version is set when a release is built.
+var version = "devel"
+
+func main() {
+	if err := run(os.Args); err != nil {
+		fmt.Fprintf(os.Stderr, "albatross-tender: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(argv []string) error {
+	c, err := parse(argv)
+	if err != nil {
+		return err
+	}
+	switch c.action {
+	case showHelp:
+		fmt.Print(usage)
+	case showVersion:
+		// On standard error, as Solo5's tenders do: there it is looked for.
+		fmt.Fprintf(os.Stderr, "albatross-tender, version %s\nABI version %d\n", version, spt.ABIVersion)
+	case runGuest:
+		return become(c.config, argv)
+	}
+	return nil
+}
+
+// become returns only if it fails.
+func become(c spt.Config, argv []string) error {
+	guest, err := spt.Prepare(c)
+	if err != nil {
+		return err
+	}
+	return guest.Exec(argv)
+}

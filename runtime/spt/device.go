@@ -1,0 +1,187 @@
+package spt
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/image"
+)
+
+// MAC is a hardware address.
+type MAC [6]byte
+
+// Network attaches a tap interface as a network of the manifest.
+type Network struct {
+	Name      string
+	Interface string
+	MAC       MAC // zero: a random one
+}
+
+// Block attaches a file or block device as a block device of the manifest.
+type Block struct {
+	Name       string
+	Path       string
+	SectorSize uint16 // zero: 512
+}
+
+// device is a device of the manifest, opened.
+type device struct {
+	name string
+	kind image.DeviceKind
+	file int // in the process that opened it; the guest has another number
+
+	capacity   uint64 // of a block device
+	sectorSize uint16
+
+	mac MAC // of a network
+	mtu uint16
+}
+
+const (
+	defaultSectorSize = 512
+	minSectorSize     = 512
+)
+
+// openBlock opens a block device and checks that it consists of whole sectors,
+// which the rules of the filter rely on.
+func openBlock(b Block) (device, error) {
+	d := device{name: b.Name, kind: image.Block, sectorSize: b.SectorSize}
+	if d.sectorSize == 0 {
+		d.sectorSize = defaultSectorSize
+	}
+	if d.sectorSize < minSectorSize || d.sectorSize&(d.sectorSize-1) != 0 {
+		return device{}, fmt.Errorf("cannot attach block device %s: sector size %d is not a power of two of at least %d",
+			b.Name, d.sectorSize, minSectorSize)
+	}
+	var err error
+	if d.file, err = unix.Open(b.Path, unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+		return device{}, fmt.Errorf("cannot attach block device %s: %s: %w", b.Name, b.Path, err)
+	}
+	if err := d.measure(); err != nil {
+		_ = unix.Close(d.file)
+		return device{}, fmt.Errorf("cannot attach block device %s: %s: %w", b.Name, b.Path, err)
+	}
+	return d, nil
+}
+
+// measure finds out the capacity of a block device.
+func (d *device) measure() error {
+	var s unix.Stat_t
+	if err := unix.Fstat(d.file, &s); err != nil {
+		return err
+	}
+	if kind := s.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFBLK {
+		return errors.New("neither a file nor a block device")
+	}
+	size, err := unix.Seek(d.file, 0, unix.SEEK_END)
+	if err != nil {
+		return err
+	}
+	d.capacity = uint64(size)
+	if d.capacity == 0 || d.capacity%uint64(d.sectorSize) != 0 {
+		return fmt.Errorf("%d bytes are not a number of sectors of %d", size, d.sectorSize)
+	}
+	return nil
+}
+
+// openNetwork attaches to a tap interface that exists already: who may create
+// one is not who starts a unikernel.
+func openNetwork(n Network) (device, error) {
+	d := device{name: n.Name, kind: image.Net, mac: n.MAC}
+	if d.mac == (MAC{}) {
+		d.mac = randomMAC()
+	}
+	var err error
+	if d.mtu, err = prepareInterface(n.Interface); err != nil {
+		return device{}, fmt.Errorf("cannot attach network %s: %s: %w", n.Name, n.Interface, err)
+	}
+	if d.file, err = openTap(n.Interface); err != nil {
+		return device{}, fmt.Errorf("cannot attach network %s: %s: %w", n.Name, n.Interface, err)
+	}
+	return d, nil
+}
+
+// randomMAC is one from the range for local use.
+func randomMAC() MAC {
+	var m MAC
+	_, _ = rand.Read(m[:]) // never fails
+	m[0] = m[0]&^1 | 2
+	return m
+}
+
+// prepareInterface checks that an interface exists and is up, and returns its
+// MTU. Without the check the kernel would create the interface.
+func prepareInterface(name string) (mtu uint16, err error) {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = unix.Close(socket) }()
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return 0, err
+	}
+	if err := unix.IoctlIfreq(socket, unix.SIOCGIFFLAGS, request); err != nil {
+		return 0, err
+	}
+	if request.Uint16()&unix.IFF_UP == 0 {
+		return 0, unix.ENETDOWN
+	}
+	if err := unix.IoctlIfreq(socket, unix.SIOCGIFMTU, request); err != nil {
+		return 0, err
+	}
+	disableOffloads(socket, name)
+	return uint16(request.Uint32()), nil
+}
+
+// disableOffloads asks the kernel not to join received packets to some of up
+// to 64 KB, of which a guest would see the beginning only. An ordinary user may
+// not ask; whoever made the interface for him has to.
+func disableOffloads(socket int, name string) {
+	const setGRO, setGSO = 0x2c, 0x24 // ETHTOOL_SGRO, ETHTOOL_SGSO
+	for _, command := range []uint32{setGRO, setGSO} {
+		value := [2]uint32{command, 0}
+		var request struct { // struct ifreq with a pointer in it
+			name [unix.IFNAMSIZ]byte
+			data unsafe.Pointer
+			_    [16]byte
+		}
+		copy(request.name[:unix.IFNAMSIZ-1], name)
+		request.data = unsafe.Pointer(&value)
+		_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(socket), unix.SIOCETHTOOL,
+			uintptr(unsafe.Pointer(&request)))
+	}
+}
+
+func openTap(name string) (int, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err := attachTap(fd, name); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// attachTap makes fd the other end of the interface. The kernel takes a
+// percent sign in the name for a request to choose one.
+func attachTap(fd int, name string) error {
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
+		return err
+	}
+	if request.Name() != name {
+		return fmt.Errorf("the kernel attached %s instead", request.Name())
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package spt
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Exec turns the calling process into the guest, under the same pid. The
+// arguments are for ps only; the environment is empty, since the guest could
+// read it. It returns only if that failed.
+func (g *Guest) Exec(arguments []string) error {
+	if err := g.place(); err != nil {
+		return fmt.Errorf("cannot place descriptors: %w", err)
+	}
+	argv, err := cStrings(arguments)
+	if err != nil {
+		return fmt.Errorf("cannot pass arguments: %w", err)
+	}
+	environment := []*byte{nil}
+	empty := []byte{0}
+	// The executable is given by its descriptor, so that neither /proc nor any
+	// other file system is needed.
+	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, uintptr(g.executable),
+		uintptr(unsafe.Pointer(&empty[0])), uintptr(unsafe.Pointer(&argv[0])),
+		uintptr(unsafe.Pointer(&environment[0])), unix.AT_EMPTY_PATH, 0)
+	return fmt.Errorf("cannot execute guest: %w", errno)
+}
+
+func cStrings(arguments []string) ([]*byte, error) {
+	list := make([]*byte, 0, len(arguments)+1)
+	for _, a := range arguments {
+		p, err := unix.BytePtrFromString(a)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return append(list, nil), nil
+}
+
+// place moves the descriptors to the numbers the guest expects, in two steps:
+// a target may be the number of one that has not been moved yet. All but the
+// last copies are closed by the exec.
+func (g *Guest) place() error {
+	fds := g.Descriptors()
+	above := fdEpoll + len(fds)
+	for i, fd := range append(fds, g.executable) {
+		moved, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, above)
+		if err != nil {
+			return err
+		}
+		if i == len(fds) {
+			g.executable = moved
+		} else {
+			fds[i] = moved
+		}
+	}
+	for i, fd := range fds {
+		if err := unix.Dup3(fd, fdEpoll+i, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package spt
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/image"
+)
+
+// The executable that becomes the guest: an ELF file in memory whose segments
+// are all of guest memory, and the stub. Linux itself then sets up the guest as
+// it sets up any program, and nothing is left of a tender.
+
+// region is a range of whole pages in the memory of the new process.
+type region struct {
+	address    uint64
+	size       uint64
+	protection image.Protection
+
+	// The beginning of it is filled from the executable; the rest is zero.
+	// What cannot be written is filled completely, because Linux makes the
+	// zeroed rest of a segment writable whatever the segment is.
+	filled uint64
+	offset uint64
+
+	// Where the contents come from: bytes, or else a segment of the image.
+	bytes   []byte
+	segment image.Segment
+}
+
+func (r region) end() uint64 { return r.address + r.size }
+
+const readWrite = image.Readable | image.Writable
+
+func pageUp(n uint64) uint64 { return (n + image.PageSize - 1) &^ (image.PageSize - 1) }
+
+// layout tells what is where in the new process.
+func layout(i *image.Image, memory uint64, bootInfo, stub []byte) []region {
+	low := append(make([]byte, bootInfoBase-memoryBase), bootInfo...)
+	regions := []region{bytesRegion(memoryBase, low, readWrite)}
+	for _, s := range i.Segments {
+		regions = append(zeroUntil(regions, s.FirstPage()), segmentRegion(s))
+	}
+	regions = zeroUntil(regions, memory)
+	regions = append(regions, bytesRegion(stubBase, stub, image.Readable|image.Executable))
+	return placeInFile(regions)
+}
+
+func bytesRegion(address uint64, b []byte, p image.Protection) region {
+	size := pageUp(uint64(len(b)))
+	return region{address: address, size: size, protection: p, filled: size, bytes: b}
+}
+
+func segmentRegion(s image.Segment) region {
+	size := s.EndPage() - s.FirstPage()
+	filled := size
+	if s.Protection&image.Writable != 0 {
+		filled = pageUp(s.Address - s.FirstPage() + s.FileSize)
+	}
+	return region{
+		address: s.FirstPage(), size: size, protection: s.Protection, filled: filled, segment: s,
+	}
+}
+
+// zeroUntil fills the gap behind the last region with zeroed memory.
+func zeroUntil(regions []region, address uint64) []region {
+	last := &regions[len(regions)-1]
+	if last.end() == address {
+		return regions
+	}
+	if last.protection == readWrite {
+		last.size = address - last.address
+		return regions
+	}
+	gap := region{address: last.end(), size: address - last.end(), protection: readWrite}
+	return append(regions, gap)
+}
+
+// placeInFile gives each region its place in the executable, behind the
+// headers.
+func placeInFile(regions []region) []region {
+	offset := pageUp(elfHeaderSize + uint64(len(regions)+1)*programHeaderSize)
+	for i := range regions {
+		regions[i].offset = offset
+		offset += regions[i].filled
+	}
+	return regions
+}
+
+const (
+	elfHeaderSize     = 64
+	programHeaderSize = 56
+)
+
+// elfHeaders are the ELF header and the program headers: one for each region
+// and one that says that the stack of the process is not executable.
+func elfHeaders(regions []region) []byte {
+	le := binary.LittleEndian
+	h := []byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+	h = le.AppendUint16(h, 2)             // type: executable at fixed addresses
+	h = le.AppendUint16(h, 62)            // machine: x86-64
+	h = le.AppendUint32(h, 1)             // version
+	h = le.AppendUint64(h, stubBase)      // entry
+	h = le.AppendUint64(h, elfHeaderSize) // program headers
+	h = le.AppendUint64(h, 0)             // no section headers
+	h = le.AppendUint32(h, 0)             // flags
+	h = le.AppendUint16(h, elfHeaderSize)
+	h = le.AppendUint16(h, programHeaderSize)
+	h = le.AppendUint16(h, uint16(len(regions)+1))
+	h = append(h, make([]byte, 6)...) // sizes and number of section headers
+	for _, r := range regions {
+		h = append(h, programHeader(unix.PT_LOAD, r)...)
+	}
+	return append(h, programHeader(unix.PT_GNU_STACK, region{protection: readWrite})...)
+}
+
+func programHeader(kind uint32, r region) []byte {
+	le := binary.LittleEndian
+	p := le.AppendUint32(nil, kind)
+	p = le.AppendUint32(p, uint32(r.protection))
+	p = le.AppendUint64(p, r.offset)
+	p = le.AppendUint64(p, r.address)
+	p = le.AppendUint64(p, r.address) // physical
+	p = le.AppendUint64(p, r.filled)
+	p = le.AppendUint64(p, r.size)
+	return le.AppendUint64(p, image.PageSize)
+}
+
+// writeExecutable writes the executable to a new file in memory and returns
+// its descriptor. Segments come from the image file.
+func writeExecutable(regions []region, imageFile int) (int, error) {
+	fd, err := memoryFile()
+	if err != nil {
+		return -1, err
+	}
+	if err := fill(fd, regions, imageFile); err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("cannot write executable: %w", err)
+	}
+	return fd, nil
+}
+
+// memoryFile asks for a file that may be executed, which kernels before 6.3
+// allow for all and do not know how to be asked for.
+func memoryFile() (int, error) {
+	const name = "albatross-spt"
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	if err == unix.EINVAL {
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("cannot create executable in memory: %w", err)
+	}
+	return fd, nil
+}
+
+func fill(fd int, regions []region, imageFile int) error {
+	last := regions[len(regions)-1]
+	if err := unix.Ftruncate(fd, int64(last.offset+last.filled)); err != nil {
+		return err
+	}
+	if err := writeAt(fd, elfHeaders(regions), 0); err != nil {
+		return err
+	}
+	for _, r := range regions {
+		if err := r.fill(fd, imageFile); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r region) fill(fd, imageFile int) error {
+	if r.bytes != nil {
+		return writeAt(fd, r.bytes, r.offset)
+	}
+	s := r.segment
+	return copyRange(fd, r.offset+s.Address-r.address, imageFile, s.Offset, s.FileSize)
+}
+
+func writeAt(fd int, b []byte, offset uint64) error {
+	for len(b) > 0 {
+		n, err := unix.Pwrite(fd, b, int64(offset))
+		if err != nil {
+			return err
+		}
+		b, offset = b[n:], offset+uint64(n)
+	}
+	return nil
+}
+
+// copyRange lets the kernel copy part of one file to another.
+func copyRange(to int, toOffset uint64, from int, fromOffset, length uint64) error {
+	if length == 0 {
+		return nil
+	}
+	if _, err := unix.Seek(to, int64(toOffset), unix.SEEK_SET); err != nil {
+		return err
+	}
+	offset := int64(fromOffset)
+	for length > 0 {
+		n, err := unix.Sendfile(to, from, &offset, int(length))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fmt.Errorf("image became shorter while it was read")
+		}
+		length -= uint64(n)
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package spt
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/image"
+)
+
+const (
+	megabyte = 1 << 20
+
+	// minStack is what has to be left for the stack at the least; any program
+	// needs more and finds out for itself.
+	minStack = image.PageSize
+)
+
+// checkMemory refuses memory that is too small for the image, and what Linux
+// would refuse when it executes the guest, too late to say why.
+func checkMemory(i *image.Image, memory uint64) error {
+	switch {
+	case memory%image.PageSize != 0:
+		return fmt.Errorf("internal error: memory of %d bytes is not a number of pages", memory)
+	case memory < i.End+minStack:
+		return fmt.Errorf("cannot fit image into memory: it needs %d MB, there are %d",
+			(i.End+minStack+megabyte-1)/megabyte, memory/megabyte)
+	case memory > stubBase:
+		return fmt.Errorf("cannot use %d MB of memory: at most %d can be addressed",
+			memory/megabyte, uint64(stubBase/megabyte))
+	}
+	if err := tryMap(0, memory, unix.MAP_PRIVATE); err != nil {
+		return fmt.Errorf("cannot reserve %d MB of memory: %w", memory/megabyte, err)
+	}
+	if err := tryMap(memoryBase, image.PageSize, unix.MAP_PRIVATE|unix.MAP_FIXED_NOREPLACE); err != nil {
+		return fmt.Errorf("cannot map memory at %#x, see vm.mmap_min_addr: %w", uint64(memoryBase), err)
+	}
+	return checkPersonality()
+}
+
+// tryMap maps writable memory and unmaps it again, without ever touching it.
+func tryMap(address, size uint64, flags uintptr) error {
+	got, _, errno := unix.Syscall6(unix.SYS_MMAP, uintptr(address), uintptr(size),
+		unix.PROT_READ|unix.PROT_WRITE, flags|unix.MAP_ANONYMOUS, ^uintptr(0), 0)
+	if errno != 0 {
+		return errno
+	}
+	if _, _, errno = unix.Syscall(unix.SYS_MUNMAP, got, uintptr(size), 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// checkPersonality refuses to run where readable memory is executable as well:
+// heap and stack of the guest would be.
+func checkPersonality() error {
+	const ask, readImpliesExec = 0xffffffff, 0x0400000
+	persona, _, errno := unix.Syscall(unix.SYS_PERSONALITY, ask, 0, 0)
+	if errno != 0 {
+		return fmt.Errorf("cannot find out personality: %w", errno)
+	}
+	if persona&readImpliesExec != 0 {
+		return fmt.Errorf("cannot protect memory: personality READ_IMPLIES_EXEC is set")
+	}
+	return nil
+}

@@ -1,0 +1,236 @@
+// Package spt runs Solo5 images of the target spt: it owns how a unikernel
+// becomes an ordinary Linux process that may do next to nothing.
+//
+// There is no tender left beside or inside that process. Prepare checks
+// everything that can be refused, opens the devices and writes an executable
+// into a file in memory: all of guest memory as its segments, with what the
+// tender has to tell the guest filled in, and a stub of a few dozen
+// instructions. Whoever executes that file becomes the guest: Linux maps the
+// segments with their protections, the stub closes what the guest must not
+// have, forbids itself new privileges, loads the seccomp filter and jumps to
+// the guest.
+//
+// What the guest has then is its memory, a console (descriptor 1), a set to
+// wait on, a timer, and its devices; what it may do with them is in rules. It
+// can also read what Linux maps into any process: the vdso, which can tell the
+// time and nothing else; and the stack Linux made, which holds the arguments
+// of the command line, as seen by ps, and no environment. Neither helps it,
+// since every system call is judged by the filter, wherever it is made.
+//
+// Dumping core is left to RLIMIT_CORE and ptrace to the rules for all
+// processes of a user, as with Solo5's tender: a unikernel that crashes can be
+// debugged like any program.
+package spt
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/image"
+)
+
+// ABIVersion is the version of the interface to the guest.
+const ABIVersion = 2
+
+// The descriptors of the guest. They are the same for each guest and follow
+// each other, so that everything behind the last device can be closed.
+const (
+	fdConsole = 1
+	fdEpoll   = 3
+	fdTimer   = 4
+	fdDevices = 5
+)
+
+// timerEvent is what the guest finds as data in the event of the timer; the
+// event of a network has its index in the manifest.
+const timerEvent = 0xfffffffe
+
+// Config says how to run an image.
+type Config struct {
+	Image     string // path
+	Memory    uint64 // bytes, counted from address 0
+	Arguments []string
+	Networks  []Network
+	Blocks    []Block
+}
+
+// Guest is an image with everything it needs, ready to be executed.
+type Guest struct {
+	executable int
+	epoll      int
+	timer      int
+	devices    []device
+}
+
+// Prepare makes a guest of an image. Everything that can be refused is refused
+// here.
+func Prepare(c Config) (*Guest, error) {
+	file, err := unix.Open(c.Image, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open image: %s: %w", c.Image, err)
+	}
+	defer func() { _ = unix.Close(file) }()
+	i, err := readImage(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(i, c); err != nil {
+		return nil, err
+	}
+	g := &Guest{executable: -1, epoll: -1, timer: -1}
+	if err := g.prepare(i, file, c); err != nil {
+		_ = g.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+func readImage(file int) (*image.Image, error) {
+	var s unix.Stat_t
+	if err := unix.Fstat(file, &s); err != nil {
+		return nil, fmt.Errorf("cannot read image: %w", err)
+	}
+	if s.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, errors.New("cannot read image: not a regular file")
+	}
+	i, err := image.Read(reader(file), s.Size)
+	if err != nil {
+		return nil, err
+	}
+	return i, i.CheckABI(image.SPT, ABIVersion)
+}
+
+// reader is a descriptor as an io.ReaderAt.
+type reader int
+
+func (r reader) ReadAt(b []byte, offset int64) (int, error) {
+	n, err := unix.Pread(int(r), b, offset)
+	if err == nil && n < len(b) {
+		err = errors.New("end of file")
+	}
+	return n, err
+}
+
+// check refuses what does not fit together.
+func check(i *image.Image, c Config) error {
+	if err := checkMemory(i, c.Memory); err != nil {
+		return err
+	}
+	var blocks, networks []string
+	for _, b := range c.Blocks {
+		blocks = append(blocks, b.Name)
+	}
+	for _, n := range c.Networks {
+		networks = append(networks, n.Name)
+	}
+	if err := i.MatchDevices(blocks, networks); err != nil {
+		return fmt.Errorf("cannot attach devices: %w", err)
+	}
+	return nil
+}
+
+// prepare acquires everything; what it got before it failed, Close frees.
+func (g *Guest) prepare(i *image.Image, file int, c Config) error {
+	if err := g.openDevices(i.Devices, c); err != nil {
+		return err
+	}
+	if err := g.openEvents(); err != nil {
+		return fmt.Errorf("cannot prepare events: %w", err)
+	}
+	info, err := bootInfo(c.Memory, i.End, g.devices, c.Arguments)
+	if err != nil {
+		return err
+	}
+	s := stub{
+		entry:       i.Entry,
+		stack:       c.Memory - 8, // as behind a call: aligned to 16 minus 8
+		bootInfo:    bootInfoBase,
+		descriptors: fdDevices + len(g.devices),
+		filter:      compileFilter(rules(g.devices)),
+	}
+	g.executable, err = writeExecutable(layout(i, c.Memory, info, s.bytes()), file)
+	return err
+}
+
+// openDevices opens the devices of the manifest, in its order.
+func (g *Guest) openDevices(declared []image.Device, c Config) error {
+	for _, d := range declared {
+		opened, err := c.open(d)
+		if err != nil {
+			return err
+		}
+		g.devices = append(g.devices, opened)
+	}
+	return nil
+}
+
+func (c Config) open(d image.Device) (device, error) {
+	for _, b := range c.Blocks {
+		if d.Kind == image.Block && d.Name == b.Name {
+			return openBlock(b)
+		}
+	}
+	for _, n := range c.Networks {
+		if d.Kind == image.Net && d.Name == n.Name {
+			return openNetwork(n)
+		}
+	}
+	return device{}, fmt.Errorf("internal error: device %v is not attached though all were checked", d)
+}
+
+// openEvents makes the timer and the set that the guest waits on.
+func (g *Guest) openEvents() (err error) {
+	if g.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
+		return err
+	}
+	if g.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return err
+	}
+	if err := g.watch(g.timer, timerEvent); err != nil {
+		return err
+	}
+	for i, d := range g.devices {
+		if d.kind != image.Net {
+			continue
+		}
+		if err := g.watch(d.file, uint32(i+1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watch adds a descriptor to the set; data comes back with its events, in 64
+// bits of which the upper half is zero.
+func (g *Guest) watch(fd int, data uint32) error {
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(data)}
+	return unix.EpollCtl(g.epoll, unix.EPOLL_CTL_ADD, fd, &event)
+}
+
+// Close frees what Prepare acquired. A process that was started is not
+// affected.
+func (g *Guest) Close() error {
+	var errs []error
+	for _, fd := range append(g.Descriptors(), g.executable) {
+		if fd >= 0 {
+			errs = append(errs, unix.Close(fd))
+		}
+	}
+	*g = Guest{executable: -1, epoll: -1, timer: -1}
+	return errors.Join(errs...)
+}
+
+// Executable is the descriptor of the file to execute.
+func (g *Guest) Executable() int { return g.executable }
+
+// Descriptors are what the executed file has to find open, in this order, from
+// descriptor 3 on; 0 to 2 are the guest's console.
+func (g *Guest) Descriptors() []int {
+	fds := []int{g.epoll, g.timer}
+	for _, d := range g.devices {
+		fds = append(fds, d.file)
+	}
+	return fds
+}
