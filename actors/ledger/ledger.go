@@ -1,0 +1,264 @@
+// Package ledger decides what may run: it keeps the policies, the block devices
+// and what each unikernel has been promised, and admits a new one only where no
+// policy at or above it would be exceeded and no block device used twice.
+//
+// It is pure: no clock, no operating system. The host actor is its only owner.
+// What is reserved counts from that moment on, so that two unikernels that are
+// being created can never both get the last megabyte. The cost of a decision
+// grows with the depth of the name, not with the number of unikernels.
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"albatross/messages"
+)
+
+// A Ledger is made by New.
+type Ledger struct {
+	policies map[messages.Path]messages.Policy
+	claims   map[messages.Name]claim
+	used     map[messages.Path]usage         // at and below; without an entry where nothing is
+	devices  map[messages.Name]messages.Name // block device to its user; the zero name: free
+}
+
+// usage is what all claims at and below a path add up to.
+type usage struct{ unikernels, memory int }
+
+// A claim is what one name has been promised. While a unikernel is being
+// replaced that is what the old and the new one need, one at a time.
+type claim struct {
+	now  messages.Arguments
+	next messages.Option[messages.Arguments]
+}
+
+// memory is what the claim counts for, in MB.
+func (c claim) memory() int { return max(c.now.Memory, c.next.Value.Memory) }
+
+// New is a ledger without policies: everything is allowed.
+func New() *Ledger {
+	return &Ledger{
+		policies: map[messages.Path]messages.Policy{},
+		claims:   map[messages.Name]claim{},
+		used:     map[messages.Path]usage{},
+		devices:  map[messages.Name]messages.Name{},
+	}
+}
+
+// SetPolicy puts a policy on a path, whatever runs there.
+func (l *Ledger) SetPolicy(path messages.Path, p messages.Policy) { l.policies[path] = p }
+
+// AddDevice makes a block device known.
+func (l *Ledger) AddDevice(name messages.Name) { l.devices[name] = messages.Name{} }
+
+// Policies are those that a query for name shows, with names relative to it,
+// in the order of listings.
+func (l *Ledger) Policies(name messages.Name) []messages.NamedPolicy {
+	at := messages.Name{Path: name.Path} // a policy command uses only the path
+	var list []messages.NamedPolicy
+	for path := range l.policies {
+		if at.Path.Contains(path) {
+			list = append(list, messages.NamedPolicy{Name: at.Relative(messages.Name{Path: path}), Policy: l.policies[path]})
+		}
+	}
+	slices.SortFunc(list, func(a, b messages.NamedPolicy) int { return a.Name.Compare(b.Name) })
+	return list
+}
+
+// Holds tells whether the name has been promised anything.
+func (l *Ledger) Holds(name messages.Name) bool {
+	_, ok := l.claims[name]
+	return ok
+}
+
+// Reserve promises a new unikernel what it needs, or says why not. The texts
+// are for clients.
+func (l *Ledger) Reserve(name messages.Name, args messages.Arguments) error {
+	if l.Holds(name) {
+		return errors.New("Unikernel with same name is already running") //lint:ignore ST1005 the text of native albatross
+	}
+	if err := l.check(name, args, usage{unikernels: 1, memory: args.Memory}); err != nil {
+		return err
+	}
+	l.set(name, claim{now: args})
+	return nil
+}
+
+// ReserveNext promises the successor of a unikernel what it needs, counted
+// without the old one. It ends with Commit or Release.
+func (l *Ledger) ReserveNext(name messages.Name, args messages.Arguments) error {
+	old, ok := l.claims[name]
+	if !ok || old.next.OK {
+		return fmt.Errorf("internal error: %s cannot be replaced now", name)
+	}
+	next := claim{now: old.now, next: messages.Some(args)}
+	more := next.memory() - old.memory()
+	if err := l.check(name, args, usage{memory: more}); err != nil {
+		return err
+	}
+	l.set(name, next)
+	return nil
+}
+
+// Hold notes what is running already, whatever the policies say.
+func (l *Ledger) Hold(name messages.Name, args messages.Arguments) { l.set(name, claim{now: args}) }
+
+// Commit makes the successor the one that counts.
+func (l *Ledger) Commit(name messages.Name) {
+	if c, ok := l.claims[name]; ok && c.next.OK {
+		l.set(name, claim{now: c.next.Value})
+	}
+}
+
+// Release takes back what was promised last: to the successor where there is
+// one, else to the unikernel itself.
+func (l *Ledger) Release(name messages.Name) {
+	c, ok := l.claims[name]
+	switch {
+	case !ok:
+	case c.next.OK:
+		l.set(name, claim{now: c.now})
+	default:
+		l.drop(name)
+	}
+}
+
+// set makes c the claim of name.
+func (l *Ledger) set(name messages.Name, c claim) {
+	l.drop(name)
+	l.claims[name] = c
+	l.count(name.Path, usage{unikernels: 1, memory: c.memory()})
+	for _, device := range append(Devices(name, c.now), Devices(name, c.next.Value)...) {
+		if _, ok := l.devices[device]; ok {
+			l.devices[device] = name
+		}
+	}
+}
+
+// drop forgets the claim of name, if there is one.
+func (l *Ledger) drop(name messages.Name) {
+	c, ok := l.claims[name]
+	if !ok {
+		return
+	}
+	delete(l.claims, name)
+	l.count(name.Path, usage{unikernels: -1, memory: -c.memory()})
+	for _, device := range append(Devices(name, c.now), Devices(name, c.next.Value)...) {
+		if l.devices[device] == name {
+			l.devices[device] = messages.Name{}
+		}
+	}
+}
+
+// count adds to what is used at a path and all above it.
+func (l *Ledger) count(path messages.Path, more usage) {
+	for at := range upwards(path) {
+		u := l.used[at]
+		u = usage{u.unikernels + more.unikernels, u.memory + more.memory}
+		if u == (usage{}) {
+			delete(l.used, at)
+		} else {
+			l.used[at] = u
+		}
+	}
+}
+
+// check says why a unikernel may not be, if more is what it adds to what is
+// used: first by the policy of its own path, then by those above.
+func (l *Ledger) check(name messages.Name, args messages.Arguments, more usage) error {
+	if args.Memory <= 0 {
+		return fmt.Errorf("cannot run with %d MB of memory", args.Memory)
+	}
+	for path := range upwards(name.Path) {
+		if p, ok := l.policies[path]; ok {
+			if err := allows(p, l.used[path], more, args); err != nil {
+				return err
+			}
+		}
+	}
+	return l.checkDevices(name, args)
+}
+
+// allows checks one policy.
+func allows(p messages.Policy, used, more usage, args messages.Arguments) error {
+	if more.unikernels > max(0, p.Unikernels-used.unikernels) {
+		return fmt.Errorf("maximum amount of unikernels (%d) reached", p.Unikernels)
+	}
+	// As a difference, because a sum may overflow.
+	if more.memory > max(0, p.Memory-used.memory) {
+		free := args.Memory - more.memory // of the one that is replaced
+		return fmt.Errorf("maximum allowed memory (%d, used %d) would be exceeded (requesting %d)",
+			p.Memory, used.memory-free, args.Memory)
+	}
+	if bad := without(args.CPUIDs, p.CPUIDs); len(bad) > 0 {
+		slices.Sort(bad)
+		return fmt.Errorf("CPUids %s are not allowed by policy", join(bad)) //lint:ignore ST1005 the text of native albatross
+	}
+	if bad := without(Bridges(args), p.Bridges); len(bad) > 0 {
+		return fmt.Errorf("bridges %s not allowed by policy", join(bad))
+	}
+	return nil
+}
+
+func (l *Ledger) checkDevices(name messages.Name, args messages.Arguments) error {
+	devices := Devices(name, args)
+	for i, device := range devices {
+		user, ok := l.devices[device]
+		if !ok {
+			return fmt.Errorf("block device %s not found", device)
+		}
+		if user != (messages.Name{}) && user != name || slices.Contains(devices[:i], device) {
+			return fmt.Errorf("block device %s already in use", device)
+		}
+	}
+	return nil
+}
+
+// Devices are the block devices that a unikernel uses: they are at its own
+// path.
+func Devices(name messages.Name, args messages.Arguments) []messages.Name {
+	devices := make([]messages.Name, len(args.Blocks))
+	for i, b := range args.Blocks {
+		devices[i] = messages.Name{Path: name.Path, Label: messages.Label(strings.ToLower(b.Device.Or(b.Name)))}
+	}
+	return devices
+}
+
+// Bridges are the bridges that a unikernel is attached to.
+func Bridges(args messages.Arguments) []string {
+	bridges := make([]string, len(args.Networks))
+	for i, n := range args.Networks {
+		bridges[i] = n.Bridge.Or(n.Name)
+	}
+	return bridges
+}
+
+// upwards yields a path and all above it, the root last.
+func upwards(path messages.Path) func(yield func(messages.Path) bool) {
+	return func(yield func(messages.Path) bool) {
+		for at := path; yield(at) && at != messages.Root; at = at.Parent() {
+		}
+	}
+}
+
+// without are the elements of list that are not in allowed.
+func without[T comparable](list, allowed []T) []T {
+	var bad []T
+	for _, e := range list {
+		if !slices.Contains(allowed, e) {
+			bad = append(bad, e)
+		}
+	}
+	return bad
+}
+
+func join[T any](list []T) string {
+	texts := make([]string, len(list))
+	for i, e := range list {
+		texts[i] = fmt.Sprint(e)
+	}
+	return strings.Join(texts, ", ")
+}

@@ -1,0 +1,138 @@
+package messages
+
+import "time"
+
+// What actors say to each other. A request carries an ID that its answer
+// repeats: the asker may have been restarted, or have given up, meanwhile.
+
+// Between a session and the host.
+type (
+	// Ask is a command of a client. The host, or the console that it passes a
+	// subscription on to, answers with exactly one Answer.
+	Ask struct {
+		ID      uint64
+		Name    Name
+		Command Command
+	}
+	// Answer is a Success or a Failure.
+	Answer struct {
+		ID      uint64
+		Payload Payload
+	}
+)
+
+// Between the host, a session and a console.
+type (
+	// ConsoleAttach makes the sender, a session, a subscriber. It is answered
+	// by Answer, whose sender is the console.
+	ConsoleAttach struct {
+		ID        uint64
+		Subscribe ConsoleSubscribe
+	}
+	// ConsoleMore is the credit of a subscriber: it wants one more ConsoleLines.
+	ConsoleMore struct{}
+	// ConsoleLines are the next lines for a subscriber.
+	ConsoleLines struct {
+		Missed int // lines before these that the ring has lost meanwhile
+		Lines  []ConsoleLine
+	}
+	// ConsoleDetached says that there will be no more lines for a subscriber.
+	ConsoleDetached struct{}
+	// ConsoleIdle tells the host that a console has no subscriber left.
+	ConsoleIdle struct{ Name Name }
+)
+
+// A ConsoleLine is a line that a unikernel has printed.
+type ConsoleLine struct {
+	Time time.Time
+	Text string // any bytes but newline
+}
+
+// Between a unikernel and its console.
+type (
+	// ConsoleOpen has the console read a FIFO. Answered by ConsoleOpened.
+	ConsoleOpen struct {
+		ID   uint64
+		FIFO string
+	}
+	// ConsoleOpened says that the FIFO is being read, or why not.
+	ConsoleOpened struct {
+		ID  uint64
+		Err string
+	}
+	// ConsoleClose has the console read what is left in the FIFO and let go of
+	// it. Answered by ConsoleClosed.
+	ConsoleClose  struct{ ID uint64 }
+	ConsoleClosed struct{ ID uint64 }
+)
+
+// Between the host and a unikernel. Run tells the unikernels that one name has
+// had apart.
+type (
+	// UnikernelPrepare has an image and its devices checked. Answered by
+	// UnikernelPrepared or UnikernelFailed.
+	UnikernelPrepare struct {
+		Spec Spec // Spec.Digest is set where the image is in the store already
+		// Image is the image where it is not.
+		Image      []byte
+		Compressed bool
+	}
+	// UnikernelStart follows UnikernelPrepared. Answered by UnikernelRunning or
+	// UnikernelFailed.
+	UnikernelStart struct{}
+	// UnikernelResume takes over what a former daemon has recorded.
+	UnikernelResume struct{ Record Record }
+	// UnikernelStop ends a unikernel. Answered by UnikernelGone.
+	UnikernelStop struct{ KeepSpec bool } // it is replaced: leave the spec on disk
+
+	UnikernelPrepared struct {
+		Name Name
+		Run  uint64
+		Spec Spec
+	}
+	// UnikernelRunning is said at each start, automatic ones included.
+	UnikernelRunning struct {
+		Name    Name
+		Run     uint64
+		Spec    Spec
+		Started time.Time
+	}
+	// UnikernelWaiting says that it has exited and will be started again.
+	UnikernelWaiting struct {
+		Name Name
+		Run  uint64
+	}
+	// UnikernelFailed says that it could not be started and holds nothing.
+	UnikernelFailed struct {
+		Name Name
+		Run  uint64
+		Text string // for the client
+	}
+	// UnikernelGone says that it has ended, holds nothing and is not on disk.
+	UnikernelGone struct {
+		Name Name
+		Run  uint64
+		Exit Exit
+	}
+)
+
+// To and from the store.
+type (
+	// StoreWrite has changes applied, all or none. Answered by StoreWritten
+	// when they are on disk.
+	StoreWrite struct {
+		ID      uint64
+		Changes []Change
+	}
+	StoreWritten struct {
+		ID  uint64
+		Err string
+	}
+	// StoreLoad is answered by StoreLoaded with all that is stored.
+	StoreLoad   struct{ ID uint64 }
+	StoreLoaded struct {
+		ID      uint64
+		Records []Record
+		Err     string
+	}
+)
