@@ -1,0 +1,63 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"albatross/messages"
+)
+
+// What a ProtocolError may wrap.
+var (
+	// ErrNoAnswer: the connection was closed instead of an answer. Daemons
+	// refuse in this way what they do not understand.
+	ErrNoAnswer = errors.New("the connection was closed without an answer")
+
+	errClosed   = errors.New("the connection was closed")
+	errNoAnswer = fmt.Errorf("there was no answer within %v", AnswerTimeout)
+)
+
+// A ConnectError says that nobody could be asked.
+type ConnectError struct {
+	Peer string
+	Err  error
+}
+
+func (e *ConnectError) Error() string { return fmt.Sprintf("cannot connect to %s: %v", e.Peer, e.Err) }
+
+func (e *ConnectError) Unwrap() error { return e.Err }
+
+// A ProtocolError says that the conversation ended too early, or made no sense.
+type ProtocolError struct {
+	Peer string
+	Err  error
+}
+
+func (e *ProtocolError) Error() string { return fmt.Sprintf("cannot talk to %s: %v", e.Peer, e.Err) }
+
+func (e *ProtocolError) Unwrap() error { return e.Err }
+
+// A Refusal is the daemon's negative answer, in its words, which may contain
+// any bytes.
+type Refusal struct {
+	Name messages.Name
+	Text string
+}
+
+func (e *Refusal) Error() string { return e.Text }
+
+// rootCause leaves out what package net puts before the cause: the address,
+// which our errors name themselves, and the system call.
+func rootCause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	return err
+}
