@@ -1,0 +1,72 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/runtime/spt"
+)
+
+func TestParse(t *testing.T) {
+	mac := spt.MAC{0x00, 0x80, 0x41, 0xab, 0xcd, 0xef}
+	for _, c := range []struct {
+		line string
+		want spt.Config
+	}{
+		{"albatross-tender hello", spt.Config{Image: "hello"}},
+		{"albatross-tender spt hello", spt.Config{Image: "hello"}},
+		{"albatross-tender -- spt", spt.Config{Image: "spt"}},
+		{"/usr/bin/solo5-spt spt", spt.Config{Image: "spt"}},
+		{"solo5-spt.2 --mem=32 hello", spt.Config{Image: "hello", Memory: 32 << 20}},
+		{"albatross-tender hello --mem=32 -- x", spt.Config{
+			Image: "hello", Arguments: []string{"--mem=32", "--", "x"},
+		}},
+		{"albatross-tender spt --mem=64 --net:service=vmmtap0 --net-mac:service=00:80:41:ab:CD:ef" +
+			" --block-sector-size:storage=4096 --block:storage=/a=b -- hello --name=x", spt.Config{
+			Image: "hello", Memory: 64 << 20, Arguments: []string{"--name=x"},
+			Networks: []spt.Network{{Name: "service", Interface: "vmmtap0", MAC: mac}},
+			Blocks:   []spt.Block{{Name: "storage", Path: "/a=b", SectorSize: 4096}},
+		}},
+	} {
+		if c.want.Memory == 0 {
+			c.want.Memory = 512 << 20
+		}
+		got, err := parse(strings.Fields(c.line))
+		require.NoError(t, err, c.line)
+		require.Equal(t, runGuest, got.action, c.line)
+		if len(got.config.Arguments) == 0 {
+			got.config.Arguments = nil
+		}
+		require.Equal(t, c.want, got.config, c.line)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for line, want := range map[string]string{
+		"":                              "cannot run: no image is given, see --help",
+		"spt":                           "cannot run: no image is given, see --help",
+		"--mem=32 --":                   "cannot run: no image is given, see --help",
+		"--mem hello":                   "cannot understand --mem: no such option",
+		"--mem= hello":                  "cannot understand --mem=: not a number of megabytes",
+		"--mem=0 hello":                 "cannot understand --mem=0: not a number of megabytes",
+		"--mem=-1 hello":                "cannot understand --mem=-1: not a number of megabytes",
+		"--mem=32M hello":               "cannot understand --mem=32M: not a number of megabytes",
+		"--mem=17592186044416 hello":    "cannot understand --mem=17592186044416: not a number of megabytes",
+		"--x-exec-heap hello":           "cannot understand --x-exec-heap: no such option",
+		"--net=tap0 hello":              "cannot understand --net=tap0: no such option, or nothing behind it",
+		"--net:=tap0 hello":             "cannot understand --net:=tap0: no such option, or nothing behind it",
+		"--net:a= hello":                "cannot understand --net:a=: no such option, or nothing behind it",
+		"--disk:a=b hello":              "cannot understand --disk:a=b: no such option",
+		"--net-mac:a=00:11:22 x":        "cannot understand --net-mac:a=00:11:22: not a hardware address",
+		"--net-mac:a=0:1:2:3:4:100 x":   "cannot understand --net-mac:a=0:1:2:3:4:100: not a hardware address",
+		"--net-mac:a=0:1:2:3:4:5 x":     "cannot set hardware address: no network a is attached",
+		"--block-sector-size:a=x x":     "cannot understand --block-sector-size:a=x: not a sector size",
+		"--block-sector-size:a=65536 x": "cannot understand --block-sector-size:a=65536: not a sector size",
+		"--block-sector-size:a=512 x":   "cannot set sector size: no block device a is attached",
+	} {
+		_, err := parse(append([]string{"albatross-tender"}, strings.Fields(line)...))
+		require.EqualError(t, err, want, line)
+	}
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"albatross/test/guests"
+)
+
+// The tests run the real program as a process, as whoever starts a unikernel
+// does. Everything in the directory can be read by everyone, so that an
+// ordinary user can be put in root's place.
+var (
+	directory string
+	tender    string
+)
+
+// deadline is far above what any of the runs takes.
+const deadline = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	if err := build(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(directory)
+		os.Exit(code)
+	}))
+}
+
+func build() (err error) {
+	if directory, err = os.MkdirTemp("", "albatross-tender"); err != nil {
+		return err
+	}
+	if err := os.Chmod(directory, 0o755); err != nil {
+		return err
+	}
+	tender = filepath.Join(directory, "albatross-tender")
+	if out, err := exec.Command("go", "build", "-o", tender, ".").CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot build tender: %w\n%s", err, out)
+	}
+	for _, name := range guests.Names() {
+		image := guests.Image(name, "spt")
+		if err := os.WriteFile(guest(name), image, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// guest is the path of the image of a guest.
+func guest(name string) string { return filepath.Join(directory, name+".spt") }
+
+// result is how a run ended.
+type result struct {
+	exit           int // -1: by a signal
+	signal         syscall.Signal
+	stdout, stderr string
+}
+
+// nobody is an ordinary user without any rights of his own.
+const nobody = 65534
+
+// user says as whom to run.
+type user struct {
+	name       string
+	credential *syscall.Credential
+}
+
+// users are the ones that the tests can play: root, if they are root, and
+// always an ordinary user.
+func users() []user {
+	if os.Getuid() != 0 {
+		return []user{{name: "self"}}
+	}
+	return []user{
+		{name: "root"},
+		{"nobody", &syscall.Credential{Uid: nobody, Gid: nobody}},
+	}
+}
+
+func forUsers(t *testing.T, test func(t *testing.T, u user)) {
+	for _, u := range users() {
+		t.Run(u.name, func(t *testing.T) { test(t, u) })
+	}
+}
+
+// command prepares a run of a tender that is killed at the deadline.
+func (u user) command(t *testing.T, tender string, arguments ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	t.Cleanup(cancel)
+	c := exec.CommandContext(ctx, tender, arguments...)
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: u.credential}
+	return c
+}
+
+func (u user) run(t *testing.T, tender string, arguments ...string) result {
+	t.Helper()
+	c := u.command(t, tender, arguments...)
+	var stdout, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &stdout, &stderr
+	err := c.Run()
+	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+		require.NoError(t, err)
+	}
+	status := c.ProcessState.Sys().(syscall.WaitStatus)
+	r := result{exit: status.ExitStatus(), stdout: stdout.String(), stderr: stderr.String()}
+	if status.Signaled() {
+		r.signal = status.Signal()
+	}
+	return r
+}
+
+// signalled is the result of a guest that was killed before it said a word.
+func signalled(s syscall.Signal) result { return result{exit: -1, signal: s} }
