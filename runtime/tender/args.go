@@ -1,0 +1,51 @@
+package tender
+
+import (
+	"fmt"
+
+	"albatross/messages"
+)
+
+// A Network attaches a tap to a network device of an image.
+type Network struct {
+	Name string // in the manifest
+	Tap  string
+	MAC  messages.MAC
+}
+
+// A Block attaches a file to a block device of an image.
+type Block struct {
+	Name       string // in the manifest
+	File       string
+	SectorSize messages.Option[int] // bytes; absent: the tender decides
+}
+
+// A Guest is all that a tender is told.
+type Guest struct {
+	Image    string // path of a file
+	Memory   int    // MB
+	Networks []Network
+	Blocks   []Block
+	Label    messages.Label // told to the guest before Argv; empty: not told
+	Argv     []string
+}
+
+// Args is the command line that starts a guest, without the tender itself. It
+// is what Solo5's tenders understand, in the order that native albatross has.
+func Args(g Guest) []string {
+	args := []string{fmt.Sprintf("--mem=%d", g.Memory)}
+	for _, n := range g.Networks {
+		args = append(args, "--net:"+n.Name+"="+n.Tap, "--net-mac:"+n.Name+"="+n.MAC.String())
+	}
+	for _, b := range g.Blocks {
+		args = append(args, "--block:"+b.Name+"="+b.File)
+		if b.SectorSize.OK {
+			args = append(args, fmt.Sprintf("--block-sector-size:%s=%d", b.Name, b.SectorSize.Value))
+		}
+	}
+	args = append(args, "--", g.Image)
+	if g.Label != "" {
+		args = append(args, "--name="+string(g.Label))
+	}
+	return append(args, g.Argv...)
+}

@@ -1,0 +1,56 @@
+package tender_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+	"albatross/runtime/tender"
+)
+
+func TestArgs(t *testing.T) {
+	mac := messages.MAC{0, 0x80, 0x41, 0x64, 0, 0x91}
+	tests := map[string]struct {
+		guest tender.Guest
+		want  []string
+	}{
+		"least": {
+			tender.Guest{Image: "/i", Memory: 32},
+			[]string{"--mem=32", "--", "/i"},
+		},
+		"name before the arguments": {
+			tender.Guest{Image: "/i", Memory: 16, Label: "spt", Argv: []string{"hello"}},
+			[]string{"--mem=16", "--", "/i", "--name=spt", "hello"},
+		},
+		"arguments as they are": {
+			tender.Guest{Image: "/i", Memory: 16, Argv: []string{"", "--", "a b", "--mem=1", "\xff"}},
+			[]string{"--mem=16", "--", "/i", "", "--", "a b", "--mem=1", "\xff"},
+		},
+		"network": {
+			tender.Guest{Image: "/i", Memory: 32, Networks: []tender.Network{{Name: "service0", Tap: "vmmtap1", MAC: mac}}},
+			[]string{"--mem=32", "--net:service0=vmmtap1", "--net-mac:service0=00:80:41:64:00:91", "--", "/i"},
+		},
+		"block devices": {
+			tender.Guest{Image: "/i", Memory: 32, Blocks: []tender.Block{
+				{Name: "storage", File: "/db/block/:disk"},
+				{Name: "log", File: "/db/block/:log", SectorSize: messages.Some(4096)},
+			}},
+			[]string{"--mem=32", "--block:storage=/db/block/:disk", "--block:log=/db/block/:log", "--block-sector-size:log=4096", "--", "/i"},
+		},
+		"everything, networks first": {
+			tender.Guest{
+				Image: "/images/ab", Memory: 256, Label: "web", Argv: []string{"-l", "debug"},
+				Networks: []tender.Network{{Name: "a", Tap: "t0"}, {Name: "b", Tap: "t1", MAC: mac}},
+				Blocks:   []tender.Block{{Name: "s", File: "/f", SectorSize: messages.Some(512)}},
+			},
+			[]string{
+				"--mem=256", "--net:a=t0", "--net-mac:a=00:00:00:00:00:00", "--net:b=t1", "--net-mac:b=00:80:41:64:00:91",
+				"--block:s=/f", "--block-sector-size:s=512", "--", "/images/ab", "--name=web", "-l", "debug",
+			},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, tender.Args(test.guest)) })
+	}
+}

@@ -1,0 +1,148 @@
+package tender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"albatross/runtime/image"
+)
+
+// A Policy says which tenders may be used.
+type Policy int
+
+// Auto prefers an installed tender and has the built-in one where there is
+// none.
+const (
+	Auto Policy = iota
+	Builtin
+	Installed
+)
+
+var policyNames = []string{Auto: "auto", Builtin: "builtin", Installed: "installed"}
+
+// ParsePolicy reads what String writes.
+func ParsePolicy(s string) (Policy, error) {
+	for p, name := range policyNames {
+		if s == name {
+			return Policy(p), nil
+		}
+	}
+	return Auto, fmt.Errorf("cannot understand %q: auto, builtin or installed expected", s)
+}
+
+func (p Policy) String() string { return policyNames[p] }
+
+// A Tender is a program that runs images of one target and ABI version.
+type Tender struct {
+	Program string
+	Prefix  []string // arguments before those of Args
+	Builtin bool
+}
+
+// A Finder finds tenders. Its fields are not changed once it is in use; its
+// methods may be called concurrently. Paths are absolute.
+type Finder struct {
+	Dir     string // searched first: the database directory
+	Path    string // searched next: a PATH; relative directories in it are not
+	Builtin string // path of albatross-tender; empty: not there
+	Policy  Policy
+
+	mu    sync.Mutex
+	known map[string]verdict // by path
+}
+
+// A candidate is a tender whose version is not known yet.
+type candidate = Tender
+
+// Find is a tender for images of a target and ABI version. It runs candidates
+// to ask them for their version, but none a second time unless it has changed.
+// The error tells somebody who wants to run an image what to do about it.
+func (f *Finder) Find(ctx context.Context, target image.Target, version uint32) (Tender, error) {
+	if target != image.HVT && target != image.SPT {
+		return Tender{}, fmt.Errorf("cannot run a %v image: this host runs hvt and spt only", target)
+	}
+	var rejected []string
+	for _, c := range f.candidates(target, version) {
+		err := f.check(ctx, c, version)
+		if err == nil {
+			return c, nil
+		}
+		if ctx.Err() != nil {
+			return Tender{}, fmt.Errorf("cannot look for a tender: %w", ctx.Err())
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			rejected = append(rejected, fmt.Sprintf("%s %v", c.Program, err))
+		}
+	}
+	return Tender{}, f.notFound(target, version, rejected)
+}
+
+// candidates are all that may be used, best first, whether they exist or not.
+func (f *Finder) candidates(target image.Target, version uint32) []candidate {
+	var all []candidate
+	if f.Policy != Builtin {
+		for _, name := range names(target, version) {
+			for _, dir := range f.dirs() {
+				all = append(all, candidate{Program: filepath.Join(dir, name)})
+			}
+		}
+	}
+	if f.Policy != Installed && f.Builtin != "" && target == image.SPT {
+		all = append(all, candidate{Program: f.Builtin, Prefix: []string{"spt"}, Builtin: true})
+	}
+	return all
+}
+
+// names are what a tender may be called, best first.
+func names(target image.Target, version uint32) []string {
+	base := "solo5-" + target.String()
+	return []string{fmt.Sprintf("%s.%d", base, version), base}
+}
+
+func (f *Finder) dirs() []string {
+	dirs := []string{f.Dir}
+	for _, dir := range filepath.SplitList(f.Path) {
+		if filepath.IsAbs(dir) { // others depend on where the daemon was started
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// notFound tells what was looked for, where, what was there instead, and what
+// to do.
+func (f *Finder) notFound(target image.Target, version uint32, rejected []string) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "cannot run a %v image: ", target)
+	if f.Policy == Builtin {
+		fmt.Fprintf(&b, "no built-in tender for %v ABI version %d", target, version)
+	} else {
+		fmt.Fprintf(&b, "no solo5-%v for ABI version %d found in %s or PATH", target, version, f.Dir)
+	}
+	for _, reason := range rejected {
+		b.WriteString("; " + reason)
+	}
+	fmt.Fprintf(&b, " (%s)", f.advice(target, version))
+	return errors.New(b.String())
+}
+
+func (f *Finder) advice(target image.Target, version uint32) string {
+	var advice []string
+	if f.Policy != Builtin {
+		advice = append(advice, "install Solo5")
+	}
+	switch {
+	case target == image.HVT:
+		advice = append(advice, "build the unikernel for spt")
+	case f.Policy == Installed:
+		advice = append(advice, "allow the built-in tender")
+	default:
+		advice = append(advice, "build the unikernel with another version of Solo5")
+	}
+	return strings.Join(advice, ", or ")
+}

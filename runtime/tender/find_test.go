@@ -1,0 +1,239 @@
+package tender_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/runtime/image"
+	"albatross/runtime/tender"
+)
+
+// A host is a place with programs.
+type host struct {
+	t      *testing.T
+	finder *tender.Finder
+	bin    string // in the PATH
+}
+
+func newHost(t *testing.T, policy tender.Policy) host {
+	t.Helper()
+	root := t.TempDir()
+	h := host{t: t, bin: filepath.Join(root, "bin")}
+	h.finder = &tender.Finder{
+		Dir:     filepath.Join(root, "db"),
+		Path:    strings.Join([]string{"relative", "", filepath.Join(root, "none"), h.bin}, ":"),
+		Builtin: filepath.Join(root, "albatross-tender"),
+		Policy:  policy,
+	}
+	require.NoError(t, os.Mkdir(h.bin, 0o700))
+	require.NoError(t, os.Mkdir(h.finder.Dir, 0o700))
+	return h
+}
+
+// install writes a shell script that also notes that it was run.
+func (h host) install(path, script string) string {
+	h.t.Helper()
+	script = "#!/bin/sh\necho \"$@\" >> " + path + ".runs\n" + script + "\n"
+	// A file that is open for writing in a process forked meanwhile cannot be
+	// executed; renaming gives one that nobody has open.
+	require.NoError(h.t, os.WriteFile(path+".new", []byte(script), 0o700))
+	require.NoError(h.t, os.Rename(path+".new", path))
+	return path
+}
+
+func (h host) runs(path string) string {
+	h.t.Helper()
+	runs, err := os.ReadFile(path + ".runs")
+	if os.IsNotExist(err) {
+		return ""
+	}
+	require.NoError(h.t, err)
+	return string(runs)
+}
+
+func (h host) find(target image.Target, version uint32) (tender.Tender, error) {
+	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
+	defer cancel()
+	return h.finder.Find(ctx, target, version)
+}
+
+func (h host) finds(program string) {
+	h.t.Helper()
+	got, err := h.find(image.HVT, 2)
+	require.NoError(h.t, err)
+	require.Equal(h.t, tender.Tender{Program: program}, got)
+}
+
+func tells(version int) string {
+	return fmt.Sprintf("echo solo5-hvt v0.9.0 >&2; echo ABI version %d >&2", version)
+}
+
+func TestFindPrefersTheDirectoryAndTheVersionInTheName(t *testing.T) {
+	h := newHost(t, tender.Auto)
+	places := []string{
+		filepath.Join(h.bin, "solo5-hvt"), filepath.Join(h.finder.Dir, "solo5-hvt"),
+		filepath.Join(h.bin, "solo5-hvt.2"), filepath.Join(h.finder.Dir, "solo5-hvt.2"),
+	}
+	for _, better := range places {
+		h.finds(h.install(better, tells(2)))
+	}
+}
+
+func TestFindReadsTheVersionFromEitherOutput(t *testing.T) {
+	for _, script := range []string{"echo ABI version 2", "echo ABI version 2 >&2", `printf 'x\n  ABI version 2\r\nABI version 3'`} {
+		h := newHost(t, tender.Auto)
+		h.finds(h.install(filepath.Join(h.bin, "solo5-hvt"), script))
+	}
+}
+
+func TestFindAsksWithNoEnvironmentInTheRoot(t *testing.T) {
+	t.Setenv("SECRET", "leaked")
+	h := newHost(t, tender.Auto)
+	h.finds(h.install(filepath.Join(h.bin, "solo5-hvt"), `[ -z "$SECRET" ] && [ "$(pwd)" = / ] && echo ABI version 2`))
+}
+
+func TestFindSkipsWhatIsNoTender(t *testing.T) {
+	h := newHost(t, tender.Auto)
+	require.NoError(t, os.WriteFile(filepath.Join(h.finder.Dir, "solo5-hvt.2"), nil, 0o600))
+	require.NoError(t, os.Mkdir(filepath.Join(h.bin, "solo5-hvt.2"), 0o700))
+	h.install(filepath.Join(h.finder.Dir, "solo5-hvt"), "echo ABI version 2; exit 1")
+	h.finds(h.install(filepath.Join(h.bin, "solo5-hvt"), tells(2)))
+}
+
+func TestFindAsksOnceUntilTheFileChanges(t *testing.T) {
+	h := newHost(t, tender.Auto)
+	program := h.install(filepath.Join(h.bin, "solo5-hvt"), tells(1))
+	for range 3 {
+		_, err := h.find(image.HVT, 2)
+		require.ErrorContains(t, err, "is for ABI version 1")
+	}
+	require.Equal(t, "--version\n", h.runs(program))
+	h.install(program, tells(2))
+	h.finds(program)
+	require.Equal(t, "--version\n--version\n", h.runs(program))
+}
+
+func TestFindCanBeCalledConcurrently(t *testing.T) {
+	h := newHost(t, tender.Auto)
+	program := h.install(filepath.Join(h.bin, "solo5-hvt"), tells(2))
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			got, err := h.find(image.HVT, 2)
+			if err != nil || got.Program != program {
+				t.Errorf("found %v, %v", got, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestFindBuiltin(t *testing.T) {
+	const builtin = `[ "$1" = spt ] && echo ABI version 2`
+	for _, test := range []struct {
+		policy tender.Policy
+		solo5  bool
+		want   string // "" where none is found
+	}{
+		{tender.Auto, false, "albatross-tender"},
+		{tender.Auto, true, "solo5-spt"},
+		{tender.Builtin, true, "albatross-tender"},
+		{tender.Installed, true, "solo5-spt"},
+		{tender.Installed, false, ""},
+	} {
+		t.Run(fmt.Sprint(test.policy, " ", test.solo5), func(t *testing.T) {
+			h := newHost(t, test.policy)
+			h.install(h.finder.Builtin, builtin)
+			if test.solo5 {
+				h.install(filepath.Join(h.bin, "solo5-spt"), tells(2))
+			}
+			got, err := h.find(image.SPT, 2)
+			if test.want == "" {
+				require.Error(t, err)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, test.want, filepath.Base(got.Program))
+			require.Equal(t, test.want == "albatross-tender", got.Builtin)
+			if got.Builtin {
+				require.Equal(t, []string{"spt"}, got.Prefix)
+			}
+		})
+	}
+}
+
+func TestFindErrorsTellWhatToDo(t *testing.T) {
+	tests := map[string]struct {
+		policy tender.Policy
+		target image.Target
+		want   string
+	}{
+		"hvt": {tender.Auto, image.HVT,
+			"cannot run a hvt image: no solo5-hvt for ABI version 2 found in DIR or PATH (install Solo5, or build the unikernel for spt)"},
+		"hvt, installed": {tender.Installed, image.HVT,
+			"cannot run a hvt image: no solo5-hvt for ABI version 2 found in DIR or PATH (install Solo5, or build the unikernel for spt)"},
+		"hvt, built in": {tender.Builtin, image.HVT,
+			"cannot run a hvt image: no built-in tender for hvt ABI version 2 (build the unikernel for spt)"},
+		"spt, installed": {tender.Installed, image.SPT,
+			"cannot run a spt image: no solo5-spt for ABI version 2 found in DIR or PATH (install Solo5, or allow the built-in tender)"},
+		"spt": {tender.Auto, image.SPT,
+			"cannot run a spt image: no solo5-spt for ABI version 2 found in DIR or PATH; BUILTIN is for ABI version 3 (install Solo5, or build the unikernel with another version of Solo5)"},
+		"other": {tender.Auto, image.Xen,
+			"cannot run a xen image: this host runs hvt and spt only"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t, test.policy)
+			h.install(h.finder.Builtin, tells(3))
+			_, err := h.find(test.target, 2)
+			want := strings.NewReplacer("DIR", h.finder.Dir, "BUILTIN", h.finder.Builtin).Replace(test.want)
+			require.EqualError(t, err, want)
+		})
+	}
+}
+
+func TestFindTellsWhyACandidateWillNotDo(t *testing.T) {
+	for script, want := range map[string]string{
+		tells(7):              "is for ABI version 7",
+		"echo ABI version x":  "does not tell its ABI version",
+		"echo no ABI version": "does not tell its ABI version",
+		"exit 3":              "does not tell its version: exit status 3",
+		"kill -9 $$":          "does not tell its version: signal: killed",
+		// Far more than is kept; and what comes behind that is not seen.
+		"yes | head -c 1000000; echo ABI version 2": "does not tell its ABI version",
+	} {
+		h := newHost(t, tender.Installed)
+		program := h.install(filepath.Join(h.bin, "solo5-hvt"), "PATH=/usr/bin:/bin\n"+script)
+		_, err := h.find(image.HVT, 2)
+		require.ErrorContains(t, err, "; "+program+" "+want)
+	}
+}
+
+func TestFindCanBeCancelledAndDoesNotRememberThat(t *testing.T) {
+	h := newHost(t, tender.Auto)
+	program := h.install(filepath.Join(h.bin, "solo5-hvt"), "test -e "+h.bin+"/fast || exec sleep 1h\n"+tells(2))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := h.finder.Find(ctx, image.HVT, 2)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, os.WriteFile(filepath.Join(h.bin, "fast"), nil, 0o600))
+	h.finds(program)
+}
+
+func TestPolicyIsWhatItsTextSays(t *testing.T) {
+	for _, p := range []tender.Policy{tender.Auto, tender.Builtin, tender.Installed} {
+		got, err := tender.ParsePolicy(p.String())
+		require.NoError(t, err)
+		require.Equal(t, p, got)
+	}
+	_, err := tender.ParsePolicy("native")
+	require.EqualError(t, err, `cannot understand "native": auto, builtin or installed expected`)
+}

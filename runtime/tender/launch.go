@@ -1,0 +1,225 @@
+package tender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/runtime/proc"
+	"albatross/runtime/tender/launcher"
+)
+
+const (
+	// releaseTimeout is how long becoming the tender may take: an exec, which
+	// takes a millisecond unless the disk of the program has gone.
+	releaseTimeout = 10 * time.Second
+	// killTimeout is how long a process may take to end after SIGKILL; longer
+	// ones hang in the kernel, and waiting does not help.
+	killTimeout = 5 * time.Second
+	// statusMax bounds what is read of a launcher's report.
+	statusMax = 4 << 10
+)
+
+// A Command is what to start, and how.
+type Command struct {
+	// Launcher is a program that calls launcher.Main, and the arguments before
+	// its own: "/…/albatross-tender", "launch".
+	Launcher []string
+	CPUs     []int    // that it may run on; none: any
+	Program  string   // path of the tender
+	Args     []string // without the program
+	Output   *os.File // standard output and error; stays the caller's
+}
+
+// A Gated is a process that waits to become a tender. Exactly one of Release
+// and Abort has to be called, once.
+type Gated struct {
+	handle  *proc.Handle
+	gate    *os.File
+	status  *os.File
+	program string
+}
+
+// Launch starts a process that does nothing yet. It has its own session, no
+// environment, "/" as its directory, /dev/null as its standard input, and will
+// run on the CPUs asked for. When this program ends, it ends too, until it is
+// released.
+func Launch(ctx context.Context, c Command) (*Gated, error) {
+	err := ctx.Err()
+	if err == nil {
+		var g *Gated
+		if g, err = start(c); err == nil {
+			return g, nil
+		}
+	}
+	return nil, fmt.Errorf("cannot start %s: %w", c.Program, err)
+}
+
+// start makes what the process inherits and what the daemon keeps of it.
+func start(c Command) (*Gated, error) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = null.Close() }()
+	gateEnd, gate, err := pipe(0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = gateEnd.Close() }()
+	status, statusEnd, err := pipe(unix.O_NONBLOCK)
+	if err != nil {
+		_ = gate.Close()
+		return nil, err
+	}
+	defer func() { _ = statusEnd.Close() }()
+
+	// The places of the last two are launcher.Gate and launcher.Status.
+	handle, err := fork(c, []*os.File{null, c.Output, c.Output, gateEnd, statusEnd})
+	if err != nil {
+		_ = gate.Close()
+		_ = status.Close()
+		return nil, err
+	}
+	return &Gated{handle: handle, gate: gate, status: status, program: c.Program}, nil
+}
+
+// pipe is like os.Pipe, but blocks unless it is told otherwise: whoever gets
+// the gate expects that.
+func pipe(flags int) (r, w *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|flags); err != nil {
+		return nil, nil, fmt.Errorf("cannot make a pipe: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "|0"), os.NewFile(uintptr(fds[1]), "|1"), nil
+}
+
+// fork starts the launcher. The process can be identified by its pid: whatever
+// happens to it, nobody but us can reap it.
+func fork(c Command, files []*os.File) (*proc.Handle, error) {
+	argv := append(append([]string{}, c.Launcher...), "--cpus="+join(c.CPUs), "--", c.Program)
+	argv = append(argv, c.Args...)
+	pidfd := -1
+	attr := &syscall.ProcAttr{
+		Dir: "/", Env: []string{},
+		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+	}
+	for _, f := range files {
+		attr.Files = append(attr.Files, f.Fd())
+	}
+	pid, err := syscall.ForkExec(argv[0], argv, attr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot execute %s: %w", argv[0], err)
+	}
+	handle, err := hold(pid, pidfd)
+	if err != nil {
+		discard(pid)
+	}
+	return handle, err
+}
+
+func join(cpus []int) string {
+	texts := make([]string, len(cpus))
+	for i, cpu := range cpus {
+		texts[i] = strconv.Itoa(cpu)
+	}
+	return strings.Join(texts, ",")
+}
+
+func hold(pid, pidfd int) (*proc.Handle, error) {
+	process, err := proc.Identify(pid)
+	if err != nil {
+		_ = unix.Close(pidfd)
+		return nil, err
+	}
+	return proc.FromPidfd(pidfd, process)
+}
+
+// discard ends and reaps a child of which there is no handle.
+func discard(pid int) {
+	_ = unix.Kill(pid, unix.SIGKILL)
+	for {
+		if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// Process is who will be the tender.
+func (g *Gated) Process() messages.Process { return g.handle.Process() }
+
+// Handle holds the process. It belongs to the caller once Release has
+// succeeded, and is closed otherwise.
+func (g *Gated) Handle() *proc.Handle { return g.handle }
+
+// Release lets the process become the tender and returns when it has. After an
+// error the process is gone.
+func (g *Gated) Release(ctx context.Context) error {
+	err := g.open(ctx)
+	if err != nil {
+		return errors.Join(fmt.Errorf("cannot start %s: %w", g.program, err), g.Abort())
+	}
+	g.closePipes()
+	return nil
+}
+
+// Abort ends the process instead. The error says that it is still there.
+func (g *Gated) Abort() error {
+	defer func() { _ = g.handle.Close() }()
+	g.closePipes()
+	if err := g.handle.Signal(unix.SIGKILL); err != nil && !errors.Is(err, proc.ErrGone) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+	defer cancel()
+	if _, err := g.handle.Wait(ctx); err != nil {
+		return fmt.Errorf("cannot end process %d: %w", g.Process().PID, err)
+	}
+	return nil
+}
+
+func (g *Gated) closePipes() {
+	_ = g.gate.Close()
+	_ = g.status.Close()
+}
+
+// open opens the gate and reads what became of it.
+func (g *Gated) open(ctx context.Context) error {
+	// A launcher that has ended already tells why over the status pipe.
+	if _, err := g.gate.Write([]byte{1}); err != nil && !errors.Is(err, unix.EPIPE) {
+		return fmt.Errorf("cannot open the gate: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = g.status.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	report, err := io.ReadAll(io.LimitReader(g.status, statusMax))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return ctx.Err()
+	case err != nil:
+		return err
+	}
+	return understand(string(report))
+}
+
+// understand reads a launcher's report.
+func understand(report string) error {
+	reason, began := strings.CutPrefix(report, launcher.Began)
+	switch {
+	case reason != "":
+		return errors.New(reason)
+	case !began:
+		return errors.New("the process ended before it could begin")
+	}
+	return nil
+}

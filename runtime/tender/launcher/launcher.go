@@ -1,0 +1,201 @@
+// Package launcher is the process between albatrossd and a tender: forked by
+// the one, becoming the other. It owns the gate, which makes a start safe
+// against crashes.
+//
+// A tender must be on record on disk before it executes its first instruction,
+// else a daemon that dies in between leaves a unikernel that nobody knows of.
+// So the daemon starts this program in its place, records it, and then opens
+// the gate. If the daemon dies before, the gate ends, and so does the process.
+// Becoming the tender changes neither pid nor start time.
+//
+// What the daemon has to do is in package tender; here is only what runs in
+// the new process, and it imports next to nothing, so that it starts fast.
+package launcher
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the daemon hands over besides standard input and output.
+const (
+	// Gate is read for one byte: become the tender. Its end: vanish.
+	Gate = 3
+	// Status is written what becomes of it: first Began, when the gate was seen
+	// open, and then, if it goes wrong, now or before, the reason. The program
+	// started does not have it, so that it ends when all went well.
+	Status = 4
+)
+
+// Began is what comes first over the status pipe when the gate was opened.
+const Began = "+"
+
+// An order is what to become.
+type order struct {
+	cpus []int // to run on; none: any
+	argv []string
+}
+
+// Main is the program: arguments are --cpus=LIST -- PROGRAM ARGUMENTS. It
+// returns an exit status, or not at all.
+func Main(arguments []string) int {
+	// Affinity and signal mask are those of a thread, and the thread that
+	// executes a program is what stays of the process.
+	runtime.LockOSThread()
+	err := launch(arguments)
+	if err == nil {
+		return 0
+	}
+	if _, failed := writeStatus(err.Error()); failed != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return 1
+}
+
+// launch returns nil where the daemon is gone.
+func launch(arguments []string) error {
+	if !isPipe(Gate) || !isPipe(Status) {
+		return errors.New("cannot launch: only albatrossd can call this")
+	}
+	o, err := parse(arguments)
+	if err != nil {
+		return err
+	}
+	if err := prepare(o); err != nil {
+		return err
+	}
+	if opened, err := awaitGate(); err != nil || !opened {
+		return err
+	}
+	if _, err := writeStatus(Began); err != nil {
+		return nil // nobody listens any more
+	}
+	return fmt.Errorf("cannot execute %s: %w", o.argv[0], syscall.Exec(o.argv[0], o.argv, []string{}))
+}
+
+func isPipe(fd int) bool {
+	var stat unix.Stat_t
+	return unix.Fstat(fd, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFIFO
+}
+
+func parse(arguments []string) (order, error) {
+	if len(arguments) < 3 || arguments[1] != "--" {
+		return order{}, errors.New("cannot launch: usage: launch --cpus=LIST -- PROGRAM [ARGUMENTS]")
+	}
+	list, ok := strings.CutPrefix(arguments[0], "--cpus=")
+	if !ok {
+		return order{}, fmt.Errorf("cannot launch: --cpus=LIST expected, not %q", arguments[0])
+	}
+	cpus, err := parseCPUs(list)
+	return order{cpus: cpus, argv: arguments[2:]}, err
+}
+
+// maxCPU is far more than a kernel can be built for (8192); it bounds the set.
+const maxCPU = 1 << 16
+
+func parseCPUs(list string) ([]int, error) {
+	if list == "" {
+		return nil, nil
+	}
+	var cpus []int
+	for text := range strings.SplitSeq(list, ",") {
+		cpu, err := strconv.Atoi(text)
+		if err != nil || cpu < 0 || cpu > maxCPU {
+			return nil, fmt.Errorf("cannot launch: %q is no CPU", text)
+		}
+		cpus = append(cpus, cpu)
+	}
+	return cpus, nil
+}
+
+// prepare gives the process all that the tender shall inherit, and nothing of
+// what it inherited by accident.
+func prepare(o order) error {
+	if err := pin(o.cpus); err != nil {
+		return fmt.Errorf("cannot run on CPUs %v: %w", o.cpus, err)
+	}
+	if err := unix.CloseRange(Gate, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("cannot close descriptors: %w", err)
+	}
+	if err := resetSignals(); err != nil {
+		return fmt.Errorf("cannot reset signals: %w", err)
+	}
+	return nil
+}
+
+func pin(cpus []int) error {
+	if len(cpus) == 0 {
+		return nil
+	}
+	set := unix.NewCPUSet(maxCPU + 1)
+	for _, cpu := range cpus {
+		set.Set(cpu)
+	}
+	return unix.SchedSetaffinityDynamic(0, set)
+}
+
+// resetSignals blocks and ignores none. Signals that the Go runtime handles
+// need nothing: executing a program resets them.
+func resetSignals() error {
+	for signal := 1; signal <= 64; signal++ {
+		if signal == int(unix.SIGKILL) || signal == int(unix.SIGSTOP) {
+			continue
+		}
+		if err := stopIgnoring(signal); err != nil {
+			return err
+		}
+	}
+	return unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil)
+}
+
+// sigaction is the kernel's struct. The zero value is the default disposition.
+type sigaction struct {
+	handler  uintptr
+	flags    uint64
+	restorer uintptr
+	mask     uint64
+}
+
+const sigIgnore = 1 // SIG_IGN
+
+func stopIgnoring(signal int) error {
+	var now, byDefault sigaction
+	if err := rtSigaction(signal, nil, &now); err != nil || now.handler != sigIgnore {
+		return err
+	}
+	return rtSigaction(signal, &byDefault, nil)
+}
+
+func rtSigaction(signal int, set, get *sigaction) error {
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(signal),
+		uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(get)), unsafe.Sizeof(sigaction{}.mask), 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// awaitGate tells whether the gate was opened; else it has ended.
+func awaitGate() (opened bool, err error) {
+	var b [1]byte
+	for {
+		n, err := unix.Read(Gate, b[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("cannot read the gate: %w", err)
+		}
+		return n == 1, nil
+	}
+}
+
+func writeStatus(text string) (int, error) { return unix.Write(Status, []byte(text)) }

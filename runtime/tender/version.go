@@ -1,0 +1,133 @@
+package tender
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// versionTimeout is how long a program may take to tell its version.
+	versionTimeout = 5 * time.Second
+	// versionGrace is how long its descendants may keep its output open after it
+	// was killed.
+	versionGrace = time.Second
+	// versionMax bounds what is kept of its output.
+	versionMax = 64 << 10
+)
+
+// A verdict is what a program once said about itself.
+type verdict struct {
+	file    fileID
+	version uint32
+	err     error // why it is no tender; version is meaningless then
+}
+
+// A fileID changes when a file is replaced or written.
+type fileID struct {
+	device, inode uint64
+	size, changed int64
+}
+
+// check tells why a candidate cannot be used. The error is os.ErrNotExist
+// where there is none.
+func (f *Finder) check(ctx context.Context, c candidate, version uint32) error {
+	file, err := identify(c.Program)
+	if err != nil {
+		return err
+	}
+	v, known := f.remembered(c.Program, file)
+	if !known {
+		v = verdict{file: file}
+		v.version, v.err = ask(ctx, c)
+		if !errors.Is(v.err, context.DeadlineExceeded) && ctx.Err() == nil {
+			f.remember(c.Program, v) // else a busy machine would be held against it
+		}
+	}
+	if v.err == nil && v.version != version {
+		return fmt.Errorf("is for ABI version %d", v.version)
+	}
+	return v.err
+}
+
+func identify(path string) (fileID, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, syscall.ENOTDIR) {
+		return fileID{}, os.ErrNotExist
+	}
+	if err != nil {
+		return fileID{}, err
+	}
+	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+		return fileID{}, os.ErrNotExist // as a shell sees it
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return fileID{}, fmt.Errorf("internal error: no stat of %s", path)
+	}
+	return fileID{stat.Dev, stat.Ino, stat.Size, info.ModTime().UnixNano()}, nil
+}
+
+func (f *Finder) remembered(path string, file fileID) (verdict, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v, ok := f.known[path]
+	return v, ok && v.file == file
+}
+
+func (f *Finder) remember(path string, v verdict) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.known == nil {
+		f.known = map[string]verdict{}
+	}
+	f.known[path] = v
+}
+
+// ask runs a program for its version.
+func ask(ctx context.Context, c candidate) (version uint32, err error) {
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	var output bounded
+	cmd := exec.CommandContext(ctx, c.Program, append(append([]string{}, c.Prefix...), "--version")...)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = "/", []string{}, versionGrace
+	cmd.Stdout, cmd.Stderr = &output, &output // Solo5's tenders use the latter
+	err = cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return 0, fmt.Errorf("does not tell its version: %w", ctx.Err())
+	case err != nil:
+		return 0, fmt.Errorf("does not tell its version: %v", err)
+	}
+	return findVersion(output.kept)
+}
+
+// findVersion finds a line "ABI version N".
+func findVersion(output []byte) (uint32, error) {
+	for line := range bytes.Lines(output) {
+		text, ok := strings.CutPrefix(strings.TrimSpace(string(line)), "ABI version ")
+		if !ok {
+			continue
+		}
+		if n, err := strconv.ParseUint(text, 10, 32); err == nil {
+			return uint32(n), nil
+		}
+	}
+	return 0, errors.New("does not tell its ABI version")
+}
+
+// bounded keeps the first versionMax bytes that are written to it. (It does
+// not embed a bytes.Buffer, which would read whatever there is by ReadFrom.)
+type bounded struct{ kept []byte }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	b.kept = append(b.kept, p[:min(len(p), versionMax-len(b.kept))]...)
+	return len(p), nil
+}
