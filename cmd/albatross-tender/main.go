@@ -9,12 +9,16 @@ import (
 	"os"
 
 	"albatross/runtime/spt"
+	"albatross/runtime/tender/launcher"
 )
 
 // version is set when a release is built.
 var version = "devel"
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "launch" && !calledAsSolo5(os.Args[0]) {
+		os.Exit(launcher.Main(os.Args[2:])) // for albatrossd, so not in the usage
+	}
 	if err := run(os.Args); err != nil {
 		fmt.Fprintf(os.Stderr, "albatross-tender: %v\n", err)
 		os.Exit(1)
