@@ -42,12 +42,17 @@ const growth = 64 << 10
 // else of the connection.
 var ErrEnd = errors.New("end of stream")
 
+// ErrTooLong is the reason why a frame is not read that is longer than whoever
+// expects it wants to hold.
+var ErrTooLong = errors.New("frame is too long")
+
 // ReadFrame reads one frame, whose length must not be above max: more is an
 // error before anything else is read. Memory is used only for bytes that have
 // arrived, so a long frame that is only announced costs nothing.
 //
-// The error is ErrEnd for the mark that ends a stream, io.EOF where the
-// connection ends between frames, and io.ErrUnexpectedEOF where it ends inside.
+// The error is ErrEnd for the mark that ends a stream, ErrTooLong, io.EOF where
+// the connection ends between frames, and io.ErrUnexpectedEOF where it ends
+// inside.
 func ReadFrame(r io.Reader, max int) ([]byte, error) {
 	var head [headerLen]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -59,7 +64,7 @@ func ReadFrame(r io.Reader, max int) ([]byte, error) {
 		return nil, ErrEnd
 	}
 	if n > max {
-		return nil, fmt.Errorf("cannot read frame: %d bytes are announced, at most %d are accepted", n, max)
+		return nil, fmt.Errorf("cannot read frame: %w: %d bytes are announced, at most %d are accepted", ErrTooLong, n, max)
 	}
 	return readBody(r, n)
 }
