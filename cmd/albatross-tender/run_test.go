@@ -84,7 +84,7 @@ func TestForbiddenCalls(t *testing.T) {
 
 // Memory is there in full, zero, and with the stack at its top.
 func TestMemory(t *testing.T) {
-	for _, mb := range []string{"2", "3", "64", "1024"} {
+	for _, mb := range []string{"2", "3", "64", "256"} {
 		r := users()[0].run(t, tender, "--mem="+mb, guest("memory"))
 		require.Zero(t, r.exit, "%+v", r)
 		require.Contains(t, r.stdout, " pages of "+mb+" MB\n")

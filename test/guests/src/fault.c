@@ -25,7 +25,7 @@ static void touch(const struct boot *boot, const char *kind)
     else if (equal(kind, "execute-bss"))
         execute(code_in_bss);
     else if (equal(kind, "execute-heap"))
-        execute((u8 *)boot->image_end + 4096);
+        execute(end_of_image + 4096);
     else if (equal(kind, "execute-low"))
         execute((u8 *)0x20000);
     else if (equal(kind, "execute-stack"))

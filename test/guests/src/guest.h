@@ -103,6 +103,9 @@ int misbehave(const char *kind);
 
 /* ---- helpers: common.c ----------------------------------------------- */
 
+/* The first page behind everything: from guest.ld. */
+extern u8 end_of_image[];
+
 /* The program itself; what it returns is the exit status. */
 int program(const struct boot *boot);
 

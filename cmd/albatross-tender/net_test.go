@@ -1,0 +1,127 @@
+package main
+
+import (
+	"encoding/binary"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+const tap = "tap0"
+
+// isolate puts the rest of the test into a network namespace of its own, with
+// a tap interface that is up. The thread is locked and never unlocked, so that
+// it goes away with the test, and the namespace with it.
+func isolate(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("only root may create interfaces")
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		t.Skip("there is no /dev/net/tun")
+	}
+	runtime.LockOSThread()
+	require.NoError(t, unix.Unshare(unix.CLONE_NEWNET))
+	require.NoError(t, createTap())
+}
+
+func createTap() error {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	request, err := unix.NewIfreq(tap)
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
+		return err
+	}
+	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1); err != nil {
+		return err
+	}
+	return setFlags(unix.IFF_UP)
+}
+
+func setFlags(flags uint16) error {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(socket) }()
+	request, err := unix.NewIfreq(tap)
+	if err != nil {
+		return err
+	}
+	request.SetUint16(flags)
+	return unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, request)
+}
+
+// wire is the host's end of the tap.
+func wire(t *testing.T) int {
+	const all = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // in network order
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all)
+	require.NoError(t, err)
+	request, err := unix.NewIfreq(tap)
+	require.NoError(t, err)
+	require.NoError(t, unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request))
+	address := &unix.SockaddrLinklayer{Protocol: all, Ifindex: int(request.Uint32())}
+	require.NoError(t, unix.Bind(fd, address))
+	timeout := unix.NsecToTimeval(deadline.Nanoseconds())
+	require.NoError(t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout))
+	return fd
+}
+
+// The guest sends back what it gets, from its own address.
+func TestNetwork(t *testing.T) {
+	isolate(t)
+	c, line := user{}.start(t, "--mem=2", "--net:service="+tap,
+		"--net-mac:service=02:67:75:65:73:74", "--", guest("net"))
+	require.Equal(t, "02:67:75:65:73:74 mtu 1500\n", line)
+	requireDescriptors(t, c, "anon_inode:[eventpoll]", "anon_inode:[timerfd]", "/dev/net/tun")
+
+	fd := wire(t)
+	defer func() { _ = unix.Close(fd) }()
+	us, guestMAC := "\x02host1", "\x02guest"
+	for n := range uint32(100) {
+		payload := binary.BigEndian.AppendUint32(make([]byte, 46), n)
+		_, err := unix.Write(fd, []byte(guestMAC+us+"\x88\xb5"+string(payload)))
+		require.NoError(t, err)
+		require.Equal(t, us+guestMAC+"\x88\xb5"+string(payload), receive(t, fd, us))
+	}
+}
+
+// receive returns the next frame for an address; the host says things to
+// others now and then.
+func receive(t *testing.T, fd int, to string) string {
+	frame := make([]byte, 2048)
+	for end := time.Now().Add(deadline); time.Now().Before(end); {
+		n, err := unix.Read(fd, frame)
+		require.NoError(t, err)
+		if string(frame[:len(to)]) == to {
+			return string(frame[:n])
+		}
+	}
+	t.Fatal("no answer from the guest")
+	return ""
+}
+
+func TestNetworkRefusals(t *testing.T) {
+	isolate(t)
+	run := func(name string) result {
+		return user{}.run(t, tender, "--mem=2", "--net:service="+name, guest("net"))
+	}
+	refused := func(why string) result {
+		return result{exit: 1, stderr: "albatross-tender: cannot attach network service: " + why + "\n"}
+	}
+	require.Equal(t, refused("lo: network is down"), run("lo"))
+	require.Equal(t, refused("tap1: no such device"), run("tap1"))
+	require.NoError(t, setFlags(0))
+	require.Equal(t, refused("tap0: network is down"), run(tap))
+}
