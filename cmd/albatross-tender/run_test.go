@@ -135,6 +135,25 @@ func TestReadImpliesExec(t *testing.T) {
 	}
 }
 
+// Linux lays out an address space in different ways, and our stub has to be
+// out of the way of all of them.
+func TestAddressSpaceLayouts(t *testing.T) {
+	for _, prefix := range []string{"ulimit -s unlimited", "ulimit -s 64", "ulimit -s 8192"} {
+		r := users()[0].run(t, "/bin/sh", "-c", prefix+` && exec "$0" --mem=2 "$1" --once`, tender, guest("hello"))
+		require.Equal(t, result{stdout: "hello from albatross: --once\n"}, r, prefix)
+	}
+}
+
+// Whoever starts us may have closed what others keep open, or left little room
+// for more.
+func TestFewDescriptors(t *testing.T) {
+	r := users()[0].run(t, "/bin/sh", "-c", `exec "$0" --mem=2 "$1" 9 <&- >&- 2>&-`, tender, guest("exit"))
+	require.Equal(t, result{exit: 9}, r)
+	r = users()[0].run(t, "/bin/sh", "-c", `ulimit -n 6 && exec "$0" --mem=2 "$1"`, tender, guest("exit"))
+	require.Equal(t, 1, r.exit)
+	require.Contains(t, r.stderr, ": too many open files\n")
+}
+
 func TestVersionAndHelp(t *testing.T) {
 	r := users()[0].run(t, tender, "--version")
 	require.Zero(t, r.exit)
