@@ -1,0 +1,36 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"syscall"
+)
+
+// A fault is what guard has caught.
+type fault struct{ cause any }
+
+func (f fault) Error() string { return fmt.Sprintf("the database has failed: %v", f.cause) }
+
+// guard turns what bbolt does when it meets damage into an error: it panics,
+// or touches memory where the file should be mapped and is not, which would
+// end the program.
+func guard(do func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fault{cause}
+		}
+	}()
+	return do()
+}
+
+// damaged tells what to do about a damaged database. An error of the system,
+// that a file cannot be read say, is none of damage.
+func damaged(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return err
+	}
+	return fmt.Errorf("the file is damaged (%w); it was left as it is: restore a copy of it, or move it away to start with nothing", err)
+}

@@ -1,0 +1,170 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
+)
+
+// DBFile is the name of the database in the database directory.
+const DBFile = "state.db"
+
+// schemaVersion is raised when an older albatrossd would misunderstand what is
+// stored. A new field alone is no reason: see package messages.
+const schemaVersion = 1
+
+// lockTimeout is how long another daemon may take to let go of the database:
+// as long as one that is being replaced needs to exit.
+const lockTimeout = time.Second
+
+// The buckets, and the key of the version in the first.
+var (
+	schemaBucket  = []byte("schema")
+	specBucket    = []byte("specs")    // name: messages.Spec
+	runtimeBucket = []byte("runtimes") // name: messages.Runtime; only where there is a spec
+	versionKey    = []byte("version")
+)
+
+// A DB is the database. Its methods may be called concurrently.
+type DB struct {
+	path string
+	bolt *bbolt.DB
+}
+
+// Open opens the database in a directory, and makes both if there is none. It
+// belongs to one daemon at a time. One that is damaged, or that this version
+// does not understand, is left exactly as it is.
+func Open(dir string) (*DB, error) {
+	db := &DB{path: filepath.Join(dir, DBFile)}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, db.cannotOpen(err)
+	}
+	if err := db.open(); err != nil {
+		return nil, db.cannotOpen(err)
+	}
+	if err := db.prepare(); err != nil {
+		return nil, db.cannotOpen(errors.Join(err, db.bolt.Close()))
+	}
+	return db, nil
+}
+
+func (db *DB) cannotOpen(err error) error { return fmt.Errorf("cannot open %s: %w", db.path, err) }
+
+// open opens the file and takes its lock.
+func (db *DB) open() error {
+	var file *os.File
+	options := &bbolt.Options{Timeout: lockTimeout}
+	options.OpenFile = func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
+		file, err = os.OpenFile(path, flag|unix.O_NOFOLLOW, mode)
+		return file, err
+	}
+	err := guard(func() (err error) {
+		db.bolt, err = bbolt.Open(db.path, 0o600, options)
+		return err
+	})
+	switch {
+	case errors.Is(err, bbolterrors.ErrTimeout):
+		return errors.New("in use by another albatrossd")
+	case err != nil && file != nil:
+		// Where bbolt has panicked, the file is still open and mapped, and the
+		// mapping would keep the lock.
+		_ = unix.Flock(int(file.Fd()), unix.LOCK_UN)
+		_ = file.Close()
+		return damaged(err)
+	}
+	return err
+}
+
+// prepare looks at all of an open database before anything is written, and
+// sets up one that is new.
+func (db *DB) prepare() error {
+	fresh := false
+	if err := db.view(func(tx *bbolt.Tx) (err error) {
+		if err := check(tx, db.path); err != nil {
+			return damaged(err)
+		}
+		fresh, err = isFresh(tx)
+		return err
+	}); err != nil {
+		return err
+	}
+	if fresh {
+		if err := db.update(initialize); err != nil {
+			return err
+		}
+	}
+	return syncDir(filepath.Dir(db.path)) // the file may be new
+}
+
+// check finds damage. The pages must all be in the file, for those that are
+// not cannot even be read; the tree must be readable; and then bbolt's own
+// check, which runs where a fault could not be caught, is safe.
+func check(tx *bbolt.Tx, path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() < tx.Size() {
+		return fmt.Errorf("it has %d bytes of %d", info.Size(), tx.Size())
+	}
+	nothing := func(_, _ []byte) error { return nil }
+	if err := tx.ForEach(func(_ []byte, b *bbolt.Bucket) error { return b.ForEach(nothing) }); err != nil {
+		return err
+	}
+	var all []error
+	for err := range tx.Check() {
+		all = append(all, err)
+	}
+	return errors.Join(all...)
+}
+
+// isFresh tells whether there is nothing in the database yet. The error says
+// that this is no database for us.
+func isFresh(tx *bbolt.Tx) (bool, error) {
+	schema := tx.Bucket(schemaBucket)
+	if schema == nil {
+		if first, _ := tx.Cursor().First(); first != nil {
+			return false, errors.New("not a database of albatrossd")
+		}
+		return true, nil
+	}
+	version, err := strconv.Atoi(string(schema.Get(versionKey)))
+	if err != nil {
+		return false, damaged(fmt.Errorf("its version is %q", schema.Get(versionKey)))
+	}
+	if version > schemaVersion {
+		return false, fmt.Errorf("written by a newer albatrossd (version %d of the format, this one knows %d): run that one", version, schemaVersion)
+	}
+	if version < schemaVersion {
+		return false, damaged(fmt.Errorf("there never was a version %d", version))
+	}
+	return false, nil
+}
+
+func initialize(tx *bbolt.Tx) error {
+	for _, name := range [][]byte{specBucket, runtimeBucket, schemaBucket} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(schemaBucket).Put(versionKey, []byte(strconv.Itoa(schemaVersion)))
+}
+
+// Close waits for what is under way and lets go of the database.
+func (db *DB) Close() error { return db.bolt.Close() }
+
+// view and update are bbolt's, made safe against damage.
+func (db *DB) view(do func(*bbolt.Tx) error) error {
+	return guard(func() error { return db.bolt.View(do) })
+}
+
+func (db *DB) update(do func(*bbolt.Tx) error) error {
+	return guard(func() error { return db.bolt.Update(do) })
+}

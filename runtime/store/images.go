@@ -1,0 +1,283 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+)
+
+const (
+	// ImageDir is the name of the image store in the database directory.
+	ImageDir = "images"
+	// temporaryPrefix begins the name of an image whose hash is not known yet.
+	temporaryPrefix = "tmp-"
+	// imageMode: nobody changes an image, and nobody executes it but a tender.
+	imageMode = 0o400
+	// copySize is how much of an image is in memory while it is stored.
+	copySize = 256 << 10
+)
+
+// Images is the image store: every image once, under the hash of its contents.
+// Its methods may be called concurrently.
+//
+// What nobody refers to is removed by Collect. An image that is about to be
+// referred to is pinned meanwhile: pins are in memory only, for after a crash
+// nobody is about to do anything.
+type Images struct {
+	dir string
+
+	mu sync.Mutex // held while an image gets its name or loses it
+	// pins counts the pins of an image.
+	pins map[messages.Digest]int
+	// writing are the temporary names in use.
+	writing map[string]bool
+}
+
+// OpenImages opens the image store in a database directory, and makes it if
+// there is none.
+func OpenImages(dir string) (*Images, error) {
+	i := &Images{
+		dir:     filepath.Join(dir, ImageDir),
+		pins:    map[messages.Digest]int{},
+		writing: map[string]bool{},
+	}
+	err := os.MkdirAll(i.dir, 0o750)
+	if err == nil {
+		err = syncDir(dir) // the directory may be new
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot open image store %s: %w", i.dir, err)
+	}
+	return i, nil
+}
+
+// Path is where an image is, if it is there.
+func (i *Images) Path(d messages.Digest) string { return filepath.Join(i.dir, d.String()) }
+
+// Open opens an image and tells its size.
+func (i *Images) Open(d messages.Digest) (*os.File, int64, error) {
+	f, err := os.OpenFile(i.Path(d), os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, 0, fmt.Errorf("cannot open image: %w", err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return nil, 0, fmt.Errorf("cannot open image: %w", err)
+	}
+	return f, info.Size(), nil
+}
+
+// Add stores what r has, up to its end, and pins it. When it returns without
+// an error, the image is on disk; otherwise nothing of it is. An error of r
+// can be found in the error.
+func (i *Images) Add(r io.Reader, limit int64) (messages.Digest, int64, error) {
+	d, size, err := i.add(r, limit)
+	if err != nil {
+		return messages.Digest{}, 0, fmt.Errorf("cannot store image: %w", err)
+	}
+	return d, size, nil
+}
+
+func (i *Images) add(r io.Reader, limit int64) (messages.Digest, int64, error) {
+	f, err := i.createTemporary()
+	if err != nil {
+		return messages.Digest{}, 0, err
+	}
+	defer i.finish(f)
+	d, size, err := copyHashed(f, r, limit)
+	if err != nil {
+		return d, 0, err
+	}
+	if err := i.settle(f, d, size); err != nil {
+		return d, 0, err
+	}
+	// For one that was there already, too: whoever stored it may not have come
+	// to this yet.
+	if err := syncDir(i.dir); err != nil {
+		i.Unpin(d)
+		return d, 0, err
+	}
+	return d, size, nil
+}
+
+func (i *Images) createTemporary() (*os.File, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	f, err := os.CreateTemp(i.dir, temporaryPrefix)
+	if err == nil {
+		i.writing[filepath.Base(f.Name())] = true
+	}
+	return f, err
+}
+
+// finish lets go of a file, and removes it unless it has got its final name.
+// What cannot be removed is left to Collect.
+func (i *Images) finish(f *os.File) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if name := filepath.Base(f.Name()); i.writing[name] {
+		delete(i.writing, name)
+		_ = os.Remove(f.Name())
+	}
+	_ = f.Close() // what matters was fsynced
+}
+
+func copyHashed(f *os.File, r io.Reader, limit int64) (d messages.Digest, size int64, err error) {
+	hash := sha256.New()
+	// Structs, so that neither side copies in its own way.
+	to := struct{ io.Writer }{io.MultiWriter(hash, f)}
+	oneMore := struct{ io.Reader }{io.LimitReader(r, min(limit, math.MaxInt64-1)+1)}
+	size, err = io.CopyBuffer(to, oneMore, make([]byte, copySize))
+	switch {
+	case err != nil:
+		return d, size, err
+	case size > limit:
+		return d, size, fmt.Errorf("it is larger than %d bytes", limit)
+	}
+	hash.Sum(d[:0])
+	return d, size, nil
+}
+
+// settle gives an image its name and pins it, in one step for Collect. It is
+// on disk before it has its name.
+func (i *Images) settle(f *os.File, d messages.Digest, size int64) error {
+	if i.pinThere(d, size) {
+		return nil
+	}
+	if err := f.Chmod(imageMode); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err := os.Rename(f.Name(), i.Path(d)); err != nil {
+		return err
+	}
+	delete(i.writing, filepath.Base(f.Name()))
+	i.pins[d]++
+	return nil
+}
+
+// pinThere pins an image if it is there in its full size. (Another size cannot
+// come from us; such a file is replaced.)
+func (i *Images) pinThere(d messages.Digest, size int64) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	info, err := os.Lstat(i.Path(d))
+	if err != nil || !info.Mode().IsRegular() || info.Size() != size {
+		return false
+	}
+	i.pins[d]++
+	return true
+}
+
+// Pin keeps an image that is there from being removed.
+func (i *Images) Pin(d messages.Digest) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if _, err := os.Lstat(i.Path(d)); err != nil {
+		return fmt.Errorf("cannot find image: %w", err)
+	}
+	i.pins[d]++
+	return nil
+}
+
+// Unpin takes back one Pin or Add. The image stays until it is collected.
+func (i *Images) Unpin(d messages.Digest) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.pins[d] > 1 {
+		i.pins[d]--
+	} else {
+		delete(i.pins, d)
+	}
+}
+
+// Collect removes every image that is neither kept nor pinned, and what
+// unfinished ones a crash has left. It tells how many images it has removed,
+// and goes on after an error.
+//
+// An image must be pinned until keep answers that it is kept. So keep may not
+// look at a copy of the references that is older than this call; and as images
+// get no pins while it is asked, it may not call Images itself.
+func (i *Images) Collect(keep func(messages.Digest) bool) (removed int, err error) {
+	entries, err := os.ReadDir(i.dir)
+	if err != nil {
+		return 0, fmt.Errorf("cannot collect images: %w", err)
+	}
+	var failed []error
+	for _, entry := range entries {
+		was, err := i.collect(entry.Name(), keep)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("cannot collect image: %w", err))
+		}
+		if was {
+			removed++
+		}
+	}
+	return removed, errors.Join(failed...)
+}
+
+// collect looks at one file; those that are not ours stay.
+func (i *Images) collect(name string, keep func(messages.Digest) bool) (removed bool, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if strings.HasPrefix(name, temporaryPrefix) && !i.writing[name] {
+		_, err := i.remove(name)
+		return false, err
+	}
+	d, ok := parseDigest(name)
+	if !ok || i.pins[d] > 0 || keep(d) {
+		return false, nil
+	}
+	return i.remove(name)
+}
+
+// Remove removes an image unless it is pinned or not there, and tells whether
+// it did.
+func (i *Images) Remove(d messages.Digest) (bool, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.pins[d] > 0 {
+		return false, nil
+	}
+	removed, err := i.remove(d.String())
+	if err != nil {
+		return false, fmt.Errorf("cannot remove image: %w", err)
+	}
+	return removed, nil
+}
+
+// remove needs mu. The directory is not fsynced: an image that comes back
+// after a power cut is collected once more.
+func (i *Images) remove(name string) (bool, error) {
+	err := os.Remove(filepath.Join(i.dir, name))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// parseDigest reads what Digest.String writes, and no other spelling of it.
+func parseDigest(name string) (d messages.Digest, ok bool) {
+	b, err := hex.DecodeString(name)
+	if err != nil || len(b) != len(d) {
+		return d, false
+	}
+	copy(d[:], b)
+	return d, d.String() == name
+}
