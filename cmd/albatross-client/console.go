@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"albatross/messages"
+)
+
+// consoleCount is how much history is shown where nothing is said.
+const consoleCount = 20
+
+func (a *app) consoleCommand() *cobra.Command {
+	count := consoleCount
+	var since messages.Option[time.Time]
+	c := &cobra.Command{
+		Use:   "console " + nameArgument,
+		Short: "Follow what a unikernel prints, until interrupted",
+		Args:  positional(nameArgument),
+		RunE: func(c *cobra.Command, args []string) error {
+			name, err := parseNameArgument(args[0])
+			if err != nil {
+				return err
+			}
+			subscribe := messages.ConsoleSubscribe{Since: since}
+			if !since.OK {
+				subscribe.Count = messages.Some(count)
+			}
+			return a.follow(c.Context(), name, subscribe)
+		},
+	}
+	c.Flags().Var(one("N", parseNumber, &count), "count", "begin with the last N lines")
+	c.Flags().Var(maybe("TIME", parseTime, &since), "since", "begin with the lines since a time, such as 2026-01-02T15:04:05Z")
+	return c
+}
+
+// follow prints lines until it is interrupted, which is how it is meant to end.
+func (a *app) follow(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	err := a.printLines(ctx, name, subscribe)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (a *app) printLines(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe) error {
+	conn, answer, err := a.open(ctx, consoleSocket, name, subscribe)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := a.print(answerText(name, answer)); err != nil {
+		return err
+	}
+	for {
+		_, data, err := conn.Next(ctx)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		// What a later daemon may tell beside lines is nothing to fail for.
+		if line, ok := data.(messages.DataConsole); ok {
+			if err := a.print(lineText(line)); err != nil {
+				return err
+			}
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/klauspost/compress/zlib"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"albatross/messages"
+	"albatross/runtime/image"
+	"albatross/sockets/wire"
+)
+
+const imageArgument = "UNIKERNEL-IMAGE"
+
+func (a *app) createCommand() *cobra.Command {
+	var (
+		u     unikernelOptions
+		force bool
+		level int
+	)
+	c := &cobra.Command{
+		Use:   "create " + nameArgument + " " + imageArgument,
+		Short: "Create a unikernel and start it",
+		Args:  positional(nameArgument, imageArgument),
+		RunE: func(c *cobra.Command, args []string) error {
+			name, err := parseNameArgument(args[0])
+			if err != nil {
+				return err
+			}
+			config, err := a.config(name, args[1], &u, level)
+			if err != nil {
+				return err
+			}
+			return a.ask(c.Context(), name, wire.OldestCreate(config, force))
+		},
+	}
+	u.register(c.Flags())
+	c.Flags().BoolVarP(&force, "force", "f", false, "replace the unikernel of that name, if there is one")
+	c.Flags().Var(one("LEVEL", parseLevel, &level), "compression-level", "compress the image to send it, 0 (not) to 9 (most)")
+	return c
+}
+
+// config is what the command line of create says, once it has been checked.
+func (a *app) config(name messages.Name, path string, u *unikernelOptions, level int) (config messages.Config, err error) {
+	if name.IsPath() {
+		return config, usageError(nameArgument + " argument: a path, with ':' at its end, cannot be run; leave the ':' out")
+	}
+	if err := fileExists(imageArgument, path); err != nil {
+		return config, err
+	}
+	config.Arguments, err = a.arguments(u)
+	if err != nil {
+		return config, err
+	}
+	config.Image, err = readImage(path, config.Arguments)
+	if err != nil || level == 0 {
+		return config, err
+	}
+	config.Compressed = true
+	config.Image, err = compress(config.Image, level)
+	return config, err
+}
+
+// readImage reads an image and checks that it gets exactly the devices that it
+// asks for: the daemon does so too, but only after all of it has been sent.
+func readImage(path string, args messages.Arguments) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, inputError(fmt.Sprintf("cannot read %s: %v", escape(path), errors.Unwrap(err)))
+	}
+	i, err := image.Read(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, inputError(fmt.Sprintf("cannot use %s: %s\n%s must be a unikernel that was built for Solo5, such as the .hvt or .spt file of a MirageOS build.",
+			escape(path), escape(errors.Unwrap(err).Error()), imageArgument))
+	}
+	if err := i.MatchDevices(blockNames(args.Blocks), networkNames(args.Networks)); err != nil {
+		return nil, inputError(escape(err.Error()) +
+			"\nEach of them must be given, with --block NAME or --net NAME:BRIDGE, and no other.")
+	}
+	return data, nil
+}
+
+func compress(data []byte, level int) ([]byte, error) {
+	var out bytes.Buffer
+	w, err := zlib.NewWriterLevel(&out, level)
+	if err != nil {
+		return nil, fmt.Errorf("internal error: cannot compress at level %d: %w", level, err)
+	}
+	if _, err := w.Write(data); err != nil {
+		return nil, fmt.Errorf("cannot compress the image: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("cannot compress the image: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// unikernelOptions are the options that tell how a unikernel is started.
+type unikernelOptions struct {
+	cpus      []int
+	memory    int
+	argv      []string
+	blocks    []messages.BlockDevice
+	networks  []messages.Network
+	restart   bool
+	codes     []int
+	startup   messages.Option[int]
+	noAddName bool
+}
+
+func (u *unikernelOptions) register(flags *pflag.FlagSet) {
+	u.memory = 32
+	flags.Var(many("CPU", parseNumber, &u.cpus), "cpu", "the CPU to run on; repeat for several (default 0)")
+	flags.Var(one("MB", parsePositive, &u.memory), "mem", "memory in MB")
+	flags.Var(many("ARG", parseText, &u.argv), "arg", "an argument to start it with; repeat for several")
+	flags.Var(many("NAME[:DEVICE][@SIZE]", parseBlock, &u.blocks), "block",
+		"attach a block device, under its NAME in the image's manifest, with sectors of SIZE bytes")
+	flags.Var(many("NAME[:BRIDGE][@MAC]", parseNetwork, &u.networks), "net",
+		"attach a network, under its NAME in the image's manifest, to a bridge")
+	flags.BoolVar(&u.restart, "restart-on-fail", false, "start it again when it exits (also: --restart)")
+	flags.Var(many("CODE", parseNumber, &u.codes), "exit-code",
+		"with --restart-on-fail: only when it exits with this; repeat for several")
+	flags.Var(maybe("N", parseNumber, &u.startup), "startup",
+		fmt.Sprintf("when the daemon starts, start those with a low N first (default %d)", messages.DefaultStartup))
+	flags.BoolVar(&u.noAddName, "no-add-name", false, "do not add --name=NAME to the arguments")
+	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "restart" {
+			name = "restart-on-fail"
+		}
+		return pflag.NormalizedName(name)
+	})
+}
+
+// arguments are what the options say.
+func (a *app) arguments(u *unikernelOptions) (messages.Arguments, error) {
+	if err := distinct(u.blocks, u.networks); err != nil {
+		return messages.Arguments{}, err
+	}
+	args := messages.Arguments{
+		Startup:  u.startup,
+		AddName:  !u.noAddName,
+		CPUIDs:   u.cpus,
+		Memory:   u.memory,
+		Blocks:   u.blocks,
+		Networks: u.networks,
+		CPUs:     1,
+	}
+	if len(u.cpus) == 0 {
+		args.CPUIDs = []int{0}
+	}
+	if len(u.argv) > 0 {
+		args.Argv = messages.Some(u.argv)
+	}
+	if u.restart {
+		args.Fail = messages.FailBehaviour{Restart: true, Codes: u.codes}
+	} else if len(u.codes) > 0 {
+		a.tell(warning, "--exit-code has no effect without --restart-on-fail")
+	}
+	return args, nil
+}

@@ -1,0 +1,22 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"albatross/messages"
+)
+
+func (a *app) destroyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "destroy " + nameArgument,
+		Short: "Stop a unikernel and forget it",
+		Args:  positional(nameArgument),
+		RunE: func(c *cobra.Command, args []string) error {
+			name, err := parseNameArgument(args[0])
+			if err != nil {
+				return err
+			}
+			return a.ask(c.Context(), name, messages.UnikernelDestroy{})
+		},
+	}
+}

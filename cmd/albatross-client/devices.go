@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"albatross/messages"
+)
+
+var (
+	errDeviceFormat = errors.New("format is 'name' or 'name:device-name'")
+	errSectorSize   = errors.New("sector size must be a power of two greater than or equal 512")
+)
+
+// smallestSector is the sector size that every block device has at least.
+const smallestSector = 512
+
+// parseBlock reads NAME[:DEVICE][@SECTORSIZE].
+func parseBlock(s string) (messages.BlockDevice, error) {
+	names, size, sized := strings.Cut(s, "@")
+	name, device, err := parseDevice(names)
+	b := messages.BlockDevice{Name: name, Device: device}
+	if err != nil || !sized {
+		return b, err
+	}
+	n, err := strconv.Atoi(size)
+	if err != nil || n < smallestSector || n > messages.MaxInt || n&(n-1) != 0 {
+		return b, errSectorSize
+	}
+	b.SectorSize = messages.Some(n)
+	return b, nil
+}
+
+// parseNetwork reads NAME[:BRIDGE][@MAC].
+func parseNetwork(s string) (messages.Network, error) {
+	names, address, addressed := strings.Cut(s, "@")
+	name, bridge, err := parseDevice(names)
+	n := messages.Network{Name: name, Bridge: bridge}
+	if err != nil || !addressed {
+		return n, err
+	}
+	mac, err := parseMAC(address)
+	n.MAC = messages.Some(mac)
+	return n, err
+}
+
+// parseDevice reads the name of a device in the manifest and the host's name for
+// it.
+func parseDevice(s string) (name string, host messages.Option[string], err error) {
+	name, other, given := strings.Cut(s, ":")
+	if name == "" || given && other == "" || strings.Contains(other, ":") {
+		return "", host, errDeviceFormat
+	}
+	if given {
+		host = messages.Some(other)
+	}
+	return name, host, nil
+}
+
+// parseMAC reads six bytes in hexadecimal, with ':' or '-' between them.
+func parseMAC(s string) (mac messages.MAC, err error) {
+	whole := s
+	for i := range len(s) {
+		if !strings.ContainsRune("0123456789abcdefABCDEF:-", rune(s[i])) {
+			return mac, macError("invalid character '%s' at %d", escape(s[i:i+1]), i)
+		}
+	}
+	for i := range mac {
+		n, rest, ok := hexByte(s, i == len(mac)-1)
+		if !ok {
+			return mac, macError("'%s' is not six bytes like 00:80:41:12:34:56", escape(whole))
+		}
+		mac[i], s = n, rest
+	}
+	return mac, nil
+}
+
+// macError begins as native's does.
+func macError(format string, args ...any) error {
+	return errors.New("Macaddr: " + fmt.Sprintf(format, args...))
+}
+
+// hexByte reads two digits, and a separator unless they are the last.
+func hexByte(s string, last bool) (b byte, rest string, ok bool) {
+	length := 3
+	if last {
+		length = 2
+	}
+	if len(s) < length || last && len(s) > length || !last && s[2] != ':' && s[2] != '-' {
+		return 0, "", false
+	}
+	n, err := strconv.ParseUint(s[:2], 16, 8)
+	return byte(n), s[length:], err == nil
+}
+
+// distinct refuses a device that is given twice.
+func distinct(blocks []messages.BlockDevice, networks []messages.Network) error {
+	if repeats(networkNames(networks)) {
+		return inputError("Bridge names must be a set")
+	}
+	if repeats(blockNames(blocks)) {
+		return inputError("Block devices must be a set")
+	}
+	return nil
+}
+
+func repeats(names []string) bool {
+	seen := make(map[string]bool, len(names))
+	for _, name := range names {
+		if seen[name] {
+			return true
+		}
+		seen[name] = true
+	}
+	return false
+}
+
+func blockNames(l []messages.BlockDevice) []string {
+	names := make([]string, len(l))
+	for i, b := range l {
+		names[i] = b.Name
+	}
+	return names
+}
+
+func networkNames(l []messages.Network) []string {
+	names := make([]string, len(l))
+	for i, n := range l {
+		names[i] = n.Name
+	}
+	return names
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"albatross/sockets/client"
+)
+
+// An exitCode tells scripts what went wrong. The numbers are native's.
+type exitCode int
+
+const (
+	exitSuccess       exitCode = 0
+	exitRefused       exitCode = 117 // the daemon said no
+	exitCommunication exitCode = 121 // the conversation broke off
+	exitConnect       exitCode = 122 // nobody is there
+	exitUsage         exitCode = 124 // the command line, or a file it names
+	exitInternal      exitCode = 125 // everything else that went wrong here
+)
+
+// A usageError is a command line that cannot be understood.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// An inputError is a command line that asks for what cannot be.
+type inputError string
+
+func (e inputError) Error() string { return string(e) }
+
+var errNothingSent = errors.New("nothing was sent: --socket=- only shows the message")
+
+// report prints what went wrong and what can be done about it.
+func (a *app) report(command *cobra.Command, err error) exitCode {
+	if err == nil {
+		return exitSuccess
+	}
+	code, text := a.explain(command, err)
+	if a.level() > quiet || code == exitUsage {
+		fmt.Fprintln(a.stderr, "albatross-client: "+text)
+	}
+	return code
+}
+
+func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
+	var usage usageError
+	var input inputError
+	var refusal *client.Refusal
+	var connect *client.ConnectError
+	var broken *client.ProtocolError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage, string(usage) + "\n" + usageText(command)
+	case errors.As(err, &input):
+		return exitUsage, string(input)
+	case errors.As(err, &refusal):
+		return exitRefused, refusalText(refusal)
+	case errors.As(err, &connect):
+		return exitConnect, "[ERROR] " + escape(err.Error()) + "\n" + a.connectAdvice(connect)
+	case errors.Is(err, client.ErrNoAnswer):
+		return exitCommunication, "[ERROR] " + escape(err.Error()) +
+			"\nThe daemon refuses like this what it does not understand: is it of another version? Its log tells more."
+	case errors.As(err, &broken):
+		return exitCommunication, "[ERROR] " + escape(err.Error())
+	case errors.Is(err, errNothingSent):
+		return exitCommunication, "[ERROR] " + err.Error()
+	}
+	return exitInternal, "[ERROR] " + escape(err.Error())
+}
+
+// usageText is what native shows below an error on the command line.
+func usageText(command *cobra.Command) string {
+	if !command.HasParent() {
+		return "Usage: albatross-client [COMMAND] …\nTry 'albatross-client --help' for more information."
+	}
+	arguments := strings.TrimPrefix(command.Use, command.Name())
+	return fmt.Sprintf("Usage: %s [OPTION]…%s\nTry '%[1]s --help' or 'albatross-client --help' for more information.",
+		command.CommandPath(), arguments)
+}
+
+// refusalText has native's words, and what to do where that is known.
+func refusalText(r *client.Refusal) string {
+	text := fmt.Sprintf("[WARNING] host %s: command failed %s", nameText(r.Name), escape(r.Text))
+	if advice, ok := refusalAdvice[r.Text]; ok {
+		text += "\n" + advice
+	}
+	return text
+}
+
+var refusalAdvice = map[string]string{
+	"Unikernel with same name is already running": "Give --force to replace it, or another name.",
+	"destroy: not found":                          "'albatross-client info' shows what is there.",
+	"get: no unikernel found":                     "'albatross-client info' shows what is there.",
+	"path used instead of name":                   "The name of a unikernel has no ':' at its end.",
+}
+
+// connectAdvice says how to get to a daemon.
+func (a *app) connectAdvice(e *client.ConnectError) string {
+	switch {
+	case errors.Is(e, fs.ErrPermission):
+		return "Only root and the members of the socket's group may ask the daemon: try as one of them."
+	case errors.Is(e, syscall.EINVAL):
+		return "The path of a socket has at most 107 bytes: choose a shorter one."
+	case a.socket != "":
+		return "No daemon listens there: give the socket of one that runs, or start one with 'albatrossd'."
+	}
+	return fmt.Sprintf("No daemon listens there. Start one with 'albatrossd --tmpdir %s', or tell with --tmpdir\n"+
+		"or --socket where one runs.", escape(filepath.Clean(a.tmpdir)))
+}
+
+// tell prints a message for those who want to read such.
+func (a *app) tell(level verbosity, text string) {
+	if a.level() >= level {
+		fmt.Fprintf(a.stderr, "albatross-client: [%s] %s\n", strings.ToUpper(level.String()), escape(text))
+	}
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// What a unikernel prints, and what a daemon says, goes to a terminal that obeys
+// control characters: one could retitle it, rewrite what was printed before, or
+// make it answer as if the user had typed. So only what can be printed goes
+// through; every other byte becomes a backslash and three decimal digits, or
+// \n, \r, \t, \b.
+
+// escape makes a text safe to print.
+func escape(s string) string { return escapeWith(s, false) }
+
+// escapeLine makes a line of a console safe to print. Its backslashes are
+// doubled, as in native, so that the line can be told from the escapes.
+func escapeLine(s string) string { return escapeWith(s, true) }
+
+func escapeWith(s string, backslash bool) string {
+	var out strings.Builder
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		switch {
+		case r == '\\' && backslash:
+			out.WriteString(`\\`)
+		case r == utf8.RuneError && size == 1 || !unicode.IsPrint(r):
+			escapeBytes(&out, s[:size])
+		default:
+			out.WriteString(s[:size])
+		}
+		s = s[size:]
+	}
+	return out.String()
+}
+
+func escapeBytes(out *strings.Builder, s string) {
+	for i := range len(s) {
+		switch s[i] {
+		case '\n':
+			out.WriteString(`\n`)
+		case '\r':
+			out.WriteString(`\r`)
+		case '\t':
+			out.WriteString(`\t`)
+		case '\b':
+			out.WriteString(`\b`)
+		default:
+			fmt.Fprintf(out, `\%03d`, s[i])
+		}
+	}
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"albatross/messages"
+)
+
+// An option is the value of an option on the command line: read by parse, and
+// given to set.
+type option[T any] struct {
+	kind  string // for the help
+	start string // what it is if it is not given, for the help
+	parse func(string) (T, error)
+	set   func(T) error
+}
+
+func (o *option[T]) Type() string   { return o.kind }
+func (o *option[T]) String() string { return o.start }
+
+func (o *option[T]) Set(s string) error {
+	v, err := o.parse(s)
+	if err != nil {
+		return err
+	}
+	return o.set(v)
+}
+
+var errRepeated = errors.New("cannot be repeated")
+
+// one is an option that is given once, to replace what is in to.
+func one[T any](kind string, parse func(string) (T, error), to *T) pflag.Value {
+	given := false
+	return &option[T]{kind: kind, start: fmt.Sprint(*to), parse: parse, set: func(v T) error {
+		if given {
+			return errRepeated
+		}
+		given = true
+		*to = v
+		return nil
+	}}
+}
+
+// maybe is an option that is given once or not at all.
+func maybe[T any](kind string, parse func(string) (T, error), to *messages.Option[T]) pflag.Value {
+	return &option[T]{kind: kind, parse: parse, set: func(v T) error {
+		if to.OK {
+			return errRepeated
+		}
+		*to = messages.Some(v)
+		return nil
+	}}
+}
+
+// many is an option that may be repeated.
+func many[T any](kind string, parse func(string) (T, error), to *[]T) pflag.Value {
+	return &option[T]{kind: kind, parse: parse, set: func(v T) error {
+		*to = append(*to, v)
+		return nil
+	}}
+}
+
+// optionText tells what is wrong with an option, in the words of native.
+func optionText(err error) string {
+	var unknown *pflag.NotExistError
+	var empty *pflag.ValueRequiredError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
+		return fmt.Sprintf("unknown option '-%s'.", escape(unknown.GetSpecifiedName()))
+	case errors.As(err, &unknown):
+		return fmt.Sprintf("unknown option '--%s'.", escape(unknown.GetSpecifiedName()))
+	case errors.As(err, &empty):
+		return fmt.Sprintf("option '--%s' needs an argument", empty.GetFlag().Name)
+	case errors.As(err, &invalid):
+		return invalidText(invalid)
+	}
+	return escape(err.Error())
+}
+
+func invalidText(err *pflag.InvalidValueError) string {
+	flag := err.GetFlag()
+	switch {
+	case errors.Is(err, errRepeated):
+		return fmt.Sprintf("option '--%s' cannot be repeated", flag.Name)
+	case flag.NoOptDefVal != "":
+		return fmt.Sprintf("option '--%s' is a flag, it cannot take the argument '%s'", flag.Name, escape(err.GetValue()))
+	}
+	return fmt.Sprintf("option '--%s': %s", flag.Name, errors.Unwrap(err))
+}
+
+// positional wants exactly the arguments of these names.
+func positional(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch missing := names[min(len(args), len(names)):]; len(missing) {
+		case 0:
+		case 1:
+			return usageError(fmt.Sprintf("required argument %s is missing", missing[0]))
+		default:
+			return usageError(fmt.Sprintf("required arguments %s are missing", strings.Join(missing, ", ")))
+		}
+		if len(args) > len(names) {
+			return usageError("too many arguments, don't know what to do with " + quoted(args[len(names):]))
+		}
+		return nil
+	}
+}
+
+func quoted(args []string) string {
+	list := make([]string, len(args))
+	for i, arg := range args {
+		list[i] = "'" + escape(arg) + "'"
+	}
+	return strings.Join(list, ", ")
+}
+
+// nameArgument is the name of a unikernel, as an argument.
+const nameArgument = "UNIKERNEL-NAME"
+
+func parseNameArgument(arg string) (messages.Name, error) {
+	name, err := messages.ParseName(arg)
+	if err != nil {
+		return name, usageError(fmt.Sprintf("%s argument: %v", nameArgument, err))
+	}
+	return name, nil
+}
+
+func parseText(s string) (string, error) { return s, nil }
+
+// parseNumber reads a number that may be 0. Native takes negative ones as well,
+// and leaves it to the tender, or to nobody, to refuse them.
+func parseNumber(s string) (int, error) { return parseFrom(0, messages.MaxInt, s) }
+
+// parsePositive reads a number above 0.
+func parsePositive(s string) (int, error) { return parseFrom(1, messages.MaxInt, s) }
+
+// parseLevel reads a compression level of zlib.
+func parseLevel(s string) (int, error) { return parseFrom(0, 9, s) }
+
+func parseFrom(low, high int, s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange):
+		return 0, fmt.Errorf("invalid value '%s', expected an integer", escape(s))
+	case err == nil && low <= n && n <= high:
+		return n, nil
+	case high == messages.MaxInt:
+		return 0, fmt.Errorf("invalid value '%s', expected an integer from %d", escape(s), low)
+	}
+	return 0, fmt.Errorf("invalid value '%s', expected an integer from %d to %d", escape(s), low, high)
+}
+
+// parseTime reads a time as RFC 3339 has it, or a day.
+func parseTime(s string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05Z07:00", time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, errors.New("couldn't parse timestamp")
+}
+
+// A verbosity says which messages are printed.
+type verbosity int
+
+const (
+	quiet verbosity = iota
+	failure
+	warning
+	info
+	debug
+)
+
+var verbosities = []string{"quiet", "error", "warning", "info", "debug"}
+
+func (v verbosity) String() string { return verbosities[v] }
+
+func parseVerbosity(s string) (verbosity, error) {
+	for i, name := range verbosities {
+		if s == name {
+			return verbosity(i), nil
+		}
+	}
+	return 0, fmt.Errorf("invalid value '%s', expected one of %s", escape(s), strings.Join(verbosities, ", "))
+}
+
+// level is the verbosity that all options together ask for.
+func (a *app) level() verbosity {
+	switch {
+	case a.quiet:
+		return quiet
+	case a.more > 0:
+		return min(max(a.verbosity, warning+verbosity(a.more)), debug)
+	}
+	return a.verbosity
+}
+
+// fileExists refuses what is no file before anything else is done with it.
+func fileExists(argument, path string) error {
+	stat, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return usageError(fmt.Sprintf("%s argument: no '%s' file or directory", argument, escape(path)))
+	case err != nil:
+		return inputError(fmt.Sprintf("cannot read %s: %v", escape(path), errors.Unwrap(err)))
+	case stat.IsDir():
+		return inputError(fmt.Sprintf("cannot read %s: it is a directory, not an image", escape(path)))
+	}
+	return nil
+}

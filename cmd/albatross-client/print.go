@@ -1,0 +1,136 @@
+package main
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"albatross/messages"
+)
+
+// timeLayout is RFC 3339 in UTC, as native writes it: -00:00 says that nothing
+// is known of the zone.
+const timeLayout = "2006-01-02T15:04:05-00:00"
+
+func timeText(t time.Time) string { return t.UTC().Format(timeLayout) }
+
+// nameText shows a name as native does.
+func nameText(n messages.Name) string { return fmt.Sprintf("[unikernel: %v]", n) }
+
+// answerText shows the answer to a question about a name.
+func answerText(name messages.Name, answer messages.Success) string {
+	return fmt.Sprintf("host %s: %s", nameText(name), successText(answer))
+}
+
+func successText(answer messages.Success) string {
+	switch s := answer.(type) {
+	case messages.SuccessEmpty:
+		return "success"
+	case messages.SuccessText:
+		return "success: " + escape(s.Text)
+	case messages.SuccessPolicies:
+		return listText(s.List, "no policies", policyText)
+	case messages.SuccessInfos:
+		return listText(s.List, "no unikernels", func(n messages.NamedInfo) string { return infoText(s.Form, n) })
+	case messages.SuccessImage:
+		return fmt.Sprintf("image (compression %t) %d bytes", s.Compressed, len(s.Image))
+	}
+	return fmt.Sprintf("an answer that was not asked for (%T)", answer)
+}
+
+func listText[T any](list []T, none string, text func(T) string) string {
+	if len(list) == 0 {
+		return none
+	}
+	return joined(list, "\n", text)
+}
+
+// joined are the texts of the elements of a list.
+func joined[T any](list []T, separator string, text func(T) string) string {
+	texts := make([]string, len(list))
+	for i, v := range list {
+		texts[i] = text(v)
+	}
+	return strings.Join(texts, separator)
+}
+
+func policyText(n messages.NamedPolicy) string {
+	p := n.Policy
+	text := fmt.Sprintf("%s: policy: %d unikernels %s CPUids %d MB memory ", nameText(n.Name),
+		p.Unikernels, joined(p.CPUIDs, ",", strconv.Itoa), p.Memory)
+	if p.Block.OK {
+		text += fmt.Sprintf("%d MB block", p.Block.Value)
+	} else {
+		text += "no block"
+	}
+	if len(p.Bridges) > 0 {
+		text += ", bridges: " + joined(p.Bridges, ", ", escape)
+	}
+	return text
+}
+
+// infoText tells what an answer of that form tells of a unikernel.
+func infoText(form int, n messages.NamedInfo) string {
+	u := n.Info
+	lines := []string{
+		fmt.Sprintf("%s: typ %v", nameText(n.Name), u.Type),
+		fmt.Sprintf("started %s fail behaviour %s", timeText(u.Started), failText(u.Fail)),
+		fmt.Sprintf("%sCPUids %s %d MB memory", startupText(form, u), joined(u.CPUIDs, ", ", strconv.Itoa), u.Memory),
+		"block devices " + listOrNone(u.Blocks, blockText),
+		"bridge " + listOrNone(u.Networks, networkText),
+		"digest " + hex.EncodeToString(u.Digest),
+	}
+	if form >= 6 {
+		lines = append(lines, fmt.Sprintf("#cpus %d linux_boot_partition %s", u.CPUs, escape(u.LinuxBoot.Or("not specified"))))
+	}
+	if u.Argv.OK {
+		lines = append(lines, "argv "+joined(u.Argv.Value, " ", escape))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func startupText(form int, u messages.Info) string {
+	switch {
+	case form < 5:
+		return "" // the answer does not tell
+	case u.Startup.OK:
+		return fmt.Sprintf("startup at %d ", u.Startup.Value)
+	}
+	return "startup at not specified "
+}
+
+func failText(f messages.FailBehaviour) string {
+	switch {
+	case !f.Restart:
+		return "quit"
+	case len(f.Codes) == 0:
+		return "restart all except 1"
+	}
+	return "restart " + joined(f.Codes, ", ", strconv.Itoa)
+}
+
+func listOrNone[T any](list []T, text func(T) string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return joined(list, ", ", text)
+}
+
+func blockText(b messages.BlockInfo) string {
+	return fmt.Sprintf("%s -> %s (sector-size: %d bytes, size %d MB)",
+		escape(b.Name), escape(b.Device.Or(b.Name)), b.SectorSize.Or(smallestSector), b.Size)
+}
+
+func networkText(n messages.NetworkInfo) string {
+	text := fmt.Sprintf("%s -> %s", escape(n.Name), escape(n.Bridge.Or(n.Name)))
+	if n.MAC.OK {
+		text += fmt.Sprintf(" (mac %v)", n.MAC.Value)
+	}
+	return text
+}
+
+func lineText(line messages.DataConsole) string {
+	return fmt.Sprintf("console %s: %s", timeText(line.Time), escapeLine(line.Line))
+}

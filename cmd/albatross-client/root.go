@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+	"albatross/sockets/wire"
+)
+
+// The sockets of a daemon, below its temporary directory.
+const (
+	unikernelSocket = "util/vmmd.sock"
+	consoleSocket   = "util/console.sock"
+)
+
+// An app is one run of the command: what it reads and writes, and the options
+// that all commands have.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	socket, tmpdir, dbdir string
+	verbosity             verbosity
+	quiet                 bool
+	more                  int
+}
+
+// run does what the arguments say.
+func (a *app) run(ctx context.Context, args []string) exitCode {
+	root := a.root()
+	root.SetArgs(args)
+	command, err := root.ExecuteContextC(ctx)
+	return a.report(command, err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "albatross-client COMMAND",
+		Short:         "Ask an albatross daemon to create, show and destroy unikernels",
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          knownCommand,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetVersionTemplate(fmt.Sprintf("version {{.Version}} protocol version %d\n", messages.CurrentVersion))
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(optionText(err)) })
+	a.registerCommon(root)
+	root.AddCommand(a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.getCommand(),
+		a.infoCommand(), a.policyCommand(), a.restartCommand(), a.wireCommand())
+	return root
+}
+
+func (a *app) registerCommon(root *cobra.Command) {
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.socket, "socket", "", "ask the daemon at this socket; - only shows what would be sent")
+	flags.StringVar(&a.tmpdir, "tmpdir", "/run/albatross", "where the daemon has its sockets")
+	flags.StringVar(&a.dbdir, "dbdir", "/var/lib/albatross", "where the daemon keeps its state")
+	flags.CountVarP(&a.more, "verbose", "v", "tell more; repeat for even more")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print no warnings and errors")
+	a.verbosity = warning
+	flags.Var(one("LEVEL", parseVerbosity, &a.verbosity), "verbosity", "quiet, error, warning, info or debug")
+}
+
+// knownCommand is asked where no command of that name was found.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, "'"+c.Name()+"'")
+		}
+	}
+	last := len(names) - 1
+	return usageError(fmt.Sprintf("unknown command '%s', must be one of %s or %s.",
+		escape(args[0]), strings.Join(names[:last], ", "), names[last]))
+}
+
+// ask sends one command to the daemon and shows the answer.
+func (a *app) ask(ctx context.Context, name messages.Name, command messages.Command) error {
+	answer, err := a.answer(ctx, name, command)
+	if err != nil {
+		return err
+	}
+	return a.print(answerText(name, answer))
+}
+
+// answer sends one command to the daemon and returns the answer.
+func (a *app) answer(ctx context.Context, name messages.Name, command messages.Command) (messages.Success, error) {
+	conn, answer, err := a.open(ctx, unikernelSocket, name, command)
+	if err != nil {
+		return nil, err
+	}
+	return answer, conn.Close()
+}
+
+// open connects to a socket and sends a command. The caller closes the
+// connection.
+func (a *app) open(ctx context.Context, socket string, name messages.Name, command messages.Command) (*client.Conn, messages.Success, error) {
+	if a.socket == "-" {
+		return nil, nil, a.dump(name, command)
+	}
+	path := a.socket
+	if path == "" {
+		path = filepath.Join(a.tmpdir, socket)
+	}
+	a.tell(info, "connecting to "+path)
+	conn, err := client.Dial(ctx, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	answer, err := conn.Ask(ctx, name, command)
+	if err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	return conn, answer, nil
+}
+
+// dump shows the message that a command is, as the native client does for
+// --socket=-. Nothing has been asked then, which is an error there too.
+func (a *app) dump(name messages.Name, command messages.Command) error {
+	header := messages.Header{Version: messages.CurrentVersion, Name: name}
+	message, err := wire.Append(nil, messages.Wire{Header: header, Payload: command})
+	if err != nil {
+		return err
+	}
+	if err := a.print("out:\n" + hexText(message)); err != nil {
+		return err
+	}
+	return errNothingSent
+}
+
+// hexText shows bytes in lines of sixteen.
+func hexText(b []byte) string {
+	var text strings.Builder
+	offset := 0
+	for line := range slices.Chunk(b, 16) {
+		var columns string
+		for i := range line {
+			columns += hex.EncodeToString(line[i : i+1])
+			if i%2 == 1 {
+				columns += " "
+			}
+			if i == 7 {
+				columns += " "
+			}
+		}
+		fmt.Fprintf(&text, "%06x  %-42s%s\n", offset, columns, ascii(line))
+		offset += len(line)
+	}
+	return text.String()
+}
+
+func ascii(b []byte) string {
+	shown := slices.Clone(b)
+	for i, c := range shown {
+		if c < ' ' || c > '~' {
+			shown[i] = '.'
+		}
+	}
+	return string(shown)
+}
+
+// print writes an answer.
+func (a *app) print(text string) error {
+	if _, err := fmt.Fprintln(a.stdout, text); err != nil {
+		return fmt.Errorf("cannot print the answer: %w", err)
+	}
+	return nil
+}

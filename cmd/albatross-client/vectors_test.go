@@ -1,0 +1,219 @@
+package main
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+	"albatross/sockets/wire"
+	"albatross/test/vectors"
+)
+
+// nativeVector is a message that native has written, and how it shows it.
+type nativeVector struct {
+	vectors.Vector
+	Text vectors.Text
+}
+
+// eachNative calls f with every message of version 5 that native has written,
+// but for those with names in upper case, which are decoded in lower case.
+func eachNative(t *testing.T, f func(v nativeVector, m messages.Wire)) {
+	for _, file := range []string{"wire-250", "wire-272"} {
+		for _, v := range vectors.LoadAs[nativeVector](t, file) {
+			if v.Version != int(messages.Version5) || !v.NativeEncoder {
+				continue
+			}
+			m, err := wire.Decode(v.Bytes(t))
+			require.NoError(t, err, v.ID)
+			if again, err := wire.Append(nil, m); err == nil && hex.EncodeToString(again) == v.Hex {
+				f(v, m)
+			}
+		}
+	}
+}
+
+// TestBytesOfCommandLines has the client say what native clients have said, and
+// compares the bytes. A vector is left out where no command line says it, and
+// where it is said in a newer form than it must be.
+func TestBytesOfCommandLines(t *testing.T) {
+	said := make(map[string]int)
+	eachNative(t, func(v nativeVector, m messages.Wire) {
+		command, ok := m.Payload.(messages.Command)
+		if !ok || m.Header.Sequence != 0 {
+			return
+		}
+		kind := fmt.Sprintf("%T", command)
+		args, ok := commandLine(m.Header.Name, command)
+		if !ok {
+			return
+		}
+		if again, ok := sayAgain(t, args, command); ok {
+			m.Payload = again
+			encoded, err := wire.Append(nil, m)
+			require.NoError(t, err)
+			require.Equal(t, v.Hex, hex.EncodeToString(encoded), "%s: %q", v.ID, args)
+			said[kind]++
+		}
+	})
+	for kind, atLeast := range map[string]int{
+		"messages.UnikernelCreate":  30,
+		"messages.UnikernelRestart": 20,
+		"messages.UnikernelGet":     1,
+		"messages.UnikernelInfo":    5,
+		"messages.ConsoleSubscribe": 10,
+		"messages.PolicyInfo":       4,
+	} {
+		require.GreaterOrEqual(t, said[kind], atLeast, kind)
+	}
+}
+
+// commandLine is how a user says a command.
+func commandLine(name messages.Name, command messages.Command) (args []string, ok bool) {
+	switch c := command.(type) {
+	case messages.UnikernelInfo:
+		return []string{"info", "-n", name.String()}, c.Form == 4
+	case messages.UnikernelCreate:
+		args, ok = argumentOptions(c.Config.Arguments)
+		return args, ok && !c.Force && c.Form >= 3
+	case messages.UnikernelRestart:
+		if !c.Args.OK {
+			return []string{"restart", name.String()}, c.Form == messages.RestartSame
+		}
+		args, ok = argumentOptions(c.Args.Value)
+		return append([]string{"restart", name.String(), "--replace-arguments"}, args...), ok
+	case messages.UnikernelDestroy:
+		return []string{"destroy", name.String()}, true
+	case messages.UnikernelGet:
+		level := fmt.Sprint(c.Level)
+		return []string{"get", name.String(), "--compression-level", level}, c.Form == 3 && c.Level >= 0 && c.Level <= 9
+	case messages.ConsoleSubscribe:
+		if c.Since.OK {
+			return []string{"console", name.String(), "--since", c.Since.Value.Format(time.RFC3339Nano)}, !c.Old
+		}
+		return []string{"console", name.String(), "--count", fmt.Sprint(c.Count.Value)}, !c.Old && c.Count.Value >= 0
+	case messages.PolicyInfo:
+		return []string{"policy", "-p", string(name.Path)}, name.IsPath()
+	}
+	return nil, false
+}
+
+// argumentOptions are the options of create and restart, where there are such.
+func argumentOptions(a messages.Arguments) (args []string, ok bool) {
+	add := func(option string, value any) { args = append(args, fmt.Sprintf("--%s=%v", option, value)) }
+	sayable := a.CPUs == 1 && !a.LinuxBoot.OK && a.Memory > 0 && distinct(a.Blocks, a.Networks) == nil &&
+		len(a.CPUIDs) > 0 && (!a.Argv.OK || len(a.Argv.Value) > 0)
+	add("mem", a.Memory)
+	for _, id := range a.CPUIDs {
+		add("cpu", id)
+		sayable = sayable && id >= 0
+	}
+	for _, arg := range a.Argv.Value {
+		add("arg", arg)
+	}
+	for _, b := range a.Blocks {
+		add("block", deviceOption(b.Name, b.Device)+suffix(b.SectorSize))
+	}
+	for _, n := range a.Networks {
+		add("net", deviceOption(n.Name, n.Bridge)+suffix(n.MAC))
+	}
+	if a.Startup.OK {
+		add("startup", a.Startup.Value)
+		sayable = sayable && a.Startup.Value >= 0
+	}
+	add("no-add-name", !a.AddName)
+	add("restart", a.Fail.Restart)
+	for _, code := range a.Fail.Codes {
+		add("exit-code", code)
+		sayable = sayable && code >= 0
+	}
+	return args, sayable && !strings.Contains(strings.Join(args, " "), "=:")
+}
+
+func deviceOption(name string, host messages.Option[string]) string {
+	if host.OK {
+		return name + ":" + host.Value
+	}
+	return name
+}
+
+func suffix[T any](o messages.Option[T]) string {
+	if o.OK {
+		return fmt.Sprintf("@%v", o.Value)
+	}
+	return ""
+}
+
+// sayAgain is the command that the client sends for these arguments. A create
+// gets the image of the original, which is no image that create would accept.
+func sayAgain(t *testing.T, args []string, original messages.Command) (messages.Command, bool) {
+	if c, ok := original.(messages.UnikernelCreate); ok {
+		config := c.Config
+		config.Arguments = parseArguments(t, args)
+		again := wire.OldestCreate(config, false)
+		return again, again.Form == c.Form
+	}
+	m := sent(t, args)
+	if c, ok := original.(messages.UnikernelRestart); ok {
+		return m, m.(messages.UnikernelRestart).Form == c.Form
+	}
+	return m, true
+}
+
+func parseArguments(t *testing.T, args []string) messages.Arguments {
+	var u unikernelOptions
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	u.register(flags)
+	require.NoError(t, flags.Parse(args))
+	a := app{stderr: t.Output()}
+	arguments, err := a.arguments(&u)
+	require.NoError(t, err)
+	return arguments
+}
+
+// sent is the command that --socket=- shows.
+func sent(t *testing.T, args []string) messages.Command {
+	var out strings.Builder
+	a := app{stdout: &out, stderr: t.Output()}
+	require.Equal(t, exitCommunication, a.run(t.Context(), append(args, "--socket=-")), "%q", args)
+	lines := strings.Split(strings.TrimPrefix(out.String(), "out:\n"), "\n")
+	var digits string
+	for _, line := range lines {
+		if len(line) > 8 {
+			digits += strings.ReplaceAll(line[8:min(50, len(line))], " ", "")
+		}
+	}
+	b, err := hex.DecodeString(digits)
+	require.NoError(t, err, out.String())
+	m, err := wire.Decode(b)
+	require.NoError(t, err, out.String())
+	return m.Payload.(messages.Command)
+}
+
+// TestTextOfAnswers compares what is printed with what native 2.7.2 prints, for
+// the answers that are shown in its words.
+func TestTextOfAnswers(t *testing.T) {
+	compared := make(map[string]int)
+	eachNative(t, func(v nativeVector, m messages.Wire) {
+		if v.Native != "2.7.2" || v.ID == "wire272-v5-policies-negative" {
+			return // native shows a negative size as a very large one
+		}
+		switch answer := m.Payload.(type) {
+		case messages.SuccessEmpty, messages.SuccessText, messages.SuccessPolicies, messages.SuccessImage:
+			// Native lets control characters through.
+			want := strings.Join(strings.Split(string(v.Text), "\n"), "\x00")
+			want = strings.ReplaceAll(escape(want), `\000`, "\n")
+			if _, isText := answer.(messages.SuccessText); isText {
+				want = escape(string(v.Text))
+			}
+			require.Equal(t, want, answerText(m.Header.Name, answer.(messages.Success)), v.ID)
+			compared[fmt.Sprintf("%T", answer)]++
+		}
+	})
+	require.Len(t, compared, 4, "%v", compared)
+}
