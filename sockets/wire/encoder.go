@@ -21,9 +21,13 @@ type encoder struct {
 	err       error
 	version   messages.Version
 	measuring bool
-	size      int   // bytes measured so far
-	lengths   []int // of the constructed elements, in the order they begin
-	next      int   // the first of lengths that has not been written
+	size      int // bytes measured so far
+
+	// The lengths of the constructed elements, in the order they begin: most
+	// messages have few, which need no memory of their own.
+	few  [24]int
+	many []int
+	next int // the first of them that has not been measured, or written
 }
 
 var errUnencodable = errors.New("it does not fit in 63 bits")
@@ -39,7 +43,7 @@ func (e *encoder) startWriting(dst []byte) error {
 	if e.err != nil {
 		return fmt.Errorf("cannot encode message: %w", e.err)
 	}
-	e.measuring = false
+	e.measuring, e.next = false, 0
 	e.out = slices.Grow(dst, e.size)
 	return nil
 }
@@ -53,18 +57,29 @@ func (e *encoder) fail(err error) {
 
 // within writes a constructed element around what body writes.
 func (e *encoder) within(tag asn1.Tag, body func()) {
+	i := e.next
+	e.next++
 	if !e.measuring {
-		length := e.lengths[e.next]
-		e.next++
-		e.header(tag, length)
+		e.header(tag, *e.length(i))
 		body()
 		return
 	}
-	i, before := len(e.lengths), e.size
-	e.lengths = append(e.lengths, 0)
+	if i >= len(e.few) {
+		e.many = append(e.many, 0)
+	}
+	before := e.size
 	body()
-	e.lengths[i] = e.size - before
-	e.size += headerSize(e.lengths[i])
+	length := e.size - before
+	*e.length(i) = length
+	e.size += headerSize(length)
+}
+
+// length is the length of a constructed element.
+func (e *encoder) length(i int) *int {
+	if i < len(e.few) {
+		return &e.few[i]
+	}
+	return &e.many[i-len(e.few)]
 }
 
 func (e *encoder) seq(body func()) { e.within(asn1.SEQUENCE, body) }
@@ -96,18 +111,35 @@ func (e *encoder) seqOf(n int, element func(i int)) {
 
 // sortElements sorts the elements that b consists of.
 func sortElements(b []byte) {
-	var elements [][]byte
-	for rest := b; len(rest) > 0; {
-		length, n, _ := parseLength(rest[1:]) // we have written it ourselves
-		size := 1 + n + int(length)
-		elements = append(elements, rest[:size])
-		rest = rest[size:]
-	}
-	if slices.IsSortedFunc(elements, bytes.Compare) {
+	if elementsSorted(b) {
 		return
+	}
+	var elements [][]byte
+	for rest := b; len(rest) > 0; rest = rest[len(first(rest)):] {
+		elements = append(elements, first(rest))
 	}
 	slices.SortStableFunc(elements, bytes.Compare)
 	copy(b, bytes.Join(elements, nil))
+}
+
+// elementsSorted tells whether there is nothing to sort, as most often.
+func elementsSorted(b []byte) bool {
+	var last []byte
+	for len(b) > 0 {
+		element := first(b)
+		if bytes.Compare(last, element) > 0 {
+			return false
+		}
+		last, b = element, b[len(element):]
+	}
+	return true
+}
+
+// first is the first of the elements that b consists of. It is one that was
+// written here, so that it is well-formed.
+func first(b []byte) []byte {
+	length, n, _ := parseLength(b[1:])
+	return b[:1+n+int(length)]
 }
 
 // header writes a tag and a length.

@@ -15,25 +15,23 @@ var errTime = errors.New("it is not a valid time")
 
 // genTime reads a GeneralizedTime to the millisecond.
 func (d *decoder) genTime(what string) time.Time {
-	return d.time(what, asn1.GeneralizedTime, parseGenTime)
+	c := clock{rest: d.element(what, asn1.GeneralizedTime)}
+	return d.time(what, &c, d.err == nil && c.genTime())
 }
 
 // utcTime reads a UTCTime.
 func (d *decoder) utcTime(what string) time.Time {
-	return d.time(what, asn1.UTCTime, parseUTCTime)
+	c := clock{rest: d.element(what, asn1.UTCTime)}
+	return d.time(what, &c, d.err == nil && c.utcTime())
 }
 
-func (d *decoder) time(what string, tag asn1.Tag, parse func(*clock) bool) time.Time {
-	b := d.element(what, tag)
-	if d.err != nil {
-		return time.Time{}
+// time is the time that a clock has read, if it could.
+func (d *decoder) time(what string, c *clock, ok bool) (t time.Time) {
+	if ok && len(c.rest) == 0 {
+		t, ok = c.time()
+	} else {
+		ok = false
 	}
-	c := clock{rest: b, month: 1, day: 1}
-	if !parse(&c) || len(c.rest) != 0 {
-		d.fail(what, errTime)
-		return time.Time{}
-	}
-	t, ok := c.time()
 	if !ok {
 		d.fail(what, errTime)
 	}
@@ -50,8 +48,8 @@ type clock struct {
 	ms, offset                             int // milliseconds; seconds east of UTC
 }
 
-// parseGenTime reads YYYYMMDDHH[MM[SS[.mmm]]], and an optional zone.
-func parseGenTime(c *clock) bool {
+// genTime reads YYYYMMDDHH[MM[SS[.mmm]]], and an optional zone.
+func (c *clock) genTime() bool {
 	if !(c.number(4, &c.year) && c.number(2, &c.month) && c.number(2, &c.day) && c.number(2, &c.hour)) {
 		return false
 	}
@@ -62,8 +60,8 @@ func parseGenTime(c *clock) bool {
 	return true
 }
 
-// parseUTCTime reads YYMMDDHHMM[SS] and a zone.
-func parseUTCTime(c *clock) bool {
+// utcTime reads YYMMDDHHMM[SS] and a zone.
+func (c *clock) utcTime() bool {
 	if !(c.number(2, &c.year) && c.number(2, &c.month) && c.number(2, &c.day) &&
 		c.number(2, &c.hour) && c.number(2, &c.minute)) {
 		return false
@@ -127,11 +125,11 @@ func (c *clock) time() (time.Time, bool) {
 	if c.hour > 23 || c.minute > 59 || c.second > 60 {
 		return time.Time{}, false
 	}
-	day := time.Date(c.year, time.Month(c.month), c.day, 0, 0, 0, 0, time.UTC)
-	if day.Day() != c.day || day.Month() != time.Month(c.month) {
-		return time.Time{}, false
+	t := time.Date(c.year, time.Month(c.month), c.day, c.hour, c.minute, 0, 0, time.UTC)
+	if t.Day() != c.day || t.Month() != time.Month(c.month) {
+		return time.Time{}, false // there is no such day
 	}
-	t := time.Date(c.year, time.Month(c.month), c.day, c.hour, c.minute, c.second-c.offset, c.ms*1e6, time.UTC)
+	t = t.Add(time.Duration(c.second-c.offset)*time.Second + time.Duration(c.ms)*time.Millisecond)
 	return t, inRange(t)
 }
 
@@ -142,18 +140,38 @@ func (e *encoder) genTime(t time.Time) {
 	t = t.UTC()
 	if !inRange(t) {
 		e.fail(fmt.Errorf("time %v: the year has more than four digits", t))
+		return
 	}
-	layout := "20060102150405Z"
+	var room [19]byte
+	b := appendDigits(room[:0], t.Year()/100, 2)
+	b = appendSeconds(b, t)
 	if t.Nanosecond() != 0 {
-		layout = "20060102150405.000Z"
+		b = appendDigits(append(b, '.'), t.Nanosecond()/1e6, 3)
 	}
-	var room [20]byte
-	e.octets(asn1.GeneralizedTime, t.AppendFormat(room[:0], layout))
+	e.octets(asn1.GeneralizedTime, append(b, 'Z'))
 }
 
 // utcTime writes two digits of the year, as native does even where that tells
 // another century: only clients of the last one ask for it.
 func (e *encoder) utcTime(t time.Time) {
 	var room [13]byte
-	e.octets(asn1.UTCTime, t.UTC().AppendFormat(room[:0], "060102150405Z"))
+	e.octets(asn1.UTCTime, append(appendSeconds(room[:0], t.UTC()), 'Z'))
+}
+
+// appendSeconds appends YYMMDDHHMMSS, which is faster than a layout of time.
+func appendSeconds(b []byte, t time.Time) []byte {
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	for _, n := range [...]int{year % 100, int(month), day, hour, minute, second} {
+		b = appendDigits(b, n, 2)
+	}
+	return b
+}
+
+func appendDigits(b []byte, n, digits int) []byte {
+	if digits == 3 {
+		b = append(b, byte('0'+n/100))
+		n %= 100
+	}
+	return append(b, byte('0'+n/10), byte('0'+n%10))
 }

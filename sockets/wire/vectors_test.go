@@ -68,3 +68,80 @@ func TestRejectVectors(t *testing.T) {
 		}
 	}
 }
+
+// TestStateVectors: what native has read decodes, and is encoded as native does
+// it in either form.
+func TestStateVectors(t *testing.T) {
+	for _, v := range vectors.Load(t, vectors.State) {
+		s, err := wire.DecodeState(v.Bytes(t))
+		if v.Value == nil {
+			// 2.5.0 does not know the newer forms, and 2.7.2 not names in upper case.
+			if s.Choice < 5 && v.ID != "state272-duplicate-case" {
+				require.Error(t, err, "%s: %s%s", v.ID, v.Error, v.Exception)
+			}
+			continue
+		}
+		require.NoError(t, err, v.ID)
+		require.Equal(t, *v.Choice, s.Choice, v.ID)
+		if hasUpperCase(v.Value) {
+			continue
+		}
+		want := v.Reencode
+		if want == "" {
+			want = v.Hex
+		}
+		s.Choice = wire.StateSince27
+		if v.Native == "2.5.0" {
+			s.Choice = wire.StateUntil25
+		}
+		b, err := wire.AppendState(nil, s)
+		require.NoError(t, err, v.ID)
+		require.Equal(t, want, hex.EncodeToString(b), v.ID)
+	}
+}
+
+// TestExtensionVectors: what native has read decodes, and is encoded with the
+// current version.
+func TestExtensionVectors(t *testing.T) {
+	all := vectors.Load(t, vectors.Cert)
+	accepted := map[string]bool{} // by any version of native
+	for _, v := range all {
+		if v.Value != nil {
+			accepted[v.Hex] = true
+		}
+	}
+	for _, v := range all {
+		x, err := wire.DecodeExtension(v.Bytes(t))
+		if !accepted[v.Hex] {
+			if v.Value == nil && !knownToOther(v.ID) {
+				require.Error(t, err, "%s: %s", v.ID, v.Error)
+			}
+			continue
+		}
+		require.NoError(t, err, v.ID)
+		b, err := wire.AppendExtension(nil, x.Command)
+		require.NoError(t, err, v.ID)
+		requireExtension(t, v, x, b)
+	}
+}
+
+// knownToOther tells whether a vector is of a form that only the other version
+// of native knows, for which there is no vector.
+func knownToOther(id string) bool {
+	return regexp.MustCompile(`^cert250-(console-add-\d+|info-[56]|create-[45].*|restart-args[12]|force-create-[45])$|` +
+		`^cert272-(console-add-null|console-old-.*|info-[123]|get-[12]|restart-1|(force-)?create-[12].*)$`).MatchString(id)
+}
+
+// requireExtension: b is the vector's encoding, or says the same in the current
+// version, and in the form that the command had.
+func requireExtension(t *testing.T, v vectors.Vector, x wire.Extension, b []byte) {
+	t.Helper()
+	got := hex.EncodeToString(b)
+	if got == v.Hex || got == v.Reencode || v.Value == nil {
+		return
+	}
+	require.NotEmpty(t, v.Reencode, v.ID)
+	again, err := wire.DecodeExtension(b)
+	require.NoError(t, err, v.ID)
+	require.Equal(t, wire.Extension{Version: messages.CurrentVersion, Command: x.Command}, again, v.ID)
+}

@@ -1,0 +1,124 @@
+package wire_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"runtime"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+	"albatross/sockets/wire"
+)
+
+func TestReadFrame(t *testing.T) {
+	for _, c := range []struct {
+		name, stream string
+		max          int
+		want         string
+		err          error
+	}{
+		{"frame", "\x00\x00\x00\x02ab", 2, "ab", nil},
+		{"frame and more", "\x00\x00\x00\x02abcd", 9, "ab", nil},
+		{"end", "\x00\x00\x00\x00", 9, "", wire.ErrEnd},
+		{"top bit", "\x80\x00\x00\x01a", 9, "", wire.ErrEnd},
+		{"all bits", "\xff\xff\xff\xffa", 9, "", wire.ErrEnd},
+		{"above max", "\x00\x00\x00\x03abc", 2, "", wire.ErrTooLong},
+		{"nothing", "", 9, "", io.EOF},
+		{"half a length", "\x00\x00", 9, "", io.ErrUnexpectedEOF},
+		{"no contents", "\x00\x00\x00\x02", 9, "", io.ErrUnexpectedEOF},
+		{"half the contents", "\x00\x00\x00\x02a", 9, "", io.ErrUnexpectedEOF},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := wire.ReadFrame(iotest.OneByteReader(bytes.NewBufferString(c.stream)), c.max)
+			require.ErrorIs(t, err, c.err)
+			require.Equal(t, c.want, string(got))
+		})
+	}
+}
+
+// TestTooLongIsNotRead: nothing but the length of a frame is read that is too long.
+func TestTooLongIsNotRead(t *testing.T) {
+	r := bytes.NewBufferString("\x00\x00\x00\x05hello")
+	_, err := wire.ReadFrame(r, 4)
+	require.ErrorIs(t, err, wire.ErrTooLong)
+	require.Equal(t, "hello", r.String())
+}
+
+// TestAnnouncedFrameCostsNothing: memory is used for what arrives.
+func TestAnnouncedFrameCostsNothing(t *testing.T) {
+	head := binary.BigEndian.AppendUint32(nil, 1<<31-1)
+	spent := allocated(func() {
+		_, err := wire.ReadFrame(bytes.NewReader(append(head, "little"...)), 1<<31-1)
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	})
+	require.Less(t, spent, uint64(100<<10))
+}
+
+// allocated is how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+func TestReadFrameFails(t *testing.T) {
+	_, err := wire.ReadFrame(iotest.TimeoutReader(iotest.OneByteReader(bytes.NewBufferString("\x00\x00\x00\x02ab"))), 9)
+	require.ErrorIs(t, err, iotest.ErrTimeout)
+}
+
+// A countingWriter counts writes.
+type countingWriter struct {
+	bytes.Buffer
+	writes int
+}
+
+func (w *countingWriter) Write(b []byte) (int, error) {
+	w.writes++
+	return w.Buffer.Write(b)
+}
+
+func TestWriteFrame(t *testing.T) {
+	m := messages.Wire{
+		Header:  messages.Header{Version: messages.CurrentVersion, Sequence: 7},
+		Payload: messages.SuccessImage{Image: make([]byte, 100000)},
+	}
+	var w countingWriter
+	require.NoError(t, wire.WriteFrame(&w, m))
+	require.Equal(t, 1, w.writes)
+	frame, err := wire.ReadFrame(&w, wire.MaxFrame)
+	require.NoError(t, err)
+	require.Zero(t, w.Len())
+	again, err := wire.Decode(frame)
+	require.NoError(t, err)
+	require.Equal(t, m, again)
+}
+
+func TestWriteFrameFails(t *testing.T) {
+	var w countingWriter
+	m := messages.Wire{Header: messages.Header{Version: 2}, Payload: messages.SuccessEmpty{}}
+	require.EqualError(t, wire.WriteFrame(&w, m), "cannot encode message: internal error: unknown version 2")
+	require.Zero(t, w.writes)
+}
+
+func TestChunks(t *testing.T) {
+	var w countingWriter
+	require.NoError(t, wire.WriteChunk(&w, []byte("block")))
+	require.NoError(t, wire.WriteChunk(&w, nil))
+	require.NoError(t, wire.WriteEnd(&w))
+	require.Equal(t, 2, w.writes)
+	require.Equal(t, "\x00\x00\x00\x05block\x00\x00\x00\x00", w.String())
+	chunk, err := wire.ReadChunk(&w)
+	require.NoError(t, err)
+	require.Equal(t, "block", string(chunk))
+	_, err = wire.ReadChunk(&w)
+	require.ErrorIs(t, err, wire.ErrEnd)
+	_, err = wire.ReadChunk(&w)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF, "a stream that ends without a mark")
+	require.Error(t, wire.WriteChunk(&w, make([]byte, wire.MaxChunk+1)))
+}
