@@ -38,8 +38,12 @@ type (
 	}
 	// ConsoleDetached says that there will be no more lines for a subscriber.
 	ConsoleDetached struct{}
-	// ConsoleIdle tells the host that a console has no subscriber left.
-	ConsoleIdle struct{ Name Name }
+	// ConsoleIdle tells the host that a console has no subscriber left, and how
+	// many it has had: one more may be under way.
+	ConsoleIdle struct {
+		Name     Name
+		Attached int
+	}
 )
 
 // A ConsoleLine is a line that a unikernel has printed.
@@ -50,11 +54,8 @@ type ConsoleLine struct {
 
 // Between a unikernel and its console.
 type (
-	// ConsoleOpen has the console read a FIFO. Answered by ConsoleOpened.
-	ConsoleOpen struct {
-		ID   uint64
-		FIFO string
-	}
+	// ConsoleOpen has the console read its FIFO. Answered by ConsoleOpened.
+	ConsoleOpen struct{ ID uint64 }
 	// ConsoleOpened says that the FIFO is being read, or why not.
 	ConsoleOpened struct {
 		ID  uint64
@@ -85,6 +86,14 @@ type (
 	// UnikernelStop ends a unikernel. Answered by UnikernelGone.
 	UnikernelStop struct{ KeepSpec bool } // it is replaced: leave the spec on disk
 
+	// UnikernelRestarted says that the actor has failed and does not know what
+	// it was about. The host answers with UnikernelRecover, or stops it.
+	UnikernelRestarted struct {
+		Name Name
+		Run  uint64
+	}
+	UnikernelRecover struct{}
+
 	UnikernelPrepared struct {
 		Name Name
 		Run  uint64
@@ -104,9 +113,10 @@ type (
 	}
 	// UnikernelFailed says that it could not be started and holds nothing.
 	UnikernelFailed struct {
-		Name Name
-		Run  uint64
-		Text string // for the client
+		Name   Name
+		Run    uint64
+		Digest Digest // of its image, where it is in the store
+		Text   string // for the client
 	}
 	// UnikernelGone says that it has ended, holds nothing and is not on disk.
 	UnikernelGone struct {

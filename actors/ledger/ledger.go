@@ -262,3 +262,14 @@ func join[T any](list []T) string {
 	}
 	return strings.Join(texts, ", ")
 }
+
+// MaxUnikernels is how many unikernels may run at a path, by the policy of the
+// nearest path at or above it that has one.
+func (l *Ledger) MaxUnikernels(path messages.Path) int {
+	for at := range upwards(path) {
+		if p, ok := l.policies[at]; ok {
+			return p.Unikernels
+		}
+	}
+	return messages.MaxInt
+}

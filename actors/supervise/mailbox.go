@@ -20,6 +20,7 @@ type mailbox struct {
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
 	overflow   func(message any) // told of what was dropped
+	refuse     func(message any) // told of what comes too late
 
 	mu        sync.Mutex // guards all below
 	system    []any
@@ -27,6 +28,7 @@ type mailbox struct {
 	started   bool
 	running   bool // a goroutine is in process
 	suspended bool // after a failure, until the supervisor has decided
+	closed    bool // the actor has ended
 }
 
 var _ actor.Mailbox = (*mailbox)(nil)
@@ -43,14 +45,38 @@ func (m *mailbox) Start() {
 
 func (m *mailbox) PostUserMessage(message any) {
 	m.mu.Lock()
-	_, pill := message.(*actor.PoisonPill) // dropping it would leave a stopper waiting for ever
-	if message == nil || len(m.user) >= maxQueued && !pill {
+	if drop := m.dropper(message); drop != nil {
 		m.mu.Unlock()
-		m.overflow(message)
+		drop(message)
 		return
 	}
 	m.user = append(m.user, message)
 	m.unlockAndRun()
+}
+
+// dropper is who is told of message where it cannot be queued.
+func (m *mailbox) dropper(message any) func(any) {
+	_, pill := message.(*actor.PoisonPill) // dropping it would leave a stopper waiting for ever
+	switch {
+	case m.closed:
+		return m.refuse
+	case message == nil || len(m.user) >= maxQueued && !pill:
+		return m.overflow
+	}
+	return nil
+}
+
+// close refuses what is queued, and all that comes from now on. Protoactor
+// would drop it without a word.
+func (m *mailbox) close() {
+	m.mu.Lock()
+	m.closed = true
+	late := m.user
+	m.user = nil
+	m.mu.Unlock()
+	for _, message := range late {
+		m.refuse(message)
+	}
 }
 
 func (m *mailbox) PostSystemMessage(message any) {

@@ -171,6 +171,24 @@ func TestAnActorThatIsNotRestartedEnds(t *testing.T) {
 	require.Equal(t, supervise.Undeliverable{}, receive(t, p.heard))
 }
 
+func TestARequestThatIsQueuedWhenTheActorEndsIsAnswered(t *testing.T) {
+	s := newSystem(t)
+	busy, goOn := make(chan struct{}), make(chan struct{})
+	target := spawn(t, s, &scripted{handle: func(c *supervise.Context, message any) {
+		close(busy)
+		<-goOn
+		c.Stop(c.Self())
+	}})
+	target.Send("stop")
+	receive(t, busy)
+	p := newProbe(t, s)
+	p.ask(target, "hello")
+	p.ref.Send(ask{p.ref.PID(), "asked"}) // heard behind the request above
+	require.Equal(t, "asked", receive(t, p.heard))
+	close(goOn)
+	require.Equal(t, supervise.Undeliverable{}, receive(t, p.heard))
+}
+
 func TestAChildIsRestartedAndItsEndIsTold(t *testing.T) {
 	s := newSystem(t)
 	heard := make(chan any, 10)

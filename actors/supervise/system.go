@@ -166,13 +166,19 @@ func (s *System) bug(text string, attrs ...any) {
 	s.log.Error("Internal error: "+text, attrs...)
 }
 
-// props are those of every actor.
+// props are those of one actor: they are not shared, because the mailbox has to
+// be closed when the actor has ended.
 func (s *System) props(producer func() Actor, ended func(), options ...actor.PropsOption) *actor.Props {
+	box := &mailbox{overflow: s.onOverflow, refuse: s.onRefused}
+	end := func() {
+		box.close()
+		ended()
+	}
 	return actor.PropsFromProducer(
-		func() actor.Actor { return newShell(s, producer(), ended) },
+		func() actor.Actor { return newShell(s, producer(), end) },
 		append(options,
 			actor.WithSupervisor(s.restart),
-			actor.WithMailbox(func() actor.Mailbox { return &mailbox{overflow: s.onOverflow} }),
+			actor.WithMailbox(func() actor.Mailbox { return box }),
 		)...,
 	)
 }
@@ -185,6 +191,13 @@ func (s *System) unique(name string) string {
 
 func (s *System) onOverflow(message any) {
 	s.bug("mailbox full, message dropped", slog.String("message", typeOf(message)))
+}
+
+// onRefused answers a request to an actor that has ended.
+func (s *System) onRefused(message any) {
+	if _, _, sender := actor.UnwrapEnvelope(message); sender != nil {
+		s.actors.Root.Send(sender, Undeliverable{})
+	}
 }
 
 func typeOf(message any) string {

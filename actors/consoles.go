@@ -1,0 +1,115 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/actors/ledger"
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/fifo"
+)
+
+// consoles are the console actors of the host. One outlives its unikernel: what
+// it has printed last is the post-mortem. How many a path may keep is limited;
+// the one that has been without a unikernel for longest goes first.
+type consoles struct {
+	config *Config
+	byName map[messages.Name]*consoleEntry
+	rings  map[messages.Path]int // how many have had a unikernel
+}
+
+type consoleEntry struct {
+	pid      *actor.PID
+	tenant   bool      // there is a unikernel
+	ring     bool      // there has been one
+	inactive time.Time // since when there is none
+	attached int       // subscriptions ever passed on
+}
+
+func newConsoles(config *Config) *consoles {
+	return &consoles{config: config, byName: map[messages.Name]*consoleEntry{}, rings: map[messages.Path]int{}}
+}
+
+// forTenant is the console of a unikernel that is going to be.
+func (k *consoles) forTenant(c *supervise.Context, name messages.Name, l *ledger.Ledger) *actor.PID {
+	e := k.entry(c, name)
+	e.tenant = true
+	if !e.ring {
+		e.ring = true
+		k.rings[name.Path]++
+		k.evict(c, name.Path, max(1, l.MaxUnikernels(name.Path)))
+	}
+	return e.pid
+}
+
+// tenantGone keeps the console of a unikernel that is not there any more.
+func (k *consoles) tenantGone(name messages.Name, now time.Time) {
+	if e := k.byName[name]; e != nil {
+		e.tenant = false
+		e.inactive = now
+	}
+}
+
+// forSubscriber is the console that a client wants to read, whether there has
+// ever been a unikernel or not.
+func (k *consoles) forSubscriber(c *supervise.Context, name messages.Name) *actor.PID {
+	e := k.entry(c, name)
+	e.attached++
+	return e.pid
+}
+
+func (k *consoles) entry(c *supervise.Context, name messages.Name) *consoleEntry {
+	if e := k.byName[name]; e != nil {
+		return e
+	}
+	host, config := c.Self(), k.config
+	e := &consoleEntry{pid: c.Child("console/"+name.String(), func() supervise.Actor {
+		return &console{
+			name: name, fifo: fifo.Path(config.FIFODir, name),
+			host: host, maxSubscribers: config.MaxSubscribers,
+		}
+	})}
+	k.byName[name] = e
+	return e
+}
+
+// idle ends a console that nobody reads and that has nothing to tell.
+func (k *consoles) idle(c *supervise.Context, m messages.ConsoleIdle) {
+	e := k.byName[m.Name]
+	if e == nil || e.ring || e.attached != m.Attached {
+		return
+	}
+	k.remove(c, m.Name)
+}
+
+// evict ends consoles at a path until there are no more than limit, or no more
+// without a unikernel. A path has few, so all are looked at.
+func (k *consoles) evict(c *supervise.Context, path messages.Path, limit int) {
+	for k.rings[path] > limit {
+		oldest, ok := k.longestInactive(path)
+		if !ok {
+			return
+		}
+		k.remove(c, oldest)
+	}
+}
+
+func (k *consoles) longestInactive(path messages.Path) (oldest messages.Name, ok bool) {
+	for n, e := range k.byName {
+		if n.Path == path && e.ring && !e.tenant && (!ok || e.inactive.Before(k.byName[oldest].inactive)) {
+			oldest, ok = n, true
+		}
+	}
+	return oldest, ok
+}
+
+func (k *consoles) remove(c *supervise.Context, name messages.Name) {
+	e := k.byName[name]
+	if e.ring {
+		k.rings[name.Path]--
+	}
+	delete(k.byName, name)
+	c.Stop(e.pid)
+}

@@ -1,0 +1,91 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// infos are what runs at the name, or at and below the path, in the order of
+// listings.
+func (h *host) infos(name messages.Name) []messages.NamedInfo {
+	if !name.IsPath() {
+		return h.infoOf(nil, name, name)
+	}
+	var list []messages.NamedInfo
+	for n := range h.tenants {
+		if name.Covers(n) {
+			list = h.infoOf(list, n, name.Relative(n))
+		}
+	}
+	slices.SortFunc(list, func(a, b messages.NamedInfo) int { return a.Name.Compare(b.Name) })
+	return list
+}
+
+// infoOf appends what runs under a name, if anything does.
+func (h *host) infoOf(list []messages.NamedInfo, name, shown messages.Name) []messages.NamedInfo {
+	t := h.tenants[name]
+	if t == nil || t.current == nil || t.current.started.IsZero() {
+		return list
+	}
+	spec, args := t.current.spec, t.current.spec.Arguments
+	return append(list, messages.NamedInfo{Name: shown, Info: messages.Info{
+		Type:      spec.Type,
+		Startup:   args.Startup,
+		Fail:      args.Fail,
+		CPUIDs:    args.CPUIDs,
+		Memory:    args.Memory,
+		Digest:    spec.Digest[:],
+		Argv:      args.Argv,
+		Started:   t.current.started,
+		CPUs:      args.CPUs,
+		LinuxBoot: args.LinuxBoot,
+	}})
+}
+
+// get reads an image for a client.
+func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
+	t := h.tenants[a.name]
+	switch {
+	case t == nil || t.current == nil:
+		h.answer(c, a.ticket, failure("get: no unikernel found"))
+		return
+	case command.Level < 0 || command.Level > 9:
+		h.answer(c, a.ticket, failure(fmt.Sprintf("cannot compress at level %d: 0 to 9 are possible", command.Level)))
+		return
+	}
+	config, spec := h.config, t.current.spec
+	if err := config.Images.Pin(spec.Digest); err != nil { // until it has been read
+		h.answer(c, a.ticket, failure(err.Error()))
+		return
+	}
+	c.Go(func(context.Context) any {
+		defer config.Images.Unpin(spec.Digest)
+		image, err := config.readCompressed(spec.Digest, command.Level)
+		return imageRead{a, command, spec, image, err}
+	})
+}
+
+// imageRead is what a goroutine of the host tells it about an image.
+type imageRead struct {
+	ask     ask
+	command messages.UnikernelGet
+	spec    messages.Spec
+	image   []byte
+	err     error
+}
+
+func (h *host) imageRead(c *supervise.Context, m imageRead) {
+	switch {
+	case m.err != nil:
+		h.answer(c, m.ask.ticket, failure(m.err.Error()))
+	case m.command.Form == 1:
+		config := messages.Config{Type: m.spec.Type, Image: m.image, Arguments: m.spec.Arguments}
+		h.answer(c, m.ask.ticket, messages.SuccessConfigs{List: []messages.NamedConfig{{Name: m.ask.name, Config: config}}})
+	default:
+		h.answer(c, m.ask.ticket, messages.SuccessImage{Compressed: m.command.Level > 0, Image: m.image})
+	}
+}

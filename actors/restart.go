@@ -1,0 +1,57 @@
+package actors
+
+import (
+	"slices"
+	"time"
+
+	"albatross/messages"
+)
+
+// exitArguments is how a unikernel ends that does not understand its arguments.
+const exitArguments = 64
+
+// restarts tells whether a unikernel that has ended by itself is started again.
+// Exits that another start would not change never restart: 1 is how a tender
+// refuses, 60 to 64 is how a unikernel refuses its arguments; and a signal is
+// how somebody ended it on purpose, or it was broken. An end that nobody saw is
+// none of these as far as we know.
+func restarts(fail messages.FailBehaviour, exit messages.Exit) bool {
+	switch {
+	case !fail.Restart:
+		return false
+	case !exit.Known:
+		return true
+	case exit.Signal != 0, exit.Code == 1, exit.Code >= 60 && exit.Code <= 64:
+		return false
+	}
+	return len(fail.Codes) == 0 || slices.Contains(fail.Codes, exit.Code)
+}
+
+// named tells whether the unikernel gets its name as an argument.
+func named(spec messages.Spec) bool { return spec.Arguments.AddName && !spec.NameRefused }
+
+// A unikernel that is restarted waits before, so that one that always fails
+// does not eat the machine.
+const (
+	firstBackoff   = 100 * time.Millisecond
+	longestBackoff = 30 * time.Second
+	healthyAfter   = time.Minute // running for this long, it starts anew
+)
+
+// A backoff is the pause before the next restart.
+type backoff struct {
+	pause time.Duration // the last one
+	since time.Time     // of the current run
+}
+
+func (b *backoff) started(now time.Time) { b.since = now }
+
+// ended is how long to wait after a run, or after a start that has failed.
+func (b *backoff) ended(now time.Time) time.Duration {
+	if !b.since.IsZero() && now.Sub(b.since) >= healthyAfter {
+		b.pause = 0
+	}
+	b.since = time.Time{}
+	b.pause = min(max(2*b.pause, firstBackoff), longestBackoff)
+	return b.pause
+}

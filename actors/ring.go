@@ -1,0 +1,57 @@
+package actors
+
+import (
+	"time"
+
+	"albatross/messages"
+)
+
+// ringLines is how many lines a console remembers.
+const ringLines = 1024
+
+// A ring keeps the last lines. Lines are numbered from 0 on for the ring's
+// whole life, so a reader that remembers the next number it wants knows what it
+// has missed.
+type ring struct {
+	size  int
+	lines []messages.ConsoleLine // at most size; line n is at n modulo size
+	total int                    // lines ever added; the number of the next
+}
+
+func newRing(size int) *ring { return &ring{size: size} }
+
+func (r *ring) add(line messages.ConsoleLine) {
+	if len(r.lines) < r.size { // an idle console costs nothing
+		r.lines = append(r.lines, line)
+	} else {
+		r.lines[r.total%r.size] = line
+	}
+	r.total++
+}
+
+// oldest is the number of the first line that is still there.
+func (r *ring) oldest() int { return r.total - len(r.lines) }
+
+// last is the number of the first of the last n lines, whatever n is.
+func (r *ring) last(n int) int { return max(r.oldest(), r.total-min(max(n, 0), len(r.lines))) }
+
+// since is the number of the line behind the last one that is older than t.
+func (r *ring) since(t time.Time) int {
+	n := r.total
+	for n > r.oldest() && !r.at(n-1).Time.Before(t) {
+		n--
+	}
+	return n
+}
+
+func (r *ring) at(n int) messages.ConsoleLine { return r.lines[n%r.size] }
+
+// from are at most limit lines from number n on, and how many lines between n
+// and the first of them are lost.
+func (r *ring) from(n, limit int) (lines []messages.ConsoleLine, missed int) {
+	first := max(n, r.oldest())
+	for i := first; i < min(r.total, first+limit); i++ {
+		lines = append(lines, r.at(i))
+	}
+	return lines, first - n
+}

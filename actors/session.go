@@ -1,0 +1,227 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// An Endpoint is one of the sockets of the daemon; each has its own commands.
+type Endpoint string
+
+// The sockets, by the names of their files.
+const (
+	VMMD    Endpoint = "vmmd"
+	Console Endpoint = "console"
+	Stats   Endpoint = "stat"
+)
+
+// A Client is the connection to a client: sockets.Conn. All methods may be
+// called concurrently; Close ends the others.
+type Client interface {
+	// Read waits for the next command. The error is io.EOF where the client has
+	// left.
+	Read() (messages.Wire, error)
+	// Write waits until all messages have been sent.
+	Write([]messages.Wire) error
+	Close() error
+}
+
+// A session owns one client connection. It has one command under way at a time,
+// and one write: a client that does not read slows down itself only.
+type session struct {
+	endpoint Endpoint
+	client   Client
+	host     *actor.PID
+
+	state   sessionState
+	asks    uint64          // commands ever passed on; the ID of the last one
+	header  messages.Header // of the command that is being answered
+	command messages.Command
+	source  *actor.PID // the console that is subscribed to
+}
+
+type sessionState string
+
+const (
+	reading   sessionState = "reading"   // waits for a command
+	asking    sessionState = "asking"    // waits for the answer to it
+	answering sessionState = "answering" // writes the answer
+	following sessionState = "following" // passes on lines of a console
+)
+
+// What the session's goroutines tell it.
+type (
+	received struct {
+		wire messages.Wire
+		err  error
+	}
+	written struct{ err error }
+)
+
+func (s *session) Started(c *supervise.Context) {
+	s.state = reading
+	s.receive(c)
+}
+
+func (s *session) Handle(c *supervise.Context, message any) {
+	switch m := message.(type) {
+	case received:
+		s.received(c, m)
+	case messages.Answer:
+		s.answered(c, m)
+	case supervise.Crashed:
+		s.lost(c, "internal error: the daemon failed while it handled this; its log tells more")
+	case supervise.Undeliverable:
+		s.lost(c, "internal error: what was asked for has just gone; try again")
+	case written:
+		s.written(c, m)
+	case messages.ConsoleLines:
+		s.follow(c, m)
+	case messages.ConsoleDetached, supervise.Terminated:
+		c.Stop(c.Self())
+	default:
+		c.Unknown(message)
+	}
+}
+
+// Stopping ends what the goroutines of the session wait for.
+func (s *session) Stopping(c *supervise.Context, _ bool) {
+	if err := s.client.Close(); err != nil {
+		c.Log().Debug("Cannot close connection", "error", err)
+	}
+}
+
+func (s *session) receive(c *supervise.Context) {
+	c.Go(func(context.Context) any {
+		wire, err := s.client.Read()
+		return received{wire, err}
+	})
+}
+
+func (s *session) received(c *supervise.Context, m received) {
+	if m.err != nil {
+		if !errors.Is(m.err, io.EOF) {
+			c.Log().Info("Closing connection", "cause", m.err)
+		}
+		c.Stop(c.Self())
+		return
+	}
+	switch s.state {
+	case reading:
+		s.ask(c, m.wire)
+	default: // a command while another one is followed: natively, the end too
+		c.Stop(c.Self())
+	}
+}
+
+// ask passes a command on to the host.
+func (s *session) ask(c *supervise.Context, wire messages.Wire) {
+	s.header = wire.Header
+	command, ok := wire.Payload.(messages.Command)
+	if !ok {
+		c.Log().Info("Closing connection", "cause", fmt.Sprintf("%T is not a command", wire.Payload))
+		c.Stop(c.Self())
+		return
+	}
+	s.asks++
+	s.state = asking
+	s.command = command
+	if refusal := s.endpoint.refuses(command); refusal != "" {
+		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: refusal}})
+		return
+	}
+	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command})
+}
+
+// refuses tells what a client that has used the wrong socket gets to read.
+func (e Endpoint) refuses(command messages.Command) string {
+	at := Endpoint("")
+	switch command.(type) {
+	case messages.ConsoleSubscribe:
+		at = Console
+	case messages.UnikernelCreate, messages.UnikernelDestroy, messages.UnikernelGet,
+		messages.UnikernelInfo, messages.UnikernelRestart, messages.PolicyInfo:
+		at = VMMD
+	}
+	switch {
+	case at == e:
+		return ""
+	case e == Stats:
+		return "unexpected command"
+	}
+	return "unknown command"
+}
+
+func (s *session) answered(c *supervise.Context, m messages.Answer) {
+	switch s.state {
+	case asking:
+		if m.ID != s.asks {
+			return // of a command that has been given up
+		}
+		s.state = answering
+		if _, ok := m.Payload.(messages.Success); ok && s.endpoint == Console {
+			s.source = c.Sender()
+			c.Watch(s.source)
+		}
+		s.write(c, messages.Wire{Header: s.header, Payload: m.Payload})
+	default: // the answer to a command that was answered for lost
+	}
+}
+
+// lost answers a command in place of whom it was given to.
+func (s *session) lost(c *supervise.Context, text string) {
+	switch s.state {
+	case asking:
+		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: text}})
+	default: // what is not there any more is not needed any more
+	}
+}
+
+func (s *session) write(c *supervise.Context, messages ...messages.Wire) {
+	c.Go(func(context.Context) any { return written{s.client.Write(messages)} })
+}
+
+func (s *session) written(c *supervise.Context, m written) {
+	switch {
+	case m.err != nil:
+		c.Log().Info("Closing connection", "cause", m.err)
+		c.Stop(c.Self())
+	case s.state == following:
+		c.Request(s.source, messages.ConsoleMore{})
+	case s.source != nil:
+		s.state = following
+		s.receive(c) // nothing more is expected: it tells when the client leaves
+		c.Request(s.source, messages.ConsoleMore{})
+	default:
+		c.Stop(c.Self())
+	}
+}
+
+// follow passes console lines on, in the form that the client has asked for.
+func (s *session) follow(c *supervise.Context, m messages.ConsoleLines) {
+	if s.state != following {
+		return
+	}
+	subscribe := s.command.(messages.ConsoleSubscribe) // nothing else is followed
+	var frames []messages.Wire
+	line := func(l messages.ConsoleLine) {
+		frames = append(frames, messages.Wire{
+			Header:  messages.Header{Version: s.header.Version, Name: s.header.Name},
+			Payload: messages.DataConsole{Old: subscribe.Old, Time: l.Time, Line: l.Text},
+		})
+	}
+	if m.Missed > 0 {
+		line(messages.ConsoleLine{Time: c.Now(), Text: fmt.Sprintf("[%d lines missed: this client reads too slowly]", m.Missed)})
+	}
+	for _, l := range m.Lines {
+		line(l)
+	}
+	s.write(c, frames...)
+}

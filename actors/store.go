@@ -1,0 +1,106 @@
+package actors
+
+import (
+	"context"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/store"
+)
+
+// maxBatch bounds how many writes share one commit, and so how long the first
+// of them waits.
+const maxBatch = 256
+
+// A storeActor owns the database. Whatever is asked for while a commit is under
+// way goes to disk together in the next one, so that many changes at once cost
+// few fsyncs.
+type storeActor struct {
+	db *store.DB
+
+	pending    []write // in the order they came
+	committing []write // the ones whose commit is under way
+}
+
+// A write waits for its changes to be on disk.
+type write struct {
+	pid     *actor.PID
+	id      uint64
+	changes []messages.Change
+}
+
+// What the store's goroutines tell it.
+type (
+	committed struct{ err error }
+	loaded    struct {
+		pid    *actor.PID
+		answer messages.StoreLoaded
+	}
+)
+
+func (s *storeActor) Started(*supervise.Context) {}
+
+func (s *storeActor) Handle(c *supervise.Context, message any) {
+	switch m := message.(type) {
+	case messages.StoreWrite:
+		s.pending = append(s.pending, write{c.Sender(), m.ID, m.Changes})
+		s.commit(c)
+	case messages.StoreLoad:
+		s.load(c, m)
+	case committed:
+		s.answer(c, m)
+		s.commit(c)
+	case loaded:
+		c.Send(m.pid, m.answer)
+	default:
+		c.Unknown(message)
+	}
+}
+
+// Stopping answers everybody: nobody must take a change for stored that may not
+// be. One whose commit is under way may be stored all the same.
+func (s *storeActor) Stopping(c *supervise.Context, _ bool) {
+	for _, w := range append(s.committing, s.pending...) {
+		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: "internal error: the store has failed"})
+	}
+}
+
+// commit writes what is pending, unless a commit is under way.
+func (s *storeActor) commit(c *supervise.Context) {
+	if len(s.committing) > 0 || len(s.pending) == 0 {
+		return
+	}
+	n := min(len(s.pending), maxBatch)
+	s.committing, s.pending = s.pending[:n:n], s.pending[n:]
+	var changes []messages.Change
+	for _, w := range s.committing {
+		changes = append(changes, w.changes...)
+	}
+	c.Go(func(context.Context) any { return committed{s.db.Apply(changes)} })
+}
+
+func (s *storeActor) answer(c *supervise.Context, m committed) {
+	for _, w := range s.committing {
+		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: text(m.err)})
+	}
+	s.committing = nil
+}
+
+// load reads all records. It sees every change that has been answered.
+func (s *storeActor) load(c *supervise.Context, m messages.StoreLoad) {
+	pid := c.Sender()
+	c.Go(func(context.Context) any {
+		records, err := s.db.Load()
+		return loaded{pid, messages.StoreLoaded{ID: m.ID, Records: records, Err: text(err)}}
+	})
+}
+
+// text is the text of an error, and nothing where there is none.
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

@@ -1,0 +1,74 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/store"
+	"albatross/runtime/tender"
+)
+
+// A Config is what the actors need of the machine. It is not changed once it is
+// in use.
+type Config struct {
+	DB         *store.DB
+	Images     *store.Images
+	Tenders    *tender.Finder
+	Launcher   []string // see tender.Command
+	FIFODir    string
+	RootPolicy messages.Policy
+
+	Grace          time.Duration // between SIGTERM and SIGKILL
+	MaxSubscribers int           // of one console
+}
+
+// Actors are the running actors.
+type Actors struct {
+	system *supervise.System
+	store  *supervise.Ref
+	host   *supervise.Ref
+}
+
+// Start starts the host, which takes over all that is on record.
+func Start(system *supervise.System, config *Config) (*Actors, error) {
+	a := &Actors{system: system}
+	var err error
+	a.store, err = system.Spawn("store", func() supervise.Actor { return &storeActor{db: config.DB} }, supervise.Restart)
+	if err != nil {
+		return nil, err
+	}
+	store := a.store.PID()
+	a.host, err = system.Spawn("host", func() supervise.Actor { return &host{config: config, store: store} }, supervise.Restart)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// sessionEnd is how long a session may take to end: it has nothing to wait for.
+const sessionEnd = 10 * time.Second
+
+// Serve answers the commands of one client, until that leaves or ctx is done.
+func (a *Actors) Serve(ctx context.Context, endpoint Endpoint, client Client) error {
+	host := a.host.PID()
+	s, err := a.system.Spawn("session", func() supervise.Actor {
+		return &session{endpoint: endpoint, client: client, host: host}
+	}, supervise.Stop)
+	if err != nil {
+		return errors.Join(err, client.Close())
+	}
+	if s.Wait(ctx) == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sessionEnd)
+	defer cancel()
+	return s.Stop(ctx)
+}
+
+// Stop stops the actors, the ones that others depend on last. Unikernels go on.
+func (a *Actors) Stop(ctx context.Context) error {
+	return errors.Join(a.host.Stop(ctx), a.store.Stop(ctx), a.system.Shutdown(ctx))
+}

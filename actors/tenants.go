@@ -1,0 +1,55 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/messages"
+)
+
+// A tenant is a name that something runs under, or is about to. Commands that
+// change it are carried out one after the other.
+type tenant struct {
+	phase   phase
+	current *run // what runs, or is kept running; nil where that has ended
+	next    *run // what is going to
+	ask     ask  // the command under way, where phase is not settled
+	waiting []ask
+}
+
+// A phase is how far the command under way is.
+type phase string
+
+const (
+	settled    phase = "settled"    // no command is under way
+	checking   phase = "checking"   // next is being prepared
+	switching  phase = "switching"  // current is being stopped for next
+	launching  phase = "launching"  // next is being started
+	destroying phase = "destroying" // current is being stopped for good
+)
+
+// A run is one unikernel actor.
+type run struct {
+	number  uint64
+	pid     *actor.PID
+	spec    messages.Spec
+	started time.Time
+	resting bool // between two starts
+}
+
+// An ask is a command of a client, and the ticket that its answer belongs to.
+type ask struct {
+	ticket  ticket
+	name    messages.Name
+	command messages.Command
+}
+
+// A ticket stands for exactly one answer.
+type ticket uint64
+
+// An asker waits for an answer.
+type asker struct {
+	pid *actor.PID
+	id  uint64
+}

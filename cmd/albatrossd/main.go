@@ -1,0 +1,58 @@
+// Albatrossd runs MirageOS unikernels: it starts them by a tender each, keeps
+// their consoles, and takes over those that a former albatrossd has started.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/tender"
+)
+
+// options are the command line.
+type options struct {
+	tmpdir string
+	dbdir  string
+	tender string
+	grace  time.Duration
+
+	maxSubscribers int
+	verbose        bool
+}
+
+func main() {
+	if err := command().Execute(); err != nil {
+		fmt.Fprintf(os.Stderr, "albatrossd: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:           "albatrossd",
+		Short:         "Run MirageOS unikernels",
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(*cobra.Command, []string) error {
+			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+			defer stop()
+			return run(ctx, o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.tmpdir, "tmpdir", "/run/albatross", "directory of the sockets and consoles")
+	flags.StringVar(&o.dbdir, "dbdir", "/var/lib/albatross", "directory of the database, images and block devices")
+	flags.StringVar(&o.tender, "tender", tender.Auto.String(), "which tenders to use: auto, builtin or installed")
+	flags.DurationVar(&o.grace, "grace", 10*time.Second, "how long a unikernel may take to end before it is killed")
+	flags.IntVar(&o.maxSubscribers, "max-subscribers", 5, "how many clients may follow one console")
+	flags.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
+	return cmd
+}

@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"albatross/messages"
+	"albatross/sockets/wire"
+)
+
+// stall is how long a client may take to go on in the middle of a command, or
+// to take the next part of an answer.
+const stall = 30 * time.Second
+
+// part is how much of an answer is written under one deadline.
+const part = 1 << 20
+
+// A Conn is the connection of one client. One Read and one Write may be under
+// way at a time; Close ends both.
+type Conn struct {
+	net    *net.UnixConn
+	limits Limits
+	in     metered
+
+	cancel  context.CancelFunc
+	closing sync.Once
+	reading sync.Mutex // held by Read, and by Close when that has ended
+}
+
+func newConn(c *net.UnixConn, limits Limits) *Conn {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Conn{net: c, limits: limits, cancel: cancel, in: metered{ctx: ctx, memory: limits.Memory}}
+}
+
+// Read waits for the next command. What the one before has taken is free again.
+// The error is io.EOF where the client has left in good order; what cannot be
+// decoded is an error too, and nothing more can be read.
+func (c *Conn) Read() (messages.Wire, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.in.release()
+	c.in.from = &patient{conn: c.net}
+	frame, err := wire.ReadFrame(&c.in, c.limits.Frame)
+	switch {
+	case errors.Is(err, wire.ErrEnd), errors.Is(err, net.ErrClosed):
+		return messages.Wire{}, io.EOF
+	case err != nil:
+		return messages.Wire{}, err
+	}
+	return wire.Decode(frame)
+}
+
+// patient waits for ever for the first byte of a frame, but not for the others.
+type patient struct {
+	conn  *net.UnixConn
+	begun bool
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	deadline := time.Time{}
+	if p.begun {
+		deadline = time.Now().Add(stall)
+	}
+	if err := p.conn.SetReadDeadline(deadline); err != nil {
+		return 0, err
+	}
+	n, err := p.conn.Read(b)
+	p.begun = p.begun || n > 0
+	return n, err
+}
+
+// Write sends messages, the answer to info in the form that was asked for. A
+// subscriber may take as long as it likes to read on; everybody else has to
+// take an answer.
+func (c *Conn) Write(list []messages.Wire) error {
+	var out []byte
+	patience := stall
+	for _, m := range list {
+		if _, ok := m.Payload.(messages.Data); ok {
+			patience = 0
+		}
+		var err error
+		if out, err = wire.AppendFrame(out, fit(m)); err != nil {
+			return fmt.Errorf("internal error: cannot encode an answer: %w", err)
+		}
+	}
+	return c.write(out, patience)
+}
+
+// fit gives an answer the form of the question.
+func fit(m messages.Wire) messages.Wire {
+	if infos, ok := m.Payload.(messages.SuccessInfos); ok {
+		m.Payload = wire.FitInfo(infos.Form, infos.List)
+	}
+	return m
+}
+
+func (c *Conn) write(out []byte, patience time.Duration) error {
+	for len(out) > 0 {
+		deadline := time.Time{}
+		if patience > 0 {
+			deadline = time.Now().Add(patience)
+		}
+		if err := c.net.SetWriteDeadline(deadline); err != nil {
+			return err
+		}
+		n := min(len(out), part)
+		if _, err := c.net.Write(out[:n]); err != nil {
+			return err
+		}
+		out = out[n:]
+	}
+	return nil
+}
+
+// Close ends the connection and what is under way on it.
+func (c *Conn) Close() error {
+	var err error
+	c.closing.Do(func() {
+		err = c.net.Close()
+		c.cancel()
+		c.reading.Lock() // a Read that was under way ends now
+		defer c.reading.Unlock()
+		c.in.release()
+	})
+	return err
+}

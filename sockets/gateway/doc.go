@@ -1,0 +1,8 @@
+// Package gateway owns the Unix sockets of the daemon and the connections of
+// its clients. It translates frames to messages and back, and decides nothing.
+//
+// Everything that comes from a socket is hostile until it has been decoded:
+// the number of connections is limited, so is the memory that unfinished
+// commands take together, and whoever stops in the middle of a frame loses the
+// connection. A client that behaves is never cut off.
+package gateway

@@ -1,0 +1,123 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// maxConns is how many clients one socket serves at once. Console subscribers
+// stay, everybody else is gone in a moment.
+const maxConns = 1024
+
+// socketMode lets the group of the socket use it.
+const socketMode = 0o660
+
+// A Listener is one socket.
+type Listener struct {
+	net    *net.UnixListener
+	limits Limits
+	log    *slog.Logger
+	slots  chan struct{} // a token for each connection
+	conns  sync.WaitGroup
+}
+
+// Limits are those of the connections of a socket.
+type Limits struct {
+	Frame  int     // bytes of the largest command
+	Memory *Memory // what large commands share
+}
+
+// Listen makes the socket. One that a daemon has left behind is replaced, but
+// not one that somebody listens on. The socket belongs to the group gid, unless
+// that is negative.
+func Listen(path string, gid int, limits Limits, log *slog.Logger) (*Listener, error) {
+	l, err := listen(path, gid)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w", path, err)
+	}
+	return &Listener{net: l, limits: limits, log: log, slots: make(chan struct{}, maxConns)}, nil
+}
+
+func listen(path string, gid int) (*net.UnixListener, error) {
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.Chown(path, -1, gid), os.Chmod(path, socketMode)); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// removeStale removes a socket that nobody listens on. Between this and the
+// next step another daemon could start; the lock of the database decides then.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != os.ModeSocket:
+		return errors.New("there is a file of that name, and it is no socket")
+	}
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		return errors.Join(errors.New("another daemon listens there"), c.Close())
+	}
+	return os.Remove(path)
+}
+
+// Serve calls handle for each client, on a goroutine of its own, until ctx is
+// done, and returns when all of them have returned. The socket is gone then.
+func (l *Listener) Serve(ctx context.Context, handle func(*Conn)) {
+	stop := context.AfterFunc(ctx, func() { _ = l.net.Close() })
+	defer stop()
+	defer l.conns.Wait()
+	for {
+		c, err := l.net.AcceptUnix()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				_ = c.Close()
+			}
+			return
+		case err != nil: // out of descriptors, most likely
+			l.log.Error("Cannot accept a client", "error", err)
+			pause(ctx)
+		default:
+			l.accept(c, handle)
+		}
+	}
+}
+
+// pause keeps an error that lasts from using up a CPU.
+func pause(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	<-ctx.Done()
+}
+
+func (l *Listener) accept(c *net.UnixConn, handle func(*Conn)) {
+	select {
+	case l.slots <- struct{}{}:
+	default:
+		l.log.Warn("Too many clients, one is refused", "most", maxConns)
+		_ = c.Close()
+		return
+	}
+	l.conns.Go(func() {
+		defer func() { <-l.slots }()
+		conn := newConn(c, l.limits)
+		defer func() { _ = conn.Close() }()
+		handle(conn)
+	})
+}
