@@ -92,6 +92,8 @@ func set64(at int, v uint64) damage {
 
 func cut(n int) damage { return func(b []byte) []byte { return b[:n] } }
 
+func grow(n int) damage { return func(b []byte) []byte { return append(b, make([]byte, n)...) } }
+
 // note changes a note: at counts from the beginning of its contents.
 func note(header, start, at int, v ...byte) damage {
 	return func(b []byte) []byte {
@@ -152,6 +154,8 @@ var damaged = []struct {
 
 	{"no manifest", set32(program(manifest, kind), 0), "no manifest note"},
 	{"endless manifest", note(manifest, 0, 4, 255, 255, 255, 255), "manifest note has an impossible size"},
+	{"huge manifest", all(grow(1<<20), set64(program(manifest, fileSize), 1<<19), note(manifest, 0, 4, 0, 0, 4)),
+		"manifest note has an impossible size"},
 	{"empty manifest", note(manifest, 0, 4, 4, 0), "manifest note has an impossible size"},
 	{"manifest too short", note(manifest, 0, 4, 8, 0), "manifest is too short"},
 	{"manifest version", note(manifest, 24, 0, 2), "unknown manifest version 2"},

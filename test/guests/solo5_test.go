@@ -56,7 +56,7 @@ func testGuests(t *testing.T, tender, target string) {
 		{"exit", nil, nil, 0, ""},
 		{"abort", nil, nil, 255, ""},
 		{"chatty", nil, []string{"2", "exit"}, 0, "line 1\nline 2\n"},
-		{"memory", nil, nil, 0, "239 pages of 2 MB\n"},
+		{"memory", nil, nil, 0, "238 pages of 2 MB\n"},
 		{"badcall", nil, []string{"nonsense"}, 64, ""},
 		{"disk", []string{"--block:storage=" + disk}, []string{"write", "abc"}, 0, "4096 bytes in sectors of 512\nabc\n"},
 	} {

@@ -76,6 +76,7 @@ struct manifest {
 /* ---- the layer of the target: spt.c or hvt.c ------------------------- */
 
 struct boot {
+    u64 stack; /* the stack pointer on entry */
     u64 memory;
     u64 image_end;
     const char *command_line;

@@ -12,6 +12,12 @@ enum {
     SYS_TIMERFD_SETTIME = 286,
 };
 
+/* What the event of the timer carries; that of a network has its handle. */
+#define TIMER_EVENT 0xfffffffeUL
+
+/* The exit status of a guest whose tender mixed these up. */
+#define UNEXPECTED_EVENT 70
+
 __attribute__((section(".note.abi"), aligned(4), used)) static const struct {
     u32 owner_size, size, type;
     char owner[8];
@@ -76,9 +82,9 @@ _Noreturn void halt(int status)
     __builtin_trap();
 }
 
-/* Sleeps in epoll_pwait; answers when something is ready. An ms of 0 sets no
- * timer. */
-static void wait(u64 ms)
+/* Sleeps in epoll_pwait until something is ready, which must be what is
+ * expected. An ms of 0 sets no timer. */
+static void wait(u64 ms, u64 expected)
 {
     struct epoll_event event;
     u64 timer[4] = {0, 0, ms / 1000, ms % 1000 * 1000000};
@@ -87,12 +93,14 @@ static void wait(u64 ms)
     while (system_call(SYS_EPOLL_PWAIT, info->epoll, (u64)&event, 1, -1, 0,
                        0) < 1)
         ;
+    if (event.data != expected)
+        halt(UNEXPECTED_EVENT);
 }
 
 void sleep_ms(u64 ms)
 {
     if (ms > 0)
-        wait(ms);
+        wait(ms, TIMER_EVENT);
 }
 
 int block_read(struct device *d, u32 handle, u64 offset, void *data)
@@ -113,13 +121,12 @@ int block_write(struct device *d, u32 handle, u64 offset, const void *data)
 
 u64 net_receive(struct device *d, u32 handle, void *data, u64 size)
 {
-    (void)handle;
     for (;;) {
         i64 n = system_call(SYS_READ, d->backing.descriptor, (u64)data, size, 0,
                             0, 0);
         if (n > 0)
             return n;
-        wait(0);
+        wait(0, handle);
     }
 }
 
