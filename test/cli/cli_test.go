@@ -1,0 +1,159 @@
+// Package cli tests the command line as a user meets it: scripts in testdata run
+// the programs that are built from cmd, and look at what they print and how they
+// exit. The scripts in testdata/client need no daemon, or one that answers as
+// they tell it (see fake_test.go).
+//
+// Beside the commands of testscript, a script has
+//
+//	exits CODE COMMAND...   runs a command that must exit with that code
+//	serve SOCKET FILE       answers at a socket as the file says
+//	until FILE TEXT         waits for a text to appear in a file
+package cli
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
+
+	"albatross/test/guests"
+)
+
+// patience is how long a script waits for what must happen.
+const patience = 20 * time.Second
+
+// bin is where the programs are.
+var bin string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code, err := runTests(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runTests(m *testing.M) (code int, err error) {
+	bin, err = os.MkdirTemp("", "cli-bin")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(bin)
+	if err := build("albatross-client"); err != nil {
+		return 1, err
+	}
+	if code := m.Run(); code != 0 {
+		return code, nil
+	}
+	return 0, goleak.Find()
+}
+
+func build(program string) error {
+	output, err := exec.Command("go", "build", "-o", bin, "albatross/cmd/"+program).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("cannot build %s: %w\n%s", program, err, output)
+	}
+	return nil
+}
+
+func TestClient(t *testing.T) { runScripts(t, "client") }
+
+func runScripts(t *testing.T, dir string) {
+	testscript.Run(t, testscript.Params{
+		Dir:                filepath.Join("testdata", dir),
+		Setup:              setup,
+		RequireUniqueNames: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits,
+			"serve": serve,
+			"until": until,
+		},
+	})
+}
+
+// setup gives a script the programs, our guests in $WORK/guests, in $RUN a
+// directory whose path is short enough for Unix sockets, and in $ESCAPE what a
+// script cannot write.
+func setup(env *testscript.Env) error {
+	run, err := os.MkdirTemp("", "cli")
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { os.RemoveAll(run) })
+	if err := os.MkdirAll(filepath.Join(run, "util"), 0o700); err != nil {
+		return err
+	}
+	env.Setenv("RUN", run)
+	env.Setenv("ESCAPE", "\x1b[31m") // colours a terminal red
+	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+	return writeGuests(filepath.Join(env.WorkDir, "guests"))
+}
+
+func writeGuests(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range guests.Names() {
+		for _, target := range guests.Targets() {
+			path := filepath.Join(dir, name+"."+target)
+			if err := os.WriteFile(path, guests.Image(name, target), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// exits runs a command whose exit code is known.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d instead of %d", got, want)
+	}
+}
+
+// until waits for a text that another process writes into a file. There is
+// nothing to be told by but the file itself, so it is looked at again and again.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: until FILE TEXT")
+	}
+	path := ts.MkAbs(args[0])
+	deadline := time.After(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		text, err := os.ReadFile(path)
+		if err == nil && strings.Contains(string(text), args[1]) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("%s does not say %q: %s", args[0], args[1], text)
+		}
+	}
+}
