@@ -193,3 +193,48 @@ func ExampleDecode() {
 	}
 	// Output: destroy :hello
 }
+
+// TestNotQuiteDER: native accepts two things that DER forbids.
+func TestNotQuiteDER(t *testing.T) {
+	text := strings.Repeat("x", 0x7f)
+	good := encoded(t, messages.Failure{Text: text})
+	// The length of the text is lengthened by a byte, and so are those around it.
+	long := bytes.Replace(good, []byte("\x0c\x7f"), []byte("\x0c\x81\x7f"), 1)
+	long = bytes.Replace(long, []byte("\xa2\x81\x81"), []byte("\xa2\x81\x82"), 1)
+	long[2]++
+	m, err := wire.Decode(long)
+	require.NoError(t, err)
+	require.Equal(t, messages.Failure{Text: text}, m.Payload)
+
+	set := encoded(t, messages.BlockSet{Compressed: true})
+	set[len(set)-1] = 1
+	m, err = wire.Decode(set)
+	require.NoError(t, err)
+	require.Equal(t, messages.BlockSet{Compressed: true}, m.Payload)
+}
+
+// TestOldNames: in versions 3 and 4 the labels of a name become one, joined by
+// dots, as native decodes its own names.
+func TestOldNames(t *testing.T) {
+	for _, c := range []struct {
+		sent messages.Name
+		want string // "" where nobody can decode it
+	}{
+		{messages.Name{Label: "hello"}, ":hello"},
+		{messages.Name{Path: "a:b", Label: "hello"}, ":a.b.hello"},
+		{messages.Name{Path: "a:b"}, ":a.b"},
+		{messages.Name{}, ""},
+	} {
+		b, err := wire.Append(nil, messages.Wire{
+			Header: messages.Header{Version: messages.Version4, Name: c.sent}, Payload: messages.PolicyInfo{},
+		})
+		require.NoError(t, err)
+		m, err := wire.Decode(b)
+		if c.want == "" {
+			require.ErrorContains(t, err, "name: empty name")
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, c.want, m.Header.Name.String())
+	}
+}
