@@ -25,6 +25,9 @@ const (
 //	24  u64  address of the manifest
 //	32  i32  epoll descriptor
 //	36  i32  timer descriptor
+//
+// The end counts zeroed memory at the end of the image, which Solo5's tenders
+// leave out; a guest of theirs that used it would overwrite its own variables.
 func bootInfo(memory, imageEnd uint64, devices []device, arguments []string) ([]byte, error) {
 	line := strings.Join(arguments, " ")
 	if len(line) >= commandLineMax {

@@ -57,7 +57,7 @@ func openBlock(b Block) (device, error) {
 			b.Name, d.sectorSize, minSectorSize)
 	}
 	var err error
-	if d.file, err = unix.Open(b.Path, unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+	if d.file, err = open(b.Path, unix.O_RDWR); err != nil {
 		return device{}, fmt.Errorf("cannot attach block device %s: %s: %w", b.Name, b.Path, err)
 	}
 	if err := d.measure(); err != nil {
@@ -167,7 +167,7 @@ func disableOffloads(socket int, name string) {
 }
 
 func openTap(name string) (int, error) {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK)
 	if err != nil {
 		return -1, err
 	}

@@ -2,6 +2,7 @@ package spt
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -201,15 +202,12 @@ func copyRange(to int, toOffset uint64, from int, fromOffset, length uint64) err
 	}
 	offset := int64(fromOffset)
 	for length > 0 {
-		n, err := unix.Sendfile(to, from, &offset, int(length))
-		if err == unix.EINTR {
-			continue
-		}
+		n, err := retry(func() (int, error) { return unix.Sendfile(to, from, &offset, int(length)) })
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			return fmt.Errorf("image became shorter while it was read")
+			return errors.New("image became shorter while it was read")
 		}
 		length -= uint64(n)
 	}

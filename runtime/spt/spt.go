@@ -20,6 +20,8 @@
 // Dumping core is left to RLIMIT_CORE and ptrace to the rules for all
 // processes of a user, as with Solo5's tender: a unikernel that crashes can be
 // debugged like any program.
+//
+// Linux 5.9 is needed, for close_range(2).
 package spt
 
 import (
@@ -67,7 +69,8 @@ type Guest struct {
 // Prepare makes a guest of an image. Everything that can be refused is refused
 // here.
 func Prepare(c Config) (*Guest, error) {
-	file, err := unix.Open(c.Image, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	// Without O_NONBLOCK, a FIFO in place of the image would make us wait.
+	file, err := open(c.Image, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open image: %s: %w", c.Image, err)
 	}
@@ -106,11 +109,27 @@ func readImage(file int) (*image.Image, error) {
 type reader int
 
 func (r reader) ReadAt(b []byte, offset int64) (int, error) {
-	n, err := unix.Pread(int(r), b, offset)
+	n, err := retry(func() (int, error) { return unix.Pread(int(r), b, offset) })
 	if err == nil && n < len(b) {
 		err = errors.New("end of file")
 	}
 	return n, err
+}
+
+// open opens a file that a guest inherits only if it is meant to.
+func open(path string, flags int) (int, error) {
+	return retry(func() (int, error) { return unix.Open(path, flags|unix.O_CLOEXEC, 0) })
+}
+
+// retry repeats what a signal interrupted; the runtime sends itself some, and
+// some file systems let themselves be interrupted.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 // check refuses what does not fit together.
@@ -157,7 +176,7 @@ func (g *Guest) prepare(i *image.Image, file int, c Config) error {
 // openDevices opens the devices of the manifest, in its order.
 func (g *Guest) openDevices(declared []image.Device, c Config) error {
 	for _, d := range declared {
-		opened, err := c.open(d)
+		opened, err := c.openDevice(d)
 		if err != nil {
 			return err
 		}
@@ -166,7 +185,7 @@ func (g *Guest) openDevices(declared []image.Device, c Config) error {
 	return nil
 }
 
-func (c Config) open(d image.Device) (device, error) {
+func (c Config) openDevice(d image.Device) (device, error) {
 	for _, b := range c.Blocks {
 		if d.Kind == image.Block && d.Name == b.Name {
 			return openBlock(b)
@@ -222,7 +241,9 @@ func (g *Guest) Close() error {
 	return errors.Join(errs...)
 }
 
-// Executable is the descriptor of the file to execute.
+// Executable is the descriptor of the file to execute. A caller that wants the
+// guest as a child executes /proc/self/fd/N in it and closes the Guest then;
+// Exec does without a child.
 func (g *Guest) Executable() int { return g.executable }
 
 // Descriptors are what the executed file has to find open, in this order, from

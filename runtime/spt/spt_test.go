@@ -101,6 +101,7 @@ func TestRefusals(t *testing.T) {
 	old := bytes.Replace(guests.Image("hello", "spt"),
 		[]byte("ABI1Solo5\x00\x00\x00\x02\x00\x00\x00\x02"), []byte("ABI1Solo5\x00\x00\x00\x02\x00\x00\x00\x01"), 1)
 	require.NoError(t, os.WriteFile(dir+"/old", old, 0o600))
+	require.NoError(t, syscall.Mkfifo(dir+"/fifo", 0o600))
 
 	for _, c := range []struct {
 		config Config
@@ -108,6 +109,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{Config{Image: dir + "/nothing"}, "cannot open image: " + dir + "/nothing: no such file or directory"},
 		{Config{Image: dir}, "cannot read image: not a regular file"},
+		{Config{Image: dir + "/fifo"}, "cannot read image: not a regular file"},
 		{Config{Image: write("empty", 0)}, "cannot read image: truncated: shorter than an ELF header"},
 		{Config{Image: write("zeros", 100)}, "cannot read image: not an ELF file"},
 		{Config{Image: guests.Write(t, dir, "hello", "hvt")}, "cannot run image: it is for the target hvt, not spt"},
