@@ -1,0 +1,384 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+	"albatross/test/guests"
+)
+
+const (
+	// readyTimeout is how long a daemon may take until it answers, and until it
+	// has ended.
+	readyTimeout = 10 * time.Second
+	// readyPause is between two questions whether it answers.
+	readyPause = 10 * time.Millisecond
+)
+
+// say tells what comes next.
+func say(format string, args ...any) { fmt.Printf("\n# "+format+"\n", args...) }
+
+// A scratch is where the demo lives: a directory, and the processes that have
+// come from it.
+type scratch struct {
+	dir, bin string
+	log      *os.File // what the daemons say
+
+	daemon *exec.Cmd
+	ended  chan error // tells once that the daemon has ended
+
+	adopted sync.WaitGroup // who waits for processes whose daemon was killed
+}
+
+// newScratch makes a directory and gets ready to clean up.
+func newScratch() (*scratch, error) {
+	bin, err := programs()
+	if err != nil {
+		return nil, err
+	}
+	// Processes whose parent is gone become our children, and not those of init.
+	// So none can get lost, whatever goes wrong.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("cannot become the parent of what the daemon starts: %w", err)
+	}
+	dir, err := shortDir()
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a scratch directory: %w", err)
+	}
+	s := &scratch{dir: dir, bin: bin}
+	s.log, err = os.Create(filepath.Join(dir, "albatrossd.log"))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot make a log: %w", err), os.RemoveAll(dir))
+	}
+	return s, nil
+}
+
+// shortDir makes a directory in which the path of a socket has at most 107
+// bytes, as it must. Where that of temporary files is deep, it is another.
+func shortDir() (string, error) {
+	const longest = 107 - len("/albatross0123456789/run/util/console.sock")
+	parent := os.TempDir()
+	if len(parent) > longest {
+		parent = "/tmp"
+	}
+	return os.MkdirTemp(parent, "albatross")
+}
+
+// programs is the directory that make has built them in.
+func programs() (string, error) {
+	bin, err := filepath.Abs("bin")
+	if err != nil {
+		return "", fmt.Errorf("cannot find out where we are: %w", err)
+	}
+	for _, name := range []string{"albatrossd", "albatross-client", "albatross-tender"} {
+		if _, err := os.Stat(filepath.Join(bin, name)); err != nil {
+			return "", fmt.Errorf("there is no bin/%s here: run 'make build' in the top directory first", name)
+		}
+	}
+	return bin, nil
+}
+
+func (s *scratch) run() string { return filepath.Join(s.dir, "run") }
+func (s *scratch) db() string  { return filepath.Join(s.dir, "db") }
+
+// command prints a command as it would be typed, and prepares it.
+func (s *scratch) command(ctx context.Context, suffix, name string, args ...string) *exec.Cmd {
+	fmt.Printf("$ bin/%s %s%s\n", name, strings.Join(args, " "), suffix)
+	return exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
+}
+
+// startDaemon starts a daemon and waits until it answers at all its sockets.
+func (s *scratch) startDaemon(ctx context.Context) error {
+	// It is ended by us in different ways, and not by the end of ctx.
+	d := s.command(context.WithoutCancel(ctx), " &", "albatrossd", "--tmpdir", s.run(), "--dbdir", s.db())
+	d.Stderr = s.log
+	if err := d.Start(); err != nil {
+		return fmt.Errorf("cannot start albatrossd: %w", err)
+	}
+	s.daemon, s.ended = d, make(chan error, 1)
+	go func() { s.ended <- d.Wait() }()
+
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for !s.answers(ctx) {
+		select {
+		case err := <-s.ended:
+			s.daemon = nil
+			return fmt.Errorf("albatrossd has ended instead of answering (%v)", err)
+		case <-ctx.Done():
+			return fmt.Errorf("albatrossd does not answer (%w)", ctx.Err())
+		case <-time.After(readyPause):
+		}
+	}
+	return nil
+}
+
+// answers tells whether somebody accepts at the sockets, and answers where that
+// can be asked for.
+func (s *scratch) answers(ctx context.Context) bool {
+	for _, socket := range []string{"console", "stat", "vmmd"} {
+		c, err := client.Dial(ctx, filepath.Join(s.run(), "util", socket+".sock"))
+		if err != nil {
+			return false
+		}
+		if socket == "vmmd" {
+			_, err = c.Ask(ctx, messages.Name{}, messages.PolicyInfo{})
+		}
+		c.Close()
+		if err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// client runs a command of the client, and shows and returns what it prints.
+func (s *scratch) client(ctx context.Context, args ...string) (string, error) {
+	c := s.command(ctx, "", "albatross-client", append(args, "--tmpdir", s.run())...)
+	var output bytes.Buffer
+	c.Stdout, c.Stderr = &output, &output
+	err := c.Run()
+	fmt.Print(output.String())
+	if err != nil {
+		return "", fmt.Errorf("cannot %s: %w", args[0], err)
+	}
+	return output.String(), nil
+}
+
+// writeImage writes the image of a small unikernel that says hello and counts
+// seconds. Its source is in test/guests.
+func (s *scratch) writeImage() (string, error) {
+	path := filepath.Join(s.dir, "hello.spt")
+	if err := os.WriteFile(path, guests.Image("hello", "spt"), 0o644); err != nil {
+		return "", fmt.Errorf("cannot write the image: %w", err)
+	}
+	return path, nil
+}
+
+// started is when the daemon says that the unikernel was started.
+func (s *scratch) started(ctx context.Context) (string, error) {
+	info, err := s.client(ctx, "info", "-n", "hello")
+	if err != nil {
+		return "", err
+	}
+	for word := range strings.FieldsSeq(info) {
+		if strings.HasPrefix(word, "20") {
+			return word, nil
+		}
+	}
+	return "", errors.New("the unikernel should run, but the daemon does not know when it was started")
+}
+
+// ticks are what the unikernel has counted.
+type ticks struct {
+	numbers []int
+	starts  int // how often it has said hello
+}
+
+func (t *ticks) see(line string) {
+	if strings.Contains(line, "hello from albatross") {
+		t.starts++
+	}
+	if _, number, ok := strings.Cut(line, ": tick "); ok {
+		if n, err := strconv.Atoi(number); err == nil {
+			t.numbers = append(t.numbers, n)
+		}
+	}
+}
+
+func (t *ticks) last() int {
+	if len(t.numbers) == 0 {
+		return 0
+	}
+	return t.numbers[len(t.numbers)-1]
+}
+
+func (t *ticks) contiguous() bool {
+	for i := 1; i < len(t.numbers); i++ {
+		if t.numbers[i] != t.numbers[i-1]+1 {
+			return false
+		}
+	}
+	return true
+}
+
+// console shows the console of the unikernel until it has counted so far, and
+// then interrupts the client, as a user would.
+func (s *scratch) console(ctx context.Context, until int) (t ticks, err error) {
+	c := s.command(ctx, "", "albatross-client", "console", "hello", "--tmpdir", s.run())
+	c.Stderr = os.Stderr
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return t, fmt.Errorf("cannot read the console: %w", err)
+	}
+	if err := c.Start(); err != nil {
+		return t, fmt.Errorf("cannot start albatross-client: %w", err)
+	}
+	for lines := bufio.NewScanner(out); t.last() < until && lines.Scan(); {
+		fmt.Println(lines.Text())
+		t.see(lines.Text())
+	}
+	fmt.Println("^C")
+	interrupted := c.Process.Signal(os.Interrupt)
+	if err := c.Wait(); err != nil {
+		return t, fmt.Errorf("cannot follow the console: %w", err)
+	}
+	if t.last() < until {
+		return t, fmt.Errorf("the console should show tick %d, but it ended at %d (%v)", until, t.last(), interrupted)
+	}
+	return t, nil
+}
+
+// tender is the process that the unikernel is: a child of the daemon that has
+// started it, or ours since that is gone.
+func (s *scratch) tender() (int, error) {
+	daemon := s.daemon.Process.Pid
+	processes := append(children(os.Getpid()), children(daemon)...)
+	processes = slices.DeleteFunc(processes, func(pid int) bool { return pid == daemon })
+	if len(processes) != 1 {
+		return 0, fmt.Errorf("there should be one process of a unikernel, but there are %v", processes)
+	}
+	return processes[0], nil
+}
+
+// killDaemon ends the daemon as a crash does.
+func (s *scratch) killDaemon() error {
+	fmt.Printf("$ kill -9 %d\n", s.daemon.Process.Pid)
+	if err := s.daemon.Process.Kill(); err != nil {
+		return fmt.Errorf("cannot kill albatrossd: %w", err)
+	}
+	<-s.ended
+	s.daemon = nil
+	s.adopt()
+	return nil
+}
+
+// adopt waits for the children that have become ours. They would end as zombies
+// otherwise, of which the next daemon does not learn how they have ended.
+func (s *scratch) adopt() {
+	for _, pid := range children(os.Getpid()) {
+		s.adopted.Go(func() { wait(pid) })
+	}
+}
+
+// wait waits for a child that was not started by package exec.
+func wait(pid int) {
+	for {
+		if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// stopDaemon ends the daemon as a service manager does.
+func (s *scratch) stopDaemon(ctx context.Context) error {
+	fmt.Printf("$ kill %d\n", s.daemon.Process.Pid)
+	if err := s.daemon.Process.Signal(unix.SIGTERM); err != nil {
+		return fmt.Errorf("cannot stop albatrossd: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	select {
+	case err := <-s.ended:
+		s.daemon = nil
+		if err != nil {
+			return fmt.Errorf("albatrossd should end with exit code 0, but: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("albatrossd does not end (%w)", ctx.Err())
+	}
+}
+
+// nothingLeft refuses processes, sockets, pipes and images that nobody needs any
+// more. What the daemon keeps for its next start is its own affair.
+func (s *scratch) nothingLeft() error {
+	s.adopted.Wait()
+	if left := children(os.Getpid()); len(left) > 0 {
+		return fmt.Errorf("processes are left: %v", left)
+	}
+	for _, dir := range []string{s.run(), filepath.Join(s.db(), "images")} {
+		left, err := files(dir)
+		if err != nil {
+			return fmt.Errorf("cannot see what is left: %w", err)
+		}
+		if len(left) > 0 {
+			return fmt.Errorf("files are left: %s", strings.Join(left, ", "))
+		}
+	}
+	return nil
+}
+
+func files(dir string) (paths []string, err error) {
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	return paths, err
+}
+
+// clean ends what still runs, daemon first so that it starts nothing new, and
+// removes the directory.
+func (s *scratch) clean() error {
+	if s.daemon != nil {
+		s.daemon.Process.Kill()
+		<-s.ended
+	}
+	// What was started by one that is killed becomes ours only then.
+	for left := children(os.Getpid()); len(left) > 0; left = children(os.Getpid()) {
+		for _, pid := range left {
+			unix.Kill(pid, unix.SIGKILL)
+			wait(pid)
+		}
+	}
+	s.adopted.Wait()
+	if err := errors.Join(s.log.Close(), os.RemoveAll(s.dir)); err != nil {
+		return fmt.Errorf("cannot remove the scratch directory: %w", err)
+	}
+	return nil
+}
+
+// daemonLog is what the daemons have said, for who has to find out what is wrong.
+func (s *scratch) daemonLog() string {
+	log, err := os.ReadFile(s.log.Name())
+	if err != nil || len(log) == 0 {
+		return ""
+	}
+	return "\nalbatrossd has said:\n" + string(log)
+}
+
+// children are the processes whose parent is pid.
+func children(pid int) (pids []int) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// The name of the program comes before, in parentheses, and may be anything.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) > 1 && fields[1] == strconv.Itoa(pid) {
+			child, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			pids = append(pids, child)
+		}
+	}
+	return pids
+}
