@@ -125,14 +125,14 @@ func (e *encoder) namedBlock(b messages.NamedBlock) {
 	})
 }
 
-// successForms are the forms that info is answered in; the first is form 1,
-// which is a list of configurations.
+// successForms are the forms that info is answered in; the first is form 2, since
+// the answer of form 1 is a list of configurations.
 var successForms = [...]form{
-	{3, until25}, {5, until25}, {8, until25}, {9, anyDialect}, {11, since26}, {13, since26},
+	{5, until25}, {8, until25}, {9, anyDialect}, {11, since26}, {13, since26},
 }
 
 func (d *decoder) infos(tag int) messages.SuccessInfos {
-	s := messages.SuccessInfos{Form: d.formOf(successForms[:], tag)}
+	s := messages.SuccessInfos{Form: 1 + d.formOf(successForms[:], tag)}
 	s.List = list(d, "unikernels", asn1.SEQUENCE, func() (u messages.NamedInfo) {
 		d.seq("unikernel", func() {
 			u.Name = d.name("name")
@@ -144,7 +144,7 @@ func (d *decoder) infos(tag int) messages.SuccessInfos {
 }
 
 func (e *encoder) infos(s messages.SuccessInfos) {
-	e.listOf(e.tagOf(successForms[:], s.Form), len(s.List), func(i int) {
+	e.listOf(e.tagOf(successForms[:], s.Form-1), len(s.List), func(i int) {
 		e.seq(func() {
 			e.name(s.List[i].Name)
 			e.info(s.Form, &s.List[i].Info)

@@ -44,8 +44,17 @@ func (e *encoder) startWriting(dst []byte) error {
 		return fmt.Errorf("cannot encode message: %w", e.err)
 	}
 	e.measuring, e.next = false, 0
-	e.out = slices.Grow(dst, e.size)
+	e.out = withRoom(dst, e.size)
 	return nil
+}
+
+// withRoom is b with room for n bytes: exactly as much where there was nothing,
+// since an image should not take more memory than it needs.
+func withRoom(b []byte, n int) []byte {
+	if cap(b) == 0 {
+		return make([]byte, 0, n)
+	}
+	return slices.Grow(b, n)
 }
 
 // fail keeps the first error. Only the measuring pass can fail.

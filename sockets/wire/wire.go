@@ -27,13 +27,19 @@
 // A message keeps the form that it was said in, so that it is encoded again byte
 // for byte, and answered in the asker's form (see FitInfo).
 //
+// # Limits
+//
+// A frame is refused by its announced length, before it is read: see MaxFrame,
+// MaxCommand and MaxChunk. Decoding allocates at most 20 times the length of the
+// frame. Numbers have 63 bits, those of native programs.
+//
 // # Reading the source
 //
 // Each type of the protocol is described by two functions with the type's name,
 // next to each other: one reads it (decoder), one writes it (encoder). A CHOICE
 // is a switch with the tag of each alternative, in the order of tags.
 //
-//	wire.go       message, header, payload; limits
+//	wire.go       message, header, payload
 //	command.go    what clients ask for
 //	answer.go     positive answers
 //	data.go       console lines, statistics, chunks of a block device
@@ -41,7 +47,7 @@
 //	info.go       what is told of running unikernels, in all forms
 //	state.go      the state file of a native daemon
 //	extension.go  the command inside a certificate
-//	frame.go      how messages and chunks are put on a stream
+//	frame.go      how messages and chunks are put on a stream; limits
 //	fit.go        in which form to answer and to ask
 //	decoder.go    elements of DER, read
 //	encoder.go    elements of DER, written
@@ -58,7 +64,8 @@ import (
 //
 // Images and contents of block devices in the message are slices of the frame;
 // everything else is copied. Decoding allocates at most 20 times the length of
-// the frame, however malicious it is.
+// the frame, however malicious it is. The labels of names are folded to lower
+// case, as native does since 2.6.1.
 func Decode(frame []byte) (messages.Wire, error) {
 	d := newDecoder(frame)
 	m := d.wire()

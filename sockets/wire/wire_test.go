@@ -62,6 +62,7 @@ func TestUnencodable(t *testing.T) {
 		{messages.BlockAdd{Size: messages.MinInt - 1}, "number -4611686018427387905: it does not fit in 63 bits"},
 		{messages.UnikernelInfo{}, "internal error: there is no form 0 of this message"},
 		{messages.UnikernelInfo{Form: 7}, "internal error: there is no form 7 of this message"},
+		{messages.SuccessInfos{Form: 1}, "internal error: there is no form 0 of this message"},
 		{messages.UnikernelCreate{Form: 4, Config: messages.Config{Arguments: two}}, "internal error: this form tells exactly one CPU"},
 		{messages.UnikernelCreate{Form: 4, Config: messages.Config{Type: 2, Arguments: one}}, "internal error: unknown type of unikernel"},
 		{messages.UnikernelRestart{Form: 5}, "internal error: there is no form 5 of restart"},
