@@ -278,11 +278,16 @@ func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.U
 	h.check(c, a, t, m)
 }
 
+// maxName is the longest name of a file, which the console is.
+const maxName = 255
+
 // creatable refuses what can be seen to be wrong at once.
 func creatable(name messages.Name, config messages.Config) error {
 	switch {
 	case name.IsPath():
 		return fmt.Errorf("cannot create a unikernel at the path %s: give it a name", name)
+	case len(name.String()) > maxName:
+		return fmt.Errorf("cannot create a unikernel with a name of %d bytes: at most %d are possible", len(name.String()), maxName)
 	case config.Type != messages.Solo5:
 		return fmt.Errorf("cannot run a %s unikernel: this host runs solo5 only", config.Type)
 	case len(config.Image) == 0:

@@ -32,8 +32,14 @@ func (r *ring) add(line messages.ConsoleLine) {
 // oldest is the number of the first line that is still there.
 func (r *ring) oldest() int { return r.total - len(r.lines) }
 
-// last is the number of the first of the last n lines, whatever n is.
-func (r *ring) last(n int) int { return max(r.oldest(), r.total-min(max(n, 0), len(r.lines))) }
+// last is the number of the first of the last n lines. A negative n asks for
+// all, as natively.
+func (r *ring) last(n int) int {
+	if n < 0 {
+		return r.oldest()
+	}
+	return r.total - min(n, len(r.lines))
+}
 
 // since is the number of the line behind the last one that is older than t.
 func (r *ring) since(t time.Time) int {

@@ -8,6 +8,8 @@ var (
 	encMode = mustMode(cbor.EncOptions{
 		Sort:   cbor.SortCoreDeterministic,
 		String: cbor.StringToByteString,
+		// An absent list of arguments is not an empty one.
+		NilContainers: cbor.NilContainerAsEmpty,
 	}.EncMode())
 	decMode = mustMode(cbor.DecOptions{
 		DupMapKey:                cbor.DupMapKeyEnforcedAPF,

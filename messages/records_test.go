@@ -37,7 +37,9 @@ func TestSpecIsTheSameAfterStoring(t *testing.T) {
 			CPUs:     2,
 		},
 	}
-	for name, spec := range map[string]messages.Spec{"everything": some, "nothing": {}} {
+	for name, spec := range map[string]messages.Spec{"everything": some, "nothing": {}, "an empty list": {
+		Arguments: messages.Arguments{Argv: messages.Some([]string{})},
+	}} {
 		t.Run(name, func(t *testing.T) {
 			data, err := messages.Encode(spec)
 			require.NoError(t, err)

@@ -61,7 +61,7 @@ type Arguments struct {
 	Fail      FailBehaviour    `cbor:"1,keyasint,omitzero"`
 	Startup   Option[int]      `cbor:"2,keyasint,omitzero"`  // priority; absent: DefaultStartup
 	AddName   bool             `cbor:"3,keyasint,omitempty"` // put --name=LABEL before the arguments
-	CPUIDs    []int            `cbor:"4,keyasint"`           // CPUs it is pinned to; a set
+	CPUIDs    []int            `cbor:"4,keyasint,omitempty"` // CPUs it is pinned to; a set
 	Memory    int              `cbor:"5,keyasint"`           // MB
 	Blocks    []BlockDevice    `cbor:"6,keyasint,omitempty"`
 	Networks  []Network        `cbor:"7,keyasint,omitempty"`

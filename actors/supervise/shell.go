@@ -87,7 +87,12 @@ func (s *shell) handle(message any) {
 	if p, ok := message.(taskPanic); ok {
 		panic(p.failure)
 	}
-	s.call(message, func() { s.inner.Handle(&s.c, message) })
+	s.call(message, func() {
+		if fault := s.c.system.fault; fault != nil {
+			fault(s.c.Self().Id, message)
+		}
+		s.inner.Handle(&s.c, message)
+	})
 }
 
 // call runs f. A panic is answered to whoever asked, and then left to the

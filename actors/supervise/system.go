@@ -46,6 +46,7 @@ type System struct {
 	actors  *actor.ActorSystem
 	restart *restarting
 	stop    *stopping
+	fault   func(actor string, message any) // see InjectFaults
 
 	serial  atomic.Uint64  // of names and incarnations
 	running sync.WaitGroup // the goroutines of Context.Go
@@ -73,6 +74,11 @@ func New(clock Clock, log *slog.Logger) *System {
 	)
 	return s
 }
+
+// InjectFaults has f called with the name of the actor before each message is
+// handled, so that a test can make any of them fail by a panic in f. It must be
+// called before any actor is spawned.
+func (s *System) InjectFaults(f func(actor string, message any)) { s.fault = f }
 
 // A Ref is an actor without a parent.
 type Ref struct {

@@ -1,0 +1,67 @@
+package actors
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+	"albatross/test/vectors"
+)
+
+// A restartVector is what native albatross does when a unikernel exits.
+type restartVector struct {
+	ID      string
+	Fail    json.RawMessage
+	Exit    struct{ Code, Signal, Stop int }
+	Results map[string]bool
+}
+
+func (v restartVector) fail(t *testing.T) messages.FailBehaviour {
+	switch string(v.Fail) {
+	case `"quit"`:
+		return messages.FailBehaviour{}
+	case `"restart"`:
+		return messages.FailBehaviour{Restart: true}
+	}
+	f := messages.FailBehaviour{Restart: true}
+	require.NoError(t, json.Unmarshal(v.Fail, &f.Codes))
+	return f
+}
+
+func TestRestartsWhatNativeRestarts(t *testing.T) {
+	for _, v := range vectors.LoadAs[restartVector](t, vectors.Restart) {
+		if v.Exit.Stop != 0 {
+			continue // a stopped process has not ended: nobody is told of it here
+		}
+		t.Run(v.ID, func(t *testing.T) {
+			exit := messages.Exit{Known: true, Code: v.Exit.Code, Signal: v.Exit.Signal}
+			require.Equal(t, v.Results["2.7.2"], restarts(v.fail(t), exit))
+		})
+	}
+}
+
+func TestRestartsAfterAnEndThatNobodySaw(t *testing.T) {
+	require.False(t, restarts(messages.FailBehaviour{}, messages.Exit{}))
+	require.True(t, restarts(messages.FailBehaviour{Restart: true, Codes: []int{7}}, messages.Exit{}))
+}
+
+func TestBackoff(t *testing.T) {
+	var b backoff
+	now := time.Unix(0, 0)
+	run := func(d time.Duration) time.Duration {
+		b.started(now)
+		now = now.Add(d)
+		return b.ended(now)
+	}
+	require.Equal(t, 100*time.Millisecond, run(0))
+	require.Equal(t, 200*time.Millisecond, run(time.Second))
+	require.Equal(t, 400*time.Millisecond, b.ended(now), "a start that fails counts as well")
+	for range 10 {
+		run(59 * time.Second)
+	}
+	require.Equal(t, 30*time.Second, run(0))
+	require.Equal(t, 100*time.Millisecond, run(time.Minute), "a minute of good health")
+}

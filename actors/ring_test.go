@@ -1,0 +1,155 @@
+package actors
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"albatross/messages"
+	"albatross/test/vectors"
+)
+
+// A ringVector is what native albatross remembers.
+type ringVector struct {
+	ID     string
+	Size   int
+	Writes writes
+	Query  struct {
+		Last  *int
+		Since *time.Time
+	}
+	Result []ringLine
+}
+
+type ringLine struct {
+	time time.Time
+	line string
+}
+
+func (w *ringLine) UnmarshalJSON(b []byte) error {
+	return json.Unmarshal(b, &[]any{&w.time, (*vectors.Text)(&w.line)})
+}
+
+// writes are told one by one, or by a rule.
+type writes []ringLine
+
+func (w *writes) UnmarshalJSON(b []byte) error {
+	if json.Unmarshal(b, (*[]ringLine)(w)) == nil {
+		return nil
+	}
+	var rule struct {
+		Count  int
+		Start  time.Time
+		StepMS int `json:"step_ms"`
+		Line   string
+	}
+	err := json.Unmarshal(b, &rule)
+	for i := range rule.Count {
+		line := strings.Replace(rule.Line, "%d (from 0)", fmt.Sprint(i), 1)
+		*w = append(*w, ringLine{rule.Start.Add(time.Duration(i*rule.StepMS) * time.Millisecond), line})
+	}
+	return err
+}
+
+func TestRingRemembersWhatNativeDoes(t *testing.T) {
+	for _, v := range vectors.LoadAs[ringVector](t, vectors.Ring) {
+		t.Run(v.ID, func(t *testing.T) {
+			r := newRing(v.Size)
+			for _, w := range v.Writes {
+				r.add(messages.ConsoleLine{Time: w.time, Text: w.line})
+			}
+			start := 0
+			if v.Query.Last != nil {
+				start = r.last(*v.Query.Last)
+			} else {
+				start = r.since(*v.Query.Since)
+			}
+			lines, missed := r.from(start, v.Size)
+			require.Zero(t, missed)
+			var got []ringLine
+			for _, l := range lines {
+				got = append(got, ringLine{l.Time, l.Text})
+			}
+			require.Len(t, got, len(v.Result))
+			for i := range got {
+				require.Equal(t, v.Result[i].line, got[i].line)
+				require.True(t, v.Result[i].time.Equal(got[i].time))
+			}
+		})
+	}
+}
+
+func TestRingTellsWhatAReaderHasMissed(t *testing.T) {
+	r := newRing(4)
+	next := r.last(10)
+	for i := range 10 {
+		r.add(messages.ConsoleLine{Text: fmt.Sprint(i)})
+	}
+	lines, missed := r.from(next, 3)
+	require.Equal(t, 6, missed)
+	require.Equal(t, []messages.ConsoleLine{{Text: "6"}, {Text: "7"}, {Text: "8"}}, lines)
+}
+
+func TestRingTakesAnyNumber(t *testing.T) {
+	r := newRing(4)
+	for range 9 {
+		r.add(messages.ConsoleLine{})
+	}
+	for _, n := range []int{messages.MinInt, -1, 0, 3, 4, 5, messages.MaxInt} {
+		lines, _ := r.from(r.last(n), 1<<30)
+		require.LessOrEqual(t, len(lines), 4)
+	}
+}
+
+func split(reads ...string) []string {
+	var s splitter
+	var lines []string
+	add := func(line string) { lines = append(lines, line) }
+	for _, data := range reads {
+		s.feed([]byte(data), add)
+	}
+	s.end(add)
+	return lines
+}
+
+func TestSplitter(t *testing.T) {
+	long := strings.Repeat("x", 512)
+	for name, tc := range map[string]struct {
+		reads []string
+		lines []string
+	}{
+		"one":                      {[]string{"one\n"}, []string{"one"}},
+		"cut":                      {[]string{"o", "ne\ntw", "o\n"}, []string{"one", "two"}},
+		"empty lines":              {[]string{"\n\none\n", "\n"}, []string{"one"}},
+		"no newline at the end":    {[]string{"one\ntwo"}, []string{"one", "two"}},
+		"any bytes":                {[]string{"\xff\x00\x1b[31m\r\n"}, []string{"\xff\x00\x1b[31m\r"}},
+		"511 bytes":                {[]string{long[1:] + "\n"}, []string{long[1:]}},
+		"512 bytes":                {[]string{long + "\n"}, []string{long + " [truncated]"}},
+		"more":                     {[]string{long + "yyy\nz\n"}, []string{long + " [truncated]", "z"}},
+		"more, cut anywhere":       {[]string{long[:300], long[300:] + "y", "yy", "\nz\n"}, []string{long + " [truncated]", "z"}},
+		"long without end":         {[]string{long + long + long}, []string{long + " [truncated]"}},
+		"nothing":                  {nil, nil},
+		"newline behind the 512th": {[]string{long, "\nnext\n"}, []string{long + " [truncated]", "next"}},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, tc.lines, split(tc.reads...)) })
+	}
+}
+
+func TestSplitterDoesNotCareWhereReadsAreCut(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := strings.Join(rapid.SliceOf(rapid.SampledFrom(
+			[]string{"\n", "a", "bb\n", strings.Repeat("c", 511), strings.Repeat("d", 700)})).Draw(t, "parts"), "")
+		var reads []string
+		for rest := text; rest != ""; {
+			n := rapid.IntRange(1, len(rest)).Draw(t, "read")
+			reads = append(reads, rest[:n])
+			rest = rest[n:]
+		}
+		require.Equal(t, split(text), split(reads...))
+	})
+}

@@ -1,0 +1,331 @@
+package actors_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"albatross/actors"
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/proc"
+	"albatross/runtime/store"
+	"albatross/runtime/tender"
+	"albatross/test/guests"
+)
+
+// deadline is for what must happen at all; nothing here waits for time to pass.
+const deadline = 30 * time.Second
+
+// builtin is the path of albatross-tender.
+var builtin string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "actors")
+	if err != nil {
+		panic(err)
+	}
+	builtin = filepath.Join(dir, "albatross-tender")
+	if out, err := exec.Command("go", "build", "-o", builtin, "albatross/cmd/albatross-tender").CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("%v: %s", err, out))
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
+
+// A world is a daemon without sockets: the actors, a database and a directory
+// for consoles. Its unikernels are real.
+type world struct {
+	t      *testing.T
+	dir    string
+	config *actors.Config
+	clock  supervise.Clock
+	fault  func(actor string, message any)
+
+	system *supervise.System
+	actors *actors.Actors
+	ctx    context.Context // done when the daemon stops
+	stop   context.CancelFunc
+	serves sync.WaitGroup
+}
+
+func newWorld(t *testing.T, set ...func(*world)) *world {
+	w := &world{t: t, dir: t.TempDir(), clock: supervise.WallClock()}
+	w.config = &actors.Config{
+		Tenders:        &tender.Finder{Dir: w.dir, Builtin: builtin, Policy: tender.Builtin},
+		Launcher:       []string{builtin, "launch"},
+		FIFODir:        filepath.Join(w.dir, "fifo"),
+		RootPolicy:     messages.Policy{Unikernels: messages.MaxInt, CPUIDs: []int{0, 1}, Memory: 256},
+		Grace:          5 * time.Second,
+		MaxSubscribers: 5,
+	}
+	require.NoError(t, os.Mkdir(w.config.FIFODir, 0o700))
+	for _, f := range set {
+		f(w)
+	}
+	w.start()
+	t.Cleanup(w.end)
+	return w
+}
+
+func (w *world) start() {
+	var err error
+	w.config.DB, err = store.Open(w.dir)
+	require.NoError(w.t, err)
+	w.config.Images, err = store.OpenImages(w.dir)
+	require.NoError(w.t, err)
+	level := slog.LevelWarn
+	if testing.Verbose() {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: level}))
+	w.system = supervise.New(w.clock, log)
+	w.system.InjectFaults(func(actor string, message any) {
+		if w.fault != nil {
+			w.fault(actor, message)
+		}
+	})
+	w.ctx, w.stop = context.WithCancel(context.Background())
+	w.actors, err = actors.Start(w.system, w.config)
+	require.NoError(w.t, err)
+}
+
+// shutdown stops the daemon. The unikernels go on.
+func (w *world) shutdown() {
+	w.stop()
+	w.serves.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	require.NoError(w.t, w.actors.Stop(ctx))
+	require.NoError(w.t, w.config.DB.Close())
+}
+
+// restart is a new daemon with the same directories.
+func (w *world) restart() {
+	w.shutdown()
+	w.start()
+}
+
+// end ends everything, and fails the test where a bug of ours was logged that
+// the test did not ask for.
+func (w *world) end() {
+	for _, i := range w.infos(":") {
+		w.ask(i.Name.String(), messages.UnikernelDestroy{})
+	}
+	if w.fault == nil {
+		require.Zero(w.t, w.system.Bugs())
+	}
+	w.shutdown()
+}
+
+// client is a connection that a test holds the other end of.
+type client struct {
+	w      *world
+	in     chan messages.Wire // to the daemon
+	out    chan messages.Wire // from it
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *client) Read() (messages.Wire, error) {
+	select {
+	case m := <-c.in:
+		return m, nil
+	case <-c.closed:
+		return messages.Wire{}, io.EOF
+	}
+}
+
+func (c *client) Write(list []messages.Wire) error {
+	for _, m := range list {
+		select {
+		case c.out <- m:
+		case <-c.closed:
+			return errors.New("the client has left")
+		}
+	}
+	return nil
+}
+
+func (c *client) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return nil
+}
+
+func (w *world) connect(endpoint actors.Endpoint) *client {
+	c := &client{w: w, in: make(chan messages.Wire, 1), out: make(chan messages.Wire), closed: make(chan struct{})}
+	w.serves.Go(func() {
+		if err := w.actors.Serve(w.ctx, endpoint, c); err != nil {
+			w.t.Error(err)
+		}
+	})
+	return c
+}
+
+func (c *client) send(name string, command messages.Command) {
+	n, err := messages.ParseName(name)
+	require.NoError(c.w.t, err)
+	c.in <- messages.Wire{Header: messages.Header{Version: messages.Version5, Sequence: 7, Name: n}, Payload: command}
+}
+
+func (c *client) receive() messages.Wire {
+	c.w.t.Helper()
+	select {
+	case m := <-c.out:
+		return m
+	case <-c.closed:
+		require.FailNow(c.w.t, "the daemon has closed the connection")
+	case <-time.After(deadline):
+		require.FailNow(c.w.t, "no answer")
+	}
+	panic("unreachable")
+}
+
+// ask is a whole conversation: one command, one answer.
+func (w *world) ask(name string, command messages.Command) messages.Payload {
+	w.t.Helper()
+	c := w.connect(actors.VMMD)
+	c.send(name, command)
+	m := c.receive()
+	require.Equal(w.t, int64(7), m.Header.Sequence)
+	require.Equal(w.t, messages.Version5, m.Header.Version)
+	select {
+	case <-c.closed:
+	case <-time.After(deadline):
+		require.FailNow(w.t, "the connection stays open")
+	}
+	return m.Payload
+}
+
+func (w *world) succeeds(text, name string, command messages.Command) {
+	w.t.Helper()
+	require.Equal(w.t, messages.SuccessText{Text: text}, w.ask(name, command))
+}
+
+func (w *world) fails(text, name string, command messages.Command) {
+	w.t.Helper()
+	require.Equal(w.t, messages.Failure{Text: text}, w.ask(name, command))
+}
+
+func (w *world) infos(name string) []messages.NamedInfo {
+	w.t.Helper()
+	return w.ask(name, messages.UnikernelInfo{Form: 6}).(messages.SuccessInfos).List
+}
+
+// lines follows a console until it has printed n lines.
+func (w *world) lines(name string, n int) []string {
+	w.t.Helper()
+	c := w.follow(name, n)
+	defer c.Close()
+	var lines []string
+	for range n {
+		lines = append(lines, c.line())
+	}
+	return lines
+}
+
+func (w *world) follow(name string, count int) *client {
+	w.t.Helper()
+	c := w.connect(actors.Console)
+	c.send(name, messages.ConsoleSubscribe{Count: messages.Some(count)})
+	require.Contains(w.t, []messages.Payload{
+		messages.SuccessText{Text: "subscribed"}, messages.SuccessText{Text: "waiting for VM"},
+	}, c.receive().Payload)
+	return c
+}
+
+func (c *client) line() string {
+	c.w.t.Helper()
+	return c.receive().Payload.(messages.DataConsole).Line
+}
+
+// guest is a configuration that runs one of our unikernels.
+func guest(program string, argv ...string) messages.Config {
+	return messages.Config{
+		Image: guests.Image(program, "spt"),
+		Arguments: messages.Arguments{
+			Memory: 16, CPUIDs: []int{0}, CPUs: 1, AddName: true, Argv: messages.Some(append([]string{}, argv...)),
+		},
+	}
+}
+
+func create(c messages.Config) messages.UnikernelCreate {
+	return messages.UnikernelCreate{Form: 5, Config: c}
+}
+
+func force(c messages.Config) messages.UnikernelCreate {
+	return messages.UnikernelCreate{Form: 5, Force: true, Config: c}
+}
+
+// record is what is on disk about a name.
+func (w *world) record(name string) (messages.Record, bool) {
+	w.t.Helper()
+	records, err := w.config.DB.Load()
+	require.NoError(w.t, err)
+	for _, r := range records {
+		if r.Name.String() == name {
+			return r, true
+		}
+	}
+	return messages.Record{}, false
+}
+
+// pid is that of the tender that is on record, and that is alive.
+func (w *world) pid(name string) int {
+	w.t.Helper()
+	r, ok := w.record(name)
+	require.True(w.t, ok, "%s is not on record", name)
+	require.True(w.t, r.Runtime.OK, "no tender of %s is on record", name)
+	p := r.Runtime.Value.Process
+	now, err := proc.Identify(p.PID)
+	require.NoError(w.t, err)
+	require.Equal(w.t, p, now)
+	return p.PID
+}
+
+// kill ends a tender from outside.
+func (w *world) kill(name string) { require.NoError(w.t, unix.Kill(w.pid(name), unix.SIGKILL)) }
+
+// killAndReap ends a process, and takes its exit away.
+func (w *world) killAndReap(pid int) {
+	require.NoError(w.t, unix.Kill(pid, unix.SIGKILL))
+	_, err := unix.Wait4(pid, nil, 0, nil)
+	require.NoError(w.t, err)
+}
+
+// until asks again and again for what will be true soon.
+func (w *world) until(what string, holds func() bool) {
+	w.t.Helper()
+	require.Eventually(w.t, holds, deadline, 5*time.Millisecond, what)
+}
+
+// requireNothing makes sure that no trace of a unikernel is left.
+func (w *world) requireNothing() {
+	w.t.Helper()
+	w.until("nothing runs", func() bool { return len(w.infos(":")) == 0 })
+	records, err := w.config.DB.Load()
+	require.NoError(w.t, err)
+	require.Empty(w.t, records)
+	w.until("no FIFO is left", func() bool { return w.empty("fifo") })
+	w.until("no image is left", func() bool { return w.empty("images") })
+}
+
+func (w *world) empty(dir string) bool {
+	entries, err := os.ReadDir(filepath.Join(w.dir, dir))
+	require.NoError(w.t, err)
+	return len(entries) == 0
+}
