@@ -1,0 +1,125 @@
+// Package machine owns the question what this machine has to give away.
+package machine
+
+import (
+	"fmt"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+)
+
+// RootPolicy is all that the machine has: the limit of all other policies.
+// Block devices are files in blockDir, which has to be there.
+func RootPolicy(blockDir string) (messages.Policy, error) {
+	p, err := rootPolicy(blockDir)
+	if err != nil {
+		return messages.Policy{}, fmt.Errorf("cannot find out what the machine has: %w", err)
+	}
+	return p, nil
+}
+
+func rootPolicy(blockDir string) (p messages.Policy, err error) {
+	p.Unikernels = messages.MaxInt
+	if p.CPUIDs, err = onlineCPUs(); err != nil {
+		return p, err
+	}
+	if p.Memory, err = memory(); err != nil {
+		return p, err
+	}
+	disk, err := diskSpace(blockDir)
+	if err != nil {
+		return p, err
+	}
+	p.Block = messages.Some(disk)
+	p.Bridges, err = bridges("/sys/class/net")
+	return p, err
+}
+
+func onlineCPUs() ([]int, error) {
+	const path = "/sys/devices/system/cpu/online"
+	list, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	cpus, err := parseCPUList(strings.TrimSpace(string(list)))
+	if err != nil {
+		return nil, fmt.Errorf("cannot understand %s: %q", path, list)
+	}
+	return cpus, nil
+}
+
+// parseCPUList reads the kernel's lists, "0-3,5", which are in order.
+func parseCPUList(list string) (cpus []int, err error) {
+	for part := range strings.SplitSeq(list, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		from, err := strconv.ParseUint(first, 10, 16)
+		if err != nil {
+			return nil, err
+		}
+		to, err := strconv.ParseUint(last, 10, 16)
+		if err != nil {
+			return nil, err
+		}
+		for cpu := from; cpu <= to; cpu++ {
+			cpus = append(cpus, int(cpu))
+		}
+	}
+	return cpus, nil
+}
+
+// memory is the physical memory that the kernel manages, in MB.
+func memory() (int, error) {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 0, fmt.Errorf("cannot ask for the memory: %w", err)
+	}
+	return megabytes(info.Totalram, uint64(info.Unit)), nil
+}
+
+// diskSpace is the size of the file system of a directory in MB, as native
+// albatross has it: all of it, not what is free. The limit is for all block
+// devices together, those that are there already included, so it must not
+// shrink when one is made.
+func diskSpace(dir string) (int, error) {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(dir, &stat); err != nil {
+		return 0, fmt.Errorf("cannot ask for the size of the disk of %s: %w", dir, err)
+	}
+	return megabytes(stat.Blocks, uint64(stat.Frsize)), nil
+}
+
+// megabytes are n units in full MB. A file system that claims to be endless
+// has the largest size that can be told.
+func megabytes(n, unit uint64) int {
+	high, low := bits.Mul64(n, unit)
+	mb := high<<44 | low>>20
+	if high>>20 != 0 || mb > messages.MaxInt {
+		return messages.MaxInt
+	}
+	return int(mb)
+}
+
+// bridges are the bridges of this network namespace, in order. The directory
+// of an interface has one called bridge where it is one.
+func bridges(class string) ([]string, error) {
+	found, err := filepath.Glob(filepath.Join(class, "*", "bridge"))
+	if err != nil {
+		return nil, fmt.Errorf("internal error: %w", err)
+	}
+	names := make([]string, len(found))
+	for i, path := range found {
+		names[i] = filepath.Base(filepath.Dir(path))
+	}
+	slices.Sort(names)
+	return names, nil
+}
