@@ -1,7 +1,9 @@
 package wire_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -125,5 +127,26 @@ func payloads() []namedPayload {
 		{"Info1000", manyInfos()},
 		{"Console", consoleLine()},
 		{"Stats", someStats()},
+	}
+}
+
+// BenchmarkWriteFrame writes a create as a client does, into fresh memory.
+func BenchmarkWriteFrame(b *testing.B) {
+	m := messages.Wire{Header: header(), Payload: bigCreate()}
+	b.SetBytes(imageSize)
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = wire.WriteFrame(io.Discard, m)
+	}
+}
+
+// BenchmarkReadFrame reads a create as a daemon does.
+func BenchmarkReadFrame(b *testing.B) {
+	frame, err := wire.AppendFrame(nil, messages.Wire{Header: header(), Payload: bigCreate()})
+	require.NoError(b, err)
+	b.SetBytes(imageSize)
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = wire.ReadFrame(bytes.NewReader(frame), wire.MaxFrame)
 	}
 }

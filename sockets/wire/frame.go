@@ -69,7 +69,8 @@ func ReadFrame(r io.Reader, max int) ([]byte, error) {
 	return readBody(r, n)
 }
 
-// readBody reads n bytes, doubling the memory as they come.
+// readBody reads n bytes. There is never more memory than growth, or four times
+// what has arrived.
 func readBody(r io.Reader, n int) ([]byte, error) {
 	body := make([]byte, 0, min(n, growth))
 	for {
@@ -85,7 +86,7 @@ func readBody(r io.Reader, n int) ([]byte, error) {
 		if len(body) == n {
 			return body, nil
 		}
-		larger := make([]byte, len(body), min(n, 2*cap(body)))
+		larger := make([]byte, len(body), min(n, 4*cap(body)))
 		copy(larger, body)
 		body = larger
 	}
