@@ -1,7 +1,8 @@
 // Package cli tests the command line as a user meets it: scripts in testdata run
 // the programs that are built from cmd, and look at what they print and how they
 // exit. The scripts in testdata/client need no daemon, or one that answers as
-// they tell it (see fake_test.go).
+// they tell it (see fake_test.go); those in testdata/daemon start
+// real ones (see daemon_test.go).
 //
 // Beside the commands of testscript, a script has
 //
@@ -78,6 +79,9 @@ func runScripts(t *testing.T, dir string) {
 			"exits": exits,
 			"serve": serve,
 			"until": until,
+
+			"ask":    ask,
+			"daemon": daemonCommand,
 		},
 	})
 }
@@ -91,6 +95,9 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Defer(func() { os.RemoveAll(run) })
+	d := &realDaemon{dir: run}
+	env.Values[realDaemonKey{}] = d
+	env.Defer(d.clean)
 	if err := os.MkdirAll(filepath.Join(run, "util"), 0o700); err != nil {
 		return err
 	}

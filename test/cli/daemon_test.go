@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+)
+
+// TestDaemon runs the scripts in testdata/daemon with daemons of their own. They
+// have more commands:
+//
+//	daemon start   starts a daemon in $RUN, which answers from then on
+//	daemon kill    kills it
+//	daemon stop    stops it, after which no process and no file must be left
+//	ask CODE ...   runs albatross-client to ask it, as exits does
+func TestDaemon(t *testing.T) {
+	for _, program := range []string{"albatrossd", "albatross-tender"} {
+		require.NoError(t, build(program))
+	}
+	runScripts(t, "daemon")
+}
+
+// ask is exits for the client, with the socket of the script's daemon.
+func ask(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: ask CODE ARGUMENTS...")
+	}
+	command := append([]string{args[0], "albatross-client"}, args[1:]...)
+	exits(ts, false, append(command, "--tmpdir", ts.Getenv("RUN")))
+}
+
+func daemonCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: daemon start|stop|kill")
+	}
+	d := ts.Value(realDaemonKey{}).(*realDaemon)
+	switch args[0] {
+	case "start":
+		ts.Check(d.start())
+	case "stop":
+		ts.Check(d.stop())
+	case "kill":
+		d.kill()
+	default:
+		ts.Fatalf("usage: daemon start|stop|kill")
+	}
+}
+
+// A realDaemon is the daemon of a script, while one runs.
+type realDaemon struct {
+	dir    string
+	daemon *exec.Cmd
+	ended  chan error
+}
+
+type realDaemonKey struct{}
+
+func (d *realDaemon) start() error {
+	log, err := os.OpenFile(filepath.Join(d.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	c := exec.Command(filepath.Join(bin, "albatrossd"), "--tmpdir", d.dir, "--dbdir", filepath.Join(d.dir, "db"), "--tender", "builtin")
+	c.Stderr = log
+	if err := c.Start(); err != nil {
+		return err
+	}
+	d.daemon, d.ended = c, make(chan error, 1)
+	go func() { d.ended <- c.Wait() }()
+	return d.ready()
+}
+
+// ready waits until the daemon answers. Its sockets tell nobody when that is, so
+// it is asked again and again.
+func (d *realDaemon) ready() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !d.answers(ctx) {
+		select {
+		case <-tick.C:
+		case err := <-d.ended:
+			d.daemon = nil
+			return fmt.Errorf("the daemon has ended (%v): %s", err, d.logText())
+		case <-ctx.Done():
+			return fmt.Errorf("the daemon does not answer: %s", d.logText())
+		}
+	}
+	return nil
+}
+
+func (d *realDaemon) answers(ctx context.Context) bool {
+	for _, name := range []string{"console", "vmmd"} {
+		c, err := client.Dial(ctx, filepath.Join(d.dir, "util", name+".sock"))
+		if err != nil {
+			return false
+		}
+		if name == "vmmd" {
+			_, err = c.Ask(ctx, messages.Name{}, messages.PolicyInfo{})
+		}
+		c.Close()
+		if err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *realDaemon) logText() string {
+	text, _ := os.ReadFile(filepath.Join(d.dir, "log"))
+	return string(text)
+}
+
+// stop ends the daemon as a service manager does.
+func (d *realDaemon) stop() error {
+	if d.daemon == nil {
+		return errors.New("no daemon was started")
+	}
+	if err := d.daemon.Process.Signal(unix.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case err := <-d.ended:
+		d.daemon = nil
+		if err != nil {
+			return fmt.Errorf("the daemon fails to stop (%w): %s", err, d.logText())
+		}
+	case <-time.After(patience):
+		return fmt.Errorf("the daemon does not stop: %s", d.logText())
+	}
+	return d.nothingLeft()
+}
+
+// nothingLeft refuses processes, sockets, pipes and images that nobody needs.
+func (d *realDaemon) nothingLeft() error {
+	if left := processes(d.dir); len(left) > 0 {
+		return fmt.Errorf("processes are left: %v", left)
+	}
+	for _, dir := range []string{"util", "fifo", "db/images"} {
+		err := filepath.WalkDir(filepath.Join(d.dir, dir), func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() {
+				err = fmt.Errorf("a file is left: %s", path)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kill ends the daemon as a crash does.
+func (d *realDaemon) kill() {
+	if d.daemon != nil {
+		d.daemon.Process.Kill()
+		<-d.ended
+		d.daemon = nil
+	}
+}
+
+// clean ends what a script that failed has left running.
+func (d *realDaemon) clean() {
+	d.kill()
+	for _, pid := range processes(d.dir) {
+		unix.Kill(pid, unix.SIGKILL)
+	}
+}
+
+// processes are those whose command line names a file below dir, which no other
+// script has anything to do with: tenders name the image that they run.
+func processes(dir string) (pids []int) {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range lines {
+		line, err := os.ReadFile(path)
+		if err == nil && bytes.Contains(line, []byte(dir+"/")) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
