@@ -101,6 +101,20 @@ type NetworkInfo struct {
 	MAC    Option[MAC]
 }
 
+// HostDevice is the block device on the host: by default the one of that name.
+func (b BlockInfo) HostDevice() string { return b.Device.Or(b.Name) }
+
+// SectorBytes is the size of a sector: by default that of Solo5.
+func (b BlockInfo) SectorBytes() int { return b.SectorSize.Or(512) }
+
+// HostBridge is the bridge: by default the one of that name.
+func (n NetworkInfo) HostBridge() string { return n.Bridge.Or(n.Name) }
+
+// Address is the MAC address; the broadcast address stands for an unknown one.
+func (n NetworkInfo) Address() MAC {
+	return n.MAC.Or(MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+}
+
 // An Info tells what a unikernel runs with.
 type Info struct {
 	Type      Type

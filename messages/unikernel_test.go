@@ -26,3 +26,20 @@ func TestLimits(t *testing.T) {
 	require.Equal(t, int64(4611686018427387903), int64(messages.MaxInt))
 	require.Equal(t, int64(-4611686018427387904), int64(messages.MinInt))
 }
+
+// TestUnknownDevices: what an older form of Info leaves out has a meaning.
+func TestUnknownDevices(t *testing.T) {
+	b := messages.BlockInfo{Name: "storage"}
+	require.Equal(t, "storage", b.HostDevice())
+	require.Equal(t, 512, b.SectorBytes())
+	b.Device, b.SectorSize = messages.Some("data"), messages.Some(4096)
+	require.Equal(t, "data", b.HostDevice())
+	require.Equal(t, 4096, b.SectorBytes())
+
+	n := messages.NetworkInfo{Name: "service"}
+	require.Equal(t, "service", n.HostBridge())
+	require.Equal(t, "ff:ff:ff:ff:ff:ff", n.Address().String())
+	n.Bridge, n.MAC = messages.Some("br0"), messages.Some(messages.MAC{2})
+	require.Equal(t, "br0", n.HostBridge())
+	require.Equal(t, messages.MAC{2}, n.Address())
+}

@@ -103,6 +103,9 @@ func (e *encoder) networkInfos(form int, l []messages.NetworkInfo) {
 	}
 }
 
+// Newer forms must tell what older ones may leave out: where it is not known,
+// what native programs assume is told.
+//
 // BlockInfo ::= SEQUENCE { name Str, device Str, sectorSize Int, size Int }
 
 func (d *decoder) blockInfo() (b messages.BlockInfo) {
@@ -118,8 +121,8 @@ func (d *decoder) blockInfo() (b messages.BlockInfo) {
 func (e *encoder) blockInfo(b *messages.BlockInfo) {
 	e.seq(func() {
 		e.str(b.Name)
-		e.str(HostDevice(b))
-		e.int(SectorSize(b))
+		e.str(b.HostDevice())
+		e.int(b.SectorBytes())
 		e.int(b.Size)
 	})
 }
@@ -146,28 +149,10 @@ func (d *decoder) networkInfo() (n messages.NetworkInfo) {
 }
 
 func (e *encoder) networkInfo(n *messages.NetworkInfo) {
-	mac := MAC(n)
+	mac := n.Address()
 	e.seq(func() {
 		e.str(n.Name)
-		e.str(Bridge(n))
+		e.str(n.HostBridge())
 		e.bytes(mac[:])
 	})
-}
-
-// What newer forms must tell and older ones may leave out is filled in as
-// native programs do.
-
-// HostDevice is the block device on the host: by default the one of that name.
-func HostDevice(b *messages.BlockInfo) string { return b.Device.Or(b.Name) }
-
-// SectorSize is that of a block device: by default that of Solo5.
-func SectorSize(b *messages.BlockInfo) int { return b.SectorSize.Or(512) }
-
-// Bridge is the bridge of a network device: by default the one of that name.
-func Bridge(n *messages.NetworkInfo) string { return n.Bridge.Or(n.Name) }
-
-// MAC is the address of a network device: where it is not told, the broadcast
-// address stands for it.
-func MAC(n *messages.NetworkInfo) messages.MAC {
-	return n.MAC.Or(messages.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 }

@@ -1,9 +1,6 @@
 package wirejson
 
-import (
-	"albatross/messages"
-	"albatross/sockets/wire"
-)
+import "albatross/messages"
 
 func config(c messages.Config) any {
 	o := arguments(c.Arguments).(object)
@@ -72,12 +69,12 @@ func info(u messages.Info) any {
 func blockInfo(b messages.BlockInfo) any {
 	return object{
 		"name":        text(b.Name),
-		"device":      text(wire.HostDevice(&b)),
-		"sector_size": wire.SectorSize(&b),
+		"device":      text(b.HostDevice()),
+		"sector_size": b.SectorBytes(),
 		"size":        b.Size,
 	}
 }
 
 func networkInfo(n messages.NetworkInfo) any {
-	return object{"name": text(n.Name), "bridge": text(wire.Bridge(&n)), "mac": mac(wire.MAC(&n))}
+	return object{"name": text(n.Name), "bridge": text(n.HostBridge()), "mac": mac(n.Address())}
 }
