@@ -214,6 +214,24 @@ func TestNotQuiteDER(t *testing.T) {
 	require.Equal(t, messages.BlockSet{Compressed: true}, m.Payload)
 }
 
+// TestFractions: times are told to the millisecond, cut off, and the fraction is
+// there where there is one, even if it becomes zero.
+func TestFractions(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))
+	for after, want := range map[time.Duration]string{
+		0:                       "20260102020405Z",
+		time.Nanosecond:         "20260102020405.000Z",
+		50 * time.Millisecond:   "20260102020405.050Z",
+		1999 * time.Microsecond: "20260102020405.001Z",
+		time.Second - 1:         "20260102020405.999Z",
+	} {
+		b := encoded(t, messages.DataConsole{Time: at.Add(after)})
+		require.Contains(t, string(b), string(rune(len(want)))+want)
+	}
+	b := encoded(t, messages.DataConsole{Old: true, Time: at.Add(time.Second - 1)})
+	require.Contains(t, string(b), "\x17\x0d260102020405Z")
+}
+
 // TestOldNames: in versions 3 and 4 the labels of a name become one, joined by
 // dots, as native decodes its own names.
 func TestOldNames(t *testing.T) {
