@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -103,48 +102,6 @@ func (db *DB) prepare() error {
 	}
 	return syncDir(filepath.Dir(db.path)) // the file may be new
 }
-
-// check finds damage. The pages must all be in the file, for those that are
-// not cannot even be read; then everything must be readable; and then bbolt's
-// own check, which runs where a fault cannot be caught, is safe.
-func check(tx *bbolt.Tx, path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if info.Size() < tx.Size() {
-		return fmt.Errorf("it has %d bytes of %d", info.Size(), tx.Size())
-	}
-	if err := tx.ForEach(readAll); err != nil {
-		return err
-	}
-	var all []error
-	for err := range tx.Check(bbolt.WithKVStringer(wordless{})) {
-		all = append(all, err)
-	}
-	return errors.Join(all...)
-}
-
-// readAll touches every byte of a bucket, and by looking up every key also the
-// branches that lead to them.
-func readAll(_ []byte, b *bbolt.Bucket) error {
-	return b.ForEach(func(k, v []byte) error {
-		if checksum(k, v) != checksum(k, b.Get(k)) {
-			return errors.New("an entry is not where it belongs")
-		}
-		return nil
-	})
-}
-
-func checksum(k, v []byte) uint32 {
-	return crc32.Update(crc32.ChecksumIEEE(k), crc32.IEEETable, v)
-}
-
-// wordless keeps bbolt from printing keys that may have any length.
-type wordless struct{}
-
-func (wordless) KeyToString([]byte) string   { return "key" }
-func (wordless) ValueToString([]byte) string { return "value" }
 
 // isFresh tells whether there is nothing in the database yet. The error says
 // that this is no database for us.
