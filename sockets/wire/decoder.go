@@ -44,17 +44,17 @@ const memoryFactor = 16
 
 // The causes that a malformed element can have.
 var (
-	errShort      = errors.New("it ends too early")
-	errTrailing   = errors.New("bytes are left over")
-	errLength     = errors.New("its length is not in the shortest form")
-	errWrongTag   = errors.New("it has the wrong tag")
-	errInteger    = errors.New("it is not in the shortest form")
-	errWide       = errors.New("it does not fit in 63 bits")
-	errBoolean    = errors.New("it is not one byte")
-	errNull       = errors.New("it is not empty")
-	errI64        = errors.New("it is shorter than 8 bytes")
-	errMAC        = errors.New("it is not 6 bytes")
-	errNewVersion = errors.New("no version of the protocol says all of it together")
+	errShort    = errors.New("it ends too early")
+	errTrailing = errors.New("bytes are left over")
+	errLength   = errors.New("its length is not in the shortest form")
+	errWrongTag = errors.New("it has the wrong tag")
+	errInteger  = errors.New("it is not in the shortest form")
+	errWide     = errors.New("it does not fit in 63 bits")
+	errBoolean  = errors.New("it is not one byte")
+	errNull     = errors.New("it is not empty")
+	errI64      = errors.New("it is shorter than 8 bytes")
+	errMAC      = errors.New("it is not 6 bytes")
+	errDialects = errors.New("no version of the protocol says all of it together")
 )
 
 func newDecoder(frame []byte) decoder {
@@ -76,7 +76,7 @@ const (
 func (d *decoder) only(in dialect) {
 	d.said &= in
 	if d.said == 0 {
-		d.fail("message", errNewVersion)
+		d.fail("message", errDialects)
 	}
 }
 

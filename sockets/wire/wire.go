@@ -22,10 +22,19 @@
 //	5  since 2.0: names are text
 //
 // Beside the version, commands and answers came in new forms, each with a tag of
-// its own: 2.6 dropped versions 3 and 4 and all that had been replaced by then.
-// The decoder accepts what any version of albatross from 1.1 to 2.7.2 accepts.
-// A message keeps the form that it was said in, so that it is encoded again byte
-// for byte, and answered in the asker's form (see FitInfo).
+// its own. 2.6 dropped versions 3 and 4 and all forms that had been replaced by
+// then, and came with new ones. The decoder accepts what 2.5.0 accepts and what
+// 2.7.2 accepts, and so all that albatross has said since 1.1. A message keeps the
+// form that it was said in, so that it is encoded again byte for byte, and
+// answered in the asker's form (see FitInfo).
+//
+//	until 2.5   versions 3 and 4; console add without a limit, old subscriptions
+//	            and their lines; info 1 to 3, get 1 and 2, restart 1, create 1
+//	            and 2, and what answers them
+//	all         info 4, get 3, create 3, restart with the same or Args0
+//	since 2.6   info 5, create 4, restart Args1; console add with a limit and the
+//	            list of inactive consoles (2.6.1)
+//	since 2.7   info 6, create 5, restart Args2, BHyve
 //
 // # Limits
 //
