@@ -19,9 +19,10 @@ func (a *app) consoleCommand() *cobra.Command {
 	count := consoleCount
 	var since messages.Option[time.Time]
 	c := &cobra.Command{
-		Use:   "console " + nameArgument,
-		Short: "Follow what a unikernel prints, until interrupted",
-		Args:  positional(nameArgument),
+		Use:               "console " + nameArgument,
+		Short:             "Follow what a unikernel prints, until interrupted",
+		Args:              positional(nameArgument),
+		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
 			name, err := parseNameArgument(args[0])
 			if err != nil {
@@ -43,6 +44,9 @@ func (a *app) consoleCommand() *cobra.Command {
 func (a *app) follow(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
+	// Whoever does not read our output has us wait with a line in hand; a second
+	// interrupt ends that.
+	context.AfterFunc(ctx, stop)
 	err := a.printLines(ctx, name, subscribe)
 	if ctx.Err() != nil {
 		return nil
@@ -56,7 +60,7 @@ func (a *app) printLines(ctx context.Context, name messages.Name, subscribe mess
 		return err
 	}
 	defer conn.Close()
-	if err := a.print(answerText(name, answer)); err != nil {
+	if err := a.show(name, answer); err != nil {
 		return err
 	}
 	for {

@@ -26,7 +26,9 @@ func (a *app) createCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "create " + nameArgument + " " + imageArgument,
 		Short: "Create a unikernel and start it",
-		Args:  positional(nameArgument, imageArgument),
+		Example: `  albatross-client create hello hello.spt --arg=world
+  albatross-client create web website.hvt --mem=64 --net=service:br0 --block=storage:data --restart-on-fail`,
+		Args: positional(nameArgument, imageArgument),
 		RunE: func(c *cobra.Command, args []string) error {
 			name, err := parseNameArgument(args[0])
 			if err != nil {

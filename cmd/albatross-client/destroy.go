@@ -8,9 +8,10 @@ import (
 
 func (a *app) destroyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "destroy " + nameArgument,
-		Short: "Stop a unikernel and forget it",
-		Args:  positional(nameArgument),
+		Use:               "destroy " + nameArgument,
+		Short:             "Stop a unikernel and forget it",
+		Args:              positional(nameArgument),
+		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
 			name, err := parseNameArgument(args[0])
 			if err != nil {

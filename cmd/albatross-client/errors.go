@@ -35,7 +35,10 @@ type inputError string
 
 func (e inputError) Error() string { return string(e) }
 
-var errNothingSent = errors.New("nothing was sent: --socket=- only shows the message")
+var (
+	errNothingSent = errors.New("nothing was sent: --socket=- only shows the message")
+	errOddAnswer   = errors.New("cannot show the answer: it is of a kind that was not asked for")
+)
 
 // report prints what went wrong and what can be done about it.
 func (a *app) report(command *cobra.Command, err error) exitCode {
@@ -69,7 +72,7 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 			"\nThe daemon refuses like this what it does not understand: is it of another version? Its log tells more."
 	case errors.As(err, &broken):
 		return exitCommunication, "[ERROR] " + escape(err.Error())
-	case errors.Is(err, errNothingSent):
+	case errors.Is(err, errNothingSent), errors.Is(err, errOddAnswer):
 		return exitCommunication, "[ERROR] " + err.Error()
 	}
 	return exitInternal, "[ERROR] " + escape(err.Error())

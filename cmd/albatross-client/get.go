@@ -16,9 +16,10 @@ import (
 func (a *app) getCommand() *cobra.Command {
 	var level int
 	c := &cobra.Command{
-		Use:   "get " + nameArgument,
-		Short: "Write the image of a unikernel to a file in the temporary directory",
-		Args:  positional(nameArgument),
+		Use:               "get " + nameArgument,
+		Short:             "Write the image of a unikernel to a file in the temporary directory",
+		Args:              positional(nameArgument),
+		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
 			name, err := parseNameArgument(args[0])
 			if err != nil {
@@ -28,10 +29,14 @@ func (a *app) getCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.print(answerText(name, answer)); err != nil {
+			image, ok := answer.(messages.SuccessImage)
+			if !ok {
+				return fmt.Errorf("%w (%T)", errOddAnswer, answer)
+			}
+			if err := a.show(name, image); err != nil {
 				return err
 			}
-			return a.save(name, answer)
+			return a.save(name, image.Image)
 		},
 	}
 	c.Flags().Var(one("LEVEL", parseLevel, &level), "compression-level", "have the image compressed, 0 (not) to 9 (most)")
@@ -39,16 +44,12 @@ func (a *app) getCommand() *cobra.Command {
 }
 
 // save writes an image to a file of the unikernel's name and the time.
-func (a *app) save(name messages.Name, answer messages.Success) error {
-	image, ok := answer.(messages.SuccessImage)
-	if !ok {
-		return fmt.Errorf("cannot save the image: the daemon has sent none")
-	}
+func (a *app) save(name messages.Name, image []byte) error {
 	f, err := createNew(filepath.Join(os.TempDir(), name.String()+"."+timeText(time.Now())))
 	if err != nil {
 		return fmt.Errorf("cannot save the image: %w", err)
 	}
-	_, err = f.Write(image.Image)
+	_, err = f.Write(image)
 	if err = errors.Join(err, f.Close()); err != nil {
 		os.Remove(f.Name())
 		return fmt.Errorf("cannot save the image: %w", err)

@@ -5,12 +5,13 @@
 //
 // # Reading the source
 //
-//	root.go     the commands, what they have in common, how the daemon is asked
-//	options.go  how values of options and arguments are read
-//	devices.go  block devices and networks on the command line
-//	print.go    how answers are shown
-//	escape.go   why a console cannot drive the terminal
-//	errors.go   exit codes, and what to do about an error
+//	root.go      the commands, what they have in common, how the daemon is asked
+//	options.go   how values of options and arguments are read
+//	devices.go   block devices and networks on the command line
+//	print.go     how answers are shown
+//	escape.go    why a console cannot drive the terminal
+//	errors.go    exit codes, and what to do about an error
+//	complete.go  what the shell completes
 //
 // and one file for each command.
 package main

@@ -19,25 +19,21 @@ func timeText(t time.Time) string { return t.UTC().Format(timeLayout) }
 // nameText shows a name as native does.
 func nameText(n messages.Name) string { return fmt.Sprintf("[unikernel: %v]", n) }
 
-// answerText shows the answer to a question about a name.
-func answerText(name messages.Name, answer messages.Success) string {
-	return fmt.Sprintf("host %s: %s", nameText(name), successText(answer))
-}
-
-func successText(answer messages.Success) string {
+// successText shows an answer, if it is one to the questions of this program.
+func successText(answer messages.Success) (text string, ok bool) {
 	switch s := answer.(type) {
 	case messages.SuccessEmpty:
-		return "success"
+		return "success", true
 	case messages.SuccessText:
-		return "success: " + escape(s.Text)
+		return "success: " + escape(s.Text), true
 	case messages.SuccessPolicies:
-		return listText(s.List, "no policies", policyText)
+		return listText(s.List, "no policies", policyText), true
 	case messages.SuccessInfos:
-		return listText(s.List, "no unikernels", func(n messages.NamedInfo) string { return infoText(s.Form, n) })
+		return listText(s.List, "no unikernels", func(n messages.NamedInfo) string { return infoText(s.Form, n) }), true
 	case messages.SuccessImage:
-		return fmt.Sprintf("image (compression %t) %d bytes", s.Compressed, len(s.Image))
+		return fmt.Sprintf("image (compression %t) %d bytes", s.Compressed, len(s.Image)), true
 	}
-	return fmt.Sprintf("an answer that was not asked for (%T)", answer)
+	return "", false
 }
 
 func listText[T any](list []T, none string, text func(T) string) string {

@@ -14,9 +14,10 @@ func (a *app) restartCommand() *cobra.Command {
 		replace bool
 	)
 	c := &cobra.Command{
-		Use:   "restart " + nameArgument,
-		Short: "Stop a unikernel and start it again, with the same image",
-		Args:  positional(nameArgument),
+		Use:               "restart " + nameArgument,
+		Short:             "Stop a unikernel and start it again, with the same image",
+		Args:              positional(nameArgument),
+		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
 			name, err := parseNameArgument(args[0])
 			if err != nil {

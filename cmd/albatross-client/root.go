@@ -46,6 +46,7 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "albatross-client COMMAND",
 		Short:         "Ask an albatross daemon to create, show and destroy unikernels",
+		Long:          long,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -61,6 +62,13 @@ func (a *app) root() *cobra.Command {
 		a.infoCommand(), a.policyCommand(), a.restartCommand(), a.wireCommand())
 	return root
 }
+
+const long = `Ask an albatross daemon to create, show and destroy unikernels.
+
+A unikernel NAME is a label, such as hello, and may be below a path: org:web:hello.
+
+Exit codes: 0 success, 117 the daemon refused, 121 the conversation broke off,
+122 no daemon there, 124 wrong command line or image, 125 anything else.`
 
 func (a *app) registerCommon(root *cobra.Command) {
 	flags := root.PersistentFlags()
@@ -95,7 +103,16 @@ func (a *app) ask(ctx context.Context, name messages.Name, command messages.Comm
 	if err != nil {
 		return err
 	}
-	return a.print(answerText(name, answer))
+	return a.show(name, answer)
+}
+
+// show prints the answer to a question about a name.
+func (a *app) show(name messages.Name, answer messages.Success) error {
+	text, ok := successText(answer)
+	if !ok {
+		return fmt.Errorf("%w (%T)", errOddAnswer, answer)
+	}
+	return a.print(fmt.Sprintf("host %s: %s", nameText(name), text))
 }
 
 // answer sends one command to the daemon and returns the answer.

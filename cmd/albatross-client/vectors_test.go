@@ -211,7 +211,9 @@ func TestTextOfAnswers(t *testing.T) {
 			if _, isText := answer.(messages.SuccessText); isText {
 				want = escape(string(v.Text))
 			}
-			require.Equal(t, want, answerText(m.Header.Name, answer.(messages.Success)), v.ID)
+			text, ok := successText(answer.(messages.Success))
+			require.True(t, ok, v.ID)
+			require.Equal(t, want, fmt.Sprintf("host %s: %s", nameText(m.Header.Name), text), v.ID)
 			compared[fmt.Sprintf("%T", answer)]++
 		}
 	})
