@@ -1,0 +1,32 @@
+package launcher
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestParse(t *testing.T) {
+	o, err := parse([]string{"--cpus=0,2", "--", "/bin/solo5-spt", "--mem=16", "--", "image"})
+	require.NoError(t, err)
+	require.Equal(t, order{cpus: []int{0, 2}, argv: []string{"/bin/solo5-spt", "--mem=16", "--", "image"}}, o)
+	o, err = parse([]string{"--cpus=", "--", "/bin/true"})
+	require.NoError(t, err)
+	require.Empty(t, o.cpus)
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, arguments := range [][]string{
+		nil,
+		{"--cpus=0", "--"},
+		{"--cpus=0", "/bin/true", "x"},
+		{"0", "--", "/bin/true"},
+		{"--cpus=0,", "--", "/bin/true"},
+		{"--cpus=-1", "--", "/bin/true"},
+		{"--cpus=65537", "--", "/bin/true"},
+		{"--cpus=x", "--", "/bin/true"},
+	} {
+		_, err := parse(arguments)
+		require.ErrorContains(t, err, "cannot launch: ", "%q", arguments)
+	}
+}
