@@ -29,6 +29,7 @@ type console struct {
 	fifo           string     // where the FIFO is while a unikernel runs
 	host           *actor.PID // is told when nobody is subscribed any more
 	maxSubscribers int
+	again          bool // an incarnation of this console has failed before
 
 	ring        *ring
 	subscribers []*subscriber // the one that came first, first
@@ -93,11 +94,11 @@ func (o feedOpened) Discard() {
 	}
 }
 
-// Started takes up the FIFO of a unikernel that runs already: after a failure
-// of this actor, or of the daemon before.
 func (k *console) Started(c *supervise.Context) {
 	k.ring = newRing(ringLines)
-	k.open(c)
+	if k.again {
+		c.Send(k.host, messages.ConsoleRestarted{Name: k.name})
+	}
 }
 
 func (k *console) Handle(c *supervise.Context, message any) {
@@ -128,6 +129,12 @@ func (k *console) Handle(c *supervise.Context, message any) {
 func (k *console) Stopping(c *supervise.Context, _ bool) {
 	if k.feed != nil {
 		_ = k.feed.file.Close()
+	}
+	for _, o := range k.openers {
+		c.Send(o.pid, messages.ConsoleOpened{ID: o.id, Err: "internal error: the console has failed; the log tells more"})
+	}
+	for _, w := range k.closers {
+		c.Send(w.pid, messages.ConsoleClosed{ID: w.id})
 	}
 	for _, s := range k.subscribers {
 		c.Send(s.pid, messages.ConsoleDetached{})

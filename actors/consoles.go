@@ -64,12 +64,14 @@ func (k *consoles) entry(c *supervise.Context, name messages.Name) *consoleEntry
 	if e := k.byName[name]; e != nil {
 		return e
 	}
-	host, config := c.Self(), k.config
+	host, config, again := c.Self(), k.config, false
 	e := &consoleEntry{pid: c.Child("console/"+name.String(), func() supervise.Actor {
-		return &console{
+		actor := &console{
 			name: name, fifo: fifo.Path(config.FIFODir, name),
-			host: host, maxSubscribers: config.MaxSubscribers,
+			host: host, maxSubscribers: config.MaxSubscribers, again: again,
 		}
+		again = true
+		return actor
 	})}
 	k.byName[name] = e
 	return e

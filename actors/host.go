@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -77,6 +78,10 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.gone(c, m)
 	case messages.UnikernelRestarted:
 		h.restarted(c, m)
+	case messages.ConsoleRestarted:
+		if t := h.tenants[m.Name]; t != nil && t.current != nil {
+			c.Send(t.current.pid, m)
+		}
 	case messages.ConsoleIdle:
 		h.consoles.idle(c, m)
 	case imageRead:
@@ -400,7 +405,13 @@ func (h *host) destroy(c *supervise.Context, a ask, t *tenant) {
 // gone is the end of a run that has been started.
 func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 	t := h.tenants[m.Name]
-	if t == nil || t.current == nil || t.current.number != m.Run {
+	switch {
+	case t == nil:
+		return
+	case t.next != nil && t.next.number == m.Run: // its actor has failed at the very start
+		h.failed(c, messages.UnikernelFailed{Name: m.Name, Run: m.Run, Digest: t.next.spec.Digest, Text: failedStarting})
+		return
+	case t.current == nil || t.current.number != m.Run:
 		return
 	}
 	ended := t.current
@@ -423,6 +434,9 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 	}
 	h.collect(c, ended.spec.Digest)
 }
+
+// failedStarting is for a client whose command was lost by a bug of ours.
+const failedStarting = "internal error: the daemon failed while it started the unikernel; its log tells more"
 
 // switched starts what replaces a run that has ended, or that one again where
 // its successor has failed meanwhile.
@@ -493,9 +507,20 @@ func (h *host) collect(c *supervise.Context, digest messages.Digest) {
 	})
 }
 
+// collectAll removes all images that no run needs.
+func (h *host) collectAll(c *supervise.Context) {
+	images, log, used := h.config.Images, c.Log(), maps.Clone(h.images)
+	c.Go(func(context.Context) any {
+		if _, err := images.Collect(func(d messages.Digest) bool { return used[d] > 0 }); err != nil {
+			log.Error("Cannot remove images", "error", err)
+		}
+		return nil
+	})
+}
+
 // restarted tells a unikernel actor that has failed what it is about.
 func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
-	const text = "internal error: the daemon failed while it prepared the unikernel; its log tells more"
+	h.collectAll(c) // its image may be in the store without us knowing which it is
 	t := h.tenants[m.Name]
 	switch {
 	case t == nil:
@@ -509,11 +534,11 @@ func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
 		}
 	case t.next == nil || t.next.number != m.Run:
 	case t.phase == launching:
-		c.Send(t.next.pid, messages.UnikernelRecover{})
+		c.Send(t.next.pid, messages.UnikernelRecover{Abandon: true})
 	case t.phase == switching: // the old one ends; switched starts it again
-		h.dropNext(c, m.Name, t, text)
+		h.dropNext(c, m.Name, t, failedStarting)
 	default:
-		h.dropNext(c, m.Name, t, text)
+		h.dropNext(c, m.Name, t, failedStarting)
 		h.settle(c, m.Name, t)
 	}
 }

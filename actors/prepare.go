@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/klauspost/compress/zlib"
 
@@ -27,20 +28,30 @@ type plan struct {
 	args    []string
 }
 
+// A pin keeps an image from being collected until it is released.
+type pin struct {
+	images *store.Images
+	digest messages.Digest
+	once   sync.Once
+}
+
+// release may be called again, and of no pin.
+func (p *pin) release() {
+	if p != nil {
+		p.once.Do(func() { p.images.Unpin(p.digest) })
+	}
+}
+
 // prepared is the result of the check of an image.
 type prepared struct {
-	images *store.Images
-	digest messages.Digest // as far as it is known; pinned, where err is nil
+	digest messages.Digest // as far as it is known
+	pin    *pin            // where err is nil
 	plan   plan
 	err    error
 }
 
 // Discard allows the image to be collected.
-func (p prepared) Discard() {
-	if p.err == nil {
-		p.images.Unpin(p.digest)
-	}
-}
+func (p prepared) Discard() { p.pin.release() }
 
 // prepare puts the image into the store where it is not there yet, and checks
 // everything about it that can be checked without starting it.
@@ -49,11 +60,13 @@ func (g *Config) prepare(ctx context.Context, name messages.Name, m messages.Uni
 	if err != nil {
 		return prepared{digest: m.Spec.Digest, err: err}
 	}
+	pin := &pin{images: g.Images, digest: digest}
 	p, err := g.plan(ctx, name, digest, m.Spec)
 	if err != nil {
-		g.Images.Unpin(digest)
+		pin.release()
+		return prepared{digest: digest, err: err}
 	}
-	return prepared{images: g.Images, digest: digest, plan: p, err: err}
+	return prepared{digest: digest, pin: pin, plan: p}
 }
 
 // store pins the image.

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -22,6 +23,13 @@ type storeActor struct {
 
 	pending    []write // in the order they came
 	committing []write // the ones whose commit is under way
+	loading    []load  // the ones that are under way
+}
+
+// A load waits for what is stored.
+type load struct {
+	pid *actor.PID
+	id  uint64
 }
 
 // A write waits for its changes to be on disk.
@@ -35,8 +43,9 @@ type write struct {
 type (
 	committed struct{ err error }
 	loaded    struct {
-		pid    *actor.PID
-		answer messages.StoreLoaded
+		load    load
+		records []messages.Record
+		err     error
 	}
 )
 
@@ -53,7 +62,7 @@ func (s *storeActor) Handle(c *supervise.Context, message any) {
 		s.answer(c, m)
 		s.commit(c)
 	case loaded:
-		c.Send(m.pid, m.answer)
+		s.loaded(c, m)
 	default:
 		c.Unknown(message)
 	}
@@ -63,9 +72,14 @@ func (s *storeActor) Handle(c *supervise.Context, message any) {
 // be. One whose commit is under way may be stored all the same.
 func (s *storeActor) Stopping(c *supervise.Context, _ bool) {
 	for _, w := range append(s.committing, s.pending...) {
-		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: "internal error: the store has failed"})
+		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: storeFailed})
+	}
+	for _, l := range s.loading {
+		c.Send(l.pid, messages.StoreLoaded{ID: l.id, Err: storeFailed})
 	}
 }
+
+const storeFailed = "internal error: the store has failed; the log tells more"
 
 // commit writes what is pending, unless a commit is under way.
 func (s *storeActor) commit(c *supervise.Context) {
@@ -90,11 +104,17 @@ func (s *storeActor) answer(c *supervise.Context, m committed) {
 
 // load reads all records. It sees every change that has been answered.
 func (s *storeActor) load(c *supervise.Context, m messages.StoreLoad) {
-	pid := c.Sender()
+	l := load{c.Sender(), m.ID}
+	s.loading = append(s.loading, l)
 	c.Go(func(context.Context) any {
 		records, err := s.db.Load()
-		return loaded{pid, messages.StoreLoaded{ID: m.ID, Records: records, Err: text(err)}}
+		return loaded{l, records, err}
 	})
+}
+
+func (s *storeActor) loaded(c *supervise.Context, m loaded) {
+	s.loading = slices.DeleteFunc(s.loading, func(l load) bool { return l == m.load })
+	c.Send(m.load.pid, messages.StoreLoaded{ID: m.load.id, Records: m.records, Err: text(m.err)})
 }
 
 // text is the text of an error, and nothing where there is none.

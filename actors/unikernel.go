@@ -42,11 +42,13 @@ type unikernel struct {
 	console *actor.PID
 
 	// What should run.
-	spec   messages.Spec
-	pinned bool // the image may not be collected
-	plan   plan
-	eager  bool // it starts as soon as it is prepared, and is tried again where it fails
-	stop   messages.Option[messages.UnikernelStop]
+	spec  messages.Spec
+	pin   *pin // of the image
+	plan  plan
+	eager bool // it starts as soon as it is prepared, and is tried again where it fails
+	stop  messages.Option[messages.UnikernelStop]
+
+	abandon bool // what an incarnation that has failed was starting is not wanted any more
 
 	// What runs.
 	state   unikernelState
@@ -81,7 +83,7 @@ const (
 type outcome struct {
 	exit    messages.Exit
 	failure string // it could not be started: why
-	reboot  bool   // the machine went down under it
+	cut     bool   // it has not ended by itself: the machine, or we, have failed
 }
 
 // What the unikernel's goroutines and timers tell it.
@@ -94,8 +96,8 @@ type (
 	released struct{ err error }
 	resumed  struct {
 		handle *proc.Handle
-		pinned bool
-		reboot bool
+		pin    *pin
+		cut    bool
 		err    error // proc.ErrGone where it has ended
 	}
 	exited struct {
@@ -119,6 +121,7 @@ func (l launched) Discard() {
 
 // Discard lets go of a tender; it is on record.
 func (r resumed) Discard() {
+	r.pin.release()
 	if r.handle != nil {
 		_ = r.handle.Close()
 	}
@@ -141,7 +144,7 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 	case messages.UnikernelResume:
 		u.resumeAsked(c, m.Record)
 	case messages.UnikernelRecover:
-		u.recoverAsked(c)
+		u.recoverAsked(c, m)
 	case messages.UnikernelStop:
 		u.stopAsked(c, m)
 	case prepared:
@@ -150,6 +153,8 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 		u.fifoMade(c, m)
 	case messages.ConsoleOpened:
 		u.consoleOpened(c, m)
+	case messages.ConsoleRestarted:
+		u.consoleRestarted(c)
 	case launched:
 		u.launched(c, m)
 	case messages.StoreWritten:
@@ -184,15 +189,16 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 }
 
 // Stopping lets go of the tender, which goes on: it is on record, and whoever
-// comes next takes it over. One that was not released yet ends.
-func (u *unikernel) Stopping(c *supervise.Context, _ bool) {
-	if gated := u.gated; gated != nil {
-		c.Go(func(context.Context) any { launched{gated: gated}.Discard(); return nil })
+// comes next takes it over. One that may not have been released ends, and we
+// wait for that, a moment: whoever comes next must not take it for a tender.
+func (u *unikernel) Stopping(*supervise.Context, bool) {
+	if u.gated != nil {
+		launched{gated: u.gated}.Discard()
 	}
 	if u.handle != nil {
 		_ = u.handle.Close()
 	}
-	u.unpin()
+	u.pin.release()
 }
 
 // to is the only writer of the state.
@@ -212,8 +218,8 @@ func (u *unikernel) prepare(c *supervise.Context, m messages.UnikernelPrepare) {
 }
 
 func (u *unikernel) prepared(c *supervise.Context, m prepared) {
-	u.unpin() // of the run before
-	u.pinned = m.err == nil
+	u.pin.release() // of the run before
+	u.pin = m.pin
 	u.spec.Digest = m.digest
 	u.plan = m.plan
 	switch {
@@ -226,13 +232,6 @@ func (u *unikernel) prepared(c *supervise.Context, m prepared) {
 	default:
 		u.to(c, ready)
 		c.Send(u.host, messages.UnikernelPrepared{Name: u.name, Run: u.run, Spec: u.spec})
-	}
-}
-
-func (u *unikernel) unpin() {
-	if u.pinned {
-		u.config.Images.Unpin(u.spec.Digest)
-		u.pinned = false
 	}
 }
 
@@ -281,11 +280,20 @@ func (u *unikernel) consoleOpened(c *supervise.Context, m messages.ConsoleOpened
 			return
 		}
 		u.launch(c)
-	case running:
+	case running, stopping:
 		if m.Err != "" {
 			c.Log().Error("Cannot reattach console", "error", m.Err)
 		}
 	default: // of a start that has been given up
+	}
+}
+
+// consoleRestarted has a console that has failed read again.
+func (u *unikernel) consoleRestarted(c *supervise.Context) {
+	switch u.state {
+	case running, stopping:
+		u.openConsole(c)
+	default: // it is opened when there is something to read, or has answered
 	}
 }
 
@@ -370,7 +378,9 @@ func (u *unikernel) resume(c *supervise.Context) {
 	images, digest, process := u.config.Images, u.spec.Digest, u.runtime.Process
 	c.Go(func(context.Context) any {
 		r := resume(process)
-		r.pinned = images.Pin(digest) == nil // one that is lost is missed at the next start
+		if images.Pin(digest) == nil { // one that is lost is missed at the next start
+			r.pin = &pin{images: images, digest: digest}
+		}
 		return r
 	})
 }
@@ -382,15 +392,17 @@ func resume(process messages.Process) resumed {
 		return resumed{handle: handle, err: err}
 	}
 	boot, bootErr := proc.BootID()
-	return resumed{reboot: bootErr == nil && boot != process.BootID, err: err}
+	return resumed{cut: bootErr == nil && boot != process.BootID, err: err}
 }
 
 func (u *unikernel) resumed(c *supervise.Context, m resumed) {
-	u.unpin()
-	u.pinned = m.pinned
+	u.pin.release()
+	u.pin = m.pin
 	switch {
 	case errors.Is(m.err, proc.ErrGone):
-		u.outcome = outcome{reboot: m.reboot}
+		// While this actor failed, only a tender that it had not released has ended
+		// without leaving an exit to be learned.
+		u.outcome = outcome{cut: m.cut || u.again}
 		u.close(c)
 	case m.err != nil: // it may be there: a second one must not be started
 		c.Log().Error("Cannot take over unikernel", "error", m.err)
@@ -404,7 +416,8 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 }
 
 // recoverAsked goes on where an incarnation has failed, by what is on disk.
-func (u *unikernel) recoverAsked(c *supervise.Context) {
+func (u *unikernel) recoverAsked(c *supervise.Context, m messages.UnikernelRecover) {
+	u.abandon = m.Abandon
 	u.to(c, resuming)
 	u.request++
 	c.Request(u.store, messages.StoreLoad{ID: u.request})
@@ -416,16 +429,16 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	}
 	if m.Err != "" {
 		c.Log().Error("Cannot recover unikernel", "error", m.Err)
-		c.After(retryAfter, messages.UnikernelRecover{})
+		c.After(retryAfter, messages.UnikernelRecover{Abandon: u.abandon})
 		return
 	}
 	for _, record := range m.Records {
-		if record.Name == u.name {
+		if record.Name == u.name && !u.abandon {
 			u.resumeAsked(c, record)
 			return
 		}
 	}
-	u.fail(c, errors.New("internal error: the daemon failed while it started the unikernel; its log tells more"))
+	u.fail(c, errors.New(failedStarting))
 }
 
 // begin is the beginning of running.
@@ -565,7 +578,7 @@ func (u *unikernel) comesBack() bool {
 	case u.outcome.failure != "":
 		return u.eager
 	}
-	return u.outcome.reboot || u.nameRefused() || restarts(u.spec.Arguments.Fail, u.outcome.exit)
+	return u.outcome.cut || u.nameRefused() || restarts(u.spec.Arguments.Fail, u.outcome.exit)
 }
 
 // nameRefused tells whether it has ended because it does not understand the
@@ -587,7 +600,7 @@ func (u *unikernel) forgotten(c *supervise.Context, failure string) {
 		u.giveUp(c, errors.New(u.outcome.failure))
 	default:
 		u.to(c, gone)
-		u.unpin()
+		u.pin.release()
 		c.Send(u.host, messages.UnikernelGone{Name: u.name, Run: u.run, Exit: u.outcome.exit})
 	}
 }
@@ -595,7 +608,7 @@ func (u *unikernel) forgotten(c *supervise.Context, failure string) {
 // giveUp ends a unikernel that holds nothing and was never started.
 func (u *unikernel) giveUp(c *supervise.Context, err error) {
 	u.to(c, gone)
-	u.unpin()
+	u.pin.release()
 	c.Send(u.host, messages.UnikernelFailed{
 		Name: u.name, Run: u.run, Digest: u.spec.Digest, Text: err.Error(),
 	})
@@ -604,7 +617,7 @@ func (u *unikernel) giveUp(c *supervise.Context, err error) {
 func (u *unikernel) restartLater(c *supervise.Context) {
 	u.to(c, waiting)
 	c.Send(u.host, messages.UnikernelWaiting{Name: u.name, Run: u.run})
-	if u.outcome.reboot || u.refused {
+	if u.outcome.cut || u.refused {
 		u.restartDue(c)
 		return
 	}
@@ -626,7 +639,7 @@ func (u *unikernel) unanswered(c *supervise.Context) {
 	case starting:
 		u.fail(c, errors.New(failure))
 	case resuming:
-		c.After(retryAfter, messages.UnikernelRecover{})
+		c.After(retryAfter, messages.UnikernelRecover{Abandon: u.abandon})
 	case closing: // what was in the pipe is lost
 		u.removeFIFO(c)
 	case forgetting:

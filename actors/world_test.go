@@ -27,7 +27,7 @@ import (
 )
 
 // deadline is for what must happen at all; nothing here waits for time to pass.
-const deadline = 30 * time.Second
+const deadline = 10 * time.Second
 
 // builtin is the path of albatross-tender.
 var builtin string

@@ -56,6 +56,9 @@ type ConsoleLine struct {
 type (
 	// ConsoleOpen has the console read its FIFO. Answered by ConsoleOpened.
 	ConsoleOpen struct{ ID uint64 }
+	// ConsoleRestarted says that the actor of the console has failed and reads
+	// nothing. The host passes it on to the unikernel.
+	ConsoleRestarted struct{ Name Name }
 	// ConsoleOpened says that the FIFO is being read, or why not.
 	ConsoleOpened struct {
 		ID  uint64
@@ -92,7 +95,8 @@ type (
 		Name Name
 		Run  uint64
 	}
-	UnikernelRecover struct{}
+	// Abandon: it was being started for the first time; that is given up.
+	UnikernelRecover struct{ Abandon bool }
 
 	UnikernelPrepared struct {
 		Name Name

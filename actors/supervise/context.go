@@ -30,7 +30,8 @@ type Context struct {
 }
 
 // A Discarder is a result that holds something which must be freed when nobody
-// sees the result.
+// sees the result, or when whoever sees it fails. Discard may be called again,
+// and after what is held has been freed.
 type Discarder interface{ Discard() }
 
 // delivery says that a result waits for its incarnation.

@@ -96,11 +96,13 @@ func (s *shell) handle(message any) {
 }
 
 // call runs f. A panic is answered to whoever asked, and then left to the
-// strategy of the parent.
+// strategy of the parent. A result is discarded: it may have been taken over
+// already, so discarding twice must do no harm.
 func (s *shell) call(message any, f func()) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			s.c.system.bugs.Add(1)
+			discard(message)
 			s.c.apologise(Crashed{Message: message})
 			panic(asFailure(reason, message))
 		}

@@ -291,6 +291,25 @@ func TestAResultThatIsQueuedWhenTheIncarnationEndsIsDiscarded(t *testing.T) {
 	receive(t, result.freed)
 }
 
+func TestAResultIsDiscardedWhereItsHandlerFails(t *testing.T) {
+	s := newSystem(t)
+	result := held{make(chan struct{})}
+	first := true
+	spawnNew(t, s, func() supervise.Actor {
+		mine := first
+		first = false
+		return &scripted{
+			started: func(c *supervise.Context) {
+				if mine {
+					c.Go(func(context.Context) any { return result })
+				}
+			},
+			handle: func(*supervise.Context, any) { panic("as asked") },
+		}
+	})
+	receive(t, result.freed)
+}
+
 func TestAPanicInAGoroutineIsOneOfTheActor(t *testing.T) {
 	s := newSystem(t)
 	ends := make(chan bool, 1)
