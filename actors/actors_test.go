@@ -316,7 +316,6 @@ func TestTheLastMegabyteIsGivenOnce(t *testing.T) {
 
 func TestCommandsAtOneNameAreCarriedOutInOrder(t *testing.T) {
 	w := newWorld(t)
-	var clients []*client
 	commands := []messages.Command{
 		create(guest("hello", "--quiet")),
 		create(guest("hello", "--quiet")),
@@ -328,7 +327,6 @@ func TestCommandsAtOneNameAreCarriedOutInOrder(t *testing.T) {
 	answers := make([]messages.Payload, 50)
 	for i := range answers {
 		c := w.connect(actors.VMMD)
-		clients = append(clients, c)
 		all.Go(func() {
 			c.send(":x", commands[i%len(commands)])
 			answers[i] = (<-c.out).Payload

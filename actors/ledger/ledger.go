@@ -195,7 +195,7 @@ func allows(p messages.Policy, used, more usage, args messages.Arguments) error 
 	}
 	if bad := without(args.CPUIDs, p.CPUIDs); len(bad) > 0 {
 		slices.Sort(bad)
-		return fmt.Errorf("CPUids %s are not allowed by policy", join(bad)) //lint:ignore ST1005 the text of native albatross
+		return fmt.Errorf("CPUids %s are not allowed by policy", join(bad)) // natively so
 	}
 	if bad := without(Bridges(args), p.Bridges); len(bad) > 0 {
 		return fmt.Errorf("bridges %s not allowed by policy", join(bad))

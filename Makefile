@@ -1,0 +1,43 @@
+# Everything is built by Go alone. `make help` lists the targets.
+
+GO ?= go
+PROGRAMS := albatrossd albatross-client albatross-tender
+# How long each fuzz target runs in `make fuzz`.
+FUZZTIME ?= 1m
+
+.PHONY: help build demo test lint bench fuzz guests clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
+
+build: ## build all programs into bin/
+	@mkdir -p bin
+	$(GO) build -trimpath -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+
+demo: build ## run a unikernel and see that it outlives the daemon
+	@$(GO) run ./test/demo
+
+test: lint ## run all tests, with the race detector
+	$(GO) test -race -timeout 9m ./...
+
+lint: ## gofmt, go vet and staticcheck
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted: $$files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+bench: ## run all benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## run each fuzz target for FUZZTIME
+	@$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \
+		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null | cut -c6-); do \
+			echo "$$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
+		done; \
+	done
+
+guests: ## rebuild our own unikernels, which needs gcc
+	$(GO) generate ./test/guests
+
+clean: ## remove what build has made
+	rm -rf bin
