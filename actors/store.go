@@ -34,9 +34,18 @@ type load struct {
 
 // A write waits for its changes to be on disk.
 type write struct {
-	pid     *actor.PID
+	pid     *actor.PID // nil where nobody wants to know
 	id      uint64
 	changes []messages.Change
+}
+
+func (w write) answer(c *supervise.Context, failure string) {
+	switch {
+	case w.pid != nil:
+		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: failure})
+	case failure != "":
+		c.Log().Error("Cannot store", "error", failure)
+	}
 }
 
 // What the store's goroutines tell it.
@@ -72,7 +81,7 @@ func (s *storeActor) Handle(c *supervise.Context, message any) {
 // be. One whose commit is under way may be stored all the same.
 func (s *storeActor) Stopping(c *supervise.Context, _ bool) {
 	for _, w := range append(s.committing, s.pending...) {
-		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: storeFailed})
+		w.answer(c, storeFailed)
 	}
 	for _, l := range s.loading {
 		c.Send(l.pid, messages.StoreLoaded{ID: l.id, Err: storeFailed})
@@ -97,7 +106,7 @@ func (s *storeActor) commit(c *supervise.Context) {
 
 func (s *storeActor) answer(c *supervise.Context, m committed) {
 	for _, w := range s.committing {
-		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: text(m.err)})
+		w.answer(c, text(m.err))
 	}
 	s.committing = nil
 }

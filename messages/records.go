@@ -39,6 +39,9 @@ type Process struct {
 type Runtime struct {
 	Process       Process `cbor:"1,keyasint"`
 	StartedMillis int64   `cbor:"2,keyasint"` // Unix time
+	// Released: it has certainly begun to execute. Until then it may be a
+	// process that waits to become a tender, and ends when the daemon does.
+	Released bool `cbor:"3,keyasint,omitempty"`
 }
 
 // Started is when the tender was started, to the millisecond.

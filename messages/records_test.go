@@ -12,6 +12,7 @@ func TestRuntimeIsTheSameAfterStoring(t *testing.T) {
 	run := messages.Runtime{
 		Process:       messages.Process{PID: 7, StartTime: 1 << 40, BootID: "b"},
 		StartedMillis: 1_700_000_000_123,
+		Released:      true,
 	}
 	data, err := messages.Encode(run)
 	require.NoError(t, err)

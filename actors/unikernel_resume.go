@@ -1,0 +1,91 @@
+package actors
+
+import (
+	"context"
+	"errors"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/proc"
+)
+
+// resumeAsked takes over what a former daemon has recorded, and starts it where
+// nothing runs.
+func (u *unikernel) resumeAsked(c *supervise.Context, record messages.Record) {
+	u.spec = record.Spec
+	u.eager = true
+	if !record.Runtime.OK {
+		u.prepare(c, messages.UnikernelPrepare{Spec: u.spec})
+		return
+	}
+	u.runtime = record.Runtime.Value
+	u.resume(c)
+}
+
+func (u *unikernel) resume(c *supervise.Context) {
+	u.to(c, resuming)
+	images, digest, runtime := u.config.Images, u.spec.Digest, u.runtime
+	c.Go(func(context.Context) any {
+		r := resume(runtime)
+		if images.Pin(digest) == nil { // one that is lost is missed at the next start
+			r.pin = &pin{images: images, digest: digest}
+		}
+		return r
+	})
+}
+
+// resume looks for a tender that has been recorded. One that is gone was cut
+// off if the machine has been started anew since, or if it never was released.
+func resume(r messages.Runtime) resumed {
+	handle, err := proc.Open(r.Process)
+	if !errors.Is(err, proc.ErrGone) {
+		return resumed{handle: handle, err: err}
+	}
+	boot, bootErr := proc.BootID()
+	rebooted := bootErr == nil && boot != r.Process.BootID
+	return resumed{cut: rebooted || !r.Released, err: err}
+}
+
+func (u *unikernel) resumed(c *supervise.Context, m resumed) {
+	u.pin.release()
+	u.pin = m.pin
+	switch {
+	case errors.Is(m.err, proc.ErrGone):
+		u.outcome = outcome{cut: m.cut}
+		u.close(c)
+	case m.err != nil: // it may be there: a second one must not be started
+		c.Log().Error("Cannot take over unikernel", "error", m.err)
+		c.After(retryAfter, retryResume{})
+	default:
+		c.Log().Info("Unikernel taken over", "pid", u.runtime.Process.PID)
+		u.handle = m.handle
+		u.begin(c)
+		u.openConsole(c)
+	}
+}
+
+// recoverAsked goes on where an incarnation has failed, by what is on disk.
+func (u *unikernel) recoverAsked(c *supervise.Context, m messages.UnikernelRecover) {
+	u.abandon = m.Abandon
+	u.to(c, resuming)
+	u.request++
+	c.Request(u.store, messages.StoreLoad{ID: u.request})
+}
+
+func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
+	if u.state != resuming || m.ID != u.request {
+		return
+	}
+	if m.Err != "" {
+		c.Log().Error("Cannot recover unikernel", "error", m.Err)
+		c.After(retryAfter, messages.UnikernelRecover{Abandon: u.abandon})
+		return
+	}
+	for _, record := range m.Records {
+		if record.Name == u.name && !u.abandon {
+			u.resumeAsked(c, record)
+			return
+		}
+	}
+	u.fail(c, errors.New(failedStarting))
+}

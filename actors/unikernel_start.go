@@ -1,0 +1,169 @@
+package actors
+
+import (
+	"context"
+	"errors"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/fifo"
+)
+
+func (u *unikernel) prepareAsked(c *supervise.Context, m messages.UnikernelPrepare) {
+	u.spec = m.Spec
+	u.prepare(c, m)
+}
+
+func (u *unikernel) prepare(c *supervise.Context, m messages.UnikernelPrepare) {
+	u.to(c, preparing)
+	c.Go(func(ctx context.Context) any { return u.config.prepare(ctx, u.name, m) })
+}
+
+func (u *unikernel) prepared(c *supervise.Context, m prepared) {
+	u.pin.release() // of the run before
+	u.pin = m.pin
+	u.spec.Digest = m.digest
+	u.plan = m.plan
+	switch {
+	case m.err != nil && u.eager:
+		u.fail(c, m.err)
+	case m.err != nil: // nothing has been made yet
+		u.giveUp(c, m.err)
+	case u.eager:
+		u.start(c)
+	default:
+		u.to(c, ready)
+		c.Send(u.host, messages.UnikernelPrepared{Name: u.name, Run: u.run, Spec: u.spec})
+	}
+}
+
+func (u *unikernel) startAsked(c *supervise.Context) {
+	switch u.state {
+	case ready:
+		u.start(c)
+	default:
+		c.Log().Error("Internal error: unikernel is not ready", "state", u.state)
+	}
+}
+
+// start makes the FIFO. Its name is that of the unikernel, and that is how it
+// is found and freed after a crash.
+func (u *unikernel) start(c *supervise.Context) {
+	if u.stop.OK {
+		u.close(c)
+		return
+	}
+	u.to(c, starting)
+	path := fifo.Path(u.config.FIFODir, u.name)
+	c.Go(func(context.Context) any { return fifoMade{fifo.Create(path)} })
+}
+
+func (u *unikernel) fifoMade(c *supervise.Context, m fifoMade) {
+	if m.err != nil {
+		u.fail(c, m.err)
+		return
+	}
+	u.openConsole(c)
+}
+
+func (u *unikernel) openConsole(c *supervise.Context) {
+	u.request++
+	c.Request(u.console, messages.ConsoleOpen{ID: u.request})
+}
+
+func (u *unikernel) consoleOpened(c *supervise.Context, m messages.ConsoleOpened) {
+	switch u.state {
+	case starting:
+		if m.ID != u.request {
+			return
+		}
+		if m.Err != "" {
+			u.fail(c, errors.New(m.Err))
+			return
+		}
+		u.launch(c)
+	case running, stopping:
+		if m.Err != "" {
+			c.Log().Error("Cannot reattach console", "error", m.Err)
+		}
+	default: // of a start that has been given up
+	}
+}
+
+// consoleRestarted has a console that has failed read again.
+func (u *unikernel) consoleRestarted(c *supervise.Context) {
+	switch u.state {
+	case running, stopping:
+		u.openConsole(c)
+	default: // it is opened when there is something to read, or has answered
+	}
+}
+
+// launch makes the process that becomes the tender when it is on record.
+func (u *unikernel) launch(c *supervise.Context) {
+	config, spec, plan, path := u.config, u.spec, u.plan, fifo.Path(u.config.FIFODir, u.name)
+	c.Go(func(ctx context.Context) any {
+		gated, err := config.launch(ctx, spec, plan, path)
+		return launched{gated, err}
+	})
+}
+
+// launched puts the process on record, and with it the specification: from here
+// on it comes back whatever happens.
+func (u *unikernel) launched(c *supervise.Context, m launched) {
+	if m.err != nil {
+		u.fail(c, m.err)
+		return
+	}
+	u.gated = m.gated
+	u.runtime = messages.Runtime{Process: m.gated.Process(), StartedMillis: c.Now().UnixMilli()}
+	u.record(c,
+		messages.PutSpec{Name: u.name, Spec: u.spec},
+		messages.PutRuntime{Name: u.name, Runtime: u.runtime})
+}
+
+func (u *unikernel) record(c *supervise.Context, changes ...messages.Change) {
+	u.request++
+	c.Request(u.store, messages.StoreWrite{ID: u.request, Changes: changes})
+}
+
+func (u *unikernel) written(c *supervise.Context, m messages.StoreWritten) {
+	if m.ID != u.request {
+		return
+	}
+	switch u.state {
+	case starting:
+		u.recorded(c, m.Err)
+	case forgetting:
+		u.forgotten(c, m.Err)
+	default:
+		c.Log().Error("Internal error: nothing was to be stored", "state", u.state)
+	}
+}
+
+// recorded lets the process become the tender.
+func (u *unikernel) recorded(c *supervise.Context, failure string) {
+	if failure != "" {
+		u.fail(c, errors.New(failure))
+		return
+	}
+	gated := u.gated
+	c.Go(func(ctx context.Context) any { return released{gated.Release(ctx)} })
+}
+
+func (u *unikernel) released(c *supervise.Context, m released) {
+	gated := u.gated
+	u.gated = nil
+	if m.err != nil { // it has been aborted
+		u.fail(c, m.err)
+		return
+	}
+	u.handle = gated.Handle()
+	// Nobody waits for this to be on disk. As long as it is not, a tender that is
+	// gone is taken for one that has never run, and is started again.
+	u.runtime.Released = true
+	c.Send(u.store, messages.StoreWrite{Changes: []messages.Change{
+		messages.PutRuntime{Name: u.name, Runtime: u.runtime},
+	}})
+	u.begin(c)
+}
