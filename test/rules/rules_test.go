@@ -1,0 +1,118 @@
+// Package rules checks what the tree as a whole must keep to: which room may
+// know which, and which parts of libraries must not be used.
+package rules
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "albatross/"
+
+// mayImport are the rooms that each room may know besides itself, for what is
+// not a test. Whoever is not mentioned may know all.
+var mayImport = map[string][]string{
+	"messages": {},
+	"runtime":  {"messages"},
+	"sockets":  {"messages"},
+	"actors":   {"messages", "runtime"},
+}
+
+// forbidden are identifiers of protoactor-go that race, spin or lose messages
+// in the version that is used.
+var forbidden = map[string]string{
+	"SetReceiveTimeout":             "it races; use supervise.Context.After",
+	"CancelReceiveTimeout":          "see SetReceiveTimeout",
+	"BoundedDropping":               "it uses up a CPU; mailboxes are those of supervise",
+	"Bounded":                       "it spins; mailboxes are those of supervise",
+	"Stash":                         "it is replayed at a restart only; keep a slice",
+	"WithDefaultPrometheusProvider": "it opens a port to everybody",
+	"ReenterAfter":                  "it outlives the incarnation; use a request and an answer",
+	"RequestFuture":                 "whoever waits for it blocks",
+	"PipeTo":                        "it skips the incarnation",
+}
+
+// source is one file of the tree.
+type source struct {
+	path string // relative to the root, with slashes
+	file *ast.File
+	set  *token.FileSet
+}
+
+func sources(t *testing.T) (list []source) {
+	root := filepath.Join("..", "..")
+	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, path, nil, parser.ParseComments)
+		rel, _ := filepath.Rel(root, path)
+		list = append(list, source{filepath.ToSlash(rel), file, set})
+		return err
+	}))
+	require.NotEmpty(t, list)
+	return list
+}
+
+// room is the first directory of a path.
+func room(path string) string {
+	r, _, _ := strings.Cut(path, "/")
+	return r
+}
+
+func TestRoomsKnowOnlyWhatIsBelow(t *testing.T) {
+	for _, s := range sources(t) {
+		allowed, limited := mayImport[room(s.path)]
+		if !limited {
+			continue
+		}
+		for _, i := range s.file.Imports {
+			path, err := strconv.Unquote(i.Path.Value)
+			require.NoError(t, err)
+			inner, ours := strings.CutPrefix(path, module)
+			if ours && room(inner) != room(s.path) {
+				require.Contains(t, allowed, room(inner), "%s imports %s", s.path, path)
+			}
+		}
+	}
+}
+
+func TestOnlyWhatIsSafeOfProtoactorIsUsed(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, i := range s.file.Imports {
+			path, err := strconv.Unquote(i.Path.Value)
+			require.NoError(t, err)
+			if strings.HasPrefix(path, "github.com/asynkron/protoactor-go/") {
+				require.Equal(t, "github.com/asynkron/protoactor-go/actor", path, s.path)
+				require.Equal(t, "actors", room(s.path), "%s knows actors", s.path)
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				why, bad := forbidden[sel.Sel.Name]
+				require.False(t, bad, "%s uses %s: %s", s.set.Position(sel.Pos()), sel.Sel.Name, why)
+			}
+			return true
+		})
+	}
+}
+
+func TestEveryPackageTellsWhatItOwns(t *testing.T) {
+	docs := map[string]bool{}
+	for _, s := range sources(t) {
+		dir := filepath.Dir(s.path)
+		docs[dir] = docs[dir] || s.file.Doc != nil
+	}
+	for dir, told := range docs {
+		require.True(t, told, "package %s has no doc", dir)
+	}
+}
