@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -72,18 +73,21 @@ func FuzzState(f *testing.F) {
 	})
 }
 
+// node is the text that "a:b" and "a:b:" have in common.
+func node(n messages.Name) string { return strings.Trim(n.String(), ":") }
+
 // hasDuplicate tells whether names that differed in case are the same now.
 func hasDuplicate(s wire.State) bool {
 	seen := map[string]bool{}
 	for _, u := range s.Unikernels {
-		key := "unikernel " + u.Name.Path.Append(u.Name.Label).String()
+		key := "unikernel " + node(u.Name)
 		if seen[key] {
 			return true
 		}
 		seen[key] = true
 	}
 	for _, p := range s.Policies {
-		key := "policy " + p.Name.Path.Append(p.Name.Label).String()
+		key := "policy " + node(p.Name)
 		if seen[key] {
 			return true
 		}
