@@ -17,7 +17,7 @@ import (
 type consoles struct {
 	config *Config
 	byName map[messages.Name]*consoleEntry
-	rings  map[messages.Path]int // how many have had a unikernel
+	rings  map[messages.Path]map[messages.Name]*consoleEntry // those that have had a unikernel
 }
 
 type consoleEntry struct {
@@ -29,7 +29,7 @@ type consoleEntry struct {
 }
 
 func newConsoles(config *Config) *consoles {
-	return &consoles{config: config, byName: map[messages.Name]*consoleEntry{}, rings: map[messages.Path]int{}}
+	return &consoles{config: config, byName: map[messages.Name]*consoleEntry{}, rings: map[messages.Path]map[messages.Name]*consoleEntry{}}
 }
 
 // forTenant is the console of a unikernel that is going to be.
@@ -38,10 +38,17 @@ func (k *consoles) forTenant(c *supervise.Context, name messages.Name, l *ledger
 	e.tenant = true
 	if !e.ring {
 		e.ring = true
-		k.rings[name.Path]++
+		k.remember(name, e)
 		k.evict(c, name.Path, max(1, l.MaxUnikernels(name.Path)))
 	}
 	return e.pid
+}
+
+func (k *consoles) remember(name messages.Name, e *consoleEntry) {
+	if k.rings[name.Path] == nil {
+		k.rings[name.Path] = map[messages.Name]*consoleEntry{}
+	}
+	k.rings[name.Path][name] = e
 }
 
 // tenantGone keeps the console of a unikernel that is not there any more.
@@ -87,9 +94,9 @@ func (k *consoles) idle(c *supervise.Context, m messages.ConsoleIdle) {
 }
 
 // evict ends consoles at a path until there are no more than limit, or no more
-// without a unikernel. A path has few, so all are looked at.
+// without a unikernel.
 func (k *consoles) evict(c *supervise.Context, path messages.Path, limit int) {
-	for k.rings[path] > limit {
+	for len(k.rings[path]) > limit {
 		oldest, ok := k.longestInactive(path)
 		if !ok {
 			return
@@ -99,8 +106,8 @@ func (k *consoles) evict(c *supervise.Context, path messages.Path, limit int) {
 }
 
 func (k *consoles) longestInactive(path messages.Path) (oldest messages.Name, ok bool) {
-	for n, e := range k.byName {
-		if n.Path == path && e.ring && !e.tenant && (!ok || e.inactive.Before(k.byName[oldest].inactive)) {
+	for n, e := range k.rings[path] {
+		if !e.tenant && (!ok || e.inactive.Before(k.byName[oldest].inactive)) {
 			oldest, ok = n, true
 		}
 	}
@@ -109,9 +116,10 @@ func (k *consoles) longestInactive(path messages.Path) (oldest messages.Name, ok
 
 func (k *consoles) remove(c *supervise.Context, name messages.Name) {
 	e := k.byName[name]
-	if e.ring {
-		k.rings[name.Path]--
-	}
 	delete(k.byName, name)
+	delete(k.rings[name.Path], name)
+	if len(k.rings[name.Path]) == 0 {
+		delete(k.rings, name.Path)
+	}
 	c.Stop(e.pid)
 }

@@ -64,18 +64,15 @@ func (a *app) printLines(ctx context.Context, name messages.Name, subscribe mess
 		return err
 	}
 	for {
-		_, data, err := conn.Next(ctx)
+		line, err := conn.NextLine(ctx)
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		// What a later daemon may tell beside lines is nothing to fail for.
-		if line, ok := data.(messages.DataConsole); ok {
-			if err := a.print(lineText(line)); err != nil {
-				return err
-			}
+		if err := a.print(lineText(line)); err != nil {
+			return err
 		}
 	}
 }

@@ -136,15 +136,40 @@ func (c *Conn) Next(ctx context.Context) (messages.Name, messages.Data, error) {
 	return m.Header.Name, data, nil
 }
 
+// NextLine is Next for who follows a console: it costs less, and whatever is no
+// line is an error.
+func (c *Conn) NextLine(ctx context.Context) (line messages.DataConsole, err error) {
+	err = c.during(ctx, func() error {
+		frame, err := c.nextFrame()
+		if err != nil {
+			return err
+		}
+		_, line, err = wire.DecodeLine(frame)
+		return err
+	})
+	return line, err
+}
+
 func (c *Conn) readNext() (messages.Wire, error) {
-	m, err := c.read(wire.MaxChunk)
-	switch {
-	case errors.Is(err, wire.ErrEnd):
-		return m, io.EOF
-	case errors.Is(err, io.EOF):
-		return m, errClosed
+	frame, err := c.nextFrame()
+	if err != nil {
+		return messages.Wire{}, err
 	}
-	return m, err
+	return wire.Decode(frame)
+}
+
+// nextFrame reads a frame of the stream that follows an answer.
+func (c *Conn) nextFrame() ([]byte, error) {
+	frame, err := wire.ReadFrame(c.conn, wire.MaxChunk)
+	switch {
+	case err == nil:
+		return frame, nil
+	case errors.Is(err, wire.ErrEnd):
+		return nil, io.EOF
+	case errors.Is(err, io.EOF):
+		return nil, errClosed
+	}
+	return nil, rootCause(err)
 }
 
 // during runs what reads and writes, and closes the connection under it when

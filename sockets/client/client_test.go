@@ -191,12 +191,15 @@ func TestStream(t *testing.T) {
 	})
 	_, err := c.Ask(t.Context(), hello, messages.ConsoleSubscribe{Count: messages.Some(3)})
 	require.NoError(t, err)
-	for _, line := range lines {
+	for _, line := range lines[:2] {
 		name, data, err := c.Next(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, hello, name)
 		require.Equal(t, messages.DataConsole{Time: time.Unix(1, 0).UTC(), Line: line}, data)
 	}
+	last, err := c.NextLine(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, messages.DataConsole{Time: time.Unix(1, 0).UTC(), Line: lines[2]}, last)
 	_, _, err = c.Next(t.Context())
 	require.Equal(t, io.EOF, err, "the end was marked")
 }
@@ -216,6 +219,8 @@ func TestStreamThatBreaks(t *testing.T) {
 			var broken *client.ProtocolError
 			require.ErrorAs(t, err, &broken)
 			require.ErrorContains(t, err, c.want)
+			_, err = serve(t, c.script).NextLine(t.Context())
+			require.ErrorAs(t, err, &broken)
 		})
 	}
 }

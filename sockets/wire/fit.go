@@ -55,12 +55,6 @@ func infoConfig(u messages.Info) messages.Config {
 	return c
 }
 
-// FitLine is a console line in the form that was subscribed to.
-func FitLine(s messages.ConsoleSubscribe, line messages.DataConsole) messages.DataConsole {
-	line.Old = s.Old
-	return line
-}
-
 // What a client says, it says in the oldest form that can say it, so that as
 // many versions of the daemon as possible understand: 2.5 knows no command of
 // form 4 or later (but for info), and 2.7 none of form 1 or 2.

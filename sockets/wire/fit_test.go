@@ -84,12 +84,6 @@ func TestFitInfoOldest(t *testing.T) {
 	}}}, got)
 }
 
-func TestFitLine(t *testing.T) {
-	line := messages.DataConsole{Line: "hello"}
-	require.True(t, wire.FitLine(messages.ConsoleSubscribe{Old: true}, line).Old)
-	require.False(t, wire.FitLine(messages.ConsoleSubscribe{}, line).Old)
-}
-
 func TestOldest(t *testing.T) {
 	plain := messages.Arguments{AddName: true, CPUIDs: []int{0}, Memory: 32, CPUs: 1}
 	with := func(change func(a *messages.Arguments)) messages.Arguments {
