@@ -120,15 +120,12 @@ func configure(o options, db *store.DB) (*actors.Config, error) {
 // listen makes the sockets.
 func listen(o options, log *slog.Logger) (map[actors.Endpoint]*gateway.Listener, error) {
 	memory := gateway.NewMemory(commandMemory)
-	limits := map[actors.Endpoint]gateway.Limits{
-		actors.VMMD:    {Frame: wire.MaxFrame, Memory: memory},
-		actors.Console: {Frame: wire.MaxCommand, Memory: memory},
-		actors.Stats:   {Frame: wire.MaxCommand, Memory: memory},
-	}
+	frames := map[actors.Endpoint]int{actors.VMMD: wire.MaxFrame, actors.Console: wire.MaxCommand, actors.Stats: wire.MaxCommand}
 	listeners := map[actors.Endpoint]*gateway.Listener{}
-	for endpoint, limit := range limits {
+	for endpoint, frame := range frames {
 		path := filepath.Join(utilDir(o), string(endpoint)+".sock")
-		l, err := gateway.Listen(path, group(), limit, log)
+		limits := gateway.Limits{Conns: gateway.MaxConns, Frame: frame, Memory: memory, Patience: gateway.Patience}
+		l, err := gateway.Listen(path, group(), limits, log)
 		if err != nil {
 			return nil, err
 		}

@@ -13,10 +13,6 @@ import (
 	"albatross/sockets/wire"
 )
 
-// stall is how long a client may take to go on in the middle of a command, or
-// to take the next part of an answer.
-const stall = 30 * time.Second
-
 // part is how much of an answer is written under one deadline.
 const part = 1 << 20
 
@@ -25,7 +21,7 @@ const part = 1 << 20
 type Conn struct {
 	net    *net.UnixConn
 	limits Limits
-	in     metered
+	in     input
 
 	cancel  context.CancelFunc
 	closing sync.Once
@@ -34,7 +30,7 @@ type Conn struct {
 
 func newConn(c *net.UnixConn, limits Limits) *Conn {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Conn{net: c, limits: limits, cancel: cancel, in: metered{ctx: ctx, memory: limits.Memory}}
+	return &Conn{net: c, limits: limits, cancel: cancel, in: input{conn: c, ctx: ctx, limits: limits}}
 }
 
 // Read waits for the next command. What the one before has taken is free again.
@@ -44,7 +40,6 @@ func (c *Conn) Read() (messages.Wire, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	c.in.release()
-	c.in.from = &patient{conn: c.net}
 	frame, err := wire.ReadFrame(&c.in, c.limits.Frame)
 	switch {
 	case errors.Is(err, wire.ErrEnd), errors.Is(err, net.ErrClosed):
@@ -55,31 +50,12 @@ func (c *Conn) Read() (messages.Wire, error) {
 	return wire.Decode(frame)
 }
 
-// patient waits for ever for the first byte of a frame, but not for the others.
-type patient struct {
-	conn  *net.UnixConn
-	begun bool
-}
-
-func (p *patient) Read(b []byte) (int, error) {
-	deadline := time.Time{}
-	if p.begun {
-		deadline = time.Now().Add(stall)
-	}
-	if err := p.conn.SetReadDeadline(deadline); err != nil {
-		return 0, err
-	}
-	n, err := p.conn.Read(b)
-	p.begun = p.begun || n > 0
-	return n, err
-}
-
 // Write sends messages, the answer to info in the form that was asked for. A
 // subscriber may take as long as it likes to read on; everybody else has to
 // take an answer.
 func (c *Conn) Write(list []messages.Wire) error {
 	var out []byte
-	patience := stall
+	patience := c.limits.Patience
 	for _, m := range list {
 		if _, ok := m.Payload.(messages.Data); ok {
 			patience = 0

@@ -9,11 +9,19 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// maxConns is how many clients one socket serves at once. Console subscribers
-// stay, everybody else is gone in a moment.
-const maxConns = 1024
+// What a socket of the daemon allows.
+const (
+	// MaxConns is how many clients are served at once. Console subscribers stay,
+	// everybody else is gone in a moment.
+	MaxConns = 1024
+
+	// Patience is more than enough for the next MB on a machine that swaps.
+	Patience = 30 * time.Second
+)
 
 // socketMode lets the group of the socket use it.
 const socketMode = 0o660
@@ -29,8 +37,13 @@ type Listener struct {
 
 // Limits are those of the connections of a socket.
 type Limits struct {
+	Conns  int     // clients at once
 	Frame  int     // bytes of the largest command
 	Memory *Memory // what large commands share
+
+	// Patience is how long a client may take for each MB of a command that it
+	// has begun, or of an answer, and how long a command waits for memory.
+	Patience time.Duration
 }
 
 // Listen makes the socket. One that a daemon has left behind is replaced, but
@@ -41,7 +54,7 @@ func Listen(path string, gid int, limits Limits, log *slog.Logger) (*Listener, e
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", path, err)
 	}
-	return &Listener{net: l, limits: limits, log: log, slots: make(chan struct{}, maxConns)}, nil
+	return &Listener{net: l, limits: limits, log: log, slots: make(chan struct{}, limits.Conns)}, nil
 }
 
 func listen(path string, gid int) (*net.UnixListener, error) {
@@ -70,8 +83,12 @@ func removeStale(path string) error {
 	case info.Mode().Type() != os.ModeSocket:
 		return errors.New("there is a file of that name, and it is no socket")
 	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	c, err := net.DialTimeout("unix", path, time.Second)
+	switch {
+	case err == nil:
 		return errors.Join(errors.New("another daemon listens there"), c.Close())
+	case !errors.Is(err, unix.ECONNREFUSED): // too busy to accept, perhaps: it is in use
+		return fmt.Errorf("it may be in use: %w", err)
 	}
 	return os.Remove(path)
 }
@@ -110,7 +127,7 @@ func (l *Listener) accept(c *net.UnixConn, handle func(*Conn)) {
 	select {
 	case l.slots <- struct{}{}:
 	default:
-		l.log.Warn("Too many clients, one is refused", "most", maxConns)
+		l.log.Warn("Too many clients, one is refused", "most", l.limits.Conns)
 		_ = c.Close()
 		return
 	}

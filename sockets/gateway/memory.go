@@ -1,13 +1,6 @@
 package gateway
 
-import (
-	"context"
-	"fmt"
-	"io"
-	"time"
-
-	"golang.org/x/sync/semaphore"
-)
+import "golang.org/x/sync/semaphore"
 
 // free is what a command may take without asking: almost all take less.
 const free = 64 << 10
@@ -16,53 +9,19 @@ const free = 64 << 10
 // bytes before have arrived, so that announcing costs others nothing.
 const step = 1 << 20
 
-// memoryWait is how long a large command waits for others to end.
-const memoryWait = 30 * time.Second
-
 // Memory is what all commands that are being received or carried out may take
 // together.
+//
+// Commands that wait for each other's memory would wait for ever. So when there
+// is none left, one at a time may take what it needs all the same: it ends, and
+// gives back what it had before. What is taken is never more than the memory
+// and the largest command.
 type Memory struct {
-	bytes int64
-	left  *semaphore.Weighted
+	left *semaphore.Weighted
+	turn *semaphore.Weighted // held by whoever asks, and by the one that takes more
 }
 
 // NewMemory allows for so many bytes.
 func NewMemory(bytes int64) *Memory {
-	return &Memory{bytes: bytes, left: semaphore.NewWeighted(bytes)}
-}
-
-// metered counts what is read for one command, and has it paid for.
-type metered struct {
-	ctx    context.Context // of the connection
-	from   io.Reader
-	memory *Memory
-	read   int64 // bytes of this command
-	paid   int64
-}
-
-func (m *metered) Read(b []byte) (int, error) {
-	if m.read == free+m.paid {
-		if err := m.pay(); err != nil {
-			return 0, err
-		}
-	}
-	n, err := m.from.Read(b[:min(int64(len(b)), free+m.paid-m.read)])
-	m.read += int64(n)
-	return n, err
-}
-
-func (m *metered) pay() error {
-	ctx, cancel := context.WithTimeout(m.ctx, memoryWait)
-	defer cancel()
-	if err := m.memory.left.Acquire(ctx, step); err != nil {
-		return fmt.Errorf("cannot receive more: commands take %d MB already", m.memory.bytes>>20)
-	}
-	m.paid += step
-	return nil
-}
-
-// release gives back what the command has taken.
-func (m *metered) release() {
-	m.memory.left.Release(m.paid)
-	m.paid, m.read = 0, 0
+	return &Memory{left: semaphore.NewWeighted(bytes), turn: semaphore.NewWeighted(1)}
 }

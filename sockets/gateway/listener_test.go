@@ -1,0 +1,168 @@
+package gateway_test
+
+import (
+	"context"
+	"net"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/sockets/gateway"
+	"albatross/sockets/wire"
+)
+
+// TestStaleSocket: what a daemon that was killed has left behind is replaced.
+func TestStaleSocket(t *testing.T) {
+	path := socketPath(t)
+	old, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	require.NoError(t, err)
+	old.SetUnlinkOnClose(false)
+	require.NoError(t, old.Close())
+	require.FileExists(t, path)
+	require.NoError(t, listenAndStop(t, path))
+}
+
+// listenAndStop makes a socket and removes it.
+func listenAndStop(t *testing.T, path string) error {
+	l, err := gateway.Listen(path, -1, limits(), quiet(t))
+	if err == nil {
+		l.Serve(done(), func(*gateway.Conn) {})
+	}
+	return err
+}
+
+// done is a context that has ended.
+func done() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// TestLiveSocket: whoever listens keeps the socket.
+func TestLiveSocket(t *testing.T) {
+	s, results := reads(t, limits())
+	_, err := gateway.Listen(s.path, -1, limits(), quiet(t))
+	require.ErrorContains(t, err, "cannot listen on "+s.path+": another daemon listens there")
+	require.Error(t, within(t, results, "the attempt is a client that leaves").err)
+
+	_, err = s.dial().Write(frame(t, messages.PolicyInfo{}))
+	require.NoError(t, err)
+	require.NoError(t, within(t, results, "the socket still works").err)
+}
+
+// TestBusySocket: a daemon that has no time to accept is not taken for one that
+// is gone.
+func TestBusySocket(t *testing.T) {
+	path := socketPath(t)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: path}))
+	require.NoError(t, unix.Listen(fd, 0))
+	waiting, err := net.Dial("unix", path)
+	require.NoError(t, err)
+	defer waiting.Close()
+
+	require.ErrorContains(t, listenAndStop(t, path), "it may be in use")
+	require.FileExists(t, path)
+}
+
+// TestForeignFile: nothing that is not a socket is removed.
+func TestForeignFile(t *testing.T) {
+	path := socketPath(t)
+	require.NoError(t, os.WriteFile(path, []byte("precious"), 0o600))
+	require.ErrorContains(t, listenAndStop(t, path), "there is a file of that name, and it is no socket")
+	contents, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "precious", string(contents))
+}
+
+// TestModeAndGroup: the group may use the socket, others may not. A group that
+// we are in can be given without being root.
+func TestModeAndGroup(t *testing.T) {
+	path := socketPath(t)
+	groups, err := os.Getgroups()
+	require.NoError(t, err)
+	gid := append(groups, os.Getgid())[0]
+	l, err := gateway.Listen(path, gid, limits(), quiet(t))
+	require.NoError(t, err)
+	defer l.Serve(done(), func(*gateway.Conn) {})
+
+	var stat unix.Stat_t
+	require.NoError(t, unix.Stat(path, &stat))
+	require.Equal(t, uint32(unix.S_IFSOCK|0o660), stat.Mode)
+	require.Equal(t, uint32(gid), stat.Gid)
+}
+
+// TestConnectionLimit: a client too many is refused, and when another leaves
+// there is room again.
+func TestConnectionLimit(t *testing.T) {
+	l := limits()
+	l.Conns = 2
+	s := serve(t, l, answer)
+	first, second := s.dial(), s.dial()
+	require.True(t, answered(t, first))
+	require.True(t, answered(t, second))
+	requireClosed(t, s.dial())
+
+	require.NoError(t, first.Close())
+	require.Eventually(t, func() bool { return answered(t, s.dial()) }, deadline, soon/10)
+	require.True(t, answered(t, second))
+}
+
+// answer serves a client with the same answer to everything.
+func answer(c *gateway.Conn) {
+	for {
+		m, err := c.Read()
+		if err != nil {
+			return
+		}
+		m.Payload = messages.SuccessEmpty{}
+		if err := c.Write([]messages.Wire{m}); err != nil {
+			return
+		}
+	}
+}
+
+// answered tells whether a client that asks is answered.
+func answered(t *testing.T, c net.Conn) bool {
+	if _, err := c.Write(frame(t, messages.PolicyInfo{})); err != nil {
+		return false
+	}
+	_, err := wire.ReadFrame(c, wire.MaxCommand)
+	return err == nil
+}
+
+// TestStop: when Serve returns, nobody is being served any more, and the socket
+// is gone.
+func TestStop(t *testing.T) {
+	begun, finish, finished := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s := serve(t, limits(), func(*gateway.Conn) {
+		close(begun)
+		<-finish
+		close(finished)
+	})
+	s.dial()
+	within(t, begun, "the client is served")
+	s.stop()
+	requireGone(t, s.path)
+	select {
+	case <-s.stopped:
+		require.FailNow(t, "Serve has returned before its handler")
+	default:
+	}
+	close(finish)
+	within(t, s.stopped, "Serve returns")
+	within(t, finished, "the handler has returned before")
+}
+
+func requireGone(t *testing.T, path string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		_, err := os.Lstat(path)
+		return os.IsNotExist(err)
+	}, deadline, soon/10)
+}
