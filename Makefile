@@ -2,6 +2,7 @@
 
 GO ?= go
 PROGRAMS := albatrossd albatross-client albatross-tender
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 1m
 
@@ -12,7 +13,7 @@ help: ## list the targets
 
 build: ## build all programs into bin/
 	@mkdir -p bin
-	$(GO) build -trimpath -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
 
 demo: build ## run a unikernel and see that it outlives the daemon
 	@$(GO) run ./test/demo

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +16,7 @@ import (
 
 	"albatross/actors"
 	"albatross/messages"
+	"albatross/runtime/tender"
 	"albatross/test/guests"
 )
 
@@ -257,6 +260,34 @@ func TestRestart(t *testing.T) {
 	require.Equal(t, running, w.pid(":x"), "what is refused does not touch the old one")
 }
 
+// TestInstalledTenders runs the same guest under Solo5's own tenders.
+func TestInstalledTenders(t *testing.T) {
+	for _, target := range guests.Targets() {
+		t.Run(target, func(t *testing.T) {
+			if _, err := exec.LookPath("solo5-" + target); err != nil {
+				t.Skipf("solo5-%s is not installed", target)
+			}
+			if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
+				require.NoError(t, f.Close())
+			} else if target == "hvt" {
+				t.Skipf("this machine cannot run hvt: %v", err)
+			}
+			w := newWorld(t, func(w *world) {
+				w.config.Tenders = &tender.Finder{Dir: w.dir, Path: os.Getenv("PATH"), Policy: tender.Installed}
+			})
+			config := guest("hello", "--quiet")
+			config.Image = guests.Image("hello", target)
+			w.succeeds("created unikernel", ":x", create(config))
+			require.Equal(t, []string{"hello from albatross: --name=x --quiet"}, w.lines(":x", 1))
+			pid := w.pid(":x")
+			w.restart()
+			require.Equal(t, pid, w.pid(":x"))
+			w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+			w.requireNothing()
+		})
+	}
+}
+
 func TestUnikernelsOutliveTheDaemon(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("hello")))
@@ -352,21 +383,21 @@ func TestWrongSocket(t *testing.T) {
 	w := newWorld(t)
 	for name, tc := range map[string]struct {
 		endpoint actors.Endpoint
-		command  messages.Command
+		payload  messages.Payload
 		text     string
 	}{
 		"vmmd":    {actors.VMMD, messages.ConsoleSubscribe{Count: messages.Some(1)}, "unknown command"},
 		"console": {actors.Console, messages.UnikernelInfo{Form: 6}, "unknown command"},
 		"stats":   {actors.Stats, messages.PolicyInfo{}, "unexpected command"},
+		"success": {actors.VMMD, messages.SuccessEmpty{}, "unknown command"},
+		"failure": {actors.VMMD, messages.Failure{Text: "x"}, "unknown command"},
+		"data":    {actors.VMMD, messages.DataBlock{}, "unknown command"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := w.connect(tc.endpoint)
-			c.send(":x", tc.command)
+			c.send(":x", tc.payload)
 			require.Equal(t, messages.Failure{Text: tc.text}, c.receive().Payload)
 			<-c.closed
 		})
 	}
-	c := w.connect(actors.VMMD)
-	c.in <- messages.Wire{Payload: messages.SuccessEmpty{}}
-	<-c.closed
 }

@@ -124,26 +124,21 @@ func (s *session) received(c *supervise.Context, m received) {
 // ask passes a command on to the host.
 func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 	s.header = wire.Header
-	command, ok := wire.Payload.(messages.Command)
-	if !ok {
-		c.Log().Info("Closing connection", "cause", fmt.Sprintf("%T is not a command", wire.Payload))
-		c.Stop(c.Self())
-		return
-	}
 	s.asks++
 	s.state = asking
-	s.command = command
-	if refusal := s.endpoint.refuses(command); refusal != "" {
+	if refusal := s.endpoint.refuses(wire.Payload); refusal != "" {
 		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: refusal}})
 		return
 	}
-	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command})
+	s.command = wire.Payload.(messages.Command) // nothing else is known to a socket
+	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: s.command})
 }
 
-// refuses tells what a client that has used the wrong socket gets to read.
-func (e Endpoint) refuses(command messages.Command) string {
+// refuses tells what a client gets to read that has used the wrong socket, or
+// that says what only a daemon says.
+func (e Endpoint) refuses(payload messages.Payload) string {
 	at := Endpoint("")
-	switch command.(type) {
+	switch payload.(type) {
 	case messages.ConsoleSubscribe:
 		at = Console
 	case messages.UnikernelCreate, messages.UnikernelDestroy, messages.UnikernelGet,

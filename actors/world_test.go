@@ -176,10 +176,10 @@ func (w *world) connect(endpoint actors.Endpoint) *client {
 	return c
 }
 
-func (c *client) send(name string, command messages.Command) {
+func (c *client) send(name string, payload messages.Payload) {
 	n, err := messages.ParseName(name)
 	require.NoError(c.w.t, err)
-	c.in <- messages.Wire{Header: messages.Header{Version: messages.Version5, Sequence: 7, Name: n}, Payload: command}
+	c.in <- messages.Wire{Header: messages.Header{Version: messages.Version5, Sequence: 7, Name: n}, Payload: payload}
 }
 
 func (c *client) receive() messages.Wire {

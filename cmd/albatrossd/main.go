@@ -12,8 +12,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"albatross/messages"
 	"albatross/runtime/tender"
 )
+
+// version is set when a release is built.
+var version = "devel"
 
 // options are the command line.
 type options struct {
@@ -39,6 +43,7 @@ func command() *cobra.Command {
 		Use:           "albatrossd",
 		Short:         "Run MirageOS unikernels",
 		Args:          cobra.NoArgs,
+		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(*cobra.Command, []string) error {
@@ -47,6 +52,7 @@ func command() *cobra.Command {
 			return run(ctx, o)
 		},
 	}
+	cmd.SetVersionTemplate(fmt.Sprintf("version %s protocol version %d\n", version, messages.CurrentVersion))
 	flags := cmd.Flags()
 	flags.StringVar(&o.tmpdir, "tmpdir", "/run/albatross", "directory of the sockets and consoles")
 	flags.StringVar(&o.dbdir, "dbdir", "/var/lib/albatross", "directory of the database, images and block devices")
