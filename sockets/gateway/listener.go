@@ -57,7 +57,13 @@ func Listen(path string, gid int, limits Limits, log *slog.Logger) (*Listener, e
 	return &Listener{net: l, limits: limits, log: log, slots: make(chan struct{}, limits.Conns)}, nil
 }
 
+// maxPath is what fits into the address of a socket, with a zero behind it.
+const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1
+
 func listen(path string, gid int) (*net.UnixListener, error) {
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("the path has %d bytes, and sockets have %d at most: use a shorter directory", len(path), maxPath)
+	}
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -78,6 +79,15 @@ func TestForeignFile(t *testing.T) {
 	contents, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "precious", string(contents))
+}
+
+// TestLongPath: the system says "invalid argument" to the one, and nothing to
+// the other.
+func TestLongPath(t *testing.T) {
+	path := socketPath(t)
+	path += strings.Repeat("s", 107-len(path))
+	require.NoError(t, listenAndStop(t, path))
+	require.ErrorContains(t, listenAndStop(t, path+"s"), "the path has 108 bytes, and sockets have 107 at most")
 }
 
 // TestModeAndGroup: the group may use the socket, others may not. A group that
