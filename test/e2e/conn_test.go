@@ -1,0 +1,86 @@
+package e2e
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+	"albatross/sockets/wire"
+)
+
+// dial is a connection that says whatever a test likes.
+func (h *host) dial(socket string) *net.UnixConn {
+	h.t.Helper()
+	c, err := net.Dial("unix", h.socket(socket))
+	require.NoError(h.t, err)
+	h.t.Cleanup(func() { _ = c.Close() })
+	require.NoError(h.t, c.SetDeadline(time.Now().Add(2*patience)))
+	return c.(*net.UnixConn)
+}
+
+// framed is a frame with any contents.
+func framed(contents []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(contents))), contents...)
+}
+
+// say sends a command in a frame.
+func say(t *testing.T, c net.Conn, name string, command messages.Command) {
+	t.Helper()
+	n, err := messages.ParseName(name)
+	require.NoError(t, err)
+	header := messages.Header{Version: messages.Version5, Sequence: 7, Name: n}
+	require.NoError(t, wire.WriteFrame(c, messages.Wire{Header: header, Payload: command}))
+}
+
+// hear reads a frame and what it says.
+func hear(t *testing.T, c net.Conn) messages.Wire {
+	t.Helper()
+	frame, err := wire.ReadFrame(c, wire.MaxFrame)
+	require.NoError(t, err)
+	m, err := wire.Decode(frame)
+	require.NoError(t, err)
+	return m
+}
+
+// requireEnds makes sure that the daemon closes a connection.
+func requireEnds(t *testing.T, c net.Conn) {
+	t.Helper()
+	_, err := io.Copy(io.Discard, c)
+	require.True(t, err == nil || errors.Is(err, syscall.ECONNRESET), "%v", err)
+}
+
+// isOpen tells whether the daemon keeps a connection open, and is silent.
+func isOpen(t *testing.T, c net.Conn) bool {
+	t.Helper()
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+	n, err := c.Read(make([]byte, 1))
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// A follower is subscribed to a console.
+type follower struct {
+	t    *testing.T
+	conn *net.UnixConn
+}
+
+func (h *host) subscribe(name string, count int) *follower {
+	h.t.Helper()
+	f := &follower{h.t, h.dial("console")}
+	say(h.t, f.conn, name, messages.ConsoleSubscribe{Count: messages.Some(count)})
+	require.IsType(h.t, messages.SuccessText{}, hear(h.t, f.conn).Payload)
+	return f
+}
+
+func (f *follower) line() string {
+	f.t.Helper()
+	return hear(f.t, f.conn).Payload.(messages.DataConsole).Line
+}

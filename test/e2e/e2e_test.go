@@ -1,0 +1,329 @@
+// Package e2e tests the daemon as its clients and its host see it: the program
+// itself, its sockets, real unikernels, and kill -9.
+//
+// Each test has a daemon of its own in a directory of its own. When the test
+// ends, nothing may be left of it: no process, no socket, no FIFO, no image.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+	"albatross/test/guests"
+)
+
+// patience is for what must happen at all.
+const patience = 30 * time.Second
+
+// pause is how often is asked for what nobody tells.
+const pause = 2 * time.Millisecond
+
+// bin is where the programs are.
+var bin string
+
+func TestMain(m *testing.M) {
+	var err error
+	if bin, err = os.MkdirTemp("", "e2e-bin"); err != nil {
+		panic(err)
+	}
+	out, err := exec.Command("go", "build", "-o", bin, "albatross/cmd/albatrossd", "albatross/cmd/albatross-tender").CombinedOutput()
+	if err != nil {
+		panic(fmt.Sprintf("cannot build: %v: %s", err, out))
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(bin)
+		os.Exit(code)
+	}))
+}
+
+// A host is a machine with a daemon on it: a directory for all that it has.
+type host struct {
+	t   *testing.T
+	dir string
+
+	daemon *exec.Cmd  // nil while none runs
+	ended  chan error // how it has
+}
+
+// newHost is a host whose daemon runs.
+func newHost(t *testing.T) *host {
+	h := emptyHost(t)
+	h.start()
+	return h
+}
+
+// emptyHost is a host without a daemon. Its directory has a short name, since
+// those of sockets may not be long.
+func emptyHost(t *testing.T) *host {
+	dir, err := os.MkdirTemp("", "e2e")
+	require.NoError(t, err)
+	h := &host{t: t, dir: dir}
+	t.Cleanup(h.end)
+	return h
+}
+
+// end makes sure that nothing is left. Where the test has failed, it is removed.
+func (h *host) end() {
+	defer os.RemoveAll(h.dir)
+	defer h.wipe()
+	if h.t.Failed() {
+		h.t.Logf("the daemon says:\n%s", lastBytes(h.log(), 4000))
+		return
+	}
+	if h.daemon == nil {
+		return
+	}
+	for _, i := range h.infos(":") {
+		require.Equal(h.t, messages.SuccessText{Text: "destroyed unikernel"}, h.ask(i.Name.String(), messages.UnikernelDestroy{}))
+	}
+	require.NoError(h.t, h.stop())
+	require.Empty(h.t, h.processes(), "processes that are left")
+	for _, dir := range []string{"util", "fifo", "db/images"} {
+		require.Empty(h.t, h.files(dir), "files that are left in %s", dir)
+	}
+	require.NotContains(h.t, h.log(), "nternal error", "the log of the daemon")
+}
+
+// wipe ends all processes of this host.
+func (h *host) wipe() {
+	h.kill()
+	for _, pids := range h.processes() {
+		for _, pid := range pids {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+}
+
+func (h *host) path(elem ...string) string { return filepath.Join(append([]string{h.dir}, elem...)...) }
+
+func (h *host) files(dir string) (names []string) {
+	entries, err := os.ReadDir(h.path(dir))
+	require.NoError(h.t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func (h *host) log() string {
+	text, err := os.ReadFile(h.path("log"))
+	if !errors.Is(err, os.ErrNotExist) {
+		require.NoError(h.t, err)
+	}
+	return string(text)
+}
+
+func lastBytes(s string, n int) string { return s[max(0, len(s)-n):] }
+
+// command is the daemon, with what it writes appended to the log.
+func (h *host) command(args ...string) *exec.Cmd {
+	h.t.Helper()
+	log, err := os.OpenFile(h.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	require.NoError(h.t, err)
+	h.t.Cleanup(func() { _ = log.Close() })
+	all := append([]string{"--tmpdir", h.dir, "--dbdir", h.path("db"), "--tender", "builtin"}, args...)
+	c := exec.Command(filepath.Join(bin, "albatrossd"), all...)
+	c.Stderr = log
+	return c
+}
+
+// start starts a daemon, and waits until it answers.
+func (h *host) start() {
+	h.t.Helper()
+	c := h.command()
+	require.NoError(h.t, c.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	h.daemon, h.ended = c, ended
+	h.until("the daemon answers", func() bool {
+		select {
+		case err := <-ended:
+			h.daemon = nil
+			require.FailNow(h.t, "the daemon has ended", "%v: %s", err, lastBytes(h.log(), 1000))
+		default:
+		}
+		return h.answers()
+	})
+}
+
+// answers tells whether all sockets are there. Serving begins with all of them
+// at once, before the first command is answered.
+func (h *host) answers() bool {
+	for _, s := range sockets {
+		c, err := client.Dial(context.Background(), h.socket(s))
+		if err != nil {
+			return false
+		}
+		if s == "vmmd" {
+			_, err = c.Ask(context.Background(), messages.Name{}, messages.PolicyInfo{})
+		}
+		_ = c.Close()
+		if err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+var sockets = []string{"vmmd", "console", "stat"}
+
+func (h *host) socket(name string) string { return h.path("util", name+".sock") }
+
+// stop ends the daemon as a service manager does.
+func (h *host) stop() error {
+	h.t.Helper()
+	require.NoError(h.t, h.daemon.Process.Signal(unix.SIGTERM))
+	select {
+	case err := <-h.ended:
+		h.daemon = nil
+		return err
+	case <-time.After(patience):
+		require.FailNow(h.t, "the daemon does not stop")
+	}
+	panic("unreachable")
+}
+
+// kill ends the daemon as a crash does.
+func (h *host) kill() {
+	if h.daemon != nil {
+		_ = h.daemon.Process.Kill()
+		<-h.ended
+		h.daemon = nil
+	}
+}
+
+// until asks again and again for what nobody tells.
+func (h *host) until(what string, holds func() bool) {
+	h.t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			require.FailNow(h.t, what+": it does not happen")
+		}
+	}
+}
+
+// processes are those of the unikernels of this host, by the names that these
+// are told: tenders have the image, which is below dir, in their command line.
+func (h *host) processes() map[string][]int {
+	pids := map[string][]int{}
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	require.NoError(h.t, err)
+	for _, path := range lines {
+		line, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(line, []byte(h.dir+"/")) || bytes.Contains(line, []byte("--dbdir")) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		require.NoError(h.t, err)
+		label := labelOf(line)
+		pids[label] = append(pids[label], pid)
+	}
+	return pids
+}
+
+// labelOf is the name that a tender tells its unikernel.
+func labelOf(line []byte) string {
+	for _, arg := range strings.Split(string(line), "\x00") {
+		if label, ok := strings.CutPrefix(arg, "--name="); ok {
+			return label
+		}
+	}
+	return ""
+}
+
+// pid is that of the only process of a unikernel.
+func (h *host) pid(label string) int {
+	h.t.Helper()
+	pids := h.processes()[label]
+	require.Len(h.t, pids, 1, "processes of %s", label)
+	return pids[0]
+}
+
+// ask is a whole conversation: one command, one answer.
+func (h *host) ask(name string, command messages.Command) messages.Payload {
+	h.t.Helper()
+	answer, err := h.tryAsk(name, command)
+	require.NoError(h.t, err)
+	return answer
+}
+
+// tryAsk is ask for when the daemon may be killed meanwhile.
+func (h *host) tryAsk(name string, command messages.Command) (messages.Payload, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	n, err := messages.ParseName(name)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.Dial(ctx, h.socket("vmmd"))
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	answer, err := c.Ask(ctx, n, command)
+	var refusal *client.Refusal
+	if errors.As(err, &refusal) {
+		return messages.Failure{Text: refusal.Text}, nil
+	}
+	return answer, err
+}
+
+func (h *host) infos(name string) []messages.NamedInfo {
+	h.t.Helper()
+	return h.ask(name, messages.UnikernelInfo{Form: 6}).(messages.SuccessInfos).List
+}
+
+// guest is a configuration that runs one of our unikernels.
+func guest(program string, argv ...string) messages.Config {
+	return messages.Config{
+		Image: guests.Image(program, "spt"),
+		Arguments: messages.Arguments{
+			Memory: 16, CPUIDs: []int{0}, CPUs: 1, AddName: true, Argv: messages.Some(append([]string{}, argv...)),
+		},
+	}
+}
+
+func create(c messages.Config) messages.UnikernelCreate {
+	return messages.UnikernelCreate{Form: 5, Config: c}
+}
+
+func (h *host) create(name string, c messages.Config) {
+	h.t.Helper()
+	require.Equal(h.t, messages.SuccessText{Text: "created unikernel"}, h.ask(name, create(c)))
+}
+
+// peak is the most memory that the daemon has had, in bytes.
+func (h *host) peak() int {
+	h.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.daemon.Process.Pid))
+	require.NoError(h.t, err)
+	for _, line := range strings.Split(string(status), "\n") {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kb, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(rest), " kB"))
+			require.NoError(h.t, err)
+			return kb << 10
+		}
+	}
+	require.FailNow(h.t, "the system does not tell the peak of memory")
+	panic("unreachable")
+}

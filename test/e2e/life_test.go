@@ -1,0 +1,91 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// quick is how long the daemon may take to stop: it has nothing to wait for.
+const quick = 5 * time.Second
+
+// TestStop: a daemon that is asked to stop does so at once, whoever is
+// connected, and the next one takes over all unikernels.
+func TestStop(t *testing.T) {
+	h := newHost(t)
+	h.create("one", guest("hello"))
+	h.create("a:two", guest("hello", "--quiet"))
+	before, told := h.processes(), h.infos(":")
+	require.Len(t, before, 2)
+	idle, follower := h.dial("vmmd"), h.subscribe("one", 0)
+
+	begun := time.Now()
+	require.NoError(t, h.stop())
+	require.Less(t, time.Since(begun), quick)
+	require.Empty(t, h.files("util"))
+	require.Equal(t, before, h.processes())
+	requireEnds(t, idle)
+	requireEnds(t, follower.conn)
+
+	h.start()
+	require.Equal(t, told, h.infos(":"))
+	require.Equal(t, before, h.processes())
+	require.Contains(t, h.subscribe("one", 0).line(), "tick")
+}
+
+// TestTwoDaemons: a second daemon refuses to start, and changes nothing.
+func TestTwoDaemons(t *testing.T) {
+	h := newHost(t)
+	h.create("one", guest("hello", "--quiet"))
+	before, pid := h.infos(":"), h.pid("one")
+	other := emptyHost(t)
+	for name, args := range map[string][]string{
+		"same directories": nil,
+		"another --tmpdir": {"--tmpdir", other.dir},
+	} {
+		require.Contains(t, h.refused(args...), "in use by another albatrossd", name)
+	}
+	require.Contains(t, h.refused("--dbdir", other.path("db")), "another daemon listens there")
+	require.Equal(t, before, h.infos(":"))
+	require.Equal(t, pid, h.pid("one"))
+	require.Len(t, h.files("util"), len(sockets))
+	require.Len(t, h.files("fifo"), 1)
+}
+
+// refused starts a daemon that must refuse to run, and returns what it says.
+func (h *host) refused(args ...string) string {
+	h.t.Helper()
+	c := h.command(args...)
+	var says strings.Builder
+	c.Stderr = &says
+	require.NoError(h.t, c.Start())
+	kill := time.AfterFunc(patience, func() { _ = c.Process.Kill() })
+	defer kill.Stop()
+	var exit *exec.ExitError
+	require.ErrorAs(h.t, c.Wait(), &exit)
+	require.Equal(h.t, 1, exit.ExitCode(), says.String())
+	require.Regexp(h.t, `^albatrossd: cannot .*\n$`, says.String(), "one line that says what is wrong")
+	return says.String()
+}
+
+// TestRefusals: what makes it impossible to run is said in one line.
+func TestRefusals(t *testing.T) {
+	h := emptyHost(t)
+	file := h.path("file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	require.Contains(t, h.refused("--dbdir", filepath.Join(file, "db")), "not a directory")
+	require.Contains(t, h.refused("--tmpdir", filepath.Join(file, "run")), "not a directory")
+	require.Contains(t, h.refused("--tmpdir", h.path(strings.Repeat("long", 30))), "use a shorter directory")
+	require.Contains(t, h.refused("--tender", "none"), "--tender")
+	if os.Geteuid() == 0 {
+		t.Log("root may write everywhere: whether a directory that is not writable is refused is not tested")
+		return
+	}
+	require.NoError(t, os.Mkdir(h.path("mine"), 0o500))
+	require.Contains(t, h.refused("--dbdir", h.path("mine", "db")), "permission denied")
+}
