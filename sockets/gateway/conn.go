@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"albatross/messages"
@@ -22,6 +23,8 @@ type Conn struct {
 	net    *net.UnixConn
 	limits Limits
 	in     input
+
+	large atomic.Bool // a message of largeMessage or more has passed
 
 	cancel  context.CancelFunc
 	closing sync.Once
@@ -47,6 +50,7 @@ func (c *Conn) Read() (messages.Wire, error) {
 	case err != nil:
 		return messages.Wire{}, err
 	}
+	c.note(len(frame))
 	return wire.Decode(frame)
 }
 
@@ -65,7 +69,17 @@ func (c *Conn) Write(list []messages.Wire) error {
 			return fmt.Errorf("internal error: cannot encode an answer: %w", err)
 		}
 	}
+	c.note(len(out))
 	return c.write(out, patience)
+}
+
+// largeMessage is what is worth giving back to the operating system at once.
+const largeMessage = 4 << 20
+
+func (c *Conn) note(bytes int) {
+	if bytes >= largeMessage {
+		c.large.Store(true)
+	}
 }
 
 // fit gives an answer the form of the question.

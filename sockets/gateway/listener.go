@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -140,7 +141,12 @@ func (l *Listener) accept(c *net.UnixConn, handle func(*Conn)) {
 	l.conns.Go(func() {
 		defer func() { <-l.slots }()
 		conn := newConn(c, l.limits)
-		defer func() { _ = conn.Close() }()
 		handle(conn)
+		_ = conn.Close()
+		if conn.large.Load() {
+			// An image has passed, and the daemon has nothing to do for hours, perhaps.
+			// Left to itself, Go would keep the memory for as long.
+			debug.FreeOSMemory()
+		}
 	})
 }

@@ -1,8 +1,10 @@
 package gateway_test
 
 import (
+	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -148,4 +150,22 @@ func TestCloseWhileWaiting(t *testing.T) {
 	h.send(command)
 	within(t, h.held, "it has left nothing behind")
 	h.goOn <- struct{}{}
+}
+
+// TestMemoryGoesBackToTheSystem: an image is not kept when its client has gone.
+// Nothing else here allocates enough for a collection to happen by itself.
+func TestMemoryGoesBackToTheSystem(t *testing.T) {
+	const image = 48 << 20
+	s := serve(t, limits(), func(c *gateway.Conn) { _, _ = c.Read() })
+	command := creating(t, image)
+	c := s.dial()
+	_, err := c.Write(command)
+	require.NoError(t, err)
+	runtime.KeepAlive(command)
+	command = nil
+	require.Eventually(t, func() bool {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc < image && m.HeapInuse < image
+	}, deadline, 10*time.Millisecond)
 }
