@@ -40,11 +40,11 @@ type session struct {
 	client   Client
 	host     *actor.PID
 
-	state   sessionState
-	asks    uint64          // commands ever passed on; the ID of the last one
-	header  messages.Header // of the command that is being answered
-	command messages.Command
-	source  *actor.PID // the console that is subscribed to
+	state  sessionState
+	asks   uint64          // commands ever passed on; the ID of the last one
+	header messages.Header // of the command that is being answered
+	old    bool            // console lines are told in the old form
+	source *actor.PID      // the console that is subscribed to
 }
 
 type sessionState string
@@ -85,7 +85,7 @@ func (s *session) Handle(c *supervise.Context, message any) {
 	case messages.ConsoleLines:
 		s.follow(c, m)
 	case messages.ConsoleDetached, supervise.Terminated:
-		c.Stop(c.Self())
+		s.detached(c)
 	default:
 		c.Unknown(message)
 	}
@@ -130,8 +130,11 @@ func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: refusal}})
 		return
 	}
-	s.command = wire.Payload.(messages.Command) // nothing else is known to a socket
-	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: s.command})
+	command := wire.Payload.(messages.Command) // nothing else is known to a socket
+	if subscribe, ok := command.(messages.ConsoleSubscribe); ok {
+		s.old = subscribe.Old
+	}
+	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command})
 }
 
 // refuses tells what a client gets to read that has used the wrong socket, or
@@ -199,17 +202,26 @@ func (s *session) written(c *supervise.Context, m written) {
 	}
 }
 
+// detached ends a subscription. Even one that has ended at once is answered.
+func (s *session) detached(c *supervise.Context) {
+	switch s.state {
+	case answering:
+		s.source = nil // nothing is followed when the answer is written
+	default:
+		c.Stop(c.Self())
+	}
+}
+
 // follow passes console lines on, in the form that the client has asked for.
 func (s *session) follow(c *supervise.Context, m messages.ConsoleLines) {
 	if s.state != following {
 		return
 	}
-	subscribe := s.command.(messages.ConsoleSubscribe) // nothing else is followed
 	var frames []messages.Wire
 	line := func(l messages.ConsoleLine) {
 		frames = append(frames, messages.Wire{
 			Header:  messages.Header{Version: s.header.Version, Name: s.header.Name},
-			Payload: messages.DataConsole{Old: subscribe.Old, Time: l.Time, Line: l.Text},
+			Payload: messages.DataConsole{Old: s.old, Time: l.Time, Line: l.Text},
 		})
 	}
 	if m.Missed > 0 {

@@ -167,13 +167,21 @@ func (c *client) Close() error {
 }
 
 func (w *world) connect(endpoint actors.Endpoint) *client {
-	c := &client{w: w, in: make(chan messages.Wire, 1), out: make(chan messages.Wire), closed: make(chan struct{})}
+	c := w.newClient()
+	w.serve(endpoint, c)
+	return c
+}
+
+func (w *world) newClient() *client {
+	return &client{w: w, in: make(chan messages.Wire, 1), out: make(chan messages.Wire), closed: make(chan struct{})}
+}
+
+func (w *world) serve(endpoint actors.Endpoint, c actors.Client) {
 	w.serves.Go(func() {
 		if err := w.actors.Serve(w.ctx, endpoint, c); err != nil {
 			w.t.Error(err)
 		}
 	})
-	return c
 }
 
 func (c *client) send(name string, payload messages.Payload) {
