@@ -1,0 +1,201 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"albatross/messages"
+	"albatross/sockets/wire"
+	"albatross/test/vectors"
+)
+
+// hostileMemory is how much more memory than before the daemon may have had in
+// the end: some 25 KB for each of a thousand connections that stay open, a few
+// MB of what is being received, and as much again for the garbage collector.
+const hostileMemory = 64 << 20
+
+// canaries are unikernels that nothing here is meant to touch.
+var canaries = []string{"canary", "a:b:canary"}
+
+// TestHostile: whatever is said on a socket, the daemon lives, and so do the
+// unikernels.
+func TestHostile(t *testing.T) {
+	h := newHost(t)
+	for _, c := range canaries {
+		h.create(c, guest("hello", "--quiet"))
+	}
+	daemon, start := h.daemon.Process.Pid, h.peak()
+	told, processes := h.canaries()
+
+	h.sendHalves()
+	for _, socket := range sockets {
+		h.sendAll(socket, garbage())
+		h.sendAll(socket, messagesOf(t, append([]string{vectors.Reject, vectors.Accept}, vectors.Wire...)))
+	}
+
+	require.Equal(t, daemon, h.daemon.Process.Pid)
+	nowTold, nowProcesses := h.canaries()
+	require.Equal(t, told, nowTold)
+	require.Equal(t, processes, nowProcesses)
+	t.Logf("memory: %d MB before, %d MB at most since", start>>20, h.peak()>>20)
+	require.Less(t, h.peak()-start, hostileMemory)
+}
+
+// canaries are what the daemon tells of them, and their processes.
+func (h *host) canaries() (told []messages.NamedInfo, pids []int) {
+	h.t.Helper()
+	for _, c := range canaries {
+		told = append(told, h.infos(c)...)
+	}
+	h.until("all canaries have a process", func() bool {
+		pids = h.processes()["canary"]
+		return len(pids) == len(canaries)
+	})
+	require.Len(h.t, told, len(canaries))
+	slices.Sort(pids)
+	return told, pids
+}
+
+// sendHalves announces frames, and leaves it at that until the test ends.
+func (h *host) sendHalves() {
+	for _, socket := range sockets {
+		for range 50 {
+			for _, n := range []uint32{1, 1000, wire.MaxCommand, wire.MaxFrame, 1<<31 - 1, 1 << 31, 1<<32 - 1} {
+				_, err := h.dial(socket).Write(append(binary.BigEndian.AppendUint32(nil, n), 0x30)[:4+n%2])
+				require.NoError(h.t, err)
+			}
+		}
+	}
+}
+
+// garbage is bytes that are no frames, or frames of bytes that are no messages.
+func garbage() (list [][]byte) {
+	random := rand.NewChaCha8([32]byte{})
+	for n := range 200 {
+		b := make([]byte, 1+n*n)
+		_, _ = random.Read(b) // it never fails
+		list = append(list, b, framed(b))
+	}
+	return list
+}
+
+// messagesOf are the frames of vectors. None is for a canary. Of the many random
+// ones there is one in eight.
+func messagesOf(t *testing.T, files []string) (list [][]byte) {
+	for _, file := range files {
+		for i, v := range vectors.Load(t, file) {
+			if strings.HasPrefix(file, "random") && i%8 != 0 {
+				continue
+			}
+			b := v.Bytes(t)
+			require.NotContains(t, string(b), "canary")
+			list = append(list, framed(b))
+		}
+	}
+	return list
+}
+
+// talkers is how many clients talk at once.
+const talkers = 8
+
+// sendAll sends each on a connection of its own. What is a message is answered,
+// to whoever has asked; all else is not.
+func (h *host) sendAll(socket string, list [][]byte) {
+	todo := make(chan []byte)
+	var talking sync.WaitGroup
+	for range talkers {
+		talking.Go(func() {
+			for b := range todo {
+				if err := h.send(socket, b); err != nil {
+					h.t.Errorf("%s: %x: %v", socket, b[:min(len(b), 200)], err)
+				}
+			}
+		})
+	}
+	for _, b := range list {
+		todo <- b
+	}
+	close(todo)
+	talking.Wait()
+}
+
+// send says something, and checks what the daemon says to it.
+func (h *host) send(socket string, b []byte) error {
+	c, err := net.Dial("unix", h.socket(socket))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	_, err = c.Write(b)
+	if err == nil {
+		err = c.(*net.UnixConn).CloseWrite()
+	}
+	if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ENOTCONN) {
+		return err
+	}
+	answer, err := io.ReadAll(c)
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		return err
+	}
+	return judge(b, answer)
+}
+
+// judge compares an answer with what was said.
+func judge(said, answer []byte) error {
+	m, err := asked(said)
+	switch {
+	case err != nil && len(answer) > 0:
+		return fmt.Errorf("what is no message is answered: %x", answer)
+	case err != nil:
+		return nil
+	case len(answer) == 0:
+		return fmt.Errorf("a %T is not answered", m.Payload)
+	}
+	header, err := headerOf(m.Header)
+	if err == nil && !bytes.Contains(answer[:min(len(answer), 16+len(header))], header) {
+		err = fmt.Errorf("the answer %x does not have the header %x", answer, header)
+	}
+	return err
+}
+
+// asked is the message at the beginning of what was said.
+func asked(said []byte) (messages.Wire, error) {
+	frame, err := wire.ReadFrame(bytes.NewReader(said), wire.MaxFrame)
+	if err != nil {
+		return messages.Wire{}, err
+	}
+	return wire.Decode(frame)
+}
+
+// headerOf is a header as it is in a message.
+func headerOf(h messages.Header) ([]byte, error) {
+	const failure = 4 // bytes of one without a text, behind the header
+	b, err := wire.Append(nil, messages.Wire{Header: h, Payload: messages.Failure{}})
+	if err != nil {
+		return nil, err
+	}
+	message := cryptobyte.String(b)
+	var contents cryptobyte.String
+	if !message.ReadASN1(&contents, asn1.SEQUENCE) {
+		return nil, errors.New("a message is no sequence")
+	}
+	return contents[:len(contents)-failure], nil
+}
