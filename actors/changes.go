@@ -1,0 +1,303 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// change carries out a command that changes a tenant.
+func (h *host) change(c *supervise.Context, a ask) {
+	t := h.tenants[a.name]
+	if t != nil && t.phase != settled {
+		t.waiting = append(t.waiting, a)
+		return
+	}
+	switch command := a.command.(type) {
+	case messages.UnikernelCreate:
+		h.create(c, a, t, command)
+	case messages.UnikernelRestart:
+		h.restart(c, a, t, command)
+	case messages.UnikernelDestroy:
+		h.destroy(c, a, t)
+	}
+}
+
+func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.UnikernelCreate) {
+	if err := creatable(a.name, command.Config); err != nil {
+		h.answer(c, a.ticket, failure(err.Error()))
+		return
+	}
+	m := messages.UnikernelPrepare{
+		Spec:       messages.Spec{Type: command.Config.Type, Arguments: command.Config.Arguments},
+		Image:      command.Config.Image,
+		Compressed: command.Config.Compressed,
+	}
+	if t != nil && command.Force {
+		h.replace(c, a, t, m)
+		return
+	}
+	if err := h.ledger.Reserve(a.name, m.Spec.Arguments); err != nil {
+		h.answer(c, a.ticket, failure(err.Error()))
+		return
+	}
+	t = &tenant{}
+	h.tenants[a.name] = t
+	h.check(c, a, t, m)
+}
+
+// maxName is the longest name of a file, which the console is.
+const maxName = 255
+
+// creatable refuses what can be seen to be wrong at once.
+func creatable(name messages.Name, config messages.Config) error {
+	switch {
+	case name.IsPath():
+		return fmt.Errorf("cannot create a unikernel at the path %s: give it a name", name)
+	case len(name.String()) > maxName:
+		return fmt.Errorf("cannot create a unikernel with a name of %d bytes: at most %d are possible", len(name.String()), maxName)
+	case config.Type != messages.Solo5:
+		return fmt.Errorf("cannot run a %s unikernel: this host runs solo5 only", config.Type)
+	case len(config.Image) == 0:
+		return errors.New("cannot create a unikernel: its image is empty")
+	}
+	return startable(config.Arguments)
+}
+
+// startable refuses arguments that no tender could be started with.
+func startable(args messages.Arguments) error {
+	if len(args.CPUIDs) == 0 {
+		return errors.New("cannot run without a CPU: give one at least")
+	}
+	for _, arg := range args.Argv.Value {
+		if strings.ContainsRune(arg, 0) {
+			return fmt.Errorf("cannot pass the argument %q: it contains a zero byte", arg)
+		}
+	}
+	return nil
+}
+
+// restart replaces a unikernel by itself, with other arguments where they are
+// given. They are checked in full before it is touched.
+func (h *host) restart(c *supervise.Context, a ask, t *tenant, command messages.UnikernelRestart) {
+	if t == nil {
+		h.answer(c, a.ticket, failure("destroy: not found"))
+		return
+	}
+	spec := t.current.spec
+	if command.Args.OK {
+		spec.Arguments = command.Args.Value
+		spec.NameRefused = false
+	}
+	if err := startable(spec.Arguments); err != nil {
+		h.answer(c, a.ticket, failure(err.Error()))
+		return
+	}
+	h.replace(c, a, t, messages.UnikernelPrepare{Spec: spec})
+}
+
+func (h *host) replace(c *supervise.Context, a ask, t *tenant, m messages.UnikernelPrepare) {
+	if err := h.ledger.ReserveNext(a.name, m.Spec.Arguments); err != nil {
+		h.answer(c, a.ticket, failure(err.Error()))
+		return
+	}
+	h.check(c, a, t, m)
+}
+
+// check makes a new run and has its image checked.
+func (h *host) check(c *supervise.Context, a ask, t *tenant, m messages.UnikernelPrepare) {
+	t.phase = checking
+	t.ask = ask{ticket: a.ticket, name: a.name} // the image is not kept
+	t.next = h.spawn(c, a.name, m.Spec)
+	c.Send(t.next.pid, m)
+}
+
+func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
+	t := h.tenants[m.Name]
+	switch {
+	case t == nil || t.phase != checking || t.next.number != m.Run: // it has been given up
+	case t.current != nil:
+		t.phase = switching
+		t.next.spec = m.Spec
+		c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true})
+	default:
+		t.next.spec = m.Spec
+		h.launch(c, t)
+	}
+}
+
+func (h *host) launch(c *supervise.Context, t *tenant) {
+	t.phase = launching
+	c.Send(t.next.pid, messages.UnikernelStart{})
+}
+
+func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
+	t := h.tenants[m.Name]
+	switch {
+	case t == nil:
+	case t.current != nil && t.current.number == m.Run: // started again, or taken over
+		t.current.spec = m.Spec
+		t.current.started = m.Started
+		t.current.resting = false
+	case t.phase == launching && t.next.number == m.Run:
+		h.ledger.Commit(m.Name)
+		t.next.spec, t.next.started = m.Spec, m.Started
+		h.setCurrent(t, t.next)
+		t.next = nil
+		h.answer(c, t.ask.ticket, success("created unikernel"))
+		h.settle(c, m.Name, t)
+	}
+}
+
+func (h *host) rests(m messages.UnikernelWaiting) {
+	if t := h.tenants[m.Name]; t != nil && t.current != nil && t.current.number == m.Run {
+		t.current.resting = true
+	}
+}
+
+func (h *host) destroy(c *supervise.Context, a ask, t *tenant) {
+	if t == nil {
+		h.answer(c, a.ticket, failure("destroy: not found"))
+		return
+	}
+	t.phase = destroying
+	t.ask = a
+	c.Send(t.current.pid, messages.UnikernelStop{})
+}
+
+// gone is the end of a run that has been started.
+func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
+	t := h.tenants[m.Name]
+	switch {
+	case t == nil:
+		return
+	case t.next != nil && t.next.number == m.Run: // its actor has failed at the very start
+		h.failed(c, messages.UnikernelFailed{Name: m.Name, Run: m.Run, Digest: t.next.spec.Digest, Text: failedStarting})
+		return
+	case t.current == nil || t.current.number != m.Run:
+		return
+	}
+	ended := t.current
+	t.current = nil
+	c.Stop(ended.pid)
+	h.images[ended.spec.Digest]--
+	switch t.phase {
+	case checking: // it has ended by itself; prepared goes on
+	case switching:
+		h.switched(c, m.Name, t, ended)
+	case destroying:
+		text := "destroyed unikernel"
+		if ended.resting {
+			text = "destroyed: removed from restarting"
+		}
+		h.answer(c, t.ask.ticket, success(text))
+		h.settle(c, m.Name, t)
+	default:
+		h.settle(c, m.Name, t)
+	}
+	h.collect(c, ended.spec.Digest)
+}
+
+// failedStarting is for a client whose command was lost by a bug of ours.
+const failedStarting = "internal error: the daemon failed while it started the unikernel; its log tells more"
+
+// switched starts what replaces a run that has ended, or that one again where
+// its successor has failed meanwhile.
+func (h *host) switched(c *supervise.Context, name messages.Name, t *tenant, ended *run) {
+	if t.next != nil {
+		h.launch(c, t)
+		return
+	}
+	h.setCurrent(t, h.spawn(c, name, ended.spec))
+	c.Send(t.current.pid, messages.UnikernelResume{Record: messages.Record{Name: name, Spec: ended.spec}})
+	h.settle(c, name, t)
+}
+
+// failed is the end of a run that has not been started.
+func (h *host) failed(c *supervise.Context, m messages.UnikernelFailed) {
+	t := h.tenants[m.Name]
+	switch {
+	case t == nil:
+	case t.current != nil && t.current.number == m.Run: // nothing was on record when it recovered
+		h.gone(c, messages.UnikernelGone{Name: m.Name, Run: m.Run})
+	case t.next != nil && t.next.number == m.Run:
+		t.next.spec.Digest = m.Digest
+		h.dropNext(c, m.Name, t, m.Text)
+		h.settle(c, m.Name, t)
+	}
+}
+
+// dropNext answers a command whose unikernel could not be started.
+func (h *host) dropNext(c *supervise.Context, name messages.Name, t *tenant, text string) {
+	ended := t.next
+	t.next = nil
+	c.Stop(ended.pid)
+	h.ledger.Release(name)
+	h.answer(c, t.ask.ticket, failure(text))
+	h.collect(c, ended.spec.Digest)
+}
+
+// settle ends the command under way, forgets a tenant without anything that
+// runs, and goes on with the command that waits longest.
+func (h *host) settle(c *supervise.Context, name messages.Name, t *tenant) {
+	t.phase = settled
+	t.ask = ask{}
+	waiting := t.waiting
+	t.waiting = nil
+	if t.current == nil {
+		h.ledger.Release(name)
+		delete(h.tenants, name)
+		h.consoles.tenantGone(name, c.Now())
+	}
+	for _, a := range waiting {
+		h.change(c, a)
+	}
+}
+
+// setCurrent makes r what runs.
+func (h *host) setCurrent(t *tenant, r *run) {
+	t.current = r
+	h.images[r.spec.Digest]++
+}
+
+// spawn makes a unikernel actor and the console that it prints to.
+func (h *host) spawn(c *supervise.Context, name messages.Name, spec messages.Spec) *run {
+	h.runs++
+	number, again := h.runs, false
+	console := h.consoles.forTenant(c, name, h.ledger)
+	host, store, config := c.Self(), h.store, h.config
+	pid := c.Child("unikernel/"+name.String(), func() supervise.Actor {
+		u := &unikernel{config: config, name: name, run: number, again: again, host: host, store: store, console: console}
+		again = true
+		return u
+	})
+	return &run{number: number, pid: pid, spec: spec}
+}
+
+// restarted tells a unikernel actor that has failed what it is about.
+func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
+	h.collectAll(c) // its image may be in the store without us knowing which it is
+	t := h.tenants[m.Name]
+	switch {
+	case t == nil:
+	case t.current != nil && t.current.number == m.Run:
+		c.Send(t.current.pid, messages.UnikernelRecover{})
+		switch t.phase {
+		case destroying:
+			c.Send(t.current.pid, messages.UnikernelStop{})
+		case switching:
+			c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true})
+		}
+	case t.next == nil || t.next.number != m.Run:
+	case t.phase == launching:
+		c.Send(t.next.pid, messages.UnikernelRecover{Abandon: true})
+	case t.phase == switching: // the old one ends; switched starts it again
+		h.dropNext(c, m.Name, t, failedStarting)
+	default:
+		h.dropNext(c, m.Name, t, failedStarting)
+		h.settle(c, m.Name, t)
+	}
+}
