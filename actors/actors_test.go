@@ -79,7 +79,7 @@ func TestWhatCannotBeCreated(t *testing.T) {
 		"not ELF":            {":x", with(func(c *messages.Config) { c.Image = bytes.Repeat([]byte("#!/bin/sh\n"), 100) }), "ELF"},
 		"truncated":          {":x", with(func(c *messages.Config) { c.Image = image[:len(image)/2] }), "cannot"},
 		"not compressed":     {":x", with(func(c *messages.Config) { c.Compressed = true }), "cannot decompress image"},
-		"cut compressed":     {":x", with(func(c *messages.Config) { c.Compressed, c.Image = true, deflated(t, image)[:100] }), "cannot decompress image"},
+		"cut compressed":     {":x", with(func(c *messages.Config) { c.Compressed, c.Image = true, deflated(t, image)[:100] }), "cannot decompress image: unexpected EOF"},
 		"virtio":             {":x", with(func(c *messages.Config) { c.Image = virtio }), "unsupported solo5 target"},
 		"hvt without tender": {":x", with(func(c *messages.Config) { c.Image = guests.Image("hello", "hvt") }), "cannot run a hvt image"},
 		"a device too many": {":x", with(func(c *messages.Config) {

@@ -74,25 +74,33 @@ func (g *Config) store(m messages.UnikernelPrepare) (messages.Digest, error) {
 	if m.Image == nil {
 		return m.Spec.Digest, g.Images.Pin(m.Spec.Digest)
 	}
-	var r io.Reader = bytes.NewReader(m.Image)
-	if m.Compressed {
-		z, err := zlib.NewReader(r)
-		if err != nil {
-			return messages.Digest{}, fmt.Errorf("cannot decompress image: %w", err)
-		}
-		r = inflating{z}
+	if !m.Compressed {
+		digest, _, err := g.Images.Add(bytes.NewReader(m.Image), maxImage)
+		return digest, err
 	}
-	digest, _, err := g.Images.Add(r, maxImage)
+	z, err := zlib.NewReader(bytes.NewReader(m.Image))
+	if err != nil {
+		return messages.Digest{}, fmt.Errorf("cannot decompress image: %w", err)
+	}
+	in := &inflating{r: z}
+	digest, _, err := g.Images.Add(in, maxImage)
+	if in.err != nil {
+		return messages.Digest{}, fmt.Errorf("cannot decompress image: %w", in.err)
+	}
 	return digest, err
 }
 
-// inflating tells errors of the compressed data from those of the disk.
-type inflating struct{ r io.Reader }
+// inflating remembers an error of the compressed data: it is not one of the
+// image store.
+type inflating struct {
+	r   io.Reader
+	err error
+}
 
-func (i inflating) Read(b []byte) (int, error) {
+func (i *inflating) Read(b []byte) (int, error) {
 	n, err := i.r.Read(b)
-	if err != nil && err != io.EOF {
-		err = fmt.Errorf("cannot decompress image: %w", err)
+	if err != io.EOF {
+		i.err = err
 	}
 	return n, err
 }
