@@ -26,6 +26,7 @@ import (
 	"albatross/messages"
 	"albatross/sockets/client"
 	"albatross/test/guests"
+	"albatross/test/programs"
 )
 
 // patience is for what must happen at all.
@@ -42,9 +43,8 @@ func TestMain(m *testing.M) {
 	if bin, err = os.MkdirTemp("", "e2e-bin"); err != nil {
 		panic(err)
 	}
-	out, err := exec.Command("go", "build", "-o", bin, "albatross/cmd/albatrossd", "albatross/cmd/albatross-tender").CombinedOutput()
-	if err != nil {
-		panic(fmt.Sprintf("cannot build: %v: %s", err, out))
+	if err := programs.Build(bin, "albatrossd", "albatross-tender"); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(bin)
