@@ -3,11 +3,9 @@ package actors_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -24,6 +22,7 @@ import (
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
 	"albatross/test/guests"
+	"albatross/test/programs"
 )
 
 // deadline is for what must happen at all; nothing here waits for time to pass.
@@ -38,8 +37,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	builtin = filepath.Join(dir, "albatross-tender")
-	if out, err := exec.Command("go", "build", "-o", builtin, "albatross/cmd/albatross-tender").CombinedOutput(); err != nil {
-		panic(fmt.Sprintf("%v: %s", err, out))
+	if err := programs.Build(dir, "albatross-tender"); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(dir)

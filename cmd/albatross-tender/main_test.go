@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"albatross/test/guests"
+	"albatross/test/programs"
 )
 
 // The tests run the real program as a process, as whoever starts a unikernel
@@ -47,8 +48,8 @@ func build() (err error) {
 		return err
 	}
 	tender = filepath.Join(directory, "albatross-tender")
-	if out, err := exec.Command("go", "build", "-o", tender, ".").CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot build tender: %w\n%s", err, out)
+	if err := programs.Build(directory, "albatross-tender"); err != nil {
+		return err
 	}
 	for _, name := range guests.Names() {
 		image := guests.Image(name, "spt")

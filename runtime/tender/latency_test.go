@@ -9,15 +9,16 @@ import (
 
 	"albatross/runtime/fifo"
 	"albatross/runtime/tender"
+	"albatross/test/programs"
 )
 
 // How long a start takes until the program in the place of the tender has run
 // to its end, through the gate and without: the difference is the price of the
 // gate. The launcher is albatross-tender as it is built for use.
 func BenchmarkStart(b *testing.B) {
-	launcher := filepath.Join(b.TempDir(), "albatross-tender")
-	output, err := exec.Command("go", "build", "-o", launcher, "albatross/cmd/albatross-tender").CombinedOutput()
-	require.NoError(b, err, "%s", output)
+	dir := b.TempDir()
+	require.NoError(b, programs.Build(dir, "albatross-tender"))
+	launcher := filepath.Join(dir, "albatross-tender")
 	path := filepath.Join(b.TempDir(), ":c")
 	require.NoError(b, fifo.Create(path))
 	console, err := fifo.OpenWriter(path)

@@ -27,6 +27,7 @@ import (
 	"go.uber.org/goleak"
 
 	"albatross/test/guests"
+	"albatross/test/programs"
 )
 
 // patience is how long a script waits for what must happen.
@@ -51,21 +52,13 @@ func runTests(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer os.RemoveAll(bin)
-	if err := build("albatross-client"); err != nil {
+	if err := programs.Build(bin, "albatross-client"); err != nil {
 		return 1, err
 	}
 	if code := m.Run(); code != 0 {
 		return code, nil
 	}
 	return 0, goleak.Find()
-}
-
-func build(program string) error {
-	output, err := exec.Command("go", "build", "-o", bin, "albatross/cmd/"+program).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("cannot build %s: %w\n%s", program, err, output)
-	}
-	return nil
 }
 
 func TestClient(t *testing.T) { runScripts(t, "client") }

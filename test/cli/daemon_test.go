@@ -17,8 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"albatross/messages"
-	"albatross/sockets/client"
+	"albatross/test/programs"
 )
 
 // TestDaemon runs the scripts in testdata/daemon with daemons of their own. They
@@ -30,7 +29,7 @@ import (
 //	ask CODE ...   runs albatross-client to ask it, as exits does
 func TestDaemon(t *testing.T) {
 	for _, program := range []string{"albatrossd", "albatross-tender"} {
-		require.NoError(t, build(program))
+		require.NoError(t, programs.Build(bin, program))
 	}
 	runScripts(t, "daemon")
 }
@@ -93,7 +92,7 @@ func (d *realDaemon) ready() error {
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for !d.answers(ctx) {
+	for !programs.Answers(ctx, d.dir) {
 		select {
 		case <-tick.C:
 		case err := <-d.ended:
@@ -104,23 +103,6 @@ func (d *realDaemon) ready() error {
 		}
 	}
 	return nil
-}
-
-func (d *realDaemon) answers(ctx context.Context) bool {
-	for _, name := range []string{"console", "vmmd"} {
-		c, err := client.Dial(ctx, filepath.Join(d.dir, "util", name+".sock"))
-		if err != nil {
-			return false
-		}
-		if name == "vmmd" {
-			_, err = c.Ask(ctx, messages.Name{}, messages.PolicyInfo{})
-		}
-		c.Close()
-		if err != nil {
-			return false
-		}
-	}
-	return true
 }
 
 func (d *realDaemon) logText() string {

@@ -5,25 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"albatross/test/programs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // inTop goes to a directory that has the programs in bin, and temporary files in
 // an empty one that must be empty again at the end.
-func inTop(t *testing.T, programs ...string) {
+func inTop(t *testing.T, names ...string) {
 	top := t.TempDir()
 	bin := filepath.Join(top, "bin")
 	require.NoError(t, os.Mkdir(bin, 0o755))
-	for _, program := range programs {
-		output, err := exec.Command("go", "build", "-o", bin, "albatross/cmd/"+program).CombinedOutput()
-		require.NoError(t, err, "%s", output)
+	if len(names) > 0 {
+		require.NoError(t, programs.Build(bin, names...))
 	}
 	t.Chdir(top)
 	temporary, err := os.MkdirTemp("", "demo")

@@ -18,9 +18,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"albatross/messages"
-	"albatross/sockets/client"
 	"albatross/test/guests"
+	"albatross/test/programs"
 )
 
 const (
@@ -48,7 +47,7 @@ type scratch struct {
 
 // newScratch makes a directory and gets ready to clean up.
 func newScratch() (*scratch, error) {
-	bin, err := programs()
+	bin, err := builtPrograms()
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +79,8 @@ func shortDir() (string, error) {
 	return os.MkdirTemp(parent, "albatross")
 }
 
-// programs is the directory that make has built them in.
-func programs() (string, error) {
+// builtPrograms is the directory that make has built them in.
+func builtPrograms() (string, error) {
 	bin, err := filepath.Abs("bin")
 	if err != nil {
 		return "", fmt.Errorf("cannot find out where we are: %w", err)
@@ -116,7 +115,7 @@ func (s *scratch) startDaemon(ctx context.Context) error {
 
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	for !s.answers(ctx) {
+	for !programs.Answers(ctx, s.run()) {
 		select {
 		case err := <-s.ended:
 			s.daemon = nil
@@ -127,25 +126,6 @@ func (s *scratch) startDaemon(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// answers tells whether somebody accepts at the sockets, and answers where that
-// can be asked for.
-func (s *scratch) answers(ctx context.Context) bool {
-	for _, socket := range []string{"console", "stat", "vmmd"} {
-		c, err := client.Dial(ctx, filepath.Join(s.run(), "util", socket+".sock"))
-		if err != nil {
-			return false
-		}
-		if socket == "vmmd" {
-			_, err = c.Ask(ctx, messages.Name{}, messages.PolicyInfo{})
-		}
-		c.Close()
-		if err != nil {
-			return false
-		}
-	}
-	return true
 }
 
 // client runs a command of the client, and shows and returns what it prints.

@@ -1,0 +1,44 @@
+// Package programs is for tests that run the programs of this tree: it builds
+// them, and tells when a daemon answers.
+package programs
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+)
+
+// Build builds programs, by the names of their directories in cmd, into dir.
+func Build(dir string, names ...string) error {
+	args := []string{"build", "-o", dir + string(filepath.Separator)}
+	for _, name := range names {
+		args = append(args, "albatross/cmd/"+name)
+	}
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot build %v: %w\n%s", names, err, out)
+	}
+	return nil
+}
+
+// Answers tells whether a daemon whose --tmpdir is dir accepts at all of its
+// sockets, and answers where that can be asked for.
+func Answers(ctx context.Context, dir string) bool {
+	for _, socket := range []string{"console", "stat", "vmmd"} {
+		c, err := client.Dial(ctx, filepath.Join(dir, "util", socket+".sock"))
+		if err != nil {
+			return false
+		}
+		if socket == "vmmd" {
+			_, err = c.Ask(ctx, messages.Name{}, messages.PolicyInfo{})
+		}
+		c.Close()
+		if err != nil {
+			return false
+		}
+	}
+	return true
+}
