@@ -19,6 +19,7 @@ type Config struct {
 	Tenders    *tender.Finder
 	Launcher   []string // see tender.Command
 	FIFODir    string
+	GID        int // the group of the FIFOs; negative: our own
 	RootPolicy messages.Policy
 
 	Grace          time.Duration // between SIGTERM and SIGKILL

@@ -54,8 +54,8 @@ func (u *unikernel) start(c *supervise.Context) {
 		return
 	}
 	u.to(c, starting)
-	path := fifo.Path(u.config.FIFODir, u.name)
-	c.Go(func(context.Context) any { return fifoMade{fifo.Create(path)} })
+	path, gid := fifo.Path(u.config.FIFODir, u.name), u.config.GID
+	c.Go(func(context.Context) any { return fifoMade{fifo.Create(path, gid)} })
 }
 
 func (u *unikernel) fifoMade(c *supervise.Context, m fifoMade) {

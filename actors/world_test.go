@@ -68,6 +68,7 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 		Tenders:        &tender.Finder{Dir: w.dir, Builtin: builtin, Policy: tender.Builtin},
 		Launcher:       []string{builtin, "launch"},
 		FIFODir:        filepath.Join(w.dir, "fifo"),
+		GID:            -1,
 		RootPolicy:     messages.Policy{Unikernels: messages.MaxInt, CPUIDs: []int{0, 1}, Memory: 256},
 		Grace:          5 * time.Second,
 		MaxSubscribers: 5,

@@ -111,6 +111,7 @@ func configure(o options, db *store.DB) (*actors.Config, error) {
 		Tenders:        &tender.Finder{Dir: o.dbdir, Path: os.Getenv("PATH"), Builtin: builtin, Policy: allowed},
 		Launcher:       []string{builtin, "launch"},
 		FIFODir:        fifoDir(o),
+		GID:            group(),
 		RootPolicy:     policy,
 		Grace:          o.grace,
 		MaxSubscribers: o.maxSubscribers,
@@ -134,7 +135,8 @@ func listen(o options, log *slog.Logger) (map[actors.Endpoint]*gateway.Listener,
 	return listeners, nil
 }
 
-// group is the group of those who may use the sockets, or -1.
+// group is the group of those who may use the sockets and read the consoles, or
+// -1 where there is none or we may not give them files.
 func group() int {
 	g, err := user.LookupGroup("albatross")
 	if err != nil || os.Geteuid() != 0 {

@@ -17,9 +17,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -27,10 +25,8 @@ import (
 )
 
 const (
-	// Mode lets members of Group read a console beside the daemon.
+	// Mode lets members of its group read a console beside the daemon.
 	Mode = 0o640
-	// Group owns the pipes, where it exists and we are root.
-	Group = "albatross"
 	// Size is how many bytes a pipe holds, where the kernel allows that many: a
 	// megabyte is what it allows everybody unless it is set up otherwise. Memory
 	// is taken only for what is written.
@@ -42,12 +38,13 @@ const (
 // "." and ".." are labels.
 func Path(dir string, n messages.Name) string { return filepath.Join(dir, n.String()) }
 
-// Create makes a pipe. One that is there already is kept with all that is in
-// it: it belongs to a tender that has outlived a daemon.
-func Create(path string) error {
+// Create makes a pipe that belongs to the group gid, or to our own where that is
+// negative. One that is there already is kept with all that is in it: it belongs
+// to a tender that has outlived a daemon.
+func Create(path string, gid int) error {
 	err := unix.Mkfifo(path, 0o600)
 	if err == nil || err == unix.EEXIST {
-		err = own(path)
+		err = own(path, gid)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot create console %s: %w", path, err)
@@ -58,31 +55,16 @@ func Create(path string) error {
 // own sets group and mode: in this order, for a change of the group may clear
 // bits of the mode, and after the pipe is there, for the umask and a crash
 // between the two must not matter.
-func own(path string) error {
+func own(path string, gid int) error {
 	f, err := open(path, unix.O_NONBLOCK)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	if gid, ok := group(); ok {
-		if err := f.Chown(-1, gid); err != nil {
-			return err
-		}
+	if err := f.Chown(-1, gid); err != nil {
+		return err
 	}
 	return f.Chmod(Mode)
-}
-
-// group is the number of Group, where we may give files to it.
-func group() (gid int, ok bool) {
-	if os.Geteuid() != 0 {
-		return 0, false
-	}
-	g, err := user.LookupGroup(Group)
-	if err != nil {
-		return 0, false
-	}
-	gid, err = strconv.Atoi(g.Gid)
-	return gid, err == nil
 }
 
 // OpenReader opens the daemon's end. Reads wait for output without occupying a

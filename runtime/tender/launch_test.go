@@ -73,7 +73,7 @@ type console struct {
 func newConsole(t *testing.T) console {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), ":c")
-	require.NoError(t, fifo.Create(path))
+	require.NoError(t, fifo.Create(path, -1))
 	r, err := fifo.OpenReader(path)
 	require.NoError(t, err)
 	w, err := fifo.OpenWriter(path)
@@ -395,7 +395,7 @@ func (v victim) kill(t *testing.T) {
 
 func TestDaemonThatDiesBeforeReleaseLeavesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), ":c")
-	require.NoError(t, fifo.Create(path))
+	require.NoError(t, fifo.Create(path, -1))
 	reader, err := fifo.OpenReader(path)
 	require.NoError(t, err)
 	defer func() { _ = reader.Close() }()
@@ -411,7 +411,7 @@ func TestDaemonThatDiesBeforeReleaseLeavesNothing(t *testing.T) {
 
 func TestDaemonThatDiesAfterReleaseLeavesTheTender(t *testing.T) {
 	path := filepath.Join(t.TempDir(), ":c")
-	require.NoError(t, fifo.Create(path))
+	require.NoError(t, fifo.Create(path, -1))
 	reader, err := fifo.OpenReader(path)
 	require.NoError(t, err)
 	defer func() { _ = reader.Close() }()
