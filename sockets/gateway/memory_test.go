@@ -136,7 +136,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 // connection.
 func TestCloseWhileWaiting(t *testing.T) {
 	l := limits()
-	l.Memory = gateway.NewMemory(0)
+	l.Memory, l.Patience = gateway.NewMemory(0), 3*deadline
 	h := hold(t, l)
 	command := creating(t, mb)
 	h.send(command)
