@@ -246,6 +246,15 @@ func (w *world) lines(name string, n int) []string {
 	return lines
 }
 
+// followUntil follows a console until it has printed a line.
+func (w *world) followUntil(name, line string) {
+	w.t.Helper()
+	c := w.follow(name, messages.MaxInt)
+	defer c.Close()
+	for c.line() != line {
+	}
+}
+
 func (w *world) follow(name string, count int) *client {
 	w.t.Helper()
 	c := w.connect(actors.Console)
