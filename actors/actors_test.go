@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zlib"
 	"github.com/stretchr/testify/require"
@@ -258,6 +260,33 @@ func TestRestart(t *testing.T) {
 	args.Blocks = []messages.BlockDevice{{Name: "nope"}}
 	w.fails("block device :nope not found", ":x", with(args))
 	require.Equal(t, running, w.pid(":x"), "what is refused does not touch the old one")
+}
+
+// tenderScript has an installed tender that is a shell script.
+func tenderScript(t *testing.T, body string) func(*world) {
+	return func(w *world) {
+		script := "#!/bin/sh\n[ \"$1\" = --version ] && echo 'ABI version 2' && exit\n" + body
+		require.NoError(t, os.WriteFile(filepath.Join(w.dir, "solo5-spt"), []byte(script), 0o755))
+		w.config.Tenders = &tender.Finder{Dir: w.dir, Policy: tender.Installed}
+	}
+}
+
+const forEver = "echo up; while :; do sleep 0.05; done\n"
+
+func TestATenderThatIgnoresSIGTERMIsKilled(t *testing.T) {
+	w := newWorld(t, tenderScript(t, "trap '' TERM\n"+forEver), func(w *world) { w.config.Grace = 100 * time.Millisecond })
+	w.succeeds("created unikernel", ":x", create(guest("hello")))
+	w.followUntil(":x", "up")
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	w.requireNothing()
+}
+
+func TestASIGTERMThatIsLostIsSentAgain(t *testing.T) {
+	w := newWorld(t, tenderScript(t, "trap 'trap - TERM' TERM\n"+forEver), func(w *world) { w.config.Grace = time.Hour })
+	w.succeeds("created unikernel", ":x", create(guest("hello")))
+	w.followUntil(":x", "up")
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	w.requireNothing()
 }
 
 // TestInstalledTenders runs the same guest under Solo5's own tenders.

@@ -16,6 +16,10 @@ import (
 // because the machine is in trouble, such as a full disk.
 const retryAfter = time.Second
 
+// askAgainAfter is how long a SIGTERM may take: tenders know no other way to end
+// than at once.
+const askAgainAfter = 500 * time.Millisecond
+
 // A unikernel owns one tender and its FIFO, from the check of the image to the
 // last trace of it. It is a state machine: one method per event, each a switch
 // on the state where the event can come in several; to is the only writer of
@@ -107,6 +111,7 @@ type (
 	}
 	fifoRemoved struct{ err error }
 	graceOver   struct{}
+	notGone     struct{}
 	restartDue  struct{}
 	retryForget struct{}
 	retryResume struct{}
@@ -172,6 +177,8 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 		u.exited(c, m)
 	case graceOver:
 		u.graceOver(c)
+	case notGone:
+		u.askAgain(c)
 	case messages.ConsoleClosed:
 		u.consoleClosed(c, m)
 	case fifoRemoved:

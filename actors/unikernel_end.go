@@ -65,8 +65,20 @@ func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
 // terminate asks the tender to end, and makes it after the grace time.
 func (u *unikernel) terminate(c *supervise.Context) {
 	u.to(c, stopping)
-	u.signal(c, unix.SIGTERM)
 	u.unkill = c.After(u.config.Grace, graceOver{})
+	u.askAgain(c)
+}
+
+// askAgain sends SIGTERM until it has had its effect. One is lost where it
+// reaches a tender just when that executes the next program: the thread that was
+// about to end the process is ended itself.
+func (u *unikernel) askAgain(c *supervise.Context) {
+	switch u.state {
+	case stopping:
+		u.signal(c, unix.SIGTERM)
+		c.After(askAgainAfter, notGone{})
+	default: // it has worked
+	}
 }
 
 func (u *unikernel) graceOver(c *supervise.Context) {
