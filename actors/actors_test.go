@@ -67,23 +67,27 @@ func TestWhatCannotBeCreated(t *testing.T) {
 	}
 	image := guests.Image("hello", "spt")
 	virtio := bytes.Replace(image, []byte("Solo5\x00\x00\x00\x02\x00\x00\x00"), []byte("Solo5\x00\x00\x00\x03\x00\x00\x00"), 1)
+	future := bytes.Replace(image, []byte("Solo5\x00\x00\x00\x02\x00\x00\x00\x02"), []byte("Solo5\x00\x00\x00\x02\x00\x00\x00\x09"), 1)
+	noNotes := bytes.ReplaceAll(image, []byte("Solo5\x00"), []byte("Solo6\x00"))
 	for name, tc := range map[string]struct {
 		name   string
 		config messages.Config
 		says   string // a part of it
 	}{
-		"a path":             {"a:", guest("hello"), "cannot create a unikernel at the path a:: give it a name"},
-		"bhyve":              {":x", with(func(c *messages.Config) { c.Type = messages.BHyve }), "cannot run a bhyve unikernel"},
-		"no CPU":             {":x", with(func(c *messages.Config) { c.CPUIDs = nil }), "cannot run without a CPU"},
-		"no memory":          {":x", with(func(c *messages.Config) { c.Memory = 0 }), "cannot run with 0 MB of memory"},
-		"a zero byte":        {":x", guest("hello", "a\x00b"), "cannot pass the argument"},
-		"no image":           {":x", with(func(c *messages.Config) { c.Image = nil }), "image is empty"},
-		"not ELF":            {":x", with(func(c *messages.Config) { c.Image = bytes.Repeat([]byte("#!/bin/sh\n"), 100) }), "ELF"},
-		"truncated":          {":x", with(func(c *messages.Config) { c.Image = image[:len(image)/2] }), "cannot"},
-		"not compressed":     {":x", with(func(c *messages.Config) { c.Compressed = true }), "cannot decompress image"},
-		"cut compressed":     {":x", with(func(c *messages.Config) { c.Compressed, c.Image = true, deflated(t, image)[:100] }), "cannot decompress image: unexpected EOF"},
-		"virtio":             {":x", with(func(c *messages.Config) { c.Image = virtio }), "unsupported solo5 target"},
-		"hvt without tender": {":x", with(func(c *messages.Config) { c.Image = guests.Image("hello", "hvt") }), "cannot run a hvt image"},
+		"a path":              {"a:", guest("hello"), "cannot create a unikernel at the path a:: give it a name"},
+		"bhyve":               {":x", with(func(c *messages.Config) { c.Type = messages.BHyve }), "cannot run a bhyve unikernel"},
+		"no CPU":              {":x", with(func(c *messages.Config) { c.CPUIDs = nil }), "cannot run without a CPU"},
+		"no memory":           {":x", with(func(c *messages.Config) { c.Memory = 0 }), "cannot run with 0 MB of memory"},
+		"a zero byte":         {":x", guest("hello", "a\x00b"), "cannot pass the argument"},
+		"no image":            {":x", with(func(c *messages.Config) { c.Image = nil }), "image is empty"},
+		"not ELF":             {":x", with(func(c *messages.Config) { c.Image = bytes.Repeat([]byte("#!/bin/sh\n"), 100) }), "ELF"},
+		"truncated":           {":x", with(func(c *messages.Config) { c.Image = image[:len(image)/2] }), "cannot"},
+		"not compressed":      {":x", with(func(c *messages.Config) { c.Compressed = true }), "cannot decompress image"},
+		"cut compressed":      {":x", with(func(c *messages.Config) { c.Compressed, c.Image = true, deflated(t, image)[:100] }), "cannot decompress image: unexpected EOF"},
+		"virtio":              {":x", with(func(c *messages.Config) { c.Image = virtio }), "unsupported solo5 target"},
+		"another ABI version": {":x", with(func(c *messages.Config) { c.Image = future }), "ABI version 9"},
+		"no notes":            {":x", with(func(c *messages.Config) { c.Image = noNotes }), "note"},
+		"hvt without tender":  {":x", with(func(c *messages.Config) { c.Image = guests.Image("hello", "hvt") }), "cannot run a hvt image"},
 		"a device too many": {":x", with(func(c *messages.Config) {
 			c.Networks = []messages.Network{{Name: "service", Bridge: messages.Some("br0")}}
 		}), "bridges br0 not allowed by policy"},
