@@ -178,7 +178,7 @@ func TestHowUnikernelsEnd(t *testing.T) {
 			w.until("another one runs", func() bool {
 				r, there := w.record(":x")
 				require.True(t, there, "what restarts is never forgotten")
-				return r.Runtime.OK && r.Runtime != first.Runtime
+				return r.Runtime.OK && r.Runtime.Value.Process != first.Runtime.Value.Process
 			})
 			require.Contains(t, []messages.Payload{
 				messages.SuccessText{Text: "destroyed unikernel"},

@@ -33,6 +33,13 @@ type Process struct {
 	BootID    string `cbor:"3,keyasint"` // /proc/sys/kernel/random/boot_id
 }
 
+// A Link identifies a network interface beyond the reuse of its name: the
+// kernel gives out an index once, until the machine is started anew.
+type Link struct {
+	Name  string `cbor:"1,keyasint"`
+	Index int    `cbor:"2,keyasint"`
+}
+
 // A Runtime is the observed state of one unikernel: the tender that runs it
 // and what must be freed when that is gone. It is on disk before the tender
 // executes its first instruction.
@@ -42,6 +49,8 @@ type Runtime struct {
 	// Released: it has certainly begun to execute. Until then it may be a
 	// process that waits to become a tender, and ends when the daemon does.
 	Released bool `cbor:"3,keyasint,omitempty"`
+	// Taps are those that have been made for it, one per network.
+	Taps []Link `cbor:"4,keyasint,omitempty"`
 }
 
 // Started is when the tender was started, to the millisecond.
