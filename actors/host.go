@@ -41,7 +41,7 @@ type (
 
 func (h *host) Started(c *supervise.Context) {
 	h.ledger = ledger.New()
-	h.ledger.SetPolicy(messages.Root, h.config.RootPolicy)
+	h.ledger.HoldPolicy(messages.Root, h.config.RootPolicy)
 	h.tenants = map[messages.Name]*tenant{}
 	h.images = map[messages.Digest]int{}
 	h.open = map[ticket]asker{}

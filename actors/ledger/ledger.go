@@ -5,7 +5,12 @@
 // It is pure: no clock, no operating system. The host actor is its only owner.
 // What is reserved counts from that moment on, so that two unikernels that are
 // being created can never both get the last megabyte. The cost of a decision
-// grows with the depth of the name, not with the number of unikernels.
+// about a unikernel or a block device grows with the depth of the name, not
+// with how many there are.
+//
+//	ledger.go    unikernels: what they are promised, and why not
+//	policies.go  policies: why one may not be, or not be replaced
+//	devices.go   block devices: how large, and who uses them
 package ledger
 
 import (
@@ -20,13 +25,19 @@ import (
 // A Ledger is made by New.
 type Ledger struct {
 	policies map[messages.Path]messages.Policy
+	proposed messages.Option[proposal]
 	claims   map[messages.Name]claim
-	used     map[messages.Path]usage         // at and below; without an entry where nothing is
-	devices  map[messages.Name]messages.Name // block device to its user; the zero name: free
+	used     map[messages.Path]usage // at and below; without an entry where nothing is
+	devices  map[messages.Name]device
+	users    map[messages.Name]messages.Name // block device, there or not, to the unikernel that has it
 }
 
-// usage is what all claims at and below a path add up to.
-type usage struct{ unikernels, memory int }
+// usage is what all claims and block devices at and below a path add up to.
+type usage struct {
+	unikernels int
+	memory     int // MB
+	block      int // MB
+}
 
 // A claim is what one name has been promised. While a unikernel is being
 // replaced that is what the old and the new one need, one at a time.
@@ -38,34 +49,23 @@ type claim struct {
 // memory is what the claim counts for, in MB.
 func (c claim) memory() int { return max(c.now.Memory, c.next.Value.Memory) }
 
-// New is a ledger without policies: everything is allowed.
+// each yields the arguments that the claim is for.
+func (c claim) each(yield func(messages.Arguments) bool) {
+	if yield(c.now) && c.next.OK {
+		yield(c.next.Value)
+	}
+}
+
+// New is a ledger without policies: everything is allowed but block devices
+// that are not there.
 func New() *Ledger {
 	return &Ledger{
 		policies: map[messages.Path]messages.Policy{},
 		claims:   map[messages.Name]claim{},
 		used:     map[messages.Path]usage{},
-		devices:  map[messages.Name]messages.Name{},
+		devices:  map[messages.Name]device{},
+		users:    map[messages.Name]messages.Name{},
 	}
-}
-
-// SetPolicy puts a policy on a path, whatever runs there.
-func (l *Ledger) SetPolicy(path messages.Path, p messages.Policy) { l.policies[path] = p }
-
-// AddDevice makes a block device known.
-func (l *Ledger) AddDevice(name messages.Name) { l.devices[name] = messages.Name{} }
-
-// Policies are those that a query for name shows, with names relative to it,
-// in the order of listings.
-func (l *Ledger) Policies(name messages.Name) []messages.NamedPolicy {
-	at := messages.Name{Path: name.Path} // a policy command uses only the path
-	var list []messages.NamedPolicy
-	for path := range l.policies {
-		if at.Path.Contains(path) {
-			list = append(list, messages.NamedPolicy{Name: at.Relative(messages.Name{Path: path}), Policy: l.policies[path]})
-		}
-	}
-	slices.SortFunc(list, func(a, b messages.NamedPolicy) int { return a.Name.Compare(b.Name) })
-	return list
 }
 
 // Holds tells whether the name has been promised anything.
@@ -131,9 +131,9 @@ func (l *Ledger) set(name messages.Name, c claim) {
 	l.drop(name)
 	l.claims[name] = c
 	l.count(name.Path, usage{unikernels: 1, memory: c.memory()})
-	for _, device := range append(Devices(name, c.now), Devices(name, c.next.Value)...) {
-		if _, ok := l.devices[device]; ok {
-			l.devices[device] = name
+	for args := range c.each {
+		for _, n := range Devices(name, args) {
+			l.users[n] = name
 		}
 	}
 }
@@ -146,9 +146,11 @@ func (l *Ledger) drop(name messages.Name) {
 	}
 	delete(l.claims, name)
 	l.count(name.Path, usage{unikernels: -1, memory: -c.memory()})
-	for _, device := range append(Devices(name, c.now), Devices(name, c.next.Value)...) {
-		if l.devices[device] == name {
-			l.devices[device] = messages.Name{}
+	for args := range c.each {
+		for _, n := range Devices(name, args) {
+			if l.users[n] == name {
+				delete(l.users, n)
+			}
 		}
 	}
 }
@@ -157,7 +159,7 @@ func (l *Ledger) drop(name messages.Name) {
 func (l *Ledger) count(path messages.Path, more usage) {
 	for at := range upwards(path) {
 		u := l.used[at]
-		u = usage{u.unikernels + more.unikernels, u.memory + more.memory}
+		u = usage{u.unikernels + more.unikernels, u.memory + more.memory, u.block + more.block}
 		if u == (usage{}) {
 			delete(l.used, at)
 		} else {
@@ -172,11 +174,9 @@ func (l *Ledger) check(name messages.Name, args messages.Arguments, more usage) 
 	if args.Memory <= 0 {
 		return fmt.Errorf("cannot run with %d MB of memory", args.Memory)
 	}
-	for path := range upwards(name.Path) {
-		if p, ok := l.policies[path]; ok {
-			if err := allows(p, l.used[path], more, args); err != nil {
-				return err
-			}
+	for path, p := range l.above(name.Path) {
+		if err := allows(p, l.used[path], more, args); err != nil {
+			return err
 		}
 	}
 	return l.checkDevices(name, args)
@@ -194,37 +194,12 @@ func allows(p messages.Policy, used, more usage, args messages.Arguments) error 
 			p.Memory, used.memory-free, args.Memory)
 	}
 	if bad := without(args.CPUIDs, p.CPUIDs); len(bad) > 0 {
-		slices.Sort(bad)
-		return fmt.Errorf("CPUids %s are not allowed by policy", join(bad)) // natively so
+		return fmt.Errorf("CPUids %s are not allowed by policy", join(set(bad))) // natively so
 	}
 	if bad := without(Bridges(args), p.Bridges); len(bad) > 0 {
 		return fmt.Errorf("bridges %s not allowed by policy", join(bad))
 	}
 	return nil
-}
-
-func (l *Ledger) checkDevices(name messages.Name, args messages.Arguments) error {
-	devices := Devices(name, args)
-	for i, device := range devices {
-		user, ok := l.devices[device]
-		if !ok {
-			return fmt.Errorf("block device %s not found", device)
-		}
-		if user != (messages.Name{}) && user != name || slices.Contains(devices[:i], device) {
-			return fmt.Errorf("block device %s already in use", device)
-		}
-	}
-	return nil
-}
-
-// Devices are the block devices that a unikernel uses: they are at its own
-// path.
-func Devices(name messages.Name, args messages.Arguments) []messages.Name {
-	devices := make([]messages.Name, len(args.Blocks))
-	for i, b := range args.Blocks {
-		devices[i] = messages.Name{Path: name.Path, Label: messages.Label(strings.ToLower(b.Device.Or(b.Name)))}
-	}
-	return devices
 }
 
 // Bridges are the bridges that a unikernel is attached to.
@@ -234,6 +209,15 @@ func Bridges(args messages.Arguments) []string {
 		bridges[i] = n.Bridge.Or(n.Name)
 	}
 	return bridges
+}
+
+// MaxUnikernels is how many unikernels may run at a path, by the policy of the
+// nearest path at or above it that has one.
+func (l *Ledger) MaxUnikernels(path messages.Path) int {
+	for _, p := range l.above(path) {
+		return p.Unikernels
+	}
+	return messages.MaxInt
 }
 
 // upwards yields a path and all above it, the root last.
@@ -261,15 +245,4 @@ func join[T any](list []T) string {
 		texts[i] = fmt.Sprint(e)
 	}
 	return strings.Join(texts, ", ")
-}
-
-// MaxUnikernels is how many unikernels may run at a path, by the policy of the
-// nearest path at or above it that has one.
-func (l *Ledger) MaxUnikernels(path messages.Path) int {
-	for at := range upwards(path) {
-		if p, ok := l.policies[at]; ok {
-			return p.Unikernels
-		}
-	}
-	return messages.MaxInt
 }

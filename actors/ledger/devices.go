@@ -1,0 +1,133 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"albatross/messages"
+)
+
+// A device is a block device of the host.
+type device struct {
+	size int  // MB
+	busy bool // it is being made, written, read or removed
+}
+
+// active tells whether anybody uses a block device.
+func (l *Ledger) active(name messages.Name) bool {
+	_, used := l.users[name]
+	return used || l.devices[name].busy
+}
+
+// HoldDevice notes a block device that is there, whatever the policies say.
+func (l *Ledger) HoldDevice(name messages.Name, size int) {
+	l.devices[name] = device{size: size}
+	l.count(name.Path, usage{block: size})
+}
+
+// ReserveDevice promises room for a new block device of size MB, or says why
+// not. It is busy until it is freed or dropped.
+func (l *Ledger) ReserveDevice(name messages.Name, size int) error {
+	if _, ok := l.devices[name]; ok {
+		return errors.New("block device with same name already exists")
+	}
+	if size <= 0 {
+		return fmt.Errorf("cannot make a block device of %d MB: 1 is the smallest", size)
+	}
+	for path, p := range l.above(name.Path) {
+		if err := allowsBlock(p, l.used[path].block, size); err != nil {
+			return err
+		}
+	}
+	l.HoldDevice(name, size)
+	l.setBusy(name, true)
+	return nil
+}
+
+func allowsBlock(p messages.Policy, used, size int) error {
+	if !p.Block.OK {
+		return errors.New("no block devices are allowed by policy")
+	}
+	if size > p.Block.Value-used {
+		return fmt.Errorf("block device policy limit of %d MB (used %d MB) would be exceeded by the request (%d MB)",
+			p.Block.Value, used, size)
+	}
+	return nil
+}
+
+// TakeDevice makes a block device busy that nobody uses. What it is wanted for
+// is the beginning of the text that says why not: "set block".
+func (l *Ledger) TakeDevice(name messages.Name, what string) (size int, err error) {
+	d, ok := l.devices[name]
+	switch {
+	case !ok:
+		return 0, fmt.Errorf("%s: not found", what)
+	case l.active(name):
+		return 0, fmt.Errorf("%s: is in use", what)
+	}
+	l.setBusy(name, true)
+	return d.size, nil
+}
+
+// FreeDevice ends what TakeDevice or ReserveDevice has begun.
+func (l *Ledger) FreeDevice(name messages.Name) { l.setBusy(name, false) }
+
+func (l *Ledger) setBusy(name messages.Name, busy bool) {
+	d := l.devices[name]
+	d.busy = busy
+	l.devices[name] = d
+}
+
+// DropDevice forgets a block device.
+func (l *Ledger) DropDevice(name messages.Name) {
+	d := l.devices[name]
+	delete(l.devices, name)
+	l.count(name.Path, usage{block: -d.size})
+}
+
+// DeviceSize is how large a block device is, in MB; 0 where there is none.
+func (l *Ledger) DeviceSize(name messages.Name) int { return l.devices[name].size }
+
+// Blocks are the block devices that a query for name shows, in the order of
+// listings: the one of that name, or those at and below a path with names
+// relative to it.
+func (l *Ledger) Blocks(name messages.Name) []messages.NamedBlock {
+	if d, ok := l.devices[name]; ok {
+		return []messages.NamedBlock{{Name: name, Size: d.size, Active: l.active(name)}}
+	}
+	var list []messages.NamedBlock
+	for n, d := range l.devices {
+		if name.IsPath() && name.Covers(n) {
+			list = append(list, messages.NamedBlock{Name: name.Relative(n), Size: d.size, Active: l.active(n)})
+		}
+	}
+	slices.SortFunc(list, func(a, b messages.NamedBlock) int { return a.Name.Compare(b.Name) })
+	return list
+}
+
+// Devices are the block devices that a unikernel uses: they are at its own
+// path.
+func Devices(name messages.Name, args messages.Arguments) []messages.Name {
+	devices := make([]messages.Name, len(args.Blocks))
+	for i, b := range args.Blocks {
+		devices[i] = messages.Name{Path: name.Path, Label: messages.Label(strings.ToLower(b.Device.Or(b.Name)))}
+	}
+	return devices
+}
+
+func (l *Ledger) checkDevices(name messages.Name, args messages.Arguments) error {
+	devices := Devices(name, args)
+	for i, n := range devices {
+		d, ok := l.devices[n]
+		if !ok {
+			return fmt.Errorf("block device %s not found", n)
+		}
+		user, used := l.users[n]
+		if d.busy || used && user != name || slices.Contains(devices[:i], n) {
+			return fmt.Errorf("block device %s already in use", n)
+		}
+	}
+	return nil
+}

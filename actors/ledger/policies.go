@@ -1,0 +1,190 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"albatross/messages"
+)
+
+// A proposal is a policy that is not on disk yet. It limits already, as does
+// the one that it is going to replace: whatever becomes of it, nothing has been
+// allowed that should not.
+type proposal struct {
+	path   messages.Path
+	policy messages.Policy
+}
+
+// above yields the policies at a path and above it, nearest first.
+func (l *Ledger) above(path messages.Path) func(yield func(messages.Path, messages.Policy) bool) {
+	return func(yield func(messages.Path, messages.Policy) bool) {
+		for at := range upwards(path) {
+			if p, ok := l.policies[at]; ok && !yield(at, p) {
+				return
+			}
+			if l.proposed.OK && l.proposed.Value.path == at && !yield(at, l.proposed.Value.policy) {
+				return
+			}
+		}
+	}
+}
+
+// HoldPolicy puts a policy on a path, whatever runs there.
+func (l *Ledger) HoldPolicy(path messages.Path, p messages.Policy) { l.policies[path] = normal(p) }
+
+// ProposePolicy is the first half of putting a policy on a path; one proposal
+// can be made at a time. It ends with CommitPolicy or WithdrawPolicy, unless
+// there is nothing to change. The error says why the policy cannot be.
+func (l *Ledger) ProposePolicy(path messages.Path, p messages.Policy) (changes bool, err error) {
+	if l.proposed.OK {
+		return false, errors.New("internal error: another policy is being changed")
+	}
+	p = normal(p)
+	if old, ok := l.policies[path]; ok && equal(old, p) {
+		return false, nil
+	}
+	if err := usable(p); err != nil {
+		return false, err
+	}
+	if err := l.fitsPolicies(path, p); err != nil {
+		return false, err
+	}
+	if err := l.fitsUsage(path, p); err != nil {
+		return false, err
+	}
+	l.proposed = messages.Some(proposal{path, p})
+	return true, nil
+}
+
+// CommitPolicy puts the proposed policy into force.
+func (l *Ledger) CommitPolicy() {
+	l.policies[l.proposed.Value.path] = l.proposed.Value.policy
+	l.WithdrawPolicy()
+}
+
+// WithdrawPolicy forgets the proposed policy.
+func (l *Ledger) WithdrawPolicy() { l.proposed = messages.Option[proposal]{} }
+
+// HasPolicy tells whether a path has a policy of its own.
+func (l *Ledger) HasPolicy(path messages.Path) bool {
+	_, ok := l.policies[path]
+	return ok
+}
+
+// DropPolicy forgets the policy of a path.
+func (l *Ledger) DropPolicy(path messages.Path) { delete(l.policies, path) }
+
+// Policies are those that a query for name shows, with names relative to it,
+// in the order of listings.
+func (l *Ledger) Policies(name messages.Name) []messages.NamedPolicy {
+	at := messages.Name{Path: name.Path} // a policy command uses only the path
+	var list []messages.NamedPolicy
+	for path := range l.policies {
+		if at.Path.Contains(path) {
+			list = append(list, messages.NamedPolicy{Name: at.Relative(messages.Name{Path: path}), Policy: l.policies[path]})
+		}
+	}
+	slices.SortFunc(list, func(a, b messages.NamedPolicy) int { return a.Name.Compare(b.Name) })
+	return list
+}
+
+// normal is a policy whose sets are sorted and without duplicates.
+func normal(p messages.Policy) messages.Policy {
+	p.CPUIDs, p.Bridges = set(p.CPUIDs), set(p.Bridges)
+	return p
+}
+
+func set[T int | string](list []T) []T {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func equal(a, b messages.Policy) bool {
+	return a.Unikernels == b.Unikernels && a.Memory == b.Memory && a.Block == b.Block &&
+		slices.Equal(a.CPUIDs, b.CPUIDs) && slices.Equal(a.Bridges, b.Bridges)
+}
+
+// minMemory is the memory, in MB, that is too little for anything.
+const minMemory = 16
+
+// usable says why nothing could run with a policy.
+func usable(p messages.Policy) error {
+	switch {
+	case p.Unikernels <= 0:
+		return errors.New("Unusable policy with no unikernels") //lint:ignore ST1005 the text of native albatross
+	case len(p.CPUIDs) == 0:
+		return errors.New("Unusable policy with no CPUids") //lint:ignore ST1005 as above
+	case p.Memory <= minMemory:
+		return fmt.Errorf("Unusable policy with memory %d MB <= %d MB", p.Memory, minMemory) //lint:ignore ST1005 as above
+	case p.Block.OK && p.Block.Value < 0:
+		return fmt.Errorf("Unusable policy with block %d MB < 0 MB", p.Block.Value) //lint:ignore ST1005 as above
+	}
+	return nil
+}
+
+// fitsPolicies says which other policy is in the way of one at path. The root
+// policy is not: what the machine has changes with the machine.
+func (l *Ledger) fitsPolicies(path messages.Path, p messages.Policy) error {
+	for at, super := range l.above(path) {
+		if at != path && at != messages.Root {
+			if err := smaller(super, p); err != nil {
+				return err
+			}
+		}
+	}
+	for at, sub := range l.policies {
+		if at != path && path.Contains(at) {
+			if err := smaller(p, sub); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// smaller says why sub promises more than super has.
+func smaller(super, sub messages.Policy) error {
+	block := super.Block.Or(0)
+	switch {
+	case super.Unikernels < sub.Unikernels:
+		return fmt.Errorf("policy above allows %d unikernels, which is fewer than %d", super.Unikernels, sub.Unikernels)
+	case super.Memory < sub.Memory:
+		return fmt.Errorf("policy above allows %d MB memory, which is fewer than %d MB", super.Memory, sub.Memory)
+	case len(without(sub.CPUIDs, super.CPUIDs)) > 0:
+		return fmt.Errorf("policy above does not allow CPUids %s", join(without(sub.CPUIDs, super.CPUIDs)))
+	case len(without(sub.Bridges, super.Bridges)) > 0:
+		return fmt.Errorf("policy above allows bridge(s) %s, which is not a superset of %s", join(super.Bridges), join(sub.Bridges))
+	case sub.Block.OK && (!super.Block.OK || block < sub.Block.Value):
+		return fmt.Errorf("policy above allows %d MB block storage, which is fewer than %d MB", block, sub.Block.Value)
+	}
+	return nil
+}
+
+// fitsUsage says why a policy cannot be put on what is there already.
+func (l *Ledger) fitsUsage(path messages.Path, p messages.Policy) error {
+	var cpus []int
+	var bridges []string
+	for name, c := range l.claims {
+		if path.Contains(name.Path) {
+			for args := range c.each {
+				cpus, bridges = append(cpus, args.CPUIDs...), append(bridges, Bridges(args)...)
+			}
+		}
+	}
+	used, block := l.used[path], p.Block.Or(0)
+	switch {
+	case len(without(cpus, p.CPUIDs)) > 0:
+		return fmt.Errorf("policy does not allow CPUids %s", join(set(without(cpus, p.CPUIDs))))
+	case len(without(bridges, p.Bridges)) > 0:
+		return fmt.Errorf("policy allows bridges %s, which is not a superset of %s", join(p.Bridges), join(set(bridges)))
+	case used.unikernels > p.Unikernels:
+		return fmt.Errorf("unikernel would exceed running unikernel limit set by policy to %d, running %d", p.Unikernels, used.unikernels)
+	case used.memory > p.Memory:
+		return fmt.Errorf("unikernel would exceed running memory limit set by policy to %d MB, used %d MB", p.Memory, used.memory)
+	case used.block > block:
+		return fmt.Errorf("unikernel would exceed running block storage limit set by policy to %d MB, used %d MB", block, used.block)
+	}
+	return nil
+}
