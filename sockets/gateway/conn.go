@@ -17,12 +17,13 @@ import (
 // part is how much of an answer is written under one deadline.
 const part = 1 << 20
 
-// A Conn is the connection of one client. One Read and one Write may be under
-// way at a time; Close ends both.
+// A Conn is the connection of one client. One Read or ReadStream and one Write may
+// be under way at a time; Close ends both.
 type Conn struct {
 	net    *net.UnixConn
 	limits Limits
 	in     input
+	stream *wire.ChunkReader
 
 	large atomic.Bool // a message of largeMessage or more has passed
 
@@ -33,7 +34,7 @@ type Conn struct {
 
 func newConn(c *net.UnixConn, limits Limits) *Conn {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Conn{net: c, limits: limits, cancel: cancel, in: input{conn: c, ctx: ctx, limits: limits}}
+	return &Conn{net: c, limits: limits, cancel: cancel, in: input{conn: c, ctx: ctx, limits: limits}, stream: wire.NewChunkReader(c)}
 }
 
 // Read waits for the next command. What the one before has taken is free again.

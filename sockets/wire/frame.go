@@ -130,6 +130,52 @@ func ReadChunk(r io.Reader) ([]byte, error) {
 	return chunk, err
 }
 
+// A ChunkReader is a stream of raw bytes without its framing. It holds nothing,
+// so a chunk may be as long as a frame can tell.
+type ChunkReader struct {
+	r    io.Reader
+	left int // of the chunk that is being read
+}
+
+// NewChunkReader reads the stream that begins in r.
+func NewChunkReader(r io.Reader) *ChunkReader { return &ChunkReader{r: r} }
+
+// Read reads some bytes. The error is io.EOF where the end is marked, and
+// io.ErrUnexpectedEOF where the connection ends before.
+func (c *ChunkReader) Read(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	if c.left == 0 {
+		if err := c.next(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.r.Read(b[:min(len(b), c.left)])
+	c.left -= n
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// next reads the header of a chunk.
+func (c *ChunkReader) next() error {
+	var head [headerLen]byte
+	_, err := io.ReadFull(c.r, head[:])
+	switch {
+	case err == io.EOF:
+		return io.ErrUnexpectedEOF
+	case err != nil:
+		return err
+	}
+	if c.left = int(int32(binary.BigEndian.Uint32(head[:]))); c.left <= 0 {
+		c.left = 0
+		return io.EOF
+	}
+	return nil
+}
+
 // WriteChunk writes a chunk of a stream of raw bytes, with one Write. An empty
 // chunk is not written, since it would mark the end.
 func WriteChunk(w io.Writer, chunk []byte) error {

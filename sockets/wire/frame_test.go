@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -126,4 +127,29 @@ func TestChunks(t *testing.T) {
 	_, err = wire.ReadChunk(&w)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF, "a stream that ends without a mark")
 	require.Error(t, wire.WriteChunk(&w, make([]byte, wire.MaxChunk+1)))
+}
+
+func TestChunkReader(t *testing.T) {
+	const hello = "\x00\x00\x00\x03hel\x00\x00\x00\x02lo"
+	for title, tc := range map[string]struct {
+		sent string
+		want string
+		err  error
+	}{
+		"chunks and the end":         {hello + "\x00\x00\x00\x00rest", "hello", nil},
+		"a negative length":          {hello + "\x80\x00\x00\x05rest", "hello", nil},
+		"nothing":                    {"\x00\x00\x00\x00", "", nil},
+		"cut off between chunks":     {hello, "hello", io.ErrUnexpectedEOF},
+		"cut off inside a chunk":     {hello[:5], "h", io.ErrUnexpectedEOF},
+		"cut off inside a header":    {hello + "\x00\x00", "hello", io.ErrUnexpectedEOF},
+		"longer than is ever needed": {"\x7f\xff\xff\xffhello", "hello", io.ErrUnexpectedEOF},
+	} {
+		t.Run(title, func(t *testing.T) {
+			for _, in := range []io.Reader{strings.NewReader(tc.sent), iotest.OneByteReader(strings.NewReader(tc.sent))} {
+				got, err := io.ReadAll(wire.NewChunkReader(in))
+				require.Equal(t, tc.want, string(got))
+				require.Equal(t, tc.err, err)
+			}
+		})
+	}
 }
