@@ -1,0 +1,157 @@
+package block
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"albatross/messages"
+)
+
+// ErrTooLarge says that the contents are larger than the device.
+var ErrTooLarge = errors.New("the contents are larger than the device")
+
+// errExists is about a file that Scan has told as a problem, or that was put
+// there since: a client cannot do anything about it.
+var errExists = fmt.Errorf("%w, which the operator of the host has to move away", os.ErrExist)
+
+const (
+	// maxSize is the largest size in MB whose bytes can be counted.
+	maxSize = math.MaxInt64 / megabyte
+	// temporaryPrefix begins the name of a file that is no device yet. No label
+	// has a '_' in it, so that it is not the name of a device, and not for native
+	// albatross either. Digits follow.
+	temporaryPrefix = "tmp_"
+)
+
+// Create makes a device of size MB with the contents, or with nothing but zeros
+// where those are nil. When it returns nil, the device is on disk; otherwise
+// nothing of it is. Contents are read as Set does. A file that is there already
+// is never replaced, whatever it is.
+func (d *Dir) Create(ctx context.Context, name messages.Name, size int, contents io.Reader) error {
+	if err := d.create(ctx, name, size, contents); err != nil {
+		return fmt.Errorf("cannot create block device %s: %w", name, err)
+	}
+	return nil
+}
+
+func (d *Dir) create(ctx context.Context, name messages.Name, size int, contents io.Reader) error {
+	if size < 1 || size > maxSize {
+		return fmt.Errorf("a size of %d MB is not between 1 and %d", size, maxSize)
+	}
+	if contents == nil {
+		contents = strings.NewReader("")
+	}
+	path := d.Path(name)
+	// Not after the contents were read.
+	if _, err := os.Lstat(path); err == nil {
+		return errExists
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return d.write(ctx, int64(size)*megabyte, contents, func(temporary string) error {
+		return d.link(temporary, path)
+	})
+}
+
+// link gives a file the name of a new device, and never that of one that is
+// there. (Not every file system can do so by renaming.)
+func (d *Dir) link(temporary, path string) error {
+	err := os.Link(temporary, path)
+	if errors.Is(err, os.ErrExist) {
+		return errExists
+	}
+	if err != nil {
+		return err
+	}
+	if err := syncDir(d.path); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
+// Set gives a device new contents, with zeros behind them up to its size. The
+// end of the contents is io.EOF; with any other error, with ErrTooLarge, and
+// where ctx is done, the device keeps its old contents. Only when the very last
+// step fails, to put the directory on disk, it may have either.
+//
+// ctx is looked at between reads: whoever feeds a reader that waits has to end
+// it with an error. An error of contents can be found in the error.
+func (d *Dir) Set(ctx context.Context, name messages.Name, contents io.Reader) error {
+	if err := d.set(ctx, name, contents); err != nil {
+		return fmt.Errorf("cannot set block device %s: %w", name, err)
+	}
+	return nil
+}
+
+func (d *Dir) set(ctx context.Context, name messages.Name, contents io.Reader) error {
+	old, size, err := d.open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = old.Close() }()
+	return d.write(ctx, size, contents, func(temporary string) error {
+		if err := os.Rename(temporary, old.Name()); err != nil {
+			return err
+		}
+		return syncDir(d.path)
+	})
+}
+
+// write puts contents into a file of size bytes, which is on disk when place
+// is to give it its name.
+func (d *Dir) write(ctx context.Context, size int64, contents io.Reader, place func(temporary string) error) error {
+	f, err := d.createTemporary()
+	if err != nil {
+		return err
+	}
+	defer d.finish(f)
+	if err := fill(ctx, f, size, contents); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return place(f.Name())
+}
+
+// createTemporary makes a file that only we may read.
+func (d *Dir) createTemporary() (*os.File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f, err := os.CreateTemp(d.path, temporaryPrefix) // its mode is 0600
+	if err == nil {
+		d.writing[filepath.Base(f.Name())] = f
+	}
+	return f, err
+}
+
+// finish lets go of a file and of its temporary name. What cannot be removed is
+// left to Scan.
+func (d *Dir) finish(f *os.File) {
+	// What matters was fsynced. It comes last, without mu, for it may take a while
+	// where it frees a large file.
+	defer func() { _ = f.Close() }()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	// Where the file was renamed, its old name may already be that of another.
+	if name := filepath.Base(f.Name()); d.writing[name] == f {
+		delete(d.writing, name)
+		_ = os.Remove(f.Name())
+	}
+}
+
+// isTemporary tells the files of createTemporary from all others.
+func isTemporary(entry fs.DirEntry) bool {
+	digits, ok := strings.CutPrefix(entry.Name(), temporaryPrefix)
+	return ok && digits != "" && strings.Trim(digits, "0123456789") == "" && entry.Type().IsRegular()
+}
