@@ -1,0 +1,27 @@
+package netif
+
+import (
+	"errors"
+	"fmt"
+)
+
+// CheckBridge tells whether taps can be attached to what has this name. Its
+// errors are for clients as they are; the first is what native albatross says.
+func CheckBridge(name string) error {
+	_, err := findBridge(name)
+	return err
+}
+
+// findBridge returns the index of a bridge.
+func findBridge(name string) (index int, err error) {
+	link, err := findByName(name)
+	switch {
+	case errors.Is(err, errNoLink):
+		return 0, fmt.Errorf("interface %s does not exist", name)
+	case err != nil:
+		return 0, fmt.Errorf("cannot look up interface %s: %w", name, err)
+	case link.Type() != "bridge":
+		return 0, fmt.Errorf("interface %s is not a bridge", name)
+	}
+	return link.Attrs().Index, nil
+}

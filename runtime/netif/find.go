@@ -1,0 +1,54 @@
+package netif
+
+import (
+	"errors"
+	"math"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+)
+
+// errNoLink says that there is no such interface.
+var errNoLink = errors.New("no such interface")
+
+// findByName returns the interface that has exactly this name. The kernel is
+// more generous: it also knows alternative names, and reads a name up to a NUL
+// byte. A policy allows a bridge by its one name.
+func findByName(name string) (netlink.Link, error) {
+	if len(name) >= unix.IFNAMSIZ {
+		return nil, errNoLink
+	}
+	link, err := existing(netlink.LinkByName(name))
+	if err == nil && link.Attrs().Name != name {
+		return nil, errNoLink
+	}
+	return link, err
+}
+
+// findTap returns the tap of a record, unless what is there is another
+// interface or none.
+func findTap(record messages.Link) (*netlink.Tuntap, error) {
+	if record.Index <= 0 || record.Index > math.MaxInt32 {
+		return nil, errNoLink
+	}
+	link, err := existing(netlink.LinkByIndex(record.Index))
+	if err != nil {
+		return nil, err
+	}
+	tap, ok := link.(*netlink.Tuntap)
+	if !ok || tap.Mode != netlink.TUNTAP_MODE_TAP || tap.Name != record.Name {
+		return nil, errNoLink
+	}
+	return tap, nil
+}
+
+// existing is what the library found, with our error where that is nothing.
+func existing(link netlink.Link, err error) (netlink.Link, error) {
+	var notFound netlink.LinkNotFoundError
+	if errors.As(err, &notFound) {
+		return nil, errNoLink
+	}
+	return link, err
+}

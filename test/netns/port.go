@@ -1,0 +1,126 @@
+package netns
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// deadline is for a frame that must arrive.
+	deadline = 30 * time.Second
+	// patience is after how long a question is asked again.
+	patience = 100 * time.Millisecond
+	// maxFrame is more than a frame has at the usual MTU.
+	maxFrame = 2048
+)
+
+// A Port is the end of a tap where the frames come from, as a unikernel has it.
+// A frame is a string: receiver, sender, type and contents.
+type Port struct {
+	t    testing.TB
+	file *os.File
+}
+
+// NewPort makes a tap of the test's own that is up and on a bridge. It vanishes
+// at the end of the test.
+func NewPort(t testing.TB, bridge string) *Port {
+	t.Helper()
+	Need(t)
+	master, err := netlink.LinkByName(bridge)
+	require.NoError(t, err)
+	port, name := open(t, "port%d")
+	tap, err := netlink.LinkByName(name)
+	require.NoError(t, err)
+	require.NoError(t, netlink.LinkSetMaster(tap, master))
+	require.NoError(t, netlink.LinkSetUp(tap))
+	return port
+}
+
+// OpenPort opens a tap that is there, and in use by nobody, like a tender.
+func OpenPort(t testing.TB, tap string) *Port {
+	t.Helper()
+	Need(t)
+	_, err := netlink.LinkByName(tap) // otherwise the kernel would make it
+	require.NoError(t, err)
+	port, _ := open(t, tap)
+	return port
+}
+
+func open(t testing.TB, template string) (port *Port, name string) {
+	t.Helper()
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	// Nobody can wait for frames of it before it is a tap.
+	request, err := unix.NewIfreq(template)
+	if err == nil {
+		request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
+	}
+	file := os.NewFile(uintptr(fd), template)
+	t.Cleanup(func() { _ = file.Close() })
+	require.NoError(t, err)
+	return &Port{t, file}, request.Name()
+}
+
+// Close closes the port before the end of the test.
+func (p *Port) Close() { _ = p.file.Close() }
+
+// Send sends a frame. It is lost where the bridge does not know the port yet,
+// or nobody is there to get it: see Reach and Ask.
+func (p *Port) Send(frame string) {
+	p.t.Helper()
+	_, err := p.file.WriteString(frame)
+	require.NoError(p.t, err)
+}
+
+// Receive waits for a frame. Others are skipped: the host says something now
+// and then.
+func (p *Port) Receive(frame string) {
+	p.t.Helper()
+	require.True(p.t, p.arrives(frame, time.Now().Add(deadline)), "no frame %q", frame)
+}
+
+// Reach sends a frame until another port gets it. The first ones are often
+// lost: it can take a second until a bridge notices that a port is in use.
+func (p *Port) Reach(other *Port, frame string) {
+	p.t.Helper()
+	p.sendUntil(frame, other, frame)
+}
+
+// Ask sends a question, like Reach, until it gets the answer.
+func (p *Port) Ask(question, answer string) {
+	p.t.Helper()
+	p.sendUntil(question, p, answer)
+}
+
+func (p *Port) sendUntil(frame string, receiver *Port, result string) {
+	p.t.Helper()
+	for end := time.Now().Add(deadline); ; {
+		p.Send(frame)
+		if receiver.arrives(result, time.Now().Add(patience)) {
+			return
+		}
+		require.True(p.t, time.Now().Before(end), "%q was sent and %q has not arrived", frame, result)
+	}
+}
+
+// arrives tells whether a frame does so in time.
+func (p *Port) arrives(frame string, end time.Time) bool {
+	p.t.Helper()
+	require.NoError(p.t, p.file.SetReadDeadline(end))
+	for buffer := make([]byte, maxFrame); ; {
+		n, err := p.file.Read(buffer)
+		if os.IsTimeout(err) {
+			return false
+		}
+		require.NoError(p.t, err)
+		if string(buffer[:n]) == frame {
+			return true
+		}
+	}
+}
