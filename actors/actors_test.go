@@ -199,6 +199,7 @@ func TestAUnikernelThatRefusesItsNameIsStartedWithoutOnce(t *testing.T) {
 	w.restart()
 	r, _ := w.record(":x")
 	require.True(t, r.Spec.NameRefused, "that is remembered")
+	w.until("it runs", func() bool { return len(w.infos(":x")) == 1 })
 	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
 
 	w.succeeds("created unikernel", ":x", create(guest("exit", "64")))
@@ -354,7 +355,7 @@ func TestWhatHappensWhileNoDaemonIsThere(t *testing.T) {
 		return !quits && r.Runtime.OK && r.Runtime.Value.Process.PID != old
 	})
 	require.Equal(t, stays, w.pid(":stays"))
-	require.Len(t, w.infos(":"), 2)
+	w.until("both are told", func() bool { return len(w.infos(":")) == 2 })
 }
 
 func TestTheLastMegabyteIsGivenOnce(t *testing.T) {

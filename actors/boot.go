@@ -20,45 +20,64 @@ func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
 		return
 	}
 	config := h.config
-	c.Go(func(context.Context) any { return swept{m.Records, config.sweep(m.Records)} })
+	c.Go(func(context.Context) any { return config.sweep(m.State) })
 }
 
-// sweep frees what belongs to nobody on record: images and FIFOs that a crash
-// has left behind. Nothing that is not ours is in these directories.
-func (g *Config) sweep(records []messages.Record) []error {
+// sweep frees what belongs to nobody on record: images, FIFOs and cgroups that
+// a crash has left behind, and finds the block devices. Nothing that is not
+// ours is in these directories.
+func (g *Config) sweep(state messages.State) swept {
+	names := map[messages.Name]bool{}
 	images := map[messages.Digest]bool{}
-	fifos := map[string]bool{}
-	for _, r := range records {
+	for _, r := range state.Unikernels {
+		names[r.Name] = true
 		images[r.Spec.Digest] = true
-		fifos[fifo.Path(g.FIFODir, r.Name)] = true
 	}
-	_, err := g.Images.Collect(func(d messages.Digest) bool { return images[d] })
-	errs := []error{err}
-	entries, err := os.ReadDir(g.FIFODir)
+	devices, errs, err := g.Blocks.Scan()
+	errs = append(errs, err)
+	_, err = g.Images.Collect(func(d messages.Digest) bool { return images[d] })
+	errs = append(errs, err)
+	errs = append(errs, sweepFIFOs(g.FIFODir, names)...)
+	if g.Cgroups != nil {
+		errs = append(errs, g.Cgroups.Sweep(func(n messages.Name) bool { return names[n] }))
+	}
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	return swept{state, devices, errs}
+}
+
+func sweepFIFOs(dir string, keep map[messages.Name]bool) (errs []error) {
+	entries, err := os.ReadDir(dir)
 	errs = append(errs, err)
 	for _, e := range entries {
-		if n, err := messages.ParseName(e.Name()); err == nil && !fifos[fifo.Path(g.FIFODir, n)] {
-			errs = append(errs, fifo.Remove(fifo.Path(g.FIFODir, n)))
+		if n, err := messages.ParseName(e.Name()); err == nil && !keep[n] {
+			errs = append(errs, fifo.Remove(fifo.Path(dir, n)))
 		}
 	}
-	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	return errs
 }
 
-// swept takes over all that is on record, lowest startup first, and then the
-// commands that have come meanwhile.
+// swept takes over all that is on record. The policy of the root is not what is on record, but what the
+// machine has.
 func (h *host) swept(c *supervise.Context, m swept) {
 	for _, err := range m.errs {
-		c.Log().Error("Cannot clean up", "error", err)
+		c.Log().Error("Found something wrong at the start", "error", err)
 	}
-	slices.SortFunc(m.records, func(a, b messages.Record) int {
-		if d := a.Spec.Arguments.Startup.Or(messages.DefaultStartup) - b.Spec.Arguments.Startup.Or(messages.DefaultStartup); d != 0 {
-			return d
+	for _, p := range m.state.Policies {
+		if p.Name.Path != messages.Root {
+			h.ledger.HoldPolicy(p.Name.Path, p.Policy)
 		}
-		return a.Name.Compare(b.Name)
-	})
-	for _, record := range m.records {
-		h.resume(c, record)
 	}
+	for _, d := range m.devices {
+		h.ledger.HoldDevice(d.Name, d.Size)
+	}
+	for _, e := range m.state.Ends {
+		h.consoles.remain(c, e)
+	}
+	h.resumeAll(c, m.state.Unikernels)
+}
+
+// ready begins to carry out commands: it is known what runs.
+func (h *host) ready(c *supervise.Context) {
 	h.booted = true
 	early := h.early
 	h.early = nil
@@ -67,13 +86,11 @@ func (h *host) swept(c *supervise.Context, m swept) {
 	}
 }
 
-func (h *host) resume(c *supervise.Context, record messages.Record) {
+func (h *host) resume(c *supervise.Context, record messages.Record) *run {
 	h.ledger.Hold(record.Name, record.Spec.Arguments)
 	t := &tenant{phase: settled}
 	h.tenants[record.Name] = t
 	h.setCurrent(t, h.spawn(c, record.Name, record.Spec))
-	if record.Runtime.OK {
-		t.current.started = record.Runtime.Value.Started()
-	}
-	c.Send(t.current.pid, messages.UnikernelResume{Record: record})
+	c.Send(t.current.pid, messages.UnikernelResume{Record: record, Hold: true})
+	return t.current
 }

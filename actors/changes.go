@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"albatross/actors/ledger"
 	"albatross/actors/supervise"
 	"albatross/messages"
 )
@@ -27,6 +28,10 @@ func (h *host) change(c *supervise.Context, a ask) {
 }
 
 func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.UnikernelCreate) {
+	if t != nil && !command.Force {
+		h.answer(c, a.ticket, failure(ledger.ErrRunning.Error()))
+		return
+	}
 	if err := creatable(a.name, command.Config); err != nil {
 		h.answer(c, a.ticket, failure(err.Error()))
 		return
@@ -36,7 +41,7 @@ func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.U
 		Image:      command.Config.Image,
 		Compressed: command.Config.Compressed,
 	}
-	if t != nil && command.Force {
+	if t != nil {
 		h.replace(c, a, t, m)
 		return
 	}
@@ -49,16 +54,26 @@ func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.U
 	h.check(c, a, t, m)
 }
 
-// maxName is the longest name of a file, which the console is.
+// maxName is the longest name of a file, which a console and a block device are.
 const maxName = 255
+
+// nameable refuses a name that nothing can have.
+func nameable(what string, name messages.Name) error {
+	switch {
+	case name.IsPath():
+		return fmt.Errorf("cannot create %s at the path %s: give it a name", what, name)
+	case len(name.String()) > maxName:
+		return fmt.Errorf("cannot create %s with a name of %d bytes: at most %d are possible", what, len(name.String()), maxName)
+	}
+	return nil
+}
 
 // creatable refuses what can be seen to be wrong at once.
 func creatable(name messages.Name, config messages.Config) error {
+	if err := nameable("a unikernel", name); err != nil {
+		return err
+	}
 	switch {
-	case name.IsPath():
-		return fmt.Errorf("cannot create a unikernel at the path %s: give it a name", name)
-	case len(name.String()) > maxName:
-		return fmt.Errorf("cannot create a unikernel with a name of %d bytes: at most %d are possible", len(name.String()), maxName)
 	case config.Type != messages.Solo5:
 		return fmt.Errorf("cannot run a %s unikernel: this host runs solo5 only", config.Type)
 	case len(config.Image) == 0:
@@ -153,6 +168,7 @@ func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
 }
 
 func (h *host) rests(m messages.UnikernelWaiting) {
+	h.consoles.ended(m.Name, m.End)
 	if t := h.tenants[m.Name]; t != nil && t.current != nil && t.current.number == m.Run {
 		t.current.resting = true
 	}
@@ -170,6 +186,7 @@ func (h *host) destroy(c *supervise.Context, a ask, t *tenant) {
 
 // gone is the end of a run that has been started.
 func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
+	h.consoles.ended(m.Name, m.End)
 	t := h.tenants[m.Name]
 	switch {
 	case t == nil:

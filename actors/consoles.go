@@ -16,6 +16,7 @@ import (
 // the one that has been without a unikernel for longest goes first.
 type consoles struct {
 	config *Config
+	store  *actor.PID
 	byName map[messages.Name]*consoleEntry
 	rings  map[messages.Path]map[messages.Name]*consoleEntry // those that have had a unikernel
 }
@@ -26,10 +27,11 @@ type consoleEntry struct {
 	ring     bool      // there has been one
 	inactive time.Time // since when there is none
 	attached int       // subscriptions ever passed on
+	end      messages.Option[messages.End]
 }
 
-func newConsoles(config *Config) *consoles {
-	return &consoles{config: config, byName: map[messages.Name]*consoleEntry{}, rings: map[messages.Path]map[messages.Name]*consoleEntry{}}
+func newConsoles(config *Config, store *actor.PID) *consoles {
+	return &consoles{config: config, store: store, byName: map[messages.Name]*consoleEntry{}, rings: map[messages.Path]map[messages.Name]*consoleEntry{}}
 }
 
 // forTenant is the console of a unikernel that is going to be.
@@ -57,6 +59,22 @@ func (k *consoles) tenantGone(name messages.Name, now time.Time) {
 		e.tenant = false
 		e.inactive = now
 	}
+}
+
+// ended keeps how the last run of a unikernel has ended, as long as its console.
+func (k *consoles) ended(name messages.Name, end messages.Option[messages.End]) {
+	if e := k.byName[name]; e != nil && end.OK {
+		e.end = end
+	}
+}
+
+// remain is the console of a unikernel that a former daemon has had.
+func (k *consoles) remain(c *supervise.Context, past messages.NamedEnd) {
+	e := k.entry(c, past.Name)
+	e.ring = true
+	e.inactive = time.UnixMilli(past.End.AtMillis)
+	e.end = messages.Some(past.End)
+	k.remember(past.Name, e)
 }
 
 // forSubscriber is the console that a client wants to read, whether there has
@@ -122,4 +140,7 @@ func (k *consoles) remove(c *supervise.Context, name messages.Name) {
 		delete(k.rings, name.Path)
 	}
 	c.Stop(e.pid)
+	if e.end.OK {
+		c.Send(k.store, messages.StoreWrite{Changes: []messages.Change{messages.DeleteEnd{Name: name}}})
+	}
 }

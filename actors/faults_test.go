@@ -1,7 +1,9 @@
 package actors_test
 
 import (
+	"bytes"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,40 +19,43 @@ import (
 // every command is answered, that an answer is true, and that the daemon works
 // as before afterwards.
 func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
-	for _, actor := range []string{"host", "unikernel", "console", "store"} {
-		t.Run(actor, func(t *testing.T) {
-			for n := 1; n <= mostMessages && failsOnceAt(t, actor, n); n++ {
-			}
-		})
+	for title, tc := range map[string]struct {
+		actors   []string
+		commands func(*world) // answered one way or the other, and what they say is true
+		after    func(*world) // all works
+	}{
+		"unikernels": {[]string{"host", "unikernel", "console", "store"}, unikernelCommands, afterUnikernels},
+		"blocks":     {[]string{"host", "block"}, blockCommands, afterBlocks},
+		"policies":   {[]string{"host", "store"}, policyCommands, afterPolicies},
+	} {
+		for _, actor := range tc.actors {
+			t.Run(title+"/"+actor, func(t *testing.T) {
+				for n := 1; n <= mostMessages && failsOnceAt(t, actor, n, tc.commands, tc.after); n++ {
+				}
+			})
+		}
 	}
 }
 
 // mostMessages is more than any actor handles in the course of the commands.
 const mostMessages = 60
 
-// failsOnceAt runs the commands with a failure at the nth message of an actor,
-// and tells whether there were so many.
-func failsOnceAt(t *testing.T, actor string, n int) bool {
+// failsOnceAt runs commands with a failure at the nth message of an actor, and
+// tells whether there were so many.
+func failsOnceAt(t *testing.T, actor string, n int, commands, after func(*world)) bool {
 	reached := true // as far as is known of one that was not selected by -run
 	t.Run(fmt.Sprint(n), func(t *testing.T) {
 		faults := &failOnce{actor: actor, left: n}
-		w := newWorld(t, func(w *world) { w.fault = faults.at })
-		someCommands(w)
+		w := newWorld(t, withBlocks, func(w *world) { w.fault = faults.at })
+		commands(w)
 		reached = faults.done()
 		faults.disarm()
-
-		w.ask(":x", messages.UnikernelDestroy{}) // whatever has become of it
-		w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet", "after")))
-		w.pid(":x")
-		w.followUntil(":x", "hello from albatross: --name=x --quiet after")
-		w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
-		w.requireNothing()
+		after(w)
 	})
 	return reached
 }
 
-// someCommands are answered one way or the other, and what they say is true.
-func someCommands(w *world) {
+func unikernelCommands(w *world) {
 	w.t.Helper()
 	hello := func(text string) messages.Config { return guest("hello", "--quiet", text) }
 	if w.ask(":x", create(hello("one"))) == success("created unikernel") {
@@ -68,6 +73,55 @@ func someCommands(w *world) {
 		_, there := w.record(":x")
 		require.False(w.t, there)
 	}
+}
+
+func afterUnikernels(w *world) {
+	w.ask(":x", messages.UnikernelDestroy{}) // whatever has become of it
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet", "after")))
+	w.pid(":x")
+	w.followUntil(":x", "hello from albatross: --name=x --quiet after")
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	w.requireNothing()
+}
+
+func blockCommands(w *world) {
+	w.t.Helper()
+	w.ask(":d", messages.BlockAdd{Size: 1})
+	contents := bytes.Repeat([]byte("x"), megabyte)
+	set := w.set(":d", false, bytes.NewReader(contents))
+	if dump, complete := w.tryDump(":d"); complete && set == success("set block device") {
+		require.Equal(w.t, contents, dump)
+	}
+	w.ask(":e", messages.BlockOldAdd{Size: 1})
+	if w.ask(":e", messages.BlockRemove{}) == success("removed block") {
+		require.NoFileExists(w.t, filepath.Join(w.dir, "block", ":e"))
+	}
+}
+
+func afterBlocks(w *world) {
+	for _, name := range []string{":d", ":e"} {
+		w.until("nobody uses it", func() bool { l := w.blocks(name); return len(l) == 0 || !l[0].Active })
+		w.ask(name, messages.BlockRemove{})
+		w.succeeds("added block device", name, messages.BlockAdd{Size: 1})
+		require.Equal(w.t, success("set block device"), w.set(name, false, strings.NewReader("after")))
+		require.Equal(w.t, padded("after", 1), w.dump(name, 0))
+	}
+	w.requireFiles(":d", ":e")
+}
+
+func policyCommands(w *world) {
+	w.t.Helper()
+	w.addPolicy("a:", policy(2, 64))
+	w.ask("a:", messages.PolicyRemove{})
+}
+
+func afterPolicies(w *world) {
+	w.until("a policy can be added", func() bool {
+		answer := w.addPolicy("a:", policy(2, 64))
+		return answer == success("added policy") || answer == success("no modification of policy")
+	})
+	w.restart()
+	require.Equal(w.t, map[string]messages.Policy{":": policy(2, 64)}, w.policies("a:"))
 }
 
 func success(text string) messages.Payload { return messages.SuccessText{Text: text} }

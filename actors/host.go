@@ -8,6 +8,7 @@ import (
 	"albatross/actors/ledger"
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/block"
 )
 
 // The host decides: it is the only writer of the ledger and knows who runs. A
@@ -22,21 +23,26 @@ type host struct {
 	tenants  map[messages.Name]*tenant
 	consoles *consoles
 	images   map[messages.Digest]int // how many current runs need each
-	open     map[ticket]asker        // commands that have not been answered
-	tickets  ticket                  // ever given
-	runs     uint64                  // ever made
+	blocks   map[messages.Name]blockJob
+	policies policyChanges
+	open     map[ticket]asker // commands that have not been answered
+	tickets  ticket           // ever given
+	runs     uint64           // ever made
 
 	booted bool
 	early  []ask // commands that came before
+	waves  waves
 }
 
 // What the host's goroutines and timers tell it.
 type (
 	swept struct {
-		records []messages.Record
+		state   messages.State
+		devices []block.Device
 		errs    []error
 	}
 	retryLoad struct{}
+	waveOver  struct{ number int }
 )
 
 func (h *host) Started(c *supervise.Context) {
@@ -44,8 +50,9 @@ func (h *host) Started(c *supervise.Context) {
 	h.ledger.HoldPolicy(messages.Root, h.config.RootPolicy)
 	h.tenants = map[messages.Name]*tenant{}
 	h.images = map[messages.Digest]int{}
+	h.blocks = map[messages.Name]blockJob{}
 	h.open = map[ticket]asker{}
-	h.consoles = newConsoles(h.config)
+	h.consoles = newConsoles(h.config, h.store)
 	h.load(c)
 }
 
@@ -63,12 +70,16 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.prepared(c, m)
 	case messages.UnikernelRunning:
 		h.running(c, m)
+		h.waveTold(c, m.Run, false)
 	case messages.UnikernelWaiting:
 		h.rests(m)
+		h.waveTold(c, m.Run, true)
 	case messages.UnikernelFailed:
 		h.failed(c, m)
+		h.waveTold(c, m.Run, false)
 	case messages.UnikernelGone:
 		h.gone(c, m)
+		h.waveTold(c, m.Run, false)
 	case messages.UnikernelRestarted:
 		h.restarted(c, m)
 	case messages.ConsoleRestarted:
@@ -79,8 +90,18 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.consoles.idle(c, m)
 	case imageRead:
 		h.imageRead(c, m)
+	case messages.BlockDone:
+		h.blockDone(c, m)
+	case messages.StoreWritten:
+		if m.ID == h.policies.request {
+			h.policyWritten(c, m.Err)
+		}
+	case retryUndo:
+		h.requestPolicy(c, h.policies.undo)
+	case waveOver:
+		h.waveOver(c, m)
 	case supervise.Crashed, supervise.Undeliverable: // the store: nothing else is asked
-		c.After(retryAfter, retryLoad{})
+		h.storeLost(c)
 	case supervise.Terminated: // a child that was stopped
 	default:
 		c.Unknown(message)
@@ -92,6 +113,16 @@ func (h *host) Stopping(c *supervise.Context, _ bool) {
 	for t := range h.open {
 		h.answer(c, t, failure("internal error: the daemon stopped while it handled this; ask what has become of it"))
 	}
+}
+
+// storeLost goes on where the store has failed on a request.
+func (h *host) storeLost(c *supervise.Context) {
+	if h.policies.now.OK || h.policies.undo != nil {
+		h.policies.request++ // whatever the store says of it now
+		h.policyWritten(c, storeFailed)
+		return
+	}
+	c.After(retryAfter, retryLoad{})
 }
 
 // asked takes a command. From here on it is answered exactly once.
@@ -139,6 +170,13 @@ func (h *host) do(c *supervise.Context, a ask) {
 		h.answer(c, a.ticket, messages.SuccessInfos{Form: command.Form, List: h.infos(a.name)})
 	case messages.PolicyInfo:
 		h.answer(c, a.ticket, messages.SuccessPolicies{List: h.ledger.Policies(a.name)})
+	case messages.PolicyAdd, messages.PolicyRemove:
+		h.changePolicy(c, a)
+	case messages.BlockList:
+		h.answer(c, a.ticket, messages.SuccessBlocks{List: h.ledger.Blocks(a.name)})
+	case messages.BlockAdd, messages.BlockOldAdd, messages.BlockRemove,
+		messages.BlockSet, messages.BlockOldSet, messages.BlockDump, messages.BlockOldDump:
+		h.block(c, a)
 	case messages.UnikernelGet:
 		h.get(c, a, command)
 	case messages.UnikernelCreate, messages.UnikernelRestart, messages.UnikernelDestroy:

@@ -10,9 +10,10 @@ import (
 
 	"github.com/klauspost/compress/zlib"
 
+	"albatross/actors/ledger"
 	"albatross/messages"
-	"albatross/runtime/fifo"
 	"albatross/runtime/image"
+	"albatross/runtime/netif"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
 )
@@ -24,9 +25,24 @@ const maxImage = 1 << 30
 
 // A plan is how a unikernel is started.
 type plan struct {
-	program string
-	args    []string
+	tender   tender.Tender
+	guest    tender.Guest // without the taps, which are made when it is started
+	networks []attachment
+	cpus     []int
+	memory   int64 // bytes that the tender may use
 }
+
+// An attachment is a network device and the bridge that it gets a tap on.
+type attachment struct {
+	name   string // in the manifest
+	bridge string
+	mac    messages.MAC
+}
+
+// tenderMemory is what a tender may need beside the memory and the image of its
+// unikernel, in bytes: its own program before it has become the unikernel, what
+// hypervisor and page tables take, and a margin.
+const tenderMemory = 64 << 20
 
 // A pin keeps an image from being collected until it is released.
 type pin struct {
@@ -107,7 +123,7 @@ func (i *inflating) Read(b []byte) (int, error) {
 
 // plan checks the image against the devices and finds the tender for it.
 func (g *Config) plan(ctx context.Context, name messages.Name, digest messages.Digest, spec messages.Spec) (plan, error) {
-	img, err := g.readImage(digest)
+	img, size, err := g.readImage(digest)
 	if err != nil {
 		return plan{}, err
 	}
@@ -118,28 +134,50 @@ func (g *Config) plan(ctx context.Context, name messages.Name, digest messages.D
 	if err := img.MatchDevices(blocks, networks); err != nil {
 		return plan{}, err
 	}
+	for _, bridge := range ledger.Bridges(spec.Arguments) {
+		if err := netif.CheckBridge(bridge); err != nil {
+			return plan{}, err
+		}
+	}
 	t, err := g.Tenders.Find(ctx, img.Target, img.ABIVersion)
 	if err != nil {
 		return plan{}, err
 	}
-	guest := tender.Guest{
-		Image:  g.Images.Path(digest),
-		Memory: spec.Arguments.Memory,
-		Argv:   spec.Arguments.Argv.Value,
-	}
-	if named(spec) {
-		guest.Label = name.Label
-	}
-	return plan{program: t.Program, args: append(t.Prefix, tender.Args(guest)...)}, nil
+	return g.planFor(name, digest, spec, t, size), nil
 }
 
-func (g *Config) readImage(digest messages.Digest) (*image.Image, error) {
+// planFor puts together what has been checked.
+func (g *Config) planFor(name messages.Name, digest messages.Digest, spec messages.Spec, t tender.Tender, size int64) plan {
+	args := spec.Arguments
+	p := plan{
+		tender: t,
+		guest:  tender.Guest{Image: g.Images.Path(digest), Memory: args.Memory, Argv: args.Argv.Value},
+		cpus:   args.CPUIDs,
+		memory: int64(args.Memory)<<20 + size + tenderMemory,
+	}
+	if named(spec) {
+		p.guest.Label = name.Label
+	}
+	for i, device := range ledger.Devices(name, args) {
+		p.guest.Blocks = append(p.guest.Blocks, tender.Block{
+			Name: args.Blocks[i].Name, File: g.Blocks.Path(device), SectorSize: args.Blocks[i].SectorSize,
+		})
+	}
+	for i, bridge := range ledger.Bridges(args) {
+		n := args.Networks[i]
+		p.networks = append(p.networks, attachment{n.Name, bridge, n.Address(name)})
+	}
+	return p
+}
+
+func (g *Config) readImage(digest messages.Digest) (*image.Image, int64, error) {
 	f, size, err := g.Images.Open(digest)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer func() { _ = f.Close() }()
-	return image.Read(f, size)
+	img, err := image.Read(f, size)
+	return img, size, err
 }
 
 func deviceNames(args messages.Arguments) (blocks, networks []string) {
@@ -150,22 +188,6 @@ func deviceNames(args messages.Arguments) (blocks, networks []string) {
 		networks = append(networks, n.Name)
 	}
 	return blocks, networks
-}
-
-// launch makes a process that waits to become the tender.
-func (g *Config) launch(ctx context.Context, spec messages.Spec, p plan, path string) (*tender.Gated, error) {
-	console, err := fifo.OpenWriter(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = console.Close() }()
-	return tender.Launch(ctx, tender.Command{
-		Launcher: g.Launcher,
-		CPUs:     spec.Arguments.CPUIDs,
-		Program:  p.program,
-		Args:     p.args,
-		Output:   console,
-	})
 }
 
 // readCompressed is the image as a client wants it: level 0 is uncompressed.

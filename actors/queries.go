@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"albatross/actors/ledger"
 	"albatross/actors/supervise"
 	"albatross/messages"
 )
@@ -39,11 +40,30 @@ func (h *host) infoOf(list []messages.NamedInfo, name, shown messages.Name) []me
 		CPUIDs:    args.CPUIDs,
 		Memory:    args.Memory,
 		Digest:    spec.Digest[:],
+		Blocks:    h.blockInfos(name, args),
+		Networks:  networkInfos(name, args),
 		Argv:      args.Argv,
 		Started:   t.current.started,
 		CPUs:      args.CPUs,
 		LinuxBoot: args.LinuxBoot,
 	}})
+}
+
+func (h *host) blockInfos(name messages.Name, args messages.Arguments) []messages.BlockInfo {
+	infos := make([]messages.BlockInfo, len(args.Blocks))
+	for i, device := range ledger.Devices(name, args) {
+		b := args.Blocks[i]
+		infos[i] = messages.BlockInfo{Name: b.Name, Device: b.Device, SectorSize: b.SectorSize, Size: h.ledger.DeviceSize(device)}
+	}
+	return infos
+}
+
+func networkInfos(name messages.Name, args messages.Arguments) []messages.NetworkInfo {
+	infos := make([]messages.NetworkInfo, len(args.Networks))
+	for i, n := range args.Networks {
+		infos[i] = messages.NetworkInfo{Name: n.Name, Bridge: n.Bridge, MAC: messages.Some(n.Address(name))}
+	}
+	return infos
 }
 
 // get reads an image for a client.
@@ -53,8 +73,9 @@ func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
 	case t == nil || t.current == nil:
 		h.answer(c, a.ticket, failure("get: no unikernel found"))
 		return
-	case command.Level < 0 || command.Level > 9:
-		h.answer(c, a.ticket, failure(fmt.Sprintf("cannot compress at level %d: 0 to 9 are possible", command.Level)))
+	}
+	if err := compressible(command.Level); err != nil {
+		h.answer(c, a.ticket, failure(err.Error()))
 		return
 	}
 	config, spec := h.config, t.current.spec
@@ -67,6 +88,14 @@ func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
 		image, err := config.readCompressed(spec.Digest, command.Level)
 		return imageRead{a, command, spec, image, err}
 	})
+}
+
+// compressible refuses a level that zlib does not have.
+func compressible(level int) error {
+	if level < 0 || level > 9 {
+		return fmt.Errorf("cannot compress at level %d: 0 to 9 are possible", level)
+	}
+	return nil
 }
 
 // imageRead is what a goroutine of the host tells it about an image.

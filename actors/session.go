@@ -28,6 +28,9 @@ type Client interface {
 	// Read waits for the next command. The error is io.EOF where the client has
 	// left.
 	Read() (messages.Wire, error)
+	// ReadStream waits for the next part of the stream of raw bytes that follows
+	// some commands, as much as fits in b. The error is io.EOF at its end.
+	ReadStream(b []byte) (int, error)
 	// Write waits until all messages have been sent.
 	Write([]messages.Wire) error
 	Close() error
@@ -44,7 +47,10 @@ type session struct {
 	asks   uint64          // commands ever passed on; the ID of the last one
 	header messages.Header // of the command that is being answered
 	old    bool            // console lines are told in the old form
-	source *actor.PID      // the console that is subscribed to
+	keep   bool            // another command may follow the one that is being answered
+	source *actor.PID      // the console, or the block device, that is followed
+	more   any             // the credit for it
+	upload upload          // the stream that follows the command
 }
 
 type sessionState string
@@ -53,7 +59,8 @@ const (
 	reading   sessionState = "reading"   // waits for a command
 	asking    sessionState = "asking"    // waits for the answer to it
 	answering sessionState = "answering" // writes the answer
-	following sessionState = "following" // passes on lines of a console
+	following sessionState = "following" // passes on lines of a console, or the contents of a block device
+	draining  sessionState = "draining"  // has answered while the client still streams
 )
 
 // What the session's goroutines tell it.
@@ -86,6 +93,14 @@ func (s *session) Handle(c *supervise.Context, message any) {
 		s.follow(c, m)
 	case messages.ConsoleDetached, supervise.Terminated:
 		s.detached(c)
+	case messages.BlockChunk:
+		s.followBlock(c, m)
+	case messages.BlockMore:
+		s.moreAsked(c)
+	case streamed:
+		s.streamed(c, m)
+	case drainOver:
+		c.Stop(c.Self())
 	default:
 		c.Unknown(message)
 	}
@@ -126,6 +141,8 @@ func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 	s.header = wire.Header
 	s.asks++
 	s.state = asking
+	s.keep = keeps(wire.Payload)
+	s.upload = upload{expected: streams(wire.Payload)}
 	if refusal := s.endpoint.refuses(wire.Payload); refusal != "" {
 		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: refusal}})
 		return
@@ -145,7 +162,10 @@ func (e Endpoint) refuses(payload messages.Payload) string {
 	case messages.ConsoleSubscribe:
 		at = Console
 	case messages.UnikernelCreate, messages.UnikernelDestroy, messages.UnikernelGet,
-		messages.UnikernelInfo, messages.UnikernelRestart, messages.PolicyInfo:
+		messages.UnikernelInfo, messages.UnikernelRestart,
+		messages.PolicyInfo, messages.PolicyAdd, messages.PolicyRemove,
+		messages.BlockList, messages.BlockAdd, messages.BlockOldAdd, messages.BlockRemove,
+		messages.BlockSet, messages.BlockOldSet, messages.BlockDump, messages.BlockOldDump:
 		at = VMMD
 	}
 	switch {
@@ -164,9 +184,16 @@ func (s *session) answered(c *supervise.Context, m messages.Answer) {
 			return // of a command that has been given up
 		}
 		s.state = answering
-		if _, ok := m.Payload.(messages.Success); ok && s.endpoint == Console {
-			s.source = c.Sender()
-			c.Watch(s.source)
+		switch m.Payload.(type) {
+		case messages.SuccessDump: // it tells its end, and one told by the system would overtake its last part
+			s.source, s.more = c.Sender(), messages.BlockMore{}
+		case messages.Success:
+			if s.endpoint == Console {
+				s.source, s.more = c.Sender(), messages.ConsoleMore{}
+				c.Watch(s.source)
+			}
+		default: // natively, a command that was refused is the last one
+			s.keep = false
 		}
 		s.write(c, messages.Wire{Header: s.header, Payload: m.Payload})
 	default: // the answer to a command that was answered for lost
@@ -191,21 +218,27 @@ func (s *session) written(c *supervise.Context, m written) {
 	case m.err != nil:
 		c.Log().Info("Closing connection", "cause", m.err)
 		c.Stop(c.Self())
-	case s.state == following:
-		c.Request(s.source, messages.ConsoleMore{})
+	case s.state == following && s.source != nil:
+		c.Request(s.source, s.more)
 	case s.source != nil:
 		s.state = following
 		s.receive(c) // nothing more is expected: it tells when the client leaves
-		c.Request(s.source, messages.ConsoleMore{})
+		c.Request(s.source, s.more)
+	case s.keep:
+		s.state = reading
+		s.receive(c)
+	case s.upload.expected && s.state == answering:
+		s.drain(c)
 	default:
 		c.Stop(c.Self())
 	}
 }
 
-// detached ends a subscription. Even one that has ended at once is answered.
+// detached ends what was followed. Even one that has ended at once is answered.
 func (s *session) detached(c *supervise.Context) {
-	switch s.state {
-	case answering:
+	switch {
+	case s.source == nil: // its end has been told
+	case s.state == answering:
 		s.source = nil // nothing is followed when the answer is written
 	default:
 		c.Stop(c.Self())

@@ -52,9 +52,9 @@ func (w write) answer(c *supervise.Context, failure string) {
 type (
 	committed struct{ err error }
 	loaded    struct {
-		load    load
-		records []messages.Record
-		err     error
+		load  load
+		state messages.State
+		err   error
 	}
 )
 
@@ -111,19 +111,19 @@ func (s *storeActor) answer(c *supervise.Context, m committed) {
 	s.committing = nil
 }
 
-// load reads all records. It sees every change that has been answered.
+// load reads all that is stored. It sees every change that has been answered.
 func (s *storeActor) load(c *supervise.Context, m messages.StoreLoad) {
 	l := load{c.Sender(), m.ID}
 	s.loading = append(s.loading, l)
 	c.Go(func(context.Context) any {
-		records, err := s.db.Load()
-		return loaded{l, records, err}
+		state, err := s.db.Load()
+		return loaded{l, state, err}
 	})
 }
 
 func (s *storeActor) loaded(c *supervise.Context, m loaded) {
 	s.loading = slices.DeleteFunc(s.loading, func(l load) bool { return l == m.load })
-	c.Send(m.load.pid, messages.StoreLoaded{ID: m.load.id, Records: m.records, Err: text(m.err)})
+	c.Send(m.load.pid, messages.StoreLoaded{ID: m.load.id, State: m.state, Err: text(m.err)})
 }
 
 // text is the text of an error, and nothing where there is none.

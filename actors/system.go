@@ -7,6 +7,8 @@ import (
 
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/block"
+	"albatross/runtime/cgroup"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
 )
@@ -16,6 +18,8 @@ import (
 type Config struct {
 	DB         *store.DB
 	Images     *store.Images
+	Blocks     *block.Dir
+	Cgroups    *cgroup.Tree // nil: unikernels have none
 	Tenders    *tender.Finder
 	Launcher   []string // see tender.Command
 	FIFODir    string

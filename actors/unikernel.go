@@ -8,6 +8,7 @@ import (
 
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/netif"
 	"albatross/runtime/proc"
 	"albatross/runtime/tender"
 )
@@ -20,7 +21,7 @@ const retryAfter = time.Second
 // than at once.
 const askAgainAfter = 500 * time.Millisecond
 
-// A unikernel owns one tender and its FIFO, from the check of the image to the
+// A unikernel owns one tender, its FIFO, taps and cgroup, from the check of the image to the
 // last trace of it. It is a state machine: one method per event, each a switch
 // on the state where the event can come in several; to is the only writer of
 // the state. What happens when all goes well, and otherwise:
@@ -53,16 +54,21 @@ type unikernel struct {
 	stop  messages.Option[messages.UnikernelStop]
 
 	abandon bool // what an incarnation that has failed was starting is not wanted any more
+	held    bool // the host says when it is started, not the backoff
 
 	// What runs.
 	state   unikernelState
-	request uint64        // the ID of the last request to the store or the console
+	request uint64        // the ID of the last request to the console
+	writing uint64        // the ID of the last request to the store
+	taps    []*netif.Tap  // those that vanish with us unless they are kept
 	gated   *tender.Gated // where the tender has not been released
 	handle  *proc.Handle  // where it has
 	runtime messages.Runtime
 	outcome outcome
-	returns bool // it is started again, as the store has been told
-	refused bool // it has just refused its name
+	ran     bool                          // there is a tender, or its end has not been noted
+	end     messages.Option[messages.End] // of the last run
+	returns bool                          // it is started again, as the store has been told
+	refused bool                          // it has just refused its name
 	backoff backoff
 	unkill  func() // ends the grace time before SIGKILL
 }
@@ -73,11 +79,11 @@ const (
 	idle       unikernelState = "idle"
 	preparing  unikernelState = "preparing"  // the image is being checked
 	ready      unikernelState = "ready"      // the host has to say go
-	starting   unikernelState = "starting"   // FIFO, console, process, record, exec
+	starting   unikernelState = "starting"   // FIFO, console, taps and cgroup, process, record, exec
 	resuming   unikernelState = "resuming"   // a recorded tender is being looked for
 	running    unikernelState = "running"    // the tender runs
 	stopping   unikernelState = "stopping"   // it has been asked to end
-	closing    unikernelState = "closing"    // it has ended: console and FIFO are being freed
+	closing    unikernelState = "closing"    // it has ended: what it had is being freed
 	forgetting unikernelState = "forgetting" // the store is being told
 	waiting    unikernelState = "waiting"    // it will be started again
 	gone       unikernelState = "gone"
@@ -93,6 +99,10 @@ type outcome struct {
 // What the unikernel's goroutines and timers tell it.
 type (
 	fifoMade struct{ err error }
+	equipped struct {
+		taps []*netif.Tap
+		err  error
+	}
 	launched struct {
 		gated *tender.Gated
 		err   error
@@ -109,7 +119,7 @@ type (
 		exit messages.Exit
 		err  error
 	}
-	fifoRemoved struct{ err error }
+	freed       struct{ err error }
 	graceOver   struct{}
 	notGone     struct{}
 	restartDue  struct{}
@@ -117,6 +127,9 @@ type (
 	retryResume struct{}
 	retryWait   struct{}
 )
+
+// Discard has taps vanish that nobody will use.
+func (e equipped) Discard() { closeTaps(e.taps) }
 
 // Discard ends a tender that nobody will release.
 func (l launched) Discard() {
@@ -148,6 +161,7 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 	case messages.UnikernelStart:
 		u.startAsked(c)
 	case messages.UnikernelResume:
+		u.held = m.Hold
 		u.resumeAsked(c, m.Record)
 	case messages.UnikernelRecover:
 		u.recoverAsked(c, m)
@@ -161,6 +175,8 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 		u.consoleOpened(c, m)
 	case messages.ConsoleRestarted:
 		u.consoleRestarted(c)
+	case equipped:
+		u.equipped(c, m)
 	case launched:
 		u.launched(c, m)
 	case messages.StoreWritten:
@@ -181,8 +197,8 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 		u.askAgain(c)
 	case messages.ConsoleClosed:
 		u.consoleClosed(c, m)
-	case fifoRemoved:
-		u.fifoRemoved(c, m)
+	case freed:
+		u.freed(c, m)
 	case restartDue:
 		u.restartDue(c)
 	case retryResume:
@@ -208,6 +224,7 @@ func (u *unikernel) Stopping(*supervise.Context, bool) {
 	if u.handle != nil {
 		_ = u.handle.Close()
 	}
+	closeTaps(u.taps)
 	u.pin.release()
 }
 
@@ -225,8 +242,10 @@ func (u *unikernel) unanswered(c *supervise.Context) {
 		u.fail(c, errors.New(failure))
 	case resuming:
 		c.After(retryAfter, messages.UnikernelRecover{Abandon: u.abandon})
+	case stopping:
+		u.terminate(c)
 	case closing: // what was in the pipe is lost
-		u.removeFIFO(c)
+		u.free(c)
 	case forgetting:
 		u.forgotten(c, failure)
 	default:

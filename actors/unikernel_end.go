@@ -8,20 +8,19 @@ import (
 
 	"albatross/actors/supervise"
 	"albatross/messages"
-	"albatross/runtime/fifo"
 	"albatross/runtime/proc"
 )
 
 // begin is the beginning of running.
 func (u *unikernel) begin(c *supervise.Context) {
 	u.to(c, running)
-	u.eager = true
+	u.eager, u.held, u.ran = true, false, true
 	u.outcome = outcome{}
 	u.backoff.started(c.Now())
 	c.Send(u.host, messages.UnikernelRunning{Name: u.name, Run: u.run, Spec: u.spec, Started: u.runtime.Started()})
 	u.wait(c)
 	if u.stop.OK {
-		u.terminate(c)
+		u.stopRunning(c)
 	}
 }
 
@@ -54,7 +53,7 @@ func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
 	u.stop = messages.Some(m)
 	switch u.state {
 	case running:
-		u.terminate(c)
+		u.stopRunning(c)
 	case ready, waiting:
 		u.close(c)
 	case stopping:
@@ -62,9 +61,27 @@ func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
 	}
 }
 
+// stopRunning ends a tender. One that is replaced comes back if we die before
+// its successor is on record: so the disk says that its end will not be its own.
+func (u *unikernel) stopRunning(c *supervise.Context) {
+	u.to(c, stopping)
+	if !u.stop.Value.KeepSpec {
+		u.terminate(c)
+		return
+	}
+	u.runtime.Released = false
+	u.record(c, messages.PutRuntime{Name: u.name, Runtime: u.runtime})
+}
+
+func (u *unikernel) intentRecorded(c *supervise.Context, failure string) {
+	if failure != "" {
+		c.Log().Error("Cannot store that a unikernel is being replaced", "error", failure)
+	}
+	u.terminate(c)
+}
+
 // terminate asks the tender to end, and makes it after the grace time.
 func (u *unikernel) terminate(c *supervise.Context) {
-	u.to(c, stopping)
 	u.unkill = c.After(u.config.Grace, graceOver{})
 	u.askAgain(c)
 }
@@ -118,10 +135,25 @@ func (u *unikernel) aborted(c *supervise.Context, m aborted) {
 	u.close(c)
 }
 
+// noteEnd keeps how the tender has ended, if there was one. When, is not known
+// of one whose end nobody saw.
+func (u *unikernel) noteEnd(c *supervise.Context) {
+	if !u.ran {
+		return
+	}
+	u.ran = false
+	end := messages.End{Exit: u.outcome.exit, Restarts: u.runtime.Restarts}
+	if end.Exit.Known {
+		end.AtMillis = c.Now().UnixMilli()
+	}
+	u.end = messages.Some(end)
+}
+
 // close frees what a tender leaves behind: first the console is read to its
 // end.
 func (u *unikernel) close(c *supervise.Context) {
 	u.to(c, closing)
+	u.noteEnd(c)
 	if u.unkill != nil {
 		u.unkill()
 	}
@@ -133,18 +165,24 @@ func (u *unikernel) consoleClosed(c *supervise.Context, m messages.ConsoleClosed
 	if u.state != closing || m.ID != u.request {
 		return
 	}
-	u.removeFIFO(c)
+	u.free(c)
 }
 
-func (u *unikernel) removeFIFO(c *supervise.Context) {
-	path := fifo.Path(u.config.FIFODir, u.name)
-	c.Go(func(context.Context) any { return fifoRemoved{fifo.Remove(path)} })
+// free gives back what was made for the tender.
+func (u *unikernel) free(c *supervise.Context) {
+	config, name, taps, links := u.config, u.name, u.taps, u.runtime.Taps
+	u.taps = nil
+	c.Go(func(context.Context) any {
+		closeTaps(taps)
+		return freed{config.free(name, links)}
+	})
 }
 
-func (u *unikernel) fifoRemoved(c *supervise.Context, m fifoRemoved) {
-	if m.err != nil { // it is kept and used again by the next of this name
-		c.Log().Error("Cannot remove console", "error", m.err)
+func (u *unikernel) freed(c *supervise.Context, m freed) {
+	if m.err != nil { // the console is used again by the next of this name
+		c.Log().Error("Cannot free what a unikernel had", "error", m.err)
 	}
+	u.runtime.Taps = nil
 	u.to(c, forgetting)
 	u.forget(c)
 }
@@ -152,16 +190,21 @@ func (u *unikernel) fifoRemoved(c *supervise.Context, m fifoRemoved) {
 // forget tells the store what is not there any more.
 func (u *unikernel) forget(c *supervise.Context) {
 	u.returns = u.comesBack()
+	var changes []messages.Change
+	if u.end.OK {
+		changes = append(changes, messages.PutEnd{Name: u.name, End: u.end.Value})
+	}
 	switch {
 	case u.stop.OK && u.stop.Value.KeepSpec:
-		u.record(c, messages.DeleteRuntime{Name: u.name})
+		changes = append(changes, messages.DeleteRuntime{Name: u.name})
 	case u.returns:
 		u.refused = u.nameRefused()
 		u.spec.NameRefused = u.spec.NameRefused || u.refused
-		u.record(c, messages.DeleteRuntime{Name: u.name}, messages.PutSpec{Name: u.name, Spec: u.spec})
+		changes = append(changes, messages.DeleteRuntime{Name: u.name}, messages.PutSpec{Name: u.name, Spec: u.spec})
 	default:
-		u.record(c, messages.DeleteUnikernel{Name: u.name})
+		changes = append(changes, messages.DeleteUnikernel{Name: u.name})
 	}
+	u.record(c, changes...)
 }
 
 // comesBack tells whether it is started again.
@@ -195,7 +238,7 @@ func (u *unikernel) forgotten(c *supervise.Context, failure string) {
 	default:
 		u.to(c, gone)
 		u.pin.release()
-		c.Send(u.host, messages.UnikernelGone{Name: u.name, Run: u.run, Exit: u.outcome.exit})
+		c.Send(u.host, messages.UnikernelGone{Name: u.name, Run: u.run, End: u.end})
 	}
 }
 
@@ -210,17 +253,22 @@ func (u *unikernel) giveUp(c *supervise.Context, err error) {
 
 func (u *unikernel) restartLater(c *supervise.Context) {
 	u.to(c, waiting)
-	c.Send(u.host, messages.UnikernelWaiting{Name: u.name, Run: u.run})
-	if u.outcome.cut || u.refused {
+	c.Send(u.host, messages.UnikernelWaiting{Name: u.name, Run: u.run, End: u.end})
+	switch {
+	case u.held: // UnikernelStart follows
+	case u.outcome.cut, u.refused:
 		u.restartDue(c)
-		return
+	default:
+		c.After(u.backoff.ended(c.Now()), restartDue{})
 	}
-	c.After(u.backoff.ended(c.Now()), restartDue{})
 }
 
 func (u *unikernel) restartDue(c *supervise.Context) {
 	switch u.state {
 	case waiting:
+		if u.outcome.failure == "" {
+			u.runtime.Restarts++
+		}
 		u.prepare(c, messages.UnikernelPrepare{Spec: u.spec})
 	default: // it has been stopped meanwhile
 	}

@@ -15,11 +15,21 @@ func (u *unikernel) resumeAsked(c *supervise.Context, record messages.Record) {
 	u.spec = record.Spec
 	u.eager = true
 	if !record.Runtime.OK {
-		u.prepare(c, messages.UnikernelPrepare{Spec: u.spec})
+		u.startLater(c)
 		return
 	}
 	u.runtime = record.Runtime.Value
 	u.resume(c)
+}
+
+// startLater starts what has not run, when the host says so where it wants to.
+func (u *unikernel) startLater(c *supervise.Context) {
+	u.to(c, waiting)
+	if u.held {
+		c.Send(u.host, messages.UnikernelWaiting{Name: u.name, Run: u.run})
+		return
+	}
+	u.prepare(c, messages.UnikernelPrepare{Spec: u.spec})
 }
 
 func (u *unikernel) resume(c *supervise.Context) {
@@ -52,6 +62,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 	switch {
 	case errors.Is(m.err, proc.ErrGone):
 		u.outcome = outcome{cut: m.cut}
+		u.ran = u.runtime.Released
 		u.close(c)
 	case m.err != nil: // it may be there: a second one must not be started
 		c.Log().Error("Cannot take over unikernel", "error", m.err)
@@ -61,6 +72,9 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 		u.handle = m.handle
 		u.begin(c)
 		u.openConsole(c)
+		if !u.runtime.Released { // it was going to be stopped for a successor
+			u.markReleased(c)
+		}
 	}
 }
 
@@ -81,11 +95,15 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 		c.After(retryAfter, messages.UnikernelRecover{Abandon: u.abandon})
 		return
 	}
-	for _, record := range m.Records {
-		if record.Name == u.name && !u.abandon {
+	for _, record := range m.State.Unikernels {
+		if record.Name != u.name {
+			continue
+		}
+		if !u.abandon {
 			u.resumeAsked(c, record)
 			return
 		}
+		u.runtime = record.Runtime.Value // what was made for it is freed
 	}
 	u.fail(c, errors.New(failedStarting))
 }

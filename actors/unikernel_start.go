@@ -41,6 +41,9 @@ func (u *unikernel) startAsked(c *supervise.Context) {
 	switch u.state {
 	case ready:
 		u.start(c)
+	case waiting:
+		u.held = false
+		u.restartDue(c)
 	default:
 		c.Log().Error("Internal error: unikernel is not ready", "state", u.state)
 	}
@@ -81,7 +84,7 @@ func (u *unikernel) consoleOpened(c *supervise.Context, m messages.ConsoleOpened
 			u.fail(c, errors.New(m.Err))
 			return
 		}
-		u.launch(c)
+		u.equip(c)
 	case running, stopping:
 		if m.Err != "" {
 			c.Log().Error("Cannot reattach console", "error", m.Err)
@@ -99,11 +102,29 @@ func (u *unikernel) consoleRestarted(c *supervise.Context) {
 	}
 }
 
+// equip makes what the tender is connected to, besides its console.
+func (u *unikernel) equip(c *supervise.Context) {
+	config, name, plan := u.config, u.name, u.plan
+	c.Go(func(context.Context) any {
+		taps, err := config.equip(name, plan)
+		return equipped{taps, err}
+	})
+}
+
+func (u *unikernel) equipped(c *supervise.Context, m equipped) {
+	u.taps = m.taps
+	if m.err != nil {
+		u.fail(c, m.err)
+		return
+	}
+	u.launch(c)
+}
+
 // launch makes the process that becomes the tender when it is on record.
 func (u *unikernel) launch(c *supervise.Context) {
-	config, spec, plan, path := u.config, u.spec, u.plan, fifo.Path(u.config.FIFODir, u.name)
+	config, name, plan, taps := u.config, u.name, u.plan, links(u.taps)
 	c.Go(func(ctx context.Context) any {
-		gated, err := config.launch(ctx, spec, plan, path)
+		gated, err := config.launch(ctx, name, plan, taps)
 		return launched{gated, err}
 	})
 }
@@ -116,24 +137,32 @@ func (u *unikernel) launched(c *supervise.Context, m launched) {
 		return
 	}
 	u.gated = m.gated
-	u.runtime = messages.Runtime{Process: m.gated.Process(), StartedMillis: c.Now().UnixMilli()}
+	u.runtime = messages.Runtime{
+		Process:       m.gated.Process(),
+		StartedMillis: c.Now().UnixMilli(),
+		Taps:          links(u.taps),
+		Restarts:      u.runtime.Restarts,
+	}
 	u.record(c,
 		messages.PutSpec{Name: u.name, Spec: u.spec},
 		messages.PutRuntime{Name: u.name, Runtime: u.runtime})
 }
 
 func (u *unikernel) record(c *supervise.Context, changes ...messages.Change) {
-	u.request++
-	c.Request(u.store, messages.StoreWrite{ID: u.request, Changes: changes})
+	u.writing++
+	c.Request(u.store, messages.StoreWrite{ID: u.writing, Changes: changes})
 }
 
 func (u *unikernel) written(c *supervise.Context, m messages.StoreWritten) {
-	if m.ID != u.request {
+	if m.ID != u.writing {
 		return
 	}
 	switch u.state {
 	case starting:
 		u.recorded(c, m.Err)
+	case stopping:
+		u.intentRecorded(c, m.Err)
+	case closing: // it has ended before it was asked to
 	case forgetting:
 		u.forgotten(c, m.Err)
 	default:
@@ -141,14 +170,16 @@ func (u *unikernel) written(c *supervise.Context, m messages.StoreWritten) {
 	}
 }
 
-// recorded lets the process become the tender.
+// recorded lets the process become the tender. What was made for it stays from
+// here on: it is on record.
 func (u *unikernel) recorded(c *supervise.Context, failure string) {
 	if failure != "" {
 		u.fail(c, errors.New(failure))
 		return
 	}
-	gated := u.gated
-	c.Go(func(ctx context.Context) any { return released{gated.Release(ctx)} })
+	gated, taps := u.gated, u.taps
+	u.taps = nil
+	c.Go(func(ctx context.Context) any { return released{release(ctx, gated, taps)} })
 }
 
 func (u *unikernel) released(c *supervise.Context, m released) {
@@ -159,11 +190,16 @@ func (u *unikernel) released(c *supervise.Context, m released) {
 		return
 	}
 	u.handle = gated.Handle()
-	// Nobody waits for this to be on disk. As long as it is not, a tender that is
-	// gone is taken for one that has never run, and is started again.
+	u.markReleased(c)
+	u.begin(c)
+}
+
+// markReleased says on disk that the tender runs. Nobody waits for that: as long
+// as it is not there, a tender that is gone is taken for one that has never run,
+// and is started again.
+func (u *unikernel) markReleased(c *supervise.Context) {
 	u.runtime.Released = true
 	c.Send(u.store, messages.StoreWrite{Changes: []messages.Change{
 		messages.PutRuntime{Name: u.name, Runtime: u.runtime},
 	}})
-	u.begin(c)
 }

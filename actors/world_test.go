@@ -18,10 +18,12 @@ import (
 	"albatross/actors"
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/block"
 	"albatross/runtime/proc"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
 	"albatross/test/guests"
+	"albatross/test/netns"
 	"albatross/test/programs"
 )
 
@@ -32,6 +34,7 @@ const deadline = 10 * time.Second
 var builtin string
 
 func TestMain(m *testing.M) {
+	netns.Enter()
 	dir, err := os.MkdirTemp("", "actors")
 	if err != nil {
 		panic(err)
@@ -54,6 +57,9 @@ type world struct {
 	config *actors.Config
 	clock  supervise.Clock
 	fault  func(actor string, message any)
+	cgroup string // the parent of the cgroups, if there are any
+
+	repairs []func() // what makes the machine as it was
 
 	system *supervise.System
 	actors *actors.Actors
@@ -87,6 +93,8 @@ func (w *world) start() {
 	w.config.DB, err = store.Open(w.dir)
 	require.NoError(w.t, err)
 	w.config.Images, err = store.OpenImages(w.dir)
+	require.NoError(w.t, err)
+	w.config.Blocks, err = block.Open(filepath.Join(w.dir, "block"))
 	require.NoError(w.t, err)
 	level := slog.LevelWarn
 	if testing.Verbose() {
@@ -136,6 +144,7 @@ func (w *world) end() {
 type client struct {
 	w      *world
 	in     chan messages.Wire // to the daemon
+	stream io.Reader          // behind a command
 	out    chan messages.Wire // from it
 	closed chan struct{}
 	once   sync.Once
@@ -149,6 +158,8 @@ func (c *client) Read() (messages.Wire, error) {
 		return messages.Wire{}, io.EOF
 	}
 }
+
+func (c *client) ReadStream(b []byte) (int, error) { return c.stream.Read(b) }
 
 func (c *client) Write(list []messages.Wire) error {
 	for _, m := range list {
@@ -291,9 +302,9 @@ func force(c messages.Config) messages.UnikernelCreate {
 // record is what is on disk about a name.
 func (w *world) record(name string) (messages.Record, bool) {
 	w.t.Helper()
-	records, err := w.config.DB.Load()
+	state, err := w.config.DB.Load()
 	require.NoError(w.t, err)
-	for _, r := range records {
+	for _, r := range state.Unikernels {
 		if r.Name.String() == name {
 			return r, true
 		}
@@ -334,9 +345,9 @@ func (w *world) until(what string, holds func() bool) {
 func (w *world) requireNothing() {
 	w.t.Helper()
 	w.until("nothing runs", func() bool { return len(w.infos(":")) == 0 })
-	records, err := w.config.DB.Load()
+	state, err := w.config.DB.Load()
 	require.NoError(w.t, err)
-	require.Empty(w.t, records)
+	require.Empty(w.t, state.Unikernels)
 	w.until("no FIFO is left", func() bool { return w.empty("fifo") })
 	w.until("no image is left", func() bool { return w.empty("images") })
 }

@@ -81,11 +81,16 @@ type (
 		Image      []byte
 		Compressed bool
 	}
-	// UnikernelStart follows UnikernelPrepared. Answered by UnikernelRunning or
-	// UnikernelFailed.
+	// UnikernelStart follows UnikernelPrepared, or UnikernelWaiting where that was
+	// held. Answered by UnikernelRunning or UnikernelFailed.
 	UnikernelStart struct{}
-	// UnikernelResume takes over what a former daemon has recorded.
-	UnikernelResume struct{ Record Record }
+	// UnikernelResume takes over what a former daemon has recorded. Where it has
+	// to be started, Hold has that wait for UnikernelStart: its answer is
+	// UnikernelWaiting then, else UnikernelRunning or UnikernelGone.
+	UnikernelResume struct {
+		Record Record
+		Hold   bool
+	}
 	// UnikernelStop ends a unikernel. Answered by UnikernelGone.
 	UnikernelStop struct{ KeepSpec bool } // it is replaced: leave the spec on disk
 
@@ -110,10 +115,12 @@ type (
 		Spec    Spec
 		Started time.Time
 	}
-	// UnikernelWaiting says that it has exited and will be started again.
+	// UnikernelWaiting says that it has ended, or could not be started, and will
+	// be started again.
 	UnikernelWaiting struct {
 		Name Name
 		Run  uint64
+		End  Option[End] // absent: nothing has run
 	}
 	// UnikernelFailed says that it could not be started and holds nothing.
 	UnikernelFailed struct {
@@ -126,7 +133,34 @@ type (
 	UnikernelGone struct {
 		Name Name
 		Run  uint64
-		Exit Exit
+		End  Option[End] // absent: nothing has run
+	}
+)
+
+// Between the host, a block actor and a session.
+type (
+	// BlockDo has a command about a block device carried out. It is sent in the
+	// name of the session, which gets the Answer.
+	BlockDo struct {
+		ID      uint64
+		Command Command
+		Size    int // MB, of the device
+	}
+	// BlockDone tells the host that nothing is under way any more. It comes
+	// before the Answer, unless a dump follows that, or the actor has failed.
+	BlockDone struct {
+		Name   Name
+		Run    uint64
+		Failed bool
+	}
+	// BlockMore is the credit of whoever gets a stream, and asks for one more
+	// BlockChunk: the session, of a dump, or the block actor, of a set.
+	BlockMore struct{}
+	// BlockChunk is the next part of a stream.
+	BlockChunk struct {
+		Data []byte // not changed any more
+		Last bool   // nothing follows
+		Err  string // it breaks off here
 	}
 )
 
@@ -145,8 +179,8 @@ type (
 	// StoreLoad is answered by StoreLoaded with all that is stored.
 	StoreLoad   struct{ ID uint64 }
 	StoreLoaded struct {
-		ID      uint64
-		Records []Record
-		Err     string
+		ID    uint64
+		State State
+		Err   string
 	}
 )

@@ -11,11 +11,11 @@ const MinInt = -MaxInt - 1
 
 // A Policy limits what may run at and below a path.
 type Policy struct {
-	Unikernels int         // how many may run
-	CPUIDs     []int       // which CPUs they may use; a set
-	Memory     int         // MB of memory for all of them
-	Block      Option[int] // MB of block devices for all; absent: none allowed
-	Bridges    []string    // which bridges their taps may be attached to; a set
+	Unikernels int         `cbor:"1,keyasint"`           // how many may run
+	CPUIDs     []int       `cbor:"2,keyasint,omitempty"` // which CPUs they may use; a set
+	Memory     int         `cbor:"3,keyasint"`           // MB of memory for all of them
+	Block      Option[int] `cbor:"4,keyasint,omitzero"`  // MB of block devices for all; absent: none allowed
+	Bridges    []string    `cbor:"5,keyasint,omitempty"` // which bridges their taps may be attached to; a set
 }
 
 // A NamedPolicy is a policy and the path that it sits on.

@@ -51,6 +51,8 @@ type Runtime struct {
 	Released bool `cbor:"3,keyasint,omitempty"`
 	// Taps are those that have been made for it, one per network.
 	Taps []Link `cbor:"4,keyasint,omitempty"`
+	// Restarts is how often it has been started again, by itself.
+	Restarts int `cbor:"5,keyasint,omitempty"`
 }
 
 // Started is when the tender was started, to the millisecond.
@@ -61,6 +63,26 @@ type Record struct {
 	Name    Name
 	Spec    Spec
 	Runtime Option[Runtime] // absent: no tender was running
+}
+
+// An End is how the last run of a unikernel ended. It outlives the unikernel.
+type End struct {
+	Exit     Exit  `cbor:"1,keyasint"`
+	AtMillis int64 `cbor:"2,keyasint"`           // Unix time
+	Restarts int   `cbor:"3,keyasint,omitempty"` // how often it had been started again by then
+}
+
+// A NamedEnd is an End and whose it is.
+type NamedEnd struct {
+	Name Name
+	End  End
+}
+
+// A State is all that is stored.
+type State struct {
+	Unikernels []Record
+	Policies   []NamedPolicy
+	Ends       []NamedEnd
 }
 
 // A Change is one change of the stored state. Changes that are applied
@@ -95,13 +117,35 @@ type (
 		isChange
 		Name Name
 	}
+	// PutEnd says how its last run ended.
+	PutEnd struct {
+		isChange
+		Name Name
+		End  End
+	}
+	// DeleteEnd forgets how it ended.
+	DeleteEnd struct {
+		isChange
+		Name Name
+	}
+	// PutPolicy puts a policy on a path.
+	PutPolicy struct {
+		isChange
+		Path   Path
+		Policy Policy
+	}
+	// DeletePolicy removes the policy of a path.
+	DeletePolicy struct {
+		isChange
+		Path Path
+	}
 )
 
 // An Exit is how a tender ended. The zero value is an end that nobody saw.
 type Exit struct {
-	Known  bool
-	Code   int // exit code, where Signal is 0
-	Signal int // the signal that killed it
+	Known  bool `cbor:"1,keyasint,omitempty"`
+	Code   int  `cbor:"2,keyasint,omitempty"` // exit code, where Signal is 0
+	Signal int  `cbor:"3,keyasint,omitempty"` // the signal that killed it
 }
 
 // String tells the exit as listings and logs show it.

@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"crypto/md5" // not for security: it spreads names
 	"fmt"
 	"time"
 )
@@ -54,6 +55,16 @@ type Network struct {
 	Name   string         `cbor:"1,keyasint"`          // in the manifest
 	Bridge Option[string] `cbor:"2,keyasint,omitzero"` // absent: as in the manifest
 	MAC    Option[MAC]    `cbor:"3,keyasint,omitzero"` // absent: derived from the names
+}
+
+// Address is the MAC address of the network device: one that is not given
+// follows from the name of its unikernel, so that it stays the same.
+func (n Network) Address(owner Name) MAC {
+	if n.MAC.OK {
+		return n.MAC.Value
+	}
+	sum := md5.Sum([]byte(n.Name + owner.String()))
+	return MAC{0x00, 0x80, 0x41, sum[0], sum[1], sum[2]}
 }
 
 // Arguments are all that a unikernel is started with, besides its image.

@@ -74,11 +74,14 @@ func (l *Ledger) Holds(name messages.Name) bool {
 	return ok
 }
 
+// ErrRunning says that a name is taken.
+var ErrRunning = errors.New("Unikernel with same name is already running") //lint:ignore ST1005 the text of native albatross
+
 // Reserve promises a new unikernel what it needs, or says why not. The texts
 // are for clients.
 func (l *Ledger) Reserve(name messages.Name, args messages.Arguments) error {
 	if l.Holds(name) {
-		return errors.New("Unikernel with same name is already running") //lint:ignore ST1005 the text of native albatross
+		return ErrRunning
 	}
 	if err := l.check(name, args, usage{unikernels: 1, memory: args.Memory}); err != nil {
 		return err

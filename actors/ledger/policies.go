@@ -66,10 +66,10 @@ func (l *Ledger) CommitPolicy() {
 // WithdrawPolicy forgets the proposed policy.
 func (l *Ledger) WithdrawPolicy() { l.proposed = messages.Option[proposal]{} }
 
-// HasPolicy tells whether a path has a policy of its own.
-func (l *Ledger) HasPolicy(path messages.Path) bool {
-	_, ok := l.policies[path]
-	return ok
+// Policy is the policy of a path, if it has one of its own.
+func (l *Ledger) Policy(path messages.Path) (messages.Policy, bool) {
+	p, ok := l.policies[path]
+	return p, ok
 }
 
 // DropPolicy forgets the policy of a path.

@@ -24,6 +24,7 @@ type options struct {
 	tmpdir string
 	dbdir  string
 	tender string
+	cgroup string
 	grace  time.Duration
 
 	maxSubscribers int
@@ -57,6 +58,7 @@ func command() *cobra.Command {
 	flags.StringVar(&o.tmpdir, "tmpdir", "/run/albatross", "directory of the sockets and consoles")
 	flags.StringVar(&o.dbdir, "dbdir", "/var/lib/albatross", "directory of the database, images and block devices")
 	flags.StringVar(&o.tender, "tender", tender.Auto.String(), "which tenders to use: auto, builtin or installed")
+	flags.StringVar(&o.cgroup, "cgroup", "albatross", "below which cgroup unikernels have theirs, which limits memory and CPUs; empty: none")
 	flags.DurationVar(&o.grace, "grace", 10*time.Second, "how long a unikernel may take to end before it is killed")
 	flags.IntVar(&o.maxSubscribers, "max-subscribers", 5, "how many clients may follow one console")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "log more")

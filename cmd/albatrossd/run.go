@@ -14,6 +14,8 @@ import (
 
 	"albatross/actors"
 	"albatross/actors/supervise"
+	"albatross/runtime/block"
+	"albatross/runtime/cgroup"
 	"albatross/runtime/machine"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
@@ -41,7 +43,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	config, err := configure(o, db)
+	config, err := configure(o, db, log)
 	if err != nil {
 		return err
 	}
@@ -75,7 +77,7 @@ func blockDir(o options) string { return filepath.Join(o.dbdir, "block") }
 // makeDirs makes the directories that are not there. Whether they are ours
 // alone is for whoever has made them before us.
 func makeDirs(o options) error {
-	for _, dir := range []string{utilDir(o), fifoDir(o), blockDir(o)} {
+	for _, dir := range []string{utilDir(o), fifoDir(o)} {
 		if err := os.MkdirAll(dir, 0o750); err != nil {
 			return fmt.Errorf("cannot create directory: %w (albatrossd runs as root, or with --tmpdir and --dbdir that you may write to)", err)
 		}
@@ -83,8 +85,12 @@ func makeDirs(o options) error {
 	return nil
 }
 
-func configure(o options, db *store.DB) (*actors.Config, error) {
+func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error) {
 	images, err := store.OpenImages(o.dbdir)
+	if err != nil {
+		return nil, err
+	}
+	blocks, err := block.Open(blockDir(o))
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +114,8 @@ func configure(o options, db *store.DB) (*actors.Config, error) {
 	return &actors.Config{
 		DB:             db,
 		Images:         images,
+		Blocks:         blocks,
+		Cgroups:        cgroups(o, log),
 		Tenders:        &tender.Finder{Dir: o.dbdir, Path: os.Getenv("PATH"), Builtin: builtin, Policy: allowed},
 		Launcher:       []string{builtin, "launch"},
 		FIFODir:        fifoDir(o),
@@ -116,6 +124,19 @@ func configure(o options, db *store.DB) (*actors.Config, error) {
 		Grace:          o.grace,
 		MaxSubscribers: o.maxSubscribers,
 	}, nil
+}
+
+// cgroups are those of unikernels, where this machine lets us have any.
+func cgroups(o options, log *slog.Logger) *cgroup.Tree {
+	if o.cgroup == "" {
+		return nil
+	}
+	tree, err := cgroup.Open(o.cgroup)
+	if err != nil {
+		log.Warn("Unikernels are not limited by cgroups", "cause", err)
+		return nil
+	}
+	return tree
 }
 
 // listen makes the sockets.

@@ -10,46 +10,79 @@ import (
 )
 
 // Load is everything that is stored, ordered by the text of the names.
-func (db *DB) Load() ([]messages.Record, error) {
-	var records []messages.Record
-	err := db.view(func(tx *bbolt.Tx) error {
-		runtimes := tx.Bucket(runtimeBucket)
-		return tx.Bucket(specBucket).ForEach(func(name, spec []byte) error {
-			r, err := decode(name, spec, runtimes.Get(name))
-			records = append(records, r)
+func (db *DB) Load() (messages.State, error) {
+	var state messages.State
+	err := db.view(func(tx *bbolt.Tx) (err error) {
+		if state.Unikernels, err = loadUnikernels(tx); err != nil {
 			return err
-		})
+		}
+		if state.Policies, err = loadPolicies(tx); err != nil {
+			return err
+		}
+		state.Ends, err = loadEnds(tx)
+		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", db.path, err)
+		return messages.State{}, fmt.Errorf("cannot read %s: %w", db.path, err)
 	}
-	return records, nil
+	return state, nil
 }
 
-func decode(name, spec, runtime []byte) (r messages.Record, err error) {
-	if r.Name, err = messages.ParseName(string(name)); err != nil {
-		return r, fmt.Errorf("cannot understand the name %q: %w", name, err)
-	}
-	if err := messages.Decode(spec, &r.Spec); err != nil {
-		return r, fmt.Errorf("cannot understand what %s is: %w", name, err)
-	}
-	if runtime == nil {
-		return r, nil
-	}
-	r.Runtime.OK = true
-	if err := messages.Decode(runtime, &r.Runtime.Value); err != nil {
-		return r, fmt.Errorf("cannot understand what runs %s: %w", name, err)
-	}
-	return r, nil
+func loadUnikernels(tx *bbolt.Tx) (list []messages.Record, err error) {
+	runtimes := tx.Bucket(runtimeBucket)
+	err = each(tx.Bucket(specBucket), func(name messages.Name, key, value []byte) error {
+		r := messages.Record{Name: name}
+		if err := messages.Decode(value, &r.Spec); err != nil {
+			return err
+		}
+		if runtime := runtimes.Get(key); runtime != nil {
+			r.Runtime.OK = true
+			if err := messages.Decode(runtime, &r.Runtime.Value); err != nil {
+				return err
+			}
+		}
+		list = append(list, r)
+		return nil
+	})
+	return list, err
+}
+
+func loadPolicies(tx *bbolt.Tx) (list []messages.NamedPolicy, err error) {
+	err = each(tx.Bucket(policyBucket), func(name messages.Name, _, value []byte) error {
+		list = append(list, messages.NamedPolicy{Name: name})
+		return messages.Decode(value, &list[len(list)-1].Policy)
+	})
+	return list, err
+}
+
+func loadEnds(tx *bbolt.Tx) (list []messages.NamedEnd, err error) {
+	err = each(tx.Bucket(endBucket), func(name messages.Name, _, value []byte) error {
+		list = append(list, messages.NamedEnd{Name: name})
+		return messages.Decode(value, &list[len(list)-1].End)
+	})
+	return list, err
+}
+
+// each goes through a bucket whose keys are names.
+func each(b *bbolt.Bucket, do func(name messages.Name, key, value []byte) error) error {
+	return b.ForEach(func(key, value []byte) error {
+		name, err := messages.ParseName(string(key))
+		if err != nil {
+			return fmt.Errorf("cannot understand the name %q: %w", key, err)
+		}
+		if err := do(name, key, value); err != nil {
+			return fmt.Errorf("cannot understand what is stored of %s: %w", name, err)
+		}
+		return nil
+	})
 }
 
 // Apply makes changes, in their order, all or none. When it returns nil, they
 // are on disk. That something is not there to be deleted is fine.
 func (db *DB) Apply(changes []messages.Change) error {
 	err := db.update(func(tx *bbolt.Tx) error {
-		b := buckets{tx.Bucket(specBucket), tx.Bucket(runtimeBucket)}
 		for _, c := range changes {
-			if err := b.apply(c); err != nil {
+			if err := apply(tx, c); err != nil {
 				return err
 			}
 		}
@@ -61,22 +94,29 @@ func (db *DB) Apply(changes []messages.Change) error {
 	return nil
 }
 
-type buckets struct{ specs, runtimes *bbolt.Bucket }
-
-func (b buckets) apply(change messages.Change) error {
+func apply(tx *bbolt.Tx, change messages.Change) error {
+	specs, runtimes := tx.Bucket(specBucket), tx.Bucket(runtimeBucket)
 	switch c := change.(type) {
 	case messages.PutSpec:
-		return put(b.specs, c.Name, c.Spec)
+		return put(specs, c.Name, c.Spec)
 	case messages.PutRuntime:
 		// Load would not find it, and nobody would ever free what it tells of.
-		if b.specs.Get(key(c.Name)) == nil {
+		if specs.Get(key(c.Name)) == nil {
 			return fmt.Errorf("internal error: runtime without a spec: %s", c.Name)
 		}
-		return put(b.runtimes, c.Name, c.Runtime)
+		return put(runtimes, c.Name, c.Runtime)
 	case messages.DeleteRuntime:
-		return b.runtimes.Delete(key(c.Name))
+		return runtimes.Delete(key(c.Name))
 	case messages.DeleteUnikernel:
-		return errors.Join(b.specs.Delete(key(c.Name)), b.runtimes.Delete(key(c.Name)))
+		return errors.Join(specs.Delete(key(c.Name)), runtimes.Delete(key(c.Name)))
+	case messages.PutEnd:
+		return put(tx.Bucket(endBucket), c.Name, c.End)
+	case messages.DeleteEnd:
+		return tx.Bucket(endBucket).Delete(key(c.Name))
+	case messages.PutPolicy:
+		return put(tx.Bucket(policyBucket), messages.Name{Path: c.Path}, c.Policy)
+	case messages.DeletePolicy:
+		return tx.Bucket(policyBucket).Delete(key(messages.Name{Path: c.Path}))
 	}
 	return fmt.Errorf("internal error: unknown change %T", change)
 }

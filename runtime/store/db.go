@@ -18,7 +18,7 @@ const DBFile = "state.db"
 
 // schemaVersion is raised when an older albatrossd would misunderstand what is
 // stored. A new field alone is no reason: see package messages.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // lockTimeout is how long another daemon may take to let go of the database:
 // as long as one that is being replaced needs to exit.
@@ -29,6 +29,8 @@ var (
 	schemaBucket  = []byte("schema")
 	specBucket    = []byte("specs")    // name: messages.Spec
 	runtimeBucket = []byte("runtimes") // name: messages.Runtime; only where there is a spec
+	policyBucket  = []byte("policies") // name of a path: messages.Policy
+	endBucket     = []byte("ends")     // name: messages.End; also of what is gone
 	versionKey    = []byte("version")
 )
 
@@ -82,57 +84,72 @@ func (db *DB) open() error {
 	return err
 }
 
-// prepare looks at all of an open database before anything is written, and
-// sets up one that is new.
+// prepare looks at all of an open database before anything is written, sets up
+// one that is new, and brings an older one to this version.
 func (db *DB) prepare() error {
-	fresh := false
+	version := 0
 	if err := db.view(func(tx *bbolt.Tx) (err error) {
 		if err := check(tx, db.path); err != nil {
 			return damaged(err)
 		}
-		fresh, err = isFresh(tx)
+		version, err = versionOf(tx)
 		return err
 	}); err != nil {
 		return err
 	}
-	if fresh {
-		if err := db.update(initialize); err != nil {
+	if version < schemaVersion {
+		if err := db.update(func(tx *bbolt.Tx) error { return migrate(tx, version) }); err != nil {
 			return err
 		}
 	}
 	return syncDir(filepath.Dir(db.path)) // the file may be new
 }
 
-// isFresh tells whether there is nothing in the database yet. The error says
-// that this is no database for us.
-func isFresh(tx *bbolt.Tx) (bool, error) {
+// versionOf is the version of the format, 0 where there is nothing in the
+// database yet. The error says that this is no database for us.
+func versionOf(tx *bbolt.Tx) (int, error) {
 	schema := tx.Bucket(schemaBucket)
 	if schema == nil {
 		if first, _ := tx.Cursor().First(); first != nil {
-			return false, errors.New("not a database of albatrossd")
+			return 0, errors.New("not a database of albatrossd")
 		}
-		return true, nil
+		return 0, nil
 	}
 	version, err := strconv.Atoi(string(schema.Get(versionKey)))
-	if err != nil {
-		return false, damaged(fmt.Errorf("its version is %q", schema.Get(versionKey)))
+	switch {
+	case err != nil:
+		return 0, damaged(fmt.Errorf("its version is %q", schema.Get(versionKey)))
+	case version > schemaVersion:
+		return 0, fmt.Errorf("written by a newer albatrossd (version %d of the format, this one knows %d): run that one", version, schemaVersion)
+	case version < 1:
+		return 0, damaged(fmt.Errorf("there never was a version %d", version))
 	}
-	if version > schemaVersion {
-		return false, fmt.Errorf("written by a newer albatrossd (version %d of the format, this one knows %d): run that one", version, schemaVersion)
-	}
-	if version < schemaVersion {
-		return false, damaged(fmt.Errorf("there never was a version %d", version))
-	}
-	return false, nil
+	return version, nil
 }
 
-func initialize(tx *bbolt.Tx) error {
-	for _, name := range [][]byte{specBucket, runtimeBucket, schemaBucket} {
-		if _, err := tx.CreateBucket(name); err != nil {
+// migrations are what makes version i+1 of version i. A new database goes
+// through all of them.
+var migrations = [schemaVersion]func(*bbolt.Tx) error{
+	func(tx *bbolt.Tx) error { return createBuckets(tx, schemaBucket, specBucket, runtimeBucket) },
+	func(tx *bbolt.Tx) error { return createBuckets(tx, policyBucket, endBucket) },
+}
+
+func migrate(tx *bbolt.Tx, version int) error {
+	for _, step := range migrations[version:] {
+		if err := step(tx); err != nil {
 			return err
 		}
 	}
 	return tx.Bucket(schemaBucket).Put(versionKey, []byte(strconv.Itoa(schemaVersion)))
+}
+
+func createBuckets(tx *bbolt.Tx, names ...[]byte) error {
+	for _, name := range names {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close waits for what is under way and lets go of the database.

@@ -54,9 +54,9 @@ func runs(pid int) messages.Runtime {
 
 func load(t *testing.T, db *store.DB) []messages.Record {
 	t.Helper()
-	records, err := db.Load()
+	state, err := db.Load()
 	require.NoError(t, err)
-	return records
+	return state.Unikernels
 }
 
 func TestNewDatabaseIsEmptyAndPrivate(t *testing.T) {
@@ -89,6 +89,29 @@ func TestChangesAreThereAfterReopening(t *testing.T) {
 		{Name: hello, Spec: spec(32), Runtime: messages.Some(runs(5))},
 		{Name: there, Spec: spec(16)},
 	}, load(t, open(t, dir)))
+}
+
+func TestPoliciesAndEndsAreThereAfterReopening(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	policy := messages.Policy{Unikernels: 1, CPUIDs: []int{0, 2}, Memory: 32, Block: messages.Some(0), Bridges: []string{"br0"}}
+	end := messages.End{Exit: messages.Exit{Known: true, Code: 3}, AtMillis: 5, Restarts: 2}
+	require.NoError(t, db.Apply([]messages.Change{
+		messages.PutPolicy{Path: messages.Root, Policy: policy},
+		messages.PutPolicy{Path: "a:b", Policy: policy},
+		messages.PutPolicy{Path: "c", Policy: policy},
+		messages.DeletePolicy{Path: "c"},
+		messages.PutEnd{Name: name(t, "a:x"), End: end},
+		messages.PutEnd{Name: name(t, "a:y"), End: end},
+		messages.DeleteEnd{Name: name(t, "a:y")},
+	}))
+	require.NoError(t, db.Close())
+	state, err := open(t, dir).Load()
+	require.NoError(t, err)
+	require.Equal(t, messages.State{
+		Policies: []messages.NamedPolicy{{Name: name(t, ":"), Policy: policy}, {Name: name(t, "a:b:"), Policy: policy}},
+		Ends:     []messages.NamedEnd{{Name: name(t, "a:x"), End: end}},
+	}, state)
 }
 
 // What is created under the name of one that was deleted has not its process.
@@ -170,7 +193,23 @@ func TestNewerDatabaseIsLeftAlone(t *testing.T) {
 	alter(t, dir, func(tx *bbolt.Tx) error {
 		return tx.Bucket([]byte("schema")).Put([]byte("version"), []byte("12"))
 	})
-	require.ErrorContains(t, refused(t, dir), "written by a newer albatrossd (version 12 of the format, this one knows 1): run that one")
+	require.ErrorContains(t, refused(t, dir), "written by a newer albatrossd (version 12 of the format, this one knows 2): run that one")
+}
+
+// The first version knew unikernels only.
+func TestFirstVersionIsMigrated(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	require.NoError(t, db.Apply([]messages.Change{messages.PutSpec{Name: name(t, "hello"), Spec: spec(1)}}))
+	require.NoError(t, db.Close())
+	alter(t, dir, func(tx *bbolt.Tx) error {
+		require.NoError(t, tx.DeleteBucket([]byte("policies")))
+		require.NoError(t, tx.DeleteBucket([]byte("ends")))
+		return tx.Bucket([]byte("schema")).Put([]byte("version"), []byte("1"))
+	})
+	db = open(t, dir)
+	require.Equal(t, []messages.Record{{Name: name(t, "hello"), Spec: spec(1)}}, load(t, db))
+	require.NoError(t, db.Apply([]messages.Change{messages.PutPolicy{Path: "a"}, messages.PutEnd{Name: name(t, "x")}}))
 }
 
 func TestForeignDatabaseIsLeftAlone(t *testing.T) {
@@ -195,7 +234,10 @@ func TestDatabaseOfNoVersionIsDamaged(t *testing.T) {
 
 func TestRecordThatCannotBeReadIsNamed(t *testing.T) {
 	for bucket, want := range map[string]string{
-		"specs": "cannot understand what :hello is", "runtimes": "cannot understand what runs :hello",
+		"specs":    "cannot understand what is stored of :hello",
+		"runtimes": "cannot understand what is stored of :hello",
+		"policies": "cannot understand what is stored of :hello",
+		"ends":     "cannot understand what is stored of :hello",
 	} {
 		dir := t.TempDir()
 		db := open(t, dir)
@@ -344,9 +386,9 @@ func TestStoreIsAMap(t *testing.T) {
 				db, err = store.Open(dir)
 				require.NoError(rt, err)
 			}
-			records, err := db.Load()
+			state, err := db.Load()
 			require.NoError(rt, err)
-			require.Equal(rt, sorted(model), records)
+			require.Equal(rt, sorted(model), state.Unikernels)
 		}
 	})
 }

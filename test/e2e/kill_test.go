@@ -215,10 +215,10 @@ func (h *host) requireRecords() {
 	db, err := store.Open(h.path("db"))
 	require.NoError(h.t, err)
 	defer db.Close()
-	records, err := db.Load()
+	state, err := db.Load()
 	require.NoError(h.t, err)
 	pids, fifos, images := map[string][]int{}, []string{}, map[string]bool{}
-	for _, r := range records {
+	for _, r := range state.Unikernels {
 		p := r.Runtime.Value.Process
 		now, err := proc.Identify(p.PID)
 		require.NoError(h.t, err)

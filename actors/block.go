@@ -1,0 +1,366 @@
+package actors
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/block"
+)
+
+// blockWindow is how many parts of a stream are asked for before the first of
+// them has been written: one arrives while another is being written.
+const blockWindow = 2
+
+// maxOldDump is the largest block device, in MB, that is told in one message.
+const maxOldDump = 256
+
+// A blockDevice carries out one command about one block device, and owns the
+// file while it does. The host has made sure that nobody else uses it.
+type blockDevice struct {
+	name  messages.Name
+	run   uint64
+	dir   *block.Dir
+	host  *actor.PID
+	again bool // an incarnation has failed before; it has answered
+
+	state blockState
+	asker *actor.PID // the session
+	id    uint64     // of its question
+
+	in      *io.PipeWriter        // what is streamed goes in here
+	parts   []messages.BlockChunk // those that have not been written
+	feeding bool                  // one is being written
+	out     io.ReadCloser         // what is dumped comes out of here
+}
+
+type blockState string
+
+const (
+	blockIdle    blockState = "idle"
+	blockWorking blockState = "working" // the answer follows
+	blockDumping blockState = "dumping" // the answer has been given, the contents follow
+	blockDone    blockState = "done"
+)
+
+// What the goroutines of a block device tell it.
+type (
+	worked struct {
+		answer messages.Success
+		err    error
+		made   *block.Dir // where there is a new device, which nobody knows yet
+		name   messages.Name
+	}
+	fed        struct{}
+	dumpOpened struct {
+		out        io.ReadCloser
+		compressed bool
+		err        error
+	}
+	partRead struct {
+		data []byte
+		err  error
+	}
+)
+
+// Discard removes a device that nobody knows of.
+func (w worked) Discard() {
+	if w.made != nil {
+		_ = w.made.Remove(w.name) // otherwise it is there at the next start
+	}
+}
+
+// Discard ends a dump that nobody wants.
+func (d dumpOpened) Discard() {
+	if d.out != nil {
+		_ = d.out.Close()
+	}
+}
+
+func (b *blockDevice) Started(c *supervise.Context) {
+	b.state = blockIdle
+	if b.again { // whoever came before has answered
+		b.done(c, true)
+	}
+}
+
+func (b *blockDevice) Handle(c *supervise.Context, message any) {
+	switch m := message.(type) {
+	case messages.BlockDo:
+		b.begin(c, m)
+	case messages.BlockChunk:
+		b.received(c, m)
+	case fed:
+		b.fed(c)
+	case worked:
+		b.worked(c, m)
+	case dumpOpened:
+		b.dumpOpened(c, m)
+	case messages.BlockMore:
+		b.moreAsked(c)
+	case partRead:
+		b.partRead(c, m)
+	case supervise.Terminated: // the client has left
+		b.abandon(c, errors.New("the client has left"))
+	default:
+		c.Unknown(message)
+	}
+}
+
+// Stopping gives up what is under way. What the file was, it still is.
+func (b *blockDevice) Stopping(c *supervise.Context, _ bool) {
+	b.closePipes(errBlockFailed)
+	switch b.state {
+	case blockWorking:
+		c.Send(b.asker, messages.Answer{ID: b.id, Payload: failure(errBlockFailed.Error())})
+	case blockDumping:
+		c.Send(b.asker, messages.BlockChunk{Err: errBlockFailed.Error()})
+	default:
+	}
+}
+
+var errBlockFailed = errors.New("internal error: the daemon failed while it used the block device; its log tells more")
+
+func (b *blockDevice) closePipes(cause error) {
+	if b.in != nil {
+		_ = b.in.CloseWithError(cause)
+	}
+	if b.out != nil {
+		_ = b.out.Close()
+	}
+}
+
+func (b *blockDevice) begin(c *supervise.Context, m messages.BlockDo) {
+	if b.state != blockIdle { // an incarnation has failed over this message
+		return
+	}
+	b.state = blockWorking
+	b.asker, b.id = c.Sender(), m.ID
+	dir, name := b.dir, b.name
+	switch command := m.Command.(type) {
+	case messages.BlockAdd:
+		b.add(c, m.Size, nil)
+	case messages.BlockOldAdd:
+		b.add(c, m.Size, contents(command.Data.Value, command.Compressed && command.Data.OK))
+	case messages.BlockRemove:
+		b.work(c, "removed block", func(context.Context) error { return removed(dir.Remove(name)) })
+	case messages.BlockOldSet:
+		b.work(c, "set block device", func(ctx context.Context) error {
+			return dataSized(dir.Set(ctx, name, contents(command.Data, command.Compressed)))
+		})
+	case messages.BlockSet:
+		b.set(c, command)
+	case messages.BlockOldDump:
+		b.oldDump(c, command, m.Size)
+	case messages.BlockDump:
+		b.dump(c, command)
+	default:
+		b.worked(c, worked{err: fmt.Errorf("internal error: %T is no command about a block device", m.Command)})
+	}
+}
+
+// work has do done, and answers with text when it is.
+func (b *blockDevice) work(c *supervise.Context, text string, do func(context.Context) error) {
+	c.Go(func(ctx context.Context) any { return worked{answer: success(text), err: do(ctx)} })
+}
+
+func (b *blockDevice) add(c *supervise.Context, size int, contents io.Reader) {
+	dir, name := b.dir, b.name
+	c.Go(func(ctx context.Context) any {
+		if err := dir.Create(ctx, name, size, contents); err != nil {
+			return worked{err: dataSized(err)}
+		}
+		return worked{answer: success("added block device"), made: dir, name: name}
+	})
+}
+
+// removed is fine with a device whose file is gone already.
+func removed(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func contents(data []byte, compressed bool) io.Reader {
+	if compressed {
+		return block.Inflate(bytes.NewReader(data))
+	}
+	return bytes.NewReader(data)
+}
+
+// dataSized and streamSized say in native words that contents are too large.
+func dataSized(err error) error { return sized(err, "data exceeds block size") }
+
+func streamSized(err error) error { return sized(err, "stream exceeds size") }
+
+func sized(err error, text string) error {
+	if errors.Is(err, block.ErrTooLarge) {
+		return errors.New(text)
+	}
+	return err
+}
+
+// worked is the end of everything but a dump.
+func (b *blockDevice) worked(c *supervise.Context, m worked) {
+	if b.state != blockWorking {
+		return
+	}
+	b.closePipes(io.ErrClosedPipe)
+	b.done(c, m.err != nil)
+	payload := messages.Payload(m.answer)
+	if m.err != nil {
+		payload = failure(m.err.Error())
+	}
+	c.Send(b.asker, messages.Answer{ID: b.id, Payload: payload})
+}
+
+// done tells the host before anybody else: what an asker does next finds the
+// block device free.
+func (b *blockDevice) done(c *supervise.Context, failed bool) {
+	b.state = blockDone
+	c.Send(b.host, messages.BlockDone{Name: b.name, Run: b.run, Failed: failed})
+}
+
+// abandon ends what nobody waits for any more.
+func (b *blockDevice) abandon(c *supervise.Context, cause error) {
+	switch b.state {
+	case blockWorking: // the goroutine sees that nothing follows
+		b.closePipes(cause)
+	case blockDumping:
+		b.closePipes(cause)
+		b.done(c, true)
+	default:
+	}
+}
+
+// set writes what the session streams. Until all of it is on disk, the old
+// contents are untouched.
+func (b *blockDevice) set(c *supervise.Context, command messages.BlockSet) {
+	c.Watch(b.asker)
+	r, w := io.Pipe()
+	b.in = w
+	dir, name := b.dir, b.name
+	b.work(c, "set block device", func(ctx context.Context) error {
+		defer func() { _ = r.Close() }()
+		if command.Compressed {
+			return streamSized(dir.Set(ctx, name, block.Inflate(r)))
+		}
+		return streamSized(dir.Set(ctx, name, r))
+	})
+	for range blockWindow {
+		c.Request(b.asker, messages.BlockMore{})
+	}
+}
+
+func (b *blockDevice) received(c *supervise.Context, m messages.BlockChunk) {
+	if b.state != blockWorking || b.in == nil {
+		return // what is still streamed after the answer
+	}
+	b.parts = append(b.parts, m)
+	b.feed(c)
+}
+
+// feed hands the next part to the goroutine that writes the file.
+func (b *blockDevice) feed(c *supervise.Context) {
+	if b.feeding || len(b.parts) == 0 {
+		return
+	}
+	b.feeding = true
+	part, in := b.parts[0], b.in
+	b.parts = b.parts[1:]
+	c.Go(func(context.Context) any {
+		switch _, err := in.Write(part.Data); {
+		case err != nil: // it is not read any more: the answer says why
+		case part.Err != "":
+			_ = in.CloseWithError(fmt.Errorf("the stream was cut off: %s", part.Err))
+		case part.Last:
+			_ = in.Close()
+		}
+		return fed{}
+	})
+}
+
+func (b *blockDevice) fed(c *supervise.Context) {
+	b.feeding = false
+	if b.state == blockWorking {
+		c.Request(b.asker, messages.BlockMore{})
+		b.feed(c)
+	}
+}
+
+// oldDump answers with all there is.
+func (b *blockDevice) oldDump(c *supervise.Context, command messages.BlockOldDump, size int) {
+	if size > maxOldDump {
+		b.worked(c, worked{err: fmt.Errorf(
+			"cannot tell a block device of %d MB in one message, but %d at most: dump it as a stream", size, maxOldDump)})
+		return
+	}
+	dir, name := b.dir, b.name
+	c.Go(func(context.Context) any {
+		out, err := dir.Reader(name, command.Level)
+		if err != nil {
+			return worked{err: err}
+		}
+		defer func() { _ = out.Close() }()
+		data, err := io.ReadAll(out)
+		return worked{answer: messages.SuccessOldBlock{Compressed: command.Level > 0, Data: data}, err: err}
+	})
+}
+
+// dump answers when the file is open; the session asks for the contents then.
+func (b *blockDevice) dump(c *supervise.Context, command messages.BlockDump) {
+	c.Watch(b.asker)
+	dir, name := b.dir, b.name
+	c.Go(func(context.Context) any {
+		out, err := dir.Reader(name, command.Level)
+		return dumpOpened{out, command.Level > 0, err}
+	})
+}
+
+func (b *blockDevice) dumpOpened(c *supervise.Context, m dumpOpened) {
+	if m.err != nil {
+		b.worked(c, worked{err: m.err})
+		return
+	}
+	b.out = m.out
+	b.state = blockDumping
+	c.Request(b.asker, messages.Answer{ID: b.id, Payload: messages.SuccessDump{Compressed: m.compressed}})
+}
+
+func (b *blockDevice) moreAsked(c *supervise.Context) {
+	if b.state != blockDumping {
+		return
+	}
+	out := b.out
+	c.Go(func(context.Context) any {
+		part := make([]byte, streamPart)
+		n, err := io.ReadFull(out, part)
+		return partRead{part[:n], err}
+	})
+}
+
+func (b *blockDevice) partRead(c *supervise.Context, m partRead) {
+	if b.state != blockDumping {
+		return
+	}
+	part := messages.BlockChunk{Data: m.data}
+	switch {
+	case m.err == io.EOF, m.err == io.ErrUnexpectedEOF:
+		part.Last = true
+	case m.err != nil:
+		part = messages.BlockChunk{Err: m.err.Error()}
+	}
+	if part.Last || part.Err != "" {
+		b.closePipes(nil)
+		b.done(c, part.Err != "")
+	}
+	c.Send(b.asker, part)
+}

@@ -1,0 +1,104 @@
+package actors
+
+import (
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// A blockJob is a command about a block device that is under way.
+type blockJob struct {
+	number  uint64
+	pid     *actor.PID
+	command messages.Command
+}
+
+// block carries out a command about a block device: the ledger makes it busy,
+// and an actor of its own does the work and answers.
+func (h *host) block(c *supervise.Context, a ask) {
+	size, err := h.reserveBlock(a)
+	if err != nil {
+		h.answer(c, a.ticket, failure(err.Error()))
+		return
+	}
+	asker := h.open[a.ticket]
+	delete(h.open, a.ticket)
+	h.runs++
+	number, host, dir, again := h.runs, c.Self(), h.config.Blocks, false
+	pid := c.Child("block/"+a.name.String(), func() supervise.Actor {
+		b := &blockDevice{name: a.name, run: number, dir: dir, host: host, again: again}
+		again = true
+		return b
+	})
+	h.blocks[a.name] = blockJob{number, pid, withoutData(a.command)}
+	c.RequestWithCustomSender(pid, messages.BlockDo{ID: asker.id, Command: a.command, Size: size}, asker.pid)
+}
+
+// reserveBlock makes the block device busy, and tells its size in MB.
+func (h *host) reserveBlock(a ask) (size int, err error) {
+	switch command := a.command.(type) {
+	case messages.BlockAdd:
+		return command.Size, h.reserveNewBlock(a.name, command.Size)
+	case messages.BlockOldAdd:
+		return command.Size, h.reserveNewBlock(a.name, command.Size)
+	case messages.BlockRemove:
+		return h.ledger.TakeDevice(a.name, "remove block")
+	case messages.BlockSet, messages.BlockOldSet:
+		return h.ledger.TakeDevice(a.name, "set block")
+	case messages.BlockDump:
+		return h.reserveDump(a.name, command.Level)
+	case messages.BlockOldDump:
+		return h.reserveDump(a.name, command.Level)
+	}
+	return 0, fmt.Errorf("internal error: %T is no command about a block device", a.command)
+}
+
+func (h *host) reserveNewBlock(name messages.Name, size int) error {
+	if err := nameable("a block device", name); err != nil {
+		return err
+	}
+	return h.ledger.ReserveDevice(name, size)
+}
+
+func (h *host) reserveDump(name messages.Name, level int) (size int, err error) {
+	if err := compressible(level); err != nil {
+		return 0, err
+	}
+	return h.ledger.TakeDevice(name, "dump block")
+}
+
+// withoutData is a command that does not keep what a client has sent.
+func withoutData(command messages.Command) messages.Command {
+	switch command.(type) {
+	case messages.BlockOldAdd:
+		return messages.BlockOldAdd{}
+	case messages.BlockOldSet:
+		return messages.BlockOldSet{}
+	}
+	return command
+}
+
+// blockDone frees a block device.
+func (h *host) blockDone(c *supervise.Context, m messages.BlockDone) {
+	job, ok := h.blocks[m.Name]
+	if !ok || job.number != m.Run {
+		return // it has been told before
+	}
+	delete(h.blocks, m.Name)
+	c.Stop(job.pid)
+	there := true
+	switch job.command.(type) {
+	case messages.BlockAdd, messages.BlockOldAdd:
+		there = !m.Failed
+	case messages.BlockRemove:
+		there = m.Failed
+	}
+	if there {
+		h.ledger.FreeDevice(m.Name)
+	} else {
+		h.ledger.DropDevice(m.Name)
+	}
+}

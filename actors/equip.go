@@ -1,0 +1,96 @@
+package actors
+
+import (
+	"context"
+	"errors"
+
+	"albatross/messages"
+	"albatross/runtime/cgroup"
+	"albatross/runtime/fifo"
+	"albatross/runtime/netif"
+	"albatross/runtime/tender"
+)
+
+// equip makes the cgroup and the taps of a unikernel. The taps vanish with this
+// process until they are kept; the cgroup has the name of the unikernel. They
+// are returned even where another one could not be made.
+func (g *Config) equip(name messages.Name, p plan) (taps []*netif.Tap, err error) {
+	if g.Cgroups != nil {
+		if err := g.Cgroups.Create(name, cgroup.Limits{Memory: p.memory, CPUs: p.cpus}); err != nil {
+			return nil, err
+		}
+	}
+	for _, n := range p.networks {
+		tap, err := netif.Create(n.bridge)
+		if err != nil {
+			return taps, err
+		}
+		taps = append(taps, tap)
+	}
+	return taps, nil
+}
+
+func links(taps []*netif.Tap) []messages.Link {
+	var list []messages.Link
+	for _, t := range taps {
+		list = append(list, t.Link())
+	}
+	return list
+}
+
+func closeTaps(taps []*netif.Tap) {
+	for _, t := range taps {
+		_ = t.Close() // what does not go now goes with this process
+	}
+}
+
+// launch makes a process that waits to become the tender.
+func (g *Config) launch(ctx context.Context, name messages.Name, p plan, taps []messages.Link) (*tender.Gated, error) {
+	guest := p.guest
+	for i, n := range p.networks {
+		guest.Networks = append(guest.Networks, tender.Network{Name: n.name, Tap: taps[i].Name, MAC: n.mac})
+	}
+	console, err := fifo.OpenWriter(fifo.Path(g.FIFODir, name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = console.Close() }()
+	gated, err := tender.Launch(ctx, tender.Command{
+		Launcher: g.Launcher,
+		CPUs:     p.cpus,
+		Program:  p.tender.Program,
+		Args:     append(p.tender.Prefix, tender.Args(guest)...),
+		Output:   console,
+	})
+	if err != nil || g.Cgroups == nil {
+		return gated, err
+	}
+	if err := g.Cgroups.Join(name, gated.Process().PID); err != nil {
+		return nil, errors.Join(err, gated.Abort())
+	}
+	return gated, nil
+}
+
+// release lets the process become the tender, with the taps that are its own
+// from now on.
+func release(ctx context.Context, gated *tender.Gated, taps []*netif.Tap) error {
+	defer closeTaps(taps) // those that have not been kept
+	for _, t := range taps {
+		if err := t.Keep(); err != nil {
+			return errors.Join(err, gated.Abort())
+		}
+	}
+	return gated.Release(ctx)
+}
+
+// free gives back all that a unikernel had, as far as it is there.
+func (g *Config) free(name messages.Name, taps []messages.Link) error {
+	err := fifo.Remove(fifo.Path(g.FIFODir, name))
+	for _, link := range taps {
+		err = errors.Join(err, netif.Remove(link))
+	}
+	if g.Cgroups != nil {
+		err = errors.Join(err, g.Cgroups.Remove(name))
+	}
+	return err
+}

@@ -1,0 +1,114 @@
+package actors
+
+import (
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// policyChanges are carried out one at a time: each is checked against what the
+// one before has made of the policies.
+type policyChanges struct {
+	now     messages.Option[ask] // the one that is being written to disk
+	waiting []ask
+	request uint64          // the ID of the last request to the store
+	undo    messages.Change // what makes the disk say again what counts; nil: it does
+}
+
+// What the host's timers tell it about policies.
+type retryUndo struct{}
+
+// changePolicy begins a change, or has it wait for the one under way.
+func (h *host) changePolicy(c *supervise.Context, a ask) {
+	if h.policies.now.OK {
+		h.policies.waiting = append(h.policies.waiting, a)
+		return
+	}
+	if h.policies.undo != nil {
+		h.answer(c, a.ticket, failure("cannot change policies before the last change, which failed, is undone on disk: try again"))
+		return
+	}
+	path := a.name.Path // whatever the label
+	switch command := a.command.(type) {
+	case messages.PolicyAdd:
+		h.addPolicy(c, a, path, command.Policy)
+	case messages.PolicyRemove:
+		h.removePolicy(c, a, path)
+	}
+}
+
+func (h *host) addPolicy(c *supervise.Context, a ask, path messages.Path, p messages.Policy) {
+	changes, err := h.ledger.ProposePolicy(path, p)
+	switch {
+	case err != nil:
+		h.answer(c, a.ticket, failure(err.Error()))
+	case !changes:
+		h.answer(c, a.ticket, success("no modification of policy"))
+	default:
+		h.writePolicy(c, a, messages.PutPolicy{Path: path, Policy: p})
+	}
+}
+
+func (h *host) removePolicy(c *supervise.Context, a ask, path messages.Path) {
+	if _, ok := h.ledger.Policy(path); !ok {
+		h.answer(c, a.ticket, failure("unknown policy"))
+		return
+	}
+	h.writePolicy(c, a, messages.DeletePolicy{Path: path})
+}
+
+func (h *host) writePolicy(c *supervise.Context, a ask, change messages.Change) {
+	h.policies.now = messages.Some(a)
+	h.requestPolicy(c, change)
+}
+
+func (h *host) requestPolicy(c *supervise.Context, change messages.Change) {
+	h.policies.request++
+	c.Request(h.store, messages.StoreWrite{ID: h.policies.request, Changes: []messages.Change{change}})
+}
+
+// policyWritten is the end of a change, and the beginning of the next.
+func (h *host) policyWritten(c *supervise.Context, refusal string) {
+	if h.policies.undo != nil {
+		h.undone(c, refusal)
+		return
+	}
+	a := h.policies.now.Value
+	h.policies.now = messages.Option[ask]{}
+	_, added := a.command.(messages.PolicyAdd)
+	switch {
+	case refusal != "":
+		h.ledger.WithdrawPolicy()
+		h.answer(c, a.ticket, failure(refusal))
+		h.undo(c, a.name.Path)
+	case added:
+		h.ledger.CommitPolicy()
+		h.answer(c, a.ticket, success("added policy"))
+	default:
+		h.ledger.DropPolicy(a.name.Path)
+		h.answer(c, a.ticket, success("removed policy"))
+	}
+	waiting := h.policies.waiting
+	h.policies.waiting = nil
+	for _, next := range waiting {
+		h.changePolicy(c, next)
+	}
+}
+
+// undo follows a change that has failed: it may be on disk all the same, and
+// would come back with the next daemon.
+func (h *host) undo(c *supervise.Context, path messages.Path) {
+	h.policies.undo = messages.DeletePolicy{Path: path}
+	if p, ok := h.ledger.Policy(path); ok {
+		h.policies.undo = messages.PutPolicy{Path: path, Policy: p}
+	}
+	h.requestPolicy(c, h.policies.undo)
+}
+
+func (h *host) undone(c *supervise.Context, refusal string) {
+	if refusal != "" {
+		c.Log().Error("Cannot undo the change of a policy", "error", refusal)
+		c.After(retryAfter, retryUndo{})
+		return
+	}
+	h.policies.undo = nil
+}

@@ -1,0 +1,105 @@
+package actors_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/actors"
+	"albatross/messages"
+)
+
+func policy(unikernels, memory int) messages.Policy {
+	return messages.Policy{Unikernels: unikernels, Memory: memory, CPUIDs: []int{0}}
+}
+
+func (w *world) policies(name string) map[string]messages.Policy {
+	w.t.Helper()
+	policies := map[string]messages.Policy{}
+	for _, p := range w.ask(name, messages.PolicyInfo{}).(messages.SuccessPolicies).List {
+		policies[p.Name.String()] = p.Policy
+	}
+	return policies
+}
+
+// addPolicy asks on a connection of its own, which stays open after a success.
+func (w *world) addPolicy(name string, p messages.Policy) messages.Payload {
+	w.t.Helper()
+	c := w.connect(actors.VMMD)
+	defer c.Close()
+	c.send(name, messages.PolicyAdd{Policy: p})
+	return c.receive().Payload
+}
+
+func TestPolicies(t *testing.T) {
+	w := newWorld(t)
+	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(2, 64)))
+	require.Equal(t, success("no modification of policy"), w.addPolicy("a:", policy(2, 64)))
+	require.Equal(t, success("added policy"), w.addPolicy("a:b:whatever", policy(1, 32)))
+	require.Equal(t, fails("policy above allows 2 unikernels, which is fewer than 3"), w.addPolicy("a:b:", policy(3, 32)))
+	require.Equal(t, fails("policy above allows 31 MB memory, which is fewer than 32 MB"), w.addPolicy("a:", policy(2, 31)))
+	require.Equal(t, fails("Unusable policy with no unikernels"), w.addPolicy("c:", policy(0, 32)))
+	require.Equal(t, map[string]messages.Policy{":": policy(2, 64), "b:": policy(1, 32)}, w.policies("a:"))
+
+	w.succeeds("created unikernel", "a:b:x", create(guest("hello", "--quiet")))
+	w.fails("maximum amount of unikernels (1) reached", "a:b:y", create(guest("hello")))
+	w.succeeds("created unikernel", "a:y", create(guest("hello", "--quiet")))
+	w.fails("maximum amount of unikernels (2) reached", "a:c:z", create(guest("hello")))
+	require.Equal(t, fails("unikernel would exceed running unikernel limit set by policy to 1, running 2"), w.addPolicy("a:", policy(1, 64)))
+
+	w.restart()
+	require.Equal(t, map[string]messages.Policy{":": policy(2, 64), "b:": policy(1, 32)}, w.policies("a:"), "it is on disk")
+	w.succeeds("removed policy", "a:b:", messages.PolicyRemove{})
+	w.fails("unknown policy", "a:b:", messages.PolicyRemove{})
+	w.restart()
+	require.Equal(t, map[string]messages.Policy{":": policy(2, 64)}, w.policies("a:"))
+	w.fails("maximum amount of unikernels (2) reached", "a:b:z", create(guest("hello")))
+}
+
+// TestTheRootPolicyFollowsTheMachine: what was set for the root does not survive
+// the daemon, for the machine may be another one then.
+func TestTheRootPolicyFollowsTheMachine(t *testing.T) {
+	w := newWorld(t)
+	require.Equal(t, success("added policy"), w.addPolicy(":", policy(5, 64)))
+	require.Equal(t, map[string]messages.Policy{":": policy(5, 64)}, w.policies(":"))
+	w.restart()
+	require.Equal(t, map[string]messages.Policy{":": w.config.RootPolicy}, w.policies(":"))
+}
+
+// TestAnotherCommandAfterAPolicy: a connection goes on after a policy that was
+// added, and only then.
+func TestAnotherCommandAfterAPolicy(t *testing.T) {
+	w := newWorld(t)
+	c := w.connect(actors.VMMD)
+	for _, text := range []string{"added policy", "no modification of policy"} {
+		c.send("a:", messages.PolicyAdd{Policy: policy(2, 64)})
+		require.Equal(t, success(text), c.receive().Payload)
+	}
+	c.send("a:b:", messages.PolicyAdd{Policy: policy(3, 64)})
+	require.Equal(t, fails("policy above allows 2 unikernels, which is fewer than 3"), c.receive().Payload)
+	<-c.closed
+	c = w.connect(actors.VMMD)
+	c.send("a:", messages.PolicyAdd{Policy: policy(2, 64)})
+	c.receive()
+	c.send("a:", messages.PolicyInfo{})
+	require.IsType(t, messages.SuccessPolicies{}, c.receive().Payload)
+	<-c.closed
+}
+
+// TestPoliciesAtOnce: changes that come together are carried out one after the
+// other, each on top of what the one before has left.
+func TestPoliciesAtOnce(t *testing.T) {
+	w := newWorld(t)
+	clients := make([]*client, 20)
+	for i := range clients {
+		clients[i] = w.connect(actors.VMMD)
+		clients[i].send("a:", messages.PolicyAdd{Policy: policy(i+1, 64)})
+	}
+	for _, c := range clients {
+		require.Equal(t, success("added policy"), c.receive().Payload)
+		c.Close()
+	}
+	require.Len(t, w.policies("a:"), 1)
+}
+
+func fails(text string) messages.Payload { return messages.Failure{Text: text} }

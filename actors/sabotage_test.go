@@ -1,0 +1,136 @@
+package actors_test
+
+import (
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+
+	"albatross/runtime/cgroup"
+	"albatross/test/netns"
+)
+
+// A sabotage breaks the machine once, just before an actor handles a message of
+// some type.
+type sabotage struct {
+	before any
+
+	mu     sync.Mutex
+	breaks func() // nil: not armed
+}
+
+func (s *sabotage) at(_ string, message any) {
+	if reflect.TypeOf(message) != reflect.TypeOf(s.before) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.breaks != nil {
+		s.breaks()
+		s.breaks = nil
+	}
+}
+
+func (s *sabotage) arm(breaks func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.breaks = breaks
+}
+
+// hide makes a file vanish until repair.
+func (w *world) hide(path string) {
+	require.NoError(w.t, os.Rename(path, path+".hidden"))
+	w.repairs = append(w.repairs, func() { require.NoError(w.t, os.Rename(path+".hidden", path)) })
+}
+
+// makeBridge makes a bridge that a test may delete.
+func (w *world) makeBridge(name string) {
+	netns.Need(w.t)
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
+	require.NoError(w.t, netlink.LinkAdd(bridge))
+	w.t.Cleanup(func() { _ = netlink.LinkDel(bridge) })
+}
+
+func (w *world) deleteBridge(name string) {
+	link, err := netlink.LinkByName(name)
+	require.NoError(w.t, err)
+	require.NoError(w.t, netlink.LinkDel(link))
+	w.repairs = append(w.repairs, func() { w.makeBridge(name) })
+}
+
+// repair makes the machine as it was.
+func (w *world) repair() {
+	for _, r := range w.repairs {
+		r()
+	}
+}
+
+// withOwnPrograms gives a world a tender and a launcher that can be broken.
+func withOwnPrograms(w *world) {
+	program, err := os.ReadFile(builtin)
+	require.NoError(w.t, err)
+	w.config.Tenders.Builtin = filepath.Join(w.dir, "tender")
+	w.config.Launcher = []string{filepath.Join(w.dir, "launcher"), "launch"}
+	for _, path := range []string{w.config.Tenders.Builtin, w.config.Launcher[0]} {
+		require.NoError(w.t, os.WriteFile(path, program, 0o700))
+	}
+}
+
+// withCgroups gives a world cgroups, where there are any.
+func withCgroups(w *world) {
+	w.cgroup = "albatross-test-" + rand.Text()
+	tree, err := cgroup.Open(w.cgroup)
+	if err != nil {
+		w.t.Skipf("needs cgroups: %v", err)
+	}
+	w.config.Cgroups = tree
+	w.t.Cleanup(func() {
+		for _, parent := range w.cgroupDirs() {
+			require.NoError(w.t, os.Remove(parent))
+		}
+	})
+}
+
+// cgroupDirs are the parents of the cgroups of a world.
+func (w *world) cgroupDirs() []string {
+	var dirs []string
+	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
+		found, err := filepath.Glob(pattern + w.cgroup)
+		require.NoError(w.t, err)
+		dirs = append(dirs, found...)
+	}
+	require.NotEmpty(w.t, dirs)
+	return dirs
+}
+
+// cgroups are the names of the unikernels that have one.
+func (w *world) cgroups() []string {
+	names := map[string]bool{}
+	for _, dir := range w.cgroupDirs() {
+		found, err := filepath.Glob(dir + "/*:*")
+		require.NoError(w.t, err)
+		for _, path := range found {
+			names[filepath.Base(path)] = true
+		}
+	}
+	var list []string
+	for n := range names {
+		list = append(list, n)
+	}
+	return list
+}
+
+// breakCgroups has no more be made, until repair.
+func (w *world) breakCgroups() {
+	for _, dir := range w.cgroupDirs() {
+		require.NoError(w.t, os.Remove(dir))
+	}
+	w.repairs = append(w.repairs, func() {
+		_, err := cgroup.Open(w.cgroup)
+		require.NoError(w.t, err)
+	})
+}
