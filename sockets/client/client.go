@@ -1,9 +1,16 @@
 // Package client asks a daemon over a socket, in the wire protocol of native
-// albatross: one command, one answer, and what streams after it.
+// albatross: one command, one answer, and the streams of both.
 //
 // A Conn belongs to one goroutine. Whatever is waited for ends when the context
 // ends, by closing the connection: half a message cannot be taken up again. An
 // answer is waited for as long as AnswerTimeout, lines of a console for ever.
+// Contents of block devices may take as long as they like, but no part of them
+// longer than AnswerTimeout.
+//
+//	client.go  a command and its answer
+//	stream.go  what the daemon sends behind an answer
+//	upload.go  what is sent behind a command
+//	errors.go  what can go wrong
 //
 // What went wrong is told by the type of the error, because a caller acts on
 // it: *ConnectError, *ProtocolError, and *Refusal for what the daemon said no
@@ -16,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"albatross/messages"
@@ -31,6 +39,10 @@ const (
 	// AnswerTimeout covers a destroy that waits for a unikernel to end, and a
 	// create with the largest image on a slow disk.
 	AnswerTimeout = 2 * time.Minute
+
+	// FlushTimeout is for the answer to an upload that has been taken completely:
+	// much of it may have yet to be written to a slow disk.
+	FlushTimeout = 15 * time.Minute
 )
 
 // A Conn is a connection to a daemon.
@@ -61,9 +73,7 @@ func (c *Conn) Close() error { return c.conn.Close() }
 
 // Ask sends a command about a name and waits for the answer.
 func (c *Conn) Ask(ctx context.Context, name messages.Name, command messages.Command) (messages.Success, error) {
-	c.header.Name = name
-	c.header.Sequence++
-	frame, err := wire.AppendFrame(nil, messages.Wire{Header: c.header, Payload: command})
+	frame, err := c.question(name, command)
 	if err != nil {
 		return nil, err
 	}
@@ -80,27 +90,35 @@ func (c *Conn) Ask(ctx context.Context, name messages.Name, command messages.Com
 	return c.judge(answer)
 }
 
+// question is the frame of the next command.
+func (c *Conn) question(name messages.Name, command messages.Command) ([]byte, error) {
+	c.header.Name = name
+	c.header.Sequence++
+	return wire.AppendFrame(nil, messages.Wire{Header: c.header, Payload: command})
+}
+
 // exchange writes a frame and reads the one that answers it.
 func (c *Conn) exchange(frame []byte) (messages.Wire, error) {
 	// A daemon that refuses a message may close before it has read all of it,
 	// and say why before that: so a write that fails is no reason not to read.
 	_, writeErr := c.conn.Write(frame)
-	answer, err := c.read(wire.MaxFrame)
+	answer, err := c.readAnswer()
 	if err != nil && writeErr != nil {
 		return messages.Wire{}, fmt.Errorf("cannot send the command: %w", rootCause(writeErr))
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, wire.ErrEnd) {
-		return messages.Wire{}, ErrNoAnswer
 	}
 	return answer, err
 }
 
-func (c *Conn) read(max int) (messages.Wire, error) {
-	frame, err := wire.ReadFrame(c.conn, max)
-	if err != nil {
-		return messages.Wire{}, rootCause(err)
+// readAnswer reads the frame that answers a command.
+func (c *Conn) readAnswer() (messages.Wire, error) {
+	frame, err := wire.ReadFrame(c.conn, wire.MaxFrame)
+	switch {
+	case err == nil:
+		return wire.Decode(frame)
+	case errors.Is(err, io.EOF), errors.Is(err, wire.ErrEnd), errors.Is(err, syscall.ECONNRESET):
+		return messages.Wire{}, ErrNoAnswer
 	}
-	return wire.Decode(frame)
+	return messages.Wire{}, rootCause(err)
 }
 
 // judge tells a success from everything else.
@@ -116,60 +134,6 @@ func (c *Conn) judge(answer messages.Wire) (messages.Success, error) {
 		return nil, &Refusal{Name: answer.Header.Name, Text: p.Text}
 	}
 	return nil, c.failed(fmt.Errorf("the answer is a %T", answer.Payload))
-}
-
-// Next waits for the next message of the stream that follows the answer. At its
-// end it returns io.EOF, where the daemon has marked it.
-func (c *Conn) Next(ctx context.Context) (messages.Name, messages.Data, error) {
-	var m messages.Wire
-	err := c.during(ctx, func() (err error) {
-		m, err = c.readNext()
-		return err
-	})
-	if err != nil {
-		return messages.Name{}, nil, err
-	}
-	data, ok := m.Payload.(messages.Data)
-	if !ok {
-		return messages.Name{}, nil, c.failed(fmt.Errorf("the stream has a %T in it", m.Payload))
-	}
-	return m.Header.Name, data, nil
-}
-
-// NextLine is Next for who follows a console: it costs less, and whatever is no
-// line is an error.
-func (c *Conn) NextLine(ctx context.Context) (line messages.DataConsole, err error) {
-	err = c.during(ctx, func() error {
-		frame, err := c.nextFrame()
-		if err != nil {
-			return err
-		}
-		_, line, err = wire.DecodeLine(frame)
-		return err
-	})
-	return line, err
-}
-
-func (c *Conn) readNext() (messages.Wire, error) {
-	frame, err := c.nextFrame()
-	if err != nil {
-		return messages.Wire{}, err
-	}
-	return wire.Decode(frame)
-}
-
-// nextFrame reads a frame of the stream that follows an answer.
-func (c *Conn) nextFrame() ([]byte, error) {
-	frame, err := wire.ReadFrame(c.conn, wire.MaxChunk)
-	switch {
-	case err == nil:
-		return frame, nil
-	case errors.Is(err, wire.ErrEnd):
-		return nil, io.EOF
-	case errors.Is(err, io.EOF):
-		return nil, errClosed
-	}
-	return nil, rootCause(err)
 }
 
 // during runs what reads and writes, and closes the connection under it when

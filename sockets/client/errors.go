@@ -16,7 +16,9 @@ var (
 	ErrNoAnswer = errors.New("the connection was closed without an answer")
 
 	errClosed   = errors.New("the connection was closed")
+	errEarly    = errors.New("the answer came before all was sent")
 	errNoAnswer = fmt.Errorf("there was no answer within %v", AnswerTimeout)
+	errStalled  = errors.New("the daemon neither takes nor says anything any more")
 )
 
 // A ConnectError says that nobody could be asked.

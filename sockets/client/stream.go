@@ -1,0 +1,106 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"albatross/messages"
+	"albatross/sockets/wire"
+)
+
+// Next waits for the next message of the stream that follows the answer. At its
+// end it returns io.EOF, where the daemon has marked it.
+func (c *Conn) Next(ctx context.Context) (messages.Name, messages.Data, error) {
+	var m messages.Wire
+	err := c.during(ctx, func() (err error) {
+		m, err = c.readNext()
+		return err
+	})
+	if err != nil {
+		return messages.Name{}, nil, err
+	}
+	data, ok := m.Payload.(messages.Data)
+	if !ok {
+		return messages.Name{}, nil, c.failed(fmt.Errorf("the stream has a %T in it", m.Payload))
+	}
+	return m.Header.Name, data, nil
+}
+
+// NextLine is Next for who follows a console: it costs less, and whatever is no
+// line is an error.
+func (c *Conn) NextLine(ctx context.Context) (line messages.DataConsole, err error) {
+	err = c.during(ctx, func() error {
+		frame, err := c.nextFrame()
+		if err != nil {
+			return err
+		}
+		_, line, err = wire.DecodeLine(frame)
+		return err
+	})
+	return line, err
+}
+
+func (c *Conn) readNext() (messages.Wire, error) {
+	frame, err := c.nextFrame()
+	if err != nil {
+		return messages.Wire{}, err
+	}
+	return wire.Decode(frame)
+}
+
+// nextFrame reads a frame of the stream that follows an answer.
+func (c *Conn) nextFrame() ([]byte, error) {
+	frame, err := wire.ReadFrame(c.conn, wire.MaxChunk)
+	switch {
+	case err == nil:
+		return frame, nil
+	case errors.Is(err, wire.ErrEnd):
+		return nil, io.EOF
+	case errors.Is(err, io.EOF):
+		return nil, errClosed
+	}
+	return nil, rootCause(err)
+}
+
+// Contents reads the contents of a block device that follow the answer to a
+// dump. The end is io.EOF only where the daemon has said that this is all.
+func (c *Conn) Contents(ctx context.Context) io.Reader { return &contents{ctx: ctx, conn: c} }
+
+type contents struct {
+	ctx  context.Context
+	conn *Conn
+	rest []byte // of the chunk that came last
+	err  error  // why no more of them come
+}
+
+func (r *contents) Read(b []byte) (int, error) {
+	for len(r.rest) == 0 && len(b) > 0 {
+		if r.err != nil {
+			return 0, r.err
+		}
+		r.rest, r.err = r.conn.nextChunk(r.ctx)
+	}
+	n := copy(b, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+func (c *Conn) nextChunk(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, AnswerTimeout, errStalled)
+	defer cancel()
+	_, data, err := c.Next(ctx)
+	block, ok := data.(messages.DataBlock)
+	switch {
+	case err == io.EOF: // of the connection: a dump ends by a message of its own
+		return nil, c.failed(errClosed)
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, c.failed(fmt.Errorf("the stream has a %T in it", data))
+	case !block.Chunk.OK:
+		return nil, io.EOF
+	}
+	return block.Chunk.Value, nil
+}
