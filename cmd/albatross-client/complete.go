@@ -14,22 +14,51 @@ import (
 // completionTimeout is how long somebody who has pressed Tab may have to wait.
 const completionTimeout = time.Second
 
-// completeNames completes the name of a unikernel to one that runs. Without an
-// answer of the daemon there is nothing to complete.
+// completeNames completes the name of a unikernel to one that runs.
 func (a *app) completeNames(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 || a.socket == "-" {
+	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.known(c, wire.OldestInfo()), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeBlocks completes the name of a block device to one that is there.
+func (a *app) completeBlocks(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.known(c, messages.BlockList{}), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeBlockAndFile leaves the second argument, a file, to the shell.
+func (a *app) completeBlockAndFile(c *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) == 1 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return a.completeBlocks(c, args, word)
+}
+
+// known are the names that the daemon lists. Without an answer there are none.
+func (a *app) known(c *cobra.Command, list messages.Command) (names []cobra.Completion) {
+	if a.socket == "-" {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
 	defer cancel()
-	answer, err := a.answer(ctx, messages.Name{}, wire.OldestInfo())
-	infos, ok := answer.(messages.SuccessInfos)
-	if err != nil || !ok {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+	answer, err := a.answer(ctx, messages.Name{}, list)
+	if err != nil {
+		return nil
 	}
-	var names []cobra.Completion
-	for _, u := range infos.List {
-		names = append(names, strings.TrimPrefix(u.Name.String(), ":"))
+	add := func(n messages.Name) { names = append(names, strings.TrimPrefix(n.String(), ":")) }
+	switch s := answer.(type) {
+	case messages.SuccessInfos:
+		for _, u := range s.List {
+			add(u.Name)
+		}
+	case messages.SuccessBlocks:
+		for _, b := range s.List {
+			add(b.Name)
+		}
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return names
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/klauspost/compress/zlib"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -30,7 +29,7 @@ func (a *app) createCommand() *cobra.Command {
   albatross-client create web website.hvt --mem=64 --net=service:br0 --block=storage:data --restart-on-fail`,
 		Args: positional(nameArgument, imageArgument),
 		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseNameArgument(args[0])
+			name, err := parseArgument(nameArgument, messages.ParseName, args[0])
 			if err != nil {
 				return err
 			}
@@ -52,7 +51,7 @@ func (a *app) config(name messages.Name, path string, u *unikernelOptions, level
 	if name.IsPath() {
 		return config, usageError(nameArgument + " argument: a path, with ':' at its end, cannot be run; leave the ':' out")
 	}
-	if err := fileExists(imageArgument, path); err != nil {
+	if _, err := parseArgument(imageArgument, parseFile, path); err != nil {
 		return config, err
 	}
 	config.Arguments, err = a.arguments(u)
@@ -73,7 +72,7 @@ func (a *app) config(name messages.Name, path string, u *unikernelOptions, level
 func readImage(path string, args messages.Arguments) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, inputError(fmt.Sprintf("cannot read %s: %v", escape(path), errors.Unwrap(err)))
+		return nil, unreadable(path, err)
 	}
 	i, err := image.Read(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
@@ -85,21 +84,6 @@ func readImage(path string, args messages.Arguments) ([]byte, error) {
 			"\nEach of them must be given, with --block NAME or --net NAME:BRIDGE, and no other.")
 	}
 	return data, nil
-}
-
-func compress(data []byte, level int) ([]byte, error) {
-	var out bytes.Buffer
-	w, err := zlib.NewWriterLevel(&out, level)
-	if err != nil {
-		return nil, fmt.Errorf("internal error: cannot compress at level %d: %w", level, err)
-	}
-	if _, err := w.Write(data); err != nil {
-		return nil, fmt.Errorf("cannot compress the image: %w", err)
-	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("cannot compress the image: %w", err)
-	}
-	return out.Bytes(), nil
 }
 
 // unikernelOptions are the options that tell how a unikernel is started.
@@ -130,12 +114,7 @@ func (u *unikernelOptions) register(flags *pflag.FlagSet) {
 	flags.Var(maybe("N", parseNumber, &u.startup), "startup",
 		fmt.Sprintf("when the daemon starts, start those with a low N first (default %d)", messages.DefaultStartup))
 	flags.BoolVar(&u.noAddName, "no-add-name", false, "do not add --name=NAME to the arguments")
-	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-		if name == "restart" {
-			name = "restart-on-fail"
-		}
-		return pflag.NormalizedName(name)
-	})
+	otherNames(flags, map[string]string{"restart": "restart-on-fail"})
 }
 
 // arguments are what the options say.

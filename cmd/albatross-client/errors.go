@@ -35,9 +35,18 @@ type inputError string
 
 func (e inputError) Error() string { return string(e) }
 
+// unreadable is the error for a file of the command line.
+func unreadable(path string, err error) error {
+	if cause := errors.Unwrap(err); cause != nil {
+		err = cause // without the path
+	}
+	return inputError(fmt.Sprintf("cannot read %s: %v", escape(path), err))
+}
+
 var (
 	errNothingSent = errors.New("nothing was sent: --socket=- only shows the message")
 	errOddAnswer   = errors.New("cannot show the answer: it is of a kind that was not asked for")
+	errInflate     = errors.New("cannot inflate what the daemon has sent")
 )
 
 // report prints what went wrong and what can be done about it.
@@ -72,8 +81,8 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 			"\nThe daemon refuses like this what it does not understand: is it of another version? Its log tells more."
 	case errors.As(err, &broken):
 		return exitCommunication, "[ERROR] " + escape(err.Error())
-	case errors.Is(err, errNothingSent), errors.Is(err, errOddAnswer):
-		return exitCommunication, "[ERROR] " + err.Error()
+	case errors.Is(err, errNothingSent), errors.Is(err, errOddAnswer), errors.Is(err, errInflate):
+		return exitCommunication, "[ERROR] " + escape(err.Error())
 	}
 	return exitInternal, "[ERROR] " + escape(err.Error())
 }
@@ -97,11 +106,29 @@ func refusalText(r *client.Refusal) string {
 	return text
 }
 
+const (
+	seeUnikernels = "'albatross-client info' shows what is there."
+	seePolicies   = "'albatross-client policy' shows what is there."
+	seeBlocks     = "'albatross-client block' shows what is there."
+	destroyUser   = "Destroy the unikernel that uses it, or wait for whoever sets or dumps it."
+)
+
 var refusalAdvice = map[string]string{
 	"Unikernel with same name is already running": "Give --force to replace it, or another name.",
-	"destroy: not found":                          "'albatross-client info' shows what is there.",
-	"get: no unikernel found":                     "'albatross-client info' shows what is there.",
+	"destroy: not found":                          seeUnikernels,
+	"get: no unikernel found":                     seeUnikernels,
 	"path used instead of name":                   "The name of a unikernel has no ':' at its end.",
+
+	"unknown policy":                             seePolicies,
+	"no block devices are allowed by policy":     seePolicies,
+	"block device with same name already exists": "Give another name, or replace its contents with 'set-block'.",
+	"stream exceeds size":                        "The file is larger than the block device. " + seeBlocks,
+	"remove block: not found":                    seeBlocks,
+	"set block: not found":                       seeBlocks,
+	"dump block: not found":                      seeBlocks,
+	"remove block: is in use":                    destroyUser,
+	"set block: is in use":                       destroyUser,
+	"dump block: is in use":                      destroyUser,
 }
 
 // connectAdvice says how to get to a daemon.

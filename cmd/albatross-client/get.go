@@ -1,12 +1,8 @@
 package main
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +17,7 @@ func (a *app) getCommand() *cobra.Command {
 		Args:              positional(nameArgument),
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseNameArgument(args[0])
+			name, err := parseArgument(nameArgument, messages.ParseName, args[0])
 			if err != nil {
 				return err
 			}
@@ -36,43 +32,13 @@ func (a *app) getCommand() *cobra.Command {
 			if err := a.show(name, image); err != nil {
 				return err
 			}
-			return a.save(name, image.Image)
+			path, err := save(name, bytes.NewReader(image.Image))
+			if err != nil {
+				return fmt.Errorf("cannot save the image: %w", err)
+			}
+			return a.print("dumped image to " + escape(path))
 		},
 	}
 	c.Flags().Var(one("LEVEL", parseLevel, &level), "compression-level", "have the image compressed, 0 (not) to 9 (most)")
 	return c
-}
-
-// save writes an image to a file of the unikernel's name and the time.
-func (a *app) save(name messages.Name, image []byte) error {
-	f, err := createNew(filepath.Join(os.TempDir(), name.String()+"."+timeText(time.Now())))
-	if err != nil {
-		return fmt.Errorf("cannot save the image: %w", err)
-	}
-	_, err = f.Write(image)
-	if err = errors.Join(err, f.Close()); err != nil {
-		os.Remove(f.Name())
-		return fmt.Errorf("cannot save the image: %w", err)
-	}
-	return a.print("dumped image to " + escape(f.Name()))
-}
-
-// attempts is how many files of the same second are told apart.
-const attempts = 100
-
-// createNew creates a file that was not there. The temporary directory belongs
-// to everybody: what is there under a name that can be guessed may be a link to
-// something else. The second file of a name has .1 behind it, and so on.
-func createNew(path string) (f *os.File, err error) {
-	for i := range attempts {
-		numbered := path
-		if i > 0 {
-			numbered = fmt.Sprintf("%s.%d", path, i)
-		}
-		f, err = os.OpenFile(numbered, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if !errors.Is(err, fs.ErrExist) {
-			break
-		}
-	}
-	return f, err
 }

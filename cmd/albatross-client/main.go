@@ -1,7 +1,8 @@
 // Albatross-client asks an albatross daemon on this machine to create, show,
-// restart and destroy unikernels. Commands, arguments, defaults and exit codes
-// are those of the native client, so that scripts go on working; other than
-// there, warnings and errors go to standard error.
+// restart and destroy unikernels and block devices, and to limit what may run.
+// Commands, arguments, defaults and exit codes are those of the native client, so
+// that scripts go on working; other than there, warnings and errors go to
+// standard error.
 //
 // # Reading the source
 //
@@ -12,8 +13,13 @@
 //	escape.go    why a console cannot drive the terminal
 //	errors.go    exit codes, and what to do about an error
 //	complete.go  what the shell completes
+//	compress.go  zlib streams of images and of block devices
+//	save.go      why a file that is written replaces none, and is never half there
+//	progress.go  how far an upload or a dump is
 //
-// and one file for each command.
+// and one file for each command, except that those about policies are in
+// policy.go, and those about block devices in block.go, upload.go (set-block) and
+// dump.go.
 package main
 
 import (

@@ -68,6 +68,16 @@ func many[T any](kind string, parse func(string) (T, error), to *[]T) pflag.Valu
 	}}
 }
 
+// otherNames gives options names beside their own.
+func otherNames(flags *pflag.FlagSet, own map[string]string) {
+	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if n, ok := own[name]; ok {
+			name = n
+		}
+		return pflag.NormalizedName(name)
+	})
+}
+
 // optionText tells what is wrong with an option, in the words of native.
 func optionText(err error) string {
 	var unknown *pflag.NotExistError
@@ -125,15 +135,19 @@ func quoted(args []string) string {
 // nameArgument is the name of a unikernel, as an argument.
 const nameArgument = "UNIKERNEL-NAME"
 
-func parseNameArgument(arg string) (messages.Name, error) {
-	name, err := messages.ParseName(arg)
+// parseArgument reads the value of a positional argument.
+func parseArgument[T any](argument string, parse func(string) (T, error), value string) (T, error) {
+	v, err := parse(value)
 	if err != nil {
-		return name, usageError(fmt.Sprintf("%s argument: %v", nameArgument, err))
+		return v, usageError(fmt.Sprintf("%s argument: %v", argument, err))
 	}
-	return name, nil
+	return v, nil
 }
 
 func parseText(s string) (string, error) { return s, nil }
+
+// parseInteger reads any number.
+func parseInteger(s string) (int, error) { return parseFrom(messages.MinInt, messages.MaxInt, s) }
 
 // parseNumber reads a number that may be 0. Native takes negative ones as well,
 // and leaves it to the tender, or to nobody, to refuse them.
@@ -203,16 +217,10 @@ func (a *app) level() verbosity {
 	return a.verbosity
 }
 
-// fileExists refuses what is no file before anything else is done with it.
-func fileExists(argument, path string) error {
-	stat, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return usageError(fmt.Sprintf("%s argument: no '%s' file or directory", argument, escape(path)))
-	case err != nil:
-		return inputError(fmt.Sprintf("cannot read %s: %v", escape(path), errors.Unwrap(err)))
-	case stat.IsDir():
-		return inputError(fmt.Sprintf("cannot read %s: it is a directory, not an image", escape(path)))
+// parseFile refuses what is no file before anything else is done with it.
+func parseFile(path string) (string, error) {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return path, fmt.Errorf("no '%s' file or directory", escape(path))
 	}
-	return nil
+	return path, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"albatross/actors/ledger"
 	"albatross/messages"
 )
 
@@ -18,4 +19,71 @@ func (a *app) policyCommand() *cobra.Command {
 	}
 	c.Flags().VarP(one("PATH", messages.ParsePath, &path), "path", "p", "only those at and below this path")
 	return c
+}
+
+func (a *app) removePolicyCommand() *cobra.Command {
+	var path messages.Path
+	c := &cobra.Command{
+		Use:   "remove-policy",
+		Short: "Remove the policy of a path, by default of the root",
+		Args:  positional(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.ask(c.Context(), messages.Name{Path: path}, messages.PolicyRemove{})
+		},
+	}
+	c.Flags().VarP(one("PATH", messages.ParsePath, &path), "path", "p", "the path that has the policy")
+	return c
+}
+
+const (
+	pathArgument  = "PATH"
+	countArgument = "UNIKERNELS"
+)
+
+func (a *app) addPolicyCommand() *cobra.Command {
+	p := messages.Policy{Memory: 512}
+	c := &cobra.Command{
+		Use:     "add-policy " + pathArgument + " " + countArgument,
+		Aliases: []string{"replace-policy"},
+		Short:   "Limit what may run at and below a path, to this many unikernels",
+		Example: "  albatross-client add-policy org:web 5 --mem=256 --cpu=0 --cpu=1 --block=100 --bridge=service",
+		Args:    positional(pathArgument, countArgument),
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			path, err := parseArgument(pathArgument, messages.ParsePath, args[0])
+			if err != nil {
+				return err
+			}
+			p.Unikernels, err = parseArgument(countArgument, parseInteger, args[1])
+			if err != nil {
+				return err
+			}
+			if err := a.checkPolicy(&p); err != nil {
+				return err
+			}
+			return a.ask(c.Context(), messages.Name{Path: path}, messages.PolicyAdd{Policy: p})
+		},
+	}
+	// Numbers that make no sense are refused by checkPolicy, in native's words.
+	flags := c.Flags()
+	flags.Var(one("MB", parseInteger, &p.Memory), "mem", "memory in MB, for all of them")
+	flags.Var(many("CPU", parseNumber, &p.CPUIDs), "cpu", "a CPU that they may run on; repeat for several (default 0)")
+	flags.Var(maybe("MB", parseInteger, &p.Block), "block", "block devices in MB, all together; without it none are allowed (also: --size)")
+	flags.Var(many("BRIDGE", parseText, &p.Bridges), "bridge", "a bridge that they may be attached to; repeat for several (also: --network)")
+	otherNames(flags, map[string]string{"size": "block", "network": "bridge"})
+	return c
+}
+
+// checkPolicy completes a policy, and refuses one with which nothing could run.
+func (a *app) checkPolicy(p *messages.Policy) error {
+	if len(p.CPUIDs) == 0 {
+		p.CPUIDs = []int{0}
+	}
+	// An empty ledger has nothing else to say against a policy.
+	if _, err := ledger.New().ProposePolicy(messages.Root, *p); err != nil {
+		return inputError("[ERROR] " + err.Error())
+	}
+	if len(p.Bridges) == 0 {
+		a.tell(warning, "policy without any network access")
+	}
+	return nil
 }

@@ -30,6 +30,10 @@ func successText(answer messages.Success) (text string, ok bool) {
 		return listText(s.List, "no policies", policyText), true
 	case messages.SuccessInfos:
 		return listText(s.List, "no unikernels", func(n messages.NamedInfo) string { return infoText(s.Form, n) }), true
+	case messages.SuccessBlocks:
+		return listText(s.List, "no block devices", deviceText), true
+	case messages.SuccessDump:
+		return fmt.Sprintf("block device compressed %t", s.Compressed), true
 	case messages.SuccessImage:
 		return fmt.Sprintf("image (compression %t) %d bytes", s.Compressed, len(s.Image)), true
 	}
@@ -65,6 +69,10 @@ func policyText(n messages.NamedPolicy) string {
 		text += ", bridges: " + joined(p.Bridges, ", ", escape)
 	}
 	return text
+}
+
+func deviceText(b messages.NamedBlock) string {
+	return fmt.Sprintf("block %s size %d MB active %t", nameText(b.Name), b.Size, b.Active)
 }
 
 // infoText tells what an answer of that form tells of a unikernel.

@@ -78,7 +78,7 @@ func shown(t *testing.T, answer messages.Success) string {
 
 func TestAnswerThatWasNotAskedFor(t *testing.T) {
 	a := app{stdout: t.Output()}
-	err := a.show(messages.Name{}, messages.SuccessDump{})
+	err := a.show(messages.Name{}, messages.SuccessOldBlock{})
 	require.ErrorIs(t, err, errOddAnswer)
-	require.ErrorContains(t, err, "messages.SuccessDump")
+	require.ErrorContains(t, err, "messages.SuccessOldBlock")
 }

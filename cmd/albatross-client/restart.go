@@ -19,7 +19,7 @@ func (a *app) restartCommand() *cobra.Command {
 		Args:              positional(nameArgument),
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseNameArgument(args[0])
+			name, err := parseArgument(nameArgument, messages.ParseName, args[0])
 			if err != nil {
 				return err
 			}

@@ -45,7 +45,7 @@ func (a *app) run(ctx context.Context, args []string) exitCode {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "albatross-client COMMAND",
-		Short:         "Ask an albatross daemon to create, show and destroy unikernels",
+		Short:         "Ask an albatross daemon about unikernels, policies and block devices",
 		Long:          long,
 		Version:       version,
 		SilenceErrors: true,
@@ -58,17 +58,22 @@ func (a *app) root() *cobra.Command {
 	root.SetVersionTemplate(fmt.Sprintf("version {{.Version}} protocol version %d\n", messages.CurrentVersion))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(optionText(err)) })
 	a.registerCommon(root)
-	root.AddCommand(a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.getCommand(),
-		a.infoCommand(), a.policyCommand(), a.restartCommand(), a.wireCommand())
+	root.AddCommand(
+		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.getCommand(), a.infoCommand(), a.restartCommand(),
+		a.addPolicyCommand(), a.policyCommand(), a.removePolicyCommand(),
+		a.blockCommand(), a.createBlockCommand(), a.destroyBlockCommand(), a.dumpBlockCommand(), a.setBlockCommand(),
+		a.wireCommand(),
+	)
 	return root
 }
 
-const long = `Ask an albatross daemon to create, show and destroy unikernels.
+const long = `Ask an albatross daemon to create, show and destroy unikernels and block devices,
+and to limit what may run.
 
-A unikernel NAME is a label, such as hello, and may be below a path: org:web:hello.
+The NAME of either is a label, such as hello, and may be below a path: org:web:hello.
 
 Exit codes: 0 success, 117 the daemon refused, 121 the conversation broke off,
-122 no daemon there, 124 wrong command line or image, 125 anything else.`
+122 no daemon there, 124 wrong command line or file, 125 anything else.`
 
 func (a *app) registerCommon(root *cobra.Command) {
 	flags := root.PersistentFlags()
@@ -128,14 +133,9 @@ func (a *app) answer(ctx context.Context, name messages.Name, command messages.C
 // connection.
 func (a *app) open(ctx context.Context, socket string, name messages.Name, command messages.Command) (*client.Conn, messages.Success, error) {
 	if a.socket == "-" {
-		return nil, nil, a.dump(name, command)
+		return nil, nil, a.showMessage(name, command)
 	}
-	path := a.socket
-	if path == "" {
-		path = filepath.Join(a.tmpdir, socket)
-	}
-	a.tell(info, "connecting to "+path)
-	conn, err := client.Dial(ctx, path)
+	conn, err := a.connect(ctx, socket)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -147,9 +147,19 @@ func (a *app) open(ctx context.Context, socket string, name messages.Name, comma
 	return conn, answer, nil
 }
 
-// dump shows the message that a command is, as the native client does for
+// connect connects to a socket of the daemon. The caller closes the connection.
+func (a *app) connect(ctx context.Context, socket string) (*client.Conn, error) {
+	path := a.socket
+	if path == "" {
+		path = filepath.Join(a.tmpdir, socket)
+	}
+	a.tell(info, "connecting to "+path)
+	return client.Dial(ctx, path)
+}
+
+// showMessage shows the message that a command is, as the native client does for
 // --socket=-. Nothing has been asked then, which is an error there too.
-func (a *app) dump(name messages.Name, command messages.Command) error {
+func (a *app) showMessage(name messages.Name, command messages.Command) error {
 	header := messages.Header{Version: messages.CurrentVersion, Name: name}
 	message, err := wire.Append(nil, messages.Wire{Header: header, Payload: command})
 	if err != nil {

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"albatross/messages"
+)
+
+// The arguments of commands about block devices.
+const (
+	blockArgument = "BLOCK-NAME"
+	sizeArgument  = "BLOCK-SIZE"
+	fileArgument  = "FILE"
+)
+
+func (a *app) blockCommand() *cobra.Command {
+	var name messages.Name
+	c := &cobra.Command{
+		Use:   "block",
+		Short: "Show the block devices",
+		Args:  positional(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.ask(c.Context(), name, messages.BlockList{})
+		},
+	}
+	c.Flags().Var(one("NAME", messages.ParseName, &name), "name", "only this one; with ':' at the end, all below that path")
+	return c
+}
+
+func (a *app) createBlockCommand() *cobra.Command {
+	var (
+		path  string
+		level int
+	)
+	c := &cobra.Command{
+		Use:   "create-block " + blockArgument + " " + sizeArgument,
+		Short: "Create a block device of this many MB",
+		Args:  positional(blockArgument, sizeArgument),
+		RunE: func(c *cobra.Command, args []string) error {
+			name, err := parseArgument(blockArgument, messages.ParseName, args[0])
+			if err != nil {
+				return err
+			}
+			size, err := parseArgument(sizeArgument, parsePositive, args[1])
+			if err != nil {
+				return err
+			}
+			if path == "" {
+				if c.Flags().Changed("compression-level") {
+					a.tell(warning, "--compression-level has no effect without --data")
+				}
+				return a.ask(c.Context(), name, messages.BlockAdd{Size: size})
+			}
+			return a.createFrom(c.Context(), name, size, path, level)
+		},
+	}
+	c.Flags().Var(one("FILE", parseFile, &path), "data", "put the contents of this file into it")
+	registerLevel(c.Flags(), &level)
+	return c
+}
+
+// createFrom creates a block device and sets its contents. One that exists keeps
+// what it has: nothing is sent to it.
+func (a *app) createFrom(ctx context.Context, name messages.Name, size int, path string, level int) error {
+	file, err := openContents(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if !file.fits(size) {
+		return inputError("data exceeds size")
+	}
+	if err := a.ask(ctx, name, messages.BlockAdd{Size: size}); err != nil {
+		return err
+	}
+	if err := a.upload(ctx, name, file, level); err != nil {
+		a.tell(warning, fmt.Sprintf("block device %v has been created, but its contents have yet to be set, with 'set-block'", name))
+		return err
+	}
+	return nil
+}
+
+func (a *app) destroyBlockCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "destroy-block " + blockArgument,
+		Short:             "Remove a block device and its contents",
+		Args:              positional(blockArgument),
+		ValidArgsFunction: a.completeBlocks,
+		RunE: func(c *cobra.Command, args []string) error {
+			name, err := parseArgument(blockArgument, messages.ParseName, args[0])
+			if err != nil {
+				return err
+			}
+			return a.ask(c.Context(), name, messages.BlockRemove{})
+		},
+	}
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+)
+
+func (a *app) dumpBlockCommand() *cobra.Command {
+	var level int
+	c := &cobra.Command{
+		Use:               "dump-block " + blockArgument,
+		Short:             "Write the contents of a block device to a file in the temporary directory",
+		Args:              positional(blockArgument),
+		ValidArgsFunction: a.completeBlocks,
+		RunE: func(c *cobra.Command, args []string) error {
+			name, err := parseArgument(blockArgument, messages.ParseName, args[0])
+			if err != nil {
+				return err
+			}
+			return a.dumpBlock(c.Context(), name, level)
+		},
+	}
+	registerLevel(c.Flags(), &level)
+	return c
+}
+
+// dumpBlock saves the contents of a block device. They are inflated while they
+// come: what is in the file does not depend on how it was sent.
+func (a *app) dumpBlock(ctx context.Context, name messages.Name, level int) error {
+	// Whoever interrupts it does not want half a file to stay.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, unix.SIGTERM)
+	defer stop()
+	conn, answer, err := a.open(ctx, unikernelSocket, name, messages.BlockDump{Level: level})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	dump, ok := answer.(messages.SuccessDump)
+	if !ok {
+		return fmt.Errorf("%w (%T)", errOddAnswer, answer)
+	}
+	if err := a.show(name, dump); err != nil {
+		return err
+	}
+	path, err := a.receive(name, dump.Compressed, conn.Contents(ctx))
+	if err != nil {
+		return fmt.Errorf("cannot dump the block device: %w", err)
+	}
+	return a.print("dumped to " + escape(path))
+}
+
+func (a *app) receive(name messages.Name, compressed bool, stream io.Reader) (path string, err error) {
+	if compressed {
+		if stream, err = inflate(stream); err != nil {
+			return "", err
+		}
+	}
+	stream, done := a.progress("receiving", -1, stream)
+	defer done()
+	return save(name, stream)
+}

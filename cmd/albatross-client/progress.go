@@ -1,0 +1,38 @@
+package main
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/sys/unix"
+)
+
+// progress shows how much of what has been read, as long as standard error is a
+// terminal. A size that is not known is -1. When done, it is wiped out.
+func (a *app) progress(what string, size int64, r io.Reader) (counted io.Reader, done func()) {
+	bar := progressbar.NewOptions64(size,
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionSetWriter(a.stderr),
+		progressbar.OptionSetVisibility(isTerminal(a.stderr) && a.level() > quiet),
+		progressbar.OptionSetSpinnerChangeInterval(0), // no goroutine of its own
+		progressbar.OptionSetRenderBlankState(true),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionShowBytes(true),
+		progressbar.OptionShowCount(),
+		progressbar.OptionUseIECUnits(true),
+		progressbar.OptionClearOnFinish(),
+	)
+	reader := progressbar.NewReader(r, bar)
+	return &reader, func() { bar.Clear() }
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
