@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"bytes"
+	"compress/zlib"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,16 +28,26 @@ import (
 //	failure "TEXT"
 //	line "TEXT"      sends a line of a console, printed at 2026-01-02 03:04:05
 //	image "BYTES"    answers with an image
-//	empty KIND       answers with an empty list of unikernels or policies
+//	empty KIND       answers with an empty list of unikernels, policies or blocks
+//	block NAME MB    answers with a list of one block device, which is in use
+//	dump BOOL        answers that a dump follows, compressed or not
+//	chunk "BYTES"    sends a chunk of a dump
+//	packed "BYTES"   sends the zlib stream of these as a chunk
+//	last             tells that this was all of it
+//	take N           reads N chunks of an upload
+//	save FILE        reads the rest of an upload, and writes what was in it to a file
 //	sequence N       answers to another question from here on
 //	hex BYTES        sends bytes as they are
 //	end              marks the end of the stream
 //	hold             waits for the client to leave
+//	next             ends the connection; what is below is for the one after it
+//
+// When it is through with the file it starts again.
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: serve SOCKET FILE")
 	}
-	d := &daemon{steps: strings.Split(strings.TrimSpace(ts.ReadFile(args[1])), "\n")}
+	d := &daemon{dir: ts.MkAbs("."), talks: strings.Split(strings.TrimSpace(ts.ReadFile(args[1])), "\nnext\n")}
 	var err error
 	d.listener, err = net.Listen("unix", args[0])
 	ts.Check(err)
@@ -51,7 +65,8 @@ var printed = time.Date(2026, 1, 2, 3, 4, 5, 600_000_000, time.UTC)
 
 // A daemon answers one connection after the other.
 type daemon struct {
-	steps    []string
+	dir      string   // where files are
+	talks    []string // the steps of each connection
 	listener net.Listener
 	running  sync.WaitGroup
 
@@ -72,7 +87,7 @@ func (d *daemon) close() {
 }
 
 func (d *daemon) accept() {
-	for {
+	for i := 0; ; i++ {
 		conn, err := d.listener.Accept()
 		if err != nil {
 			return
@@ -80,7 +95,7 @@ func (d *daemon) accept() {
 		d.mu.Lock()
 		d.conn = conn
 		d.mu.Unlock()
-		err = d.talk(conn)
+		err = d.talk(conn, strings.Split(d.talks[i%len(d.talks)], "\n"))
 		conn.Close()
 		d.mu.Lock()
 		if d.wrong == nil {
@@ -92,7 +107,7 @@ func (d *daemon) accept() {
 
 // talk reads a command and follows the steps. An error is one of the file: a
 // client may leave at any time.
-func (d *daemon) talk(conn net.Conn) error {
+func (d *daemon) talk(conn net.Conn, steps []string) error {
 	frame, err := wire.ReadFrame(conn, wire.MaxFrame)
 	if err != nil {
 		return nil
@@ -101,20 +116,19 @@ func (d *daemon) talk(conn net.Conn) error {
 	if err != nil {
 		return fmt.Errorf("the client says what cannot be understood: %w", err)
 	}
-	header := asked.Header
-	for _, step := range d.steps {
+	for _, step := range steps {
 		verb, text, _ := strings.Cut(step, " ")
-		if err := do(conn, &header, verb, text); err != nil {
+		if err := d.do(conn, &asked, verb, text); err != nil {
 			return fmt.Errorf("%s: %w", step, err)
 		}
 	}
 	return nil
 }
 
-func do(conn net.Conn, header *messages.Header, verb, argument string) (err error) {
+func (d *daemon) do(conn net.Conn, asked *messages.Wire, verb, argument string) (err error) {
 	switch verb {
 	case "sequence":
-		header.Sequence, err = strconv.ParseInt(argument, 10, 64)
+		asked.Header.Sequence, err = strconv.ParseInt(argument, 10, 64)
 		return err
 	case "hex":
 		b, err := hex.DecodeString(argument)
@@ -126,12 +140,54 @@ func do(conn net.Conn, header *messages.Header, verb, argument string) (err erro
 	case "hold":
 		io.Copy(io.Discard, conn)
 		return nil
+	case "take":
+		return take(conn, argument)
+	case "save":
+		return save(conn, asked.Payload, filepath.Join(d.dir, argument))
 	}
 	p, err := payload(verb, argument)
 	if err == nil {
-		wire.WriteFrame(conn, messages.Wire{Header: *header, Payload: p})
+		wire.WriteFrame(conn, messages.Wire{Header: asked.Header, Payload: p})
 	}
 	return err
+}
+
+func take(conn net.Conn, argument string) error {
+	n, err := strconv.Atoi(argument)
+	for range n {
+		if _, err := wire.ReadChunk(conn); err != nil {
+			return nil // the client has left
+		}
+	}
+	return err
+}
+
+// save writes the contents of an upload to a file, when they have come to their
+// end. They are inflated where the command said so.
+func save(conn net.Conn, asked messages.Payload, path string) error {
+	var contents bytes.Buffer
+	for {
+		chunk, err := wire.ReadChunk(conn)
+		if errors.Is(err, wire.ErrEnd) {
+			break
+		}
+		if err != nil {
+			return nil // the client has left
+		}
+		contents.Write(chunk)
+	}
+	var r io.Reader = &contents
+	if set, ok := asked.(messages.BlockSet); ok && set.Compressed {
+		var err error
+		if r, err = zlib.NewReader(r); err != nil {
+			return err
+		}
+	}
+	all, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, all, 0o600)
 }
 
 func payload(verb, argument string) (messages.Payload, error) {
@@ -140,6 +196,17 @@ func payload(verb, argument string) (messages.Payload, error) {
 		return messages.SuccessInfos{Form: 4}, nil
 	case "empty policies":
 		return messages.SuccessPolicies{}, nil
+	case "empty blocks":
+		return messages.SuccessBlocks{}, nil
+	case "last ":
+		return messages.DataBlock{}, nil
+	}
+	switch verb {
+	case "block":
+		return blocks(argument)
+	case "dump":
+		compressed, err := strconv.ParseBool(argument)
+		return messages.SuccessDump{Compressed: compressed}, err
 	}
 	text, err := strconv.Unquote(argument)
 	if err != nil {
@@ -154,6 +221,28 @@ func payload(verb, argument string) (messages.Payload, error) {
 		return messages.SuccessImage{Image: []byte(text)}, nil
 	case "line":
 		return messages.DataConsole{Time: printed, Line: text}, nil
+	case "chunk":
+		return messages.DataBlock{Chunk: messages.Some([]byte(text))}, nil
+	case "packed":
+		return messages.DataBlock{Chunk: messages.Some(packed(text))}, nil
 	}
 	return nil, errors.New("unknown step")
+}
+
+func blocks(argument string) (messages.Payload, error) {
+	text, size, _ := strings.Cut(argument, " ")
+	name, err := messages.ParseName(text)
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.Atoi(size)
+	return messages.SuccessBlocks{List: []messages.NamedBlock{{Name: name, Size: n, Active: true}}}, err
+}
+
+func packed(text string) []byte {
+	var out bytes.Buffer
+	w := zlib.NewWriter(&out)
+	io.WriteString(w, text)
+	w.Close()
+	return out.Bytes()
 }
