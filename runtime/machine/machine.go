@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"math/bits"
 	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/netif"
 )
 
 // RootPolicy is all that the machine has: the limit of all other policies.
@@ -38,7 +37,7 @@ func rootPolicy(blockDir string) (p messages.Policy, err error) {
 		return p, err
 	}
 	p.Block = messages.Some(disk)
-	p.Bridges, err = bridges("/sys/class/net")
+	p.Bridges, err = netif.Bridges()
 	return p, err
 }
 
@@ -107,19 +106,4 @@ func megabytes(n, unit uint64) int {
 		return messages.MaxInt
 	}
 	return int(mb)
-}
-
-// bridges are the bridges of this network namespace, in order. The directory
-// of an interface has one called bridge where it is one.
-func bridges(class string) ([]string, error) {
-	found, err := filepath.Glob(filepath.Join(class, "*", "bridge"))
-	if err != nil {
-		return nil, fmt.Errorf("internal error: %w", err)
-	}
-	names := make([]string, len(found))
-	for i, path := range found {
-		names[i] = filepath.Base(filepath.Dir(path))
-	}
-	slices.Sort(names)
-	return names, nil
 }

@@ -83,16 +83,3 @@ func TestCPUList(t *testing.T) {
 		require.Error(t, err, "%q", list)
 	}
 }
-
-func TestBridgesAreInterfacesThatAreBridges(t *testing.T) {
-	class := t.TempDir()
-	for _, dir := range []string{"lo", "eth0", "service/bridge", "br-test/bridge", "tap0/brport"} {
-		require.NoError(t, os.MkdirAll(filepath.Join(class, dir), 0o700))
-	}
-	names, err := bridges(class)
-	require.NoError(t, err)
-	require.Equal(t, []string{"br-test", "service"}, names)
-	names, err = bridges(filepath.Join(class, "none"))
-	require.NoError(t, err)
-	require.Empty(t, names)
-}

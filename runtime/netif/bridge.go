@@ -3,7 +3,27 @@ package netif
 import (
 	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/vishvananda/netlink"
 )
+
+// Bridges are the names of all bridges, in order. It is the only one here that
+// goes through all interfaces: for who starts.
+func Bridges() ([]string, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("cannot list interfaces: %w", err)
+	}
+	var names []string
+	for _, link := range links {
+		if link.Type() == "bridge" {
+			names = append(names, link.Attrs().Name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
 
 // CheckBridge tells whether taps can be attached to what has this name. Its
 // errors are for clients as they are; the first is what native albatross says.

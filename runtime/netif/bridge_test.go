@@ -35,6 +35,19 @@ func TestBridgesByName(t *testing.T) {
 	}
 }
 
+func TestBridgesAreInterfacesThatAreBridges(t *testing.T) {
+	netns.Need(t)
+	names, err := netif.Bridges()
+	require.NoError(t, err)
+	require.Empty(t, names)
+	netns.Bridge(t, "service")
+	netns.Bridge(t, "br-test")
+	netns.NewPort(t, "service")
+	names, err = netif.Bridges()
+	require.NoError(t, err)
+	require.Equal(t, []string{"br-test", "service"}, names)
+}
+
 // The kernel would find the bridge by some of these.
 func TestNamesOfNoInterface(t *testing.T) {
 	netns.Bridge(t, bridge)

@@ -34,6 +34,8 @@ type Command struct {
 	// Launcher is a program that calls launcher.Main, and the arguments before
 	// its own: "/…/albatross-tender", "launch".
 	Launcher []string
+	Tasks    []string // files of the cgroups (version 1) that it joins
+	Cgroup   string   // directory of the cgroup (version 2) that it is born in; empty: ours
 	CPUs     []int    // that it may run on; none: any
 	Program  string   // path of the tender
 	Args     []string // without the program
@@ -106,16 +108,23 @@ func pipe(flags int) (r, w *os.File, err error) {
 // fork starts the launcher. The process can be identified by its pid: whatever
 // happens to it, nobody but us can reap it.
 func fork(c Command, files []*os.File) (*proc.Handle, error) {
-	argv := append(append([]string{}, c.Launcher...), "--cpus="+join(c.CPUs), "--", c.Program)
-	argv = append(argv, c.Args...)
 	pidfd := -1
 	attr := &syscall.ProcAttr{
 		Dir: "/", Env: []string{},
 		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
 	}
+	if c.Cgroup != "" {
+		dir, err := unix.Open(c.Cgroup, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("cannot open cgroup %s: %w", c.Cgroup, err)
+		}
+		defer func() { _ = unix.Close(dir) }()
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, dir
+	}
 	for _, f := range files {
 		attr.Files = append(attr.Files, f.Fd())
 	}
+	argv := c.argv()
 	pid, err := syscall.ForkExec(argv[0], argv, attr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot execute %s: %w", argv[0], err)
@@ -125,6 +134,16 @@ func fork(c Command, files []*os.File) (*proc.Handle, error) {
 		discard(pid)
 	}
 	return handle, err
+}
+
+// argv is the command line of the launcher.
+func (c Command) argv() []string {
+	argv := append([]string{}, c.Launcher...)
+	for _, file := range c.Tasks {
+		argv = append(argv, "--join="+file)
+	}
+	argv = append(argv, "--cpus="+join(c.CPUs), "--", c.Program)
+	return append(argv, c.Args...)
 }
 
 func join(cpus []int) string {

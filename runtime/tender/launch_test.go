@@ -247,6 +247,10 @@ func TestReleaseTellsWhyItFailed(t *testing.T) {
 			func(c *tender.Command) { c.CPUs = []int{8191} },
 			"cannot start /bin/sh: cannot run on CPUs [8191]: invalid argument",
 		},
+		"no such cgroup": {
+			func(c *tender.Command) { c.Tasks = []string{"/nowhere/tasks"} },
+			"cannot start /bin/sh: cannot join cgroup: /nowhere/tasks: no such file or directory",
+		},
 		"negative CPU": {
 			func(c *tender.Command) { c.CPUs = []int{-1} },
 			`cannot start /bin/sh: cannot launch: "-1" is no CPU`,

@@ -40,15 +40,16 @@ const Began = "+"
 
 // An order is what to become.
 type order struct {
-	cpus []int // to run on; none: any
-	argv []string
+	tasks []string // files of cgroups to join
+	cpus  []int    // to run on; none: any
+	argv  []string
 }
 
-// Main is the program: arguments are --cpus=LIST -- PROGRAM ARGUMENTS. It
-// returns an exit status, or not at all.
+// Main is the program: arguments are [--join=FILE]... --cpus=LIST -- PROGRAM
+// ARGUMENTS. It returns an exit status, or not at all.
 func Main(arguments []string) int {
-	// Affinity and signal mask are those of a thread, and the thread that
-	// executes a program is what stays of the process.
+	// Affinity, signal mask and cgroups are those of a thread, and the thread
+	// that executes a program is what stays of the process.
 	runtime.LockOSThread()
 	err := launch(arguments)
 	if err == nil {
@@ -86,16 +87,25 @@ func isPipe(fd int) bool {
 	return unix.Fstat(fd, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
-func parse(arguments []string) (order, error) {
+func parse(arguments []string) (o order, err error) {
+	for len(arguments) > 0 {
+		file, ok := strings.CutPrefix(arguments[0], "--join=")
+		if !ok {
+			break
+		}
+		o.tasks = append(o.tasks, file)
+		arguments = arguments[1:]
+	}
 	if len(arguments) < 3 || arguments[1] != "--" {
-		return order{}, errors.New("cannot launch: usage: launch --cpus=LIST -- PROGRAM [ARGUMENTS]")
+		return order{}, errors.New("cannot launch: usage: launch [--join=FILE]... --cpus=LIST -- PROGRAM [ARGUMENTS]")
 	}
 	list, ok := strings.CutPrefix(arguments[0], "--cpus=")
 	if !ok {
 		return order{}, fmt.Errorf("cannot launch: --cpus=LIST expected, not %q", arguments[0])
 	}
-	cpus, err := parseCPUs(list)
-	return order{cpus: cpus, argv: arguments[2:]}, err
+	o.argv = arguments[2:]
+	o.cpus, err = parseCPUs(list)
+	return o, err
 }
 
 // maxCPU is far more than a kernel can be built for (8192); it bounds the set.
@@ -119,6 +129,11 @@ func parseCPUs(list string) ([]int, error) {
 // prepare gives the process all that the tender shall inherit, and nothing of
 // what it inherited by accident.
 func prepare(o order) error {
+	for _, file := range o.tasks { // before pin: a cgroup sets the CPUs anew
+		if err := join(file); err != nil {
+			return fmt.Errorf("cannot join cgroup: %w", err)
+		}
+	}
 	if err := pin(o.cpus); err != nil {
 		return fmt.Errorf("cannot run on CPUs %v: %w", o.cpus, err)
 	}
@@ -127,6 +142,21 @@ func prepare(o order) error {
 	}
 	if err := resetSignals(); err != nil {
 		return fmt.Errorf("cannot reset signals: %w", err)
+	}
+	return nil
+}
+
+// join moves this thread into the cgroup that the file belongs to. A thread that
+// moves itself costs nothing; to move another one, the kernel waits until all of
+// them stand still.
+func join(file string) error {
+	fd, err := unix.Open(file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if _, err := unix.Write(fd, []byte("0")); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil
 }

@@ -10,6 +10,9 @@ func TestParse(t *testing.T) {
 	o, err := parse([]string{"--cpus=0,2", "--", "/bin/solo5-spt", "--mem=16", "--", "image"})
 	require.NoError(t, err)
 	require.Equal(t, order{cpus: []int{0, 2}, argv: []string{"/bin/solo5-spt", "--mem=16", "--", "image"}}, o)
+	o, err = parse([]string{"--join=/a/tasks", "--join=/b/tasks", "--cpus=1", "--", "/bin/true"})
+	require.NoError(t, err)
+	require.Equal(t, order{tasks: []string{"/a/tasks", "/b/tasks"}, cpus: []int{1}, argv: []string{"/bin/true"}}, o)
 	o, err = parse([]string{"--cpus=", "--", "/bin/true"})
 	require.NoError(t, err)
 	require.Empty(t, o.cpus)
@@ -21,6 +24,8 @@ func TestParseRefuses(t *testing.T) {
 		{"--cpus=0", "--"},
 		{"--cpus=0", "/bin/true", "x"},
 		{"0", "--", "/bin/true"},
+		{"--cpus=0", "--join=/a/tasks", "--", "/bin/true"},
+		{"--join=/a/tasks"},
 		{"--cpus=0,", "--", "/bin/true"},
 		{"--cpus=-1", "--", "/bin/true"},
 		{"--cpus=65537", "--", "/bin/true"},
