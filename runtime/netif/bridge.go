@@ -15,7 +15,7 @@ func Bridges() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot list interfaces: %w", err)
 	}
-	var names []string
+	names := []string{}
 	for _, link := range links {
 		if link.Type() == "bridge" {
 			names = append(names, link.Attrs().Name)
