@@ -91,8 +91,7 @@ func (g *Config) store(m messages.UnikernelPrepare) (messages.Digest, error) {
 		return m.Spec.Digest, g.Images.Pin(m.Spec.Digest)
 	}
 	if !m.Compressed {
-		digest, _, err := g.Images.Add(bytes.NewReader(m.Image), maxImage)
-		return digest, err
+		return g.Images.AddBytes(m.Image)
 	}
 	z, err := zlib.NewReader(bytes.NewReader(m.Image))
 	if err != nil {

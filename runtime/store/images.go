@@ -90,13 +90,27 @@ func (i *Images) Add(r io.Reader, limit int64) (messages.Digest, int64, error) {
 	return d, size, nil
 }
 
+// AddBytes is Add for an image that is in memory.
+func (i *Images) AddBytes(image []byte) (messages.Digest, error) {
+	d, _, err := i.write(func(f *os.File) (messages.Digest, int64, error) { return writeHashed(f, image) })
+	if err != nil {
+		return messages.Digest{}, fmt.Errorf("cannot store image: %w", err)
+	}
+	return d, nil
+}
+
 func (i *Images) add(r io.Reader, limit int64) (messages.Digest, int64, error) {
+	return i.write(func(f *os.File) (messages.Digest, int64, error) { return copyHashed(f, r, limit) })
+}
+
+// write has an image written to a file, and puts it where it belongs.
+func (i *Images) write(contents func(*os.File) (messages.Digest, int64, error)) (messages.Digest, int64, error) {
 	f, err := i.createTemporary()
 	if err != nil {
 		return messages.Digest{}, 0, err
 	}
 	defer i.finish(f)
-	d, size, err := copyHashed(f, r, limit)
+	d, size, err := contents(f)
 	if err != nil {
 		return d, 0, err
 	}
@@ -148,6 +162,14 @@ func copyHashed(f *os.File, r io.Reader, limit int64) (d messages.Digest, size i
 	}
 	hash.Sum(d[:0])
 	return d, size, nil
+}
+
+// writeHashed does both at once: each takes about as long.
+func writeHashed(f *os.File, image []byte) (messages.Digest, int64, error) {
+	hash := make(chan messages.Digest, 1)
+	go func() { hash <- sha256.Sum256(image) }()
+	n, err := f.Write(image)
+	return <-hash, int64(n), err
 }
 
 // settle gives an image its name and pins it, in one step for Collect. It is

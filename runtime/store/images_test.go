@@ -83,6 +83,19 @@ func TestImageDirectoryIsPrivate(t *testing.T) {
 	}
 }
 
+func TestImageInMemoryIsStoredTheSame(t *testing.T) {
+	images, dir := openImages(t)
+	content := strings.Repeat("large", 200_000)
+	d, err := images.AddBytes([]byte(content))
+	require.NoError(t, err)
+	require.Equal(t, content, contents(t, images.Path(d)))
+	require.Equal(t, d, add(t, images, content))
+	require.Len(t, files(t, dir), 1)
+	removed, err := images.Remove(d)
+	require.NoError(t, err)
+	require.False(t, removed, "both have pinned it")
+}
+
 func TestImageIsStoredOnce(t *testing.T) {
 	images, dir := openImages(t)
 	first, err := os.Stat(images.Path(add(t, images, "image")))
