@@ -83,6 +83,8 @@ type State struct {
 	Unikernels []Record
 	Policies   []NamedPolicy
 	Ends       []NamedEnd
+	// Imported: nothing of native albatross is to be taken over any more.
+	Imported bool
 }
 
 // A Change is one change of the stored state. Changes that are applied
@@ -139,6 +141,9 @@ type (
 		isChange
 		Path Path
 	}
+	// MarkImported says that what native albatross had is stored, or never will
+	// be.
+	MarkImported struct{ isChange }
 )
 
 // An Exit is how a tender ended. The zero value is an end that nobody saw.

@@ -13,6 +13,7 @@ import (
 func (db *DB) Load() (messages.State, error) {
 	var state messages.State
 	err := db.view(func(tx *bbolt.Tx) (err error) {
+		state.Imported = tx.Bucket(schemaBucket).Get(importedKey) != nil
 		if state.Unikernels, err = loadUnikernels(tx); err != nil {
 			return err
 		}
@@ -117,6 +118,8 @@ func apply(tx *bbolt.Tx, change messages.Change) error {
 		return put(tx.Bucket(policyBucket), messages.Name{Path: c.Path}, c.Policy)
 	case messages.DeletePolicy:
 		return tx.Bucket(policyBucket).Delete(key(messages.Name{Path: c.Path}))
+	case messages.MarkImported:
+		return tx.Bucket(schemaBucket).Put(importedKey, []byte("yes"))
 	}
 	return fmt.Errorf("internal error: unknown change %T", change)
 }

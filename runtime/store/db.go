@@ -24,7 +24,7 @@ const schemaVersion = 2
 // as long as one that is being replaced needs to exit.
 const lockTimeout = time.Second
 
-// The buckets, and the key of the version in the first.
+// The buckets, and the keys in the first.
 var (
 	schemaBucket  = []byte("schema")
 	specBucket    = []byte("specs")    // name: messages.Spec
@@ -32,6 +32,7 @@ var (
 	policyBucket  = []byte("policies") // name of a path: messages.Policy
 	endBucket     = []byte("ends")     // name: messages.End; also of what is gone
 	versionKey    = []byte("version")
+	importedKey   = []byte("imported") // there where State.Imported is true
 )
 
 // A DB is the database. Its methods may be called concurrently.

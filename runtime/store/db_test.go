@@ -114,6 +114,24 @@ func TestPoliciesAndEndsAreThereAfterReopening(t *testing.T) {
 	}, state)
 }
 
+func TestTheImportIsMarkedWithWhatWasImported(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	state, err := db.Load()
+	require.NoError(t, err)
+	require.False(t, state.Imported)
+	orphan := messages.PutRuntime{Name: name(t, "hello"), Runtime: runs(5)}
+	require.Error(t, db.Apply([]messages.Change{messages.MarkImported{}, orphan}))
+	state, err = db.Load()
+	require.NoError(t, err)
+	require.False(t, state.Imported, "all or nothing")
+	require.NoError(t, db.Apply([]messages.Change{messages.MarkImported{}}))
+	require.NoError(t, db.Close())
+	state, err = open(t, dir).Load()
+	require.NoError(t, err)
+	require.Equal(t, messages.State{Imported: true}, state)
+}
+
 // What is created under the name of one that was deleted has not its process.
 func TestDeletedUnikernelLeavesNoRuntime(t *testing.T) {
 	db := open(t, t.TempDir())
