@@ -1,0 +1,155 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"albatross/messages"
+)
+
+// The controllers that are of use.
+const (
+	memory = "memory"
+	cpuset = "cpuset"
+	cpu    = "cpu" // where there is no cpuset
+)
+
+// limit sets the limits of a cgroup that is new.
+func (b branch) limit(name messages.Name, limits Limits) error {
+	group := b.path(name)
+	for _, controller := range b.controllers {
+		var err error
+		switch controller {
+		case memory:
+			err = b.limitMemory(group, limits.Memory)
+		case cpuset:
+			err = b.limitCPUs(group, limits.CPUs)
+		case cpu:
+			err = b.limitTime(group, len(limits.CPUs))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// limitMemory limits memory, and swap where the kernel keeps account of it.
+func (b branch) limitMemory(group string, size int64) error {
+	if size < 0 {
+		return fmt.Errorf("internal error: a limit of %d bytes", size)
+	}
+	if size == 0 {
+		return nil
+	}
+	file, swapFile, swap := "memory.max", "memory.swap.max", int64(0)
+	if !b.v2 { // where the second limit is that of memory and swap together
+		file, swapFile, swap = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", size
+	}
+	if err := write(group, file, strconv.FormatInt(size, 10)); err != nil {
+		return err
+	}
+	err := write(group, swapFile, strconv.FormatInt(swap, 10))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// limitCPUs sets the CPUs to run on. They are checked first: version 1 does not
+// tell which are wrong, and version 2 takes any, and lets a cgroup run anywhere
+// if none of its own is there.
+func (b branch) limitCPUs(group string, cpus []int) error {
+	if len(cpus) == 0 {
+		return nil
+	}
+	file := "cpuset.cpus"
+	if b.v2 {
+		file = "cpuset.cpus.effective"
+	}
+	usable, err := read(b.parent, file)
+	if err != nil {
+		return err
+	}
+	if missing := without(cpus, usable); missing != nil {
+		return fmt.Errorf("there is no CPU %s to use, only %s", list(missing), usable)
+	}
+	return write(group, "cpuset.cpus", list(cpus))
+}
+
+// inherit gives the parent what the root has, and what is made below it from
+// now on what the parent has. It is for version 1, where a cpuset starts with
+// nothing, so that nobody can join it, and where a parent lacks a CPU that was
+// offline for a while.
+func (b branch) inherit() error {
+	if b.v2 || !slices.Contains(b.controllers, cpuset) {
+		return nil
+	}
+	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
+		all, err := read(b.root, file)
+		if err != nil {
+			return err
+		}
+		if err := write(b.parent, file, all); err != nil {
+			return err
+		}
+	}
+	return write(b.parent, "cgroup.clone_children", "1")
+}
+
+// cpuPeriod is in microseconds: that of version 1 where nothing is said.
+const cpuPeriod = 100_000
+
+// limitTime limits the time that is used on all CPUs to that of so many.
+func (b branch) limitTime(group string, cpus int) error {
+	if cpus == 0 {
+		return nil
+	}
+	if b.v2 {
+		return write(group, "cpu.max", fmt.Sprintf("%d %d", cpus*cpuPeriod, cpuPeriod))
+	}
+	return write(group, "cpu.cfs_quota_us", strconv.Itoa(cpus*cpuPeriod))
+}
+
+// without are the CPUs that are not in a list of the kernel.
+func without(cpus []int, usable string) (missing []int) {
+	for _, c := range cpus {
+		if !contains(usable, c) {
+			missing = append(missing, c)
+		}
+	}
+	return missing
+}
+
+// contains tells whether a list of the kernel, "0-3,5", has a CPU. What cannot
+// be understood of the list has none.
+func contains(list string, cpu int) bool {
+	for part := range strings.SplitSeq(list, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		from, err := strconv.Atoi(first)
+		if err != nil {
+			continue
+		}
+		to, err := strconv.Atoi(last)
+		if err == nil && from <= cpu && cpu <= to {
+			return true
+		}
+	}
+	return false
+}
+
+// list writes CPUs as the kernel reads them: "0,1,5".
+func list(cpus []int) string {
+	texts := make([]string, len(cpus))
+	for i, c := range cpus {
+		texts[i] = strconv.Itoa(c)
+	}
+	return strings.Join(texts, ",")
+}

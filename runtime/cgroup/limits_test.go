@@ -1,0 +1,206 @@
+package cgroup
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+func TestWhoWantsMoreMemoryIsKilled(t *testing.T) {
+	tree, name := newTree(t), parse(t, "hello")
+	b := branchOf(t, tree, memory)
+	w := joined(t, tree, name, Limits{Memory: 256 << 20})
+	neighbour := joined(t, tree, parse(t, "neighbour"), Limits{Memory: 256 << 20})
+	require.Equal(t, "<nil>", w.ask("use 100000000"))
+	require.Empty(t, w.ask("use 1000000000"))
+	require.Equal(t, unix.SIGKILL, w.reap())
+	events := "memory.oom_control"
+	if b.v2 {
+		events = "memory.events"
+	}
+	happened, err := read(b.path(name), events)
+	require.NoError(t, err)
+	require.Contains(t, strings.Split(happened, "\n"), "oom_kill 1")
+	require.Equal(t, "here", neighbour.ask("here?"))
+	require.NoError(t, tree.Remove(name))
+}
+
+func TestMemoryIsLimitedExactly(t *testing.T) {
+	tree, name := newTree(t), parse(t, "hello")
+	b := branchOf(t, tree, memory)
+	want := map[string]string{"memory.limit_in_bytes": "34603008", "memory.memsw.limit_in_bytes": "34603008"}
+	if b.v2 {
+		want = map[string]string{"memory.max": "34603008", "memory.swap.max": "0"}
+	}
+	require.NoError(t, tree.Create(name, Limits{Memory: 33 << 20}))
+	for file, limit := range want {
+		got, err := read(b.path(name), file)
+		if strings.Contains(file, "sw") && err != nil {
+			continue // this kernel keeps no account of swap
+		}
+		require.NoError(t, err)
+		require.Equal(t, limit, got, file)
+	}
+}
+
+func TestSwapNeedNotBeLimited(t *testing.T) {
+	for _, b := range []branch{{v2: true}, {v2: false}} {
+		group := t.TempDir()
+		require.ErrorIs(t, b.limitMemory(group, 1<<20), os.ErrNotExist)
+		for _, file := range []string{"memory.max", "memory.limit_in_bytes"} {
+			require.NoError(t, os.WriteFile(filepath.Join(group, file), nil, 0o600))
+		}
+		require.NoError(t, b.limitMemory(group, 1<<20))
+	}
+}
+
+// twoCPUs are two that can be used. A test is skipped where there is only one.
+func twoCPUs(t *testing.T, b branch) (one, another int) {
+	t.Helper()
+	file := "cpuset.effective_cpus"
+	if b.v2 {
+		file = "cpuset.cpus.effective"
+	}
+	usable, err := read(b.root, file)
+	require.NoError(t, err)
+	var cpus []int
+	for c := range 1 << 13 {
+		if contains(usable, c) {
+			cpus = append(cpus, c)
+		}
+	}
+	if len(cpus) < 2 {
+		t.Skip("needs two CPUs")
+	}
+	return cpus[0], cpus[1]
+}
+
+func TestCPUsAreThoseOfTheCgroup(t *testing.T) {
+	tree := newTree(t)
+	one, another := twoCPUs(t, branchOf(t, tree, cpuset))
+	w := joined(t, tree, parse(t, "hello"), Limits{CPUs: []int{another}})
+	require.Equal(t, strconv.Itoa(another), w.ask("cpus?"))
+	require.Equal(t, unix.EINVAL.Error(), w.ask(fmt.Sprint("pin ", one)))
+	require.Equal(t, strconv.Itoa(another), w.ask("cpus?"))
+
+	w = joined(t, tree, parse(t, "both"), Limits{CPUs: []int{one, another}})
+	require.Equal(t, "<nil>", w.ask(fmt.Sprint("pin ", one)))
+	require.Equal(t, strconv.Itoa(one), w.ask("cpus?"))
+}
+
+// A launcher may have pinned itself before.
+func TestJoinKeepsAPin(t *testing.T) {
+	tree, name := newTree(t), parse(t, "hello")
+	one, another := twoCPUs(t, branchOf(t, tree, cpuset))
+	require.NoError(t, tree.Create(name, Limits{CPUs: []int{another}}))
+	w := start(t)
+	require.Equal(t, "<nil>", w.ask(fmt.Sprint("pin ", another)))
+	require.NoError(t, tree.Join(name, w.pid))
+	require.Equal(t, strconv.Itoa(another), w.ask("cpus?"))
+	require.Equal(t, unix.EINVAL.Error(), w.ask(fmt.Sprint("pin ", one)))
+}
+
+func TestLimitsThatCannotBe(t *testing.T) {
+	tree := newTree(t)
+	for _, test := range []struct {
+		limits     Limits
+		controller string
+		want       string
+	}{
+		{Limits{Memory: -1}, memory, "internal error: a limit of -1 bytes"},
+		{Limits{CPUs: []int{9000}}, cpuset, "there is no CPU 9000 to use, only 0"},
+		{Limits{CPUs: []int{0, 9000, 1 << 40}}, cpuset, "there is no CPU 9000,1099511627776 to use, only 0"},
+		{Limits{CPUs: []int{-1}}, cpuset, "there is no CPU -1 to use, only 0"},
+	} {
+		t.Run(fmt.Sprint(test.limits), func(t *testing.T) {
+			branchOf(t, tree, test.controller)
+			require.ErrorContains(t, tree.Create(parse(t, "hello"), test.limits), "cannot make cgroup :hello: "+test.want)
+			requireNone(t, tree)
+		})
+	}
+}
+
+// A CPU that goes offline is lost to the cgroups of version 1, and does not
+// come back to them by itself.
+func TestParentThatLacksACPU(t *testing.T) {
+	tree, name := newTree(t), parse(t, "hello")
+	b := branchOf(t, tree, cpuset)
+	one, another := twoCPUs(t, b)
+	require.NoError(t, write(b.parent, "cpuset.cpus", strconv.Itoa(one)))
+	err := tree.Create(name, Limits{CPUs: []int{another}})
+	if b.v2 { // there it comes back by itself: somebody has set it
+		require.ErrorContains(t, err, fmt.Sprintf("there is no CPU %d to use, only %d", another, one))
+	} else {
+		require.NoError(t, err)
+	}
+}
+
+func TestOneControllerIsEnough(t *testing.T) {
+	for _, controller := range []string{memory, cpuset} {
+		t.Run(controller, func(t *testing.T) {
+			tree := newTreeIn(t, only(t, controller))
+			require.Len(t, tree.branches, 1)
+			require.Equal(t, []string{controller}, tree.branches[0].controllers)
+			w := joined(t, tree, parse(t, "hello"), Limits{Memory: 256 << 20, CPUs: []int{0}})
+			if controller == memory {
+				require.Empty(t, w.ask("use 1000000000"))
+				return
+			}
+			require.Equal(t, "<nil>", w.ask("use 300000000"))
+			require.Equal(t, "0", w.ask("cpus?"))
+		})
+	}
+}
+
+func TestTimeIsLimitedWhereCPUsCannotBe(t *testing.T) {
+	tree := newTreeIn(t, only(t, cpu))
+	b, free, limited := tree.branches[0], parse(t, "free"), parse(t, "limited")
+	file, unlimited, two := "cpu.cfs_quota_us", "-1", "200000"
+	if b.v2 {
+		file, unlimited, two = "cpu.max", "max 100000", "200000 100000"
+	}
+	joined(t, tree, free, noLimits)
+	joined(t, tree, limited, Limits{CPUs: []int{0, 3}})
+	got, err := read(b.path(free), file)
+	require.NoError(t, err)
+	require.Equal(t, unlimited, got)
+	got, err = read(b.path(limited), file)
+	require.NoError(t, err)
+	require.Equal(t, two, got)
+}
+
+// only are the hierarchies with one controller, as if there were no others. A
+// test is skipped where there is not even that.
+func only(t *testing.T, controller string) (some []mount) {
+	t.Helper()
+	for _, m := range usable(t) {
+		if slices.Contains(m.controllers, controller) {
+			if controller != cpuset && !m.v2 && slices.Contains(m.controllers, cpuset) {
+				t.Skip("needs a hierarchy without cpuset, which could not be left out")
+			}
+			m.controllers = []string{controller}
+			some = append(some, m)
+		}
+	}
+	if some == nil {
+		t.Skipf("needs the controller %s", controller)
+	}
+	return some
+}
+
+func TestListOfCPUs(t *testing.T) {
+	for cpu, want := range map[int]bool{-1: false, 0: true, 1: true, 3: true, 4: false, 5: true, 6: false, 10: true, 35: false} {
+		require.Equal(t, want, contains("0-3,5,10", cpu), cpu)
+	}
+	for _, list := range []string{"", "x", "-1", "1-", "0,x-2", ",", "-", "1-x"} {
+		require.False(t, contains(list, 1), "%q", list)
+	}
+	require.Equal(t, "0,1,12", list([]int{0, 1, 12}))
+}
