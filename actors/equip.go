@@ -55,20 +55,19 @@ func (g *Config) launch(ctx context.Context, name messages.Name, p plan, taps []
 		return nil, err
 	}
 	defer func() { _ = console.Close() }()
-	gated, err := tender.Launch(ctx, tender.Command{
+	var entrance cgroup.Entrance
+	if g.Cgroups != nil {
+		entrance = g.Cgroups.Entrance(name)
+	}
+	return tender.Launch(ctx, tender.Command{
 		Launcher: g.Launcher,
+		Tasks:    entrance.Tasks,
+		Cgroup:   entrance.Dir,
 		CPUs:     p.cpus,
 		Program:  p.tender.Program,
 		Args:     append(p.tender.Prefix, tender.Args(guest)...),
 		Output:   console,
 	})
-	if err != nil || g.Cgroups == nil {
-		return gated, err
-	}
-	if err := g.Cgroups.Join(name, gated.Process().PID); err != nil {
-		return nil, errors.Join(err, gated.Abort())
-	}
-	return gated, nil
 }
 
 // release lets the process become the tender, with the taps that are its own

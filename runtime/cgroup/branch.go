@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -62,10 +61,6 @@ func (b branch) create(name messages.Name, limits Limits, end time.Time) error {
 		return errors.Join(err, b.remove(name, end))
 	}
 	return nil
-}
-
-func (b branch) join(name messages.Name, pid int) error {
-	return write(b.path(name), "cgroup.procs", strconv.Itoa(pid))
 }
 
 const (

@@ -92,25 +92,6 @@ func (t *Tree) Create(name messages.Name, limits Limits) error {
 	return nil
 }
 
-// Join moves a process with all its threads into a cgroup. Limits are for what
-// it uses from then on, so it should not have become a tender yet; and it must
-// not have been reaped, else its pid may be somebody else's. After an error it
-// may be in the cgroup all the same.
-//
-// It takes up to some 20 ms: the kernel waits until it can stop all forks of the
-// machine for a moment.
-func (t *Tree) Join(name messages.Name, pid int) error {
-	if pid <= 0 {
-		return fmt.Errorf("internal error: process %d cannot join a cgroup", pid) // 0 would be us
-	}
-	for _, b := range t.branches {
-		if err := b.join(name, pid); err != nil {
-			return fmt.Errorf("cannot move process %d to cgroup %s: %w", pid, name, err)
-		}
-	}
-	return nil
-}
-
 // Remove removes the cgroup of a unikernel whose process has ended; that it is
 // gone already is fine. unix.EBUSY says that there is a process in it.
 func (t *Tree) Remove(name messages.Name) error {

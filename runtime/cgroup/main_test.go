@@ -46,6 +46,10 @@ func work() {
 			fmt.Println("here")
 		case "use":
 			fmt.Println(use(n))
+		case "enter":
+			fmt.Println(os.WriteFile(argument, []byte("0"), 0))
+		case "where?":
+			fmt.Println(where(argument))
 		case "cpus?":
 			fmt.Println(allowed())
 		case "pin":
@@ -55,6 +59,18 @@ func work() {
 		}
 	}
 	os.Exit(0)
+}
+
+// where is the cgroup of this thread in the hierarchy of a controller.
+func where(controller string) string {
+	text, _ := os.ReadFile("/proc/thread-self/cgroup") // nothing is nowhere
+	for line := range strings.Lines(string(text)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if slices.Contains(strings.Split(parts[1], ","), controller) {
+			return parts[2]
+		}
+	}
+	return ""
 }
 
 // use takes so many bytes, for good.

@@ -524,7 +524,7 @@ func (e *encoder) blockOldAdd(c messages.BlockOldAdd) {
 		e.int(c.Size)
 		e.bool(c.Compressed)
 		if c.Data.OK {
-			e.bytes(c.Data.Value)
+			e.large(c.Data.Value)
 		}
 	})
 }
@@ -547,6 +547,6 @@ func (d *decoder) contents(what string) (compressed bool, data []byte) {
 func (e *encoder) contents(compressed bool, data []byte) {
 	e.seq(func() {
 		e.bool(compressed)
-		e.bytes(data)
+		e.large(data)
 	})
 }

@@ -47,7 +47,7 @@ func (e *encoder) config(form int, c *messages.Config) {
 	e.seq(func() {
 		e.typ(c.Type)
 		e.bool(c.Compressed)
-		e.bytes(c.Image)
+		e.large(c.Image)
 		if form >= 4 {
 			e.optInt(c.Startup)
 			e.bool(c.AddName)

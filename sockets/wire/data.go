@@ -117,7 +117,7 @@ func (d *decoder) chunk() (p messages.DataBlock) {
 
 func (e *encoder) chunk(p messages.DataBlock) {
 	if p.Chunk.OK {
-		e.explicit(0, func() { e.bytes(p.Chunk.Value) })
+		e.explicit(0, func() { e.large(p.Chunk.Value) })
 	} else {
 		e.explicit(1, e.null)
 	}

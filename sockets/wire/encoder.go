@@ -23,6 +23,12 @@ type encoder struct {
 	measuring bool
 	size      int // bytes measured so far
 
+	// cutting leaves large contents out of out: they are put where they belong
+	// by pieces.
+	cutting bool
+	cut     int // bytes of size that are not in out
+	cuts    []cut
+
 	// The lengths of the constructed elements, in the order they begin: most
 	// messages have few, which need no memory of their own.
 	few  [24]int
@@ -44,8 +50,28 @@ func (e *encoder) startWriting(dst []byte) error {
 		return fmt.Errorf("cannot encode message: %w", e.err)
 	}
 	e.measuring, e.next = false, 0
-	e.out = withRoom(dst, e.size)
+	e.out = withRoom(dst, e.size-e.cut)
 	return nil
+}
+
+// A cut is where contents belong that are not in out.
+type cut struct {
+	at   int // in out
+	data []byte
+}
+
+// cutSize is what is worth a piece of its own.
+const cutSize = 16 << 10
+
+// pieces are all that was written, in order.
+func (e *encoder) pieces() [][]byte {
+	pieces := make([][]byte, 0, 2*len(e.cuts)+1)
+	from := 0
+	for _, c := range e.cuts {
+		pieces = append(pieces, e.out[from:c.at], c.data)
+		from = c.at
+	}
+	return append(pieces, e.out[from:])
 }
 
 // withRoom is b with room for n bytes: exactly as much where there was nothing,
@@ -189,6 +215,21 @@ func (e *encoder) octets(tag asn1.Tag, b []byte) {
 func (e *encoder) null() { e.octets(asn1.NULL, nil) }
 
 func (e *encoder) bytes(b []byte) { e.octets(asn1.OCTET_STRING, b) }
+
+// large writes an image, or what is in a block device. Neither is ever in a
+// set, so that nothing with a cut in it is sorted.
+func (e *encoder) large(b []byte) {
+	switch {
+	case !e.cutting || len(b) < cutSize:
+		e.octets(asn1.OCTET_STRING, b)
+	case e.measuring:
+		e.size += headerSize(len(b)) + len(b)
+		e.cut += len(b)
+	default:
+		e.header(asn1.OCTET_STRING, len(b))
+		e.cuts = append(e.cuts, cut{len(e.out), b})
+	}
+}
 
 func (e *encoder) str(s string) { e.text(asn1.UTF8String, s) }
 

@@ -106,18 +106,37 @@ func WriteFrame(w io.Writer, m messages.Wire) error {
 // messages at once.
 func AppendFrame(dst []byte, m messages.Wire) ([]byte, error) {
 	e := newEncoder(m.Header.Version)
+	if err := e.frame(dst, m); err != nil {
+		return dst, err
+	}
+	return e.out, nil
+}
+
+// AppendPieces appends a message as one frame to dst, which is to be written
+// with net.Buffers. An image or contents of a block device in it are not copied,
+// but a piece of their own.
+func AppendPieces(dst [][]byte, m messages.Wire) ([][]byte, error) {
+	e := newEncoder(m.Header.Version)
+	e.cutting = true
+	if err := e.frame(nil, m); err != nil {
+		return dst, err
+	}
+	return append(dst, e.pieces()...), nil
+}
+
+func (e *encoder) frame(dst []byte, m messages.Wire) error {
 	e.size = headerLen
 	e.wire(m)
 	length := e.size - headerLen
 	if length > MaxFrame {
-		return dst, fmt.Errorf("cannot encode message: its %d bytes do not fit in a frame", length)
+		return fmt.Errorf("cannot encode message: its %d bytes do not fit in a frame", length)
 	}
 	if err := e.startWriting(dst); err != nil {
-		return dst, err
+		return err
 	}
 	e.out = binary.BigEndian.AppendUint32(e.out, uint32(length))
 	e.wire(m)
-	return e.out, nil
+	return nil
 }
 
 // ReadChunk reads the next chunk of a stream of raw bytes, at most MaxChunk of

@@ -153,3 +153,33 @@ func TestChunkReader(t *testing.T) {
 		})
 	}
 }
+
+// TestPiecesAreTheFrame: only what is large is a piece of its own, and it is not
+// copied.
+func TestPiecesAreTheFrame(t *testing.T) {
+	large := bytes.Repeat([]byte("image"), 10_000)
+	one := messages.Config{Image: large, Arguments: messages.Arguments{CPUIDs: []int{0}}}
+	for title, tc := range map[string]struct {
+		payload messages.Payload
+		pieces  int
+	}{
+		"small":   {messages.UnikernelInfo{Form: 6}, 1},
+		"create":  {messages.UnikernelCreate{Form: 5, Config: messages.Config{Image: large}}, 3},
+		"image":   {messages.SuccessImage{Image: large}, 3},
+		"chunk":   {messages.DataBlock{Chunk: messages.Some(large)}, 3},
+		"configs": {messages.SuccessConfigs{List: []messages.NamedConfig{{Config: one}, {Config: one}}}, 5},
+	} {
+		t.Run(title, func(t *testing.T) {
+			m := messages.Wire{Header: messages.Header{Version: messages.Version5}, Payload: tc.payload}
+			frame, err := wire.AppendFrame(nil, m)
+			require.NoError(t, err)
+			pieces, err := wire.AppendPieces(nil, m)
+			require.NoError(t, err)
+			require.Len(t, pieces, tc.pieces)
+			require.Equal(t, frame, bytes.Join(pieces, nil))
+			if tc.pieces > 1 {
+				require.Same(t, &large[0], &pieces[1][0])
+			}
+		})
+	}
+}
