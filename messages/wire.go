@@ -265,3 +265,21 @@ type (
 		Chunk Option[[]byte]
 	}
 )
+
+// Not part of the native protocol: what is said on the socket of events. Package
+// wire knows none of these.
+type (
+	// EndList asks how the last runs of unikernels ended.
+	EndList struct{ isCommand }
+	// SuccessEnds answers EndList.
+	SuccessEnds struct {
+		isSuccess
+		List []NamedEnd
+	}
+	// BadRequest stands for a request that could not be understood. It is
+	// answered by a Failure that says why.
+	BadRequest struct {
+		isCommand
+		Why string
+	}
+)

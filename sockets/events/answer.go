@@ -1,0 +1,132 @@
+package events
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"albatross/messages"
+)
+
+// maxEnds is far more than a host keeps. It limits the memory that an answer may
+// take.
+const maxEnds = 1 << 20
+
+// all is the item behind the last end: an empty map.
+var all = []byte{0xa0}
+
+type failure struct {
+	Text string `cbor:"0,keyasint"`
+}
+
+type end struct {
+	Name     string    `cbor:"1,keyasint"`
+	Code     *int      `cbor:"2,keyasint,omitempty"`
+	Signal   *int      `cbor:"3,keyasint,omitempty"`
+	Time     time.Time `cbor:"4,keyasint,omitzero"`
+	Restarts int       `cbor:"5,keyasint"`
+}
+
+// Append appends the answer to a request to dst.
+func Append(dst []byte, m messages.Wire) ([]byte, error) {
+	switch p := m.Payload.(type) {
+	case messages.SuccessEnds:
+		return appendEnds(dst, p.List)
+	case messages.Failure: // of any bytes, but text is UTF-8 here
+		return appendItem(dst, failure{strings.ToValidUTF8(p.Text, "\uFFFD")})
+	}
+	return dst, fmt.Errorf("internal error: a %T cannot be said on the socket of events", m.Payload)
+}
+
+func appendEnds(dst []byte, list []messages.NamedEnd) (_ []byte, err error) {
+	for _, e := range list {
+		if dst, err = appendItem(dst, toEnd(e)); err != nil {
+			return dst, err
+		}
+	}
+	return append(dst, all...), nil
+}
+
+func toEnd(n messages.NamedEnd) end {
+	e := end{Name: n.Name.String(), Restarts: n.End.Restarts}
+	switch exit := n.End.Exit; {
+	case !exit.Known:
+	case exit.Signal != 0:
+		e.Signal = &exit.Signal
+	default:
+		e.Code = &exit.Code
+	}
+	if n.End.AtMillis != 0 { // zero is for an end that nobody saw
+		e.Time = time.UnixMilli(n.End.AtMillis)
+	}
+	return e
+}
+
+func (e end) named() (n messages.NamedEnd, err error) {
+	if n.Name, err = messages.ParseName(e.Name); err != nil {
+		return n, err
+	}
+	n.End.Restarts = e.Restarts
+	switch {
+	case e.Code != nil && e.Signal != nil:
+		return n, errors.New("it has both an exit code and a signal")
+	case e.Code != nil:
+		n.End.Exit = messages.Exit{Known: true, Code: *e.Code}
+	case e.Signal != nil && *e.Signal < 1:
+		return n, fmt.Errorf("there is no signal %d", *e.Signal)
+	case e.Signal != nil:
+		n.End.Exit = messages.Exit{Known: true, Signal: *e.Signal}
+	}
+	if !e.Time.IsZero() {
+		n.End.AtMillis = e.Time.UnixMilli()
+	}
+	return n, nil
+}
+
+// ReadAnswer reads the answer to a request, and all that comes with it: a
+// messages.SuccessEnds, or a messages.Failure. The error is io.EOF where there is
+// none, and io.ErrUnexpectedEOF where it is cut off.
+func ReadAnswer(r io.Reader) (messages.Payload, error) { return readAnswer(r, maxEnds) }
+
+// readAnswer is ReadAnswer for at most so many ends.
+func readAnswer(r io.Reader, most int) (messages.Payload, error) {
+	r = bufio.NewReader(r)
+	var s messages.SuccessEnds
+	for len(s.List) <= most {
+		b, err := readItem(r, MaxItem)
+		switch {
+		case err == io.EOF && len(s.List) > 0:
+			return nil, io.ErrUnexpectedEOF
+		case err != nil:
+			return nil, err
+		case bytes.Equal(b, all):
+			return s, nil
+		}
+		e, failure, err := endOrFailure(b)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("cannot understand the answer: %w", err)
+		case failure != nil:
+			return messages.Failure{Text: *failure}, nil
+		}
+		s.List = append(s.List, e)
+	}
+	return nil, fmt.Errorf("cannot read the answer: it has more than %d ends", most)
+}
+
+// endOrFailure reads an item of an answer: an end, or else the text of a failure.
+func endOrFailure(b []byte) (messages.NamedEnd, *string, error) {
+	var item struct {
+		Failure *string `cbor:"0,keyasint"`
+		end
+	}
+	if err := decMode.Unmarshal(b, &item); err != nil || item.Failure != nil {
+		return messages.NamedEnd{}, item.Failure, err
+	}
+	e, err := item.named()
+	return e, nil, err
+}

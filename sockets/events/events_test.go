@@ -1,0 +1,162 @@
+package events_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+	"albatross/sockets/events"
+	"albatross/sockets/wire"
+)
+
+func name(t require.TestingT, s string) messages.Name {
+	n, err := messages.ParseName(s)
+	require.NoError(t, err)
+	return n
+}
+
+// unhex reads bytes that are written in groups.
+func unhex(t require.TestingT, s string) []byte {
+	b, err := hex.DecodeString(strings.Join(strings.Fields(s), ""))
+	require.NoError(t, err)
+	return b
+}
+
+// The bytes of requests. Whoever changes them changes the protocol.
+var goldenRequests = map[string]string{
+	":":     "a3 0101 02 64 656e6473 03 61 3a",
+	"a:b:":  "a3 0101 02 64 656e6473 03 64 613a623a",
+	"a:b:x": "a3 0101 02 64 656e6473 03 65 613a623a78",
+}
+
+func TestRequestsAreTheseBytes(t *testing.T) {
+	for text, golden := range goldenRequests {
+		b, err := events.AppendRequest([]byte("before"), name(t, text), messages.EndList{})
+		require.NoError(t, err)
+		require.Equal(t, append([]byte("before"), unhex(t, golden)...), b, text)
+
+		m, err := events.Read(bytes.NewReader(unhex(t, golden)), events.MaxItem)
+		require.NoError(t, err)
+		require.Equal(t, messages.Wire{Header: messages.Header{Name: name(t, text)}, Payload: messages.EndList{}}, m)
+	}
+}
+
+var (
+	seen   = time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC).UnixMilli()
+	second = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixMilli()
+)
+
+// answers are the bytes of answers. Whoever changes them changes the protocol.
+func answers(t require.TestingT) map[string]struct {
+	answer messages.Payload
+	golden string
+} {
+	ended := func(text string, exit messages.Exit, at int64, restarts int) messages.NamedEnd {
+		return messages.NamedEnd{Name: name(t, text), End: messages.End{Exit: exit, AtMillis: at, Restarts: restarts}}
+	}
+	return map[string]struct {
+		answer messages.Payload
+		golden string
+	}{
+		"nothing": {messages.SuccessEnds{}, "a0"},
+		"all kinds": {messages.SuccessEnds{List: []messages.NamedEnd{
+			ended("a:b", messages.Exit{Known: true, Code: 60}, seen, 0),
+			ended(":b", messages.Exit{Known: true, Signal: 9}, second, 300),
+			ended(":a", messages.Exit{}, 0, 1),
+			ended(":", messages.Exit{Known: true}, seen, 0),
+		}}, `
+			a4 01 63 613a62 02 18 3c 04 c0 78 18 323032362d30312d30325430333a30343a30352e3637385a 05 00
+			a4 01 62 3a62   03 09    04 c0 74    323032362d30312d30325430333a30343a30355a         05 19 012c
+			a2 01 62 3a61                                                                         05 01
+			a4 01 61 3a     02 00    04 c0 78 18 323032362d30312d30325430333a30343a30352e3637385a 05 00
+			a0`},
+		"a failure": {messages.Failure{Text: "no"}, "a1 00 62 6e6f"},
+	}
+}
+
+func TestAnswersAreTheseBytes(t *testing.T) {
+	for what, c := range answers(t) {
+		t.Run(what, func(t *testing.T) {
+			b, err := events.Append([]byte("before"), messages.Wire{Payload: c.answer})
+			require.NoError(t, err)
+			require.Equal(t, append([]byte("before"), unhex(t, c.golden)...), b)
+
+			back, err := events.ReadAnswer(bytes.NewReader(unhex(t, c.golden)))
+			require.NoError(t, err)
+			require.Equal(t, c.answer, back)
+		})
+	}
+}
+
+// TestFailuresAreText: what a failure says may be any bytes, but text is UTF-8.
+func TestFailuresAreText(t *testing.T) {
+	b, err := events.Append(nil, messages.Wire{Payload: messages.Failure{Text: "a\xff\xfeb"}})
+	require.NoError(t, err)
+	back, err := events.ReadAnswer(bytes.NewReader(b))
+	require.NoError(t, err)
+	require.Equal(t, messages.Failure{Text: "a\uFFFDb"}, back)
+}
+
+// TestRequestsAreReadToTheirEnd: nothing behind a request is touched, however it
+// arrives.
+func TestRequestsAreReadToTheirEnd(t *testing.T) {
+	one := unhex(t, goldenRequests[":"])
+	for what, arrives := range map[string]func(io.Reader) io.Reader{
+		"at once":   func(r io.Reader) io.Reader { return r },
+		"in pieces": iotest.OneByteReader,
+		"with EOF":  iotest.DataErrReader,
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := arrives(bytes.NewReader(bytes.Repeat(one, 3)))
+			for range 3 {
+				m, err := events.Read(r, len(one))
+				require.NoError(t, err)
+				require.Equal(t, messages.EndList{}, m.Payload)
+			}
+			_, err := events.Read(r, len(one))
+			require.Equal(t, io.EOF, err)
+		})
+	}
+}
+
+func TestRequestsThatAreCutOff(t *testing.T) {
+	one := unhex(t, goldenRequests["a:b:x"])
+	_, err := events.Read(bytes.NewReader(nil), events.MaxItem)
+	require.Equal(t, io.EOF, err)
+	for n := 1; n < len(one); n++ {
+		_, err := events.Read(bytes.NewReader(one[:n]), events.MaxItem)
+		require.Equal(t, io.ErrUnexpectedEOF, err, "%d bytes", n)
+	}
+}
+
+func TestAnswersThatAreCutOff(t *testing.T) {
+	all := unhex(t, answers(t)["all kinds"].golden)
+	_, err := events.ReadAnswer(bytes.NewReader(nil))
+	require.Equal(t, io.EOF, err)
+	for n := 1; n < len(all); n++ {
+		_, err := events.ReadAnswer(bytes.NewReader(all[:n]))
+		require.Equal(t, io.ErrUnexpectedEOF, err, "%d bytes", n)
+	}
+}
+
+// TestNotNative: nothing of this can be said to a native albatross.
+func TestNotNative(t *testing.T) {
+	for _, p := range []messages.Payload{messages.EndList{}, messages.SuccessEnds{}, messages.BadRequest{}} {
+		_, err := wire.Append(nil, messages.Wire{Header: messages.Header{Version: messages.CurrentVersion}, Payload: p})
+		require.ErrorContains(t, err, "internal error: cannot encode a messages.", "%T", p)
+	}
+}
+
+func TestOnlyThis(t *testing.T) {
+	_, err := events.Append(nil, messages.Wire{Payload: messages.SuccessText{}})
+	require.EqualError(t, err, "internal error: a messages.SuccessText cannot be said on the socket of events")
+	_, err = events.AppendRequest(nil, messages.Name{}, messages.PolicyInfo{})
+	require.EqualError(t, err, "internal error: a messages.PolicyInfo cannot be asked for on the socket of events")
+}

@@ -1,0 +1,64 @@
+package events
+
+import (
+	"fmt"
+	"io"
+
+	"albatross/messages"
+)
+
+// ends is the request for how unikernels ended.
+const ends = "ends"
+
+type request struct {
+	Version int    `cbor:"1,keyasint"`
+	Request string `cbor:"2,keyasint"`
+	Name    string `cbor:"3,keyasint,omitempty"`
+}
+
+// Read reads one request, of at most max bytes, and nothing behind it. One that
+// cannot be understood is a messages.BadRequest, so that the client is told why;
+// what is no item of CBOR is an error, and nothing more can be read.
+//
+// The error is io.EOF where there is no request, and io.ErrUnexpectedEOF where it
+// is cut off.
+func Read(r io.Reader, max int) (messages.Wire, error) {
+	item, err := readItem(r, max)
+	if err != nil {
+		return messages.Wire{}, err
+	}
+	m, err := decodeRequest(item)
+	if err != nil {
+		m = messages.Wire{Payload: messages.BadRequest{Why: "cannot understand the request: " + err.Error()}}
+	}
+	return m, nil
+}
+
+func decodeRequest(item []byte) (m messages.Wire, err error) {
+	r := request{Name: ":"}
+	if err := decMode.Unmarshal(item, &r); err != nil {
+		return m, err
+	}
+	if r.Version != Version {
+		return m, fmt.Errorf("its version is %d, and only %d is known here", r.Version, Version)
+	}
+	if m.Header.Name, err = messages.ParseName(r.Name); err != nil {
+		return m, err
+	}
+	switch r.Request {
+	case ends:
+		m.Payload = messages.EndList{}
+	default:
+		return m, fmt.Errorf("nothing known here is called %.40q", r.Request)
+	}
+	return m, nil
+}
+
+// AppendRequest appends a request about a name to dst.
+func AppendRequest(dst []byte, name messages.Name, command messages.Command) ([]byte, error) {
+	switch command.(type) {
+	case messages.EndList:
+		return appendItem(dst, request{Version: Version, Request: ends, Name: name.String()})
+	}
+	return dst, fmt.Errorf("internal error: a %T cannot be asked for on the socket of events", command)
+}
