@@ -168,6 +168,8 @@ func (h *host) do(c *supervise.Context, a ask) {
 	switch command := a.command.(type) {
 	case messages.UnikernelInfo:
 		h.answer(c, a.ticket, messages.SuccessInfos{Form: command.Form, List: h.infos(a.name)})
+	case messages.EndList:
+		h.answer(c, a.ticket, messages.SuccessEnds{List: h.ends(a.name)})
 	case messages.PolicyInfo:
 		h.answer(c, a.ticket, messages.SuccessPolicies{List: h.ledger.Policies(a.name)})
 	case messages.PolicyAdd, messages.PolicyRemove:

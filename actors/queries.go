@@ -66,6 +66,18 @@ func networkInfos(name messages.Name, args messages.Arguments) []messages.Networ
 	return infos
 }
 
+// ends are how the last runs ended of the name, or of what is at and below the
+// path, in the order of listings.
+func (h *host) ends(name messages.Name) (list []messages.NamedEnd) {
+	for n, console := range h.consoles.byName {
+		if console.end.OK && name.Covers(n) {
+			list = append(list, messages.NamedEnd{Name: name.Relative(n), End: console.end.Value})
+		}
+	}
+	slices.SortFunc(list, func(a, b messages.NamedEnd) int { return a.Name.Compare(b.Name) })
+	return list
+}
+
 // get reads an image for a client.
 func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
 	t := h.tenants[a.name]

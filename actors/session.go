@@ -20,6 +20,7 @@ const (
 	VMMD    Endpoint = "vmmd"
 	Console Endpoint = "console"
 	Stats   Endpoint = "stat"
+	Events  Endpoint = "events" // other than native
 )
 
 // A Client is the connection to a client: sockets.Conn. All methods may be
@@ -155,10 +156,14 @@ func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 }
 
 // refuses tells what a client gets to read that has used the wrong socket, or
-// that says what only a daemon says.
+// that says what only a daemon says or nobody understands.
 func (e Endpoint) refuses(payload messages.Payload) string {
 	at := Endpoint("")
-	switch payload.(type) {
+	switch p := payload.(type) {
+	case messages.BadRequest:
+		return p.Why
+	case messages.EndList:
+		at = Events
 	case messages.ConsoleSubscribe:
 		at = Console
 	case messages.UnikernelCreate, messages.UnikernelDestroy, messages.UnikernelGet,

@@ -1,0 +1,148 @@
+package actors_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/actors"
+	"albatross/messages"
+)
+
+// ends asks how the last runs ended.
+func (w *world) ends(name string) []messages.NamedEnd {
+	w.t.Helper()
+	c := w.connect(actors.Events)
+	c.send(name, messages.EndList{})
+	list := c.receive().Payload.(messages.SuccessEnds).List
+	<-c.closed
+	return list
+}
+
+// endNames are those of what has ended, in the order in which they are told.
+func (w *world) endNames(name string) (names []string) {
+	w.t.Helper()
+	for _, e := range w.ends(name) {
+		names = append(names, e.Name.String())
+	}
+	return names
+}
+
+// ended waits until it is told how a unikernel ended.
+func (w *world) ended(name string) messages.End {
+	w.t.Helper()
+	var list []messages.NamedEnd
+	w.until(name+" has ended", func() bool { list = w.ends(name); return len(list) > 0 })
+	require.Len(w.t, list, 1)
+	require.Equal(w.t, name, list[0].Name.String(), "in full")
+	return list[0].End
+}
+
+// exiting is a unikernel that exits at once.
+func exiting(code string, fail messages.FailBehaviour) messages.UnikernelCreate {
+	config := guest("exit", code)
+	config.AddName, config.Fail = false, fail
+	return create(config)
+}
+
+func TestEndsAreToldWhenUnikernelsAreGone(t *testing.T) {
+	w := newWorld(t)
+	require.Empty(t, w.ends(":"))
+	before := time.Now().UnixMilli()
+	w.succeeds("created unikernel", "a:code", exiting("3", messages.FailBehaviour{}))
+	w.succeeds("created unikernel", "a:killed", create(guest("hello", "--quiet")))
+	w.succeeds("created unikernel", "b:destroyed", create(guest("hello", "--quiet")))
+	require.Empty(t, w.ends("a:killed"), "it runs")
+	w.kill("a:killed")
+	w.succeeds("destroyed unikernel", "b:destroyed", messages.UnikernelDestroy{})
+
+	for name, exit := range map[string]messages.Exit{
+		"a:code":      {Known: true, Code: 3},
+		"a:killed":    {Known: true, Signal: 9},
+		"b:destroyed": {Known: true, Signal: 15},
+	} {
+		end := w.ended(name)
+		require.Equal(t, exit, end.Exit, name)
+		require.Zero(t, end.Restarts, name)
+		require.GreaterOrEqual(t, end.AtMillis, before, name)
+		require.LessOrEqual(t, end.AtMillis, time.Now().UnixMilli(), name)
+	}
+	w.requireNothing()
+
+	require.Equal(t, []string{"b:destroyed", "a:killed", "a:code"}, w.endNames(":"))
+	require.Equal(t, []string{":killed", ":code"}, w.endNames("a:"), "relative to the path")
+	require.Empty(t, w.ends("a:co:"))
+	require.Empty(t, w.ends(":code"))
+
+	all := w.ends(":")
+	w.restart()
+	require.Equal(t, all, w.ends(":"), "it is on disk")
+}
+
+// TestEndsOfOneThatIsStartedAgain: the last end is told while the next run is
+// under way, and how many there have been.
+func TestEndsOfOneThatIsStartedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", exiting("3", messages.FailBehaviour{Restart: true}))
+	var end messages.End
+	w.until("it has been started again twice", func() bool {
+		end = w.ended(":x")
+		return end.Restarts >= 2
+	})
+	require.Equal(t, messages.Exit{Known: true, Code: 3}, end.Exit)
+	require.IsType(t, messages.SuccessText{}, w.ask(":x", messages.UnikernelDestroy{}))
+	last := w.ended(":x")
+	require.GreaterOrEqual(t, last.Restarts, end.Restarts)
+	w.restart()
+	require.Equal(t, last, w.ended(":x"))
+	w.requireNothing()
+}
+
+// TestEndThatNobodySaw is told as such, without a time.
+func TestEndThatNobodySaw(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	pid := w.pid(":x")
+	w.shutdown()
+	w.killAndReap(pid)
+	w.start()
+	require.Equal(t, messages.End{}, w.ended(":x"))
+	w.requireNothing()
+}
+
+// TestEndsAreKeptAsLongAsConsoles: what is evicted is forgotten, on disk as well.
+func TestEndsAreKeptAsLongAsConsoles(t *testing.T) {
+	w := newWorld(t)
+	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(2, 64)))
+	for _, name := range []string{"a:one", "a:two", "a:three"} {
+		w.succeeds("created unikernel", name, exiting("3", messages.FailBehaviour{}))
+		w.ended(name)
+	}
+	require.Equal(t, []string{":two", ":three"}, w.endNames("a:"))
+	w.restart()
+	require.Equal(t, []string{":two", ":three"}, w.endNames("a:"))
+}
+
+func TestOnlyEndsOnTheSocketOfEvents(t *testing.T) {
+	w := newWorld(t)
+	for name, tc := range map[string]struct {
+		endpoint actors.Endpoint
+		payload  messages.Payload
+		text     string
+	}{
+		"vmmd":           {actors.VMMD, messages.EndList{}, "unknown command"},
+		"console":        {actors.Console, messages.EndList{}, "unknown command"},
+		"stats":          {actors.Stats, messages.EndList{}, "unexpected command"},
+		"another":        {actors.Events, messages.UnikernelDestroy{}, "unknown command"},
+		"answer":         {actors.Events, messages.SuccessEnds{}, "unknown command"},
+		"not understood": {actors.Events, messages.BadRequest{Why: "what?"}, "what?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := w.connect(tc.endpoint)
+			c.send(":x", tc.payload)
+			require.Equal(t, messages.Failure{Text: tc.text}, c.receive().Payload)
+			<-c.closed
+		})
+	}
+}
