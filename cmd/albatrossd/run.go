@@ -19,6 +19,7 @@ import (
 	"albatross/runtime/machine"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
+	"albatross/sockets/events"
 	"albatross/sockets/gateway"
 	"albatross/sockets/wire"
 )
@@ -142,12 +143,20 @@ func cgroups(o options, log *slog.Logger) *cgroup.Tree {
 // listen makes the sockets.
 func listen(o options, log *slog.Logger) (map[actors.Endpoint]*gateway.Listener, error) {
 	memory := gateway.NewMemory(commandMemory)
-	frames := map[actors.Endpoint]int{actors.VMMD: wire.MaxFrame, actors.Console: wire.MaxCommand, actors.Stats: wire.MaxCommand}
+	sockets := map[actors.Endpoint]struct {
+		codec gateway.Codec
+		frame int
+	}{
+		actors.VMMD:    {gateway.Wire, wire.MaxFrame},
+		actors.Console: {gateway.Wire, wire.MaxCommand},
+		actors.Stats:   {gateway.Wire, wire.MaxCommand},
+		actors.Events:  {gateway.Events, events.MaxItem},
+	}
 	listeners := map[actors.Endpoint]*gateway.Listener{}
-	for endpoint, frame := range frames {
+	for endpoint, socket := range sockets {
 		path := filepath.Join(utilDir(o), string(endpoint)+".sock")
-		limits := gateway.Limits{Conns: gateway.MaxConns, Frame: frame, Memory: memory, Patience: gateway.Patience}
-		l, err := gateway.Listen(path, group(), limits, log)
+		limits := gateway.Limits{Conns: gateway.MaxConns, Frame: socket.frame, Memory: memory, Patience: gateway.Patience}
+		l, err := gateway.Listen(path, group(), socket.codec, limits, log)
 		if err != nil {
 			return nil, err
 		}

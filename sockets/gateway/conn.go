@@ -21,6 +21,7 @@ const part = 1 << 20
 // be under way at a time; Close ends both.
 type Conn struct {
 	net    *net.UnixConn
+	codec  Codec
 	limits Limits
 	in     input
 	stream *wire.ChunkReader
@@ -32,9 +33,10 @@ type Conn struct {
 	reading sync.Mutex // held by Read, and by Close when that has ended
 }
 
-func newConn(c *net.UnixConn, limits Limits) *Conn {
+func newConn(c *net.UnixConn, codec Codec, limits Limits) *Conn {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Conn{net: c, limits: limits, cancel: cancel, in: input{conn: c, ctx: ctx, limits: limits}, stream: wire.NewChunkReader(c)}
+	in := input{conn: c, ctx: ctx, limits: limits}
+	return &Conn{net: c, codec: codec, limits: limits, cancel: cancel, in: in, stream: wire.NewChunkReader(c)}
 }
 
 // Read waits for the next command. What the one before has taken is free again.
@@ -44,20 +46,16 @@ func (c *Conn) Read() (messages.Wire, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	c.in.release()
-	frame, err := wire.ReadFrame(&c.in, c.limits.Frame)
-	switch {
-	case errors.Is(err, wire.ErrEnd), errors.Is(err, net.ErrClosed):
-		return messages.Wire{}, io.EOF
-	case err != nil:
-		return messages.Wire{}, err
+	m, err := c.codec.read(&c.in, c.limits.Frame)
+	c.note(c.in.read)
+	if errors.Is(err, net.ErrClosed) {
+		err = io.EOF
 	}
-	c.note(len(frame))
-	return wire.Decode(frame)
+	return m, err
 }
 
-// Write sends messages, the answer to info in the form that was asked for. A
-// subscriber may take as long as it likes to read on; everybody else has to
-// take an answer.
+// Write sends messages. A subscriber may take as long as it likes to read on;
+// everybody else has to take an answer.
 func (c *Conn) Write(list []messages.Wire) error {
 	var out []byte
 	patience := c.limits.Patience
@@ -66,29 +64,21 @@ func (c *Conn) Write(list []messages.Wire) error {
 			patience = 0
 		}
 		var err error
-		if out, err = wire.AppendFrame(out, fit(m)); err != nil {
+		if out, err = c.codec.append(out, m); err != nil {
 			return fmt.Errorf("internal error: cannot encode an answer: %w", err)
 		}
 	}
-	c.note(len(out))
+	c.note(int64(len(out)))
 	return c.write(out, patience)
 }
 
 // largeMessage is what is worth giving back to the operating system at once.
 const largeMessage = 4 << 20
 
-func (c *Conn) note(bytes int) {
+func (c *Conn) note(bytes int64) {
 	if bytes >= largeMessage {
 		c.large.Store(true)
 	}
-}
-
-// fit gives an answer the form of the question.
-func fit(m messages.Wire) messages.Wire {
-	if infos, ok := m.Payload.(messages.SuccessInfos); ok {
-		m.Payload = wire.FitInfo(infos.Form, infos.List)
-	}
-	return m
 }
 
 func (c *Conn) write(out []byte, patience time.Duration) error {

@@ -1,5 +1,6 @@
 // Package gateway owns the Unix sockets of the daemon and the connections of
-// its clients. It translates frames to messages and back, and decides nothing.
+// its clients. It translates what they say to messages and back, each socket in
+// its own codec, and decides nothing.
 //
 // Everything that comes from a socket is hostile until it has been decoded:
 // the number of connections is limited, so is the memory that unfinished

@@ -51,8 +51,13 @@ func quiet(t *testing.T) *slog.Logger { return slog.New(slog.NewTextHandler(t.Ou
 
 // serve calls handle for each client.
 func serve(t *testing.T, l gateway.Limits, handle func(*gateway.Conn)) *server {
+	return serveIn(t, gateway.Wire, l, handle)
+}
+
+// serveIn is serve for what is spoken in a codec.
+func serveIn(t *testing.T, codec gateway.Codec, l gateway.Limits, handle func(*gateway.Conn)) *server {
 	s := &server{t: t, path: socketPath(t), stopped: make(chan struct{})}
-	listener, err := gateway.Listen(s.path, -1, l, quiet(t))
+	listener, err := gateway.Listen(s.path, -1, codec, l, quiet(t))
 	require.NoError(t, err)
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(context.Background())
@@ -86,8 +91,12 @@ type result struct {
 
 // reads serves clients by reading all that they send.
 func reads(t *testing.T, l gateway.Limits) (*server, chan result) {
+	return readsIn(t, gateway.Wire, l)
+}
+
+func readsIn(t *testing.T, codec gateway.Codec, l gateway.Limits) (*server, chan result) {
 	results := make(chan result, 64)
-	return serve(t, l, func(c *gateway.Conn) {
+	return serveIn(t, codec, l, func(c *gateway.Conn) {
 		for {
 			w, err := c.Read()
 			results <- result{w, err}

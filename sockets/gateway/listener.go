@@ -30,6 +30,7 @@ const socketMode = 0o660
 // A Listener is one socket.
 type Listener struct {
 	net    *net.UnixListener
+	codec  Codec
 	limits Limits
 	log    *slog.Logger
 	slots  chan struct{} // a token for each connection
@@ -50,12 +51,12 @@ type Limits struct {
 // Listen makes the socket. One that a daemon has left behind is replaced, but
 // not one that somebody listens on. The socket belongs to the group gid, unless
 // that is negative.
-func Listen(path string, gid int, limits Limits, log *slog.Logger) (*Listener, error) {
+func Listen(path string, gid int, codec Codec, limits Limits, log *slog.Logger) (*Listener, error) {
 	l, err := listen(path, gid)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", path, err)
 	}
-	return &Listener{net: l, limits: limits, log: log, slots: make(chan struct{}, limits.Conns)}, nil
+	return &Listener{net: l, codec: codec, limits: limits, log: log, slots: make(chan struct{}, limits.Conns)}, nil
 }
 
 // maxPath is what fits into the address of a socket, with a zero behind it.
@@ -140,7 +141,7 @@ func (l *Listener) accept(c *net.UnixConn, handle func(*Conn)) {
 	}
 	l.conns.Go(func() {
 		defer func() { <-l.slots }()
-		conn := newConn(c, l.limits)
+		conn := newConn(c, l.codec, l.limits)
 		handle(conn)
 		_ = conn.Close()
 		if conn.large.Load() {

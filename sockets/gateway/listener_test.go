@@ -28,7 +28,7 @@ func TestStaleSocket(t *testing.T) {
 
 // listenAndStop makes a socket and removes it.
 func listenAndStop(t *testing.T, path string) error {
-	l, err := gateway.Listen(path, -1, limits(), quiet(t))
+	l, err := gateway.Listen(path, -1, gateway.Wire, limits(), quiet(t))
 	if err == nil {
 		l.Serve(done(), func(*gateway.Conn) {})
 	}
@@ -45,7 +45,7 @@ func done() context.Context {
 // TestLiveSocket: whoever listens keeps the socket.
 func TestLiveSocket(t *testing.T) {
 	s, results := reads(t, limits())
-	_, err := gateway.Listen(s.path, -1, limits(), quiet(t))
+	_, err := gateway.Listen(s.path, -1, gateway.Wire, limits(), quiet(t))
 	require.ErrorContains(t, err, "cannot listen on "+s.path+": another daemon listens there")
 	require.Error(t, within(t, results, "the attempt is a client that leaves").err)
 
@@ -97,7 +97,7 @@ func TestModeAndGroup(t *testing.T) {
 	groups, err := os.Getgroups()
 	require.NoError(t, err)
 	gid := append(groups, os.Getgid())[0]
-	l, err := gateway.Listen(path, gid, limits(), quiet(t))
+	l, err := gateway.Listen(path, gid, gateway.Wire, limits(), quiet(t))
 	require.NoError(t, err)
 	defer l.Serve(done(), func(*gateway.Conn) {})
 

@@ -1,0 +1,44 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+
+	"albatross/messages"
+	"albatross/sockets/events"
+	"albatross/sockets/wire"
+)
+
+// A Codec is what is spoken on a socket.
+type Codec struct {
+	// read reads one command of at most max bytes, and nothing behind it. The
+	// error is io.EOF where the client has left in good order.
+	read func(r io.Reader, max int) (messages.Wire, error)
+	// append appends an answer, or a part of a stream.
+	append func(dst []byte, m messages.Wire) ([]byte, error)
+}
+
+// What is spoken.
+var (
+	Wire   = Codec{readWire, appendWire}       // as native albatross does
+	Events = Codec{events.Read, events.Append} // what native albatross cannot say
+)
+
+func readWire(r io.Reader, max int) (messages.Wire, error) {
+	frame, err := wire.ReadFrame(r, max)
+	switch {
+	case errors.Is(err, wire.ErrEnd):
+		return messages.Wire{}, io.EOF
+	case err != nil:
+		return messages.Wire{}, err
+	}
+	return wire.Decode(frame)
+}
+
+// appendWire gives the answer to info the form of the question.
+func appendWire(dst []byte, m messages.Wire) ([]byte, error) {
+	if infos, ok := m.Payload.(messages.SuccessInfos); ok {
+		m.Payload = wire.FitInfo(infos.Form, infos.List)
+	}
+	return wire.AppendFrame(dst, m)
+}
