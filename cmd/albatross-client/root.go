@@ -59,7 +59,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(optionText(err)) })
 	a.registerCommon(root)
 	root.AddCommand(
-		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.getCommand(), a.infoCommand(), a.restartCommand(),
+		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.exitsCommand(), a.getCommand(), a.infoCommand(), a.restartCommand(),
 		a.addPolicyCommand(), a.policyCommand(), a.removePolicyCommand(),
 		a.blockCommand(), a.createBlockCommand(), a.destroyBlockCommand(), a.dumpBlockCommand(), a.setBlockCommand(),
 		a.wireCommand(),

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"albatross/messages"
+	"albatross/sockets/events"
+)
+
+// eventSocket is for what native albatross cannot be asked.
+const eventSocket = "util/events.sock"
+
+func (a *app) exitsCommand() *cobra.Command {
+	var name messages.Name
+	c := &cobra.Command{
+		Use:   "exits",
+		Short: "Show how the last runs of unikernels ended",
+		Long: `Show how the last runs of unikernels ended: by which exit code or signal, when, and
+how often each had been started again by then. That is kept as long as its console,
+which is there after the unikernel is gone.`,
+		Args: positional(),
+		RunE: func(c *cobra.Command, _ []string) error { return a.exits(c.Context(), name) },
+	}
+	c.Flags().VarP(one("NAME", messages.ParseName, &name), "name", "n",
+		"only this one; with ':' at the end, all below that path")
+	return c
+}
+
+func (a *app) exits(ctx context.Context, name messages.Name) error {
+	if a.socket == "-" {
+		return a.showRequest(name)
+	}
+	conn, err := a.connect(ctx, eventSocket)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ends, err := conn.Ends(ctx, name)
+	if err != nil {
+		return err
+	}
+	return a.print(fmt.Sprintf("host %s: %s", nameText(name), listText(ends, "no exits", endText)))
+}
+
+// showRequest is showMessage for the socket of events.
+func (a *app) showRequest(name messages.Name) error {
+	request, err := events.AppendRequest(nil, name, messages.EndList{})
+	if err != nil {
+		return err
+	}
+	if err := a.print("out:\n" + hexText(request)); err != nil {
+		return err
+	}
+	return errNothingSent
+}
+
+func endText(n messages.NamedEnd) string {
+	when := "unknown time"
+	if n.End.AtMillis != 0 {
+		when = timeText(time.UnixMilli(n.End.AtMillis))
+	}
+	return fmt.Sprintf("%s: %v at %s restarts %d", nameText(n.Name), n.End.Exit, when, n.End.Restarts)
+}
