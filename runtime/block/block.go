@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 )
 
 const (
@@ -91,12 +92,14 @@ func (d *Dir) remove(name messages.Name) error {
 	if err == nil {
 		err = os.Remove(path)
 	}
+	failpoint.Here("device/removed")
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	if err := syncDir(d.path); err != nil {
 		return err
 	}
+	failpoint.Here("device/removal-synced")
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.files, name)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 )
 
 // A Device is a block device that is there.
@@ -92,6 +93,7 @@ func (d *Dir) sweep(file string) error {
 		if err := os.Remove(filepath.Join(d.path, file)); err != nil {
 			return fmt.Errorf("it is temporary and cannot be removed: %w", err)
 		}
+		failpoint.Here("device/leftover-removed")
 	}
 	return errTemporary
 }

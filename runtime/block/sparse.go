@@ -5,6 +5,8 @@ import (
 	"context"
 	"io"
 	"os"
+
+	"albatross/runtime/failpoint"
 )
 
 // pageSize is what a hole in a file is made of, on all usual file systems.
@@ -20,6 +22,7 @@ func fill(ctx context.Context, f *os.File, size int64, contents io.Reader) error
 	if err := f.Truncate(size); err != nil {
 		return err
 	}
+	failpoint.Here("device/sized")
 	buffer := make([]byte, copySize)
 	for at := int64(0); at < size; {
 		n, end := readFull(ctx, contents, buffer[:min(copySize, size-at)])
@@ -29,6 +32,7 @@ func fill(ctx context.Context, f *os.File, size int64, contents io.Reader) error
 		if err := writePages(f, buffer[:n], at); err != nil {
 			return err
 		}
+		failpoint.Here("device/part-written")
 		if end == io.EOF {
 			return nil
 		}

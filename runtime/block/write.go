@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 )
 
 // ErrTooLarge says that the contents are larger than the device.
@@ -70,9 +71,11 @@ func (d *Dir) link(temporary, path string) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Here("device/linked")
 	if err := syncDir(d.path); err != nil {
 		return errors.Join(err, os.Remove(path))
 	}
+	failpoint.Here("device/link-synced")
 	return nil
 }
 
@@ -100,6 +103,7 @@ func (d *Dir) set(ctx context.Context, name messages.Name, contents io.Reader) e
 		if err := os.Rename(temporary, old.Name()); err != nil {
 			return err
 		}
+		failpoint.Here("device/renamed")
 		return syncDir(d.path)
 	})
 }
@@ -115,9 +119,11 @@ func (d *Dir) write(ctx context.Context, size int64, contents io.Reader, place f
 	if err := fill(ctx, f, size, contents); err != nil {
 		return err
 	}
+	failpoint.Here("device/filled")
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	failpoint.Here("device/synced")
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -132,6 +138,7 @@ func (d *Dir) createTemporary() (*os.File, error) {
 	if err == nil {
 		d.writing[filepath.Base(f.Name())] = f
 	}
+	failpoint.Here("device/temporary-made")
 	return f, err
 }
 
@@ -147,6 +154,7 @@ func (d *Dir) finish(f *os.File) {
 	if name := filepath.Base(f.Name()); d.writing[name] == f {
 		delete(d.writing, name)
 		_ = os.Remove(f.Name())
+		failpoint.Here("device/temporary-removed")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 )
 
 // A branch is the part of a Tree that is in one hierarchy.
@@ -30,6 +31,7 @@ func (b branch) prepare() error {
 	if err := os.Mkdir(b.parent, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
+	failpoint.Here("cgroup/parent-made")
 	if err := unix.Access(b.parent, unix.W_OK); err != nil { // one from before tells nothing
 		return fmt.Errorf("cannot write %s: %w", b.parent, err)
 	}
@@ -57,9 +59,11 @@ func (b branch) create(name messages.Name, limits Limits, end time.Time) error {
 	if err := os.Mkdir(b.path(name), 0o755); err != nil {
 		return err
 	}
+	failpoint.Here("cgroup/made")
 	if err := b.limit(name, limits); err != nil {
 		return errors.Join(err, b.remove(name, end))
 	}
+	failpoint.Here("cgroup/limited")
 	return nil
 }
 
@@ -77,6 +81,7 @@ const (
 func (b branch) remove(name messages.Name, end time.Time) error {
 	for {
 		err := os.Remove(b.path(name))
+		failpoint.Here("cgroup/removed")
 		switch {
 		case errors.Is(err, os.ErrNotExist):
 			return nil

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 )
 
 const (
@@ -43,12 +44,14 @@ func Path(dir string, n messages.Name) string { return filepath.Join(dir, n.Stri
 // to a tender that has outlived a daemon.
 func Create(path string, gid int) error {
 	err := unix.Mkfifo(path, 0o600)
+	failpoint.Here("fifo/made")
 	if err == nil || err == unix.EEXIST {
 		err = own(path, gid)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot create console %s: %w", path, err)
 	}
+	failpoint.Here("fifo/created")
 	return nil
 }
 
@@ -64,6 +67,7 @@ func own(path string, gid int) error {
 	if err := f.Chown(-1, gid); err != nil {
 		return err
 	}
+	failpoint.Here("fifo/owned")
 	return f.Chmod(Mode)
 }
 
@@ -204,6 +208,7 @@ func Remove(path string) error {
 	if err != nil && err != unix.ENOENT {
 		return fmt.Errorf("cannot remove console %s: %w", path, err)
 	}
+	failpoint.Here("fifo/removed")
 	return nil
 }
 

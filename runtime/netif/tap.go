@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 )
 
 // names lets the kernel choose: the lowest number that is free, and it is taken
@@ -53,9 +54,11 @@ func create(bridge string) (*Tap, error) {
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Here("tap/made")
 	if err := attach(t.link.Index, master); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
+	failpoint.Here("tap/up")
 	return t, nil
 }
 
@@ -102,6 +105,7 @@ func attach(tap, bridge int) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Here("tap/attached")
 	return netlink.LinkSetUp(link)
 }
 
@@ -123,7 +127,9 @@ func (t *Tap) keep() error {
 	if err := unix.IoctlSetInt(t.fd, unix.TUNSETPERSIST, 1); err != nil {
 		return err
 	}
+	failpoint.Here("tap/kept")
 	t.closeDescriptor()
+	failpoint.Here("tap/closed")
 	return t.awaitUnused()
 }
 
@@ -183,5 +189,6 @@ func Remove(record messages.Link) error {
 	if err != nil && !errors.Is(err, errNoLink) && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("cannot remove tap %s: %w", record.Name, err)
 	}
+	failpoint.Here("tap/removed")
 	return nil
 }

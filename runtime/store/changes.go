@@ -7,6 +7,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 )
 
 // Load is everything that is stored, ordered by the text of the names.
@@ -87,11 +88,13 @@ func (db *DB) Apply(changes []messages.Change) error {
 				return err
 			}
 		}
+		failpoint.Here("database/committing")
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", db.path, err)
 	}
+	failpoint.Here("database/committed")
 	return nil
 }
 

@@ -11,6 +11,8 @@ import (
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
+
+	"albatross/runtime/failpoint"
 )
 
 // DBFile is the name of the database in the database directory.
@@ -52,9 +54,11 @@ func Open(dir string) (*DB, error) {
 	if err := db.open(); err != nil {
 		return nil, db.cannotOpen(err)
 	}
+	failpoint.Here("database/opened")
 	if err := db.prepare(); err != nil {
 		return nil, db.cannotOpen(errors.Join(err, db.bolt.Close()))
 	}
+	failpoint.Here("database/prepared")
 	return db, nil
 }
 
@@ -140,6 +144,7 @@ func migrate(tx *bbolt.Tx, version int) error {
 		if err := step(tx); err != nil {
 			return err
 		}
+		failpoint.Here("database/migrating")
 	}
 	return tx.Bucket(schemaBucket).Put(versionKey, []byte(strconv.Itoa(schemaVersion)))
 }

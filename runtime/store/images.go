@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 )
 
 const (
@@ -59,6 +60,7 @@ func OpenImages(dir string) (*Images, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open image store %s: %w", i.dir, err)
 	}
+	failpoint.Here("image/store-opened")
 	return i, nil
 }
 
@@ -114,6 +116,7 @@ func (i *Images) write(contents func(*os.File) (messages.Digest, int64, error)) 
 	if err != nil {
 		return d, 0, err
 	}
+	failpoint.Here("image/written")
 	if err := i.settle(f, d, size); err != nil {
 		return d, 0, err
 	}
@@ -123,6 +126,7 @@ func (i *Images) write(contents func(*os.File) (messages.Digest, int64, error)) 
 		i.Unpin(d)
 		return d, 0, err
 	}
+	failpoint.Here("image/directory-synced")
 	return d, size, nil
 }
 
@@ -133,6 +137,7 @@ func (i *Images) createTemporary() (*os.File, error) {
 	if err == nil {
 		i.writing[filepath.Base(f.Name())] = true
 	}
+	failpoint.Here("image/temporary-made")
 	return f, err
 }
 
@@ -144,6 +149,7 @@ func (i *Images) finish(f *os.File) {
 	if name := filepath.Base(f.Name()); i.writing[name] {
 		delete(i.writing, name)
 		_ = os.Remove(f.Name())
+		failpoint.Here("image/temporary-removed")
 	}
 	_ = f.Close() // what matters was fsynced
 }
@@ -184,11 +190,13 @@ func (i *Images) settle(f *os.File, d messages.Digest, size int64) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	failpoint.Here("image/synced")
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if err := os.Rename(f.Name(), i.Path(d)); err != nil {
 		return err
 	}
+	failpoint.Here("image/renamed")
 	delete(i.writing, filepath.Base(f.Name()))
 	i.pins[d]++
 	return nil
@@ -288,6 +296,7 @@ func (i *Images) Remove(d messages.Digest) (bool, error) {
 // after a power cut is collected once more.
 func (i *Images) remove(name string) (bool, error) {
 	err := os.Remove(filepath.Join(i.dir, name))
+	failpoint.Here("image/removed")
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}

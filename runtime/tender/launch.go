@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/proc"
 	"albatross/runtime/tender/launcher"
 )
@@ -129,6 +130,7 @@ func fork(c Command, files []*os.File) (*proc.Handle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot execute %s: %w", argv[0], err)
 	}
+	failpoint.Here("tender/forked")
 	handle, err := hold(pid, pidfd)
 	if err != nil {
 		discard(pid)
@@ -187,6 +189,7 @@ func (g *Gated) Release(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("cannot start %s: %w", g.program, err), g.Abort())
 	}
+	failpoint.Here("tender/began")
 	g.closePipes()
 	return nil
 }
@@ -203,6 +206,7 @@ func (g *Gated) Abort() error {
 	if _, err := g.handle.Wait(ctx); err != nil {
 		return fmt.Errorf("cannot end process %d: %w", g.Process().PID, err)
 	}
+	failpoint.Here("tender/aborted")
 	return nil
 }
 
@@ -217,6 +221,7 @@ func (g *Gated) open(ctx context.Context) error {
 	if _, err := g.gate.Write([]byte{1}); err != nil && !errors.Is(err, unix.EPIPE) {
 		return fmt.Errorf("cannot open the gate: %w", err)
 	}
+	failpoint.Here("tender/gate-opened")
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = g.status.SetReadDeadline(time.Unix(1, 0)) })
