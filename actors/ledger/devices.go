@@ -94,7 +94,7 @@ func (l *Ledger) DeviceSize(name messages.Name) int { return l.devices[name].siz
 // listings: the one of that name, or those at and below a path with names
 // relative to it.
 func (l *Ledger) Blocks(name messages.Name) []messages.NamedBlock {
-	if d, ok := l.devices[name]; ok {
+	if d, ok := l.devices[name]; ok && !name.IsPath() { // native makes some that are named like a path
 		return []messages.NamedBlock{{Name: name, Size: d.size, Active: l.active(name)}}
 	}
 	var list []messages.NamedBlock

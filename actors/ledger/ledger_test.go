@@ -130,3 +130,22 @@ func TestPoliciesAreToldRelativeToThePath(t *testing.T) {
 	require.Equal(t, []string{":", "c:", "b:"}, names("a:label"))
 	require.Empty(t, names("nobody:"))
 }
+
+// Native albatross makes block devices that are named like a path.
+func TestBlockDevicesAreToldRelativeToThePath(t *testing.T) {
+	l := New()
+	for _, device := range []string{":", ":disk", "a:", "a:b:disk", "ab:disk"} {
+		l.HoldDevice(name(t, device), 1)
+	}
+	names := func(query string) []string {
+		var list []string
+		for _, b := range l.Blocks(name(t, query)) {
+			list = append(list, b.Name.String())
+		}
+		return list
+	}
+	require.Equal(t, []string{":", ":disk", "ab:disk", "a:", "a:b:disk"}, names(":"))
+	require.Equal(t, []string{":", "b:disk"}, names("a:"))
+	require.Equal(t, []string{"a:b:disk"}, names("a:b:disk"))
+	require.Empty(t, names("nobody:"))
+}
