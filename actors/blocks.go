@@ -7,6 +7,7 @@ import (
 
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 )
 
 // A blockJob is a command about a block device that is under way.
@@ -24,6 +25,7 @@ func (h *host) block(c *supervise.Context, a ask) {
 		h.answer(c, a.ticket, failure(err.Error()))
 		return
 	}
+	failpoint.Here("block/reserved")
 	asker := h.open[a.ticket]
 	delete(h.open, a.ticket)
 	h.runs++
@@ -35,6 +37,7 @@ func (h *host) block(c *supervise.Context, a ask) {
 	})
 	h.blocks[a.name] = blockJob{number, pid, withoutData(a.command)}
 	c.RequestWithCustomSender(pid, messages.BlockDo{ID: asker.id, Command: a.command, Size: size}, asker.pid)
+	failpoint.Here("block/work-asked")
 }
 
 // reserveBlock makes the block device busy, and tells its size in MB.
@@ -87,6 +90,7 @@ func (h *host) blockDone(c *supervise.Context, m messages.BlockDone) {
 	if !ok || job.number != m.Run {
 		return // it has been told before
 	}
+	failpoint.Here("block/freed")
 	delete(h.blocks, m.Name)
 	c.Stop(job.pid)
 	there := true

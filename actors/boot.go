@@ -7,6 +7,7 @@ import (
 
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/fifo"
 )
 
@@ -19,6 +20,7 @@ func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
 		c.After(retryAfter, retryLoad{})
 		return
 	}
+	failpoint.Here("boot/loaded")
 	config := h.config
 	c.Go(func(context.Context) any { return config.sweep(m.State) })
 }
@@ -35,12 +37,16 @@ func (g *Config) sweep(state messages.State) swept {
 	}
 	devices, errs, err := g.Blocks.Scan()
 	errs = append(errs, err)
+	failpoint.Here("boot/devices-found")
 	_, err = g.Images.Collect(func(d messages.Digest) bool { return images[d] })
 	errs = append(errs, err)
+	failpoint.Here("boot/images-collected")
 	errs = append(errs, sweepFIFOs(g.FIFODir, names)...)
+	failpoint.Here("boot/fifos-swept")
 	if g.Cgroups != nil {
 		errs = append(errs, g.Cgroups.Sweep(func(n messages.Name) bool { return names[n] }))
 	}
+	failpoint.Here("boot/cgroups-swept")
 	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	return swept{state, devices, errs}
 }
@@ -73,12 +79,14 @@ func (h *host) swept(c *supervise.Context, m swept) {
 	for _, e := range m.state.Ends {
 		h.consoles.remain(c, e)
 	}
+	failpoint.Here("boot/all-held")
 	h.resumeAll(c, m.state.Unikernels)
 }
 
 // ready begins to carry out commands: it is known what runs.
 func (h *host) ready(c *supervise.Context) {
 	h.booted = true
+	failpoint.Here("boot/ready")
 	early := h.early
 	h.early = nil
 	for _, a := range early {
@@ -92,5 +100,6 @@ func (h *host) resume(c *supervise.Context, record messages.Record) *run {
 	h.tenants[record.Name] = t
 	h.setCurrent(t, h.spawn(c, record.Name, record.Spec))
 	c.Send(t.current.pid, messages.UnikernelResume{Record: record, Hold: true})
+	failpoint.Here("boot/resume-asked")
 	return t.current
 }

@@ -8,6 +8,7 @@ import (
 	"albatross/actors/ledger"
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 )
 
 // change carries out a command that changes a tenant.
@@ -49,6 +50,7 @@ func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.U
 		h.answer(c, a.ticket, failure(err.Error()))
 		return
 	}
+	failpoint.Here("change/reserved")
 	t = &tenant{}
 	h.tenants[a.name] = t
 	h.check(c, a, t, m)
@@ -119,6 +121,7 @@ func (h *host) replace(c *supervise.Context, a ask, t *tenant, m messages.Uniker
 		h.answer(c, a.ticket, failure(err.Error()))
 		return
 	}
+	failpoint.Here("change/next-reserved")
 	h.check(c, a, t, m)
 }
 
@@ -128,6 +131,7 @@ func (h *host) check(c *supervise.Context, a ask, t *tenant, m messages.Unikerne
 	t.ask = ask{ticket: a.ticket, name: a.name} // the image is not kept
 	t.next = h.spawn(c, a.name, m.Spec)
 	c.Send(t.next.pid, m)
+	failpoint.Here("change/check-asked")
 }
 
 func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
@@ -138,6 +142,7 @@ func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
 		t.phase = switching
 		t.next.spec = m.Spec
 		c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true})
+		failpoint.Here("change/switch-asked")
 	default:
 		t.next.spec = m.Spec
 		h.launch(c, t)
@@ -147,6 +152,7 @@ func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
 func (h *host) launch(c *supervise.Context, t *tenant) {
 	t.phase = launching
 	c.Send(t.next.pid, messages.UnikernelStart{})
+	failpoint.Here("change/start-asked")
 }
 
 func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
@@ -159,10 +165,12 @@ func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
 		t.current.resting = false
 	case t.phase == launching && t.next.number == m.Run:
 		h.ledger.Commit(m.Name)
+		failpoint.Here("change/committed")
 		t.next.spec, t.next.started = m.Spec, m.Started
 		h.setCurrent(t, t.next)
 		t.next = nil
 		h.answer(c, t.ask.ticket, success("created unikernel"))
+		failpoint.Here("change/creation-told")
 		h.settle(c, m.Name, t)
 	}
 }
@@ -182,6 +190,7 @@ func (h *host) destroy(c *supervise.Context, a ask, t *tenant) {
 	t.phase = destroying
 	t.ask = a
 	c.Send(t.current.pid, messages.UnikernelStop{})
+	failpoint.Here("change/end-asked")
 }
 
 // gone is the end of a run that has been started.
@@ -201,6 +210,7 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 	t.current = nil
 	c.Stop(ended.pid)
 	h.images[ended.spec.Digest]--
+	failpoint.Here("change/ended")
 	switch t.phase {
 	case checking: // it has ended by itself; prepared goes on
 	case switching:
@@ -211,6 +221,7 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 			text = "destroyed: removed from restarting"
 		}
 		h.answer(c, t.ask.ticket, success(text))
+		failpoint.Here("change/destruction-told")
 		h.settle(c, m.Name, t)
 	default:
 		h.settle(c, m.Name, t)
@@ -254,6 +265,7 @@ func (h *host) dropNext(c *supervise.Context, name messages.Name, t *tenant, tex
 	c.Stop(ended.pid)
 	h.ledger.Release(name)
 	h.answer(c, t.ask.ticket, failure(text))
+	failpoint.Here("change/refusal-told")
 	h.collect(c, ended.spec.Digest)
 }
 
@@ -269,6 +281,7 @@ func (h *host) settle(c *supervise.Context, name messages.Name, t *tenant) {
 		delete(h.tenants, name)
 		h.consoles.tenantGone(name, c.Now())
 	}
+	failpoint.Here("change/settled")
 	for _, a := range waiting {
 		h.change(c, a)
 	}

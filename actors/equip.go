@@ -6,6 +6,7 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/cgroup"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/fifo"
 	"albatross/runtime/netif"
 	"albatross/runtime/tender"
@@ -20,12 +21,14 @@ func (g *Config) equip(name messages.Name, p plan) (taps []*netif.Tap, err error
 			return nil, err
 		}
 	}
+	failpoint.Here("equip/cgroup-made")
 	for _, n := range p.networks {
 		tap, err := netif.Create(n.bridge)
 		if err != nil {
 			return taps, err
 		}
 		taps = append(taps, tap)
+		failpoint.Here("equip/tap-made")
 	}
 	return taps, nil
 }
@@ -78,6 +81,7 @@ func release(ctx context.Context, gated *tender.Gated, taps []*netif.Tap) error 
 		if err := t.Keep(); err != nil {
 			return errors.Join(err, gated.Abort())
 		}
+		failpoint.Here("equip/tap-kept")
 	}
 	return gated.Release(ctx)
 }
@@ -85,11 +89,14 @@ func release(ctx context.Context, gated *tender.Gated, taps []*netif.Tap) error 
 // free gives back all that a unikernel had, as far as it is there.
 func (g *Config) free(name messages.Name, taps []messages.Link) error {
 	err := fifo.Remove(fifo.Path(g.FIFODir, name))
+	failpoint.Here("equip/fifo-removed")
 	for _, link := range taps {
 		err = errors.Join(err, netif.Remove(link))
+		failpoint.Here("equip/tap-removed")
 	}
 	if g.Cgroups != nil {
 		err = errors.Join(err, g.Cgroups.Remove(name))
 	}
+	failpoint.Here("equip/all-removed")
 	return err
 }

@@ -3,6 +3,7 @@ package actors
 import (
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 )
 
 // policyChanges are carried out one at a time: each is checked against what the
@@ -59,6 +60,7 @@ func (h *host) removePolicy(c *supervise.Context, a ask, path messages.Path) {
 func (h *host) writePolicy(c *supervise.Context, a ask, change messages.Change) {
 	h.policies.now = messages.Some(a)
 	h.requestPolicy(c, change)
+	failpoint.Here("policy/write-asked")
 }
 
 func (h *host) requestPolicy(c *supervise.Context, change messages.Change) {
@@ -72,6 +74,7 @@ func (h *host) policyWritten(c *supervise.Context, refusal string) {
 		h.undone(c, refusal)
 		return
 	}
+	failpoint.Here("policy/written")
 	a := h.policies.now.Value
 	h.policies.now = messages.Option[ask]{}
 	_, added := a.command.(messages.PolicyAdd)
@@ -83,9 +86,11 @@ func (h *host) policyWritten(c *supervise.Context, refusal string) {
 	case added:
 		h.ledger.CommitPolicy()
 		h.answer(c, a.ticket, success("added policy"))
+		failpoint.Here("policy/addition-told")
 	default:
 		h.ledger.DropPolicy(a.name.Path)
 		h.answer(c, a.ticket, success("removed policy"))
+		failpoint.Here("policy/removal-told")
 	}
 	waiting := h.policies.waiting
 	h.policies.waiting = nil

@@ -12,6 +12,7 @@ import (
 
 	"albatross/actors/ledger"
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/image"
 	"albatross/runtime/netif"
 	"albatross/runtime/store"
@@ -77,11 +78,13 @@ func (g *Config) prepare(ctx context.Context, name messages.Name, m messages.Uni
 		return prepared{digest: m.Spec.Digest, err: err}
 	}
 	pin := &pin{images: g.Images, digest: digest}
+	failpoint.Here("prepare/image-stored")
 	p, err := g.plan(ctx, name, digest, m.Spec)
 	if err != nil {
 		pin.release()
 		return prepared{digest: digest, err: err}
 	}
+	failpoint.Here("prepare/planned")
 	return prepared{digest: digest, pin: pin, plan: p}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/proc"
 )
 
@@ -18,6 +19,7 @@ func (u *unikernel) begin(c *supervise.Context) {
 	u.outcome = outcome{}
 	u.backoff.started(c.Now())
 	c.Send(u.host, messages.UnikernelRunning{Name: u.name, Run: u.run, Spec: u.spec, Started: u.runtime.Started()})
+	failpoint.Here("unikernel/running-told")
 	u.wait(c)
 	if u.stop.OK {
 		u.stopRunning(c)
@@ -42,6 +44,7 @@ func (u *unikernel) exited(c *supervise.Context, m exited) {
 		return
 	}
 	c.Log().Info("Unikernel exited", "exit", m.exit)
+	failpoint.Here("unikernel/exited")
 	_ = u.handle.Close()
 	u.handle = nil
 	u.outcome = outcome{exit: m.exit}
@@ -77,6 +80,7 @@ func (u *unikernel) intentRecorded(c *supervise.Context, failure string) {
 	if failure != "" {
 		c.Log().Error("Cannot store that a unikernel is being replaced", "error", failure)
 	}
+	failpoint.Here("unikernel/intent-recorded")
 	u.terminate(c)
 }
 
@@ -111,6 +115,7 @@ func (u *unikernel) signal(c *supervise.Context, signal unix.Signal) {
 	if err := u.handle.Signal(signal); err != nil && !errors.Is(err, proc.ErrGone) {
 		c.Log().Error("Cannot signal tender", "signal", signal, "error", err)
 	}
+	failpoint.Here("unikernel/signalled")
 }
 
 // fail gives back what a start has made.
@@ -165,6 +170,7 @@ func (u *unikernel) consoleClosed(c *supervise.Context, m messages.ConsoleClosed
 	if u.state != closing || m.ID != u.request {
 		return
 	}
+	failpoint.Here("unikernel/console-closed")
 	u.free(c)
 }
 
@@ -182,6 +188,7 @@ func (u *unikernel) freed(c *supervise.Context, m freed) {
 	if m.err != nil { // the console is used again by the next of this name
 		c.Log().Error("Cannot free what a unikernel had", "error", m.err)
 	}
+	failpoint.Here("unikernel/freed")
 	u.runtime.Taps = nil
 	u.to(c, forgetting)
 	u.forget(c)
@@ -225,6 +232,7 @@ func (u *unikernel) nameRefused() bool {
 }
 
 func (u *unikernel) forgotten(c *supervise.Context, failure string) {
+	failpoint.Here("unikernel/end-recorded")
 	switch {
 	case failure != "": // nobody may be told before it is true
 		c.Log().Error("Cannot store the end of a unikernel", "error", failure)
@@ -239,6 +247,7 @@ func (u *unikernel) forgotten(c *supervise.Context, failure string) {
 		u.to(c, gone)
 		u.pin.release()
 		c.Send(u.host, messages.UnikernelGone{Name: u.name, Run: u.run, End: u.end})
+		failpoint.Here("unikernel/gone-told")
 	}
 }
 
@@ -249,11 +258,13 @@ func (u *unikernel) giveUp(c *supervise.Context, err error) {
 	c.Send(u.host, messages.UnikernelFailed{
 		Name: u.name, Run: u.run, Digest: u.spec.Digest, Text: err.Error(),
 	})
+	failpoint.Here("unikernel/failure-told")
 }
 
 func (u *unikernel) restartLater(c *supervise.Context) {
 	u.to(c, waiting)
 	c.Send(u.host, messages.UnikernelWaiting{Name: u.name, Run: u.run, End: u.end})
+	failpoint.Here("unikernel/waiting-told")
 	switch {
 	case u.held: // UnikernelStart follows
 	case u.outcome.cut, u.refused:
@@ -266,6 +277,7 @@ func (u *unikernel) restartLater(c *supervise.Context) {
 func (u *unikernel) restartDue(c *supervise.Context) {
 	switch u.state {
 	case waiting:
+		failpoint.Here("unikernel/restart-due")
 		if u.outcome.failure == "" {
 			u.runtime.Restarts++
 		}

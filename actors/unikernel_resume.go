@@ -6,6 +6,7 @@ import (
 
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/proc"
 )
 
@@ -27,6 +28,7 @@ func (u *unikernel) startLater(c *supervise.Context) {
 	u.to(c, waiting)
 	if u.held {
 		c.Send(u.host, messages.UnikernelWaiting{Name: u.name, Run: u.run})
+		failpoint.Here("unikernel/start-held")
 		return
 	}
 	u.prepare(c, messages.UnikernelPrepare{Spec: u.spec})
@@ -61,6 +63,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 	u.pin = m.pin
 	switch {
 	case errors.Is(m.err, proc.ErrGone):
+		failpoint.Here("unikernel/found-gone")
 		u.outcome = outcome{cut: m.cut}
 		u.ran = u.runtime.Released
 		u.close(c)
@@ -72,6 +75,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 		u.handle = m.handle
 		u.begin(c)
 		u.openConsole(c)
+		failpoint.Here("unikernel/taken-over")
 		if !u.runtime.Released { // it was going to be stopped for a successor
 			u.markReleased(c)
 		}

@@ -6,6 +6,7 @@ import (
 
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/fifo"
 )
 
@@ -20,6 +21,7 @@ func (u *unikernel) prepare(c *supervise.Context, m messages.UnikernelPrepare) {
 }
 
 func (u *unikernel) prepared(c *supervise.Context, m prepared) {
+	failpoint.Here("unikernel/prepared")
 	u.pin.release() // of the run before
 	u.pin = m.pin
 	u.spec.Digest = m.digest
@@ -66,6 +68,7 @@ func (u *unikernel) fifoMade(c *supervise.Context, m fifoMade) {
 		u.fail(c, m.err)
 		return
 	}
+	failpoint.Here("unikernel/fifo-made")
 	u.openConsole(c)
 }
 
@@ -84,6 +87,7 @@ func (u *unikernel) consoleOpened(c *supervise.Context, m messages.ConsoleOpened
 			u.fail(c, errors.New(m.Err))
 			return
 		}
+		failpoint.Here("unikernel/console-opened")
 		u.equip(c)
 	case running, stopping:
 		if m.Err != "" {
@@ -117,6 +121,7 @@ func (u *unikernel) equipped(c *supervise.Context, m equipped) {
 		u.fail(c, m.err)
 		return
 	}
+	failpoint.Here("unikernel/equipped")
 	u.launch(c)
 }
 
@@ -136,6 +141,7 @@ func (u *unikernel) launched(c *supervise.Context, m launched) {
 		u.fail(c, m.err)
 		return
 	}
+	failpoint.Here("unikernel/launched")
 	u.gated = m.gated
 	u.runtime = messages.Runtime{
 		Process:       m.gated.Process(),
@@ -177,6 +183,7 @@ func (u *unikernel) recorded(c *supervise.Context, failure string) {
 		u.fail(c, errors.New(failure))
 		return
 	}
+	failpoint.Here("unikernel/recorded")
 	gated, taps := u.gated, u.taps
 	u.taps = nil
 	c.Go(func(ctx context.Context) any { return released{release(ctx, gated, taps)} })
@@ -189,6 +196,7 @@ func (u *unikernel) released(c *supervise.Context, m released) {
 		u.fail(c, m.err)
 		return
 	}
+	failpoint.Here("unikernel/released")
 	u.handle = gated.Handle()
 	u.markReleased(c)
 	u.begin(c)

@@ -7,6 +7,7 @@ import (
 
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 )
 
 // waveTimeout is how long the start of one unikernel can keep the ones after it
@@ -54,6 +55,7 @@ func (h *host) await(c *supervise.Context) { c.After(waveTimeout, waveOver{h.wav
 func (h *host) waveTold(c *supervise.Context, run uint64, waits bool) {
 	w := &h.waves
 	s, held := w.held[run]
+	failpoint.Here("wave/told")
 	switch {
 	case !held:
 	case waits && w.number == 0:
@@ -82,6 +84,7 @@ func (h *host) waveOver(c *supervise.Context, m waveOver) {
 // nextWave starts all that have the lowest startup of those that wait.
 func (h *host) nextWave(c *supervise.Context) {
 	w := &h.waves
+	failpoint.Here("wave/over")
 	if w.number++; w.number == 1 {
 		defer h.ready(c)
 	}
@@ -109,5 +112,6 @@ func (h *host) startHeld(c *supervise.Context, s start) bool {
 		return false
 	}
 	c.Send(t.current.pid, messages.UnikernelStart{})
+	failpoint.Here("wave/start-asked")
 	return true
 }

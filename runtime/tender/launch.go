@@ -206,7 +206,6 @@ func (g *Gated) Abort() error {
 	if _, err := g.handle.Wait(ctx); err != nil {
 		return fmt.Errorf("cannot end process %d: %w", g.Process().PID, err)
 	}
-	failpoint.Here("tender/aborted")
 	return nil
 }
 
