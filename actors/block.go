@@ -39,6 +39,9 @@ type blockDevice struct {
 	parts   []messages.BlockChunk // those that have not been written
 	feeding bool                  // one is being written
 	out     io.ReadCloser         // what is dumped comes out of here
+	buffers buffers
+	ready   messages.Option[messages.BlockChunk] // the next part of a dump
+	wanted  bool                                 // it is asked for
 }
 
 type blockState string
@@ -82,6 +85,22 @@ func (d dumpOpened) Discard() {
 	if d.out != nil {
 		_ = d.out.Close()
 	}
+}
+
+// buffers are what parts of a stream are read into, by turns: one is filled while
+// the other is being written.
+type buffers struct {
+	both  [blockWindow][]byte
+	turns int
+}
+
+func (b *buffers) next() []byte {
+	turn := b.turns % blockWindow
+	b.turns++
+	if b.both[turn] == nil {
+		b.both[turn] = make([]byte, streamPart)
+	}
+	return b.both[turn]
 }
 
 func (b *blockDevice) Started(c *supervise.Context) {
@@ -332,25 +351,26 @@ func (b *blockDevice) dumpOpened(c *supervise.Context, m dumpOpened) {
 	}
 	b.out = m.out
 	b.state = blockDumping
+	b.readAhead(c)
 	c.Request(b.asker, messages.Answer{ID: b.id, Payload: messages.SuccessDump{Compressed: m.compressed}})
 }
 
 func (b *blockDevice) moreAsked(c *supervise.Context) {
-	if b.state != blockDumping {
-		return
-	}
-	out := b.out
+	b.wanted = true
+	b.offer(c)
+}
+
+// readAhead reads the next part while the one before is on its way. Two buffers
+// are enough: that before is given back when this one is asked for.
+func (b *blockDevice) readAhead(c *supervise.Context) {
+	out, part := b.out, b.buffers.next()
 	c.Go(func(context.Context) any {
-		part := make([]byte, streamPart)
 		n, err := io.ReadFull(out, part)
 		return partRead{part[:n], err}
 	})
 }
 
 func (b *blockDevice) partRead(c *supervise.Context, m partRead) {
-	if b.state != blockDumping {
-		return
-	}
 	part := messages.BlockChunk{Data: m.data}
 	switch {
 	case m.err == io.EOF, m.err == io.ErrUnexpectedEOF:
@@ -358,9 +378,22 @@ func (b *blockDevice) partRead(c *supervise.Context, m partRead) {
 	case m.err != nil:
 		part = messages.BlockChunk{Err: m.err.Error()}
 	}
+	b.ready = messages.Some(part)
+	b.offer(c)
+}
+
+// offer sends the next part, if there is one and it is asked for.
+func (b *blockDevice) offer(c *supervise.Context) {
+	if b.state != blockDumping || !b.wanted || !b.ready.OK {
+		return
+	}
+	part := b.ready.Value
+	b.wanted, b.ready = false, messages.Option[messages.BlockChunk]{}
 	if part.Last || part.Err != "" {
 		b.closePipes(nil)
 		b.done(c, part.Err != "")
+	} else {
+		b.readAhead(c)
 	}
 	c.Send(b.asker, part)
 }

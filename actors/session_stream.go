@@ -14,8 +14,9 @@ import (
 const (
 	// streamPart is how much of a stream is passed on at once.
 	streamPart = 256 << 10
-	// dumpChunk is how much of a dump is in one message: what native sends.
-	dumpChunk = 64 << 10
+	// dumpChunk is how much of a dump is in one message: it fits in 64 KiB, which
+	// clients have ready.
+	dumpChunk = 64<<10 - 512
 	// drainTimeout is how long a client may go on with a stream that nobody wants
 	// any more. One that only reads the answer behind it would never see it
 	// otherwise.
@@ -28,6 +29,7 @@ type upload struct {
 	reading  bool // a read is under way
 	ended    bool // it has come to its end, or was cut off
 	credit   int  // parts that are wanted
+	buffers  buffers
 	to       *actor.PID
 }
 
@@ -68,8 +70,8 @@ func (s *session) readStream(c *supervise.Context) {
 	}
 	u.reading = true
 	u.credit--
+	part := u.buffers.next()
 	c.Go(func(context.Context) any {
-		part := make([]byte, streamPart)
 		n, err := readPart(s.client, part)
 		return streamed{part[:n], err}
 	})

@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -163,6 +164,10 @@ func (c *client) ReadStream(b []byte) (int, error) { return c.stream.Read(b) }
 
 func (c *client) Write(list []messages.Wire) error {
 	for _, m := range list {
+		if p, ok := m.Payload.(messages.DataBlock); ok && p.Chunk.OK { // it is ours until we return
+			p.Chunk.Value = bytes.Clone(p.Chunk.Value)
+			m.Payload = p
+		}
 		select {
 		case c.out <- m:
 		case <-c.closed:

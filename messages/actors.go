@@ -156,9 +156,10 @@ type (
 	// BlockMore is the credit of whoever gets a stream, and asks for one more
 	// BlockChunk: the session, of a dump, or the block actor, of a set.
 	BlockMore struct{}
-	// BlockChunk is the next part of a stream.
+	// BlockChunk is the next part of a stream. Data belongs to the receiver until
+	// it sends BlockMore for it.
 	BlockChunk struct {
-		Data []byte // not changed any more
+		Data []byte
 		Last bool   // nothing follows
 		Err  string // it breaks off here
 	}
