@@ -34,10 +34,15 @@ func framed(contents []byte) []byte {
 // say sends a command in a frame.
 func say(t *testing.T, c net.Conn, name string, command messages.Command) {
 	t.Helper()
+	header := messages.Header{Version: messages.Version5, Sequence: 7, Name: parse(t, name)}
+	require.NoError(t, wire.WriteFrame(c, messages.Wire{Header: header, Payload: command}))
+}
+
+func parse(t *testing.T, name string) messages.Name {
+	t.Helper()
 	n, err := messages.ParseName(name)
 	require.NoError(t, err)
-	header := messages.Header{Version: messages.Version5, Sequence: 7, Name: n}
-	require.NoError(t, wire.WriteFrame(c, messages.Wire{Header: header, Payload: command}))
+	return n
 }
 
 // hear reads a frame and what it says.

@@ -26,6 +26,7 @@ import (
 	"albatross/messages"
 	"albatross/sockets/client"
 	"albatross/test/guests"
+	"albatross/test/netns"
 	"albatross/test/programs"
 )
 
@@ -39,6 +40,7 @@ const pause = 2 * time.Millisecond
 var bin string
 
 func TestMain(m *testing.M) {
+	netns.Enter()
 	var err error
 	if bin, err = os.MkdirTemp("", "e2e-bin"); err != nil {
 		panic(err)
@@ -81,6 +83,7 @@ func emptyHost(t *testing.T) *host {
 // end makes sure that nothing is left. Where the test has failed, it is removed.
 func (h *host) end() {
 	defer os.RemoveAll(h.dir)
+	defer h.removeCgroups()
 	defer h.wipe()
 	if h.t.Failed() {
 		h.t.Logf("the daemon says:\n%s", lastBytes(h.log(), 4000))
@@ -95,6 +98,7 @@ func (h *host) end() {
 	for _, dir := range []string{"util", "fifo", "db/images"} {
 		require.Empty(h.t, h.files(dir), "files that are left in %s", dir)
 	}
+	require.Empty(h.t, h.cgroups(), "cgroups that are left")
 	require.NotContains(h.t, h.log(), "nternal error", "the log of the daemon")
 }
 
@@ -150,7 +154,7 @@ func (h *host) command(args ...string) *exec.Cmd {
 	log, err := os.OpenFile(h.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { _ = log.Close() })
-	all := append([]string{"--tmpdir", h.dir, "--dbdir", h.path("db"), "--tender", "builtin"}, args...)
+	all := append([]string{"--tmpdir", h.dir, "--dbdir", h.path("db"), "--cgroup", h.cgroup(), "--tender", "builtin"}, args...)
 	c := exec.Command(filepath.Join(bin, "albatrossd"), all...)
 	c.Stderr = log
 	return c

@@ -4,23 +4,21 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"compress/zlib"
 	_ "embed"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"albatross/messages"
+	"albatross/runtime/machine"
 	"albatross/sockets/wire"
 	"albatross/test/guests"
 )
@@ -106,7 +104,7 @@ func conversations(t *testing.T, prefix string) (list []conversation) {
 func TestNative(t *testing.T) {
 	for _, prefix := range []string{"2.7.2", "2.5.0"} {
 		t.Run(prefix, func(t *testing.T) {
-			h := newHost(t)
+			h := hostAsThen(t, prefix)
 			said, left := 0, 0
 			for _, c := range conversations(t, prefix) {
 				if why := notYet(c.Step); why != "" {
@@ -121,6 +119,38 @@ func TestNative(t *testing.T) {
 			t.Logf("%d conversations, and %d left out", said, left)
 		})
 	}
+}
+
+// hostAsThen is a host as the native one was when the conversations began.
+func hostAsThen(t *testing.T, native string) *host {
+	h := emptyHost(t)
+	if native == "2.7.2" {
+		for name, size := range blocksThen {
+			h.putBlock(name, size)
+		}
+	}
+	h.start()
+	for path, p := range policiesThen[native] {
+		require.Equal(t, messages.SuccessText{Text: "added policy"}, h.ask(path, messages.PolicyAdd{Policy: p}))
+	}
+	return h
+}
+
+// blocksThen are the files of the block devices that were there, in MB.
+var blocksThen = map[string]int{
+	":": 1, ":UPPER": 1, ":up.case2": 1, ":up.case": 1, "p:one": 6, ":noleading": 1, ":fromfile2": 1, ":found": 1,
+	":disk": 3, "b:c:disk": 1, "a:": 1, "a:b:deep": 2,
+}
+
+// policiesThen are the policies that were there, besides that of the root.
+var policiesThen = map[string]map[string]messages.Policy{
+	"2.7.2": {
+		"p:": {Unikernels: 5, CPUIDs: []int{0}, Memory: 100, Block: messages.Some(10)},
+		"q:": {Unikernels: 5, CPUIDs: []int{0}, Memory: 100},
+	},
+	"2.5.0": {
+		"a:": {Unikernels: 3, CPUIDs: []int{0, 1}, Memory: 128, Block: messages.Some(10), Bridges: []string{"br-test"}},
+	},
 }
 
 // tb is what ran already when the conversations with 2.7.2 began, but for its
@@ -141,7 +171,18 @@ func (h *host) prepare(step string) {
 		h.ask("tb", messages.UnikernelDestroy{})
 	case "2.7.2/B-raw/0192":
 		h.until("c3 has ended", func() bool { return len(h.infos("c3")) == 0 })
+		h.restoreRootPolicy() // the native daemon has died of the message before, and was started again
+	case "2.7.2/B-raw/0250":
+		h.until("it is seen that the client has left", func() bool { return !h.blocks("rb")[0].Active })
 	}
+}
+
+// restoreRootPolicy puts back the policy that a daemon has when it starts.
+func (h *host) restoreRootPolicy() {
+	h.t.Helper()
+	p, err := machine.RootPolicy(h.path("db", "block"))
+	require.NoError(h.t, err)
+	require.Equal(h.t, messages.SuccessText{Text: "added policy"}, h.ask(":", messages.PolicyAdd{Policy: p}))
 }
 
 // replay says what was said, and compares the answers.
@@ -207,112 +248,20 @@ func pack(p piece, image []byte) []byte {
 	if !bytes.Contains(p.Before, []byte{0x01, 0x01, 0xff}) {
 		return image
 	}
-	var b bytes.Buffer
-	z := zlib.NewWriter(&b)
-	_, _ = z.Write(image) // a buffer takes everything
-	_ = z.Close()
-	return b.Bytes()
+	return packed(image)
 }
 
-// moment stands for all times, and digest for all digests.
-var (
-	moment = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	digest = bytes.Repeat([]byte{0xd1}, 32)
-)
-
-// noMillis is in a time with nanoseconds, which are not told, but no milliseconds.
-// Read and written again it looks otherwise.
-var noMillis = []byte(".000Z")
-
-// normal is a frame in hex, without what cannot be the same.
-func normal(frame []byte) string {
-	m, err := wire.Decode(frame)
-	if err != nil {
-		return hex.EncodeToString(frame)
-	}
-	if again, err := wire.Append(nil, m); err != nil || !bytes.Equal(again, frame) && !bytes.Contains(frame, noMillis) {
-		return fmt.Sprintf("%x, which is not encoded as usual", frame)
-	}
-	switch p := m.Payload.(type) {
-	case messages.SuccessInfos:
-		for i := range p.List {
-			info := &p.List[i].Info
-			info.Digest = digest
-			info.Blocks = nil
-			if !info.Started.IsZero() {
-				info.Started = moment
-			}
-		}
-	case messages.DataConsole:
-		p.Time, p.Line = moment, ""
-		m.Payload = p
-	case messages.SuccessImage:
-		p.Image = unpack(p)
-		m.Payload = p
-	}
-	b, err := wire.Append(nil, m)
-	if err != nil {
-		return err.Error()
-	}
-	return hex.EncodeToString(b)
-}
-
-// unpack is the image itself: who compresses it, does so in many ways.
-func unpack(p messages.SuccessImage) []byte {
-	if !p.Compressed {
-		return p.Image
-	}
-	z, err := zlib.NewReader(bytes.NewReader(p.Image))
-	if err != nil {
-		return []byte(err.Error())
-	}
-	image, err := io.ReadAll(z)
-	if err != nil {
-		return []byte(err.Error())
-	}
-	return image
-}
-
-// summary is what a frame says, for the table of differences.
-func summary(frame []byte) string {
-	m, err := wire.Decode(frame)
-	if err != nil {
-		return err.Error()
-	}
-	switch p := m.Payload.(type) {
-	case messages.Failure:
-		return p.Text
-	case messages.SuccessText:
-		return p.Text
-	case messages.SuccessInfos:
-		return fmt.Sprintf("info-%d:%s", p.Form, each(p.List, infoSummary))
-	case messages.SuccessConfigs:
-		return "configs:" + each(p.List, configSummary)
-	case messages.DataConsole:
-		return fmt.Sprintf("line, old form: %t", p.Old)
-	}
-	return fmt.Sprintf("%T", m.Payload)
-}
-
-func infoSummary(i messages.NamedInfo) string {
-	return fmt.Sprintf("%s (%d MB, %d CPUs, boot %q)", i.Name, i.Info.Memory, i.Info.CPUs, i.Info.LinuxBoot.Value)
-}
-
-func configSummary(c messages.NamedConfig) string {
-	return fmt.Sprintf("%s (hello: %t)", c.Name, bytes.Equal(c.Config.Image, guests.Image("hello", "spt")))
-}
-
-func each[T any](list []T, show func(T) string) (all string) {
-	for _, x := range list {
-		all += " " + show(x)
-	}
-	return all
-}
-
-// imageOf is the image in the place of those that were cut out.
+// imageOf is in the place of what was cut out: an image, or the contents of a
+// block device.
 func imageOf(step string) []byte {
 	image := guests.Image("hello", "spt")
 	switch step {
+	case "2.7.2/B-raw/0235", "2.7.2/B-raw/0238":
+		return bytes.Repeat([]byte("x"), megabyte+1)
+	case "2.7.2/B-raw/0242":
+		return append(bytes.Repeat([]byte("z"), 5000), make([]byte, megabyte-5000)...)
+	case "2.5.0/L-raw250/0101", "2.5.0/L-raw250/0139":
+		return make([]byte, megabyte)
 	case "2.7.2/B-raw/0184": // it ended at once
 		return guests.Image("exit", "spt")
 	case "2.7.2/B-raw/0211":
