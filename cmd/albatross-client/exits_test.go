@@ -1,0 +1,24 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+)
+
+func TestEndText(t *testing.T) {
+	name := messages.Name{Path: "a", Label: "x"}
+	for want, end := range map[string]messages.End{
+		"[unikernel: a:x]: exit 0 at 2026-01-02T03:04:05-00:00 restarts 0": {
+			Exit: messages.Exit{Known: true}, AtMillis: 1767323045678,
+		},
+		"[unikernel: a:x]: signal 9 at 2026-01-02T03:04:05-00:00 restarts 3": {
+			Exit: messages.Exit{Known: true, Signal: 9}, AtMillis: 1767323045678, Restarts: 3,
+		},
+		"[unikernel: a:x]: exit unknown at unknown time restarts 1": {Restarts: 1},
+	} {
+		require.Equal(t, want, endText(messages.NamedEnd{Name: name, End: end}))
+	}
+}
