@@ -92,6 +92,9 @@ func (h *host) ready(c *supervise.Context) {
 	for _, a := range early {
 		h.do(c, a)
 	}
+	if h.halter != nil {
+		h.haltAll(c)
+	}
 }
 
 func (h *host) resume(c *supervise.Context, record messages.Record) *run {

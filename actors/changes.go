@@ -215,6 +215,9 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 	case checking: // it has ended by itself; prepared goes on
 	case switching:
 		h.switched(c, m.Name, t, ended)
+	case halted: // the next daemon needs its image
+		h.settle(c, m.Name, t)
+		return
 	case destroying:
 		text := "destroyed unikernel"
 		if ended.resting {
@@ -282,6 +285,12 @@ func (h *host) settle(c *supervise.Context, name messages.Name, t *tenant) {
 		h.consoles.tenantGone(name, c.Now())
 	}
 	failpoint.Here("change/settled")
+	if h.halter != nil {
+		t.waiting = waiting
+		h.halt(c, t)
+		h.tellHalted(c)
+		return
+	}
 	for _, a := range waiting {
 		h.change(c, a)
 	}
@@ -318,7 +327,7 @@ func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
 		switch t.phase {
 		case destroying:
 			c.Send(t.current.pid, messages.UnikernelStop{})
-		case switching:
+		case switching, halted:
 			c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true})
 		}
 	case t.next == nil || t.next.number != m.Run:

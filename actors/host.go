@@ -30,7 +30,8 @@ type host struct {
 	runs     uint64           // ever made
 
 	booted bool
-	early  []ask // commands that came before
+	early  []ask      // commands that came before
+	halter *actor.PID // wants to know when all have been stopped; nil: nobody does
 	waves  waves
 }
 
@@ -90,6 +91,8 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.consoles.idle(c, m)
 	case imageRead:
 		h.imageRead(c, m)
+	case messages.HaltAll:
+		h.haltAsked(c)
 	case messages.BlockDone:
 		h.blockDone(c, m)
 	case messages.StoreWritten:
@@ -165,6 +168,10 @@ func (h *host) subscribe(c *supervise.Context, m messages.Ask, subscribe message
 
 // do carries out a command, or has it wait for the one under way at its name.
 func (h *host) do(c *supervise.Context, a ask) {
+	if h.halter != nil {
+		h.answer(c, a.ticket, failure(halting))
+		return
+	}
 	switch command := a.command.(type) {
 	case messages.UnikernelInfo:
 		h.answer(c, a.ticket, messages.SuccessInfos{Form: command.Form, List: h.infos(a.name)})

@@ -32,7 +32,7 @@ type Client interface {
 	// ReadStream waits for the next part of the stream of raw bytes that follows
 	// some commands, as much as fits in b. The error is io.EOF at its end.
 	ReadStream(b []byte) (int, error)
-	// Write waits until all messages have been sent.
+	// Write waits until all messages have been sent, and keeps nothing of them.
 	Write([]messages.Wire) error
 	Close() error
 }

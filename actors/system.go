@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"albatross/actors/supervise"
@@ -71,6 +72,20 @@ func (a *Actors) Serve(ctx context.Context, endpoint Endpoint, client Client) er
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sessionEnd)
 	defer cancel()
 	return s.Stop(ctx)
+}
+
+// Halt stops all unikernels, which stay on record: the next daemon starts them.
+// Commands are refused from here on.
+func (a *Actors) Halt(ctx context.Context) error {
+	host := a.host.PID()
+	s, err := a.system.Spawn("halter", func() supervise.Actor { return &halter{host: host} }, supervise.Restart)
+	if err != nil {
+		return err
+	}
+	if err := s.Wait(ctx); err != nil {
+		return fmt.Errorf("cannot stop all unikernels: %w", err)
+	}
+	return nil
 }
 
 // Stop stops the actors, the ones that others depend on last. Unikernels go on.

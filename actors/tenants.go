@@ -27,6 +27,7 @@ const (
 	switching  phase = "switching"  // current is being stopped for next
 	launching  phase = "launching"  // next is being started
 	destroying phase = "destroying" // current is being stopped for good
+	halted     phase = "halted"     // current is being stopped until the next daemon
 )
 
 // A run is one unikernel actor.

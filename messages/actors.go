@@ -165,6 +165,14 @@ type (
 	}
 )
 
+// Between a halter and the host.
+type (
+	// HaltAll has all unikernels stopped, for the next daemon to start. Answered
+	// by AllHalted.
+	HaltAll   struct{}
+	AllHalted struct{}
+)
+
 // To and from the store.
 type (
 	// StoreWrite has changes applied, all or none. Answered by StoreWritten

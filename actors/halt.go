@@ -1,0 +1,72 @@
+package actors
+
+import (
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// A halter has the host stop all unikernels, and ends when they have.
+type halter struct{ host *actor.PID }
+
+// What the halter's timers tell it.
+type haltAgain struct{}
+
+func (s *halter) Started(c *supervise.Context) { c.Request(s.host, messages.HaltAll{}) }
+
+func (s *halter) Handle(c *supervise.Context, message any) {
+	switch message.(type) {
+	case messages.AllHalted:
+		c.Stop(c.Self())
+	case supervise.Crashed, supervise.Undeliverable:
+		c.After(retryAfter, haltAgain{})
+	case haltAgain:
+		c.Request(s.host, messages.HaltAll{})
+	default:
+		c.Unknown(message)
+	}
+}
+
+func (s *halter) Stopping(*supervise.Context, bool) {}
+
+// haltAsked stops all unikernels, which stay on record: the next daemon starts
+// them. Nothing else is done from here on.
+func (h *host) haltAsked(c *supervise.Context) {
+	h.halter = c.Sender()
+	if !h.booted { // ready goes on
+		return
+	}
+	h.haltAll(c)
+}
+
+func (h *host) haltAll(c *supervise.Context) {
+	for _, t := range h.tenants {
+		if t.phase == settled { // settle halts the others
+			h.halt(c, t)
+		}
+	}
+	h.tellHalted(c)
+}
+
+// halt stops one that runs, and refuses what was going to be done to it.
+func (h *host) halt(c *supervise.Context, t *tenant) {
+	for _, a := range t.waiting {
+		h.answer(c, a.ticket, failure(halting))
+	}
+	t.waiting = nil
+	if t.current == nil {
+		return
+	}
+	t.phase = halted
+	c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true})
+}
+
+const halting = "the daemon is stopping all unikernels: try again when it runs again"
+
+// tellHalted tells the halter when there is nothing left.
+func (h *host) tellHalted(c *supervise.Context) {
+	if h.halter != nil && len(h.tenants) == 0 {
+		c.Send(h.halter, messages.AllHalted{})
+	}
+}
