@@ -1,0 +1,138 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"encoding/binary"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+	"albatross/test/guests"
+	"albatross/test/programs"
+)
+
+// patience is for what must happen at all.
+const patience = time.Minute
+
+// A host is a daemon in a directory of its own.
+type host struct {
+	b      *testing.B
+	dir    string
+	daemon *exec.Cmd
+}
+
+func newHost(b *testing.B) *host {
+	dir, err := os.MkdirTemp("", "bench") // a short name, for the sockets
+	require.NoError(b, err)
+	h := &host{b: b, dir: dir}
+	require.NoError(b, programs.Build(dir, "albatrossd", "albatross-tender"))
+	h.daemon = exec.Command(h.path("albatrossd"), "--tmpdir", dir, "--dbdir", h.path("db"), "--tender", "builtin")
+	log, err := os.Create(h.path("log"))
+	require.NoError(b, err)
+	defer func() { _ = log.Close() }()
+	h.daemon.Stderr = log
+	require.NoError(b, h.daemon.Start())
+	b.Cleanup(h.end)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for !programs.Answers(ctx, dir) {
+		require.NoError(b, ctx.Err(), "the daemon does not answer")
+	}
+	return h
+}
+
+func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
+
+// end leaves nothing.
+func (h *host) end() {
+	h.destroyAll()
+	require.NoError(h.b, h.daemon.Process.Signal(unix.SIGTERM))
+	require.NoError(h.b, h.daemon.Wait())
+	require.NoError(h.b, os.RemoveAll(h.dir))
+}
+
+func (h *host) destroyAll() {
+	var destroying sync.WaitGroup
+	limit := make(chan struct{}, 64)
+	for _, i := range h.infos() {
+		limit <- struct{}{}
+		destroying.Go(func() {
+			defer func() { <-limit }()
+			h.ask(i.Name, messages.UnikernelDestroy{})
+		})
+	}
+	destroying.Wait()
+}
+
+func (h *host) infos() []messages.NamedInfo {
+	return h.ask(messages.Name{}, messages.UnikernelInfo{Form: 6}).(messages.SuccessInfos).List
+}
+
+func (h *host) dial(socket string) *client.Conn {
+	c, err := client.Dial(context.Background(), h.path("util/"+socket+".sock"))
+	require.NoError(h.b, err)
+	return c
+}
+
+func (h *host) ask(name messages.Name, command messages.Command) messages.Success {
+	c := h.dial("vmmd")
+	defer c.Close()
+	answer, err := c.Ask(context.Background(), name, command)
+	require.NoError(h.b, err)
+	return answer
+}
+
+func label(s string) messages.Name { return messages.Name{Label: messages.Label(s)} }
+
+// config runs an image that prints one line and waits.
+func config(image []byte) messages.Config {
+	return messages.Config{Image: image, Arguments: messages.Arguments{
+		Memory: 16, CPUIDs: []int{0}, CPUs: 1, Argv: messages.Some([]string{"--quiet"}),
+	}}
+}
+
+const imageSize = 8 << 20
+
+// largeImage is hello with so much data that it has imageSize bytes, other ones
+// each time.
+func largeImage(b *testing.B) []byte {
+	image := guests.Image("hello", "spt")
+	file, err := elf.NewFile(bytes.NewReader(image))
+	require.NoError(b, err)
+	const page = 4096
+	image = append(image, make([]byte, -len(image)&(page-1))...)
+	for i, p := range file.Progs {
+		if p.Type == elf.PT_LOAD && p.Flags&elf.PF_W != 0 {
+			size := uint64(imageSize - len(image))
+			header := image[64+56*i:] // of this segment: see elf(5)
+			binary.LittleEndian.PutUint64(header[8:], uint64(len(image)))
+			binary.LittleEndian.PutUint64(header[32:], size)
+			binary.LittleEndian.PutUint64(header[40:], size)
+			data := make([]byte, size)
+			source := rand.NewChaCha8([32]byte(binary.LittleEndian.AppendUint64(make([]byte, 24), rand.Uint64())))
+			_, _ = source.Read(data[p.Memsz:]) // never fails; what was zero stays it
+			return append(image, data...)
+		}
+	}
+	require.FailNow(b, "no data segment")
+	return nil
+}
+
+func median(list []time.Duration) time.Duration {
+	slices.Sort(list)
+	return list[len(list)/2]
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
