@@ -13,8 +13,11 @@ import (
 )
 
 // Build builds programs, by the names of their directories in cmd, into dir.
-func Build(dir string, names ...string) error {
-	args := []string{"build", "-o", dir + string(filepath.Separator)}
+func Build(dir string, names ...string) error { return BuildTagged(dir, "", names...) }
+
+// BuildTagged is Build with a build tag.
+func BuildTagged(dir, tag string, names ...string) error {
+	args := []string{"build", "-tags", tag, "-o", dir + string(filepath.Separator)}
 	for _, name := range names {
 		args = append(args, "albatross/cmd/"+name)
 	}
