@@ -91,17 +91,17 @@ func (c *Conn) Ask(ctx context.Context, name messages.Name, command messages.Com
 }
 
 // question is the frame of the next command.
-func (c *Conn) question(name messages.Name, command messages.Command) ([]byte, error) {
+func (c *Conn) question(name messages.Name, command messages.Command) (net.Buffers, error) {
 	c.header.Name = name
 	c.header.Sequence++
-	return wire.AppendFrame(nil, messages.Wire{Header: c.header, Payload: command})
+	return wire.AppendPieces(nil, messages.Wire{Header: c.header, Payload: command})
 }
 
 // exchange writes a frame and reads the one that answers it.
-func (c *Conn) exchange(frame []byte) (messages.Wire, error) {
+func (c *Conn) exchange(frame net.Buffers) (messages.Wire, error) {
 	// A daemon that refuses a message may close before it has read all of it,
 	// and say why before that: so a write that fails is no reason not to read.
-	_, writeErr := c.conn.Write(frame)
+	_, writeErr := frame.WriteTo(c.conn)
 	answer, err := c.readAnswer()
 	if err != nil && writeErr != nil {
 		return messages.Wire{}, fmt.Errorf("cannot send the command: %w", rootCause(writeErr))

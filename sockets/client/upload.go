@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -65,10 +66,10 @@ type upload struct {
 
 // exchange sends everything and reads the answer. That a write fails is not told:
 // the answer says why nobody reads, and where there is none, that is told.
-func (u *upload) exchange(frame []byte) error {
+func (u *upload) exchange(frame net.Buffers) error {
 	var reading sync.WaitGroup
 	reading.Go(u.readAnswer)
-	if _, err := u.conn.conn.Write(frame); err == nil {
+	if _, err := frame.WriteTo(u.conn.conn); err == nil {
 		u.sendContents()
 	}
 	reading.Wait()

@@ -14,14 +14,14 @@ type Codec struct {
 	// read reads one command of at most max bytes, and nothing behind it. The
 	// error is io.EOF where the client has left in good order.
 	read func(r io.Reader, max int) (messages.Wire, error)
-	// append appends an answer, or a part of a stream.
-	append func(dst []byte, m messages.Wire) ([]byte, error)
+	// append appends an answer, or a part of a stream, to pieces that it has made.
+	append func(pieces [][]byte, m messages.Wire) ([][]byte, error)
 }
 
 // What is spoken.
 var (
-	Wire   = Codec{readWire, appendWire}       // as native albatross does
-	Events = Codec{events.Read, events.Append} // what native albatross cannot say
+	Wire   = Codec{readWire, appendWire}      // as native albatross does
+	Events = Codec{events.Read, appendEvents} // what native albatross cannot say
 )
 
 func readWire(r io.Reader, max int) (messages.Wire, error) {
@@ -36,9 +36,14 @@ func readWire(r io.Reader, max int) (messages.Wire, error) {
 }
 
 // appendWire gives the answer to info the form of the question.
-func appendWire(dst []byte, m messages.Wire) ([]byte, error) {
+func appendWire(pieces [][]byte, m messages.Wire) ([][]byte, error) {
 	if infos, ok := m.Payload.(messages.SuccessInfos); ok {
 		m.Payload = wire.FitInfo(infos.Form, infos.List)
 	}
-	return wire.AppendFrame(dst, m)
+	return wire.AppendPieces(pieces, m)
+}
+
+func appendEvents(pieces [][]byte, m messages.Wire) ([][]byte, error) {
+	answer, err := events.Append(nil, m)
+	return append(pieces, answer), err
 }

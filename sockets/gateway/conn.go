@@ -57,7 +57,7 @@ func (c *Conn) Read() (messages.Wire, error) {
 // Write sends messages. A subscriber may take as long as it likes to read on;
 // everybody else has to take an answer.
 func (c *Conn) Write(list []messages.Wire) error {
-	var out []byte
+	var out net.Buffers
 	patience := c.limits.Patience
 	for _, m := range list {
 		if _, ok := m.Payload.(messages.Data); ok {
@@ -68,7 +68,11 @@ func (c *Conn) Write(list []messages.Wire) error {
 			return fmt.Errorf("internal error: cannot encode an answer: %w", err)
 		}
 	}
-	c.note(int64(len(out)))
+	var size int64
+	for _, piece := range out {
+		size += int64(len(piece))
+	}
+	c.note(size)
 	return c.write(out, patience)
 }
 
@@ -81,22 +85,37 @@ func (c *Conn) note(bytes int64) {
 	}
 }
 
-func (c *Conn) write(out []byte, patience time.Duration) error {
-	for len(out) > 0 {
-		deadline := time.Time{}
-		if patience > 0 {
-			deadline = time.Now().Add(patience)
-		}
-		if err := c.net.SetWriteDeadline(deadline); err != nil {
+func (c *Conn) write(out net.Buffers, patience time.Duration) error {
+	if patience == 0 {
+		if err := c.net.SetWriteDeadline(time.Time{}); err != nil {
 			return err
 		}
-		n := min(len(out), part)
-		if _, err := c.net.Write(out[:n]); err != nil {
+		_, err := out.WriteTo(c.net)
+		return err
+	}
+	for next := (net.Buffers)(nil); len(out) > 0; {
+		if err := c.net.SetWriteDeadline(time.Now().Add(patience)); err != nil {
 			return err
 		}
-		out = out[n:]
+		next, out = split(out, part)
+		if _, err := next.WriteTo(c.net); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// split takes the first n bytes off, as far as there are so many.
+func split(b net.Buffers, n int) (first, rest net.Buffers) {
+	for i, piece := range b {
+		if len(piece) > n {
+			first = append(first, piece[:n])
+			return first, append(net.Buffers{piece[n:]}, b[i+1:]...)
+		}
+		first = append(first, piece)
+		n -= len(piece)
+	}
+	return first, nil
 }
 
 // Close ends the connection and what is under way on it.

@@ -112,16 +112,21 @@ func AppendFrame(dst []byte, m messages.Wire) ([]byte, error) {
 	return e.out, nil
 }
 
-// AppendPieces appends a message as one frame to dst, which is to be written
-// with net.Buffers. An image or contents of a block device in it are not copied,
-// but a piece of their own.
-func AppendPieces(dst [][]byte, m messages.Wire) ([][]byte, error) {
+// AppendPieces appends a message as one frame to what is to be written with
+// net.Buffers: pieces that this has made, or none. An image or contents of a
+// block device in it are not copied, but a piece of their own.
+func AppendPieces(pieces [][]byte, m messages.Wire) ([][]byte, error) {
 	e := newEncoder(m.Header.Version)
 	e.cutting = true
-	if err := e.frame(nil, m); err != nil {
-		return dst, err
+	before := max(0, len(pieces)-1)
+	var last []byte // ours: what is small is put together in it
+	if len(pieces) > 0 {
+		last = pieces[before]
 	}
-	return append(dst, e.pieces()...), nil
+	if err := e.frame(last, m); err != nil {
+		return pieces, err
+	}
+	return append(pieces[:before], e.pieces()...), nil
 }
 
 func (e *encoder) frame(dst []byte, m messages.Wire) error {

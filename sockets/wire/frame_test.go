@@ -180,6 +180,10 @@ func TestPiecesAreTheFrame(t *testing.T) {
 			if tc.pieces > 1 {
 				require.Same(t, &large[0], &pieces[1][0])
 			}
+			again, err := wire.AppendPieces(pieces, m)
+			require.NoError(t, err)
+			require.Len(t, again, 2*tc.pieces-1, "what is small is put together")
+			require.Equal(t, append(frame, frame...), bytes.Join(again, nil))
 		})
 	}
 }
