@@ -1,0 +1,106 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+)
+
+// TestIsolation: what a unikernel has of its host is what it was given.
+func TestIsolation(t *testing.T) {
+	withBridges(t, "service")
+	h := newHost(t)
+	cpus := h.ask(":", messages.PolicyInfo{}).(messages.SuccessPolicies).List[0].Policy.CPUIDs
+	last := cpus[len(cpus)-1]
+	c := echo("service")
+	c.CPUIDs = []int{last}
+	f := h.subscribe("echo", 0)
+	h.create("echo", c)
+	f.line() // from here on the process is the unikernel, whatever it was before
+	pid := h.pid("echo")
+
+	require.Equal(t, map[string]string{
+		"0": "/dev/null", "1": h.path("fifo/:echo"), "2": h.path("fifo/:echo"),
+		"3": "anon_inode:[eventpoll]", "4": "anon_inode:[timerfd]", // what it waits with
+		"5": "/dev/net/tun",
+	}, descriptors(t, pid))
+	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	require.NoError(t, err)
+	require.Empty(t, environment)
+	session, err := unix.Getsid(pid)
+	require.NoError(t, err)
+	require.Equal(t, pid, session)
+	require.Equal(t, "1", statusOf(t, pid, "NoNewPrivs"))
+	require.Equal(t, "2", statusOf(t, pid, "Seccomp"), "a filter")
+	require.Equal(t, strconv.Itoa(last), statusOf(t, pid, "Cpus_allowed_list"))
+	t.Run("cgroup", func(t *testing.T) { h.requireLimits(t, pid, c) })
+}
+
+// descriptors are what a process has open, by their numbers.
+func descriptors(t *testing.T, pid int) map[string]string {
+	t.Helper()
+	open := map[string]string{}
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	require.NoError(t, err)
+	for _, link := range links {
+		open[filepath.Base(link)], err = os.Readlink(link)
+		require.NoError(t, err)
+	}
+	return open
+}
+
+// requireLimits makes sure that the process of the unikernel :echo is in a cgroup
+// of its own, which limits its memory and its CPUs.
+func (h *host) requireLimits(t *testing.T, pid int, c messages.Config) {
+	dirs := h.cgroups()
+	if len(dirs) == 0 {
+		t.Skip("this machine has no cgroups that the daemon can use")
+	}
+	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	require.NoError(t, err)
+	require.Equal(t, len(dirs), strings.Count(string(groups), ":/"+h.cgroup()+"/:echo\n"))
+	for _, dir := range dirs {
+		require.Equal(t, ":echo", filepath.Base(dir))
+		require.Equal(t, []string{strconv.Itoa(pid)}, valuesIn(t, filepath.Join(dir, "cgroup.procs")))
+	}
+	memory, cpus := h.limit("memory.max", "memory.limit_in_bytes"), h.limit("cpuset.cpus")
+	require.Len(t, memory, 1)
+	limit, err := strconv.Atoi(memory[0])
+	require.NoError(t, err)
+	require.Greater(t, limit, c.Memory*megabyte)
+	require.Less(t, limit, (c.Memory+128)*megabyte, "what a tender needs besides is much less")
+	if len(cpus) > 0 {
+		require.Equal(t, []string{strconv.Itoa(c.CPUIDs[0])}, cpus)
+	}
+}
+
+// limit is what files of these names have, in the cgroups of all unikernels.
+func (h *host) limit(files ...string) (values []string) {
+	h.t.Helper()
+	for _, dir := range h.cgroups() {
+		entries, err := os.ReadDir(dir)
+		require.NoError(h.t, err)
+		for _, e := range entries {
+			if slices.Contains(files, e.Name()) {
+				values = append(values, valuesIn(h.t, filepath.Join(dir, e.Name()))...)
+			}
+		}
+	}
+	return values
+}
+
+func valuesIn(t *testing.T, file string) []string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return strings.Fields(string(text))
+}

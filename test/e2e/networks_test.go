@@ -1,0 +1,180 @@
+package e2e
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+	"albatross/test/netns"
+)
+
+// withBridges makes bridges. No tap may be left when the host that is made next
+// has ended.
+func withBridges(t *testing.T, names ...string) {
+	for _, name := range names {
+		netns.Bridge(t, name)
+	}
+	t.Cleanup(func() {
+		var left []string
+		links, err := netlink.LinkList()
+		require.NoError(t, err)
+		for _, l := range links {
+			if strings.HasPrefix(l.Attrs().Name, "vmmtap") {
+				left = append(left, l.Attrs().Name)
+				require.NoError(t, netlink.LinkDel(l))
+			}
+		}
+		if !t.Failed() {
+			require.Empty(t, left, "taps that are left")
+		}
+	})
+}
+
+// echo is a unikernel that sends back every frame.
+func echo(bridge string) messages.Config {
+	c := guest("net")
+	c.Networks = []messages.Network{{Name: "service", Bridge: messages.Some(bridge)}}
+	return c
+}
+
+// TestNetwork: a unikernel is reached on its bridge, by whichever daemon it was
+// started, until it is destroyed.
+func TestNetwork(t *testing.T) {
+	withBridges(t, "service")
+	h := newHost(t)
+	port := netns.NewPort(t, "service")
+	others := netns.Ports(t, "service")
+	f := h.subscribe("echo", 0)
+	h.create("echo", echo("service"))
+	mac := h.infos("echo")[0].Info.Networks[0].Address()
+	require.Equal(t, mac.String()+" mtu 1500", f.line())
+	requireEcho(t, port, mac)
+	require.Equal(t, append(others, "vmmtap0"), netns.Ports(t, "service"))
+	tap, err := netlink.LinkByName("vmmtap0")
+	require.NoError(t, err)
+
+	for _, end := range []func(){func() { require.NoError(t, h.stop()) }, h.kill} {
+		end()
+		requireEcho(t, port, mac)
+		h.start()
+		requireEcho(t, port, mac)
+		require.Equal(t, append(others, "vmmtap0"), netns.Ports(t, "service"))
+		same, err := netlink.LinkByName("vmmtap0")
+		require.NoError(t, err)
+		require.Equal(t, tap.Attrs().Index, same.Attrs().Index)
+	}
+	h.requireText("destroyed unikernel", "echo", messages.UnikernelDestroy{})
+	require.Equal(t, others, netns.Ports(t, "service"))
+}
+
+// requireEcho makes sure that a frame comes back to a port.
+func requireEcho(t *testing.T, port *netns.Port, mac messages.MAC) {
+	t.Helper()
+	const ours, kind = "\x02ours!", "\x88\xb5"
+	theirs := string(mac[:])
+	port.Ask(theirs+ours+kind+"hello", ours+theirs+kind+"hello")
+}
+
+// TestSeveralDevices: a unikernel gets a block device and two networks, and all
+// are given back when it ends by itself.
+func TestSeveralDevices(t *testing.T) {
+	withBridges(t, "service", "br1")
+	h := newHost(t)
+	h.requireText("added block device", "storage", messages.BlockAdd{Size: 1})
+	seen := watchTaps(t)
+	c := guest("several")
+	c.Blocks = []messages.BlockDevice{{Name: "storage"}}
+	c.Networks = []messages.Network{{Name: "service"}, {Name: "management", Bridge: messages.Some("br1")}}
+	h.create("several", c)
+	require.Equal(t, map[string]string{"vmmtap0": "service", "vmmtap1": "br1"}, seen(2))
+	h.until("it has ended", func() bool { return len(h.infos("several")) == 0 })
+	require.Equal(t, 0, h.exitCode("several"))
+	h.untilFree("storage")
+	require.Empty(t, netns.Ports(t, "service"))
+	require.Empty(t, netns.Ports(t, "br1"))
+}
+
+// watchTaps begins to watch. What it returns waits until so many taps have come
+// and gone, and tells which bridge each was on.
+func watchTaps(t *testing.T) func(n int) map[string]string {
+	updates, done := make(chan netlink.LinkUpdate, 1000), make(chan struct{})
+	require.NoError(t, netlink.LinkSubscribe(updates, done))
+	return func(n int) map[string]string {
+		defer close(done)
+		bridges := map[string]string{}
+		for deadline := time.After(patience); n > 0; {
+			select {
+			case u := <-updates:
+				tap := u.Link.Attrs()
+				if !strings.HasPrefix(tap.Name, "vmmtap") {
+					continue
+				}
+				if bridge, err := netlink.LinkByIndex(tap.MasterIndex); err == nil {
+					bridges[tap.Name] = bridge.Attrs().Name
+				}
+				if u.Header.Type == unix.RTM_DELLINK && u.Link.Type() == "tuntap" {
+					n--
+				}
+			case <-deadline:
+				require.FailNow(t, "taps do not come and go", "so far there were %v", bridges)
+			}
+		}
+		return bridges
+	}
+}
+
+// exitCode is that of the last run of a unikernel that has ended.
+func (h *host) exitCode(name string) int {
+	h.t.Helper()
+	c, err := client.Dial(context.Background(), h.socket("events"))
+	require.NoError(h.t, err)
+	defer c.Close()
+	ends, err := c.Ends(context.Background(), parse(h.t, name))
+	require.NoError(h.t, err)
+	require.Len(h.t, ends, 1)
+	return ends[0].End.Exit.Code
+}
+
+// TestKillLeavesNoTaps kills the daemon at random moments while a client creates
+// and destroys unikernels with a network. Each next daemon has as many taps as
+// there are of these.
+func TestKillLeavesNoTaps(t *testing.T) {
+	withBridges(t, "service")
+	h := newHost(t)
+	for range 10 {
+		working := make(chan struct{})
+		go func() {
+			defer close(working)
+			h.churn("one", "two")
+		}()
+		<-time.After(time.Duration(rand.Int64N(int64(killedWithin))))
+		h.kill()
+		<-working
+		h.start()
+		h.until("each unikernel has its tap", func() bool {
+			return len(netns.Ports(t, "service")) == len(h.infos(":"))
+		})
+	}
+}
+
+// churn creates, replaces and destroys unikernels until the daemon is gone.
+func (h *host) churn(names ...string) {
+	for {
+		for _, name := range names {
+			if _, err := h.tryAsk(name, messages.UnikernelCreate{Form: 5, Force: true, Config: echo("service")}); err != nil {
+				return
+			}
+		}
+		if _, err := h.tryAsk(names[0], messages.UnikernelDestroy{}); err != nil {
+			return
+		}
+	}
+}
