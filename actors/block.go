@@ -13,6 +13,7 @@ import (
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/block"
+	"albatross/runtime/failpoint"
 )
 
 // blockWindow is how many parts of a stream are asked for before the first of
@@ -234,11 +235,13 @@ func (b *blockDevice) worked(c *supervise.Context, m worked) {
 	}
 	b.closePipes(io.ErrClosedPipe)
 	b.done(c, m.err != nil)
+	failpoint.Here("block/done-told")
 	payload := messages.Payload(m.answer)
 	if m.err != nil {
 		payload = failure(m.err.Error())
 	}
 	c.Send(b.asker, messages.Answer{ID: b.id, Payload: payload})
+	failpoint.Here("block/answered")
 }
 
 // done tells the host before anybody else: what an asker does next finds the
@@ -283,6 +286,7 @@ func (b *blockDevice) received(c *supervise.Context, m messages.BlockChunk) {
 	if b.state != blockWorking || b.in == nil {
 		return // what is still streamed after the answer
 	}
+	failpoint.Here("block/part-received")
 	b.parts = append(b.parts, m)
 	b.feed(c)
 }
@@ -353,6 +357,7 @@ func (b *blockDevice) dumpOpened(c *supervise.Context, m dumpOpened) {
 	b.state = blockDumping
 	b.readAhead(c)
 	c.Request(b.asker, messages.Answer{ID: b.id, Payload: messages.SuccessDump{Compressed: m.compressed}})
+	failpoint.Here("block/dump-begun")
 }
 
 func (b *blockDevice) moreAsked(c *supervise.Context) {
@@ -396,4 +401,5 @@ func (b *blockDevice) offer(c *supervise.Context) {
 		b.readAhead(c)
 	}
 	c.Send(b.asker, part)
+	failpoint.Here("block/part-sent")
 }
