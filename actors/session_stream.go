@@ -13,7 +13,7 @@ import (
 
 const (
 	// streamPart is how much of a stream is passed on at once.
-	streamPart = 256 << 10
+	streamPart = 1 << 20
 	// dumpChunk is how much of a dump is in one message: it fits in 64 KiB, which
 	// clients have ready.
 	dumpChunk = 64<<10 - 512
