@@ -32,6 +32,18 @@ const (
 
 var errDuplicate = errors.New("it is there twice")
 
+// OldestState is a state in the oldest form that tells all of it, so that as many
+// versions of the daemon as possible can go on from it.
+func OldestState(unikernels []messages.NamedConfig, policies []messages.NamedPolicy) State {
+	s := State{Choice: StateUntil25, Unikernels: unikernels, Policies: policies}
+	for _, u := range unikernels {
+		if novelty(&u.Config.Arguments) > 0 || u.Config.Type != messages.Solo5 {
+			s.Choice = StateSince27
+		}
+	}
+	return s
+}
+
 // DecodeState reads a state file. Its lists come in the order that native knows:
 // what is at a path before what is below it, labels ascending.
 func DecodeState(file []byte) (State, error) {

@@ -58,3 +58,41 @@ func TestStateForm(t *testing.T) {
 		require.Equal(t, want, s.Choice)
 	}
 }
+
+// TestOldestState: what 2.5 can be told is told in its form, and nothing is left
+// out.
+func TestOldestState(t *testing.T) {
+	old := messages.Config{Image: []byte("image"), Arguments: messages.Arguments{
+		AddName: true, CPUIDs: []int{3}, CPUs: 1, Memory: 32,
+		Fail:     messages.FailBehaviour{Restart: true},
+		Blocks:   []messages.BlockDevice{{Name: "a", Device: messages.Some("b"), SectorSize: messages.Some(512)}},
+		Networks: []messages.Network{{Name: "a", Bridge: messages.Some("b"), MAC: messages.Some(messages.MAC{1})}},
+		Argv:     messages.Some([]string{"x"}),
+	}}
+	choice := func(change func(*messages.Config)) int {
+		c := old
+		change(&c)
+		name := func(l messages.Label) messages.Name { return messages.Name{Label: l} }
+		list := []messages.NamedConfig{{Name: name("a"), Config: old}, {Name: name("b"), Config: c}, {Name: name("c"), Config: old}}
+		s := wire.OldestState(list, []messages.NamedPolicy{{}})
+		b, err := wire.AppendState(nil, s)
+		require.NoError(t, err)
+		again, err := wire.DecodeState(b)
+		require.NoError(t, err)
+		require.Equal(t, s, again)
+		return s.Choice
+	}
+	require.Equal(t, wire.StateUntil25, choice(func(*messages.Config) {}))
+	for name, change := range map[string]func(*messages.Config){
+		"startup":    func(c *messages.Config) { c.Startup = messages.Some(50) },
+		"add name":   func(c *messages.Config) { c.AddName = false },
+		"two CPUs":   func(c *messages.Config) { c.CPUIDs = []int{0, 1} },
+		"no CPU":     func(c *messages.Config) { c.CPUIDs = nil },
+		"CPUs":       func(c *messages.Config) { c.CPUs = 2 },
+		"linux boot": func(c *messages.Config) { c.LinuxBoot = messages.Some("x") },
+		"bhyve":      func(c *messages.Config) { c.Type = messages.BHyve },
+	} {
+		require.Equal(t, wire.StateSince27, choice(change), name)
+	}
+	require.Equal(t, wire.StateUntil25, wire.OldestState(nil, nil).Choice)
+}
