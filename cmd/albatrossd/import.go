@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/klauspost/compress/zlib"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/runtime/store"
+	"albatross/sockets/wire"
+)
+
+const (
+	// nativeState is the file in the database directory in which native albatross
+	// keeps what it runs, with the images.
+	nativeState = "state"
+	// maxState is the largest such file, in bytes. All of it is read into memory,
+	// where native albatross keeps all of it, too.
+	maxState = 16 << 30
+	// maxImage is the largest uncompressed image, in bytes, as for clients.
+	maxImage = 1 << 30
+)
+
+// importNative takes over what native albatross has left in the database
+// directory, where the database is new. All of it is stored, and that it has
+// been imported, or nothing is: whatever happens, the next start goes on from
+// there. The unikernels are started like those of a machine that was off.
+//
+// Into a database that has been in use nothing is imported, now or later: what
+// has been destroyed since must not come back. The file is never changed.
+//
+// Nobody else may use the database and the images yet. And as no native daemon
+// may write the file meanwhile, the sockets must be ours by now.
+func importNative(dbdir string, db *store.DB, images *store.Images, log *slog.Logger) error {
+	path := filepath.Join(dbdir, nativeState)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	stored, err := db.Load()
+	if err != nil {
+		return err
+	}
+	if used(stored) {
+		log.Info("The state file of native albatross is left alone, for the database has been in use", "file", path)
+		return markImported(db, stored)
+	}
+	if err := importFile(path, db, images, log); err != nil {
+		return fmt.Errorf("cannot import %s: %w; nothing was changed: move the file away to start without its unikernels", path, err)
+	}
+	return nil
+}
+
+// used tells whether anything has been imported, or anything else is stored.
+func used(s messages.State) bool {
+	return s.Imported || len(s.Unikernels)+len(s.Policies)+len(s.Ends) > 0
+}
+
+// markImported keeps a file that was left alone once from being imported when
+// nothing else is stored any more.
+func markImported(db *store.DB, stored messages.State) error {
+	if stored.Imported {
+		return nil
+	}
+	return db.Apply([]messages.Change{messages.MarkImported{}})
+}
+
+func importFile(path string, db *store.DB, images *store.Images, log *slog.Logger) error {
+	// Left to itself, Go would keep the memory of the images for hours.
+	defer debug.FreeOSMemory()
+	file, err := readState(path)
+	if err != nil {
+		return err
+	}
+	state, err := wire.DecodeState(file)
+	if err != nil {
+		return err
+	}
+	if err := importable(state); err != nil {
+		return err
+	}
+	changes, err := storeImages(state.Unikernels, images)
+	if err != nil {
+		return err
+	}
+	changes = append(changes, policyChanges(state.Policies)...)
+	if err := db.Apply(append(changes, messages.MarkImported{})); err != nil {
+		return err
+	}
+	log.Info("Imported the state file of native albatross", "file", path,
+		"unikernels", len(state.Unikernels), "policies", len(state.Policies))
+	return nil
+}
+
+// readState reads the file, which may be anything.
+func readState(path string) ([]byte, error) {
+	// Without O_NONBLOCK, a named pipe would be waited for.
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is not a regular file")
+	case info.Size() > maxState:
+		return nil, fmt.Errorf("it is larger than %d bytes", int64(maxState))
+	}
+	data := make([]byte, info.Size())
+	_, err = io.ReadFull(f, data)
+	return data, err
+}
+
+// importable refuses a state in which there is something that could not be here.
+// Whether an image can be run is not asked: that is found out, and told, when it
+// is started, and can change.
+func importable(s wire.State) error {
+	names := map[messages.Name]bool{}
+	for _, u := range s.Unikernels {
+		switch {
+		case u.Name.IsPath():
+			return fmt.Errorf("a unikernel has the name %s, which is that of a path", u.Name)
+		case names[u.Name]:
+			return fmt.Errorf("two unikernels have the name %s, as upper and lower case are the same here", u.Name)
+		case u.Config.Type != messages.Solo5:
+			return fmt.Errorf("%s is a %s unikernel, and this host runs solo5 only", u.Name, u.Config.Type)
+		}
+		names[u.Name] = true
+	}
+	paths := map[messages.Path]bool{}
+	for _, p := range s.Policies {
+		if paths[p.Name.Path] {
+			return fmt.Errorf("two policies are on the path %s; upper and lower case, or a label behind it, make no difference", messages.Name{Path: p.Name.Path})
+		}
+		paths[p.Name.Path] = true
+	}
+	return nil
+}
+
+// storeImages puts the images into the image store, where none of them stays if
+// one cannot be stored, and returns what the database is to be told of them.
+func storeImages(unikernels []messages.NamedConfig, images *store.Images) (changes []messages.Change, err error) {
+	for _, u := range unikernels {
+		digest, err := storeImage(u.Config, images)
+		if err != nil {
+			_, collectErr := images.Collect(func(messages.Digest) bool { return false })
+			return nil, errors.Join(fmt.Errorf("unikernel %s: %w", u.Name, err), collectErr)
+		}
+		changes = append(changes, messages.PutSpec{Name: u.Name, Spec: messages.Spec{
+			Type: u.Config.Type, Digest: digest, Arguments: u.Config.Arguments,
+		}})
+	}
+	return changes, nil
+}
+
+func storeImage(c messages.Config, images *store.Images) (messages.Digest, error) {
+	var image io.Reader = bytes.NewReader(c.Image)
+	if c.Compressed {
+		z, err := zlib.NewReader(image)
+		if err != nil {
+			return messages.Digest{}, fmt.Errorf("cannot decompress image: %w", err)
+		}
+		image = inflating{z}
+	}
+	digest, _, err := images.Add(image, maxImage)
+	if err == nil {
+		images.Unpin(digest) // nobody collects images before it is on record
+	}
+	return digest, err
+}
+
+// inflating tells an error of the compressed data from one of the image store.
+type inflating struct{ io.Reader }
+
+func (i inflating) Read(b []byte) (int, error) {
+	n, err := i.Reader.Read(b)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("cannot decompress it: %w", err)
+	}
+	return n, err
+}
+
+// policyChanges leave out the policy of the root, which is what the machine has.
+// Native ignores labels in the names of policies.
+func policyChanges(policies []messages.NamedPolicy) (changes []messages.Change) {
+	for _, p := range policies {
+		if p.Name.Path != messages.Root {
+			changes = append(changes, messages.PutPolicy{Path: p.Name.Path, Policy: p.Policy})
+		}
+	}
+	return changes
+}
