@@ -62,7 +62,7 @@ func (a *app) root() *cobra.Command {
 		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.exitsCommand(), a.getCommand(), a.infoCommand(), a.restartCommand(),
 		a.addPolicyCommand(), a.policyCommand(), a.removePolicyCommand(),
 		a.blockCommand(), a.createBlockCommand(), a.destroyBlockCommand(), a.dumpBlockCommand(), a.setBlockCommand(),
-		a.wireCommand(),
+		a.exportCommand(), a.wireCommand(),
 	)
 	return root
 }

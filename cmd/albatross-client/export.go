@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+	"albatross/sockets/wire"
+)
+
+func (a *app) exportCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "export-state " + fileArgument,
+		Short: "Write all that runs to a state file of native albatross",
+		Long: `Write the unikernels that run, with their images, and the policies to a file that
+albatrossd of native albatross starts with, if it is named state and in its database
+directory. It goes on with the block devices that are there.
+
+Stop this daemon together with the unikernels before that one is started, or each of
+them runs twice: 'albatrossd --stop-unikernels' does so when it is stopped.
+
+What the daemon does not tell is not in the file: that a unikernel was created with
+--no-add-name, and unikernels that it has not been able to start yet.`,
+		Example: "  albatross-client export-state /var/lib/albatross/state",
+		Args:    positional(fileArgument),
+		RunE: func(c *cobra.Command, args []string) error {
+			path, err := parseArgument(fileArgument, parseReplaceable, args[0])
+			if err != nil {
+				return err
+			}
+			return a.exportState(c.Context(), path)
+		},
+	}
+}
+
+// parseReplaceable refuses what cannot be replaced by a file: renaming one to
+// /dev/stdout would do so.
+func parseReplaceable(path string) (string, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		return path, fmt.Errorf("'%s' is there, and is no regular file", escape(path))
+	case err == nil || errors.Is(err, os.ErrNotExist):
+		_, err = parseFile(filepath.Dir(path))
+	}
+	return path, err
+}
+
+func (a *app) exportState(ctx context.Context, path string) error {
+	// Whoever interrupts it does not want half a file to stay.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, unix.SIGTERM)
+	defer stop()
+	state, err := a.nativeState(ctx)
+	if err != nil {
+		return err
+	}
+	if state.Choice != wire.StateUntil25 {
+		a.tell(warning, "albatross 2.5 and before cannot read this file: they know neither --startup nor several CPUs")
+	}
+	data, err := wire.AppendState(nil, state)
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(path, data); err != nil {
+		return fmt.Errorf("cannot write the state: %w", err)
+	}
+	return a.print(fmt.Sprintf("exported %d unikernels and %d policies to %s", len(state.Unikernels), len(state.Policies), escape(path)))
+}
+
+// nativeState asks the daemon for all that a native one would have in its state.
+func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
+	policies, err := answerAs[messages.SuccessPolicies](ctx, a, messages.Name{}, messages.PolicyInfo{})
+	if err != nil {
+		return state, err
+	}
+	infos, err := answerAs[messages.SuccessInfos](ctx, a, messages.Name{}, messages.UnikernelInfo{Form: 6})
+	if err != nil {
+		return state, err
+	}
+	var unikernels []messages.NamedConfig
+	for _, u := range infos.List {
+		image, err := a.image(ctx, u)
+		switch {
+		case hasGone(err):
+			a.tell(warning, nameText(u.Name)+" has ended meanwhile, and is left out")
+			continue
+		case err != nil:
+			return state, err
+		}
+		unikernels = append(unikernels, messages.NamedConfig{Name: u.Name, Config: configOf(u, image)})
+	}
+	return wire.OldestState(unikernels, policies.List), nil
+}
+
+// answerAs is answer, where there is one kind of it.
+func answerAs[T messages.Success](ctx context.Context, a *app, name messages.Name, command messages.Command) (T, error) {
+	answer, err := a.answer(ctx, name, command)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	kind, ok := answer.(T)
+	if !ok {
+		return kind, fmt.Errorf("%w (%T)", errOddAnswer, answer)
+	}
+	return kind, nil
+}
+
+// image is the one that the unikernel was running when the daemon told of it.
+func (a *app) image(ctx context.Context, u messages.NamedInfo) ([]byte, error) {
+	answer, err := answerAs[messages.SuccessImage](ctx, a, u.Name, messages.UnikernelGet{Form: 3})
+	if err != nil {
+		return nil, err
+	}
+	if digest := sha256.Sum256(answer.Image); string(digest[:]) != string(u.Info.Digest) {
+		return nil, fmt.Errorf("cannot export %s: it has been replaced meanwhile, try again", nameText(u.Name))
+	}
+	return answer.Image, nil
+}
+
+// hasGone tells whether a unikernel has ended since the daemon told of it.
+func hasGone(err error) bool {
+	var refusal *client.Refusal
+	return errors.As(err, &refusal) && refusal.Text == "get: no unikernel found"
+}
+
+// configOf is what the unikernel was created with, as far as it can be known. The
+// daemon tells all of its devices, and not what was left to it: so what it would
+// have chosen is left to it.
+func configOf(u messages.NamedInfo, image []byte) messages.Config {
+	args := messages.Arguments{
+		Fail:      u.Info.Fail,
+		Startup:   u.Info.Startup,
+		AddName:   true,
+		CPUIDs:    u.Info.CPUIDs,
+		Memory:    u.Info.Memory,
+		Argv:      u.Info.Argv,
+		CPUs:      u.Info.CPUs,
+		LinuxBoot: u.Info.LinuxBoot,
+	}
+	for _, b := range u.Info.Blocks {
+		args.Blocks = append(args.Blocks, messages.BlockDevice{
+			Name:       b.Name,
+			Device:     unless(b.Name, b.HostDevice()),
+			SectorSize: unless(messages.BlockInfo{}.SectorBytes(), b.SectorBytes()),
+		})
+	}
+	for _, n := range u.Info.Networks {
+		args.Networks = append(args.Networks, messages.Network{
+			Name:   n.Name,
+			Bridge: unless(n.Name, n.HostBridge()),
+			MAC:    unless(messages.Network{Name: n.Name}.Address(u.Name), n.Address()),
+		})
+	}
+	return messages.Config{Type: u.Info.Type, Image: image, Arguments: args}
+}
+
+// unless is the value, unless that is the default.
+func unless[T comparable](byDefault, value T) (o messages.Option[T]) {
+	if value != byDefault {
+		o = messages.Some(value)
+	}
+	return o
+}
+
+// replaceFile writes a file that only its owner may read, and that is all new or
+// all old, even after a power cut.
+func replaceFile(path string, data []byte) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".*.part")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // not there any more if all went well
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir puts the names in a directory on disk.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
