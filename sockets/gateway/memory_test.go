@@ -121,6 +121,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		require.NoError(t, c.Close())
 		require.Error(t, within(t, results, "the client has left").err)
 	}
+	s.end() // the last connection has given back what it had, too
 	// All of it is there again, or this would be let in as one too many, and the
 	// next would wait.
 	h := hold(t, l)
