@@ -1,0 +1,223 @@
+// Package history owns what consoles remember: the files of their last lines,
+// one per console, in one directory.
+//
+// A line that has left the pipe of a unikernel is in the file of its console,
+// whatever kills the daemon and whenever: splice(2) moves bytes from the pipe
+// to the file in one step of the kernel, and what is not in the one is still in
+// the other. What a power cut may cost is what came after the last Sync.
+//
+// A file is a sequence of frames: when some bytes came, how many they are, and
+// the bytes themselves, as the unikernel wrote them. Which lines they make is
+// decided by whoever reads them, always in the same way: so it does not matter
+// where a daemon has stopped and the next one goes on. A file that has become
+// large is replaced by one that has the last lines only.
+//
+// A disk that is full stops no unikernel: what cannot be written is kept in
+// memory, until it can be.
+package history
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+)
+
+// Lines is how many lines of a console are remembered.
+const Lines = 1024
+
+// temporaryPrefix begins the name of a file that is going to replace another. It
+// is no name of a console, for that has a ':' in it.
+const temporaryPrefix = "tmp-"
+
+// maxWorking is how many logs may read or sync their files at the same time: each
+// needs memory, or a thread, meanwhile.
+const maxWorking = 16
+
+// A Dir is the directory of all files. It belongs to one daemon at a time. Its
+// methods may be called concurrently.
+type Dir struct {
+	path    string
+	now     func() time.Time
+	working chan struct{}
+	copies  atomic.Bool // splice is not possible here
+
+	mu   sync.Mutex
+	last map[messages.Name]chan struct{} // closed when the last one in line is done
+}
+
+// Open opens the directory at path, and makes it if there is none. The time of
+// lines is that of now.
+func Open(path string, now func() time.Time) (*Dir, error) {
+	d := &Dir{
+		path:    path,
+		now:     now,
+		working: make(chan struct{}, maxWorking),
+		last:    map[messages.Name]chan struct{}{},
+	}
+	err := os.MkdirAll(path, 0o700)
+	if err == nil {
+		err = errors.Join(syncDir(filepath.Dir(path)), d.removeTemporary()) // the directory may be new
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot open console history %s: %w", path, err)
+	}
+	return d, nil
+}
+
+// removeTemporary removes what a crash has left behind.
+func (d *Dir) removeTemporary() error {
+	entries, err := os.ReadDir(d.path)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), temporaryPrefix) {
+			err = errors.Join(err, unlink(filepath.Join(d.path, e.Name())))
+		}
+	}
+	return err
+}
+
+// file is where the history of a console is, if it has any. A name always has a
+// ':' in it and never a '/', so it is always a file in the directory.
+func (d *Dir) file(name messages.Name) string { return filepath.Join(d.path, name.String()) }
+
+// Remove removes the history of a console, when the function it returns is
+// called, which must be done, and when the log that there may be has been
+// closed. A log that is made after Remove has returned is a new one in any case.
+func (d *Dir) Remove(name messages.Name) (remove func() error) {
+	turn, pass := d.queue(name)
+	return func() error {
+		<-turn
+		defer pass()
+		return d.remove(name)
+	}
+}
+
+// remove does not sync the directory: what comes back after a power cut is
+// swept.
+func (d *Dir) remove(name messages.Name) error {
+	if err := unlink(d.file(name)); err != nil {
+		return fmt.Errorf("cannot remove history of console %s: %w", name, err)
+	}
+	return nil
+}
+
+// Sweep removes the history of consoles that are not to be kept. It goes on
+// after an error. A console that has a log now is left alone, and so is what is
+// not named as a console.
+func (d *Dir) Sweep(keep func(messages.Name) bool) error {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return fmt.Errorf("cannot look for console history: %w", err)
+	}
+	var failed error
+	for _, e := range entries {
+		name, err := messages.ParseName(e.Name())
+		if err == nil && name.String() == e.Name() && !keep(name) {
+			failed = errors.Join(failed, d.sweep(name))
+		}
+	}
+	return failed
+}
+
+func (d *Dir) sweep(name messages.Name) error {
+	pass, free := d.queueIfFree(name)
+	if !free {
+		return nil
+	}
+	defer pass()
+	return d.remove(name)
+}
+
+// queue gets in line for the file of a console. It waits for nothing: turn is
+// closed when all who came before are done, and pass must be called then.
+func (d *Dir) queue(name messages.Name) (turn <-chan struct{}, pass func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	turn = d.last[name]
+	if turn == nil {
+		turn = closed
+	}
+	return turn, d.join(name)
+}
+
+// queueIfFree gets in line only where nobody is.
+func (d *Dir) queueIfFree(name messages.Name) (pass func(), free bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.last[name] != nil {
+		return nil, false
+	}
+	return d.join(name), true
+}
+
+var closed = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// join needs mu.
+func (d *Dir) join(name messages.Name) (pass func()) {
+	mine := make(chan struct{})
+	d.last[name] = mine
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.last[name] == mine {
+			delete(d.last, name)
+		}
+		close(mine)
+	}
+}
+
+// time is now, in the way in which it is read back from a file.
+func (d *Dir) time() time.Time { return time.Unix(0, d.now().UnixNano()).UTC() }
+
+// sync puts a file, and its name, on disk.
+func (d *Dir) sync(f *file) error {
+	defer d.work()()
+	err := f.Sync()
+	if errors.Is(err, os.ErrClosed) {
+		return nil // another one has taken its place, and was synced before
+	}
+	if err == nil && !f.named.Load() {
+		if err = syncDir(d.path); err == nil {
+			f.named.Store(true)
+		}
+	}
+	return err
+}
+
+// work waits until one more may work.
+func (d *Dir) work() (done func()) {
+	d.working <- struct{}{}
+	return func() { <-d.working }
+}
+
+// unlink removes a file, or a symbolic link itself, but no directory. That it is
+// gone already is fine.
+func unlink(path string) error {
+	err := unix.Unlink(path)
+	if err == nil || err == unix.ENOENT || err == unix.ENAMETOOLONG {
+		return nil
+	}
+	return &fs.PathError{Op: "unlink", Path: path, Err: err}
+}
+
+// syncDir puts the names in a directory on disk.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

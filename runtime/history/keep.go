@@ -1,0 +1,237 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Where output is kept: in the file, or in memory while that cannot be written.
+// All of this needs the lock of the log.
+
+// move takes at most size bytes out of a pipe. They are in raw, too, where
+// somebody needs them.
+func (l *Log) move(pipe, size int, at time.Time) (n int, raw []byte, err error) {
+	l.open(os.O_CREATE)
+	if l.memory == nil && !l.dir.copies.Load() {
+		if n, raw, ok := l.splice(pipe, size, at); ok {
+			return n, raw, nil
+		}
+	}
+	return l.copy(pipe, size, at)
+}
+
+// splice moves bytes from a pipe to the file in one step. Where it cannot, it is
+// not ok, and has moved nothing.
+func (l *Log) splice(pipe, size int, at time.Time) (n int, raw []byte, ok bool) {
+	n, err := l.file.splice(pipe, size, at)
+	if n > 0 && l.followed() {
+		raw = l.readBack(n)
+	}
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		if !l.dir.copies.Swap(true) {
+			l.tell(fmt.Errorf("%w: this file system needs two steps, and a daemon that is killed between them loses a part", err))
+		}
+	case err != nil:
+		l.fail(err)
+	}
+	return n, raw, n > 0 || err == nil
+}
+
+// readBack is what the last n bytes of the file are.
+func (l *Log) readBack(n int) []byte {
+	raw := l.room(n)
+	if _, err := l.file.ReadAt(raw, l.file.end-int64(n)); err != nil {
+		l.complain(err)
+		return nil
+	}
+	return raw
+}
+
+// copy moves bytes from a pipe in two steps.
+func (l *Log) copy(pipe, size int, at time.Time) (n int, raw []byte, err error) {
+	raw = l.room(size)
+	for {
+		n, err = unix.Read(pipe, raw)
+		switch err {
+		case nil:
+			l.append(raw[:n], at)
+			return n, raw[:n], nil
+		case unix.EINTR:
+		case unix.EAGAIN: // somebody else has read it
+			return 0, nil, nil
+		default:
+			return 0, nil, os.NewSyscallError("read", err)
+		}
+	}
+}
+
+// room is memory until the next bytes are taken.
+func (l *Log) room(n int) []byte {
+	if len(l.buffer) < n {
+		l.buffer = make([]byte, n)
+	}
+	return l.buffer[:n]
+}
+
+// append keeps bytes.
+func (l *Log) append(raw []byte, at time.Time) {
+	l.open(os.O_CREATE)
+	if l.memory == nil {
+		err := l.file.write(raw, at)
+		if err == nil {
+			return
+		}
+		l.fail(err)
+	}
+	l.memory.feed(raw, at)
+}
+
+// open opens the file, unless that has been tried. Without os.O_CREATE there may
+// be none. One that a crash has left in disorder, or large, is replaced.
+func (l *Log) open(flags int) {
+	if l.file != nil || l.memory != nil {
+		return
+	}
+	f, err := openFile(l.path, flags)
+	if flags == 0 && errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		l.fail(err)
+		return
+	}
+	l.use(f)
+	t, whole, err := l.read()
+	switch {
+	case err != nil:
+		l.fail(err)
+	case !whole, f.end >= maxSize:
+		l.replace(t)
+	}
+}
+
+// remembered is all that is remembered.
+func (l *Log) remembered() *tail {
+	l.open(0)
+	switch {
+	case l.memory != nil:
+		return l.memory
+	case l.file == nil:
+		return &tail{}
+	}
+	t, _, err := l.read()
+	if err != nil {
+		l.fail(err)
+		return l.memory
+	}
+	return t
+}
+
+func (l *Log) read() (t *tail, whole bool, err error) {
+	defer l.dir.work()()
+	return l.file.read()
+}
+
+// compact replaces a file that has become large.
+func (l *Log) compact() {
+	if l.memory != nil || l.file == nil || l.file.end < maxSize {
+		return
+	}
+	t, _, err := l.read()
+	if err != nil {
+		l.fail(err)
+		return
+	}
+	l.replace(t)
+}
+
+// replace goes on in a new file, which has what the old one had, or in memory.
+func (l *Log) replace(t *tail) {
+	if err := l.write(t); err != nil {
+		l.memory = t
+		l.complain(err)
+	}
+}
+
+// write makes a new file.
+func (l *Log) write(t *tail) error {
+	defer l.dir.work()()
+	f, err := replaceFile(l.path, t.frames())
+	if err == nil {
+		l.use(f)
+	}
+	return err
+}
+
+// fail goes on in memory: with all that is in the file, or, where that cannot be
+// read, without the file.
+func (l *Log) fail(err error) {
+	l.complain(err)
+	l.memory = &tail{}
+	if l.file == nil {
+		return
+	}
+	t, _, err := l.read()
+	if err != nil {
+		l.use(nil)
+		return
+	}
+	l.memory = t
+}
+
+// restore goes on in the file again, if it can.
+func (l *Log) restore() {
+	if l.memory == nil {
+		return
+	}
+	t, err := l.reunited()
+	if err == nil {
+		err = l.write(t)
+	}
+	if err != nil {
+		l.complain(err)
+		return
+	}
+	l.memory = nil
+}
+
+// reunited is what is in memory behind what is in a file that could not be read.
+func (l *Log) reunited() (*tail, error) {
+	if l.file != nil || len(l.memory.lines) >= Lines {
+		return l.memory, nil
+	}
+	f, err := openFile(l.path, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return l.memory, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	t, _, err := f.read()
+	if err == nil {
+		t.read(l.memory.frames())
+	}
+	return t, err
+}
+
+// use is the only place where the file is set.
+func (l *Log) use(f *file) {
+	if l.file != nil {
+		_ = l.file.Close() // what has to be on disk was synced
+	}
+	l.file = f
+}
+
+// complain tells what is wrong, once.
+func (l *Log) complain(err error) {
+	if !l.failing {
+		l.failing = true
+		l.tell(err)
+	}
+}

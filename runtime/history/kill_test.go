@@ -1,0 +1,153 @@
+package history
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/fifo"
+)
+
+const (
+	kills        = 40
+	killedWithin = 20 * time.Millisecond
+)
+
+// daemon reads a console until it is killed. It does so with and without
+// somebody who follows.
+func daemon(dir string) {
+	pipe, err := fifo.OpenReader(filepath.Join(dir, ":hello"))
+	must(err)
+	d, err := Open(filepath.Join(dir, "console"), time.Now)
+	must(err)
+	log := d.Log(hello, func(err error) { must(err) })
+	if os.Getpid()%2 == 0 {
+		_, err := log.Follow(1)
+		must(err)
+	}
+	go func() {
+		for {
+			if !log.Sync() {
+				must(fmt.Errorf("cannot sync"))
+			}
+		}
+	}()
+	fmt.Println("ready")
+	for {
+		_, err := log.Take(pipe)
+		must(err)
+	}
+}
+
+func must(err error) {
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+// TestKill kills what reads a console at random moments, while a unikernel
+// prints numbered lines as fast as it can. Whoever comes next finds what was
+// taken, and in the pipe what follows it: no line is missing, and none is there
+// twice.
+func TestKill(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	dir := t.TempDir()
+	path := filepath.Join(dir, ":hello")
+	require.NoError(t, fifo.Create(path, -1))
+	writer, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
+	require.NoError(t, err)
+	written := make(chan struct{})
+	go func() { defer close(written); number(writer) }()
+	defer func() { require.NoError(t, writer.Close()); <-written }()
+
+	last, replaced := 0, 0
+	for range kills {
+		kill(t, dir, time.Duration(random.Int64N(int64(killedWithin))))
+		replaced += temporaries(t, dir)
+		last = requireEveryLine(t, dir, last)
+	}
+	t.Logf("%d lines, %d kills while a file was being replaced", last, replaced)
+}
+
+// number writes lines until there is nobody to read them. Their lengths differ,
+// so that they are cut everywhere.
+func number(writer *os.File) {
+	for n := 1; ; n++ {
+		line := fmt.Sprintf("line %d %s\n", n, strings.Repeat("x", n%97))
+		if _, err := writer.WriteString(line); err != nil {
+			return
+		}
+	}
+}
+
+// kill runs a daemon for some time.
+func kill(t *testing.T, dir string, after time.Duration) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "daemon", dir)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	said := bufio.NewReader(out)
+	line, err := said.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "ready\n", line)
+	<-time.After(after)
+	require.NoError(t, cmd.Process.Kill())
+	more, _ := said.ReadString('\n')
+	require.Empty(t, more)
+	require.EqualError(t, cmd.Wait(), "signal: killed")
+}
+
+// temporaries counts the files that a kill has left behind.
+func temporaries(t *testing.T, dir string) int {
+	found, err := filepath.Glob(filepath.Join(dir, "console", temporaryPrefix+"*"))
+	require.NoError(t, err)
+	return len(found)
+}
+
+// requireEveryLine looks at what is remembered and at what comes next, and
+// returns the number of the last line.
+func requireEveryLine(t *testing.T, dir string, before int) int {
+	t.Helper()
+	pipe, err := fifo.OpenReader(filepath.Join(dir, ":hello"))
+	require.NoError(t, err)
+	defer pipe.Close()
+	d, err := Open(filepath.Join(dir, "console"), time.Now)
+	require.NoError(t, err)
+	log := d.Log(hello, func(err error) { t.Error(err) })
+	defer log.Close()
+	lines, err := log.Follow(1)
+	require.NoError(t, err)
+	taken, err := log.Take(pipe)
+	require.NoError(t, err)
+	all := append(texts(lines), texts(taken.Lines)...)
+	first := numberOf(t, all[0])
+	for i, l := range all {
+		n := first + i
+		require.Equal(t, fmt.Sprintf("line %d %s", n, strings.Repeat("x", n%97)), l)
+	}
+	require.True(t, first == 1 || len(lines) == Lines)
+	last := first + len(all) - 1
+	require.Greater(t, last, before)
+	return last
+}
+
+func numberOf(t *testing.T, line string) int {
+	t.Helper()
+	n, err := strconv.Atoi(strings.Fields(line)[1])
+	require.NoError(t, err)
+	return n
+}

@@ -1,0 +1,229 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+)
+
+// A Log is the history of one console, for whoever reads its pipe. Of one
+// console there is one at a time: the next waits until Close, which must be
+// called. The file is opened when it is needed, and made when there is
+// something to be in it.
+//
+// Its methods may be called concurrently, but Take and Finish are for one
+// goroutine. Unfollow waits for nothing, the others for the disk.
+type Log struct {
+	dir  *Dir
+	path string
+	tell func(error)
+	turn <-chan struct{} // closed when it is ours
+	pass func()
+
+	unfollowed atomic.Bool // the follower has left
+	buffer     []byte      // of whoever is in Take or Finish, while there is something to read
+
+	mu       sync.Mutex // held while something is done, not while output is awaited
+	file     *file      // nil: not opened, or not there
+	memory   *tail      // nil: all is in the file; otherwise see fail
+	failing  bool       // and that has been told
+	follower uint64     // 0: nobody
+	splitter splitter   // of what is followed
+	closed   bool
+}
+
+// Log makes the log of a console. It waits for nothing. What is wrong with the
+// disk goes to tell, once until it works again; whatever it is, output is taken
+// and remembered.
+func (d *Dir) Log(name messages.Name, tell func(error)) *Log {
+	l := &Log{dir: d, path: d.file(name), tell: func(err error) {
+		tell(fmt.Errorf("cannot keep history of console %s: %w", name, err))
+	}}
+	l.turn, l.pass = d.queue(name)
+	return l
+}
+
+// Taken is what was taken out of a pipe.
+type Taken struct {
+	Lines    []messages.ConsoleLine // that were completed, where somebody follows
+	Follower uint64                 // who that is
+}
+
+// Take waits until there is something in a pipe, and takes at most a chunk of
+// it. An error is one of the pipe, or says that the pipe or the log is closed.
+func (l *Log) Take(pipe *os.File) (t Taken, err error) {
+	conn, err := pipe.SyscallConn()
+	if err != nil {
+		return t, err
+	}
+	var failed error
+	err = conn.Read(func(fd uintptr) bool {
+		var n int
+		n, failed = l.takeNow(int(fd), &t)
+		return n > 0 || failed != nil
+	})
+	return t, errors.Join(err, failed)
+}
+
+// takeNow takes what is there; n is 0 where nothing is.
+func (l *Log) takeNow(pipe int, t *Taken) (n int, err error) {
+	if n, err = available(pipe); n == 0 || err != nil {
+		l.buffer = nil // an idle console has none
+		return 0, err
+	}
+	if err := l.lock(); err != nil {
+		return 0, err
+	}
+	defer l.mu.Unlock()
+	return l.take(pipe, n, t)
+}
+
+// Finish takes what is left in a pipe, unless it is nil, and ends the last line:
+// nothing more will come. It works whatever the read deadline of the pipe is, so
+// that a deadline can be used to stop Take before.
+func (l *Log) Finish(pipe *os.File) (t Taken, err error) {
+	if err := l.lock(); err != nil {
+		return t, err
+	}
+	defer l.mu.Unlock()
+	if pipe != nil {
+		err = l.drain(pipe, &t)
+	}
+	l.endLine(&t)
+	return t, err
+}
+
+// drain takes what is there now, and not what somebody writes meanwhile: a
+// process that the unikernel has left behind could do that for ever.
+func (l *Log) drain(pipe *os.File, t *Taken) error {
+	conn, err := pipe.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = conn.Control(func(fd uintptr) {
+		left, err := available(int(fd))
+		for n := 1; left > 0 && n > 0 && err == nil; left -= n {
+			n, err = l.take(int(fd), left, t)
+		}
+		failed = err
+	})
+	return errors.Join(err, failed)
+}
+
+// available is how many bytes are in a pipe.
+func available(pipe int) (int, error) {
+	n, err := unix.IoctlGetInt(pipe, unix.TIOCINQ)
+	return n, os.NewSyscallError("ioctl", err)
+}
+
+// take takes at most size bytes.
+func (l *Log) take(pipe, size int, t *Taken) (n int, err error) {
+	at := l.dir.time()
+	n, raw, err := l.move(pipe, min(size, chunk), at)
+	l.split(raw, at, t)
+	l.compact()
+	return n, err
+}
+
+// split makes lines of bytes for the follower.
+func (l *Log) split(raw []byte, at time.Time, t *Taken) {
+	if !l.followed() {
+		return
+	}
+	t.Follower = l.follower
+	l.splitter.feed(raw, func(kept []byte) {
+		t.Lines = append(t.Lines, messages.ConsoleLine{Time: at, Text: text(kept)})
+	})
+}
+
+// followed tells whether somebody follows, and forgets who has left.
+func (l *Log) followed() bool {
+	if l.unfollowed.Load() {
+		l.follower, l.splitter = 0, splitter{}
+	}
+	return l.follower != 0
+}
+
+// endLine ends the line that has not ended.
+func (l *Log) endLine(t *Taken) {
+	l.open(0)
+	if l.memory == nil && (l.file == nil || !l.file.midLine()) {
+		return
+	}
+	newline, at := []byte{'\n'}, l.dir.time()
+	l.append(newline, at)
+	l.split(newline, at, t)
+}
+
+// Follow tells the lines that are remembered. The next ones come from Take and
+// Finish, with the number of the follower, which is not 0. Whoever has followed
+// before does not do so any more.
+func (l *Log) Follow(follower uint64) ([]messages.ConsoleLine, error) {
+	if err := l.lock(); err != nil {
+		return nil, err
+	}
+	defer l.mu.Unlock()
+	l.unfollowed.Store(false)
+	t := l.remembered()
+	l.follower = follower
+	l.splitter = splitter{partial: slices.Clone(t.splitter.partial), skipping: t.splitter.skipping}
+	return t.told(), nil
+}
+
+// Unfollow ends that. A few lines more may come.
+func (l *Log) Unfollow() { l.unfollowed.Store(true) }
+
+// Sync puts on disk what was taken before. It tells whether it could.
+func (l *Log) Sync() bool {
+	if err := l.lock(); err != nil {
+		return true // Close has done what could be done
+	}
+	l.restore()
+	f, lost := l.file, l.memory != nil
+	l.mu.Unlock()
+	if f == nil || lost {
+		return !lost
+	}
+	err := l.dir.sync(f) // reading goes on meanwhile
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.complain(err)
+		return false
+	}
+	l.failing = l.memory != nil
+	return true
+}
+
+// Close waits until the log is ours and nothing is being done, and lets the next
+// one have it.
+func (l *Log) Close() {
+	if err := l.lock(); err != nil {
+		return // it is closed
+	}
+	defer l.mu.Unlock()
+	l.restore()
+	l.use(nil)
+	l.closed = true
+	l.pass()
+}
+
+// lock waits until the log is ours. The error is os.ErrClosed.
+func (l *Log) lock() error {
+	<-l.turn
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return os.ErrClosed
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package history
+
+import (
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"albatross/messages"
+	"albatross/runtime/fifo"
+)
+
+// The test binary runs itself again as a daemon that is killed.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "daemon" {
+		daemon(os.Args[2])
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// deadline is for what must happen at all.
+const deadline = 10 * time.Second
+
+var hello = messages.Name{Label: "hello"}
+
+// A world is a directory with a pipe that somebody writes into, and the log of
+// that.
+type world struct {
+	t      testing.TB
+	path   string // of the directory
+	dir    *Dir
+	log    *Log
+	pipe   *os.File // ours
+	writer *os.File // the unikernel's
+	clock  atomic.Int64
+	faults []string // what was told
+}
+
+func newWorld(t testing.TB) *world { return newWorldIn(t, t.TempDir()) }
+
+func newWorldIn(t testing.TB, path string) *world {
+	w := &world{t: t, path: filepath.Join(path, "console")}
+	w.clock.Store(time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC).UnixNano())
+	pipe := filepath.Join(t.TempDir(), ":hello")
+	require.NoError(t, fifo.Create(pipe, -1))
+	var err error
+	w.pipe, err = fifo.OpenReader(pipe)
+	require.NoError(t, err)
+	w.writer, err = fifo.OpenWriter(pipe)
+	require.NoError(t, err)
+	w.start()
+	t.Cleanup(func() {
+		w.log.Close()
+		require.NoError(t, w.pipe.Close())
+		require.NoError(t, w.writer.Close())
+	})
+	return w
+}
+
+// start is a new daemon.
+func (w *world) start() {
+	var err error
+	w.dir, err = Open(w.path, func() time.Time { return time.Unix(0, w.clock.Load()) })
+	require.NoError(w.t, err)
+	w.log = w.newLog()
+}
+
+func (w *world) newLog() *Log {
+	return w.dir.Log(hello, func(err error) { w.faults = append(w.faults, err.Error()) })
+}
+
+func (w *world) restart() {
+	w.log.Close()
+	w.start()
+}
+
+func (w *world) file() string { return filepath.Join(w.path, ":hello") }
+
+// print has the unikernel write, and all of it be taken. It returns what the
+// follower is told.
+func (w *world) print(texts ...string) (lines []messages.ConsoleLine) {
+	w.t.Helper()
+	for _, text := range texts {
+		_, err := w.writer.WriteString(text)
+		require.NoError(w.t, err)
+		for w.left() > 0 {
+			taken, err := w.log.Take(w.pipe)
+			require.NoError(w.t, err)
+			lines = append(lines, taken.Lines...)
+		}
+	}
+	return lines
+}
+
+// left is how many bytes are in the pipe.
+func (w *world) left() (n int) {
+	conn, err := w.pipe.SyscallConn()
+	require.NoError(w.t, err)
+	require.NoError(w.t, conn.Control(func(fd uintptr) { n, err = available(int(fd)) }))
+	require.NoError(w.t, err)
+	return n
+}
+
+// remembered is what a new follower is told.
+func (w *world) remembered() []messages.ConsoleLine {
+	w.t.Helper()
+	lines, err := w.log.Follow(1)
+	require.NoError(w.t, err)
+	return lines
+}
+
+// texts are the texts of lines.
+func texts(lines []messages.ConsoleLine) (list []string) {
+	for _, l := range lines {
+		list = append(list, l.Text)
+	}
+	return list
+}

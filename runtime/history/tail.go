@@ -1,0 +1,98 @@
+package history
+
+import (
+	"time"
+
+	"albatross/messages"
+)
+
+// A tail is the last of what a unikernel has printed: Lines lines at most, and
+// the one that has not ended.
+type tail struct {
+	lines    []line // the oldest is at first
+	first    int
+	splitter splitter
+	at       time.Time // when the last byte came
+}
+
+type line struct {
+	at   time.Time
+	kept []byte
+}
+
+// read takes what frames have. It tells whether there is nothing but frames.
+func (t *tail) read(data []byte) (whole bool) {
+	for len(data) > 0 {
+		at, size, ok := parseHeader(data)
+		if !ok {
+			return false
+		}
+		data = data[headerSize:]
+		if size > len(data) {
+			t.feed(data, at)
+			return false
+		}
+		t.feed(data[:size], at)
+		data = data[size:]
+	}
+	return true
+}
+
+// feed takes bytes as they came out of a pipe.
+func (t *tail) feed(raw []byte, at time.Time) {
+	t.at = at
+	t.splitter.feed(raw, func(kept []byte) { t.add(kept, at) })
+}
+
+// add uses the memory of the line that is forgotten.
+func (t *tail) add(kept []byte, at time.Time) {
+	if len(t.lines) < Lines {
+		t.lines = append(t.lines, line{at, append([]byte(nil), kept...)})
+		return
+	}
+	l := &t.lines[t.first]
+	l.at, l.kept = at, append(l.kept[:0], kept...)
+	t.first = (t.first + 1) % Lines
+}
+
+// each goes through the lines, the oldest first.
+func (t *tail) each(do func(line)) {
+	for i := range t.lines {
+		do(t.lines[(t.first+i)%len(t.lines)])
+	}
+}
+
+// told are the lines as a follower is told them.
+func (t *tail) told() []messages.ConsoleLine {
+	list := make([]messages.ConsoleLine, 0, len(t.lines))
+	t.each(func(l line) { list = append(list, messages.ConsoleLine{Time: l.at, Text: text(l.kept)}) })
+	return list
+}
+
+// frames make the same tail. Lines of the same time, of which there are many
+// where there are many lines, share one.
+func (t *tail) frames() (frames []byte) {
+	var raw []byte
+	var at time.Time
+	flush := func() {
+		if len(raw) > 0 {
+			frames = appendFrame(frames, raw, at)
+		}
+		raw = raw[:0]
+	}
+	t.each(func(l line) {
+		if !l.at.Equal(at) {
+			flush()
+			at = l.at
+		}
+		raw = append(append(raw, l.kept...), '\n')
+	})
+	if t.splitter.skipping { // the newline of the last line has not come
+		raw = raw[:len(raw)-1]
+	}
+	flush()
+	if raw, at = t.splitter.partial, t.at; len(raw) > 0 {
+		frames = appendFrame(frames, raw, at)
+	}
+	return frames
+}
