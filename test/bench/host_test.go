@@ -38,19 +38,31 @@ func newHost(b *testing.B) *host {
 	require.NoError(b, err)
 	h := &host{b: b, dir: dir}
 	require.NoError(b, programs.Build(dir, "albatrossd", "albatross-tender"))
-	h.daemon = exec.Command(h.path("albatrossd"), "--tmpdir", dir, "--dbdir", h.path("db"), "--tender", "builtin")
+	b.Cleanup(h.end)
+	h.start()
+	return h
+}
+
+// start starts a daemon, and returns when it answers.
+func (h *host) start() {
+	h.daemon = exec.Command(h.path("albatrossd"), "--tmpdir", h.dir, "--dbdir", h.path("db"), "--tender", "builtin")
 	log, err := os.Create(h.path("log"))
-	require.NoError(b, err)
+	require.NoError(h.b, err)
 	defer func() { _ = log.Close() }()
 	h.daemon.Stderr = log
-	require.NoError(b, h.daemon.Start())
-	b.Cleanup(h.end)
+	require.NoError(h.b, h.daemon.Start())
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	for !programs.Answers(ctx, dir) {
-		require.NoError(b, ctx.Err(), "the daemon does not answer")
+	for !programs.Answers(ctx, h.dir) {
+		require.NoError(h.b, ctx.Err(), "the daemon does not answer")
+		time.Sleep(time.Millisecond) // otherwise asking would be most of the work
 	}
-	return h
+}
+
+// kill ends the daemon; its unikernels go on.
+func (h *host) kill() {
+	require.NoError(h.b, h.daemon.Process.Kill())
+	_ = h.daemon.Wait() // it was killed
 }
 
 func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
