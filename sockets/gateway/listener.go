@@ -56,7 +56,13 @@ func Listen(path string, gid int, codec Codec, limits Limits, log *slog.Logger) 
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", path, err)
 	}
-	return &Listener{net: l, codec: codec, limits: limits, log: log, slots: make(chan struct{}, limits.Conns)}, nil
+	return Inherit(l, codec, limits, log), nil
+}
+
+// Inherit is Listen for a socket that has been made by somebody else, who may
+// go on listening: Serve leaves it where it is.
+func Inherit(l *net.UnixListener, codec Codec, limits Limits, log *slog.Logger) *Listener {
+	return &Listener{net: l, codec: codec, limits: limits, log: log, slots: make(chan struct{}, limits.Conns)}
 }
 
 // maxPath is what fits into the address of a socket, with a zero behind it.
@@ -102,7 +108,8 @@ func removeStale(path string) error {
 }
 
 // Serve calls handle for each client, on a goroutine of its own, until ctx is
-// done, and returns when all of them have returned. The socket is gone then.
+// done, and returns when all of them have returned. A socket that Listen has made
+// is gone then.
 func (l *Listener) Serve(ctx context.Context, handle func(*Conn)) {
 	stop := context.AfterFunc(ctx, func() { _ = l.net.Close() })
 	defer stop()

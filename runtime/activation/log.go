@@ -1,0 +1,86 @@
+package activation
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/coreos/go-systemd/v22/journal"
+)
+
+// Stderr is standard error for lines of one level. Where what is written there
+// goes to the journal of systemd, each line begins with its priority, which the
+// journal takes off again.
+func Stderr(level slog.Level) io.Writer {
+	// Who has set the variable in a way that is not understood is not systemd.
+	if ours, err := journal.StderrIsJournalStream(); err != nil || !ours {
+		return os.Stderr
+	}
+	return prefixed(priority(level))
+}
+
+// priority is the number of syslog in the form of sd-daemon(3).
+func priority(level slog.Level) string {
+	switch {
+	case level >= slog.LevelError:
+		return "<3>"
+	case level >= slog.LevelWarn:
+		return "<4>"
+	case level >= slog.LevelInfo:
+		return "<6>"
+	}
+	return "<7>"
+}
+
+// prefixed is what each line on standard error begins with. One Write is one
+// write, so that lines of several goroutines do not mix.
+type prefixed string
+
+func (p prefixed) Write(b []byte) (int, error) {
+	var out []byte
+	for line := range bytes.Lines(b) {
+		out = append(append(out, p...), line...)
+	}
+	if _, err := os.Stderr.Write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// NewLogHandler writes a log to Stderr, as text.
+func NewLogHandler(options *slog.HandlerOptions) slog.Handler {
+	h := byPriority{}
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+		h[priority(level)] = slog.NewTextHandler(Stderr(level), options)
+	}
+	return h
+}
+
+// byPriority are handlers for the records of each priority.
+type byPriority map[string]slog.Handler
+
+func (h byPriority) Enabled(ctx context.Context, level slog.Level) bool {
+	return h[priority(level)].Enabled(ctx, level)
+}
+
+func (h byPriority) Handle(ctx context.Context, r slog.Record) error {
+	return h[priority(r.Level)].Handle(ctx, r)
+}
+
+func (h byPriority) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return h.each(func(one slog.Handler) slog.Handler { return one.WithAttrs(attrs) })
+}
+
+func (h byPriority) WithGroup(name string) slog.Handler {
+	return h.each(func(one slog.Handler) slog.Handler { return one.WithGroup(name) })
+}
+
+func (h byPriority) each(change func(slog.Handler) slog.Handler) slog.Handler {
+	changed := byPriority{}
+	for p, one := range h {
+		changed[p] = change(one)
+	}
+	return changed
+}
