@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/activation"
 	"albatross/runtime/tender"
 )
 
@@ -28,12 +30,13 @@ type options struct {
 	grace  time.Duration
 
 	maxSubscribers int
+	stopUnikernels bool
 	verbose        bool
 }
 
 func main() {
 	if err := command().Execute(); err != nil {
-		fmt.Fprintf(os.Stderr, "albatrossd: %v\n", err)
+		fmt.Fprintf(activation.Stderr(slog.LevelError), "albatrossd: %v\n", err)
 		os.Exit(1)
 	}
 }
@@ -58,9 +61,10 @@ func command() *cobra.Command {
 	flags.StringVar(&o.tmpdir, "tmpdir", "/run/albatross", "directory of the sockets and consoles")
 	flags.StringVar(&o.dbdir, "dbdir", "/var/lib/albatross", "directory of the database, images and block devices")
 	flags.StringVar(&o.tender, "tender", tender.Auto.String(), "which tenders to use: auto, builtin or installed")
-	flags.StringVar(&o.cgroup, "cgroup", "albatross", "below which cgroup unikernels have theirs, which limits memory and CPUs; empty: none")
+	flags.StringVar(&o.cgroup, "cgroup", "auto", "below which cgroup unikernels have theirs, which limits memory and CPUs: auto is one named after --dbdir; empty: none")
 	flags.DurationVar(&o.grace, "grace", 10*time.Second, "how long a unikernel may take to end before it is killed")
 	flags.IntVar(&o.maxSubscribers, "max-subscribers", 5, "how many clients may follow one console")
+	flags.BoolVar(&o.stopUnikernels, "stop-unikernels", false, "stop the unikernels when the daemon is stopped by a signal; they are started again with it")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
 	return cmd
 }

@@ -9,13 +9,16 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"albatross/actors"
 	"albatross/actors/supervise"
+	"albatross/runtime/activation"
 	"albatross/runtime/block"
 	"albatross/runtime/cgroup"
+	"albatross/runtime/history"
 	"albatross/runtime/machine"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
@@ -31,11 +34,18 @@ const (
 	// stopTimeout is how long the daemon takes to stop at most. What it has
 	// answered is on disk long before.
 	stopTimeout = 30 * time.Second
+	// haltTimeout is what all unikernels may need beside their grace: most of it is
+	// for the kernel, which removes one tap after the other.
+	haltTimeout = 20 * time.Second
 )
 
 // run is the daemon, until ctx is done.
 func run(ctx context.Context, o options) (err error) {
 	log := logger(o)
+	manager, err := activation.NewManager(log)
+	if err != nil {
+		return err
+	}
 	if err := makeDirs(o); err != nil {
 		return err
 	}
@@ -52,15 +62,38 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := importNative(o.dbdir, db, config.Images, log); err != nil {
+		return err
+	}
 	a, err := actors.Start(supervise.New(supervise.WallClock(), log), config)
 	if err != nil {
 		return err
 	}
+	var attending sync.WaitGroup
+	attending.Go(func() {
+		manager.Attend(ctx, func(ctx context.Context) (string, error) { return status(ctx, a) })
+	})
 	serve(ctx, a, listeners, log)
-	log.Info("Stopping; the unikernels go on")
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	attending.Wait()
+	err = stop(context.WithoutCancel(ctx), o, a, log)
+	if config.Cgroups != nil {
+		err = errors.Join(err, config.Cgroups.Close())
+	}
+	return err
+}
+
+// stop stops the actors, and the unikernels before where they are to be stopped.
+func stop(ctx context.Context, o options, a *actors.Actors, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, o.grace+stopTimeout)
 	defer cancel()
-	return a.Stop(stopping)
+	if !o.stopUnikernels {
+		log.Info("Stopping; the unikernels go on")
+		return a.Stop(ctx)
+	}
+	log.Info("Stopping with all unikernels")
+	halting, cancel := context.WithTimeout(ctx, o.grace+haltTimeout)
+	defer cancel()
+	return errors.Join(a.Halt(halting), a.Stop(ctx))
 }
 
 func logger(o options) *slog.Logger {
@@ -68,12 +101,13 @@ func logger(o options) *slog.Logger {
 	if o.verbose {
 		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	return slog.New(activation.NewLogHandler(&slog.HandlerOptions{Level: level}))
 }
 
-func utilDir(o options) string  { return filepath.Join(o.tmpdir, "util") }
-func fifoDir(o options) string  { return filepath.Join(o.tmpdir, "fifo") }
-func blockDir(o options) string { return filepath.Join(o.dbdir, "block") }
+func utilDir(o options) string    { return filepath.Join(o.tmpdir, "util") }
+func fifoDir(o options) string    { return filepath.Join(o.tmpdir, "fifo") }
+func blockDir(o options) string   { return filepath.Join(o.dbdir, "block") }
+func historyDir(o options) string { return filepath.Join(o.dbdir, "console") }
 
 // makeDirs makes the directories that are not there. Whether they are ours
 // alone is for whoever has made them before us.
@@ -92,6 +126,14 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 		return nil, err
 	}
 	blocks, err := block.Open(blockDir(o))
+	if err != nil {
+		return nil, err
+	}
+	consoles, err := history.Open(historyDir(o), time.Now)
+	if err != nil {
+		return nil, err
+	}
+	cgroups, err := openCgroups(o, log)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +158,8 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 		DB:             db,
 		Images:         images,
 		Blocks:         blocks,
-		Cgroups:        cgroups(o, log),
+		History:        consoles,
+		Cgroups:        cgroups,
 		Tenders:        &tender.Finder{Dir: o.dbdir, Path: os.Getenv("PATH"), Builtin: builtin, Policy: allowed},
 		Launcher:       []string{builtin, "launch"},
 		FIFODir:        fifoDir(o),
@@ -127,20 +170,28 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 	}, nil
 }
 
-// cgroups are those of unikernels, where this machine lets us have any.
-func cgroups(o options, log *slog.Logger) *cgroup.Tree {
-	if o.cgroup == "" {
-		return nil
+// openCgroups are those of unikernels, where this machine lets us have any.
+func openCgroups(o options, log *slog.Logger) (*cgroup.Tree, error) {
+	parent := o.cgroup
+	if parent == "auto" {
+		dir, err := filepath.Abs(o.dbdir)
+		if err != nil {
+			return nil, fmt.Errorf("cannot find the database directory: %w", err)
+		}
+		parent = "albatross" + strings.ReplaceAll(dir, "/", "-")
 	}
-	tree, err := cgroup.Open(o.cgroup)
+	if parent == "" {
+		return nil, nil
+	}
+	tree, err := cgroup.Open(parent)
 	if err != nil {
 		log.Warn("Unikernels are not limited by cgroups", "cause", err)
-		return nil
+		return nil, nil
 	}
-	return tree
+	return tree, nil
 }
 
-// listen makes the sockets.
+// listen makes the sockets, but for those that systemd listens on for us.
 func listen(o options, log *slog.Logger) (map[actors.Endpoint]*gateway.Listener, error) {
 	memory := gateway.NewMemory(commandMemory)
 	sockets := map[actors.Endpoint]struct {
@@ -152,11 +203,22 @@ func listen(o options, log *slog.Logger) (map[actors.Endpoint]*gateway.Listener,
 		actors.Stats:   {gateway.Wire, wire.MaxCommand},
 		actors.Events:  {gateway.Events, events.MaxItem},
 	}
+	paths := map[string]string{}
+	for endpoint := range sockets {
+		paths[string(endpoint)] = filepath.Join(utilDir(o), string(endpoint)+".sock")
+	}
+	inherited, err := activation.Sockets(paths)
+	if err != nil {
+		return nil, err
+	}
 	listeners := map[actors.Endpoint]*gateway.Listener{}
 	for endpoint, socket := range sockets {
-		path := filepath.Join(utilDir(o), string(endpoint)+".sock")
 		limits := gateway.Limits{Conns: gateway.MaxConns, Frame: socket.frame, Memory: memory, Patience: gateway.Patience}
-		l, err := gateway.Listen(path, group(), socket.codec, limits, log)
+		if l, ok := inherited[string(endpoint)]; ok {
+			listeners[endpoint] = gateway.Inherit(l, socket.codec, limits, log)
+			continue
+		}
+		l, err := gateway.Listen(paths[string(endpoint)], group(), socket.codec, limits, log)
 		if err != nil {
 			return nil, err
 		}
