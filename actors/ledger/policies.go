@@ -113,13 +113,17 @@ const minMemory = 16
 func usable(p messages.Policy) error {
 	switch {
 	case p.Unikernels <= 0:
-		return errors.New("Unusable policy with no unikernels") //lint:ignore ST1005 the text of native albatross
+		//lint:ignore ST1005 the text of native albatross
+		return errors.New("Unusable policy with no unikernels")
 	case len(p.CPUIDs) == 0:
-		return errors.New("Unusable policy with no CPUids") //lint:ignore ST1005 as above
+		//lint:ignore ST1005 the text of native albatross
+		return errors.New("Unusable policy with no CPUids")
 	case p.Memory <= minMemory:
-		return fmt.Errorf("Unusable policy with memory %d MB <= %d MB", p.Memory, minMemory) //lint:ignore ST1005 as above
+		//lint:ignore ST1005 the text of native albatross
+		return fmt.Errorf("Unusable policy with memory %d MB <= %d MB", p.Memory, minMemory)
 	case p.Block.OK && p.Block.Value < 0:
-		return fmt.Errorf("Unusable policy with block %d MB < 0 MB", p.Block.Value) //lint:ignore ST1005 as above
+		//lint:ignore ST1005 the text of native albatross
+		return fmt.Errorf("Unusable policy with block %d MB < 0 MB", p.Block.Value)
 	}
 	return nil
 }
