@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/actors"
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/store"
+	"albatross/runtime/tender"
+)
+
+// startActors starts the actors of a daemon that has nothing to run, with fault
+// called before each of their messages.
+func startActors(t *testing.T, fault func(message any)) *actors.Actors {
+	t.Helper()
+	dir, log := t.TempDir(), slog.New(slog.DiscardHandler)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	beside := filepath.Join(filepath.Dir(self), "albatross-tender") // which is not run here
+	require.NoError(t, os.WriteFile(beside, nil, 0o700))
+	t.Cleanup(func() { require.NoError(t, os.Remove(beside)) })
+	o := options{tmpdir: dir, dbdir: dir, tender: tender.Builtin.String()}
+	require.NoError(t, makeDirs(o))
+	db, err := store.Open(o.dbdir)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	config, err := configure(o, db, log)
+	require.NoError(t, err)
+	system := supervise.New(supervise.WallClock(), log)
+	system.InjectFaults(func(_ string, message any) { fault(message) })
+	a, err := actors.Start(system, config)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, a.Stop(context.Background())) })
+	return a
+}
+
+// TestStatus: it is told by those who are to work, and not told when they do not.
+func TestStatus(t *testing.T) {
+	sick := func() {}
+	a := startActors(t, func(message any) {
+		if _, ok := message.(messages.Ask); ok {
+			sick()
+		}
+	})
+	requireWell := func() {
+		t.Helper()
+		told, err := status(t.Context(), a)
+		require.NoError(t, err)
+		require.Equal(t, "0 unikernels run", told)
+	}
+	requireWell()
+
+	sick = func() { panic("it crashes") }
+	_, err := status(t.Context(), a)
+	require.ErrorContains(t, err, "cannot find out what runs: ")
+	sick = func() {}
+	requireWell()
+
+	release := make(chan struct{})
+	sick = func() { <-release }
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err = status(ctx, a)
+	close(release)
+	require.EqualError(t, err, "cannot find out what runs: there was no answer in time")
+	requireWell()
+}
+
+// TestStatusWaitsForTheStart: nothing is told before it is known what runs.
+func TestStatusWaitsForTheStart(t *testing.T) {
+	release, asked := make(chan struct{}), make(chan struct{})
+	a := startActors(t, func(message any) {
+		switch message.(type) {
+		case messages.StoreLoad:
+			<-release
+		case messages.Ask:
+			close(asked)
+		}
+	})
+	told := make(chan string)
+	go func() {
+		s, err := status(context.Background(), a)
+		if err != nil {
+			s = err.Error()
+		}
+		told <- s
+	}()
+	<-asked
+	select {
+	case s := <-told:
+		require.FailNow(t, "told too early: "+s)
+	case <-time.After(20 * time.Millisecond): // more than an answer takes
+	}
+	close(release)
+	require.Equal(t, "0 unikernels run", <-told)
+}

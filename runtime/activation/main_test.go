@@ -1,0 +1,53 @@
+package activation_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+// TestMain: the test binary runs itself again as a daemon that was started by a
+// service manager.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 {
+		switch os.Args[1] {
+		case "sockets":
+			tellSockets(os.Args[2])
+			return
+		case "log":
+			writeLog()
+			return
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// daemon is a process that does one of these, with files from descriptor 3 on. A
+// service manager tells it its own pid.
+func daemon(t *testing.T, role, argument string, files []*os.File, environment ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	c := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_PID=${PID:-$$} exec "$0" "$@"`, self, role, argument)
+	c.Env = append(environment, "GORACE=atexit_sleep_ms=0")
+	c.ExtraFiles = files
+	return c
+}
+
+// shortDir is a directory whose name is short enough for those of sockets.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "act")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	return dir
+}
+
+func socketPath(dir, name string) string { return filepath.Join(dir, name+".sock") }
+
+func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
