@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -298,17 +297,7 @@ func TestASIGTERMThatIsLostIsSentAgain(t *testing.T) {
 func TestInstalledTenders(t *testing.T) {
 	for _, target := range guests.Targets() {
 		t.Run(target, func(t *testing.T) {
-			if _, err := exec.LookPath("solo5-" + target); err != nil {
-				t.Skipf("solo5-%s is not installed", target)
-			}
-			if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
-				require.NoError(t, f.Close())
-			} else if target == "hvt" {
-				t.Skipf("this machine cannot run hvt: %v", err)
-			}
-			w := newWorld(t, func(w *world) {
-				w.config.Tenders = &tender.Finder{Dir: w.dir, Path: os.Getenv("PATH"), Policy: tender.Installed}
-			})
+			w := newWorld(t, withSolo5(t, target))
 			config := guest("hello", "--quiet")
 			config.Image = guests.Image("hello", target)
 			w.succeeds("created unikernel", ":x", create(config))
@@ -330,7 +319,7 @@ func TestUnikernelsOutliveTheDaemon(t *testing.T) {
 	w.restart()
 	require.Equal(t, pid, w.pid(":x"))
 	require.Equal(t, info, w.infos(":x"))
-	require.Contains(t, w.lines(":x", 1)[0], "tick ")
+	require.Contains(t, w.lines(":x", 2)[1], "tick ")
 	w.fails("Unikernel with same name is already running", ":x", create(guest("hello")))
 	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
 	w.requireNothing()

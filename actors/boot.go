@@ -25,8 +25,8 @@ func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	c.Go(func(context.Context) any { return config.sweep(m.State) })
 }
 
-// sweep frees what belongs to nobody on record: images, FIFOs and cgroups that
-// a crash has left behind, and finds the block devices. Nothing that is not
+// sweep frees what belongs to nobody on record: images, FIFOs, history and
+// cgroups that a crash has left behind, and finds the block devices. Nothing that is not
 // ours is in these directories.
 func (g *Config) sweep(state messages.State) swept {
 	names := map[messages.Name]bool{}
@@ -34,6 +34,10 @@ func (g *Config) sweep(state messages.State) swept {
 	for _, r := range state.Unikernels {
 		names[r.Name] = true
 		images[r.Spec.Digest] = true
+	}
+	ended := map[messages.Name]bool{}
+	for _, e := range state.Ends {
+		ended[e.Name] = true
 	}
 	devices, errs, err := g.Blocks.Scan()
 	errs = append(errs, err)
@@ -43,6 +47,8 @@ func (g *Config) sweep(state messages.State) swept {
 	failpoint.Here("boot/images-collected")
 	errs = append(errs, sweepFIFOs(g.FIFODir, names)...)
 	failpoint.Here("boot/fifos-swept")
+	errs = append(errs, g.History.Sweep(func(n messages.Name) bool { return names[n] || ended[n] }))
+	failpoint.Here("boot/history-swept")
 	if g.Cgroups != nil {
 		errs = append(errs, g.Cgroups.Sweep(func(n messages.Name) bool { return names[n] }))
 	}

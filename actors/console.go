@@ -1,10 +1,8 @@
 package actors
 
 import (
-	"bytes"
 	"context"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -12,34 +10,50 @@ import (
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/fifo"
+	"albatross/runtime/history"
 )
 
 const (
-	// readSize is how much of a FIFO is read, and told to the console, at once.
-	readSize = 64 << 10
+	// syncAfter is how long a line may be in no file that a power cut spares.
+	syncAfter = time.Second
+	// syncAgainAfter is the pause before history is written again that could not
+	// be, as where the disk is full.
+	syncAgainAfter = 10 * time.Second
 	// batchLines is how many lines a subscriber gets at once.
 	batchLines = 256
 )
 
-// A console owns the ring of one name, the reading end of its FIFO while a
-// unikernel runs, and the subscribers. A chatty unikernel has one read under
-// way at a time, and a subscriber one batch: the ring is the only queue.
+// A console owns the history of one name, the reading end of its FIFO while a
+// unikernel runs, and the subscribers. What the unikernel prints goes to disk;
+// it is in memory, in the ring, only while there are subscribers. A chatty
+// unikernel has one read under way at a time, and a subscriber one batch: the
+// ring is the only queue.
 type console struct {
 	name           messages.Name
 	fifo           string     // where the FIFO is while a unikernel runs
 	host           *actor.PID // is told when nobody is subscribed any more
+	history        *history.Dir
 	maxSubscribers int
 	again          bool // an incarnation of this console has failed before
 
-	ring        *ring
-	subscribers []*subscriber // the one that came first, first
-	attached    int           // subscriptions ever handled
-	feed        *feed         // nil while no FIFO is open
-	attempts    int           // to open a FIFO, ever made
-	opening     bool          // an attempt is under way
-	closing     bool          // feed is being read for the last time
-	openers     []opener
-	closers     []closer
+	// The FIFO.
+	log      *history.Log
+	feed     *os.File // the end of the FIFO that is read; nil while none is open
+	attempts int      // to open a FIFO, ever made
+	opening  bool     // an attempt is under way
+	closing  bool     // what is left is being read
+	openers  []opener
+	closers  []closer
+	unsynced bool // something was read since the last sync began
+	syncing  bool // one is under way, or will be
+
+	// Those who read.
+	ring        *ring                  // nil while there is no subscriber
+	follower    uint64                 // the number of the ring; see history.Log
+	early       []messages.ConsoleLine // lines behind those that are being loaded for the ring
+	waiting     []attacher             // for the ring
+	subscribers []*subscriber          // the one that came first, first
+	attached    int                    // subscriptions ever handled
 }
 
 // An opener waits for the FIFO to be open, or for an attempt that was made
@@ -56,46 +70,35 @@ type closer struct {
 	id  uint64
 }
 
-// A subscriber is a session that wants every line.
-type subscriber struct {
-	pid     *actor.PID
-	next    int  // the number of the line it gets next
-	credits bool // it has asked for more
-}
-
-// A feed is the reading end of a FIFO. It belongs to the goroutine that reads,
-// and between reads to the console.
-type feed struct {
-	file     *os.File
-	splitter splitter
-	buffer   []byte
-}
-
-// What the console's goroutines tell it.
+// What the console's goroutines and timers tell it.
 type (
 	feedOpened struct {
-		feed *feed // nil where err is not
+		feed *os.File // nil where err is not
 		err  error
 	}
 	feedRead struct {
-		lines []string
+		taken history.Taken
 		err   error
 	}
 	feedDrained struct {
-		lines []string
+		taken history.Taken
 		err   error
 	}
+	ringLoaded struct{ lines []messages.ConsoleLine }
+	syncDue    struct{}
+	synced     struct{ ok bool }
 )
 
 // Discard frees a feed that came too late.
 func (o feedOpened) Discard() {
 	if o.feed != nil {
-		_ = o.feed.file.Close()
+		_ = o.feed.Close()
 	}
 }
 
 func (k *console) Started(c *supervise.Context) {
-	k.ring = newRing(ringLines)
+	log := c.Log()
+	k.log = k.history.Log(k.name, func(err error) { log.Error("Cannot keep history", "error", err) })
 	if k.again {
 		c.Send(k.host, messages.ConsoleRestarted{Name: k.name})
 	}
@@ -108,7 +111,7 @@ func (k *console) Handle(c *supervise.Context, message any) {
 	case messages.ConsoleClose:
 		k.closeAsked(c, m)
 	case messages.ConsoleAttach:
-		k.attach(c, m)
+		k.attachAsked(c, m)
 	case messages.ConsoleMore:
 		k.moreAsked(c)
 	case supervise.Terminated:
@@ -119,26 +122,32 @@ func (k *console) Handle(c *supervise.Context, message any) {
 		k.read(c, m)
 	case feedDrained:
 		k.drained(c, m)
+	case ringLoaded:
+		k.loaded(c, m)
+	case syncDue:
+		k.sync(c)
+	case synced:
+		k.synced(c, m)
 	default:
 		c.Unknown(message)
 	}
 }
 
 // Stopping lets go of the FIFO. The unikernel goes on; what it prints waits in
-// the pipe for the next incarnation.
+// the pipe for the next incarnation, which waits until the log is closed.
 func (k *console) Stopping(c *supervise.Context, _ bool) {
 	if k.feed != nil {
-		_ = k.feed.file.Close()
+		_ = k.feed.Close() // ends the read that is under way
 	}
+	log := k.log
+	c.Go(func(context.Context) any { log.Close(); return nil })
 	for _, o := range k.openers {
 		c.Send(o.pid, messages.ConsoleOpened{ID: o.id, Err: "internal error: the console has failed; the log tells more"})
 	}
 	for _, w := range k.closers {
 		c.Send(w.pid, messages.ConsoleClosed{ID: w.id})
 	}
-	for _, s := range k.subscribers {
-		c.Send(s.pid, messages.ConsoleDetached{})
-	}
+	k.sendAway(c)
 }
 
 func (k *console) openAsked(c *supervise.Context, m messages.ConsoleOpen) {
@@ -163,7 +172,7 @@ func (k *console) open(c *supervise.Context) {
 		if err != nil {
 			return feedOpened{err: err}
 		}
-		return feedOpened{feed: &feed{file: file, buffer: make([]byte, readSize)}}
+		return feedOpened{feed: file}
 	})
 }
 
@@ -200,21 +209,15 @@ func (k *console) answerOpeners(c *supervise.Context, err error) {
 }
 
 func (k *console) readMore(c *supervise.Context) {
-	f := k.feed
+	log, feed := k.log, k.feed
 	c.Go(func(context.Context) any {
-		n, err := f.file.Read(f.buffer)
-		return feedRead{lines: f.split(f.buffer[:n]), err: err}
+		taken, err := log.Take(feed)
+		return feedRead{taken, err}
 	})
 }
 
-func (f *feed) split(data []byte) []string {
-	var lines []string
-	f.splitter.feed(data, func(line string) { lines = append(lines, line) })
-	return lines
-}
-
 func (k *console) read(c *supervise.Context, m feedRead) {
-	k.add(c, m.lines)
+	k.add(c, m.taken)
 	switch {
 	case k.closing: // the deadline has passed, or a read was faster
 		k.drain(c)
@@ -222,6 +225,7 @@ func (k *console) read(c *supervise.Context, m feedRead) {
 		c.Log().Error("Cannot read console", "name", k.name, "error", m.err)
 		k.letGo()
 	default:
+		k.syncLater(c)
 		k.readMore(c)
 	}
 }
@@ -237,37 +241,38 @@ func (k *console) closeAsked(c *supervise.Context, m messages.ConsoleClose) {
 func (k *console) close(c *supervise.Context) {
 	switch {
 	case k.closing:
-	case k.feed == nil:
-		k.closed(c)
+	case k.feed == nil: // the last line of what a former daemon has read may have no end
+		k.closing = true
+		k.drain(c)
 	default:
 		k.closing = true
 		// Wakes the read that is under way; what follows is read by drain.
-		_ = k.feed.file.SetReadDeadline(time.Unix(1, 0))
+		_ = k.feed.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
 func (k *console) drain(c *supervise.Context) {
-	f := k.feed
+	log, feed := k.log, k.feed
 	c.Go(func(context.Context) any {
-		var rest bytes.Buffer // at most what a pipe holds
-		err := fifo.Drain(f.file, &rest)
-		lines := f.split(rest.Bytes())
-		f.splitter.end(func(line string) { lines = append(lines, line) })
-		return feedDrained{lines: lines, err: err}
+		taken, err := log.Finish(feed)
+		return feedDrained{taken, err}
 	})
 }
 
 func (k *console) drained(c *supervise.Context, m feedDrained) {
-	k.add(c, m.lines)
+	k.add(c, m.taken)
 	if m.err != nil {
 		c.Log().Error("Cannot read the end of console", "name", k.name, "error", m.err)
 	}
+	k.syncLater(c)
 	k.letGo()
 	k.closed(c)
 }
 
 func (k *console) letGo() {
-	_ = k.feed.file.Close()
+	if k.feed != nil {
+		_ = k.feed.Close()
+	}
 	k.feed = nil
 	k.closing = false
 }
@@ -284,68 +289,28 @@ func (k *console) closed(c *supervise.Context) {
 	}
 }
 
-// add puts lines into the ring and gives them to whoever waits for them.
-func (k *console) add(c *supervise.Context, lines []string) {
-	now := c.Now()
-	for _, line := range lines {
-		k.ring.add(messages.ConsoleLine{Time: now, Text: line})
-	}
-	for _, s := range k.subscribers {
-		k.give(c, s)
+// syncLater has what was read be on disk soon.
+func (k *console) syncLater(c *supervise.Context) {
+	k.unsynced = true
+	if !k.syncing {
+		k.syncing = true
+		c.After(syncAfter, syncDue{})
 	}
 }
 
-// attach makes the sender a subscriber. What it gets of the history, and that
-// it gets every line from then on, is decided here in one step.
-func (k *console) attach(c *supervise.Context, m messages.ConsoleAttach) {
-	k.attached++
-	s := &subscriber{pid: c.Sender(), next: k.start(m.Subscribe)}
-	k.subscribers = append(k.subscribers, s)
-	c.Watch(s.pid)
-	if len(k.subscribers) > k.maxSubscribers {
-		oldest := k.subscribers[0].pid
-		c.Send(oldest, messages.ConsoleDetached{})
-		k.detach(c, oldest.Id)
-	}
-	text := "subscribed"
-	if k.feed == nil && !k.opening && k.ring.total == 0 {
-		text = "waiting for VM"
-	}
-	c.Request(s.pid, messages.Answer{ID: m.ID, Payload: messages.SuccessText{Text: text}})
+func (k *console) sync(c *supervise.Context) {
+	k.unsynced = false
+	log := k.log
+	c.Go(func(context.Context) any { return synced{log.Sync()} })
 }
 
-// start is the number of the first line that a subscription asks for.
-func (k *console) start(m messages.ConsoleSubscribe) int {
-	if m.Since.OK {
-		return k.ring.since(m.Since.Value)
-	}
-	return k.ring.last(m.Count.Value)
-}
-
-func (k *console) moreAsked(c *supervise.Context) {
-	for _, s := range k.subscribers {
-		if s.pid.Id == c.Sender().Id {
-			s.credits = true
-			k.give(c, s)
-		}
-	}
-}
-
-// give sends a subscriber the next lines, if there are any and it has asked.
-func (k *console) give(c *supervise.Context, s *subscriber) {
-	if !s.credits || s.next == k.ring.total {
-		return
-	}
-	lines, missed := k.ring.from(s.next, batchLines)
-	s.next += missed + len(lines)
-	s.credits = false
-	c.Request(s.pid, messages.ConsoleLines{Missed: missed, Lines: lines})
-}
-
-// detach forgets a subscriber.
-func (k *console) detach(c *supervise.Context, id string) {
-	k.subscribers = slices.DeleteFunc(k.subscribers, func(s *subscriber) bool { return s.pid.Id == id })
-	if len(k.subscribers) == 0 {
-		c.Send(k.host, messages.ConsoleIdle{Name: k.name, Attached: k.attached})
+func (k *console) synced(c *supervise.Context, m synced) {
+	k.syncing = false
+	switch {
+	case !m.ok:
+		k.syncing = true
+		c.After(syncAgainAfter, syncDue{})
+	case k.unsynced:
+		k.syncLater(c)
 	}
 }

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -93,7 +94,7 @@ func (k *consoles) entry(c *supervise.Context, name messages.Name) *consoleEntry
 	e := &consoleEntry{pid: c.Child("console/"+name.String(), func() supervise.Actor {
 		actor := &console{
 			name: name, fifo: fifo.Path(config.FIFODir, name),
-			host: host, maxSubscribers: config.MaxSubscribers, again: again,
+			host: host, history: config.History, maxSubscribers: config.MaxSubscribers, again: again,
 		}
 		again = true
 		return actor
@@ -140,7 +141,20 @@ func (k *consoles) remove(c *supervise.Context, name messages.Name) {
 		delete(k.rings, name.Path)
 	}
 	c.Stop(e.pid)
+	k.forget(c, name)
 	if e.end.OK {
 		c.Send(k.store, messages.StoreWrite{Changes: []messages.Change{messages.DeleteEnd{Name: name}}})
 	}
+}
+
+// forget removes the history of a console that was stopped. One of the same name
+// that is made from now on has none, though it may be in use before this is done.
+func (k *consoles) forget(c *supervise.Context, name messages.Name) {
+	remove, log := k.config.History.Remove(name), c.Log()
+	c.Go(func(context.Context) any {
+		if err := remove(); err != nil {
+			log.Error("Cannot forget a console", "error", err)
+		}
+		return nil
+	})
 }

@@ -6,9 +6,6 @@ import (
 	"albatross/messages"
 )
 
-// ringLines is how many lines a console remembers.
-const ringLines = 1024
-
 // A ring keeps the last lines. Lines are numbered from 0 on for the ring's
 // whole life, so a reader that remembers the next number it wants knows what it
 // has missed.
@@ -21,7 +18,7 @@ type ring struct {
 func newRing(size int) *ring { return &ring{size: size} }
 
 func (r *ring) add(line messages.ConsoleLine) {
-	if len(r.lines) < r.size { // an idle console costs nothing
+	if len(r.lines) < r.size { // one of few lines costs little
 		r.lines = append(r.lines, line)
 	} else {
 		r.lines[r.total%r.size] = line

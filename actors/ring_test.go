@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"albatross/messages"
 	"albatross/test/vectors"
@@ -104,52 +103,4 @@ func TestRingTakesAnyNumber(t *testing.T) {
 		lines, _ := r.from(r.last(n), 1<<30)
 		require.LessOrEqual(t, len(lines), 4)
 	}
-}
-
-func split(reads ...string) []string {
-	var s splitter
-	var lines []string
-	add := func(line string) { lines = append(lines, line) }
-	for _, data := range reads {
-		s.feed([]byte(data), add)
-	}
-	s.end(add)
-	return lines
-}
-
-func TestSplitter(t *testing.T) {
-	long := strings.Repeat("x", 512)
-	for name, tc := range map[string]struct {
-		reads []string
-		lines []string
-	}{
-		"one":                      {[]string{"one\n"}, []string{"one"}},
-		"cut":                      {[]string{"o", "ne\ntw", "o\n"}, []string{"one", "two"}},
-		"empty lines":              {[]string{"\n\none\n", "\n"}, []string{"one"}},
-		"no newline at the end":    {[]string{"one\ntwo"}, []string{"one", "two"}},
-		"any bytes":                {[]string{"\xff\x00\x1b[31m\r\n"}, []string{"\xff\x00\x1b[31m\r"}},
-		"511 bytes":                {[]string{long[1:] + "\n"}, []string{long[1:]}},
-		"512 bytes":                {[]string{long + "\n"}, []string{long + " [truncated]"}},
-		"more":                     {[]string{long + "yyy\nz\n"}, []string{long + " [truncated]", "z"}},
-		"more, cut anywhere":       {[]string{long[:300], long[300:] + "y", "yy", "\nz\n"}, []string{long + " [truncated]", "z"}},
-		"long without end":         {[]string{long + long + long}, []string{long + " [truncated]"}},
-		"nothing":                  {nil, nil},
-		"newline behind the 512th": {[]string{long, "\nnext\n"}, []string{long + " [truncated]", "next"}},
-	} {
-		t.Run(name, func(t *testing.T) { require.Equal(t, tc.lines, split(tc.reads...)) })
-	}
-}
-
-func TestSplitterDoesNotCareWhereReadsAreCut(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		text := strings.Join(rapid.SliceOf(rapid.SampledFrom(
-			[]string{"\n", "a", "bb\n", strings.Repeat("c", 511), strings.Repeat("d", 700)})).Draw(t, "parts"), "")
-		var reads []string
-		for rest := text; rest != ""; {
-			n := rapid.IntRange(1, len(rest)).Draw(t, "read")
-			reads = append(reads, rest[:n])
-			rest = rest[n:]
-		}
-		require.Equal(t, split(text), split(reads...))
-	})
 }

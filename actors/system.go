@@ -10,6 +10,7 @@ import (
 	"albatross/messages"
 	"albatross/runtime/block"
 	"albatross/runtime/cgroup"
+	"albatross/runtime/history"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
 )
@@ -20,6 +21,7 @@ type Config struct {
 	DB         *store.DB
 	Images     *store.Images
 	Blocks     *block.Dir
+	History    *history.Dir
 	Cgroups    *cgroup.Tree // nil: unikernels have none
 	Tenders    *tender.Finder
 	Launcher   []string // see tender.Command

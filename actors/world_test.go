@@ -20,6 +20,7 @@ import (
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/block"
+	"albatross/runtime/history"
 	"albatross/runtime/proc"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
@@ -96,6 +97,8 @@ func (w *world) start() {
 	w.config.Images, err = store.OpenImages(w.dir)
 	require.NoError(w.t, err)
 	w.config.Blocks, err = block.Open(filepath.Join(w.dir, "block"))
+	require.NoError(w.t, err)
+	w.config.History, err = history.Open(filepath.Join(w.dir, "console"), w.clock.Now)
 	require.NoError(w.t, err)
 	level := slog.LevelWarn
 	if testing.Verbose() {

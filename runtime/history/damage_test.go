@@ -133,7 +133,7 @@ func TestWhatIsNoFileIsLeftAlone(t *testing.T) {
 			require.Equal(t, []string{"one", "two"}, texts(w.remembered()))
 			w.log.Close()
 			require.Len(t, w.faults, 1, "told once")
-			require.Contains(t, w.faults[0], "cannot keep history of console :hello: ")
+			require.Contains(t, w.faults[0], "cannot write history of console :hello, which is kept in memory: ")
 
 			after, err := os.Lstat(w.file())
 			require.NoError(t, err)
@@ -196,7 +196,7 @@ func TestAFileThatCannotBeSplicedTo(t *testing.T) {
 	w.pipe, w.writer = sockets(t)
 	require.Equal(t, []string{"two", "three"}, texts(w.print("two\n", "three\n")))
 	require.Len(t, w.faults, 1)
-	require.Contains(t, w.faults[0], "splice: invalid argument: this file system needs two steps")
+	require.Contains(t, w.faults[0], "cannot write console history in one step: splice: invalid argument; ")
 	w.log.Close()
 	w.log = w.newLog()
 	w.print("four\n")

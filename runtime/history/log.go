@@ -2,7 +2,6 @@ package history
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -23,6 +22,7 @@ import (
 // goroutine. Unfollow waits for nothing, the others for the disk.
 type Log struct {
 	dir  *Dir
+	name messages.Name
 	path string
 	tell func(error)
 	turn <-chan struct{} // closed when it is ours
@@ -44,9 +44,7 @@ type Log struct {
 // disk goes to tell, once until it works again; whatever it is, output is taken
 // and remembered.
 func (d *Dir) Log(name messages.Name, tell func(error)) *Log {
-	l := &Log{dir: d, path: d.file(name), tell: func(err error) {
-		tell(fmt.Errorf("cannot keep history of console %s: %w", name, err))
-	}}
+	l := &Log{dir: d, name: name, path: d.file(name), tell: tell}
 	l.turn, l.pass = d.queue(name)
 	return l
 }
@@ -166,17 +164,17 @@ func (l *Log) endLine(t *Taken) {
 
 // Follow tells the lines that are remembered. The next ones come from Take and
 // Finish, with the number of the follower, which is not 0. Whoever has followed
-// before does not do so any more.
-func (l *Log) Follow(follower uint64) ([]messages.ConsoleLine, error) {
+// before does not do so any more. A closed log has nothing to tell.
+func (l *Log) Follow(follower uint64) []messages.ConsoleLine {
 	if err := l.lock(); err != nil {
-		return nil, err
+		return nil
 	}
 	defer l.mu.Unlock()
 	l.unfollowed.Store(false)
 	t := l.remembered()
 	l.follower = follower
 	l.splitter = splitter{partial: slices.Clone(t.splitter.partial), skipping: t.splitter.skipping}
-	return t.told(), nil
+	return t.told()
 }
 
 // Unfollow ends that. A few lines more may come.

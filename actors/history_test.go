@@ -1,0 +1,298 @@
+package actors_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"albatross/actors"
+	"albatross/messages"
+	"albatross/runtime/history"
+)
+
+// told are the first n lines that a console tells a new subscriber, who asks for
+// all.
+func (w *world) told(name string, n int) (lines []messages.DataConsole) {
+	w.t.Helper()
+	c := w.follow(name, messages.MaxInt)
+	defer c.Close()
+	for range n {
+		lines = append(lines, c.receive().Payload.(messages.DataConsole))
+	}
+	return lines
+}
+
+// histories are the consoles that have a file.
+func (w *world) histories() (names []string) {
+	w.t.Helper()
+	entries, err := os.ReadDir(filepath.Join(w.dir, "console"))
+	require.NoError(w.t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func (w *world) historySize(name string) int64 {
+	info, err := os.Stat(filepath.Join(w.dir, "console", name))
+	if os.IsNotExist(err) {
+		return 0
+	}
+	require.NoError(w.t, err)
+	return info.Size()
+}
+
+// number are n lines of chatty.
+func number(n int) (lines []string) {
+	for i := range n {
+		lines = append(lines, fmt.Sprintf("line %d", i+1))
+	}
+	return lines
+}
+
+func TestHistoryOutlivesTheDaemon(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", "a:x", create(guest("chatty", "1000")))
+	require.Equal(t, number(1000), w.lines("a:x", 1000))
+	before := w.told("a:x", 1000)
+	for range 3 {
+		w.restart()
+		require.Equal(t, before, w.told("a:x", 1000), "with their times")
+	}
+}
+
+func TestThePostMortemOutlivesTheDaemon(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", create(guest("chatty", "500", "exit")))
+	w.until("it has ended", func() bool { return len(w.infos(":x")) == 0 })
+	w.requireNothing()
+	for range 2 {
+		w.restart()
+		require.Equal(t, number(500), w.lines(":x", 500))
+	}
+	c := w.connect(actors.Console)
+	defer c.Close()
+	c.send(":x", messages.ConsoleSubscribe{Count: messages.Some(0)})
+	require.Equal(t, success("subscribed"), c.receive().Payload)
+
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	require.Equal(t, "hello from albatross: --name=x --quiet", c.line(), "the next one prints behind it")
+	w.restart()
+	require.Equal(t, append(number(500), "hello from albatross: --name=x --quiet"), w.lines(":x", 501))
+}
+
+// Whoever follows is told each line once, whenever it begins to; or how many it
+// has missed.
+func TestFollowersThatComeAndGoAreToldEachLineOnce(t *testing.T) {
+	w := newWorld(t)
+	const n = 20_000
+	w.succeeds("created unikernel", ":x", create(guest("chatty", strconv.Itoa(n), "exit")))
+	for last := 0; last < n; {
+		c := w.follow(":x", messages.MaxInt)
+		last = c.after(-1)
+		for told := 0; told < 2000 && last < n; told++ {
+			last = c.after(last)
+		}
+		c.Close()
+	}
+}
+
+// after is the number of the line of chatty behind the last one. It may be any
+// where that is not known, and is the last one where lines were missed.
+func (c *client) after(last int) int {
+	c.w.t.Helper()
+	line, n := c.line(), 0
+	if _, err := fmt.Sscanf(line, "[%d lines missed", &n); err == nil {
+		return max(last, 0) + n
+	}
+	_, err := fmt.Sscanf(line, "line %d", &n)
+	require.NoError(c.w.t, err, line)
+	if last > 0 {
+		require.Equal(c.w.t, last+1, n)
+	}
+	return n
+}
+
+// A line that is printed in two parts is one line, though a daemon has seen only
+// one of them.
+func TestALineThatNoDaemonSeesWhole(t *testing.T) {
+	w := newWorld(t, tenderScript(t, "printf one; while ! [ -e $0.go ]; do sleep 0.05; done; echo two; sleep 1000\n"))
+	w.succeeds("created unikernel", ":x", create(guest("hello")))
+	w.until("it has begun", func() bool { return w.historySize(":x") > 0 })
+	w.restart()
+	require.NoError(t, os.WriteFile(filepath.Join(w.dir, "solo5-spt.go"), nil, 0o600))
+	require.Equal(t, []string{"onetwo"}, w.lines(":x", 1))
+}
+
+// A unikernel that ends in the middle of a line while no daemon is there has no
+// part in the lines of its successor.
+func TestALineThatNobodyEnds(t *testing.T) {
+	w := newWorld(t, tenderScript(t, "printf 'last words'; sleep 1000\n"))
+	w.succeeds("created unikernel", ":x", create(guest("hello")))
+	w.until("it has begun", func() bool { return w.historySize(":x") > 0 })
+	pid := w.pid(":x")
+	w.shutdown()
+	w.killAndReap(pid)
+	w.start()
+	require.Equal(t, []string{"last words"}, w.lines(":x", 1))
+	w.until("it is gone", func() bool { return len(w.infos(":x")) == 0 })
+	before := w.historySize(":x")
+	w.succeeds("created unikernel", ":x", create(guest("hello")))
+	w.until("it has begun", func() bool { return w.historySize(":x") > before })
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	require.Equal(t, []string{"last words", "last words"}, w.lines(":x", 2))
+}
+
+func TestAConsoleThatIsEvictedLeavesNothing(t *testing.T) {
+	w := newWorld(t)
+	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(2, 64)))
+	for _, name := range []string{"a:x", "a:y", "a:z"} {
+		w.succeeds("created unikernel", name, create(guest("hello", "--quiet", name)))
+		w.lines(name, 1)
+		w.succeeds("destroyed unikernel", name, messages.UnikernelDestroy{})
+	}
+	w.until("the first one has made way", func() bool { return len(w.histories()) == 2 })
+	require.Equal(t, []string{"a:y", "a:z"}, w.histories())
+
+	w.succeeds("created unikernel", "a:x", create(guest("hello", "--quiet", "again")))
+	require.Equal(t, []string{"hello from albatross: --name=x --quiet again"}, w.lines("a:x", 1))
+	require.Len(t, w.told("a:x", 1), 1)
+	w.restart()
+	require.Equal(t, "hello from albatross: --name=x --quiet again", w.told("a:x", 1)[0].Line, "nothing is before that")
+	w.until("another one has made way", func() bool { return len(w.histories()) == 2 })
+	require.Equal(t, []string{"a:x", "a:z"}, w.histories())
+}
+
+func TestHistoryOfStrangersIsSwept(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":runs", create(guest("hello", "--quiet")))
+	w.succeeds("created unikernel", ":ended", create(guest("hello", "--once")))
+	w.lines(":runs", 1)
+	w.until("it has ended", func() bool { return len(w.infos(":ended")) == 0 })
+	w.shutdown()
+	for _, name := range []string{":stranger", "a:b:stranger", "tmp-123"} {
+		require.NoError(t, os.WriteFile(filepath.Join(w.dir, "console", name), []byte("whatever"), 0o600))
+	}
+	w.start()
+	require.Len(t, w.infos(":"), 1, "it has looked")
+	require.Equal(t, []string{":ended", ":runs"}, w.histories())
+}
+
+// A subscriber of what there never was leaves no trace.
+func TestASubscriberMakesNoHistory(t *testing.T) {
+	w := newWorld(t)
+	w.follow(":nothing", 1).Close()
+	w.follow(strings.Repeat("a:", 200)+"x", 1).Close()
+	w.restart()
+	require.Empty(t, w.histories())
+}
+
+// A console that fails takes up its history from disk, and goes on behind it: no
+// line is missing, and none is there twice.
+func TestAConsoleThatFailsForgetsNothing(t *testing.T) {
+	for message, every := range map[string]int{
+		"actors.feedRead": 1, "actors.ringLoaded": 2, "messages.ConsoleMore": 2, "messages.ConsoleAttach": 2,
+	} {
+		t.Run(message, func(t *testing.T) {
+			const n = 1000
+			faults := &failOften{message: message, every: every}
+			w := newWorld(t, func(w *world) { w.fault = faults.at })
+			w.succeeds("created unikernel", ":x", create(guest("chatty", strconv.Itoa(n))))
+			for faults.count() == 0 {
+				w.glance(":x")
+			}
+			faults.disarm()
+			require.Equal(t, number(n), w.lines(":x", n))
+		})
+	}
+}
+
+// glance follows a console, which may fail, until it says something.
+func (w *world) glance(name string) {
+	w.t.Helper()
+	c := w.connect(actors.Console)
+	defer c.Close()
+	c.send(name, messages.ConsoleSubscribe{Count: messages.Some(1)})
+	if _, failed := c.receive().Payload.(messages.Failure); failed {
+		return
+	}
+	select {
+	case <-c.out:
+	case <-c.closed:
+	case <-time.After(deadline):
+		require.FailNow(w.t, "neither a line nor the end")
+	}
+}
+
+// failOften makes actors fail at every so manieth message of a type.
+type failOften struct {
+	mu      sync.Mutex
+	message string
+	every   int // 0: no more
+	seen    int
+	failed  int
+}
+
+func (f *failOften) at(_ string, message any) {
+	if f.hit(message) {
+		panic("injected")
+	}
+}
+
+func (f *failOften) hit(message any) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.every == 0 || fmt.Sprintf("%T", message) != f.message {
+		return false
+	}
+	f.seen++
+	if f.seen%f.every != 0 {
+		return false
+	}
+	f.failed++
+	return true
+}
+
+func (f *failOften) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed
+}
+
+func (f *failOften) disarm() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.every = 0
+}
+
+// A disk that is full stops no unikernel, and what could not be written is
+// remembered all the same.
+func TestAFullDiskStopsNoConsole(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to mount a small file system")
+	}
+	w := newWorld(t, func(w *world) {
+		dir := filepath.Join(w.dir, "console")
+		require.NoError(t, os.Mkdir(dir, 0o700))
+		require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k,mode=0700"))
+		t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	})
+	filler := filepath.Join(w.dir, "console", "filler")
+	require.ErrorIs(t, os.WriteFile(filler, make([]byte, 1<<20), 0o600), unix.ENOSPC)
+	w.succeeds("created unikernel", ":x", create(guest("chatty", "5000", "exit")))
+	w.until("it has ended", func() bool { return len(w.infos(":x")) == 0 })
+	want := number(5000)[5000-history.Lines:]
+	require.Equal(t, want, w.lines(":x", history.Lines))
+
+	require.NoError(t, os.Remove(filler))
+	w.restart() // who stops tries once more
+	require.Equal(t, want, w.lines(":x", history.Lines))
+}
