@@ -11,7 +11,7 @@ import (
 // Bridges are the names of all bridges, in order. It is the only one here that
 // goes through all interfaces: for who starts.
 func Bridges() ([]string, error) {
-	links, err := netlink.LinkList()
+	links, err := list()
 	if err != nil {
 		return nil, fmt.Errorf("cannot list interfaces: %w", err)
 	}
@@ -23,6 +23,20 @@ func Bridges() ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// listTries is far more than are needed.
+const listTries = 100
+
+// list asks again where interfaces have come or gone meanwhile: then the kernel
+// says that it may have told one twice and another one not at all.
+func list() (links []netlink.Link, err error) {
+	for range listTries {
+		if links, err = netlink.LinkList(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return links, err
 }
 
 // CheckBridge tells whether taps can be attached to what has this name. Its

@@ -2,6 +2,7 @@ package netif_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -78,5 +79,41 @@ func TestOtherInterfacesAreNoBridges(t *testing.T) {
 		require.EqualError(t, netif.CheckBridge(name), text)
 		_, err := netif.Create(name)
 		require.EqualError(t, err, "cannot make a tap on bridge "+name+": "+text)
+	}
+}
+
+// TestBridgesWhileInterfacesComeAndGo: a list that spans several messages of the
+// kernel is interrupted by each change.
+func TestBridgesWhileInterfacesComeAndGo(t *testing.T) {
+	netns.Need(t)
+	netns.Bridge(t, bridge)
+	for range 50 {
+		made(t)
+	}
+	var changing sync.WaitGroup
+	enough := make(chan struct{})
+	defer changing.Wait()
+	defer close(enough)
+	changing.Go(func() {
+		for {
+			select {
+			case <-enough:
+				return
+			default:
+				tap, err := netif.Create(bridge)
+				if err == nil {
+					err = tap.Close()
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	for range 100 {
+		names, err := netif.Bridges()
+		require.NoError(t, err)
+		require.Equal(t, []string{bridge}, names)
 	}
 }
