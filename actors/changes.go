@@ -209,12 +209,17 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 	ended := t.current
 	t.current = nil
 	c.Stop(ended.pid)
-	h.images[ended.spec.Digest]--
 	failpoint.Here("change/ended")
+	if t.phase == switching && t.next != nil {
+		t.replaced = messages.Some(ended.spec.Digest)
+		h.launch(c, t)
+		return
+	}
+	h.images[ended.spec.Digest]--
 	switch t.phase {
 	case checking: // it has ended by itself; prepared goes on
 	case switching:
-		h.switched(c, m.Name, t, ended)
+		h.startAgain(c, m.Name, t, ended)
 	case halted: // the next daemon needs its image
 		h.settle(c, m.Name, t)
 		return
@@ -235,13 +240,9 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 // failedStarting is for a client whose command was lost by a bug of ours.
 const failedStarting = "internal error: the daemon failed while it started the unikernel; its log tells more"
 
-// switched starts what replaces a run that has ended, or that one again where
-// its successor has failed meanwhile.
-func (h *host) switched(c *supervise.Context, name messages.Name, t *tenant, ended *run) {
-	if t.next != nil {
-		h.launch(c, t)
-		return
-	}
+// startAgain starts what has been stopped for a successor that has failed
+// meanwhile.
+func (h *host) startAgain(c *supervise.Context, name messages.Name, t *tenant, ended *run) {
 	h.setCurrent(t, h.spawn(c, name, ended.spec))
 	c.Send(t.current.pid, messages.UnikernelResume{Record: messages.Record{Name: name, Spec: ended.spec}})
 	h.settle(c, name, t)
@@ -283,6 +284,12 @@ func (h *host) settle(c *supervise.Context, name messages.Name, t *tenant) {
 		h.ledger.Release(name)
 		delete(h.tenants, name)
 		h.consoles.tenantGone(name, c.Now())
+	}
+	if t.replaced.OK {
+		replaced := t.replaced.Value
+		t.replaced = messages.Option[messages.Digest]{}
+		h.images[replaced]--
+		h.collect(c, replaced)
 	}
 	failpoint.Here("change/settled")
 	if h.halter != nil {
@@ -333,7 +340,7 @@ func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
 	case t.next == nil || t.next.number != m.Run:
 	case t.phase == launching:
 		c.Send(t.next.pid, messages.UnikernelRecover{Abandon: true})
-	case t.phase == switching: // the old one ends; switched starts it again
+	case t.phase == switching: // the old one ends; gone starts it again
 		h.dropNext(c, m.Name, t, failedStarting)
 	default:
 		h.dropNext(c, m.Name, t, failedStarting)

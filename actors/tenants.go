@@ -16,6 +16,9 @@ type tenant struct {
 	next    *run // what is going to
 	ask     ask  // the command under way, where phase is not settled
 	waiting []ask
+	// replaced is the image of what ran until next was about to be started: on
+	// disk it is what runs until next is.
+	replaced messages.Option[messages.Digest]
 }
 
 // A phase is how far the command under way is.
