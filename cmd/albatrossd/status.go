@@ -23,7 +23,7 @@ func status(ctx context.Context, a *actors.Actors) (string, error) {
 		if !ok {
 			return "", fmt.Errorf("cannot find out what runs: %v", answer)
 		}
-		return fmt.Sprintf("%d unikernels run", len(infos.List)), nil
+		return fmt.Sprintf("Unikernels that run: %d", len(infos.List)), nil
 	default:
 		return "", errors.New("cannot find out what runs: there was no answer in time")
 	}

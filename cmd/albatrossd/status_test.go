@@ -54,7 +54,7 @@ func TestStatus(t *testing.T) {
 		t.Helper()
 		told, err := status(t.Context(), a)
 		require.NoError(t, err)
-		require.Equal(t, "0 unikernels run", told)
+		require.Equal(t, "Unikernels that run: 0", told)
 	}
 	requireWell()
 
@@ -100,5 +100,5 @@ func TestStatusWaitsForTheStart(t *testing.T) {
 	case <-time.After(20 * time.Millisecond): // more than an answer takes
 	}
 	close(release)
-	require.Equal(t, "0 unikernels run", <-told)
+	require.Equal(t, "Unikernels that run: 0", <-told)
 }

@@ -1,0 +1,268 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+)
+
+// watchdog is how long the systemd of these tests waits for a sign of life.
+const watchdog = time.Second
+
+// A systemd is a host on which sockets are listened on before the daemon runs,
+// which is told of them, and says how it is.
+type systemd struct {
+	*host
+	sockets []*os.File
+	paths   []string
+	names   []string
+	notify  *net.UnixConn
+}
+
+// newSystemd is a host without a daemon. What is left at the end is a host as any
+// other, on which a daemon runs that was started by hand.
+func newSystemd(t *testing.T) *systemd {
+	s := &systemd{host: emptyHost(t)}
+	var err error
+	s.notify, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.path("notify"), Net: "unixgram"})
+	require.NoError(t, err)
+	t.Cleanup(s.disable)
+	require.NoError(t, os.Mkdir(s.path("util"), 0o750))
+	return s
+}
+
+func (s *systemd) disable() {
+	defer s.notify.Close()
+	if !s.t.Failed() && s.daemon != nil {
+		require.NoError(s.t, s.stop())
+	}
+	for i, path := range s.paths {
+		_ = s.sockets[i].Close()
+		require.NoError(s.t, os.Remove(path))
+	}
+	if !s.t.Failed() {
+		s.start()
+	}
+}
+
+// listen opens a socket, and gives it a name.
+func (s *systemd) listen(socket, name string) {
+	s.t.Helper()
+	path := s.socket(socket)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	require.NoError(s.t, err)
+	defer l.Close()
+	l.SetUnlinkOnClose(false)
+	f, err := l.File()
+	require.NoError(s.t, err)
+	s.sockets, s.paths, s.names = append(s.sockets, f), append(s.paths, path), append(s.names, name)
+}
+
+// command is the daemon as systemd starts it: what it is told has its own pid in
+// it, and its log goes to the journal.
+func (s *systemd) command(args ...string) *exec.Cmd {
+	s.t.Helper()
+	c := s.host.command(args...)
+	var log unix.Stat_t
+	require.NoError(s.t, unix.Stat(s.path("log"), &log))
+	c.Args = append([]string{"sh", "-c", `LISTEN_PID=$$ WATCHDOG_PID=$$ exec "$0" "$@"`, c.Path}, c.Args[1:]...)
+	c.Path = "/bin/sh"
+	c.ExtraFiles = s.sockets
+	c.Env = append(os.Environ(),
+		fmt.Sprintf("LISTEN_FDS=%d", len(s.sockets)), "LISTEN_FDNAMES="+strings.Join(s.names, ":"),
+		"NOTIFY_SOCKET="+s.path("notify"), fmt.Sprintf("WATCHDOG_USEC=%d", watchdog.Microseconds()),
+		fmt.Sprintf("JOURNAL_STREAM=%d:%d", log.Dev, log.Ino))
+	return c
+}
+
+// boot starts the daemon.
+func (s *systemd) boot() { s.launch(s.command()) }
+
+// launch starts a daemon, and does not wait for anything.
+func (h *host) launch(c *exec.Cmd) {
+	h.t.Helper()
+	require.NoError(h.t, c.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	h.daemon, h.ended = c, ended
+}
+
+// hears waits for what the daemon says next.
+func (s *systemd) hears() string {
+	s.t.Helper()
+	text, err := s.hearsWithin(patience)
+	require.NoError(s.t, err)
+	return text
+}
+
+func (s *systemd) hearsWithin(limit time.Duration) (string, error) {
+	s.t.Helper()
+	require.NoError(s.t, s.notify.SetReadDeadline(time.Now().Add(limit)))
+	b := make([]byte, 1000)
+	n, err := s.notify.Read(b)
+	return string(b[:n]), err
+}
+
+// requireHears waits until the daemon says something.
+func (s *systemd) requireHears(text string) {
+	s.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if s.hears() == text {
+			return
+		}
+	}
+	require.FailNow(s.t, "the daemon does not say: "+text)
+}
+
+// What the daemon says.
+const stops = "STOPPING=1\nSTATUS=Stopping"
+
+func ready(unikernels int) string {
+	return fmt.Sprintf("READY=1\nSTATUS=Unikernels that run: %d", unikernels)
+}
+
+func alive(unikernels int) string {
+	return fmt.Sprintf("WATCHDOG=1\nSTATUS=Unikernels that run: %d", unikernels)
+}
+
+// TestSocketActivation: whoever connects is served, whether or not a daemon runs
+// at that moment, and nobody but the daemon gets the sockets.
+func TestSocketActivation(t *testing.T) {
+	s := newSystemd(t)
+	for _, name := range []string{"events", "stat", "console", "vmmd"} {
+		s.listen(name, name)
+	}
+	before := s.inodes()
+	early := s.dial("vmmd")
+	say(t, early, ":", messages.PolicyInfo{})
+	f := &follower{t, s.dial("console")}
+	say(t, f.conn, "one", messages.ConsoleSubscribe{Count: messages.Some(0)})
+
+	s.boot()
+	require.IsType(t, messages.SuccessPolicies{}, hear(t, early).Payload)
+	require.IsType(t, messages.SuccessText{}, hear(t, f.conn).Payload)
+	s.create("one", guest("hello"))
+	f.line() // from here on the process is the unikernel
+	pid := s.pid("one")
+	for fd, file := range descriptors(t, pid) {
+		require.NotContains(t, file, "socket:", "descriptor %s of the unikernel", fd)
+	}
+	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	require.NoError(t, err)
+	require.Empty(t, environment)
+
+	s.untilStored()
+	require.NoError(t, s.stop())
+	require.Equal(t, before, s.inodes(), "the sockets are still there")
+	late := s.dial("vmmd")
+	say(t, late, ":", messages.UnikernelInfo{Form: 6})
+	s.boot()
+	require.Len(t, hear(t, late).Payload.(messages.SuccessInfos).List, 1)
+	require.Equal(t, pid, s.pid("one"))
+}
+
+// inodes are those of the sockets.
+func (s *systemd) inodes() map[string]uint64 {
+	s.t.Helper()
+	inodes := map[string]uint64{}
+	for _, name := range s.files("util") {
+		var stat unix.Stat_t
+		require.NoError(s.t, unix.Stat(s.path("util", name), &stat))
+		inodes[name] = stat.Ino
+	}
+	return inodes
+}
+
+// TestSomeSockets: the daemon makes those that nobody has made, and removes them.
+func TestSomeSockets(t *testing.T) {
+	s := newSystemd(t)
+	s.listen("vmmd", "albatrossd-vmmd.socket") // without FileDescriptorName=
+	before := s.inodes()
+	s.boot()
+	require.Equal(t, ready(0), s.hears())
+	require.True(t, s.answers())
+	require.ElementsMatch(t, []string{"vmmd.sock", "console.sock", "stat.sock", "events.sock"}, s.files("util"))
+	require.NoError(t, s.stop())
+	require.Equal(t, before, s.inodes())
+}
+
+// TestSocketsThatCannotBe: a daemon says what is wrong with its unit, with the
+// priority of an error.
+func TestSocketsThatCannotBe(t *testing.T) {
+	s := newSystemd(t)
+	s.listen("other", "albatrossd-other.socket")
+	var exit *exec.ExitError
+	require.ErrorAs(t, s.command().Run(), &exit)
+	require.Equal(t, 1, exit.ExitCode())
+	require.Equal(t, "<3>albatrossd: cannot use socket albatrossd-other.socket at "+s.socket("other")+
+		", which the service manager has opened: only console, events, stat, vmmd are known\n", s.log())
+}
+
+// TestReady: a daemon is ready when it has taken over what runs, and tells when it
+// begins to stop.
+func TestReady(t *testing.T) {
+	s := newSystemd(t)
+	s.start()
+	for _, name := range []string{"one", "two", "three"} {
+		s.create(name, guest("hello", "--quiet"))
+	}
+	s.untilStored()
+	s.kill()
+	s.boot()
+	require.Equal(t, ready(3), s.hears())
+	require.Len(t, s.infos(":"), 3)
+	require.NoError(t, s.stop())
+	s.requireHears(stops)
+	_, err := s.hearsWithin(0)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "it says nothing more")
+	require.Contains(t, s.log(), "<6>time=")
+}
+
+// untilStored waits until all is on disk that the daemon writes there without being
+// waited for: what is written later is on disk later.
+func (h *host) untilStored() {
+	h.t.Helper()
+	h.requireText("added policy", "stored:", messages.PolicyAdd{
+		Policy: messages.Policy{Unikernels: 1, CPUIDs: []int{0}, Memory: 32},
+	})
+	h.requireText("removed policy", "stored:", messages.PolicyRemove{})
+}
+
+// TestWatchdog: a daemon tells that it works for as long as it does. One that does
+// not is ended, and the next takes over.
+func TestWatchdog(t *testing.T) {
+	s := newSystemd(t)
+	s.boot()
+	require.Equal(t, ready(0), s.hears())
+	s.create("one", guest("hello", "--quiet"))
+	pid := s.pid("one")
+	s.requireHears(alive(1))
+	s.requireHears(alive(1))
+
+	hangs := s.daemon.Process.Pid
+	require.NoError(t, unix.Kill(hangs, unix.SIGSTOP))
+	s.until("the daemon hangs", func() bool { return statusOf(t, hangs, "State") == "T (stopped)" })
+	for err := error(nil); err == nil; { // what it has said before
+		_, err = s.hearsWithin(watchdog / 100)
+	}
+	_, err := s.hearsWithin(watchdog)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "it says nothing")
+	require.NoError(t, unix.Kill(hangs, unix.SIGABRT))
+	require.NoError(t, unix.Kill(hangs, unix.SIGCONT))
+	require.Error(t, <-s.ended)
+	s.daemon = nil
+	require.Contains(t, s.log(), "goroutine ", "what it was doing")
+
+	s.boot()
+	s.requireHears(ready(1))
+	require.Equal(t, pid, s.pid("one"))
+}
