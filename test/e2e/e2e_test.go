@@ -48,7 +48,10 @@ func TestMain(m *testing.M) {
 	if err := programs.Build(bin, "albatrossd", "albatross-tender"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	if err := adoptOrphans(); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(), goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(bin)
 		os.Exit(code)
 	}))
@@ -56,8 +59,9 @@ func TestMain(m *testing.M) {
 
 // A host is a machine with a daemon on it: a directory for all that it has.
 type host struct {
-	t   *testing.T
-	dir string
+	t    *testing.T
+	dir  string
+	args []string // more of them for the daemon
 
 	daemon *exec.Cmd  // nil while none runs
 	ended  chan error // how it has
@@ -98,12 +102,12 @@ func (h *host) end() {
 	for _, dir := range []string{"util", "fifo", "db/images"} {
 		require.Empty(h.t, h.files(dir), "files that are left in %s", dir)
 	}
-	require.Empty(h.t, h.cgroups(), "cgroups that are left")
+	require.Empty(h.t, h.cgroupParents(), "cgroups that are left")
+	require.NotContains(h.t, strings.Join(h.files("db/block"), " "), "tmp_", "files that are left in db/block")
 	require.NotContains(h.t, h.log(), "nternal error", "the log of the daemon")
 }
 
-// destroyAll destroys all at once: some systems take seconds to clear away a
-// process whose parent was another daemon.
+// destroyAll destroys all at once.
 func (h *host) destroyAll() {
 	var destroying sync.WaitGroup
 	for _, i := range h.infos(":") {
@@ -163,7 +167,7 @@ func (h *host) command(args ...string) *exec.Cmd {
 // start starts a daemon, and waits until it answers.
 func (h *host) start() {
 	h.t.Helper()
-	c := h.command()
+	c := h.command(h.args...)
 	require.NoError(h.t, c.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- c.Wait() }()

@@ -19,10 +19,8 @@ import (
 func TestIsolation(t *testing.T) {
 	withBridges(t, "service")
 	h := newHost(t)
-	cpus := h.ask(":", messages.PolicyInfo{}).(messages.SuccessPolicies).List[0].Policy.CPUIDs
-	last := cpus[len(cpus)-1]
 	c := echo("service")
-	c.CPUIDs = []int{last}
+	c.CPUIDs = []int{h.lastCPU()}
 	f := h.subscribe("echo", 0)
 	h.create("echo", c)
 	f.line() // from here on the process is the unikernel, whatever it was before
@@ -41,8 +39,29 @@ func TestIsolation(t *testing.T) {
 	require.Equal(t, pid, session)
 	require.Equal(t, "1", statusOf(t, pid, "NoNewPrivs"))
 	require.Equal(t, "2", statusOf(t, pid, "Seccomp"), "a filter")
-	require.Equal(t, strconv.Itoa(last), statusOf(t, pid, "Cpus_allowed_list"))
+	require.Equal(t, strconv.Itoa(c.CPUIDs[0]), statusOf(t, pid, "Cpus_allowed_list"))
 	t.Run("cgroup", func(t *testing.T) { h.requireLimits(t, pid, c) })
+}
+
+// TestCPUsWithoutCgroups: a unikernel runs on the CPUs that were asked for where
+// there are no cgroups, too.
+func TestCPUsWithoutCgroups(t *testing.T) {
+	h := emptyHost(t)
+	h.args = []string{"--cgroup", ""}
+	h.start()
+	c := guest("hello")
+	c.CPUIDs = []int{h.lastCPU()}
+	h.create("hello", c)
+	require.Equal(t, strconv.Itoa(c.CPUIDs[0]), statusOf(t, h.pid("hello"), "Cpus_allowed_list"))
+	require.Empty(t, h.cgroupParents())
+}
+
+// lastCPU is one of this machine that is another than the usual one, if it has
+// more than one.
+func (h *host) lastCPU() int {
+	h.t.Helper()
+	cpus := h.ask(":", messages.PolicyInfo{}).(messages.SuccessPolicies).List[0].Policy.CPUIDs
+	return cpus[len(cpus)-1]
 }
 
 // descriptors are what a process has open, by their numbers.
