@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/store"
 	"albatross/sockets/wire"
 )
@@ -91,10 +92,12 @@ func importFile(path string, db *store.DB, images *store.Images, log *slog.Logge
 	if err != nil {
 		return err
 	}
+	failpoint.Here("import/images-stored")
 	changes = append(changes, policyChanges(state.Policies)...)
 	if err := db.Apply(append(changes, messages.MarkImported{})); err != nil {
 		return err
 	}
+	failpoint.Here("import/stored")
 	log.Info("Imported the state file of native albatross", "file", path,
 		"unikernels", len(state.Unikernels), "policies", len(state.Policies))
 	return nil
@@ -177,6 +180,7 @@ func storeImage(c messages.Config, images *store.Images) (messages.Digest, error
 	if err == nil {
 		images.Unpin(digest) // nobody collects images before it is on record
 	}
+	failpoint.Here("import/image-stored")
 	return digest, err
 }
 
