@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +67,21 @@ func (s *systemd) listen(socket, name string) {
 	f, err := l.File()
 	require.NoError(s.t, err)
 	s.sockets, s.paths, s.names = append(s.sockets, f), append(s.paths, path), append(s.names, name)
+}
+
+// listenAsUnits opens the sockets that our units are about.
+func (s *systemd) listenAsUnits() {
+	s.t.Helper()
+	units, err := filepath.Glob("../../packaging/systemd/*.socket")
+	require.NoError(s.t, err)
+	for _, unit := range units {
+		text, err := os.ReadFile(unit)
+		require.NoError(s.t, err)
+		file := regexp.MustCompile(`(?m)^ListenStream=/run/albatross/util/(.*)\.sock$`).FindSubmatch(text)
+		name := regexp.MustCompile(`(?m)^FileDescriptorName=(.*)$`).FindSubmatch(text)
+		require.True(s.t, len(file) == 2 && len(name) == 2, unit)
+		s.listen(string(file[1]), string(name[1]))
+	}
 }
 
 // command is the daemon as systemd starts it: what it is told has its own pid in
@@ -138,10 +155,9 @@ func alive(unikernels int) string {
 // at that moment, and nobody but the daemon gets the sockets.
 func TestSocketActivation(t *testing.T) {
 	s := newSystemd(t)
-	for _, name := range []string{"events", "stat", "console", "vmmd"} {
-		s.listen(name, name)
-	}
+	s.listenAsUnits()
 	before := s.inodes()
+	require.Len(t, before, 4)
 	early := s.dial("vmmd")
 	say(t, early, ":", messages.PolicyInfo{})
 	f := &follower{t, s.dial("console")}
@@ -150,6 +166,7 @@ func TestSocketActivation(t *testing.T) {
 	s.boot()
 	require.IsType(t, messages.SuccessPolicies{}, hear(t, early).Payload)
 	require.IsType(t, messages.SuccessText{}, hear(t, f.conn).Payload)
+	require.Equal(t, before, s.inodes(), "the daemon has made none itself")
 	s.create("one", guest("hello"))
 	f.line() // from here on the process is the unikernel
 	pid := s.pid("one")
