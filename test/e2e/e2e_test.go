@@ -6,14 +6,11 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -244,54 +241,6 @@ func (h *host) until(what string, holds func() bool) {
 	}
 }
 
-// processes are those of the unikernels of this host, by the names that these
-// are told: tenders have the image, which is below dir, in their command line.
-func (h *host) processes() map[string][]int {
-	pids := map[string][]int{}
-	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	require.NoError(h.t, err)
-	for _, path := range lines {
-		line, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(line, []byte(h.dir+"/")) || bytes.Contains(line, []byte("--dbdir")) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		require.NoError(h.t, err)
-		label := labelOf(line)
-		pids[label] = append(pids[label], pid)
-	}
-	return pids
-}
-
-// labelOf is the name that a tender tells its unikernel.
-func labelOf(line []byte) string {
-	for _, arg := range strings.Split(string(line), "\x00") {
-		if label, ok := strings.CutPrefix(arg, "--name="); ok {
-			return label
-		}
-	}
-	return ""
-}
-
-// appeared are the processes of a unikernel that has been created. For a moment
-// in the middle of exec, the system does not tell the command line.
-func (h *host) appeared(label string) []int {
-	for begun := time.Now(); time.Since(begun) < patience; {
-		if pids := h.processes()[label]; len(pids) > 0 {
-			return pids
-		}
-	}
-	return nil
-}
-
-// pid is that of the only process of a unikernel.
-func (h *host) pid(label string) int {
-	h.t.Helper()
-	pids := h.appeared(label)
-	require.Len(h.t, pids, 1, "processes of %s", label)
-	return pids[0]
-}
-
 // ask is a whole conversation: one command, one answer.
 func (h *host) ask(name string, command messages.Command) messages.Payload {
 	h.t.Helper()
@@ -343,20 +292,4 @@ func create(c messages.Config) messages.UnikernelCreate {
 func (h *host) create(name string, c messages.Config) {
 	h.t.Helper()
 	require.Equal(h.t, messages.SuccessText{Text: "created unikernel"}, h.ask(name, create(c)))
-}
-
-// peak is the most memory that the daemon has had, in bytes.
-func (h *host) peak() int {
-	h.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.daemon.Process.Pid))
-	require.NoError(h.t, err)
-	for _, line := range strings.Split(string(status), "\n") {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kb, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(rest), " kB"))
-			require.NoError(h.t, err)
-			return kb << 10
-		}
-	}
-	require.FailNow(h.t, "the system does not tell the peak of memory")
-	panic("unreachable")
 }

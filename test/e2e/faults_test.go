@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -59,25 +58,6 @@ func (h *host) state() state {
 		s.files[name] = fmt.Sprintf("%x", sha256.Sum256(contents))
 	}
 	return s
-}
-
-// settledProcesses are those of all unikernels. In the middle of an exec the
-// system does not tell what a process is.
-func (h *host) settledProcesses() (pids map[string][]int) {
-	h.t.Helper()
-	running := len(h.infos(":"))
-	h.until("each unikernel has a process", func() bool {
-		pids = h.processes()
-		return count(pids) == running
-	})
-	return pids
-}
-
-func count(pids map[string][]int) (n int) {
-	for _, list := range pids {
-		n += len(list)
-	}
-	return n
 }
 
 // unharmed makes sure that nothing has changed when do is over.
@@ -268,15 +248,4 @@ func TestUnusablePolicies(t *testing.T) {
 		})
 	}
 	h.requireText("added policy", "new:", messages.PolicyAdd{Policy: usable})
-}
-
-// statusOf is a line of the status of a process.
-func statusOf(t *testing.T, pid int, key string) string {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	require.NoError(t, err)
-	_, rest, found := strings.Cut(string(status), "\n"+key+":")
-	require.True(t, found, key)
-	value, _, _ := strings.Cut(rest, "\n")
-	return strings.TrimSpace(value)
 }
