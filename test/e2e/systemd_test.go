@@ -218,7 +218,7 @@ func TestSocketsThatCannotBe(t *testing.T) {
 	s := newSystemd(t)
 	s.listen("other", "albatrossd-other.socket")
 	var exit *exec.ExitError
-	require.ErrorAs(t, s.command().Run(), &exit)
+	require.ErrorAs(t, s.command("--cgroup", "").Run(), &exit)
 	require.Equal(t, 1, exit.ExitCode())
 	require.Equal(t, "<3>albatrossd: cannot use socket albatrossd-other.socket at "+s.socket("other")+
 		", which the service manager has opened: only console, events, stat, vmmd are known\n", s.log())
