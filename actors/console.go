@@ -2,18 +2,19 @@ package actors
 
 import (
 	"context"
-	"os"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"albatross/actors/supervise"
 	"albatross/messages"
-	"albatross/runtime/fifo"
 	"albatross/runtime/history"
 )
 
 const (
+	// readPause is between reads where there is much to read, so that each has many
+	// lines: a read costs as much as some dozen of them.
+	readPause = time.Millisecond
 	// syncAfter is how long a line may be in no file that a power cut spares.
 	syncAfter = time.Second
 	// syncAgainAfter is the pause before history is written again that could not
@@ -38,14 +39,15 @@ type console struct {
 
 	// The FIFO.
 	log      *history.Log
-	feed     *os.File // the end of the FIFO that is read; nil while none is open
-	attempts int      // to open a FIFO, ever made
-	opening  bool     // an attempt is under way
-	closing  bool     // what is left is being read
+	feed     *history.Pipe // the end of the FIFO that is read; nil while none is open
+	attempts int           // to open a FIFO, ever made
+	opening  bool          // an attempt is under way
+	closing  bool          // what is left is being read
 	openers  []opener
 	closers  []closer
-	unsynced bool // something was read since the last sync began
-	syncing  bool // one is under way, or will be
+	readAt   time.Time // the last time that something was read
+	unsynced bool      // something was read since the last sync began
+	syncing  bool      // one is under way, or will be
 
 	// Those who read.
 	ring        *ring                  // nil while there is no subscriber
@@ -73,7 +75,7 @@ type closer struct {
 // What the console's goroutines and timers tell it.
 type (
 	feedOpened struct {
-		feed *os.File // nil where err is not
+		feed *history.Pipe // nil where err is not
 		err  error
 	}
 	feedRead struct {
@@ -84,6 +86,7 @@ type (
 		taken history.Taken
 		err   error
 	}
+	readDue    struct{}
 	ringLoaded struct{ lines []messages.ConsoleLine }
 	syncDue    struct{}
 	synced     struct{ ok bool }
@@ -120,6 +123,8 @@ func (k *console) Handle(c *supervise.Context, message any) {
 		k.opened(c, m)
 	case feedRead:
 		k.read(c, m)
+	case readDue:
+		k.readMore(c)
 	case feedDrained:
 		k.drained(c, m)
 	case ringLoaded:
@@ -167,12 +172,10 @@ func (k *console) open(c *supervise.Context) {
 	}
 	k.opening = true
 	k.attempts++
+	path := k.fifo
 	c.Go(func(context.Context) any {
-		file, err := fifo.OpenReader(k.fifo)
-		if err != nil {
-			return feedOpened{err: err}
-		}
-		return feedOpened{feed: file}
+		feed, err := history.OpenPipe(path)
+		return feedOpened{feed, err}
 	})
 }
 
@@ -226,8 +229,20 @@ func (k *console) read(c *supervise.Context, m feedRead) {
 		k.letGo()
 	default:
 		k.syncLater(c)
-		k.readMore(c)
+		k.readOn(c, m.taken.More)
 	}
+}
+
+// readOn goes on reading: at once where something waits to be read, or where
+// there was nothing for a while.
+func (k *console) readOn(c *supervise.Context, more bool) {
+	before := k.readAt
+	k.readAt = c.Now()
+	if more || k.readAt.Sub(before) > readPause {
+		k.readMore(c)
+		return
+	}
+	c.After(readPause, readDue{})
 }
 
 // closeAsked reads what is left and lets go of the FIFO.
@@ -247,7 +262,7 @@ func (k *console) close(c *supervise.Context) {
 	default:
 		k.closing = true
 		// Wakes the read that is under way; what follows is read by drain.
-		_ = k.feed.SetReadDeadline(time.Unix(1, 0))
+		k.feed.Stop()
 	}
 }
 

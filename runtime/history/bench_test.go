@@ -47,7 +47,7 @@ func BenchmarkTake(b *testing.B) {
 		var s splitter
 		run("read", func(w *world) {
 			for left := len(output); left > 0; {
-				n, err := w.pipe.Read(buffer)
+				n, err := w.pipe.fifo.Read(buffer)
 				require.NoError(w.t, err)
 				left -= n
 				var list []messages.ConsoleLine

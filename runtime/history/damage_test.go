@@ -204,12 +204,14 @@ func TestAFileThatCannotBeSplicedTo(t *testing.T) {
 	require.Len(t, w.faults, 1)
 }
 
-func sockets(t *testing.T) (one, other *os.File) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+func sockets(t *testing.T) (*Pipe, *os.File) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	require.NoError(t, err)
-	one, other = os.NewFile(uintptr(fds[0]), "one"), os.NewFile(uintptr(fds[1]), "other")
-	t.Cleanup(func() { require.NoError(t, errors.Join(one.Close(), other.Close())) })
-	return one, other
+	one, other := os.NewFile(uintptr(fds[0]), "one"), os.NewFile(uintptr(fds[1]), "other")
+	pipe, err := newPipe(one)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, errors.Join(pipe.Close(), other.Close())) })
+	return pipe, other
 }
 
 func TestADirectoryThatCannotBeMade(t *testing.T) {

@@ -26,7 +26,7 @@ const (
 // daemon reads a console until it is killed. It does so with and without
 // somebody who follows.
 func daemon(dir string) {
-	pipe, err := fifo.OpenReader(filepath.Join(dir, ":hello"))
+	pipe, err := OpenPipe(filepath.Join(dir, ":hello"))
 	must(err)
 	d, err := Open(filepath.Join(dir, "console"), time.Now)
 	must(err)
@@ -121,7 +121,7 @@ func temporaries(t *testing.T, dir string) int {
 // returns the number of the last line.
 func requireEveryLine(t *testing.T, dir string, before int) int {
 	t.Helper()
-	pipe, err := fifo.OpenReader(filepath.Join(dir, ":hello"))
+	pipe, err := OpenPipe(filepath.Join(dir, ":hello"))
 	require.NoError(t, err)
 	defer pipe.Close()
 	d, err := Open(filepath.Join(dir, "console"), time.Now)

@@ -1,7 +1,6 @@
 package history
 
 import (
-	"errors"
 	"os"
 	"slices"
 	"sync"
@@ -53,68 +52,65 @@ func (d *Dir) Log(name messages.Name, tell func(error)) *Log {
 type Taken struct {
 	Lines    []messages.ConsoleLine // that were completed, where somebody follows
 	Follower uint64                 // who that is
+	More     bool                   // there is more in the pipe
 }
 
 // Take waits until there is something in a pipe, and takes at most a chunk of
-// it. An error is one of the pipe, or says that the pipe or the log is closed.
-func (l *Log) Take(pipe *os.File) (t Taken, err error) {
-	conn, err := pipe.SyscallConn()
-	if err != nil {
-		return t, err
+// it. An error is one of the pipe, or says that the pipe was stopped, or that it
+// or the log is closed.
+func (l *Log) Take(pipe *Pipe) (t Taken, err error) {
+	for {
+		n, err := l.takeNow(pipe, &t)
+		if n > 0 || err != nil {
+			return t, err
+		}
+		l.buffer = nil // an idle console has none
+		if err := pipe.wait(); err != nil {
+			return t, err
+		}
 	}
-	var failed error
-	err = conn.Read(func(fd uintptr) bool {
-		var n int
-		n, failed = l.takeNow(int(fd), &t)
-		return n > 0 || failed != nil
-	})
-	return t, errors.Join(err, failed)
 }
 
 // takeNow takes what is there; n is 0 where nothing is.
-func (l *Log) takeNow(pipe int, t *Taken) (n int, err error) {
-	if n, err = available(pipe); n == 0 || err != nil {
-		l.buffer = nil // an idle console has none
-		return 0, err
-	}
-	if err := l.lock(); err != nil {
-		return 0, err
-	}
-	defer l.mu.Unlock()
-	return l.take(pipe, n, t)
+func (l *Log) takeNow(pipe *Pipe, t *Taken) (n int, err error) {
+	err = pipe.control(func(fd int) error {
+		size, err := available(fd)
+		if size == 0 || err != nil {
+			return err
+		}
+		if err := l.lock(); err != nil {
+			return err
+		}
+		defer l.mu.Unlock()
+		n, err = l.take(fd, size, t)
+		return err
+	})
+	return n, err
 }
 
 // Finish takes what is left in a pipe, unless it is nil, and ends the last line:
-// nothing more will come. It works whatever the read deadline of the pipe is, so
-// that a deadline can be used to stop Take before.
-func (l *Log) Finish(pipe *os.File) (t Taken, err error) {
+// nothing more will come.
+func (l *Log) Finish(pipe *Pipe) (t Taken, err error) {
 	if err := l.lock(); err != nil {
 		return t, err
 	}
 	defer l.mu.Unlock()
 	if pipe != nil {
-		err = l.drain(pipe, &t)
+		err = pipe.control(func(fd int) error { return l.drain(fd, &t) })
 	}
 	l.endLine(&t)
+	l.buffer = nil
 	return t, err
 }
 
 // drain takes what is there now, and not what somebody writes meanwhile: a
 // process that the unikernel has left behind could do that for ever.
-func (l *Log) drain(pipe *os.File, t *Taken) error {
-	conn, err := pipe.SyscallConn()
-	if err != nil {
-		return err
+func (l *Log) drain(pipe int, t *Taken) error {
+	left, err := available(pipe)
+	for n := 1; left > 0 && n > 0 && err == nil; left -= n {
+		n, err = l.take(pipe, left, t)
 	}
-	var failed error
-	err = conn.Control(func(fd uintptr) {
-		left, err := available(int(fd))
-		for n := 1; left > 0 && n > 0 && err == nil; left -= n {
-			n, err = l.take(int(fd), left, t)
-		}
-		failed = err
-	})
-	return errors.Join(err, failed)
+	return err
 }
 
 // available is how many bytes are in a pipe.
@@ -127,6 +123,7 @@ func available(pipe int) (int, error) {
 func (l *Log) take(pipe, size int, t *Taken) (n int, err error) {
 	at := l.dir.time()
 	n, raw, err := l.move(pipe, min(size, chunk), at)
+	t.More = n < size
 	l.split(raw, at, t)
 	l.compact()
 	return n, err

@@ -57,16 +57,11 @@ func TestFinishTakesWhatIsLeftAndEndsTheLine(t *testing.T) {
 	long := strings.Repeat("x\n", chunk)
 	_, err := w.writer.WriteString(long + "last words")
 	require.NoError(t, err)
-	require.NoError(t, w.pipe.SetReadDeadline(time.Unix(1, 0)))
-	_, err = w.log.Take(w.pipe)
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-
 	taken, err := w.log.Finish(w.pipe)
 	require.NoError(t, err)
 	require.Len(t, taken.Lines, chunk+1)
 	require.Equal(t, "last words", taken.Lines[chunk].Text)
 
-	require.NoError(t, w.pipe.SetReadDeadline(time.Time{}))
 	require.Equal(t, []string{"next"}, texts(w.print("next\n")))
 	w.restart()
 	remembered := texts(w.remembered())
@@ -112,30 +107,6 @@ func (w *world) files() (names []string) {
 		names = append(names, e.Name())
 	}
 	return names
-}
-
-func TestTakeWaits(t *testing.T) {
-	w := newWorld(t)
-	taken := make(chan Taken, 1)
-	go func() {
-		t, _ := w.log.Take(w.pipe)
-		taken <- t
-	}()
-	require.Empty(t, w.remembered(), "it can be followed meanwhile")
-	require.True(t, w.log.Sync())
-	_, err := w.writer.WriteString("at last\n")
-	require.NoError(t, err)
-	require.Equal(t, []string{"at last"}, texts(receive(t, taken).Lines))
-}
-
-func receive[T any](t *testing.T, from <-chan T) (value T) {
-	t.Helper()
-	select {
-	case value = <-from:
-	case <-time.After(deadline):
-		require.FailNow(t, "nothing comes")
-	}
-	return value
 }
 
 // A file stays small whatever is printed, and what is remembered is exact.

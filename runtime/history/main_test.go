@@ -34,7 +34,7 @@ type world struct {
 	path   string // of the directory
 	dir    *Dir
 	log    *Log
-	pipe   *os.File // ours
+	pipe   *Pipe
 	writer *os.File // the unikernel's
 	clock  atomic.Int64
 	faults []string // what was told
@@ -48,7 +48,7 @@ func newWorldIn(t testing.TB, path string) *world {
 	pipe := filepath.Join(t.TempDir(), ":hello")
 	require.NoError(t, fifo.Create(pipe, -1))
 	var err error
-	w.pipe, err = fifo.OpenReader(pipe)
+	w.pipe, err = OpenPipe(pipe)
 	require.NoError(t, err)
 	w.writer, err = fifo.OpenWriter(pipe)
 	require.NoError(t, err)
@@ -98,10 +98,10 @@ func (w *world) print(texts ...string) (lines []messages.ConsoleLine) {
 
 // left is how many bytes are in the pipe.
 func (w *world) left() (n int) {
-	conn, err := w.pipe.SyscallConn()
-	require.NoError(w.t, err)
-	require.NoError(w.t, conn.Control(func(fd uintptr) { n, err = available(int(fd)) }))
-	require.NoError(w.t, err)
+	require.NoError(w.t, w.pipe.control(func(fd int) (err error) {
+		n, err = available(fd)
+		return err
+	}))
 	return n
 }
 

@@ -1,0 +1,106 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/fifo"
+)
+
+// A Pipe is the end of a console from which a Log takes. It occupies no thread
+// while it is waited for. Stop and Close may be called at any time.
+//
+// The runtime of Go would watch the pipe all the time, so that each line that is
+// written wakes a thread, which costs several times what all the rest of a line
+// does. Here the runtime watches an epoll of our own, in which the pipe counts
+// once for each time that it is waited for.
+type Pipe struct {
+	fifo  *os.File // not watched by the runtime
+	epoll *os.File
+}
+
+// OpenPipe opens the console at path: see package fifo, which opens either end
+// for reading and writing.
+func OpenPipe(path string) (*Pipe, error) {
+	f, err := fifo.OpenWriter(path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPipe(f)
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch console %s: %w", path, errors.Join(err, f.Close()))
+	}
+	return p, nil
+}
+
+func newPipe(f *os.File) (*Pipe, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(epoll, true); err != nil { // or the runtime would not watch it
+		_ = unix.Close(epoll)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	p := &Pipe{fifo: f, epoll: os.NewFile(uintptr(epoll), "epoll")}
+	err = p.control(func(fd int) error {
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return os.NewSyscallError("fcntl", err)
+		}
+		return os.NewSyscallError("epoll_ctl", unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{}))
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.epoll.Close())
+	}
+	return p, nil
+}
+
+// Stop ends the wait for output, now and from now on.
+func (p *Pipe) Stop() { _ = p.epoll.SetReadDeadline(time.Unix(1, 0)) } // fails where it is closed
+
+// Close closes the pipe.
+func (p *Pipe) Close() error { return errors.Join(p.epoll.Close(), p.fifo.Close()) }
+
+// wait waits until there may be something in the pipe.
+func (p *Pipe) wait() error {
+	conn, err := p.epoll.SyscallConn()
+	if err != nil {
+		return err
+	}
+	armed := false
+	var failed error
+	err = conn.Read(func(epoll uintptr) bool {
+		if !armed {
+			failed = p.arm(int(epoll))
+			armed = true
+		}
+		var events [1]unix.EpollEvent
+		n, err := unix.EpollWait(int(epoll), events[:], 0)
+		failed = errors.Join(failed, os.NewSyscallError("epoll_wait", err))
+		return n > 0 || failed != nil
+	})
+	return errors.Join(err, failed)
+}
+
+// arm has the pipe count once more.
+func (p *Pipe) arm(epoll int) error {
+	once := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
+	return p.control(func(fd int) error {
+		return os.NewSyscallError("epoll_ctl", unix.EpollCtl(epoll, unix.EPOLL_CTL_MOD, fd, &once))
+	})
+}
+
+// control calls do with the descriptor of the pipe, which stays open meanwhile.
+func (p *Pipe) control(do func(fd int) error) error {
+	conn, err := p.fifo.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = conn.Control(func(fd uintptr) { failed = do(int(fd)) })
+	return errors.Join(err, failed)
+}

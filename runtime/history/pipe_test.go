@@ -1,0 +1,130 @@
+package history
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+func TestTakeWaits(t *testing.T) {
+	w := newWorld(t)
+	taken := make(chan Taken, 1)
+	go func() {
+		t, _ := w.log.Take(w.pipe)
+		taken <- t
+	}()
+	require.Empty(t, w.remembered(), "it can be followed meanwhile")
+	require.True(t, w.log.Sync())
+	_, err := w.writer.WriteString("at last\n")
+	require.NoError(t, err)
+	require.Equal(t, []string{"at last"}, texts(receive(t, taken).Lines))
+}
+
+func receive[T any](t *testing.T, from <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-from:
+	case <-time.After(deadline):
+		require.FailNow(t, "nothing comes")
+	}
+	return value
+}
+
+// Whatever the moments are at which a unikernel writes and somebody begins to
+// wait, nobody waits for what is there.
+func TestNobodyWaitsInVain(t *testing.T) {
+	w := newWorld(t)
+	w.remembered()
+	const n = 20_000
+	go func() {
+		for range n {
+			_, _ = w.writer.WriteString("line\n")
+		}
+	}()
+	done := make(chan error, 1)
+	go func() {
+		for lines := 0; lines < n; {
+			taken, err := w.log.Take(w.pipe)
+			if err != nil {
+				done <- err
+				return
+			}
+			lines += len(taken.Lines)
+		}
+		done <- nil
+	}()
+	require.NoError(t, receive(t, done))
+}
+
+func TestStopAndCloseEndTheWait(t *testing.T) {
+	for name, tc := range map[string]struct {
+		end func(*Pipe)
+		err string
+	}{
+		"stop":  {func(p *Pipe) { p.Stop() }, "i/o timeout"},
+		"close": {func(p *Pipe) { _ = p.Close() }, "closed file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			pipe, err := OpenPipe(w.pipe.fifo.Name())
+			require.NoError(t, err)
+			defer pipe.Close()
+			ended := make(chan error, 1)
+			go func() {
+				_, err := w.log.Take(pipe)
+				ended <- err
+			}()
+			tc.end(pipe)
+			require.ErrorContains(t, receive(t, ended), tc.err)
+			_, err = w.log.Take(pipe)
+			require.ErrorContains(t, err, tc.err, "again")
+		})
+	}
+}
+
+// What is there can be taken from a pipe that was stopped.
+func TestAStoppedPipeCanBeFinished(t *testing.T) {
+	w := newWorld(t)
+	w.remembered()
+	w.pipe.Stop()
+	_, err := w.writer.WriteString("last words")
+	require.NoError(t, err)
+	taken, err := w.log.Finish(w.pipe)
+	require.NoError(t, err)
+	require.Equal(t, []string{"last words"}, texts(taken.Lines))
+}
+
+// Who writes while nobody waits wakes nobody.
+func TestAPipeCountsOnce(t *testing.T) {
+	w := newWorld(t)
+	ready := func() int {
+		var events [1]unix.EpollEvent
+		n, err := unix.EpollWait(int(w.pipe.epoll.Fd()), events[:], 0)
+		require.NoError(t, err)
+		return n
+	}
+	_, err := w.writer.WriteString("one\n")
+	require.NoError(t, err)
+	require.Zero(t, ready())
+	require.NoError(t, w.pipe.arm(int(w.pipe.epoll.Fd())))
+	require.Equal(t, 1, ready())
+	_, err = w.writer.WriteString("two\n")
+	require.NoError(t, err)
+	require.Zero(t, ready())
+}
+
+func TestOpenPipeOfWhatIsNone(t *testing.T) {
+	_, err := OpenPipe(filepath.Join(t.TempDir(), ":none"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	file, err := os.Create(filepath.Join(t.TempDir(), ":file"))
+	require.NoError(t, err)
+	defer file.Close()
+	_, err = OpenPipe(file.Name())
+	require.ErrorContains(t, err, "not a named pipe")
+	_, err = newPipe(file)
+	require.ErrorContains(t, err, "epoll_ctl: operation not permitted")
+}
