@@ -11,6 +11,9 @@ import (
 	"albatross/runtime/history"
 )
 
+// batchLines is how many lines a subscriber gets at once.
+const batchLines = 256
+
 // An attacher is a session that is going to be a subscriber.
 type attacher struct {
 	pid *actor.PID

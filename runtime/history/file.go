@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"albatross/runtime/failpoint"
 )
 
 const (
@@ -78,6 +80,7 @@ func (f *file) splice(pipe, size int, at time.Time) (moved int, err error) {
 	if _, err := f.WriteAt(appendHeader(nil, size, at), f.end); err != nil {
 		return 0, err
 	}
+	failpoint.Here("history/frame-begun")
 	start := f.end + headerSize
 	moved, err = splice(pipe, int(f.Fd()), start, size)
 	if moved == 0 { // the next header takes the place of this one
