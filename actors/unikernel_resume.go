@@ -8,6 +8,7 @@ import (
 	"albatross/messages"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/proc"
+	"albatross/runtime/tender"
 )
 
 // resumeAsked takes over what a former daemon has recorded, and starts it where
@@ -36,9 +37,9 @@ func (u *unikernel) startLater(c *supervise.Context) {
 
 func (u *unikernel) resume(c *supervise.Context) {
 	u.to(c, resuming)
-	images, digest, runtime := u.config.Images, u.spec.Digest, u.runtime
+	config, images, digest, runtime := u.config, u.config.Images, u.spec.Digest, u.runtime
 	c.Go(func(context.Context) any {
-		r := resume(runtime)
+		r := config.resume(runtime)
 		if images.Pin(digest) == nil { // one that is lost is missed at the next start
 			r.pin = &pin{images: images, digest: digest}
 		}
@@ -48,8 +49,14 @@ func (u *unikernel) resume(c *supervise.Context) {
 
 // resume looks for a tender that has been recorded. One that is gone was cut
 // off if the machine has been started anew since, or if it never was released.
-func resume(r messages.Runtime) resumed {
+func (g *Config) resume(r messages.Runtime) resumed {
 	handle, err := proc.Open(r.Process)
+	if err == nil && !r.Released {
+		if err = tender.Settle(g.Launcher, handle); err != nil {
+			_ = handle.Close()
+			handle = nil
+		}
+	}
 	if !errors.Is(err, proc.ErrGone) {
 		return resumed{handle: handle, err: err}
 	}

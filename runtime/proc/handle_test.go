@@ -238,11 +238,16 @@ func TestSignalEndsProcess(t *testing.T) {
 func TestZombieIsStillThere(t *testing.T) {
 	both(t, func(t *testing.T, start func(*testing.T) subject) {
 		s := start(t)
+		alive := open(t, s.Process)
+		require.False(t, alive.Ended())
 		s.end("exit", 3)
 		awaitZombie(t, s.PID)
 		h := open(t, s.Process)
+		require.True(t, h.Ended())
+		require.True(t, alive.Ended())
 		require.NoError(t, h.Signal(unix.SIGTERM))
 		s.reap()
+		require.True(t, h.Ended())
 		require.Equal(t, messages.Exit{Known: true, Code: 3}, wait(t, h))
 	})
 }

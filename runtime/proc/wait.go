@@ -49,6 +49,13 @@ func (h *Handle) waitOver(ctx context.Context) error {
 	return err
 }
 
+// Ended tells whether the process has ended, reaped or not.
+func (h *Handle) Ended() bool {
+	ended := false
+	err := h.conn.Control(func(fd uintptr) { ended = events(int(fd)) != 0 })
+	return ended && err == nil
+}
+
 // waitReaped leaves the exit unknown where nobody reaps the process in time.
 func (h *Handle) waitReaped(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(ctx, reapGrace)
