@@ -16,6 +16,7 @@ import (
 func TestOverdrawnBlocks(t *testing.T) {
 	h := victim(t)
 	before := h.state()
+	h.untilStored()
 	require.NoError(t, h.stop())
 	h.putBlock("a:x:three", 50)
 	h.start()

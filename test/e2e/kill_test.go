@@ -49,6 +49,7 @@ func TestKill(t *testing.T) {
 	}
 	requireAcknowledged(t, clients)
 	h.until("what was cut off is settled", func() bool { return h.settled(clients) })
+	h.untilStored()
 	require.NoError(t, h.stop())
 	h.requireRecords()
 	h.start()

@@ -23,6 +23,7 @@ func TestStop(t *testing.T) {
 	before, told := map[string][]int{"one": {h.pid("one")}, "two": {h.pid("two")}}, h.infos(":")
 	idle, follower := h.dial("vmmd"), h.subscribe("one", 0)
 
+	h.untilStored()
 	begun := time.Now()
 	require.NoError(t, h.stop())
 	require.Less(t, time.Since(begun), quick)

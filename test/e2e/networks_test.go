@@ -60,6 +60,7 @@ func TestNetwork(t *testing.T) {
 	require.Equal(t, append(others, "vmmtap0"), netns.Ports(t, "service"))
 	tap, err := netlink.LinkByName("vmmtap0")
 	require.NoError(t, err)
+	h.untilStored()
 
 	for _, end := range []func(){func() { require.NoError(t, h.stop()) }, h.kill} {
 		end()
