@@ -5,8 +5,10 @@ PROGRAMS := albatrossd albatross-client albatross-tender
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 1m
+# How often `make crash` kills the daemon at random moments.
+KILLS ?= 1000
 
-.PHONY: help build demo test lint bench fuzz guests clean
+.PHONY: help build demo test lint bench fuzz crash guests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -36,6 +38,9 @@ fuzz: ## run each fuzz target for FUZZTIME
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
 		done; \
 	done
+
+crash: ## kill the daemon at every failpoint and KILLS times at random, and count what is lost
+	@cd test/crash && ALBATROSS_CRASH_KILLS=$(KILLS) $(GO) test -count 1 -timeout 1h
 
 guests: ## rebuild our own unikernels, which needs gcc
 	$(GO) generate ./test/guests

@@ -1,0 +1,198 @@
+package crash
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"albatross/messages"
+)
+
+// A kind is one of the kinds of things that a client can see of a host.
+type kind string
+
+const (
+	unikernel kind = "unikernel"
+	policy    kind = "policy"
+	device    kind = "block device"
+	end       kind = "end" // of the last run of a unikernel
+)
+
+// A thing has a kind and a name. What state it is in is a text; absent is that of
+// what is not there.
+type thing struct {
+	kind kind
+	name messages.Name
+}
+
+const absent = ""
+
+// A journal is what clients know of a host.
+type journal struct {
+	mu sync.Mutex
+	// states are those that a thing may be in: one where that was acknowledged.
+	// What is not mentioned is absent.
+	states map[thing][]string
+	// moving are the unikernels that change by themselves.
+	moving map[messages.Name]bool
+	// running are the processes of unikernels that must not have another one.
+	running map[messages.Name]messages.Process
+}
+
+func newJournal() *journal {
+	return &journal{
+		states:  map[thing][]string{},
+		moving:  map[messages.Name]bool{},
+		running: map[messages.Name]messages.Process{},
+	}
+}
+
+// may says that a thing may be in some states besides those that it may be in.
+func (j *journal) may(t thing, states ...string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	all := slices.Concat(j.allowed(t), states)
+	slices.Sort(all)
+	j.states[t] = slices.Compact(all)
+}
+
+// is says that a thing is in one of these states.
+func (j *journal) is(t thing, states ...string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.states[t] = states
+}
+
+// state is that of a thing of which it is certain.
+func (j *journal) state(t thing) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.allowed(t)[0]
+}
+
+// allowed needs mu.
+func (j *journal) allowed(t thing) []string {
+	if states, known := j.states[t]; known {
+		return states
+	}
+	return []string{absent}
+}
+
+func (j *journal) isMoving(name messages.Name) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.moving[name]
+}
+
+// moves says that a unikernel changes by itself, or not any more.
+func (j *journal) moves(name messages.Name, does bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.moving[name] = does
+}
+
+// runs says which process a unikernel has, and must have from now on.
+func (j *journal) runs(name messages.Name, process messages.Process) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.running[name] = process
+}
+
+// process is the one that a unikernel must have, if that is known.
+func (j *journal) process(name messages.Name) (p messages.Process, known bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	p, known = j.running[name]
+	return p, known
+}
+
+// mayEnd says that the process of a unikernel may come to an end.
+func (j *journal) mayEnd(name messages.Name) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.running, name)
+}
+
+// there are the names of the things of a kind that may be there.
+func (j *journal) there(k kind) (names []messages.Name) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for t, states := range j.states {
+		if t.kind == k && !slices.Equal(states, []string{absent}) {
+			names = append(names, t.name)
+		}
+	}
+	return names
+}
+
+// certain are the unikernels that must run.
+func (j *journal) certain() (names []messages.Name) {
+	for _, name := range j.there(unikernel) {
+		j.mu.Lock()
+		if !j.moving[name] && !slices.Contains(j.states[thing{unikernel, name}], absent) {
+			names = append(names, name)
+		}
+		j.mu.Unlock()
+	}
+	return names
+}
+
+// A loss is what must not be.
+type loss struct {
+	figure figure
+	text   string
+}
+
+// missing tells of what has run all the time and is not seen.
+func (j *journal) missing(seen map[thing]string) (losses []loss) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for name := range j.running {
+		t := thing{unikernel, name}
+		if state := seen[t]; !slices.Contains(j.states[t], state) {
+			losses = append(losses, differs(t, state, j.states[t]))
+		}
+	}
+	return losses
+}
+
+// compare tells what is not as it must be. What might have been in one of several
+// states is in the one from here on in which it was seen.
+func (j *journal) compare(seen map[thing]string) (losses []loss) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for t := range j.states {
+		if _, there := seen[t]; !there {
+			seen[t] = absent
+		}
+	}
+	for t, state := range seen {
+		allowed := j.allowed(t)
+		if !slices.Contains(allowed, state) {
+			losses = append(losses, differs(t, state, allowed))
+		}
+		if !j.moving[t.name] {
+			j.states[t] = []string{state}
+		}
+	}
+	return losses
+}
+
+// replaced tells which unikernels do not run, or as another process than they did.
+func (j *journal) replaced(records []messages.Record) (losses []loss) {
+	now := map[messages.Name]messages.Process{}
+	for _, r := range records {
+		now[r.Name] = r.Runtime.Value.Process
+		if !r.Runtime.Value.Released && !j.isMoving(r.Name) {
+			losses = append(losses, loss{lost, fmt.Sprintf("%s does not run", r.Name)})
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for name, before := range j.running {
+		if now[name] != before {
+			losses = append(losses, loss{disturbed, fmt.Sprintf("%s was %v and is %v", name, before, now[name])})
+		}
+	}
+	return losses
+}

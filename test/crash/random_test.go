@@ -1,0 +1,196 @@
+package crash
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+	"albatross/test/netns"
+)
+
+const (
+	// tenants is how many clients there are on a host.
+	tenants = 4
+	// labels is how many unikernels of each, besides one that ends by itself.
+	labels = 3
+	// killedWithin is how long a daemon lives under load at most.
+	killedWithin = 150 * time.Millisecond
+	// startWithin is within what time one is killed that starts.
+	startWithin = 40 * time.Millisecond
+)
+
+// seedVariable is the environment variable for a seed that was printed.
+const seedVariable = "ALBATROSS_CRASH_SEED"
+
+func seed(t *testing.T) uint64 {
+	n := uint64(time.Now().UnixNano())
+	if text := os.Getenv(seedVariable); text != "" {
+		var err error
+		n, err = strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err)
+	}
+	fmt.Printf("%s=%d\n", seedVariable, n)
+	return n
+}
+
+// TestRandomMoments kills the daemon at random moments while several clients
+// change all there is.
+func TestRandomMoments(t *testing.T) {
+	netns.Need(t)
+	kills, _ := wantedKills(t)
+	first := seed(t)
+	changes, cuts := sum.count(answered), sum.count(cutOff)
+	inParallel(t, func(t *testing.T, worker int) {
+		random := rand.New(rand.NewPCG(first, uint64(worker)))
+		h := workingHost(t, fmt.Sprintf("crash%d", worker))
+		var all []*tenant
+		for id := range tenants {
+			all = append(all, newTenant(h, id, rand.New(rand.NewPCG(random.Uint64(), 0))))
+		}
+		for i := worker; i < kills; i += workers {
+			h.doing = fmt.Sprintf("kill %d", i)
+			h.killUnder(all, upTo(random, killedWithin))
+			if random.IntN(5) == 0 {
+				h.killStarting(upTo(random, startWithin))
+			}
+			h.start()
+			h.check()
+		}
+		h.end()
+	})
+	if !t.Failed() {
+		require.GreaterOrEqual(t, sum.count(atRandom), kills)
+		require.Greater(t, sum.count(answered)-changes, kills, "commands that were acknowledged")
+		require.Greater(t, sum.count(cutOff)-cuts, kills, "commands that were cut off")
+	}
+}
+
+func upTo(random *rand.Rand, limit time.Duration) time.Duration {
+	return time.Duration(random.Int64N(int64(limit)))
+}
+
+// killUnder kills the daemon some time after clients have begun.
+func (h *host) killUnder(all []*tenant, after time.Duration) {
+	var working sync.WaitGroup
+	for _, k := range all {
+		working.Go(k.work)
+	}
+	<-time.After(after)
+	h.kill()
+	sum.add(atRandom, 1)
+	working.Wait()
+}
+
+// killStarting kills the next one before it can do much.
+func (h *host) killStarting(after time.Duration) {
+	h.launch(nothing)
+	<-time.After(after)
+	h.kill()
+	sum.add(atRandom, 1)
+}
+
+// A tenant changes things of its own.
+type tenant struct {
+	h      *host
+	id     int
+	random *rand.Rand
+	guests []guest // that it runs
+}
+
+func newTenant(h *host, id int, random *rand.Rand) *tenant {
+	k := &tenant{h: h, id: id, random: random}
+	for _, argument := range []string{"1", "2"} {
+		k.guests = append(k.guests, run("hello", "--quiet", argument), run("chatty", argument).compressed(),
+			run("net", argument).networked(h, "service"))
+	}
+	return k
+}
+
+// path is that of everything that this tenant has.
+func (k *tenant) path() string { return fmt.Sprintf("client%d:", k.id) }
+
+// work changes something until the daemon is gone.
+func (k *tenant) work() {
+	c := &caller{h: k.h}
+	for !c.dead {
+		switch k.random.IntN(8) {
+		case 0:
+			k.changePolicy(c)
+		case 1, 2:
+			k.changeDevice(c)
+		case 3:
+			k.end(c)
+		default:
+			k.changeUnikernel(c)
+		}
+	}
+}
+
+func (k *tenant) changeUnikernel(c *caller) {
+	name := fmt.Sprintf("%s%d-%d", k.path(), k.id, k.random.IntN(labels))
+	now := k.h.journal.state(thing{unikernel, parse(name)})
+	next := k.guests[k.random.IntN(len(k.guests))]
+	switch choice := k.random.IntN(3); {
+	case now == absent && choice == 0:
+		c.create(name, next)
+	case now == absent || choice == 0:
+		c.force(name, next)
+	case choice == 1:
+		c.destroy(name)
+	default:
+		c.restart(name, k.sameImage(now))
+	}
+}
+
+// sameImage is a guest that has the image of the one in a state.
+func (k *tenant) sameImage(state string) guest {
+	i := slices.IndexFunc(k.guests, func(g guest) bool { return g.state() == state })
+	for {
+		if g := k.guests[k.random.IntN(len(k.guests))]; g.program == k.guests[i].program {
+			return g
+		}
+	}
+}
+
+// end has a unikernel run to its end, or waits for one of an earlier daemon.
+func (k *tenant) end(c *caller) {
+	name := fmt.Sprintf("%s%d-ends", k.path(), k.id)
+	if k.h.journal.isMoving(parse(name)) {
+		c.waitGone(name)
+		return
+	}
+	c.createMoving(name, run("exit", "7", "5"), exits(7))
+	c.waitEnd(name, exits(7))
+}
+
+func (k *tenant) changePolicy(c *caller) {
+	name := k.path()
+	if k.h.journal.state(thing{policy, parse(name)}) != absent && k.random.IntN(3) == 0 {
+		c.removePolicy(name)
+		return
+	}
+	c.addPolicy(name, messages.Policy{
+		Unikernels: 10 + k.random.IntN(5), CPUIDs: []int{0}, Memory: 100, Block: messages.Some(10), Bridges: []string{k.h.bridge},
+	})
+}
+
+func (k *tenant) changeDevice(c *caller) {
+	name := k.path() + "disk"
+	contents := fmt.Sprint(k.random.IntN(100))
+	switch there := k.h.journal.state(thing{device, parse(name)}) != absent; {
+	case !there:
+		c.addDevice(name, contents)
+	case k.random.IntN(4) == 0:
+		c.removeDevice(name)
+	default:
+		c.setDevice(name, contents, k.random.IntN(2) == 0)
+	}
+}

@@ -1,0 +1,170 @@
+package crash
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/runtime/proc"
+	"albatross/sockets/wire"
+)
+
+// A scenario is a part of what a daemon does.
+type scenario struct {
+	name string
+	// before is done while another daemon runs.
+	before func(*caller)
+	// offline is done while none does.
+	offline func(*host)
+	// do is done, until the daemon dies; before that it starts.
+	do func(*caller)
+	// fresh: on a host that has never had a daemon, nor what must not be disturbed.
+	fresh bool
+	// arguments of the daemon.
+	arguments []string
+}
+
+// scenarios touch everything that can be left half done.
+var scenarios = []scenario{
+	{name: "create", do: func(c *caller) {
+		c.create("one", run("hello", "--quiet"))
+		c.create("two", run("chatty", "3").compressed())
+		c.create("a:three", run("net").networked(c.h, "service"))
+		c.refused("broken", messages.UnikernelCreate{Form: 5, Config: messages.Config{Image: []byte("no image"), Arguments: run("hello").Arguments}})
+	}},
+	{name: "destroy", before: func(c *caller) {
+		c.create("one", run("chatty", "1"))
+		c.create("a:two", run("net").networked(c.h, "service"))
+	}, do: func(c *caller) {
+		c.create("three", run("chatty", "2"))
+		c.destroy("a:two")
+		c.destroy("one")
+		c.destroy("three")
+	}},
+	{name: "force-create", before: func(c *caller) {
+		c.create("one", run("chatty", "1"))
+	}, do: func(c *caller) {
+		c.force("one", run("net").networked(c.h, "service"))
+		c.force("one", run("hello", "--quiet"))
+		c.force("new", run("chatty", "2"))
+	}},
+	{name: "restart", before: func(c *caller) {
+		c.create("one", run("net").networked(c.h, "service"))
+	}, do: func(c *caller) {
+		c.restart("one", run("net", "other").networked(c.h, "service"))
+	}},
+	{name: "devices", do: func(c *caller) {
+		c.addDevice("a:disk", "old")
+		c.createMoving("a:several", run("several").with("disk").networked(c.h, "service", "management"), exits(0))
+		c.waitEnd("a:several", exits(0))
+		c.setDevice("a:disk", "new", false)
+		c.dumpDevice("a:disk", "new")
+		c.setDevice("a:disk", "newer", true)
+		c.removeDevice("a:disk")
+		c.addDevice("a:empty", "")
+	}},
+	{name: "ends", do: func(c *caller) {
+		c.createMoving("fails", run("exit", "3", "10").again(), exits(3), asked)
+		c.createMoving("ends", run("exit", "7", "10"), exits(7))
+		c.createMoving("nameless", run("exit", "8", "10", "refuse-name"), exits(64), exits(8))
+		c.waitEnd("ends", exits(7))
+		c.waitEnd("nameless", exits(8))
+		c.waitRestarts("fails", 2)
+		c.destroy("fails")
+	}},
+	{name: "policies", do: func(c *caller) {
+		c.addPolicy("p:", messages.Policy{Unikernels: 3, CPUIDs: []int{0}, Memory: 64})
+		c.addPolicy("p:", messages.Policy{Unikernels: 4, CPUIDs: []int{0}, Memory: 32, Block: messages.Some(5)})
+		c.addPolicy("q:", messages.Policy{Unikernels: 1, CPUIDs: []int{0}, Memory: 32})
+		c.removePolicy("p:")
+	}},
+	{name: "start", before: func(c *caller) {
+		c.create("killed", run("hello", "--quiet"))
+		c.createMoving("comes-back", run("chatty", "5").again(), exits(0), asked)
+		c.createMoving("later", run("net").networked(c.h, "service").again().startingAt(90), asked)
+	}, offline: leaveRubbish, do: func(c *caller) {
+		c.waitFor("all that should run", func() bool { return c.count(5) })
+	}},
+	{name: "import", fresh: true, offline: leaveNative, do: func(c *caller) {
+		c.waitFor("what was imported", func() bool { return c.count(2) })
+	}},
+	{name: "stop of all", fresh: true, arguments: []string{"--stop-unikernels"}, do: func(c *caller) {
+		c.create("one", run("hello", "--quiet"))
+		c.create("two", run("chatty", "1"))
+		c.createMoving("fails", run("exit", "3", "10").again(), exits(3), asked)
+		c.stop("one", "two")
+	}},
+}
+
+// count tells whether so many unikernels have processes; it finds out whether the
+// daemon lives.
+func (c *caller) count(n int) bool {
+	c.infos()
+	return len(c.h.processes()) == n
+}
+
+// stop asks the daemon to stop, and with it the unikernels. They stay on record.
+func (c *caller) stop(names ...string) {
+	for _, name := range names {
+		c.end(parse(name))
+	}
+	if !c.dead {
+		c.h.stop()
+		c.dead = true
+	}
+}
+
+// startingAt has a startup priority.
+func (g guest) startingAt(priority int) guest {
+	g.Startup = messages.Some(priority)
+	return g
+}
+
+// leaveRubbish kills unikernels, whose ends nobody sees, and leaves behind what a
+// daemon might that dies at any moment.
+func leaveRubbish(h *host) {
+	for label, found := range h.processes() {
+		if label == "killed" || label == "comes-back" || label == "later" {
+			require.NoError(h.t, unix.Kill(found[0].PID, unix.SIGKILL))
+			h.until("nobody can see any more how it ended", func() bool {
+				_, err := proc.Identify(found[0].PID)
+				return errors.Is(err, proc.ErrGone)
+			})
+		}
+	}
+	killed := parse("killed")
+	h.journal.mayEnd(killed)
+	h.journal.is(thing{unikernel, killed}, absent)
+	h.journal.is(thing{end, killed}, unseen)
+	for _, path := range []string{"db/images/tmp-1", "db/block/tmp_1", "db/images/" + messages.Digest{}.String()} {
+		require.NoError(h.t, os.WriteFile(h.path(path), []byte("rubbish"), 0o600))
+	}
+	require.NoError(h.t, unix.Mkfifo(h.path("fifo", "left:over"), 0o600))
+	for _, parent := range h.cgroupParents() {
+		require.NoError(h.t, os.Mkdir(filepath.Join(parent, "left:over"), 0o755))
+	}
+}
+
+// leaveNative leaves the state of native albatross.
+func leaveNative(h *host) {
+	require.NoError(h.t, os.MkdirAll(h.path("db"), 0o700))
+	plain, packed := run("hello", "--quiet"), run("chatty", "1").compressed()
+	limit := messages.Policy{Unikernels: 3, CPUIDs: []int{0}, Memory: 64}
+	state, err := wire.AppendState(nil, wire.State{
+		Choice: wire.StateSince27,
+		Unikernels: []messages.NamedConfig{
+			{Name: parse("native"), Config: plain.config()},
+			{Name: parse("p:native2"), Config: packed.config()},
+		},
+		Policies: []messages.NamedPolicy{{Name: parse("p:"), Policy: limit}},
+	})
+	require.NoError(h.t, err)
+	require.NoError(h.t, os.WriteFile(h.path("db", "state"), state, 0o600))
+	h.journal.is(thing{unikernel, parse("native")}, plain.state())
+	h.journal.is(thing{unikernel, parse("p:native2")}, packed.state())
+	h.journal.is(thing{policy, parse("p:")}, stateOfPolicy(limit))
+}
