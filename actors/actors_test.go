@@ -325,6 +325,18 @@ func TestUnikernelsOutliveTheDaemon(t *testing.T) {
 	w.requireNothing()
 }
 
+// TestAStopLosesNothing: not even what nobody has been told of.
+func TestAStopLosesNothing(t *testing.T) {
+	w := newWorld(t)
+	for range 10 {
+		w.succeeds("created unikernel", ":x", force(guest("hello", "--quiet")))
+		w.restart()
+		r, there := w.record(":x")
+		require.True(t, there)
+		require.True(t, r.Runtime.Value.Released)
+	}
+}
+
 func TestWhatHappensWhileNoDaemonIsThere(t *testing.T) {
 	w := newWorld(t)
 	restarting := guest("hello", "--quiet")

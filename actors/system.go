@@ -92,5 +92,15 @@ func (a *Actors) Halt(ctx context.Context) error {
 
 // Stop stops the actors, the ones that others depend on last. Unikernels go on.
 func (a *Actors) Stop(ctx context.Context) error {
-	return errors.Join(a.host.Stop(ctx), a.store.Stop(ctx), a.system.Shutdown(ctx))
+	return errors.Join(a.host.Stop(ctx), a.flush(ctx), a.store.Stop(ctx), a.system.Shutdown(ctx))
+}
+
+// flush waits until all is on disk, also what nobody waits for.
+func (a *Actors) flush(ctx context.Context) error {
+	store := a.store.PID()
+	f, err := a.system.Spawn("flusher", func() supervise.Actor { return &flusher{store: store} }, supervise.Stop)
+	if err != nil {
+		return err
+	}
+	return f.Wait(ctx)
 }
