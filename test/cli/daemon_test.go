@@ -164,6 +164,7 @@ func (d *realDaemon) clean() {
 	for _, pid := range processes(d.dir) {
 		unix.Kill(pid, unix.SIGKILL)
 	}
+	programs.RemoveCgroups(filepath.Join(d.dir, "db"))
 }
 
 // processes are those whose command line names a file below dir, which no other

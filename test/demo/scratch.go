@@ -330,6 +330,7 @@ func (s *scratch) clean() error {
 		}
 	}
 	s.adopted.Wait()
+	programs.RemoveCgroups(s.db())
 	if err := errors.Join(s.log.Close(), os.RemoveAll(s.dir)); err != nil {
 		return fmt.Errorf("cannot remove the scratch directory: %w", err)
 	}

@@ -5,8 +5,10 @@ package programs
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"albatross/messages"
 	"albatross/sockets/client"
@@ -44,4 +46,18 @@ func Answers(ctx context.Context, dir string) bool {
 		}
 	}
 	return true
+}
+
+// RemoveCgroups removes those that a daemon with this --dbdir has made, and
+// could not remove because it was killed. No process may be in them any more.
+func RemoveCgroups(dbdir string) {
+	parent := "albatross" + strings.ReplaceAll(dbdir, "/", "-")
+	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
+		for _, below := range []string{"/*:*", ""} {
+			found, _ := filepath.Glob(pattern + parent + below)
+			for _, dir := range found {
+				_ = os.Remove(dir) // where there are none, nobody could
+			}
+		}
+	}
 }
