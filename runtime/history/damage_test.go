@@ -96,6 +96,8 @@ func TestAFileThatWasToBeReplaced(t *testing.T) {
 	require.Less(t, len(frames), maxRead)
 	require.NoError(t, os.WriteFile(w.file(), frames, 0o600))
 	w.restart()
+	require.NotEmpty(t, w.remembered())
+	require.Less(t, w.size(), int64(maxSize), "or it could become larger than what is read")
 	w.print("\n" + strings.Repeat("next\n", chunk/5) + "last\n")
 	require.Equal(t, "last", w.remembered()[Lines-1].Text)
 }
@@ -284,6 +286,20 @@ func TestFullDisk(t *testing.T) {
 			require.Equal(t, followed, w.remembered())
 			require.Len(t, w.faults, 1)
 		})
+	}
+}
+
+// What has worked meanwhile is told again.
+func TestADiskThatIsFullAgain(t *testing.T) {
+	mount := smallDisk(t, "1m")
+	w := newWorldIn(t, mount)
+	for i := range 3 {
+		fill(t, mount, 0)
+		w.print(strings.Repeat("x", 5000) + "\n")
+		require.False(t, w.log.Sync())
+		require.Len(t, w.faults, i+1)
+		require.NoError(t, os.Remove(mount+"/filler"))
+		require.True(t, w.log.Sync())
 	}
 }
 

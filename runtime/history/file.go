@@ -33,8 +33,7 @@ type file struct {
 // openFile opens a file, or makes it with os.O_CREATE among the flags. The error
 // is os.ErrNotExist where there is none and cannot be one.
 func openFile(path string, flags int) (*file, error) {
-	// Without O_NONBLOCK, a named pipe would be waited for.
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK|flags, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|flags, 0o600)
 	if errors.Is(err, unix.ENAMETOOLONG) {
 		return nil, os.ErrNotExist
 	}

@@ -68,6 +68,39 @@ func TestFinishTakesWhatIsLeftAndEndsTheLine(t *testing.T) {
 	require.Equal(t, []string{"last words", "next"}, remembered[Lines-2:])
 }
 
+func TestTakeTellsWhetherThereIsMore(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.writer.Write(make([]byte, 2*chunk))
+	require.NoError(t, err)
+	for _, more := range []bool{true, false} {
+		taken, err := w.log.Take(w.pipe)
+		require.NoError(t, err)
+		require.Equal(t, more, taken.More)
+	}
+}
+
+// Members of its group may read a pipe beside the daemon, and take what it has
+// just seen there.
+func TestSomebodyElseReadsThePipe(t *testing.T) {
+	w := newWorld(t)
+	w.print("one\n")
+	_, err := w.writer.WriteString("two\n")
+	require.NoError(t, err)
+	require.NoError(t, w.pipe.control(func(fd int) error {
+		for _, want := range []int{4, 0} {
+			n, err := w.log.file.splice(fd, 100, epoch)
+			require.NoError(t, err)
+			require.Equal(t, want, n)
+		}
+		n, _, err := w.log.copy(fd, 100, epoch)
+		require.Zero(t, n)
+		return err
+	}))
+	w.print("three\n")
+	w.restart()
+	require.Equal(t, []string{"one", "two", "three"}, texts(w.remembered()))
+}
+
 func TestFinishWithoutAPipe(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.log.Finish(nil)
