@@ -35,6 +35,9 @@ func (h *host) check() {
 	if _, runs := h.journal.process(parse(ticking)); runs && h.checks%ticksEvery == 0 {
 		h.count(h.listen())
 	}
+	if h.t.Failed() {
+		h.t.FailNow() // what comes after would fail for the same reason
+	}
 }
 
 // count counts losses, and tells them.
