@@ -78,7 +78,7 @@ func (d *Dir) Path(name messages.Name) string {
 // nil, the device does not come back after a power cut.
 func (d *Dir) Remove(name messages.Name) error {
 	if err := d.remove(name); err != nil {
-		return fmt.Errorf("cannot remove block device %s: %w", name, err)
+		return cannot("remove", name, err)
 	}
 	return nil
 }
@@ -104,6 +104,18 @@ func (d *Dir) remove(name messages.Name) error {
 	defer d.mu.Unlock()
 	delete(d.files, name)
 	return nil
+}
+
+// cannot is what is told of a device with which something did not work. It may
+// reach a tenant, whom the paths of the host are no business of.
+func cannot(what string, name messages.Name, err error) error {
+	switch e := err.(type) {
+	case *fs.PathError:
+		err = e.Err
+	case *os.LinkError:
+		err = e.Err
+	}
+	return fmt.Errorf("cannot %s block device %s: %w", what, name, err)
 }
 
 // open opens the file of a device for reading and tells its size in bytes.

@@ -132,3 +132,21 @@ func smallDisk(t *testing.T, size string) string {
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 	return dir
 }
+
+// A tenant is told what does not work, and nothing of the paths of the host.
+func TestErrorsTellNoPathOfTheHost(t *testing.T) {
+	d, path, disk, _ := created(t)
+	gone := name(t, "gone")
+	_, err := d.Reader(gone, 0)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	for _, err := range []error{
+		err,
+		d.Set(t.Context(), gone, untouched{t}),
+		d.Create(t.Context(), gone, 1<<42, nil), // more than a file system can have
+		d.Create(t.Context(), disk, 1, nil),
+	} {
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), path)
+		require.NotContains(t, err.Error(), "tmp_")
+	}
+}

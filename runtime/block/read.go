@@ -21,7 +21,7 @@ func (d *Dir) Reader(name messages.Name, level int) (io.ReadCloser, error) {
 	}
 	f, size, err := d.open(name)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read block device %s: %w", name, err)
+		return nil, cannot("read", name, err)
 	}
 	whole := &reader{file: f, name: name, left: size}
 	if level == zlib.NoCompression {
@@ -47,7 +47,7 @@ func (r *reader) Read(b []byte) (int, error) {
 		err = io.ErrUnexpectedEOF // somebody has made it smaller
 	}
 	if err != nil {
-		return n, fmt.Errorf("cannot read block device %s: %w", r.name, err)
+		return n, cannot("read", r.name, err)
 	}
 	return n, nil
 }

@@ -37,7 +37,7 @@ const (
 // is never replaced, whatever it is.
 func (d *Dir) Create(ctx context.Context, name messages.Name, size int, contents io.Reader) error {
 	if err := d.create(ctx, name, size, contents); err != nil {
-		return fmt.Errorf("cannot create block device %s: %w", name, err)
+		return cannot("create", name, err)
 	}
 	return nil
 }
@@ -88,7 +88,7 @@ func (d *Dir) link(temporary, path string) error {
 // it with an error. An error of contents can be found in the error.
 func (d *Dir) Set(ctx context.Context, name messages.Name, contents io.Reader) error {
 	if err := d.set(ctx, name, contents); err != nil {
-		return fmt.Errorf("cannot set block device %s: %w", name, err)
+		return cannot("set", name, err)
 	}
 	return nil
 }
