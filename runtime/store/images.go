@@ -92,13 +92,26 @@ func (i *Images) Add(r io.Reader, limit int64) (messages.Digest, int64, error) {
 	return d, size, nil
 }
 
-// AddBytes is Add for an image that is in memory.
+// AddBytes is Add for an image that is in memory. One that is there already is
+// not written again: even a file that is removed at once would cost its fsync,
+// with the next one of the directory.
 func (i *Images) AddBytes(image []byte) (messages.Digest, error) {
-	d, _, err := i.write(func(f *os.File) (messages.Digest, int64, error) { return writeHashed(f, image) })
-	if err != nil {
+	d := messages.Digest(sha256.Sum256(image))
+	if err := i.addHashed(d, image); err != nil {
 		return messages.Digest{}, fmt.Errorf("cannot store image: %w", err)
 	}
 	return d, nil
+}
+
+func (i *Images) addHashed(d messages.Digest, image []byte) error {
+	if i.pinThere(d, int64(len(image))) {
+		return i.syncPinned(d)
+	}
+	_, _, err := i.write(func(f *os.File) (messages.Digest, int64, error) {
+		n, err := f.Write(image)
+		return d, int64(n), err
+	})
+	return err
 }
 
 func (i *Images) add(r io.Reader, limit int64) (messages.Digest, int64, error) {
@@ -120,14 +133,18 @@ func (i *Images) write(contents func(*os.File) (messages.Digest, int64, error)) 
 	if err := i.settle(f, d, size); err != nil {
 		return d, 0, err
 	}
-	// For one that was there already, too: whoever stored it may not have come
-	// to this yet.
+	return d, size, i.syncPinned(d)
+}
+
+// syncPinned puts the name of an image on disk. That is for one that was there
+// already, too: whoever stored it may not have come to this yet.
+func (i *Images) syncPinned(d messages.Digest) error {
 	if err := syncDir(i.dir); err != nil {
 		i.Unpin(d)
-		return d, 0, err
+		return err
 	}
 	failpoint.Here("image/directory-synced")
-	return d, size, nil
+	return nil
 }
 
 func (i *Images) createTemporary() (*os.File, error) {
@@ -168,14 +185,6 @@ func copyHashed(f *os.File, r io.Reader, limit int64) (d messages.Digest, size i
 	}
 	hash.Sum(d[:0])
 	return d, size, nil
-}
-
-// writeHashed does both at once: each takes about as long.
-func writeHashed(f *os.File, image []byte) (messages.Digest, int64, error) {
-	hash := make(chan messages.Digest, 1)
-	go func() { hash <- sha256.Sum256(image) }()
-	n, err := f.Write(image)
-	return <-hash, int64(n), err
 }
 
 // settle gives an image its name and pins it, in one step for Collect. It is

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
@@ -104,6 +105,24 @@ func TestImageIsStoredOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, os.SameFile(first, second))
 	require.Len(t, files(t, dir), 1)
+}
+
+func TestKnownImageInMemoryIsNotWrittenAgain(t *testing.T) {
+	images, dir := openImages(t)
+	d, err := images.AddBytes([]byte("image"))
+	require.NoError(t, err)
+	long := time.Unix(1, 0)
+	require.NoError(t, os.Chtimes(dir, long, long))
+	again, err := images.AddBytes([]byte("image"))
+	require.NoError(t, err)
+	require.Equal(t, d, again)
+	info, err := os.Stat(dir)
+	require.NoError(t, err)
+	require.Equal(t, long.Unix(), info.ModTime().Unix(), "a file was made")
+	images.Unpin(d)
+	removed, err := images.Remove(d)
+	require.NoError(t, err)
+	require.False(t, removed, "both have pinned it")
 }
 
 func TestFileOfAnotherSizeIsReplaced(t *testing.T) {
