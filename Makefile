@@ -3,17 +3,27 @@
 GO ?= go
 PROGRAMS := albatrossd albatross-client albatross-tender
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
+
+# Everything is built with a crypto/tls that accepts large certificates; see
+# sockets/remote/overlay. Tests that build programs inherit this.
+OVERLAY := $(CURDIR)/bin/overlay
+GOFLAGS_BEFORE := $(GOFLAGS)
+export GOFLAGS := $(GOFLAGS_BEFORE) -overlay=$(OVERLAY)/overlay.json
+
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 1m
 # How often `make crash` kills the daemon at random moments.
 KILLS ?= 1000
 
-.PHONY: help build demo test lint bench fuzz crash guests clean
+.PHONY: help overlay build demo test lint bench fuzz crash guests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
 
-build: ## build all programs into bin/
+overlay:
+	@GOFLAGS='$(GOFLAGS_BEFORE)' $(GO) run ./sockets/remote/overlay "$$($(GO) env GOROOT)" "$(OVERLAY)"
+
+build: overlay ## build all programs into bin/
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
 
@@ -23,15 +33,15 @@ demo: build ## run a unikernel and see that it outlives the daemon
 test: lint ## run all tests, with the race detector
 	$(GO) test -race -timeout 9m ./...
 
-lint: ## gofmt, go vet and staticcheck
+lint: overlay ## gofmt, go vet and staticcheck
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted: $$files"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-bench: ## run all benchmarks
+bench: overlay ## run all benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-fuzz: ## run each fuzz target for FUZZTIME
+fuzz: overlay ## run each fuzz target for FUZZTIME
 	@$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \
 		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null | cut -c6-); do \
 			echo "$$dir $$target"; \
@@ -39,10 +49,10 @@ fuzz: ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
-crash: ## kill the daemon at every failpoint and KILLS times at random, and count what is lost
+crash: overlay ## kill the daemon at every failpoint and KILLS times at random, and count what is lost
 	@cd test/crash && ALBATROSS_CRASH_KILLS=$(KILLS) $(GO) test -count 1 -timeout 1h
 
-guests: ## rebuild our own unikernels, which needs gcc
+guests: overlay ## rebuild our own unikernels, which needs gcc
 	$(GO) generate ./test/guests
 
 clean: ## remove what build has made

@@ -28,6 +28,7 @@ type encoder struct {
 	cutting bool
 	cut     int // bytes of size that are not in out
 	cuts    []cut
+	absent  int // the length of large contents that are not here at all
 
 	// The lengths of the constructed elements, in the order they begin: most
 	// messages have few, which need no memory of their own.
@@ -219,14 +220,18 @@ func (e *encoder) bytes(b []byte) { e.octets(asn1.OCTET_STRING, b) }
 // large writes an image, or what is in a block device. Neither is ever in a
 // set, so that nothing with a cut in it is sorted.
 func (e *encoder) large(b []byte) {
+	length := len(b)
+	if e.absent > 0 {
+		length = e.absent
+	}
 	switch {
-	case !e.cutting || len(b) < cutSize:
+	case e.absent == 0 && (!e.cutting || length < cutSize):
 		e.octets(asn1.OCTET_STRING, b)
 	case e.measuring:
-		e.size += headerSize(len(b)) + len(b)
-		e.cut += len(b)
+		e.size += headerSize(length) + length
+		e.cut += length
 	default:
-		e.header(asn1.OCTET_STRING, len(b))
+		e.header(asn1.OCTET_STRING, length)
 		e.cuts = append(e.cuts, cut{len(e.out), b})
 	}
 }

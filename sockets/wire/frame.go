@@ -129,6 +129,20 @@ func AppendPieces(pieces [][]byte, m messages.Wire) ([][]byte, error) {
 	return append(pieces[:before], e.pieces()...), nil
 }
 
+// Around is a message as one frame, without the image in it, which is not here:
+// size bytes of it belong between what is returned.
+func Around(m messages.Wire, size int) (before, behind []byte, err error) {
+	e := newEncoder(m.Header.Version)
+	e.absent = size
+	if err := e.frame(nil, m); err != nil {
+		return nil, nil, err
+	}
+	if len(e.cuts) == 0 {
+		return e.out, nil, nil
+	}
+	return e.out[:e.cuts[0].at], e.out[e.cuts[0].at:], nil
+}
+
 func (e *encoder) frame(dst []byte, m messages.Wire) error {
 	e.size = headerLen
 	e.wire(m)

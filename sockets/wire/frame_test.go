@@ -187,3 +187,27 @@ func TestPiecesAreTheFrame(t *testing.T) {
 		})
 	}
 }
+
+// TestAroundAnImageThatIsNotHere: with the image in between, it is the frame.
+func TestAroundAnImageThatIsNotHere(t *testing.T) {
+	for form := 1; form <= 5; form++ {
+		for _, size := range []int{0, 1, 127, 128, 70_000} {
+			config := messages.Config{Arguments: messages.Arguments{CPUIDs: []int{0}, Memory: 16, Argv: messages.Some([]string{"a"})}}
+			m := messages.Wire{Header: messages.Header{Version: messages.Version5}, Payload: messages.UnikernelCreate{Form: form, Config: config}}
+			before, behind, err := wire.Around(m, size)
+			require.NoError(t, err)
+			image := bytes.Repeat([]byte{7}, size)
+			config.Image = image
+			m.Payload = messages.UnikernelCreate{Form: form, Config: config}
+			frame, err := wire.AppendFrame(nil, m)
+			require.NoError(t, err)
+			if size == 0 {
+				require.Equal(t, frame, before)
+				continue
+			}
+			require.Equal(t, frame, bytes.Join([][]byte{before, image, behind}, nil), "form %d, %d bytes", form, size)
+		}
+	}
+	_, _, err := wire.Around(messages.Wire{Header: messages.Header{Version: messages.Version5}, Payload: messages.UnikernelCreate{Form: 3, Config: messages.Config{Arguments: messages.Arguments{CPUIDs: []int{0}}}}}, wire.MaxFrame)
+	require.ErrorContains(t, err, "do not fit in a frame")
+}
