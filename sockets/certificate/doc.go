@@ -2,5 +2,14 @@
 // asked from afar: what a client may do is written in its certificate, in an
 // extension that holds one command of the wire protocol.
 //
+// An Authority signs. The one at the end of a chain, which signs itself, is what
+// endpoints trust; an authority below it holds a policy, and what it signs can do
+// no more than that policy allows. Nothing here judges what may be said or signed.
+//
 //	extension.go  the command in a certificate
+//	key.go        private keys
+//	chain.go      certificates that vouch for each other, in one file
+//	request.go    requests for certificates
+//	issue.go      authorities, and what they sign
+//	revoke.go     what they have signed and take back
 package certificate

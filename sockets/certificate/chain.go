@@ -1,0 +1,83 @@
+package certificate
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+)
+
+// MaxChain is how many certificates may lead from a command to the authority
+// that an endpoint trusts, which itself does not count.
+const MaxChain = 9
+
+var (
+	errNoCertificate  = errors.New("it holds no certificate in PEM")
+	errBadCertificate = errors.New("it holds something that is no certificate")
+)
+
+// A Chain is a certificate and those that vouch for it: each is signed by the
+// one behind it. The one that an endpoint trusts may be missing at the end.
+type Chain []*x509.Certificate
+
+const typeCertificate = "CERTIFICATE"
+
+// ParseChain reads the certificates of a PEM file.
+func ParseChain(data []byte) (Chain, error) {
+	var chain Chain
+	for {
+		var block *pem.Block
+		block, data = pem.Decode(data)
+		if block == nil {
+			break
+		}
+		if block.Type != typeCertificate {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errBadCertificate, err)
+		}
+		chain = append(chain, cert)
+	}
+	if len(chain) == 0 {
+		return nil, errNoCertificate
+	}
+	return chain, chain.check()
+}
+
+// check tells where the chain is broken.
+func (c Chain) check() error {
+	for i := range c[1:] {
+		if err := c[i].CheckSignatureFrom(c[i+1]); err != nil {
+			return fmt.Errorf("its certificate for %q is not signed by the one behind it, for %q: %w",
+				c[i].Subject.CommonName, c[i+1].Subject.CommonName, err)
+		}
+	}
+	return nil
+}
+
+// Encode is the chain as PEM.
+func (c Chain) Encode() []byte {
+	var b bytes.Buffer
+	for _, cert := range c {
+		// A buffer takes everything.
+		_ = pem.Encode(&b, &pem.Block{Type: typeCertificate, Bytes: cert.Raw})
+	}
+	return b.Bytes()
+}
+
+// Presented is the chain without the certificate that vouches for itself, at
+// its end: whoever trusts that one has it.
+func (c Chain) Presented() Chain {
+	if last := len(c) - 1; last >= 0 && SelfSigned(c[last]) {
+		return c[:last]
+	}
+	return c
+}
+
+// SelfSigned tells whether a certificate is signed by its own key.
+func SelfSigned(cert *x509.Certificate) bool {
+	return bytes.Equal(cert.RawIssuer, cert.RawSubject) && cert.CheckSignatureFrom(cert) == nil
+}
