@@ -29,6 +29,8 @@ func BenchmarkCreate(b *testing.B) {
 	path := h.path("image")
 	require.NoError(b, os.WriteFile(path, known, 0o600))
 	first := map[string]times{}
+	// One that runs all the time keeps the image known.
+	h.ask(label("holder"), messages.UnikernelCreate{Form: 5, Config: config(known)})
 	running := 0
 	for _, others := range []int{0, 100, 1000} {
 		for ; running < others; running++ {
@@ -60,7 +62,7 @@ func BenchmarkCreate(b *testing.B) {
 	}
 	b.Run(fmt.Sprintf("info/others=%d", running), func(b *testing.B) {
 		for b.Loop() {
-			require.Len(b, h.infos(), running)
+			require.Len(b, h.infos(), running+1)
 		}
 	})
 }
