@@ -45,7 +45,7 @@ func (k *console) attachAsked(c *supervise.Context, m messages.ConsoleAttach) {
 func (k *console) load(c *supervise.Context) {
 	k.follower++
 	log, follower := k.log, k.follower
-	c.Go(func(context.Context) any { return ringLoaded{log.Follow(follower)} })
+	c.Go(func(context.Context) any { lines, _ := log.Follow(follower); return ringLoaded{lines} })
 }
 
 func (k *console) loaded(c *supervise.Context, m ringLoaded) {

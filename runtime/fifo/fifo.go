@@ -6,7 +6,8 @@
 // the tender's end has a reader, itself, and is never killed by SIGPIPE; the
 // daemon's end has a writer, itself, and never sees an end of file. What is
 // written while no daemon is there waits in the pipe, up to Size, and then the
-// unikernel waits too.
+// unikernel waits too. What another daemon runs is read as a pipe usually is: its
+// end is the end of the file.
 //
 // Nothing that is not a named pipe is ever opened, changed or removed, and no
 // symbolic link is followed.
@@ -15,7 +16,6 @@ package fifo
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -59,7 +59,7 @@ func Create(path string, gid int) error {
 // bits of the mode, and after the pipe is there, for the umask and a crash
 // between the two must not matter.
 func own(path string, gid int) error {
-	f, err := open(path, unix.O_NONBLOCK)
+	f, err := open(path, unix.O_RDWR)
 	if err != nil {
 		return err
 	}
@@ -71,27 +71,27 @@ func own(path string, gid int) error {
 	return f.Chmod(Mode)
 }
 
-// OpenReader opens the daemon's end. Reads wait for output without occupying a
-// thread and end by a deadline or Close, never by an end of file.
-func OpenReader(path string) (*os.File, error) {
-	return openEnd(path, unix.O_NONBLOCK)
-}
-
-// OpenWriter opens the end that becomes a tender's standard output and error.
-// It blocks, as programs expect of those; and it shares nothing with the
-// reader that one could change for the other.
+// OpenWriter opens the end that becomes a tender's standard output and error, or
+// the daemon's, which shares nothing with the former that one could change for the
+// other. It blocks, as programs expect of those.
 func OpenWriter(path string) (*os.File, error) {
-	return openEnd(path, 0)
-}
-
-func openEnd(path string, flags int) (*os.File, error) {
-	f, err := open(path, flags)
+	f, err := open(path, unix.O_RDWR)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open console %s: %w", path, err)
 	}
 	if err := enlarge(f); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("cannot enlarge console %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// OpenForeign opens the daemon's end of the console of what another daemon runs.
+// It comes to its end with the last one who writes.
+func OpenForeign(path string) (*os.File, error) {
+	f, err := open(path, unix.O_RDONLY|unix.O_NONBLOCK) // or it would wait for somebody who writes
+	if err != nil {
+		return nil, fmt.Errorf("cannot open console %s: %w", path, err)
 	}
 	return f, nil
 }
@@ -105,8 +105,12 @@ func open(path string, flags int) (*os.File, error) {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	end, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_RDWR|unix.O_CLOEXEC|flags, 0)
+	end, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_CLOEXEC|flags, 0)
 	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(end, false); err != nil { // or the runtime of Go would watch it
+		_ = unix.Close(end)
 		return nil, err
 	}
 	return os.NewFile(uintptr(end), path), nil
@@ -147,47 +151,6 @@ func enlarge(f *os.File) error {
 		}
 		return err
 	})
-}
-
-// Drain writes what is in the pipe now to w, and waits for nothing. It is for
-// the end of a tender: what it has written last is in the pipe, and no end of
-// file will tell that this was all. It works whatever the read deadline is, so
-// that a deadline can be used to stop the reader before.
-func Drain(reader *os.File, w io.Writer) error {
-	// A grandchild of the tender could write for ever; the tender itself has left
-	// no more than fits.
-	buffer := make([]byte, 64<<10)
-	for left := Size; left > 0; {
-		n, err := readNow(reader, buffer)
-		if err != nil || n == 0 {
-			return err
-		}
-		if _, err := w.Write(buffer[:n]); err != nil {
-			return err
-		}
-		left -= n
-	}
-	return nil
-}
-
-// readNow reads what is there; n is 0 where nothing is.
-func readNow(reader *os.File, buffer []byte) (n int, err error) {
-	err = control(reader, func(fd int) error {
-		var err error
-		for {
-			if n, err = unix.Read(fd, buffer); err != unix.EINTR {
-				break
-			}
-		}
-		if err == unix.EAGAIN {
-			n, err = 0, nil
-		}
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("cannot read console %s: %w", reader.Name(), err)
-	}
-	return n, nil
 }
 
 // control calls do with the descriptor of f, which stays open meanwhile.

@@ -2,7 +2,6 @@ package fifo_test
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -30,17 +28,12 @@ func created(t *testing.T) string {
 	return path
 }
 
-func reader(t *testing.T, path string) *os.File {
-	t.Helper()
-	return end(t, path, fifo.OpenReader)
-}
-
 func writer(t *testing.T, path string) *os.File {
 	t.Helper()
-	return end(t, path, fifo.OpenWriter)
+	return opened(t, path, fifo.OpenWriter)
 }
 
-func end(t *testing.T, path string, open func(string) (*os.File, error)) *os.File {
+func opened(t *testing.T, path string, open func(string) (*os.File, error)) *os.File {
 	t.Helper()
 	f, err := open(path)
 	require.NoError(t, err)
@@ -89,7 +82,7 @@ func TestCreateKeepsAPipeAndWhatIsInIt(t *testing.T) {
 	_, err := writer(t, path).WriteString("still here\n")
 	require.NoError(t, err)
 	require.NoError(t, fifo.Create(path, -1))
-	line, err := bufio.NewReader(reader(t, path)).ReadString('\n')
+	line, err := bufio.NewReader(writer(t, path)).ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, "still here\n", line)
 }
@@ -118,7 +111,7 @@ func TestAnythingElseIsRefused(t *testing.T) {
 			require.NoError(t, err)
 
 			require.ErrorContains(t, fifo.Create(path, -1), "not a named pipe")
-			_, err = fifo.OpenReader(path)
+			_, err = fifo.OpenForeign(path)
 			require.ErrorContains(t, err, "not a named pipe")
 			_, err = fifo.OpenWriter(path)
 			require.ErrorContains(t, err, "not a named pipe")
@@ -142,61 +135,55 @@ func bindSocket(path string) error {
 
 func TestOpenOfNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
-	_, err := fifo.OpenReader(path)
+	_, err := fifo.OpenForeign(path)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	_, err = fifo.OpenWriter(path)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-func TestReaderWaitsWithADeadline(t *testing.T) {
-	r := reader(t, created(t))
-	require.NoError(t, r.SetReadDeadline(time.Now().Add(time.Millisecond)))
-	_, err := r.Read(make([]byte, 1))
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-}
-
-func TestReaderSeesNoEndOfFile(t *testing.T) {
+func TestEndsBlock(t *testing.T) {
 	path := created(t)
-	r, w := reader(t, path), writer(t, path)
-	_, err := w.WriteString("x")
-	require.NoError(t, err)
-	require.NoError(t, w.Close())
-	n, err := r.Read(make([]byte, 2))
-	require.NoError(t, err)
-	require.Equal(t, 1, n)
-	require.NoError(t, r.SetReadDeadline(time.Now().Add(time.Millisecond)))
-	_, err = r.Read(make([]byte, 1))
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-}
-
-func TestWriterBlocksAndReaderDoesNot(t *testing.T) {
-	path := created(t)
-	r, w := reader(t, path), writer(t, path)
-	require.NotZero(t, flags(t, r)&unix.O_NONBLOCK)
-	require.Zero(t, flags(t, w)&unix.O_NONBLOCK)
-	for _, f := range []*os.File{r, w} {
-		require.Equal(t, unix.O_RDWR, flags(t, f)&unix.O_ACCMODE)
-		closes, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0)
+	for mode, open := range map[int]func(string) (*os.File, error){unix.O_RDWR: fifo.OpenWriter, unix.O_RDONLY: fifo.OpenForeign} {
+		fd := opened(t, path, open).Fd()
+		flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
+		require.NoError(t, err)
+		require.Equal(t, mode, flags&(unix.O_ACCMODE|unix.O_NONBLOCK))
+		closes, err := unix.FcntlInt(fd, unix.F_GETFD, 0)
 		require.NoError(t, err)
 		require.Equal(t, unix.FD_CLOEXEC, closes)
 	}
 }
 
-func flags(t *testing.T, f *os.File) int {
+// What another daemon runs ends, and its console with it.
+func TestAForeignConsoleHasAnEnd(t *testing.T) {
+	path := created(t)
+	r := opened(t, path, fifo.OpenForeign)
+	w, err := os.OpenFile(path, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = w.WriteString("last words")
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	all, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.Equal(t, "last words", string(all))
+}
+
+// contents is what is in a pipe now.
+func contents(t *testing.T, f *os.File) string {
 	t.Helper()
-	conn, err := f.SyscallConn()
+	n, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCINQ)
 	require.NoError(t, err)
-	var got int
-	require.NoError(t, conn.Control(func(fd uintptr) { got, err = unix.FcntlInt(fd, unix.F_GETFL, 0) }))
+	all := make([]byte, n)
+	_, err = io.ReadFull(f, all)
 	require.NoError(t, err)
-	return got
+	return string(all)
 }
 
 // A program that writes into the pipe lives on without a reader, and nothing of
 // what fits is lost.
 func TestWriterSurvivesTheReader(t *testing.T) {
 	path := created(t)
-	r := reader(t, path)
+	r := writer(t, path)
 	cmd := exec.Command("sh", "-c", "read go; echo one; echo two >&2")
 	w := writer(t, path)
 	cmd.Stdout, cmd.Stderr = w, w
@@ -210,16 +197,14 @@ func TestWriterSurvivesTheReader(t *testing.T) {
 
 	// The program keeps the pipe's contents only while it lives, so that a new
 	// reader is there before it ends.
-	next := reader(t, path)
+	next := writer(t, path)
 	require.NoError(t, cmd.Wait())
-	var got bytes.Buffer
-	require.NoError(t, fifo.Drain(next, &got))
-	require.Equal(t, "one\ntwo\n", got.String())
+	require.Equal(t, "one\ntwo\n", contents(t, next))
 }
 
 func TestPipeHoldsItsSize(t *testing.T) {
 	path := created(t)
-	r, w := reader(t, path), writer(t, path)
+	r, w := writer(t, path), writer(t, path)
 	size, err := unix.FcntlInt(w.Fd(), unix.F_GETPIPE_SZ, 0)
 	require.NoError(t, err)
 	if size < fifo.Size {
@@ -228,60 +213,7 @@ func TestPipeHoldsItsSize(t *testing.T) {
 	text := strings.Repeat("0123456789abcde\n", fifo.Size/16)
 	_, err = w.WriteString(text) // does not block
 	require.NoError(t, err)
-	var got bytes.Buffer
-	require.NoError(t, fifo.Drain(r, &got))
-	require.Equal(t, text, got.String())
-}
-
-func TestDrainWorksAfterADeadlineAndDoesNotWait(t *testing.T) {
-	path := created(t)
-	r, w := reader(t, path), writer(t, path)
-	require.NoError(t, r.SetReadDeadline(time.Unix(1, 0)))
-	_, err := w.WriteString("last words")
-	require.NoError(t, err)
-	var got bytes.Buffer
-	require.NoError(t, fifo.Drain(r, &got))
-	require.NoError(t, fifo.Drain(r, &got))
-	require.Equal(t, "last words", got.String())
-}
-
-func TestDrainEndsThoughSomebodyKeepsWriting(t *testing.T) {
-	path := created(t)
-	r, w := reader(t, path), writer(t, path)
-	text := strings.Repeat("x", 64<<10)
-	require.NoError(t, fifo.Drain(r, io.Discard))
-	_, err := w.WriteString(text)
-	require.NoError(t, err)
-	refill := &refilling{pipe: w, text: text}
-	require.NoError(t, fifo.Drain(r, refill))
-	require.Less(t, refill.writes, 2*fifo.Size/len(text)+1)
-}
-
-// refilling puts back into the pipe what was drained from it.
-type refilling struct {
-	pipe   *os.File
-	text   string
-	writes int
-}
-
-func (r *refilling) Write(p []byte) (int, error) {
-	r.writes++
-	if r.writes > 1000 {
-		return 0, fmt.Errorf("drained %d times", r.writes)
-	}
-	return r.pipe.WriteString(r.text[:len(p)])
-}
-
-func TestDrainTellsErrors(t *testing.T) {
-	path := created(t)
-	r, w := reader(t, path), writer(t, path)
-	_, err := w.WriteString("x")
-	require.NoError(t, err)
-	full, out := io.Pipe()
-	require.NoError(t, full.Close())
-	require.ErrorIs(t, fifo.Drain(r, out), io.ErrClosedPipe)
-	require.NoError(t, r.Close())
-	require.ErrorContains(t, fifo.Drain(r, io.Discard), "cannot read console ")
+	require.Equal(t, text, contents(t, r))
 }
 
 func TestRemove(t *testing.T) {

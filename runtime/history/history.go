@@ -53,7 +53,11 @@ type Dir struct {
 
 	mu   sync.Mutex
 	last map[messages.Name]chan struct{} // closed when the last one in line is done
+	all  map[messages.Name]*counts       // of the consoles that are not removed
 }
+
+// counts are of what was taken.
+type counts struct{ lines, bytes atomic.Uint64 }
 
 // Open opens the directory at path, and makes it if there is none. The time of
 // lines is that of now.
@@ -63,6 +67,7 @@ func Open(path string, now func() time.Time) (*Dir, error) {
 		now:     now,
 		working: make(chan struct{}, maxWorking),
 		last:    map[messages.Name]chan struct{}{},
+		all:     map[messages.Name]*counts{},
 	}
 	err := os.MkdirAll(path, 0o700)
 	if err == nil {
@@ -94,6 +99,7 @@ func (d *Dir) file(name messages.Name) string { return filepath.Join(d.path, nam
 // closed. A log that is made after Remove has returned is a new one in any case.
 func (d *Dir) Remove(name messages.Name) (remove func() error) {
 	turn, pass := d.queue(name)
+	d.forget(name)
 	return func() error {
 		<-turn
 		defer pass()
@@ -135,6 +141,22 @@ func (d *Dir) sweep(name messages.Name) error {
 	}
 	defer pass()
 	return d.remove(name)
+}
+
+// countsOf are the counts of a console, from zero on where there are none.
+func (d *Dir) countsOf(name messages.Name) *counts {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.all[name] == nil {
+		d.all[name] = &counts{}
+	}
+	return d.all[name]
+}
+
+func (d *Dir) forget(name messages.Name) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.all, name)
 }
 
 // queue gets in line for the file of a console. It waits for nothing: turn is

@@ -12,8 +12,7 @@ import (
 // Where output is kept: in the file, or in memory while that cannot be written.
 // All of this needs the lock of the log.
 
-// move takes at most size bytes out of a pipe. They are in raw, too, where
-// somebody needs them.
+// move takes at most size bytes out of a pipe. They are in raw, too.
 func (l *Log) move(pipe, size int, at time.Time) (n int, raw []byte, err error) {
 	l.open(os.O_CREATE)
 	if l.memory == nil && !l.dir.copies.Load() {
@@ -28,7 +27,7 @@ func (l *Log) move(pipe, size int, at time.Time) (n int, raw []byte, err error) 
 // not ok, and has moved nothing.
 func (l *Log) splice(pipe, size int, at time.Time) (n int, raw []byte, ok bool) {
 	n, err := l.file.splice(pipe, size, at)
-	if n > 0 && l.followed() {
+	if n > 0 {
 		raw = l.readBack(n)
 	}
 	switch {
@@ -107,10 +106,12 @@ func (l *Log) open(flags int) {
 	}
 	l.use(f)
 	t, whole, err := l.read()
-	switch {
-	case err != nil:
+	if err != nil {
 		l.fail(err)
-	case !whole, f.end >= maxSize:
+		return
+	}
+	l.splitter = t.splitter.clone()
+	if !whole || f.end >= maxSize {
 		l.replace(t)
 	}
 }

@@ -128,7 +128,7 @@ func requireEveryLine(t *testing.T, dir string, before int) int {
 	require.NoError(t, err)
 	log := d.Log(hello, func(err error) { t.Error(err) })
 	defer log.Close()
-	lines := log.Follow(1)
+	lines, _ := log.Follow(1)
 	taken, err := log.Take(pipe)
 	require.NoError(t, err)
 	all := append(texts(lines), texts(taken.Lines)...)

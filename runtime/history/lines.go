@@ -1,6 +1,9 @@
 package history
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // maxLine is how many bytes of a line are kept.
 const maxLine = 512
@@ -13,6 +16,10 @@ const truncated = " [truncated]"
 type splitter struct {
 	partial  []byte // of the current line, fewer than maxLine bytes
 	skipping bool   // until the newline: the rest of a long line
+}
+
+func (s splitter) clone() splitter {
+	return splitter{partial: slices.Clone(s.partial), skipping: s.skipping}
 }
 
 // feed gives each line that data completes to line, which must not keep it: see

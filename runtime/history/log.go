@@ -2,7 +2,6 @@ package history
 
 import (
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +26,8 @@ type Log struct {
 	turn <-chan struct{} // closed when it is ours
 	pass func()
 
+	counts *counts // changed by whoever is in Take or Finish
+
 	unfollowed atomic.Bool // the follower has left
 	buffer     []byte      // of whoever is in Take or Finish, while there is something to read
 
@@ -35,7 +36,7 @@ type Log struct {
 	memory   *tail      // nil: all is in the file; otherwise see fail
 	failing  bool       // and that has been told
 	follower uint64     // 0: nobody
-	splitter splitter   // of what is followed
+	splitter splitter   // of all that is taken
 	closed   bool
 }
 
@@ -43,7 +44,7 @@ type Log struct {
 // disk goes to tell, once until it works again; whatever it is, output is taken
 // and remembered.
 func (d *Dir) Log(name messages.Name, tell func(error)) *Log {
-	l := &Log{dir: d, name: name, path: d.file(name), tell: tell}
+	l := &Log{dir: d, name: name, path: d.file(name), tell: tell, counts: d.countsOf(name)}
 	l.turn, l.pass = d.queue(name)
 	return l
 }
@@ -57,7 +58,7 @@ type Taken struct {
 
 // Take waits until there is something in a pipe, and takes at most a chunk of
 // it. An error is one of the pipe, or says that the pipe was stopped, or that it
-// or the log is closed.
+// or the log is closed; at the end of a foreign pipe, it is io.EOF.
 func (l *Log) Take(pipe *Pipe) (t Taken, err error) {
 	for {
 		n, err := l.takeNow(pipe, &t)
@@ -124,28 +125,26 @@ func (l *Log) take(pipe, size int, t *Taken) (n int, err error) {
 	at := l.dir.time()
 	n, raw, err := l.move(pipe, min(size, chunk), at)
 	t.More = n < size
+	l.counts.bytes.Add(uint64(n))
 	l.split(raw, at, t)
 	l.compact()
 	return n, err
 }
 
-// split makes lines of bytes for the follower.
+// split makes lines of bytes, counts them, and keeps them for the follower.
 func (l *Log) split(raw []byte, at time.Time, t *Taken) {
-	if !l.followed() {
-		return
+	if l.unfollowed.Load() {
+		l.follower = 0
 	}
 	t.Follower = l.follower
+	lines := uint64(0)
 	l.splitter.feed(raw, func(kept []byte) {
-		t.Lines = append(t.Lines, messages.ConsoleLine{Time: at, Text: text(kept)})
+		lines++
+		if l.follower != 0 {
+			t.Lines = append(t.Lines, messages.ConsoleLine{Time: at, Text: text(kept)})
+		}
 	})
-}
-
-// followed tells whether somebody follows, and forgets who has left.
-func (l *Log) followed() bool {
-	if l.unfollowed.Load() {
-		l.follower, l.splitter = 0, splitter{}
-	}
-	return l.follower != 0
+	l.counts.lines.Add(lines)
 }
 
 // endLine ends the line that has not ended.
@@ -159,20 +158,28 @@ func (l *Log) endLine(t *Taken) {
 	l.split(newline, at, t)
 }
 
-// Follow tells the lines that are remembered. The next ones come from Take and
-// Finish, with the number of the follower, which is not 0. Whoever has followed
-// before does not do so any more. A closed log has nothing to tell.
-func (l *Log) Follow(follower uint64) []messages.ConsoleLine {
+// Follow tells the lines that are remembered, and the number of the line behind
+// them. That and the next ones come from Take and Finish, with the number of the
+// follower, which is not 0. Whoever has followed before does not do so any more. A
+// closed log has nothing to tell.
+//
+// The lines of a console are numbered as long as there is its Dir: other logs go on
+// counting.
+func (l *Log) Follow(follower uint64) (lines []messages.ConsoleLine, next int) {
 	if err := l.lock(); err != nil {
-		return nil
+		return nil, 0
 	}
 	defer l.mu.Unlock()
 	l.unfollowed.Store(false)
 	t := l.remembered()
 	l.follower = follower
-	l.splitter = splitter{partial: slices.Clone(t.splitter.partial), skipping: t.splitter.skipping}
-	return t.told()
+	l.splitter = t.splitter.clone()
+	return t.told(), Lines + int(l.counts.lines.Load())
 }
+
+// Counts are how many lines and bytes have been taken, of this console, as long as
+// there is its Dir. It waits for nothing.
+func (l *Log) Counts() (lines, bytes uint64) { return l.counts.lines.Load(), l.counts.bytes.Load() }
 
 // Unfollow ends that. A few lines more may come.
 func (l *Log) Unfollow() { l.unfollowed.Store(true) }

@@ -43,12 +43,43 @@ func TestWhoFollowsIsToldEachLineOnce(t *testing.T) {
 	w.log.Unfollow()
 	require.Empty(t, w.print("alone\n"))
 
-	require.Equal(t, []string{"before", "partial", "one", "alone"}, texts(w.log.Follow(2)))
+	require.Equal(t, []string{"before", "partial", "one", "alone"}, texts(w.follow(2)))
 	_, err := w.writer.WriteString("two\n")
 	require.NoError(t, err)
 	taken, err := w.log.Take(w.pipe)
 	require.NoError(t, err)
 	require.Equal(t, Taken{Lines: []messages.ConsoleLine{{Time: epoch, Text: "two"}}, Follower: 2}, taken)
+}
+
+// Lines have the same numbers in every log of a console, whether somebody follows
+// or not, until it is removed.
+func TestLinesAreNumbered(t *testing.T) {
+	w := newWorld(t)
+	next := func() int {
+		_, next := w.log.Follow(1)
+		return next - Lines
+	}
+	require.Zero(t, next())
+	w.print("one\n\ntw")
+	require.Equal(t, 1, next())
+	w.log.Unfollow()
+	w.log.Close()
+	w.log = w.newLog()
+	w.print("o\nthree\n"+strings.Repeat("x", maxLine), "xxx")
+	require.Equal(t, 4, next())
+	taken, err := w.log.Finish(nil)
+	require.NoError(t, err)
+	require.Empty(t, taken.Lines)
+	_, bytes := w.log.Counts()
+	require.EqualValues(t, len("one\n\ntwo\nthree\n")+maxLine+3, bytes)
+	w.restart()
+	require.Zero(t, next(), "by another daemon")
+	w.print("one\n")
+	remove := w.dir.Remove(hello)
+	w.log.Close()
+	require.NoError(t, remove())
+	w.log = w.newLog()
+	require.Zero(t, next())
 }
 
 func TestFinishTakesWhatIsLeftAndEndsTheLine(t *testing.T) {
@@ -178,7 +209,7 @@ func TestACloseEndsALog(t *testing.T) {
 	w.print("one\n")
 	w.log.Close()
 	w.log.Close()
-	require.Empty(t, w.log.Follow(1))
+	require.Empty(t, w.remembered())
 	_, err := w.log.Finish(w.pipe)
 	require.ErrorIs(t, err, os.ErrClosed)
 	_, err = w.writer.WriteString("two\n")
@@ -200,7 +231,8 @@ func TestTheNextLogWaitsForTheOneBefore(t *testing.T) {
 	defer next.Close()
 	lines := make(chan []messages.ConsoleLine, 1)
 	go func() {
-		lines <- next.Follow(1)
+		list, _ := next.Follow(1)
+		lines <- list
 	}()
 	w.print("two\n")
 	require.Empty(t, lines)
@@ -217,7 +249,8 @@ func TestRemove(t *testing.T) {
 	go func() { removed <- remove() }()
 	lines := make(chan []messages.ConsoleLine, 1)
 	go func() {
-		lines <- next.Follow(1)
+		list, _ := next.Follow(1)
+		lines <- list
 	}()
 	w.print("two\n")
 	require.FileExists(t, w.file(), "the log is open")

@@ -106,9 +106,11 @@ func (w *world) left() (n int) {
 }
 
 // remembered is what a new follower is told.
-func (w *world) remembered() []messages.ConsoleLine {
-	w.t.Helper()
-	return w.log.Follow(1)
+func (w *world) remembered() []messages.ConsoleLine { return w.follow(1) }
+
+func (w *world) follow(follower uint64) []messages.ConsoleLine {
+	lines, _ := w.log.Follow(follower)
+	return lines
 }
 
 // texts are the texts of lines.

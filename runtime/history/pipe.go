@@ -3,6 +3,7 @@ package history
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -24,9 +25,15 @@ type Pipe struct {
 }
 
 // OpenPipe opens the console at path: see package fifo, which opens either end
-// for reading and writing.
-func OpenPipe(path string) (*Pipe, error) {
-	f, err := fifo.OpenWriter(path)
+// for reading and writing. It has no end.
+func OpenPipe(path string) (*Pipe, error) { return openPipe(path, fifo.OpenWriter) }
+
+// OpenForeignPipe opens the console at path of what another daemon runs. It has an
+// end, and more may come behind that.
+func OpenForeignPipe(path string) (*Pipe, error) { return openPipe(path, fifo.OpenForeign) }
+
+func openPipe(path string, open func(string) (*os.File, error)) (*Pipe, error) {
+	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -59,13 +66,24 @@ func newPipe(f *os.File) (*Pipe, error) {
 	return p, nil
 }
 
+// Same tells whether both are ends of one pipe, whatever its name is now.
+func (p *Pipe) Same(other *Pipe) bool {
+	one, err := p.fifo.Stat()
+	if err != nil {
+		return false
+	}
+	two, err := other.fifo.Stat()
+	return err == nil && os.SameFile(one, two)
+}
+
 // Stop ends the wait for output, now and from now on.
 func (p *Pipe) Stop() { _ = p.epoll.SetReadDeadline(time.Unix(1, 0)) } // fails where it is closed
 
 // Close closes the pipe.
 func (p *Pipe) Close() error { return errors.Join(p.epoll.Close(), p.fifo.Close()) }
 
-// wait waits until there may be something in the pipe.
+// wait waits until there may be something in the pipe. The error is io.EOF where
+// nothing is, and nobody is left to write.
 func (p *Pipe) wait() error {
 	conn, err := p.epoll.SyscallConn()
 	if err != nil {
@@ -81,6 +99,9 @@ func (p *Pipe) wait() error {
 		var events [1]unix.EpollEvent
 		n, err := unix.EpollWait(int(epoll), events[:], 0)
 		failed = errors.Join(failed, os.NewSyscallError("epoll_wait", err))
+		if n > 0 && events[0].Events&unix.EPOLLIN == 0 {
+			failed = errors.Join(failed, io.EOF)
+		}
 		return n > 0 || failed != nil
 	})
 	return errors.Join(err, failed)

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"albatross/runtime/fifo"
 )
 
 func TestTakeWaits(t *testing.T) {
@@ -115,6 +118,54 @@ func TestAPipeCountsOnce(t *testing.T) {
 	_, err = w.writer.WriteString("two\n")
 	require.NoError(t, err)
 	require.Zero(t, ready())
+}
+
+// Of a foreign pipe, all is taken before its end is told, and it can have several.
+func TestAForeignPipeHasAnEnd(t *testing.T) {
+	w := newWorld(t)
+	w.remembered()
+	path := filepath.Join(t.TempDir(), ":x")
+	require.NoError(t, fifo.Create(path, -1))
+	pipe, err := OpenForeignPipe(path)
+	require.NoError(t, err)
+	defer pipe.Close()
+	type result struct {
+		taken Taken
+		err   error
+	}
+	results := make(chan result)
+	for _, text := range []string{"one\n", "two\n"} {
+		go func() {
+			for range 2 {
+				taken, err := w.log.Take(pipe)
+				results <- result{taken, err}
+			}
+		}()
+		writer, err := os.OpenFile(path, os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = writer.WriteString(text)
+		require.NoError(t, err)
+		require.NoError(t, writer.Close())
+		require.Equal(t, []string{text[:3]}, texts(receive(t, results).taken.Lines))
+		require.ErrorIs(t, receive(t, results).err, io.EOF)
+	}
+}
+
+func TestSamePipe(t *testing.T) {
+	w := newWorld(t)
+	path := w.pipe.fifo.Name()
+	again, err := OpenForeignPipe(path)
+	require.NoError(t, err)
+	defer again.Close()
+	require.True(t, w.pipe.Same(again))
+	require.NoError(t, fifo.Remove(path))
+	require.True(t, w.pipe.Same(again))
+	require.NoError(t, fifo.Create(path, -1))
+	other, err := OpenForeignPipe(path)
+	require.NoError(t, err)
+	require.False(t, w.pipe.Same(other))
+	require.NoError(t, other.Close())
+	require.False(t, w.pipe.Same(other))
 }
 
 func TestOpenPipeOfWhatIsNone(t *testing.T) {

@@ -93,7 +93,7 @@ func (m *machine) restart(r *rapid.T) {
 
 func (m *machine) follow(*rapid.T) {
 	m.follower++
-	m.told = m.world.log.Follow(m.follower)
+	m.told, _ = m.world.log.Follow(m.follower)
 }
 
 func (m *machine) unfollow(*rapid.T) {

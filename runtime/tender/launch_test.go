@@ -74,7 +74,7 @@ func newConsole(t *testing.T) console {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), ":c")
 	require.NoError(t, fifo.Create(path, -1))
-	r, err := fifo.OpenReader(path)
+	r, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	require.NoError(t, err)
 	w, err := fifo.OpenWriter(path)
 	require.NoError(t, err)
@@ -84,9 +84,17 @@ func newConsole(t *testing.T) console {
 
 func (c console) contents() string {
 	c.t.Helper()
-	var b strings.Builder
-	require.NoError(c.t, fifo.Drain(c.reader, &b))
-	return b.String()
+	conn, err := c.reader.SyscallConn()
+	require.NoError(c.t, err)
+	var b []byte
+	require.NoError(c.t, conn.Control(func(fd uintptr) {
+		n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+		require.NoError(c.t, err)
+		b = make([]byte, n)
+	}))
+	_, err = io.ReadFull(c.reader, b)
+	require.NoError(c.t, err)
+	return string(b)
 }
 
 // run starts a command and returns its output and how it ended.
@@ -400,7 +408,7 @@ func (v victim) kill(t *testing.T) {
 func TestDaemonThatDiesBeforeReleaseLeavesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), ":c")
 	require.NoError(t, fifo.Create(path, -1))
-	reader, err := fifo.OpenReader(path)
+	reader, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	require.NoError(t, err)
 	defer func() { _ = reader.Close() }()
 	v, p := startDaemon(t, path)
@@ -416,7 +424,7 @@ func TestDaemonThatDiesBeforeReleaseLeavesNothing(t *testing.T) {
 func TestDaemonThatDiesAfterReleaseLeavesTheTender(t *testing.T) {
 	path := filepath.Join(t.TempDir(), ":c")
 	require.NoError(t, fifo.Create(path, -1))
-	reader, err := fifo.OpenReader(path)
+	reader, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	require.NoError(t, err)
 	defer func() { _ = reader.Close() }()
 	v, p := startDaemon(t, path)
