@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"albatross/test/programs"
+)
+
+func TestAddresses(t *testing.T) {
+	for given, want := range map[string]string{
+		"192.0.2.1":          "192.0.2.1:8094",
+		"192.0.2.1:1":        "192.0.2.1:1",
+		"::1":                "[::1]:8094",
+		"[::1]":              "[::1]:8094",
+		"[::1]:1":            "[::1]:1",
+		"db.example.org":     "db.example.org:8094",
+		"db.example.org:123": "db.example.org:123",
+	} {
+		got, err := influxAddress(given)
+		require.NoError(t, err, given)
+		require.Equal(t, want, got)
+	}
+	for _, given := range []string{"", ":", ":1", "x:", "x:1:2", "[::1", "::1]:8094:"} {
+		_, err := influxAddress(given)
+		require.Error(t, err, "%q", given)
+	}
+}
+
+// TestTheProgram runs it as a process, and as nobody where there is a choice.
+func TestTheProgram(t *testing.T) {
+	dir, err := os.MkdirTemp("", "albatross-influx")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	require.NoError(t, programs.Build(dir, "albatross-influx"))
+	run := func(args ...string) *exec.Cmd {
+		c := exec.CommandContext(t.Context(), dir+"/albatross-influx", args...)
+		if os.Getuid() == 0 {
+			c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		}
+		return c
+	}
+
+	t.Run("wrong command lines", func(t *testing.T) {
+		for _, args := range [][]string{{}, {"--influx", ":"}, {"--influx", "x", "-n", "no name"}, {"--nonsense"}, {"--influx", "x", "y"}} {
+			out, err := run(args...).CombinedOutput()
+			var exit *exec.ExitError
+			require.True(t, errors.As(err, &exit), "%v: %s", args, out)
+			require.Equal(t, 124, exit.ExitCode())
+			require.Regexp(t, "^albatross-influx: .*\n$", string(out))
+		}
+	})
+	t.Run("signals", func(t *testing.T) {
+		for _, s := range []syscall.Signal{unix.SIGTERM, unix.SIGINT} {
+			l, conns := listen(t, "unix", dir+"/"+s.String())
+			require.NoError(t, os.Chmod(l.Addr().String(), 0o777))
+			tcp, pushes := listen(t, "tcp", "127.0.0.1:0")
+			c := run("--influx", tcp.Addr().String(), "--socket", l.Addr().String())
+			require.NoError(t, c.Start())
+			daemon, influx := subscribed(t, conns), pushed(t, pushes)
+			daemon.tell("hello", 1)
+			influx.mustGet("hello", 1)
+			require.NoError(t, c.Process.Signal(s))
+			require.NoError(t, c.Wait(), "success")
+		}
+	})
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// maxWaiting bounds the bytes of the samples that wait for being pushed: some
+// 1,500 unikernels.
+const maxWaiting = 1 << 20
+
+// A batch is lines of whole samples.
+type batch struct {
+	lines   []byte
+	samples int // how many
+}
+
+// An outbox has what is to be pushed next.
+type outbox struct {
+	filled chan struct{} // has one where something waits
+
+	mu      sync.Mutex
+	waiting batch
+}
+
+func newOutbox() *outbox { return &outbox{filled: make(chan struct{}, 1)} }
+
+// put adds a sample, or tells that there is no room for it.
+func (o *outbox) put(sample []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.waiting.lines)+len(sample) > maxWaiting {
+		return false
+	}
+	o.waiting.lines = append(o.waiting.lines, sample...)
+	o.waiting.samples++
+	select {
+	case o.filled <- struct{}{}:
+	default: // it is known already
+	}
+	return true
+}
+
+// take waits for samples, and takes all that there are.
+func (o *outbox) take(ctx context.Context) (batch, error) {
+	select {
+	case <-o.filled:
+		return o.empty(), nil
+	case <-ctx.Done():
+		return batch{}, context.Cause(ctx)
+	}
+}
+
+// empty takes what there is, which may be nothing.
+func (o *outbox) empty() batch {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := o.waiting
+	o.waiting = batch{}
+	return all
+}
+
+// lossInterval is how often losses are told at most: each is one of many.
+const lossInterval = time.Minute
+
+// losses counts samples that were not pushed, and logs them once in a while.
+type losses struct {
+	log   *slog.Logger
+	every time.Duration
+
+	mu    sync.Mutex
+	count int // since they were told
+	told  time.Time
+}
+
+func (l *losses) add(samples int, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count += samples
+	if l.count > 0 && now.Sub(l.told) >= l.every {
+		l.tell(now)
+	}
+}
+
+// rest tells what has not been told.
+func (l *losses) rest(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.count > 0 {
+		l.tell(now)
+	}
+}
+
+func (l *losses) tell(now time.Time) {
+	l.log.Warn("Samples were dropped, which InfluxDB has not taken", "samples", l.count)
+	l.count, l.told = 0, now
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+)
+
+// timing is how long a relay waits for what.
+type timing struct {
+	// A connection that has ended is made again after a pause, which doubles until
+	// one has been of use.
+	firstPause, longestPause time.Duration
+
+	dial  time.Duration // for InfluxDB to accept
+	write time.Duration // for it to take a batch
+}
+
+// standard: within write, statistics come again, so what has not been taken by
+// then is old.
+var standard = timing{firstPause: time.Second, longestPause: 30 * time.Second, dial: 5 * time.Second, write: 10 * time.Second}
+
+var errClosed = errors.New("it has closed the connection")
+
+// A relay takes statistics from the daemon and pushes them. A sample that cannot
+// be pushed is dropped, and none is pushed again, for nobody knows how much of it
+// has arrived. So whatever becomes of InfluxDB, the subscription goes on, and the
+// other way round.
+type relay struct {
+	socket  string        // of the daemon
+	influx  string        // HOST:PORT
+	name    messages.Name // whose statistics
+	full    bool          // names have their path
+	timing  timing
+	outbox  *outbox
+	losses  losses
+	logging *slog.Logger
+}
+
+// run relays until ctx is done. What has not been pushed by then is dropped.
+func (r *relay) run(ctx context.Context) {
+	var both sync.WaitGroup
+	both.Go(func() { r.again(ctx, "the daemon", r.follow) })
+	both.Go(func() { r.again(ctx, "InfluxDB", r.push) })
+	both.Wait()
+	r.losses.rest(time.Now())
+}
+
+// again has a conversation, which tells whether it was of use, again and again.
+func (r *relay) again(ctx context.Context, with string, conversation func(context.Context) (bool, error)) {
+	pause := r.timing.firstPause
+	for {
+		useful, err := conversation(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if useful {
+			pause = r.timing.firstPause
+		}
+		r.logging.Warn("No connection to "+with, "cause", err, "again_in", pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		pause = min(2*pause, r.timing.longestPause)
+	}
+}
+
+// follow takes statistics from the daemon, until that ends.
+func (r *relay) follow(ctx context.Context) (useful bool, err error) {
+	conn, err := client.Dial(ctx, r.socket)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	if _, err := conn.Ask(ctx, r.name, messages.StatsSubscribe{}); err != nil {
+		return false, err
+	}
+	r.logging.Info("Subscribed to statistics", "socket", r.socket, "name", r.name)
+	for {
+		name, data, err := conn.Next(ctx)
+		if err != nil {
+			return useful, err
+		}
+		stats, ok := data.(messages.DataStats)
+		if !ok {
+			return useful, fmt.Errorf("the daemon sends a %T as statistics", data)
+		}
+		useful = true
+		now := time.Now()
+		if !r.outbox.put(appendLines(nil, r.vm(name), stats, now)) {
+			r.losses.add(1, now)
+		}
+	}
+}
+
+// vm is what a unikernel is called in the database.
+func (r *relay) vm(name messages.Name) string {
+	if r.full || name.IsPath() {
+		return name.String()
+	}
+	return string(name.Label)
+}
+
+// push pushes statistics to InfluxDB, until that no longer takes them.
+func (r *relay) push(ctx context.Context) (useful bool, err error) {
+	// The database takes the time at which a sample comes for that of the sample,
+	// so what has waited for a connection is of no use.
+	r.losses.add(r.outbox.empty().samples, time.Now())
+	dialer := net.Dialer{Timeout: r.timing.dial}
+	conn, err := dialer.DialContext(ctx, "tcp", r.influx)
+	if err != nil {
+		return false, err
+	}
+	r.logging.Info("Connected to InfluxDB", "address", conn.RemoteAddr())
+	left, ctx := r.watch(ctx, conn)
+	defer left()
+	for {
+		b, err := r.outbox.take(ctx)
+		if err != nil {
+			return useful, err
+		}
+		if err := r.write(conn, b); err != nil {
+			return useful, err
+		}
+		useful = true
+	}
+}
+
+// watch ends its context when the other side closes the connection, and the
+// connection when the context ends. Else, the first sample after that would be
+// lost without a word. The caller calls left, which waits for the end of both.
+func (r *relay) watch(ctx context.Context, conn net.Conn) (left func(), watched context.Context) {
+	watched, cancel := context.WithCancelCause(ctx)
+	closed := make(chan struct{})
+	context.AfterFunc(watched, func() {
+		defer close(closed)
+		_ = conn.Close() // there is nothing to be done about it
+	})
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		_, err := io.Copy(io.Discard, conn)
+		cancel(cmp.Or(err, errClosed))
+	})
+	return func() {
+		cancel(nil)
+		<-closed
+		reading.Wait()
+	}, watched
+}
+
+// write pushes a batch. One that was not taken completely is lost, and what is
+// left of it in the kernel is not to arrive when it is old.
+func (r *relay) write(conn net.Conn, b batch) error {
+	if len(b.lines) == 0 {
+		return nil // emptied meanwhile
+	}
+	err := conn.SetWriteDeadline(time.Now().Add(r.timing.write))
+	if err == nil {
+		_, err = conn.Write(b.lines)
+	}
+	if err == nil {
+		r.logging.Debug("Pushed", "samples", b.samples, "bytes", len(b.lines))
+		return nil
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // it is closed in any case
+	}
+	r.losses.add(b.samples, time.Now())
+	return fmt.Errorf("cannot push %d samples: %w", b.samples, err)
+}
