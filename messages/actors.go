@@ -80,19 +80,26 @@ type (
 		// Image is the image where it is not.
 		Image      []byte
 		Compressed bool
+		Cause      string // of the start, for the event
 	}
 	// UnikernelStart follows UnikernelPrepared, or UnikernelWaiting where that was
 	// held. Answered by UnikernelRunning or UnikernelFailed.
-	UnikernelStart struct{}
+	UnikernelStart struct {
+		Creates bool // it is created by that, as far as events tell
+	}
 	// UnikernelResume takes over what a former daemon has recorded. Where it has
 	// to be started, Hold has that wait for UnikernelStart: its answer is
 	// UnikernelWaiting then, else UnikernelRunning or UnikernelGone.
 	UnikernelResume struct {
 		Record Record
 		Hold   bool
+		Cause  string // for the events
 	}
 	// UnikernelStop ends a unikernel. Answered by UnikernelGone.
-	UnikernelStop struct{ KeepSpec bool } // it is replaced: leave the spec on disk
+	UnikernelStop struct {
+		KeepSpec bool   // it is replaced: leave the spec on disk
+		Cause    string // for the events
+	}
 
 	// UnikernelRestarted says that the actor has failed and does not know what
 	// it was about. The host answers with UnikernelRecover, or stops it.
@@ -129,11 +136,13 @@ type (
 		Digest Digest // of its image, where it is in the store
 		Text   string // for the client
 	}
-	// UnikernelGone says that it has ended, holds nothing and is not on disk.
+	// UnikernelGone says that it has ended, holds nothing and is not on disk, but
+	// for its spec where that was to be kept, and it had not ended before.
 	UnikernelGone struct {
 		Name Name
 		Run  uint64
 		End  Option[End] // absent: nothing has run
+		Kept bool        // the spec
 	}
 )
 
@@ -163,6 +172,29 @@ type (
 		Last bool   // nothing follows
 		Err  string // it breaks off here
 	}
+)
+
+// Between a session, the events actor and the store.
+type (
+	// EventsAttach makes the sender, a session, a follower of the events of a
+	// name. It is answered by Answer.
+	EventsAttach struct {
+		ID    uint64
+		Name  Name
+		Since Option[time.Time] // absent: only what is new
+	}
+	// EventsMore is the credit of a follower: it wants one more EventBatch.
+	EventsMore struct{}
+	// An EventBatch is what a follower gets next.
+	EventBatch struct {
+		Missed  uint64 // so many before these are not kept any more, of any name
+		List    []NumberedEvent
+		Present bool // what follows is new
+	}
+	// EventsDetached says that there will be no more events for a follower.
+	EventsDetached struct{}
+	// EventsStored says that events up to this number are stored.
+	EventsStored struct{ Last uint64 }
 )
 
 // Between a halter and the host.

@@ -212,3 +212,16 @@ func (n Name) steps() []Label {
 	}
 	return labels
 }
+
+// MarshalCBOR writes the text form.
+func (n Name) MarshalCBOR() ([]byte, error) { return encMode.Marshal(n.String()) }
+
+// UnmarshalCBOR reads what MarshalCBOR wrote.
+func (n *Name) UnmarshalCBOR(data []byte) (err error) {
+	var text string
+	if err = decMode.Unmarshal(data, &text); err != nil {
+		return err
+	}
+	*n, err = ParseName(text)
+	return err
+}

@@ -53,6 +53,8 @@ type Runtime struct {
 	Taps []Link `cbor:"4,keyasint,omitempty"`
 	// Restarts is how often it has been started again, by itself.
 	Restarts int `cbor:"5,keyasint,omitempty"`
+	// StartTold: the event that it was started is stored, that of its end is not.
+	StartTold bool `cbor:"6,keyasint,omitempty"`
 }
 
 // Started is when the tender was started, to the millisecond.
@@ -140,6 +142,12 @@ type (
 	DeletePolicy struct {
 		isChange
 		Path Path
+	}
+	// PutEvent tells of what other changes do, or of what has been done. Only the
+	// newest events are kept.
+	PutEvent struct {
+		isChange
+		Event Event
 	}
 	// MarkImported says that what native albatross had is stored, or never will
 	// be.

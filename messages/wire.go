@@ -276,6 +276,26 @@ type (
 		isSuccess
 		List []NamedEnd
 	}
+	// EventsSubscribe asks for the events since a time, and then every new one.
+	// Without a time only new ones are told.
+	EventsSubscribe struct {
+		isCommand
+		Since Option[time.Time]
+	}
+	// SuccessEvents answers EventsSubscribe: a stream follows, of all below.
+	SuccessEvents struct{ isSuccess }
+	DataEvent     struct {
+		isData
+		NumberedEvent
+	}
+	// DataMissed stands for events that are not kept any more.
+	DataMissed struct {
+		isData
+		Count uint64
+	}
+	// DataPresent is behind the events that were kept when they were asked for:
+	// what follows is new.
+	DataPresent struct{ isData }
 	// BadRequest stands for a request that could not be understood. It is
 	// answered by a Failure that says why.
 	BadRequest struct {

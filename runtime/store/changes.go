@@ -121,6 +121,8 @@ func apply(tx *bbolt.Tx, change messages.Change) error {
 		return put(tx.Bucket(policyBucket), messages.Name{Path: c.Path}, c.Policy)
 	case messages.DeletePolicy:
 		return tx.Bucket(policyBucket).Delete(key(messages.Name{Path: c.Path}))
+	case messages.PutEvent:
+		return putEvent(tx.Bucket(eventBucket), c.Event)
 	case messages.MarkImported:
 		return tx.Bucket(schemaBucket).Put(importedKey, []byte("yes"))
 	}

@@ -20,7 +20,7 @@ const DBFile = "state.db"
 
 // schemaVersion is raised when an older albatrossd would misunderstand what is
 // stored. A new field alone is no reason: see package messages.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // lockTimeout is how long another daemon may take to let go of the database:
 // as long as one that is being replaced needs to exit.
@@ -33,6 +33,7 @@ var (
 	runtimeBucket = []byte("runtimes") // name: messages.Runtime; only where there is a spec
 	policyBucket  = []byte("policies") // name of a path: messages.Policy
 	endBucket     = []byte("ends")     // name: messages.End; also of what is gone
+	eventBucket   = []byte("events")   // number: messages.Event; see events.go
 	versionKey    = []byte("version")
 	importedKey   = []byte("imported") // there where State.Imported is true
 )
@@ -137,6 +138,7 @@ func versionOf(tx *bbolt.Tx) (int, error) {
 var migrations = [schemaVersion]func(*bbolt.Tx) error{
 	func(tx *bbolt.Tx) error { return createBuckets(tx, schemaBucket, specBucket, runtimeBucket) },
 	func(tx *bbolt.Tx) error { return createBuckets(tx, policyBucket, endBucket) },
+	func(tx *bbolt.Tx) error { return createBuckets(tx, eventBucket) },
 }
 
 func migrate(tx *bbolt.Tx, version int) error {

@@ -211,7 +211,7 @@ func TestNewerDatabaseIsLeftAlone(t *testing.T) {
 	alter(t, dir, func(tx *bbolt.Tx) error {
 		return tx.Bucket([]byte("schema")).Put([]byte("version"), []byte("12"))
 	})
-	require.ErrorContains(t, refused(t, dir), "written by a newer albatrossd (version 12 of the format, this one knows 2): run that one")
+	require.ErrorContains(t, refused(t, dir), "written by a newer albatrossd (version 12 of the format, this one knows 3): run that one")
 }
 
 // The first version knew unikernels only.
@@ -223,6 +223,7 @@ func TestFirstVersionIsMigrated(t *testing.T) {
 	alter(t, dir, func(tx *bbolt.Tx) error {
 		require.NoError(t, tx.DeleteBucket([]byte("policies")))
 		require.NoError(t, tx.DeleteBucket([]byte("ends")))
+		require.NoError(t, tx.DeleteBucket([]byte("events")))
 		return tx.Bucket([]byte("schema")).Put([]byte("version"), []byte("1"))
 	})
 	db = open(t, dir)
@@ -480,6 +481,7 @@ func write(dir string) {
 			messages.PutSpec{Name: n, Spec: spec(i)},
 			messages.PutRuntime{Name: n, Runtime: runs(i)},
 			messages.PutSpec{Name: messages.Name{Label: "last"}, Spec: spec(i)},
+			at(int64(i)),
 		})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -495,6 +497,7 @@ func TestKilledWriterLeavesWholeChangesAndAllItTold(t *testing.T) {
 		told := killWriter(t, dir)
 		db := open(t, dir)
 		records := load(t, db)
+		newest, _ := events(t, db, last(t, db), 1)
 		require.NoError(t, db.Close())
 		last := 0
 		for _, r := range records {
@@ -503,6 +506,7 @@ func TestKilledWriterLeavesWholeChangesAndAllItTold(t *testing.T) {
 			}
 		}
 		require.GreaterOrEqual(t, last, told)
+		require.Equal(t, int64(last), newest[0].Event.AtMillis, "the event of another change")
 		for _, r := range records {
 			if r.Name.Label == "last" {
 				continue

@@ -1,0 +1,61 @@
+package messages
+
+import (
+	"strings"
+	"time"
+)
+
+// An EventKind is what has happened, in the words that are stored and told: one
+// that is not known here comes from a newer daemon.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventDaemonStarted EventKind = "daemon-started"
+
+	EventCreated    EventKind = "created"    // it is on record, and comes back whatever happens
+	EventStarted    EventKind = "started"    // a tender runs it
+	EventAdopted    EventKind = "adopted"    // the tender was taken over: it has run all the time
+	EventExited     EventKind = "exited"     // the tender is gone
+	EventRestarting EventKind = "restarting" // it will be started again
+	EventDestroyed  EventKind = "destroyed"  // it is not on record any more
+
+	EventPolicyAdded   EventKind = "policy-added"
+	EventPolicyChanged EventKind = "policy-changed"
+	EventPolicyRemoved EventKind = "policy-removed"
+
+	EventBlockCreated EventKind = "block-created"
+	EventBlockSet     EventKind = "block-set" // it has new contents
+	EventBlockRemoved EventKind = "block-removed"
+)
+
+// An Event is something that has happened on the host.
+type Event struct {
+	Kind     EventKind    `cbor:"1,keyasint"`
+	Name     Name         `cbor:"2,keyasint"` // of a unikernel, a block device or a path; ":" for the daemon
+	AtMillis int64        `cbor:"3,keyasint"` // Unix time
+	Cause    string       `cbor:"4,keyasint,omitempty"`
+	Exit     Option[Exit] `cbor:"5,keyasint,omitzero"` // of EventExited
+}
+
+// Time is when it has happened, to the millisecond.
+func (e Event) Time() time.Time { return time.UnixMilli(e.AtMillis).UTC() }
+
+// A NumberedEvent is an event and its place among all that there have been: the
+// first has number 1.
+type NumberedEvent struct {
+	Number uint64
+	Event  Event
+}
+
+// maxCause is the longest cause, in bytes: it may have the text of an error.
+const maxCause = 256
+
+// NewEvent is the event that something has happened to whoever has the name. A
+// cause that is too long is cut off.
+func NewEvent(kind EventKind, name Name, at time.Time, cause string) Event {
+	if len(cause) > maxCause {
+		cause = cause[:maxCause-len("…")] + "…"
+	}
+	return Event{Kind: kind, Name: name, AtMillis: at.UnixMilli(), Cause: strings.ToValidUTF8(cause, "")}
+}

@@ -1,0 +1,127 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"albatross/messages"
+	"albatross/runtime/failpoint"
+)
+
+// Events are numbered in the order in which they are stored. The key of one is
+// its number as eight bytes, big-endian, so that this is the order of the keys.
+//
+// A record that cannot be understood is passed over, as if it were not kept any
+// more: nothing but the telling of what has been depends on it.
+
+const (
+	// MaxEvents is how many events are kept: the newest.
+	MaxEvents = 10_000
+	// maxEventBytes bounds what one call of Events takes from disk, but for the
+	// last of them: names may be long.
+	maxEventBytes = 64 << 10
+)
+
+// putEvent stores the next event, and removes the one that is one too many. Both
+// are at an end of the bucket: what that costs does not depend on how many there
+// are.
+func putEvent(b *bbolt.Bucket, event messages.Event) error {
+	data, err := messages.Encode(event)
+	if err != nil {
+		return fmt.Errorf("internal error: cannot encode an event: %w", err)
+	}
+	number, err := b.NextSequence()
+	if err != nil {
+		return fmt.Errorf("cannot number an event: %w", err)
+	}
+	b.FillPercent = 1 // nothing is ever put between others
+	if err := b.Put(eventKey(number), data); err != nil {
+		return fmt.Errorf("cannot store an event: %w", err)
+	}
+	failpoint.Here("database/event-put")
+	return trimEvents(b, number)
+}
+
+func trimEvents(b *bbolt.Bucket, last uint64) error {
+	c := b.Cursor()
+	for k, _ := c.First(); k != nil && eventNumber(k)+MaxEvents <= last; k, _ = c.First() {
+		if err := c.Delete(); err != nil {
+			return fmt.Errorf("cannot remove an old event: %w", err)
+		}
+	}
+	return nil
+}
+
+func eventKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
+
+// eventNumber is the number in a key, and 0, which no event has, where that is
+// damaged.
+func eventNumber(key []byte) uint64 {
+	if len(key) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(key)
+}
+
+// LastEvent is the number of the newest event, and 0 where there never was one.
+func (db *DB) LastEvent() (last uint64, err error) {
+	err = db.viewEvents(func(b *bbolt.Bucket) { last = b.Sequence() })
+	return last, err
+}
+
+// FindEvents tells which events there are since a time in milliseconds: those
+// from first to last, the newest. There are none where first is last+1.
+//
+// The first is the oldest that was not before that time. The clock may have been
+// set back since, so that some behind it were before: it is better to tell
+// too many than too few.
+func (db *DB) FindEvents(sinceMillis int64) (first, last uint64, err error) {
+	err = db.viewEvents(func(b *bbolt.Bucket) {
+		last = b.Sequence()
+		first = last + 1
+		c := b.Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			var event struct {
+				AtMillis int64 `cbor:"3,keyasint"`
+			}
+			if messages.Decode(v, &event) == nil && event.AtMillis >= sinceMillis {
+				first = eventNumber(k)
+				return
+			}
+		}
+	})
+	return first, last, err
+}
+
+// Events are the next events that are kept, from a number on: as many as limit,
+// or fewer where they are large. Next is the number behind the last of them, or
+// from where there are none.
+func (db *DB) Events(from uint64, limit int) (list []messages.NumberedEvent, next uint64, err error) {
+	next = from
+	err = db.viewEvents(func(b *bbolt.Bucket) {
+		c, size := b.Cursor(), 0
+		for k, v := c.Seek(eventKey(from)); k != nil && limit > 0 && size < maxEventBytes; k, v = c.Next() {
+			limit--
+			size += len(v)
+			e := messages.NumberedEvent{Number: eventNumber(k)}
+			if e.Number >= from && messages.Decode(v, &e.Event) == nil {
+				list = append(list, e)
+			}
+			next = max(next, e.Number+1)
+		}
+	})
+	return list, next, err
+}
+
+func (db *DB) viewEvents(do func(b *bbolt.Bucket)) error {
+	err := db.view(func(tx *bbolt.Tx) error {
+		do(tx.Bucket(eventBucket))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("cannot read %s: %w", db.path, err)
+	}
+	return nil
+}

@@ -1,0 +1,310 @@
+package store_test
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+	"pgregory.net/rapid"
+
+	"albatross/messages"
+	"albatross/runtime/store"
+)
+
+// at is an event at a time in milliseconds.
+func at(millis int64) messages.PutEvent {
+	return messages.PutEvent{Event: messages.NewEvent(messages.EventCreated, messages.Name{Label: "x"}, time.UnixMilli(millis), "a test")}
+}
+
+// putEvents stores events at these times, in one transaction.
+func putEvents(t require.TestingT, db *store.DB, millis ...int64) {
+	var changes []messages.Change
+	for _, m := range millis {
+		changes = append(changes, at(m))
+	}
+	require.NoError(t, db.Apply(changes))
+}
+
+// upTo are the numbers from 1 to n.
+func upTo(n int) []int64 {
+	list := make([]int64, n)
+	for i := range list {
+		list[i] = int64(i + 1)
+	}
+	return list
+}
+
+func last(t *testing.T, db *store.DB) uint64 {
+	t.Helper()
+	last, err := db.LastEvent()
+	require.NoError(t, err)
+	return last
+}
+
+func events(t *testing.T, db *store.DB, from uint64, limit int) (list []messages.NumberedEvent, next uint64) {
+	t.Helper()
+	list, next, err := db.Events(from, limit)
+	require.NoError(t, err)
+	return list, next
+}
+
+func TestEventsAreThereAfterReopening(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	require.Zero(t, last(t, db))
+	list, next := events(t, db, 1, 10)
+	require.Empty(t, list)
+	require.Equal(t, uint64(1), next)
+
+	exited := messages.NewEvent(messages.EventExited, name(t, "a:b:x"), time.UnixMilli(7), "it ended by itself")
+	exited.Exit = messages.Some(messages.Exit{Known: true, Signal: 9})
+	policy := messages.NewEvent(messages.EventPolicyAdded, name(t, "a:b:"), time.UnixMilli(-8), "")
+	require.NoError(t, db.Apply([]messages.Change{
+		messages.PutPolicy{Path: "a:b"}, messages.PutEvent{Event: exited}, messages.PutEvent{Event: policy},
+	}))
+	require.NoError(t, db.Close())
+	db = open(t, dir)
+	require.Equal(t, uint64(2), last(t, db))
+	list, next = events(t, db, 1, 10)
+	require.Equal(t, []messages.NumberedEvent{{Number: 1, Event: exited}, {Number: 2, Event: policy}}, list)
+	require.Equal(t, uint64(3), next)
+	require.Equal(t, "1970-01-01T00:00:00.007Z", list[0].Event.Time().Format(time.RFC3339Nano))
+	putEvents(t, db, 1)
+	require.Equal(t, uint64(3), last(t, db), "numbers go on")
+}
+
+// TestEventsAndChangesAreOne: there is no change without its event, and no event
+// without its change.
+func TestEventsAndChangesAreOne(t *testing.T) {
+	db := open(t, t.TempDir())
+	orphan := messages.PutRuntime{Name: name(t, "hello"), Runtime: runs(5)}
+	require.Error(t, db.Apply([]messages.Change{at(1), orphan}))
+	require.Zero(t, last(t, db))
+	putEvents(t, db, 2)
+	list, _ := events(t, db, 1, 10)
+	require.Len(t, list, 1)
+	require.Equal(t, uint64(1), list[0].Number, "a number that was taken back is used again")
+}
+
+func TestTheNewestEventsAreKept(t *testing.T) {
+	db := open(t, t.TempDir())
+	const more = 25
+	putEvents(t, db, upTo(store.MaxEvents-1)...)
+	putEvents(t, db, store.MaxEvents)
+	list, _ := events(t, db, 1, 1)
+	require.Equal(t, uint64(1), list[0].Number, "as many as are kept")
+	for i := range int64(more) {
+		putEvents(t, db, store.MaxEvents+1+i)
+	}
+	require.Equal(t, uint64(store.MaxEvents+more), last(t, db))
+	kept := 0
+	for next := uint64(1); ; {
+		list, after := events(t, db, next, 1000)
+		if len(list) == 0 {
+			break
+		}
+		for i, e := range list {
+			require.Equal(t, uint64(more+1+kept+i), e.Number)
+			require.Equal(t, int64(e.Number), e.Event.AtMillis)
+		}
+		kept += len(list)
+		next = after
+	}
+	require.Equal(t, store.MaxEvents, kept)
+}
+
+// TestManyEventsAtOnce: not even one transaction keeps more than are kept.
+func TestManyEventsAtOnce(t *testing.T) {
+	db := open(t, t.TempDir())
+	putEvents(t, db, upTo(store.MaxEvents+7)...)
+	list, next := events(t, db, 1, store.MaxEvents+7)
+	require.Equal(t, uint64(8), list[0].Number)
+	require.Equal(t, list[len(list)-1].Number+1, next)
+}
+
+func TestFindEvents(t *testing.T) {
+	for what, c := range map[string]struct {
+		times []int64
+		since int64
+		first uint64
+	}{
+		"none":                           {nil, 5, 1},
+		"all":                            {[]int64{10, 20, 30}, 5, 1},
+		"at that very time":              {[]int64{10, 20, 30}, 20, 2},
+		"between":                        {[]int64{10, 20, 30}, 21, 3},
+		"only what is to come":           {[]int64{10, 20, 30}, 31, 4},
+		"before 1970":                    {[]int64{-10, 20}, -11, 1},
+		"the clock was set back":         {[]int64{10, 90, 20, 30}, 25, 2},
+		"the clock was set back further": {[]int64{80, 90, 20, 30}, 25, 1},
+		"the clock was set forward":      {[]int64{10, 20, 90, 91}, 25, 3},
+	} {
+		t.Run(what, func(t *testing.T) {
+			db := open(t, t.TempDir())
+			putEvents(t, db, c.times...)
+			first, last, err := db.FindEvents(c.since)
+			require.NoError(t, err)
+			require.Equal(t, c.first, first)
+			require.Equal(t, uint64(len(c.times)), last)
+		})
+	}
+}
+
+// TestDamagedEventsAreMissed: what cannot be understood harms nothing else.
+func TestDamagedEventsAreMissed(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	putEvents(t, db, upTo(5)...)
+	require.NoError(t, db.Close())
+	alter(t, dir, func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte("events"))
+		require.NoError(t, b.Put([]byte{0, 0, 0, 0, 0, 0, 0, 2}, []byte{0xff}))
+		require.NoError(t, b.Put([]byte{0, 0, 0, 0, 0, 0, 0, 2, 1}, []byte{0xa0}))
+		return b.Put([]byte{0, 0, 0, 0, 0, 0, 0, 5}, []byte("no CBOR"))
+	})
+	db = open(t, dir)
+	list, next := events(t, db, 1, 10)
+	require.Equal(t, []uint64{1, 3, 4}, numbers(list))
+	require.Equal(t, uint64(6), next, "it is behind what is damaged")
+	list, next = events(t, db, 2, 2)
+	require.Empty(t, list)
+	require.Equal(t, uint64(3), next)
+	first, _, err := db.FindEvents(2)
+	require.NoError(t, err)
+	require.Equal(t, uint64(3), first)
+	load(t, db)
+	putEvents(t, db, upTo(store.MaxEvents)...)
+	require.Equal(t, uint64(store.MaxEvents+5), last(t, db))
+}
+
+func numbers(list []messages.NumberedEvent) (numbers []uint64) {
+	for _, e := range list {
+		numbers = append(numbers, e.Number)
+	}
+	return numbers
+}
+
+// TestLargeEventsComeInSmallParts: a batch takes little memory, whatever is in it.
+func TestLargeEventsComeInSmallParts(t *testing.T) {
+	db := open(t, t.TempDir())
+	large := at(1)
+	large.Event.Name = messages.Name{Path: messages.Path(strings.Repeat("a:", 10_000) + "a")}
+	for range 20 {
+		require.NoError(t, db.Apply([]messages.Change{large}))
+	}
+	list, next := events(t, db, 1, 256)
+	require.Len(t, list, 4)
+	require.Equal(t, uint64(5), next)
+	require.Equal(t, large.Event, list[3].Event)
+}
+
+// TestEventsAreAQueue: whatever is stored and read, in whatever portions, each
+// reader gets every event once and in order, but for those that are not kept.
+func TestEventsAreAQueue(t *testing.T) {
+	db := open(t, t.TempDir())
+	stored := int(last(t, db))
+	rapid.Check(t, func(t *rapid.T) {
+		next := uint64(stored + 1)
+		for range rapid.IntRange(1, 5).Draw(t, "rounds") {
+			n := rapid.SampledFrom([]int{0, 1, 3, 300, store.MaxEvents + 1}).Draw(t, "stored")
+			putEvents(t, db, upTo(n)...)
+			stored += n
+			list, after, err := db.Events(next, rapid.IntRange(1, 500).Draw(t, "limit"))
+			require.NoError(t, err)
+			oldest := max(next, uint64(max(0, stored-store.MaxEvents))+1)
+			for i, e := range list {
+				require.Equal(t, oldest+uint64(i), e.Number)
+			}
+			require.Equal(t, oldest <= uint64(stored), len(list) > 0)
+			if len(list) > 0 {
+				require.Equal(t, list[len(list)-1].Number+1, after)
+			} else {
+				require.Equal(t, next, after)
+			}
+			next = after
+		}
+	})
+}
+
+// TestSecondVersionIsMigrated opens a database that the last daemon without
+// events has made.
+func TestSecondVersionIsMigrated(t *testing.T) {
+	dir := t.TempDir()
+	unpack(t, filepath.Join("testdata", "version2.db.gz"), filepath.Join(dir, store.DBFile))
+	run := messages.Runtime{
+		Process:       messages.Process{PID: 5, StartTime: 7, BootID: "b"},
+		StartedMillis: 1, Released: true, Restarts: 2,
+	}
+	want := messages.State{
+		Unikernels: []messages.Record{
+			{Name: name(t, "waits"), Spec: spec(16)},
+			{Name: name(t, "a:hello"), Spec: spec(32), Runtime: messages.Some(run)},
+		},
+		Policies: []messages.NamedPolicy{{Name: name(t, "a:"), Policy: messages.Policy{Unikernels: 3, CPUIDs: []int{0}, Memory: 64}}},
+		Ends:     []messages.NamedEnd{{Name: name(t, "gone"), End: messages.End{Exit: messages.Exit{Known: true, Code: 3}, AtMillis: 5, Restarts: 2}}},
+		Imported: true,
+	}
+	for range 2 { // the second time it is of this version
+		db := open(t, dir)
+		state, err := db.Load()
+		require.NoError(t, err)
+		require.Equal(t, want, state)
+		require.Zero(t, last(t, db))
+		require.NoError(t, db.Close())
+	}
+	db := open(t, dir)
+	putEvents(t, db, 1)
+	require.Equal(t, uint64(1), last(t, db))
+}
+
+func unpack(t *testing.T, from, to string) {
+	t.Helper()
+	f, err := os.Open(from)
+	require.NoError(t, err)
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	require.NoError(t, err)
+	data, err := io.ReadAll(z)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(to, data, 0o600))
+}
+
+func TestClosedDatabaseHasNoEvents(t *testing.T) {
+	db := open(t, t.TempDir())
+	require.NoError(t, db.Close())
+	_, err := db.LastEvent()
+	require.ErrorContains(t, err, "not open")
+	_, _, err = db.FindEvents(0)
+	require.ErrorContains(t, err, "not open")
+	_, _, err = db.Events(1, 1)
+	require.ErrorContains(t, err, "not open")
+}
+
+// BenchmarkEvents tells what a commit costs with an event in it, when as many
+// are kept as are ever: x-without is how many times as long it takes as one
+// without.
+func BenchmarkEvents(b *testing.B) {
+	db, err := store.Open(b.TempDir())
+	require.NoError(b, err)
+	defer db.Close()
+	putEvents(b, db, upTo(store.MaxEvents)...)
+	commit := func(n int, more ...messages.Change) time.Duration {
+		begin := time.Now()
+		put := messages.PutSpec{Name: messages.Name{Label: messages.Label(fmt.Sprint("x", n%100))}, Spec: spec(n)}
+		require.NoError(b, db.Apply(append(more, put)))
+		return time.Since(begin)
+	}
+	var without, with time.Duration
+	for n := 0; b.Loop(); n++ {
+		without += commit(n)
+		with += commit(n, at(1))
+	}
+	b.ReportMetric(float64(with)/float64(without), "x-without")
+	b.ReportMetric(float64(with.Microseconds())/float64(b.N), "us-with")
+}
