@@ -36,6 +36,10 @@ func Append(dst []byte, m messages.Wire) ([]byte, error) {
 	switch p := m.Payload.(type) {
 	case messages.SuccessEnds:
 		return appendEnds(dst, p.List)
+	case messages.SuccessEvents: // the events themselves are the answer
+		return dst, nil
+	case messages.Data:
+		return appendData(dst, p)
 	case messages.Failure: // of any bytes, but text is UTF-8 here
 		return appendItem(dst, failure{strings.ToValidUTF8(p.Text, "\uFFFD")})
 	}
@@ -53,17 +57,37 @@ func appendEnds(dst []byte, list []messages.NamedEnd) (_ []byte, err error) {
 
 func toEnd(n messages.NamedEnd) end {
 	e := end{Name: n.Name.String(), Restarts: n.End.Restarts}
-	switch exit := n.End.Exit; {
-	case !exit.Known:
-	case exit.Signal != 0:
-		e.Signal = &exit.Signal
-	default:
-		e.Code = &exit.Code
-	}
+	e.Code, e.Signal = fromExit(n.End.Exit)
 	if n.End.AtMillis != 0 { // zero is for an end that nobody saw
 		e.Time = time.UnixMilli(n.End.AtMillis)
 	}
 	return e
+}
+
+// fromExit is an exit as it is told: by at most one of both.
+func fromExit(exit messages.Exit) (code, signal *int) {
+	switch {
+	case !exit.Known:
+	case exit.Signal != 0:
+		signal = &exit.Signal
+	default:
+		code = &exit.Code
+	}
+	return code, signal
+}
+
+func toExit(code, signal *int) (messages.Exit, error) {
+	switch {
+	case code != nil && signal != nil:
+		return messages.Exit{}, errors.New("it has both an exit code and a signal")
+	case code != nil:
+		return messages.Exit{Known: true, Code: *code}, nil
+	case signal != nil && *signal < 1:
+		return messages.Exit{}, fmt.Errorf("there is no signal %d", *signal)
+	case signal != nil:
+		return messages.Exit{Known: true, Signal: *signal}, nil
+	}
+	return messages.Exit{}, nil
 }
 
 func (e end) named() (n messages.NamedEnd, err error) {
@@ -71,15 +95,8 @@ func (e end) named() (n messages.NamedEnd, err error) {
 		return n, err
 	}
 	n.End.Restarts = e.Restarts
-	switch {
-	case e.Code != nil && e.Signal != nil:
-		return n, errors.New("it has both an exit code and a signal")
-	case e.Code != nil:
-		n.End.Exit = messages.Exit{Known: true, Code: *e.Code}
-	case e.Signal != nil && *e.Signal < 1:
-		return n, fmt.Errorf("there is no signal %d", *e.Signal)
-	case e.Signal != nil:
-		n.End.Exit = messages.Exit{Known: true, Signal: *e.Signal}
+	if n.End.Exit, err = toExit(e.Code, e.Signal); err != nil {
+		return n, err
 	}
 	if !e.Time.IsZero() {
 		n.End.AtMillis = e.Time.UnixMilli()

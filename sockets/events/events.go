@@ -1,22 +1,24 @@
 // Package events translates between the protocol of the socket of events and the
 // values of package messages. This is what native albatross has no message for:
-// so far, how the last runs of unikernels ended. Like package wire it decides
-// nothing.
+// how the last runs of unikernels ended, and what happens on the host. Like
+// package wire it decides nothing.
 //
 // # Flow
 //
 // A client connects, writes one request, reads the answer, and the connection is
-// closed. Both directions are CBOR sequences (RFC 8742) of maps whose keys are
-// integers. In CDDL (RFC 8610):
+// closed; but events are told until the client closes it. Both directions are
+// CBOR sequences (RFC 8742) of maps whose keys are integers. In CDDL (RFC 8610):
 //
 //	request = {
 //	  1: 1,          ; version
-//	  2: "ends",     ; what is asked for
+//	  2: "ends" /    ; how the last runs of unikernels ended, or
+//	     "events",   ; what happens
 //	  ? 3: tstr,     ; a name, as on command lines, or with ':' at its end all at
 //	                 ; and below a path; ":" is everything, also if it is absent
+//	  ? 4: tdate,    ; since when events are told; absent: only what is new
 //	}
 //
-//	answer  = (* end, all) / failure
+//	answer  = (* end, all) / events / failure
 //	end     = {
 //	  1: tstr,       ; name, relative to the path that was asked for
 //	  ? 2: int,      ; exit code
@@ -27,19 +29,43 @@
 //	all     = {}     ; that was all: an answer without it has been cut off
 //	failure = {0: tstr}
 //
+//	events  = (* (event / missed), present, * (event / missed))  ; it has no end
+//	event   = {
+//	  1: tstr,       ; name of the unikernel, block device or path (with ':' at
+//	                 ; its end), relative to the path that was asked for
+//	  ? 2: int,      ; exit code, where it tells of one
+//	  ? 3: int,      ; or the signal
+//	  4: tdate,      ; when, in UTC and to the millisecond
+//	  5: uint,       ; its number; a later event has a larger one
+//	  6: kind,
+//	  ? 7: tstr,     ; the cause, for people
+//	}
+//	kind    = "daemon-started" / "created" / "started" / "adopted" / "exited" /
+//	          "restarting" / "destroyed" / "policy-added" / "policy-changed" /
+//	          "policy-removed" / "block-created" / "block-set" / "block-removed" /
+//	          tstr   ; what newer daemons tell
+//	missed  = {8: uint}  ; so many events of any name were here that are not kept
+//	                     ; any more: the client reads too slowly
+//	present = {}     ; what comes now was not there yet when it was asked for
+//
+// Events come in the order of their numbers, which the clock of the host has no
+// part in: the first one that was not before the time that was asked for is
+// followed by all that are behind it. The newest 10,000 are kept.
+//
 // Keys that are not known are ignored, on both sides, so that new ones can be
 // added. What changes the meaning of those that are there needs a new version.
 //
 // # Limits
 //
-// An item has at most MaxItem bytes, lengths are definite, and nesting is
-// limited. What is written is deterministic (RFC 8949 section 4.2).
+// An item has at most MaxItem bytes, and one of a stream of events MaxEvent;
+// lengths are definite, and nesting is limited. What is written is deterministic (RFC 8949 section 4.2).
 //
 // # Reading the source
 //
 //	item.go     where an item ends
 //	request.go  what clients ask for
 //	answer.go   what they are told
+//	stream.go   the events that they are told
 package events
 
 import "github.com/fxamacker/cbor/v2"
@@ -50,6 +76,10 @@ const (
 
 	// MaxItem is the size in bytes of the largest item, in either direction.
 	MaxItem = 4 << 10
+
+	// MaxEvent is the size in bytes of the largest item of a stream of events: the
+	// path of a policy may be long.
+	MaxEvent = 64 << 10
 
 	// maxNesting is more than anything has that is known here.
 	maxNesting = 8

@@ -36,16 +36,32 @@ var goldenRequests = map[string]string{
 	"a:b:x": "a3 0101 02 64 656e6473 03 65 613a623a78",
 }
 
+// Those of requests for events, of everything.
+var goldenStreams = map[string]messages.EventsSubscribe{
+	"a3 0101 02 66 6576656e7473 03 61 3a": {},
+	"a4 0101 02 66 6576656e7473 03 61 3a 04 c0 78 18 323032362d30312d30325430333a30343a30352e3637385a": {
+		Since: messages.Some(time.UnixMilli(seen).UTC()),
+	},
+}
+
 func TestRequestsAreTheseBytes(t *testing.T) {
 	for text, golden := range goldenRequests {
-		b, err := events.AppendRequest([]byte("before"), name(t, text), messages.EndList{})
-		require.NoError(t, err)
-		require.Equal(t, append([]byte("before"), unhex(t, golden)...), b, text)
-
-		m, err := events.Read(bytes.NewReader(unhex(t, golden)), events.MaxItem)
-		require.NoError(t, err)
-		require.Equal(t, messages.Wire{Header: messages.Header{Name: name(t, text)}, Payload: messages.EndList{}}, m)
+		requireRequest(t, golden, name(t, text), messages.EndList{})
 	}
+	for golden, command := range goldenStreams {
+		requireRequest(t, golden, messages.Name{}, command)
+	}
+}
+
+func requireRequest(t *testing.T, golden string, name messages.Name, command messages.Command) {
+	t.Helper()
+	b, err := events.AppendRequest([]byte("before"), name, command)
+	require.NoError(t, err)
+	require.Equal(t, append([]byte("before"), unhex(t, golden)...), b)
+
+	m, err := events.Read(bytes.NewReader(unhex(t, golden)), events.MaxItem)
+	require.NoError(t, err)
+	require.Equal(t, messages.Wire{Header: messages.Header{Name: name}, Payload: command}, m)
 }
 
 var (
@@ -148,7 +164,10 @@ func TestAnswersThatAreCutOff(t *testing.T) {
 
 // TestNotNative: nothing of this can be said to a native albatross.
 func TestNotNative(t *testing.T) {
-	for _, p := range []messages.Payload{messages.EndList{}, messages.SuccessEnds{}, messages.BadRequest{}} {
+	for _, p := range []messages.Payload{
+		messages.EndList{}, messages.SuccessEnds{}, messages.BadRequest{},
+		messages.EventsSubscribe{}, messages.SuccessEvents{}, messages.DataEvent{}, messages.DataMissed{}, messages.DataPresent{},
+	} {
 		_, err := wire.Append(nil, messages.Wire{Header: messages.Header{Version: messages.CurrentVersion}, Payload: p})
 		require.ErrorContains(t, err, "internal error: cannot encode a messages.", "%T", p)
 	}
@@ -157,6 +176,8 @@ func TestNotNative(t *testing.T) {
 func TestOnlyThis(t *testing.T) {
 	_, err := events.Append(nil, messages.Wire{Payload: messages.SuccessText{}})
 	require.EqualError(t, err, "internal error: a messages.SuccessText cannot be said on the socket of events")
+	_, err = events.Append(nil, messages.Wire{Payload: messages.DataBlock{}})
+	require.EqualError(t, err, "internal error: a messages.DataBlock cannot be said on the socket of events")
 	_, err = events.AppendRequest(nil, messages.Name{}, messages.PolicyInfo{})
 	require.EqualError(t, err, "internal error: a messages.PolicyInfo cannot be asked for on the socket of events")
 }

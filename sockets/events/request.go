@@ -3,17 +3,22 @@ package events
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"albatross/messages"
 )
 
-// ends is the request for how unikernels ended.
-const ends = "ends"
+// What is asked for.
+const (
+	ends   = "ends"   // how unikernels ended
+	stream = "events" // what happens
+)
 
 type request struct {
-	Version int    `cbor:"1,keyasint"`
-	Request string `cbor:"2,keyasint"`
-	Name    string `cbor:"3,keyasint,omitempty"`
+	Version int        `cbor:"1,keyasint"`
+	Request string     `cbor:"2,keyasint"`
+	Name    string     `cbor:"3,keyasint,omitempty"`
+	Since   *time.Time `cbor:"4,keyasint,omitempty"`
 }
 
 // Read reads one request, of at most max bytes, and nothing behind it. One that
@@ -48,6 +53,12 @@ func decodeRequest(item []byte) (m messages.Wire, err error) {
 	switch r.Request {
 	case ends:
 		m.Payload = messages.EndList{}
+	case stream:
+		subscribe := messages.EventsSubscribe{}
+		if r.Since != nil {
+			subscribe.Since = messages.Some(r.Since.UTC())
+		}
+		m.Payload = subscribe
 	default:
 		return m, fmt.Errorf("nothing known here is called %.40q", r.Request)
 	}
@@ -56,9 +67,15 @@ func decodeRequest(item []byte) (m messages.Wire, err error) {
 
 // AppendRequest appends a request about a name to dst.
 func AppendRequest(dst []byte, name messages.Name, command messages.Command) ([]byte, error) {
-	switch command.(type) {
+	switch m := command.(type) {
 	case messages.EndList:
 		return appendItem(dst, request{Version: Version, Request: ends, Name: name.String()})
+	case messages.EventsSubscribe:
+		r := request{Version: Version, Request: stream, Name: name.String()}
+		if m.Since.OK {
+			r.Since = &m.Since.Value
+		}
+		return appendItem(dst, r)
 	}
 	return dst, fmt.Errorf("internal error: a %T cannot be asked for on the socket of events", command)
 }
