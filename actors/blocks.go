@@ -94,11 +94,17 @@ func (h *host) blockDone(c *supervise.Context, m messages.BlockDone) {
 	delete(h.blocks, m.Name)
 	c.Stop(job.pid)
 	there := true
+	var kind messages.EventKind
 	switch job.command.(type) {
 	case messages.BlockAdd, messages.BlockOldAdd:
-		there = !m.Failed
+		there, kind = !m.Failed, messages.EventBlockCreated
+	case messages.BlockSet, messages.BlockOldSet:
+		kind = messages.EventBlockSet
 	case messages.BlockRemove:
-		there = m.Failed
+		there, kind = m.Failed, messages.EventBlockRemoved
+	}
+	if kind != "" && !m.Failed {
+		h.tell(c, kind, m.Name, commandCause(job.command))
 	}
 	if there {
 		h.ledger.FreeDevice(m.Name)

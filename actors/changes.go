@@ -41,6 +41,7 @@ func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.U
 		Spec:       messages.Spec{Type: command.Config.Type, Arguments: command.Config.Arguments},
 		Image:      command.Config.Image,
 		Compressed: command.Config.Compressed,
+		Cause:      commandCause(command),
 	}
 	if t != nil {
 		h.replace(c, a, t, m)
@@ -113,7 +114,7 @@ func (h *host) restart(c *supervise.Context, a ask, t *tenant, command messages.
 		h.answer(c, a.ticket, failure(err.Error()))
 		return
 	}
-	h.replace(c, a, t, messages.UnikernelPrepare{Spec: spec})
+	h.replace(c, a, t, messages.UnikernelPrepare{Spec: spec, Cause: commandCause(command)})
 }
 
 func (h *host) replace(c *supervise.Context, a ask, t *tenant, m messages.UnikernelPrepare) {
@@ -129,6 +130,8 @@ func (h *host) replace(c *supervise.Context, a ask, t *tenant, m messages.Uniker
 func (h *host) check(c *supervise.Context, a ask, t *tenant, m messages.UnikernelPrepare) {
 	t.phase = checking
 	t.ask = ask{ticket: a.ticket, name: a.name} // the image is not kept
+	t.cause = m.Cause
+	_, t.creates = a.command.(messages.UnikernelCreate)
 	t.next = h.spawn(c, a.name, m.Spec)
 	c.Send(t.next.pid, m)
 	failpoint.Here("change/check-asked")
@@ -141,17 +144,19 @@ func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
 	case t.current != nil:
 		t.phase = switching
 		t.next.spec = m.Spec
-		c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true})
+		c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true, Cause: t.cause})
 		failpoint.Here("change/switch-asked")
 	default:
 		t.next.spec = m.Spec
-		h.launch(c, t)
+		h.launch(c, t, false)
 	}
 }
 
-func (h *host) launch(c *supervise.Context, t *tenant) {
+// launch starts what is next. There is something on record that it replaces where
+// that was kept.
+func (h *host) launch(c *supervise.Context, t *tenant, kept bool) {
 	t.phase = launching
-	c.Send(t.next.pid, messages.UnikernelStart{})
+	c.Send(t.next.pid, messages.UnikernelStart{Creates: t.creates || !kept})
 	failpoint.Here("change/start-asked")
 }
 
@@ -189,7 +194,8 @@ func (h *host) destroy(c *supervise.Context, a ask, t *tenant) {
 	}
 	t.phase = destroying
 	t.ask = a
-	c.Send(t.current.pid, messages.UnikernelStop{})
+	t.cause = commandCause(a.command)
+	c.Send(t.current.pid, messages.UnikernelStop{Cause: t.cause})
 	failpoint.Here("change/end-asked")
 }
 
@@ -212,7 +218,7 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 	failpoint.Here("change/ended")
 	if t.phase == switching && t.next != nil {
 		t.replaced = messages.Some(ended.spec.Digest)
-		h.launch(c, t)
+		h.launch(c, t, m.Kept)
 		return
 	}
 	h.images[ended.spec.Digest]--
@@ -244,7 +250,7 @@ const failedStarting = "internal error: the daemon failed while it started the u
 // meanwhile.
 func (h *host) startAgain(c *supervise.Context, name messages.Name, t *tenant, ended *run) {
 	h.setCurrent(t, h.spawn(c, name, ended.spec))
-	c.Send(t.current.pid, messages.UnikernelResume{Record: messages.Record{Name: name, Spec: ended.spec}})
+	c.Send(t.current.pid, messages.UnikernelResume{Record: messages.Record{Name: name, Spec: ended.spec}, Cause: successorFailed})
 	h.settle(c, name, t)
 }
 
@@ -333,9 +339,9 @@ func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
 		c.Send(t.current.pid, messages.UnikernelRecover{})
 		switch t.phase {
 		case destroying:
-			c.Send(t.current.pid, messages.UnikernelStop{})
+			c.Send(t.current.pid, messages.UnikernelStop{Cause: t.cause})
 		case switching, halted:
-			c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true})
+			c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true, Cause: t.cause})
 		}
 	case t.next == nil || t.next.number != m.Run:
 	case t.phase == launching:

@@ -134,6 +134,7 @@ func TestOnlyEndsOnTheSocketOfEvents(t *testing.T) {
 		"vmmd":           {actors.VMMD, messages.EndList{}, "unknown command"},
 		"console":        {actors.Console, messages.EndList{}, "unknown command"},
 		"stats":          {actors.Stats, messages.EndList{}, "unexpected command"},
+		"no events":      {actors.VMMD, messages.EventsSubscribe{}, "unknown command"},
 		"another":        {actors.Events, messages.UnikernelDestroy{}, "unknown command"},
 		"answer":         {actors.Events, messages.SuccessEnds{}, "unknown command"},
 		"not understood": {actors.Events, messages.BadRequest{Why: "what?"}, "what?"},

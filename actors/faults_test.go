@@ -27,6 +27,7 @@ func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
 		"unikernels": {[]string{"host", "unikernel", "console", "store"}, unikernelCommands, afterUnikernels},
 		"blocks":     {[]string{"host", "block"}, blockCommands, afterBlocks},
 		"policies":   {[]string{"host", "store"}, policyCommands, afterPolicies},
+		"events":     {[]string{"events", "store", "host"}, eventCommands, afterEvents},
 	} {
 		for _, actor := range tc.actors {
 			t.Run(title+"/"+actor, func(t *testing.T) {

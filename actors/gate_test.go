@@ -39,5 +39,7 @@ func TestWhatWaitsAtItsGateIsNoTender(t *testing.T) {
 	state, err := w.config.DB.Load()
 	require.NoError(t, err)
 	require.Empty(t, state.Ends)
+	w.requireEvents(":x", "created: the command create", "started: the command create",
+		"restarting: the daemon ended while it started or replaced it", "started: the daemon ended while it started or replaced it")
 	require.NoError(t, gated.Abort())
 }

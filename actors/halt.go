@@ -59,7 +59,8 @@ func (h *host) halt(c *supervise.Context, t *tenant) {
 		return
 	}
 	t.phase = halted
-	c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true})
+	t.cause = "the daemon stops with its unikernels"
+	c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true, Cause: t.cause})
 }
 
 const halting = "the daemon is stopping all unikernels: try again when it runs again"

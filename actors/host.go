@@ -18,6 +18,7 @@ import (
 type host struct {
 	config *Config
 	store  *actor.PID
+	began  string // for events: why this incarnation did
 
 	ledger   *ledger.Ledger
 	tenants  map[messages.Name]*tenant
@@ -54,6 +55,9 @@ func (h *host) Started(c *supervise.Context) {
 	h.blocks = map[messages.Name]blockJob{}
 	h.open = map[ticket]asker{}
 	h.consoles = newConsoles(h.config, h.store)
+	if h.began == daemonStarts {
+		h.tell(c, messages.EventDaemonStarted, messages.Name{}, "")
+	}
 	h.load(c)
 }
 
@@ -142,6 +146,11 @@ func (h *host) asked(c *supervise.Context, m messages.Ask) {
 		return
 	}
 	h.do(c, a)
+}
+
+// tell tells what has happened that is no change of what is stored.
+func (h *host) tell(c *supervise.Context, kind messages.EventKind, name messages.Name, cause string) {
+	c.Send(h.store, messages.StoreWrite{Changes: []messages.Change{happened(c, kind, name, cause)}})
 }
 
 func (h *host) answer(c *supervise.Context, t ticket, payload messages.Payload) {

@@ -11,8 +11,8 @@ import (
 type policyChanges struct {
 	now     messages.Option[ask] // the one that is being written to disk
 	waiting []ask
-	request uint64          // the ID of the last request to the store
-	undo    messages.Change // what makes the disk say again what counts; nil: it does
+	request uint64            // the ID of the last request to the store
+	undo    []messages.Change // what makes the disk say again what counts; nil: it does
 }
 
 // What the host's timers tell it about policies.
@@ -45,7 +45,11 @@ func (h *host) addPolicy(c *supervise.Context, a ask, path messages.Path, p mess
 	case !changes:
 		h.answer(c, a.ticket, success("no modification of policy"))
 	default:
-		h.writePolicy(c, a, messages.PutPolicy{Path: path, Policy: p})
+		kind := messages.EventPolicyAdded
+		if _, ok := h.ledger.Policy(path); ok {
+			kind = messages.EventPolicyChanged
+		}
+		h.writePolicy(c, a, messages.PutPolicy{Path: path, Policy: p}, kind)
 	}
 }
 
@@ -54,18 +58,19 @@ func (h *host) removePolicy(c *supervise.Context, a ask, path messages.Path) {
 		h.answer(c, a.ticket, failure("unknown policy"))
 		return
 	}
-	h.writePolicy(c, a, messages.DeletePolicy{Path: path})
+	h.writePolicy(c, a, messages.DeletePolicy{Path: path}, messages.EventPolicyRemoved)
 }
 
-func (h *host) writePolicy(c *supervise.Context, a ask, change messages.Change) {
+func (h *host) writePolicy(c *supervise.Context, a ask, change messages.Change, kind messages.EventKind) {
 	h.policies.now = messages.Some(a)
-	h.requestPolicy(c, change)
+	event := happened(c, kind, messages.Name{Path: a.name.Path}, commandCause(a.command))
+	h.requestPolicy(c, []messages.Change{change, event})
 	failpoint.Here("policy/write-asked")
 }
 
-func (h *host) requestPolicy(c *supervise.Context, change messages.Change) {
+func (h *host) requestPolicy(c *supervise.Context, changes []messages.Change) {
 	h.policies.request++
-	c.Request(h.store, messages.StoreWrite{ID: h.policies.request, Changes: []messages.Change{change}})
+	c.Request(h.store, messages.StoreWrite{ID: h.policies.request, Changes: changes})
 }
 
 // policyWritten is the end of a change, and the beginning of the next.
@@ -100,12 +105,15 @@ func (h *host) policyWritten(c *supervise.Context, refusal string) {
 }
 
 // undo follows a change that has failed: it may be on disk all the same, and
-// would come back with the next daemon.
+// would come back with the next daemon. So may be its event, which another one
+// takes back.
 func (h *host) undo(c *supervise.Context, path messages.Path) {
-	h.policies.undo = messages.DeletePolicy{Path: path}
+	var change messages.Change = messages.DeletePolicy{Path: path}
+	kind := messages.EventPolicyRemoved
 	if p, ok := h.ledger.Policy(path); ok {
-		h.policies.undo = messages.PutPolicy{Path: path, Policy: p}
+		change, kind = messages.PutPolicy{Path: path, Policy: p}, messages.EventPolicyChanged
 	}
+	h.policies.undo = []messages.Change{change, happened(c, kind, messages.Name{Path: path}, undoing)}
 	h.requestPolicy(c, h.policies.undo)
 }
 

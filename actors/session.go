@@ -43,13 +43,14 @@ type session struct {
 	endpoint Endpoint
 	client   Client
 	host     *actor.PID
+	events   *actor.PID
 
 	state  sessionState
 	asks   uint64          // commands ever passed on; the ID of the last one
 	header messages.Header // of the command that is being answered
 	old    bool            // console lines are told in the old form
 	keep   bool            // another command may follow the one that is being answered
-	source *actor.PID      // the console, or the block device, that is followed
+	source *actor.PID      // the console, block device or events actor that is followed
 	more   any             // the credit for it
 	upload upload          // the stream that follows the command
 }
@@ -60,7 +61,7 @@ const (
 	reading   sessionState = "reading"   // waits for a command
 	asking    sessionState = "asking"    // waits for the answer to it
 	answering sessionState = "answering" // writes the answer
-	following sessionState = "following" // passes on lines of a console, or the contents of a block device
+	following sessionState = "following" // passes on lines of a console, the contents of a block device, or events
 	draining  sessionState = "draining"  // has answered while the client still streams
 )
 
@@ -92,7 +93,9 @@ func (s *session) Handle(c *supervise.Context, message any) {
 		s.written(c, m)
 	case messages.ConsoleLines:
 		s.follow(c, m)
-	case messages.ConsoleDetached, supervise.Terminated:
+	case messages.EventBatch:
+		s.followEvents(c, m)
+	case messages.ConsoleDetached, messages.EventsDetached, supervise.Terminated:
 		s.detached(c)
 	case messages.BlockChunk:
 		s.followBlock(c, m)
@@ -152,6 +155,10 @@ func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 	if subscribe, ok := command.(messages.ConsoleSubscribe); ok {
 		s.old = subscribe.Old
 	}
+	if subscribe, ok := command.(messages.EventsSubscribe); ok {
+		c.Request(s.events, messages.EventsAttach{ID: s.asks, Name: s.header.Name, Since: subscribe.Since})
+		return
+	}
 	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command})
 }
 
@@ -162,7 +169,7 @@ func (e Endpoint) refuses(payload messages.Payload) string {
 	switch p := payload.(type) {
 	case messages.BadRequest:
 		return p.Why
-	case messages.EndList:
+	case messages.EndList, messages.EventsSubscribe:
 		at = Events
 	case messages.ConsoleSubscribe:
 		at = Console
@@ -190,6 +197,9 @@ func (s *session) answered(c *supervise.Context, m messages.Answer) {
 		}
 		s.state = answering
 		switch m.Payload.(type) {
+		case messages.SuccessEvents:
+			s.source, s.more = c.Sender(), messages.EventsMore{}
+			c.Watch(s.source)
 		case messages.SuccessDump: // it tells its end, and one told by the system would overtake its last part
 			s.source, s.more = c.Sender(), messages.BlockMore{}
 		case messages.Success:
@@ -267,6 +277,27 @@ func (s *session) follow(c *supervise.Context, m messages.ConsoleLines) {
 	}
 	for _, l := range m.Lines {
 		line(l)
+	}
+	s.write(c, frames...)
+}
+
+// followEvents passes events on, with names relative to the one that was asked
+// for.
+func (s *session) followEvents(c *supervise.Context, m messages.EventBatch) {
+	if s.state != following {
+		return
+	}
+	var frames []messages.Wire
+	add := func(p messages.Payload) { frames = append(frames, messages.Wire{Header: s.header, Payload: p}) }
+	if m.Missed > 0 {
+		add(messages.DataMissed{Count: m.Missed})
+	}
+	for _, e := range m.List {
+		e.Event.Name = s.header.Name.Relative(e.Event.Name)
+		add(messages.DataEvent{NumberedEvent: e})
+	}
+	if m.Present {
+		add(messages.DataPresent{})
 	}
 	s.write(c, frames...)
 }

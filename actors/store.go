@@ -19,7 +19,8 @@ const maxBatch = 256
 // way goes to disk together in the next one, so that many changes at once cost
 // few fsyncs.
 type storeActor struct {
-	db *store.DB
+	db     *store.DB
+	events *actor.PID // is told of events that are stored
 
 	pending    []write // in the order they came
 	committing []write // the ones whose commit is under way
@@ -50,15 +51,26 @@ func (w write) answer(c *supervise.Context, failure string) {
 
 // What the store's goroutines tell it.
 type (
-	committed struct{ err error }
-	loaded    struct {
+	committed struct {
+		err    error
+		newest newest // zero where no events were stored
+	}
+	newest struct {
+		event uint64
+		err   error
+	}
+	loaded struct {
 		load  load
 		state messages.State
 		err   error
 	}
 )
 
-func (s *storeActor) Started(*supervise.Context) {}
+// Started tells of events that an incarnation may have stored which has failed
+// before it could.
+func (s *storeActor) Started(c *supervise.Context) {
+	c.Go(func(context.Context) any { return s.newest() })
+}
 
 func (s *storeActor) Handle(c *supervise.Context, message any) {
 	switch m := message.(type) {
@@ -72,6 +84,8 @@ func (s *storeActor) Handle(c *supervise.Context, message any) {
 		s.commit(c)
 	case loaded:
 		s.loaded(c, m)
+	case newest:
+		s.tell(c, m)
 	default:
 		c.Unknown(message)
 	}
@@ -101,7 +115,33 @@ func (s *storeActor) commit(c *supervise.Context) {
 	for _, w := range s.committing {
 		changes = append(changes, w.changes...)
 	}
-	c.Go(func(context.Context) any { return committed{s.db.Apply(changes)} })
+	c.Go(func(context.Context) any {
+		m := committed{err: s.db.Apply(changes)}
+		if m.err == nil && slices.ContainsFunc(changes, isEvent) {
+			m.newest = s.newest()
+		}
+		return m
+	})
+}
+
+func isEvent(change messages.Change) bool {
+	_, ok := change.(messages.PutEvent)
+	return ok
+}
+
+func (s *storeActor) newest() newest {
+	event, err := s.db.LastEvent()
+	return newest{event, err}
+}
+
+// tell tells that there are events.
+func (s *storeActor) tell(c *supervise.Context, n newest) {
+	switch {
+	case n.err != nil:
+		c.Log().Error("Cannot tell of new events", "error", n.err)
+	case n.event > 0:
+		c.Send(s.events, messages.EventsStored{Last: n.event})
+	}
 }
 
 func (s *storeActor) answer(c *supervise.Context, m committed) {
@@ -109,6 +149,7 @@ func (s *storeActor) answer(c *supervise.Context, m committed) {
 		w.answer(c, text(m.err))
 	}
 	s.committing = nil
+	s.tell(c, m.newest)
 }
 
 // load reads all that is stored. It sees every change that has been answered.

@@ -36,6 +36,7 @@ type Config struct {
 // Actors are the running actors.
 type Actors struct {
 	system *supervise.System
+	events *supervise.Ref
 	store  *supervise.Ref
 	host   *supervise.Ref
 }
@@ -44,12 +45,21 @@ type Actors struct {
 func Start(system *supervise.System, config *Config) (*Actors, error) {
 	a := &Actors{system: system}
 	var err error
-	a.store, err = system.Spawn("store", func() supervise.Actor { return &storeActor{db: config.DB} }, supervise.Restart)
+	a.events, err = system.Spawn("events", func() supervise.Actor { return &events{db: config.DB} }, supervise.Restart)
 	if err != nil {
 		return nil, err
 	}
-	store := a.store.PID()
-	a.host, err = system.Spawn("host", func() supervise.Actor { return &host{config: config, store: store} }, supervise.Restart)
+	events := a.events.PID()
+	a.store, err = system.Spawn("store", func() supervise.Actor { return &storeActor{db: config.DB, events: events} }, supervise.Restart)
+	if err != nil {
+		return nil, err
+	}
+	store, began := a.store.PID(), daemonStarts
+	a.host, err = system.Spawn("host", func() supervise.Actor {
+		h := &host{config: config, store: store, began: began}
+		began = recovering
+		return h
+	}, supervise.Restart)
 	if err != nil {
 		return nil, err
 	}
@@ -61,9 +71,9 @@ const sessionEnd = 10 * time.Second
 
 // Serve answers the commands of one client, until that leaves or ctx is done.
 func (a *Actors) Serve(ctx context.Context, endpoint Endpoint, client Client) error {
-	host := a.host.PID()
+	host, events := a.host.PID(), a.events.PID()
 	s, err := a.system.Spawn("session", func() supervise.Actor {
-		return &session{endpoint: endpoint, client: client, host: host}
+		return &session{endpoint: endpoint, client: client, host: host, events: events}
 	}, supervise.Stop)
 	if err != nil {
 		return errors.Join(err, client.Close())
@@ -92,7 +102,7 @@ func (a *Actors) Halt(ctx context.Context) error {
 
 // Stop stops the actors, the ones that others depend on last. Unikernels go on.
 func (a *Actors) Stop(ctx context.Context) error {
-	return errors.Join(a.host.Stop(ctx), a.flush(ctx), a.store.Stop(ctx), a.system.Shutdown(ctx))
+	return errors.Join(a.host.Stop(ctx), a.flush(ctx), a.store.Stop(ctx), a.events.Stop(ctx), a.system.Shutdown(ctx))
 }
 
 // flush waits until all is on disk, also what nobody waits for.

@@ -12,9 +12,11 @@ import (
 // change it are carried out one after the other.
 type tenant struct {
 	phase   phase
-	current *run // what runs, or is kept running; nil where that has ended
-	next    *run // what is going to
-	ask     ask  // the command under way, where phase is not settled
+	current *run   // what runs, or is kept running; nil where that has ended
+	next    *run   // what is going to
+	ask     ask    // the command under way, where phase is not settled
+	cause   string // for events: why it is under way
+	creates bool   // and it creates what it starts, even where that replaces something
 	waiting []ask
 	// replaced is the image of what ran until next was about to be started: on
 	// disk it is what runs until next is.

@@ -56,6 +56,11 @@ type unikernel struct {
 	abandon bool // what an incarnation that has failed was starting is not wanted any more
 	held    bool // the host says when it is started, not the backoff
 
+	// What events tell; see unikernel_tell.go.
+	cause   string // why it is started
+	creates bool   // the next start creates it
+	stored  bool   // its spec may be on disk
+
 	// What runs.
 	state   unikernelState
 	request uint64        // the ID of the last request to the console
@@ -68,6 +73,7 @@ type unikernel struct {
 	ran     bool                          // there is a tender, or its end has not been noted
 	end     messages.Option[messages.End] // of the last run
 	returns bool                          // it is started again, as the store has been told
+	kept    bool                          // its spec stays on disk without it, as the store has been told
 	refused bool                          // it has just refused its name
 	backoff backoff
 	unkill  func() // ends the grace time before SIGKILL
@@ -93,7 +99,9 @@ const (
 type outcome struct {
 	exit    messages.Exit
 	failure string // it could not be started: why
-	cut     bool   // it has not ended by itself: the machine, or we, have failed
+	cut     string // it has not ended by itself: the machine, or we, have failed, and how
+	asked   bool   // it has been asked to end
+	unseen  bool   // nobody has waited for it
 }
 
 // What the unikernel's goroutines and timers tell it.
@@ -112,8 +120,8 @@ type (
 	resumed  struct {
 		handle *proc.Handle
 		pin    *pin
-		cut    bool
-		err    error // proc.ErrGone where it has ended
+		cut    string // see outcome
+		err    error  // proc.ErrGone where it has ended
 	}
 	exited struct {
 		exit messages.Exit
@@ -159,9 +167,9 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 	case messages.UnikernelPrepare:
 		u.prepareAsked(c, m)
 	case messages.UnikernelStart:
-		u.startAsked(c)
+		u.startAsked(c, m)
 	case messages.UnikernelResume:
-		u.held = m.Hold
+		u.held, u.cause = m.Hold, m.Cause
 		u.resumeAsked(c, m.Record)
 	case messages.UnikernelRecover:
 		u.recoverAsked(c, m)

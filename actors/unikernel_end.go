@@ -47,7 +47,7 @@ func (u *unikernel) exited(c *supervise.Context, m exited) {
 	failpoint.Here("unikernel/exited")
 	_ = u.handle.Close()
 	u.handle = nil
-	u.outcome = outcome{exit: m.exit}
+	u.outcome = outcome{exit: m.exit, asked: u.state == stopping}
 	u.close(c)
 }
 
@@ -196,18 +196,19 @@ func (u *unikernel) freed(c *supervise.Context, m freed) {
 
 // forget tells the store what is not there any more.
 func (u *unikernel) forget(c *supervise.Context) {
-	u.returns = u.comesBack()
-	var changes []messages.Change
+	u.returns, u.kept = u.comesBack(), u.stop.OK && u.stop.Value.KeepSpec
+	u.refused = u.returns && u.nameRefused()
+	changes := u.endEvents(c)
 	if u.end.OK {
 		changes = append(changes, messages.PutEnd{Name: u.name, End: u.end.Value})
 	}
 	switch {
-	case u.stop.OK && u.stop.Value.KeepSpec:
+	case u.kept:
 		changes = append(changes, messages.DeleteRuntime{Name: u.name})
 	case u.returns:
-		u.refused = u.nameRefused()
-		u.spec.NameRefused = u.spec.NameRefused || u.refused
-		changes = append(changes, messages.DeleteRuntime{Name: u.name}, messages.PutSpec{Name: u.name, Spec: u.spec})
+		spec := u.spec
+		spec.NameRefused = spec.NameRefused || u.refused
+		changes = append(changes, messages.DeleteRuntime{Name: u.name}, messages.PutSpec{Name: u.name, Spec: spec})
 	default:
 		changes = append(changes, messages.DeleteUnikernel{Name: u.name})
 	}
@@ -222,7 +223,7 @@ func (u *unikernel) comesBack() bool {
 	case u.outcome.failure != "":
 		return u.eager
 	}
-	return u.outcome.cut || u.nameRefused() || restarts(u.spec.Arguments.Fail, u.outcome.exit)
+	return u.outcome.cut != "" || u.nameRefused() || restarts(u.spec.Arguments.Fail, u.outcome.exit)
 }
 
 // nameRefused tells whether it has ended because it does not understand the
@@ -233,10 +234,15 @@ func (u *unikernel) nameRefused() bool {
 
 func (u *unikernel) forgotten(c *supervise.Context, failure string) {
 	failpoint.Here("unikernel/end-recorded")
-	switch {
-	case failure != "": // nobody may be told before it is true
+	if failure != "" { // nobody may be told before it is true
 		c.Log().Error("Cannot store the end of a unikernel", "error", failure)
 		c.After(retryAfter, retryForget{})
+		return
+	}
+	u.cause = u.nextCause()
+	u.runtime.StartTold = false
+	u.spec.NameRefused = u.spec.NameRefused || u.refused
+	switch {
 	case u.returns && u.stop.OK: // it has been stopped meanwhile
 		u.forget(c)
 	case u.returns:
@@ -246,7 +252,7 @@ func (u *unikernel) forgotten(c *supervise.Context, failure string) {
 	default:
 		u.to(c, gone)
 		u.pin.release()
-		c.Send(u.host, messages.UnikernelGone{Name: u.name, Run: u.run, End: u.end})
+		c.Send(u.host, messages.UnikernelGone{Name: u.name, Run: u.run, End: u.end, Kept: u.kept})
 		failpoint.Here("unikernel/gone-told")
 	}
 }
@@ -267,7 +273,7 @@ func (u *unikernel) restartLater(c *supervise.Context) {
 	failpoint.Here("unikernel/waiting-told")
 	switch {
 	case u.held: // UnikernelStart follows
-	case u.outcome.cut, u.refused:
+	case u.outcome.cut != "", u.refused:
 		u.restartDue(c)
 	default:
 		c.After(u.backoff.ended(c.Now()), restartDue{})

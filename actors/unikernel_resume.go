@@ -15,12 +15,13 @@ import (
 // nothing runs.
 func (u *unikernel) resumeAsked(c *supervise.Context, record messages.Record) {
 	u.spec = record.Spec
-	u.eager = true
+	u.eager, u.stored = true, true
 	if !record.Runtime.OK {
 		u.startLater(c)
 		return
 	}
 	u.runtime = record.Runtime.Value
+	u.runtime.StartTold = u.runtime.StartTold || u.runtime.Released // by a daemon that told no events
 	u.resume(c)
 }
 
@@ -61,8 +62,13 @@ func (g *Config) resume(r messages.Runtime) resumed {
 		return resumed{handle: handle, err: err}
 	}
 	boot, bootErr := proc.BootID()
-	rebooted := bootErr == nil && boot != r.Process.BootID
-	return resumed{cut: rebooted || !r.Released, err: err}
+	switch {
+	case bootErr == nil && boot != r.Process.BootID:
+		return resumed{cut: "the machine was started anew", err: err}
+	case !r.Released:
+		return resumed{cut: "the daemon ended while it started or replaced it", err: err}
+	}
+	return resumed{err: err}
 }
 
 func (u *unikernel) resumed(c *supervise.Context, m resumed) {
@@ -71,7 +77,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 	switch {
 	case errors.Is(m.err, proc.ErrGone):
 		failpoint.Here("unikernel/found-gone")
-		u.outcome = outcome{cut: m.cut}
+		u.outcome = outcome{cut: m.cut, unseen: true}
 		u.ran = u.runtime.Released
 		u.close(c)
 	case m.err != nil: // it may be there: a second one must not be started
@@ -83,15 +89,14 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 		u.begin(c)
 		u.openConsole(c)
 		failpoint.Here("unikernel/taken-over")
-		if !u.runtime.Released { // it was going to be stopped for a successor
-			u.markReleased(c)
-		}
+		u.tellAdopted(c)
 	}
 }
 
 // recoverAsked goes on where an incarnation has failed, by what is on disk.
 func (u *unikernel) recoverAsked(c *supervise.Context, m messages.UnikernelRecover) {
 	u.abandon = m.Abandon
+	u.cause = recovering
 	u.to(c, resuming)
 	u.request++
 	c.Request(u.store, messages.StoreLoad{ID: u.request})
@@ -114,6 +119,7 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 			u.resumeAsked(c, record)
 			return
 		}
+		u.stored = true
 		u.runtime = record.Runtime.Value // what was made for it is freed
 	}
 	u.fail(c, errors.New(failedStarting))

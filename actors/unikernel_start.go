@@ -11,7 +11,7 @@ import (
 )
 
 func (u *unikernel) prepareAsked(c *supervise.Context, m messages.UnikernelPrepare) {
-	u.spec = m.Spec
+	u.spec, u.cause = m.Spec, m.Cause
 	u.prepare(c, m)
 }
 
@@ -39,9 +39,10 @@ func (u *unikernel) prepared(c *supervise.Context, m prepared) {
 	}
 }
 
-func (u *unikernel) startAsked(c *supervise.Context) {
+func (u *unikernel) startAsked(c *supervise.Context, m messages.UnikernelStart) {
 	switch u.state {
 	case ready:
+		u.creates = m.Creates
 		u.start(c)
 	case waiting:
 		u.held = false
@@ -149,9 +150,15 @@ func (u *unikernel) launched(c *supervise.Context, m launched) {
 		Taps:          links(u.taps),
 		Restarts:      u.runtime.Restarts,
 	}
-	u.record(c,
+	changes := []messages.Change{
 		messages.PutSpec{Name: u.name, Spec: u.spec},
-		messages.PutRuntime{Name: u.name, Runtime: u.runtime})
+		messages.PutRuntime{Name: u.name, Runtime: u.runtime},
+	}
+	if u.creates {
+		changes = append(changes, happened(c, messages.EventCreated, u.name, u.cause))
+	}
+	u.stored = true
+	u.record(c, changes...)
 }
 
 func (u *unikernel) record(c *supervise.Context, changes ...messages.Change) {
@@ -184,6 +191,7 @@ func (u *unikernel) recorded(c *supervise.Context, failure string) {
 		return
 	}
 	failpoint.Here("unikernel/recorded")
+	u.creates = false
 	gated, taps := u.gated, u.taps
 	u.taps = nil
 	c.Go(func(ctx context.Context) any { return released{release(ctx, gated, taps)} })
@@ -198,16 +206,17 @@ func (u *unikernel) released(c *supervise.Context, m released) {
 	}
 	failpoint.Here("unikernel/released")
 	u.handle = gated.Handle()
-	u.markReleased(c)
+	u.markReleased(c, u.startEvent())
 	u.begin(c)
 }
 
-// markReleased says on disk that the tender runs. Nobody waits for that: as long
-// as it is not there, a tender that is gone is taken for one that has never run,
-// and is started again.
-func (u *unikernel) markReleased(c *supervise.Context) {
+// markReleased says on disk that the tender runs, with the events that tell so.
+// Nobody waits for that: as long as it is not there, a tender that is gone is
+// taken for one that has never run, and is started again.
+func (u *unikernel) markReleased(c *supervise.Context, events ...messages.Change) {
 	u.runtime.Released = true
-	c.Send(u.store, messages.StoreWrite{Changes: []messages.Change{
+	u.runtime.StartTold = true
+	c.Send(u.store, messages.StoreWrite{Changes: append(events,
 		messages.PutRuntime{Name: u.name, Runtime: u.runtime},
-	}})
+	)})
 }

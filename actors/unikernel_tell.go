@@ -1,0 +1,89 @@
+package actors
+
+import (
+	"time"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// What a unikernel tells as events: created and destroyed are around all that is
+// told of it, started and exited around what is told of one tender.
+
+// startEvent tells that the tender runs, since it was launched.
+func (u *unikernel) startEvent() messages.Change {
+	return messages.PutEvent{Event: messages.NewEvent(messages.EventStarted, u.name, u.runtime.Started(), u.cause)}
+}
+
+// tellAdopted tells that a tender was taken over. That it was started is told now
+// where a former daemon has not come to it. It is also said again that it is
+// released, where it was going to be stopped for a successor.
+func (u *unikernel) tellAdopted(c *supervise.Context) {
+	adopted := happened(c, messages.EventAdopted, u.name, u.cause)
+	switch {
+	case u.runtime.Released:
+		c.Send(u.store, messages.StoreWrite{Changes: []messages.Change{adopted}})
+	case u.runtime.StartTold:
+		u.markReleased(c, adopted)
+	default:
+		started := messages.NewEvent(messages.EventStarted, u.name, u.runtime.Started(), "a former daemon started it")
+		u.markReleased(c, messages.PutEvent{Event: started}, adopted)
+	}
+}
+
+// endEvents tell what has ended, and what becomes of it.
+func (u *unikernel) endEvents(c *supervise.Context) (events []messages.Change) {
+	if u.runtime.StartTold {
+		events = append(events, u.exitEvent(c))
+	}
+	switch {
+	case u.kept:
+	case u.returns:
+		events = append(events, happened(c, messages.EventRestarting, u.name, u.nextCause()))
+	case u.stored:
+		events = append(events, happened(c, messages.EventDestroyed, u.name, u.nextCause()))
+	}
+	return events
+}
+
+// exitEvent tells how the tender has ended, at the time that was noted then.
+func (u *unikernel) exitEvent(c *supervise.Context) messages.Change {
+	at := c.Now()
+	if u.end.OK && u.end.Value.AtMillis != 0 {
+		at = time.UnixMilli(u.end.Value.AtMillis)
+	}
+	event := messages.NewEvent(messages.EventExited, u.name, at, u.exitCause())
+	event.Exit = messages.Some(u.outcome.exit)
+	return messages.PutEvent{Event: event}
+}
+
+func (u *unikernel) exitCause() string {
+	switch {
+	case u.outcome.asked:
+		return u.stop.Value.Cause
+	case u.outcome.failure != "":
+		return u.outcome.failure
+	case u.outcome.cut != "":
+		return u.outcome.cut
+	case u.outcome.unseen:
+		return "it ended while no daemon saw it"
+	}
+	return "it ended by itself"
+}
+
+// nextCause is why it is started again, or is not.
+func (u *unikernel) nextCause() string {
+	switch {
+	case u.stop.OK:
+		return u.stop.Value.Cause
+	case u.outcome.failure != "":
+		return "it could not be started: " + u.outcome.failure
+	case u.outcome.cut != "":
+		return u.outcome.cut
+	case u.refused:
+		return u.outcome.exit.String() + " refuses the argument --name"
+	case u.returns:
+		return u.outcome.exit.String() + " asks for a restart"
+	}
+	return u.outcome.exit.String() + " asks for no restart"
+}
