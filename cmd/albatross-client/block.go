@@ -33,7 +33,7 @@ func (a *app) blockCommand() *cobra.Command {
 func (a *app) createBlockCommand() *cobra.Command {
 	var (
 		path  string
-		level int
+		level messages.Option[int]
 	)
 	c := &cobra.Command{
 		Use:   "create-block " + blockArgument + " " + sizeArgument,
@@ -49,12 +49,12 @@ func (a *app) createBlockCommand() *cobra.Command {
 				return err
 			}
 			if path == "" {
-				if c.Flags().Changed("compression-level") {
+				if level.OK {
 					a.tell(warning, "--compression-level has no effect without --data")
 				}
 				return a.ask(c.Context(), name, messages.BlockAdd{Size: size})
 			}
-			return a.createFrom(c.Context(), name, size, path, level)
+			return a.createFrom(c.Context(), name, size, path, a.compression(level))
 		},
 	}
 	c.Flags().Var(one("FILE", parseFile, &path), "data", "put the contents of this file into it")
@@ -65,6 +65,9 @@ func (a *app) createBlockCommand() *cobra.Command {
 // createFrom creates a block device and sets its contents. One that exists keeps
 // what it has: nothing is sent to it.
 func (a *app) createFrom(ctx context.Context, name messages.Name, size int, path string, level int) error {
+	if a.destination.csr {
+		return inputError("--data cannot be put into a request: leave it out, and set the contents with 'set-block'")
+	}
 	file, err := openContents(path)
 	if err != nil {
 		return err
@@ -76,7 +79,7 @@ func (a *app) createFrom(ctx context.Context, name messages.Name, size int, path
 	if err := a.ask(ctx, name, messages.BlockAdd{Size: size}); err != nil {
 		return err
 	}
-	if err := a.upload(ctx, name, file, level); err != nil {
+	if err := a.setBlock(ctx, name, file, level); err != nil {
 		a.tell(warning, fmt.Sprintf("block device %v has been created, but its contents have yet to be set, with 'set-block'", name))
 		return err
 	}

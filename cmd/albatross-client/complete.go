@@ -40,12 +40,12 @@ func (a *app) completeBlockAndFile(c *cobra.Command, args []string, word string)
 
 // known are the names that the daemon lists. Without an answer there are none.
 func (a *app) known(c *cobra.Command, list messages.Command) (names []cobra.Completion) {
-	if a.socket == "-" {
+	if a.socket == "-" || a.destination.csr {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
 	defer cancel()
-	answer, err := a.answer(ctx, messages.Name{}, list)
+	_, answer, err := a.answer(ctx, messages.Name{}, list)
 	if err != nil {
 		return nil
 	}

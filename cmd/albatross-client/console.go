@@ -60,7 +60,7 @@ func (a *app) printLines(ctx context.Context, name messages.Name, subscribe mess
 		return err
 	}
 	defer conn.Close()
-	if err := a.show(name, answer); err != nil {
+	if err := a.show(conn.Name(), answer); err != nil {
 		return err
 	}
 	for {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,7 +21,7 @@ func (a *app) createCommand() *cobra.Command {
 	var (
 		u     unikernelOptions
 		force bool
-		level int
+		level messages.Option[int]
 	)
 	c := &cobra.Command{
 		Use:   "create " + nameArgument + " " + imageArgument,
@@ -33,17 +34,29 @@ func (a *app) createCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			config, err := a.config(name, args[1], &u, level)
+			config, err := a.config(name, args[1], &u, a.compression(level))
 			if err != nil {
 				return err
 			}
-			return a.ask(c.Context(), name, wire.OldestCreate(config, force))
+			return a.create(c.Context(), name, wire.OldestCreate(config, force))
 		},
 	}
 	u.register(c.Flags())
 	c.Flags().BoolVarP(&force, "force", "f", false, "replace the unikernel of that name, if there is one")
-	c.Flags().Var(one("LEVEL", parseLevel, &level), "compression-level", "compress the image to send it, 0 (not) to 9 (most)")
+	c.Flags().Var(maybe("LEVEL", parseLevel, &level), "compression-level", "compress the image to send it, 0 (not) to 9 (most)"+levelDefault)
 	return c
+}
+
+// create sends an image. From afar it travels as a stream behind the command, and
+// so may be larger than a certificate, which has to hold it where there is only a
+// request.
+func (a *app) create(ctx context.Context, name messages.Name, command messages.UnikernelCreate) error {
+	if a.destination.address == "" {
+		return a.ask(ctx, name, command)
+	}
+	image := command.Config.Image
+	command.Config.Image = nil
+	return a.upload(ctx, name, command, contentsOf(image), 0)
 }
 
 // config is what the command line of create says, once it has been checked.

@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) dumpBlockCommand() *cobra.Command {
-	var level int
+	var level messages.Option[int]
 	c := &cobra.Command{
 		Use:               "dump-block " + blockArgument,
 		Short:             "Write the contents of a block device to a file in the temporary directory",
@@ -25,7 +25,7 @@ func (a *app) dumpBlockCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.dumpBlock(c.Context(), name, level)
+			return a.dumpBlock(c.Context(), name, a.compression(level))
 		},
 	}
 	registerLevel(c.Flags(), &level)
@@ -43,6 +43,7 @@ func (a *app) dumpBlock(ctx context.Context, name messages.Name, level int) erro
 		return err
 	}
 	defer conn.Close()
+	name = conn.Name()
 	dump, ok := answer.(messages.SuccessDump)
 	if !ok {
 		return fmt.Errorf("%w (%T)", errOddAnswer, answer)
@@ -57,6 +58,7 @@ func (a *app) dumpBlock(ctx context.Context, name messages.Name, level int) erro
 	return a.print("dumped to " + escape(path))
 }
 
+// receive saves what comes from the daemon, inflated where it is compressed.
 func (a *app) receive(name messages.Name, compressed bool, stream io.Reader) (path string, err error) {
 	if compressed {
 		if stream, err = inflate(stream); err != nil {

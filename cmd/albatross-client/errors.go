@@ -18,7 +18,10 @@ type exitCode int
 
 const (
 	exitSuccess       exitCode = 0
+	exitChain         exitCode = 116 // certificates lead to nobody who is trusted
 	exitRefused       exitCode = 117 // the daemon said no
+	exitHere          exitCode = 119 // we do not accept the endpoint's certificate
+	exitThere         exitCode = 120 // the endpoint does not accept ours
 	exitCommunication exitCode = 121 // the conversation broke off
 	exitConnect       exitCode = 122 // nobody is there
 	exitUsage         exitCode = 124 // the command line, or a file it names
@@ -51,7 +54,7 @@ var (
 
 // report prints what went wrong and what can be done about it.
 func (a *app) report(command *cobra.Command, err error) exitCode {
-	if err == nil {
+	if err == nil || errors.Is(err, errRequested) {
 		return exitSuccess
 	}
 	code, text := a.explain(command, err)
@@ -67,6 +70,8 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 	var refusal *client.Refusal
 	var connect *client.ConnectError
 	var broken *client.ProtocolError
+	var trust *client.TrustError
+	var chain *chainError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage, string(usage) + "\n" + usageText(command)
@@ -76,6 +81,10 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 		return exitRefused, refusalText(refusal)
 	case errors.As(err, &connect):
 		return exitConnect, "[ERROR] " + escape(err.Error()) + "\n" + a.connectAdvice(connect)
+	case errors.As(err, &chain):
+		return exitChain, "[ERROR] " + escape(err.Error()) + "\n" + chainAdvice
+	case errors.As(err, &trust):
+		return a.explainTrust(trust)
 	case errors.Is(err, client.ErrNoAnswer):
 		return exitCommunication, "[ERROR] " + escape(err.Error()) +
 			"\nThe daemon refuses like this what it does not understand: is it of another version? Its log tells more."
@@ -134,6 +143,8 @@ var refusalAdvice = map[string]string{
 // connectAdvice says how to get to a daemon.
 func (a *app) connectAdvice(e *client.ConnectError) string {
 	switch {
+	case a.destination.address != "":
+		return "Nobody can be reached there: an endpoint listens on port 1025, where it has not been told otherwise."
 	case errors.Is(e, fs.ErrPermission):
 		return "Only root and the members of the socket's group may ask the daemon: try as one of them."
 	case errors.Is(e, syscall.EINVAL):

@@ -31,10 +31,13 @@ which is there after the unikernel is gone.`,
 }
 
 func (a *app) exits(ctx context.Context, name messages.Name) error {
-	if a.socket == "-" {
+	switch {
+	case a.destination.given():
+		return inputError("exits can only be asked for on the machine of the daemon")
+	case a.socket == "-":
 		return a.showRequest(name)
 	}
-	conn, err := a.connect(ctx, eventSocket)
+	conn, err := a.connectSocket(ctx, eventSocket)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ What the daemon does not tell is not in the file: that a unikernel was created w
 		Example: "  albatross-client export-state /var/lib/albatross/state",
 		Args:    positional(fileArgument),
 		RunE: func(c *cobra.Command, args []string) error {
+			if a.destination.given() {
+				return inputError("the state can only be exported on the machine of the daemon")
+			}
 			path, err := parseArgument(fileArgument, parseReplaceable, args[0])
 			if err != nil {
 				return err
@@ -70,7 +73,7 @@ func (a *app) exportState(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(path, data); err != nil {
+	if err := replaceFile(path, data, 0o600); err != nil {
 		return fmt.Errorf("cannot write the state: %w", err)
 	}
 	return a.print(fmt.Sprintf("exported %d unikernels and %d policies to %s", len(state.Unikernels), len(state.Policies), escape(path)))
@@ -103,7 +106,7 @@ func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
 
 // answerAs is answer, where there is one kind of it.
 func answerAs[T messages.Success](ctx context.Context, a *app, name messages.Name, command messages.Command) (T, error) {
-	answer, err := a.answer(ctx, name, command)
+	_, answer, err := a.answer(ctx, name, command)
 	if err != nil {
 		var none T
 		return none, err
@@ -170,32 +173,4 @@ func unless[T comparable](byDefault, value T) (o messages.Option[T]) {
 		o = messages.Some(value)
 	}
 	return o
-}
-
-// replaceFile writes a file that only its owner may read, and that is all new or
-// all old, even after a power cut.
-func replaceFile(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*.part")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // not there any more if all went well
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir puts the names in a directory on disk.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

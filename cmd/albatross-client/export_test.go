@@ -263,6 +263,6 @@ func TestReplaceFileNothingHalf(t *testing.T) {
 	dir := t.TempDir()
 	in := filepath.Join(dir, "state")
 	require.NoError(t, os.MkdirAll(filepath.Join(in, "full"), 0o700))
-	require.Error(t, replaceFile(in, []byte("new")))
+	require.Error(t, replaceFile(in, []byte("new"), 0o600))
 	requireFiles(t, dir, "state")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -10,7 +11,7 @@ import (
 )
 
 func (a *app) getCommand() *cobra.Command {
-	var level int
+	var level messages.Option[int]
 	c := &cobra.Command{
 		Use:               "get " + nameArgument,
 		Short:             "Write the image of a unikernel to a file in the temporary directory",
@@ -21,24 +22,28 @@ func (a *app) getCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			answer, err := a.answer(c.Context(), name, messages.UnikernelGet{Form: 3, Level: level})
-			if err != nil {
-				return err
-			}
-			image, ok := answer.(messages.SuccessImage)
-			if !ok {
-				return fmt.Errorf("%w (%T)", errOddAnswer, answer)
-			}
-			if err := a.show(name, image); err != nil {
-				return err
-			}
-			path, err := save(name, bytes.NewReader(image.Image))
-			if err != nil {
-				return fmt.Errorf("cannot save the image: %w", err)
-			}
-			return a.print("dumped image to " + escape(path))
+			return a.get(c.Context(), name, messages.UnikernelGet{Form: 3, Level: a.compression(level)})
 		},
 	}
-	c.Flags().Var(one("LEVEL", parseLevel, &level), "compression-level", "have the image compressed, 0 (not) to 9 (most)")
+	c.Flags().Var(maybe("LEVEL", parseLevel, &level), "compression-level", "have the image compressed, 0 (not) to 9 (most)"+levelDefault)
 	return c
+}
+
+func (a *app) get(ctx context.Context, name messages.Name, command messages.UnikernelGet) error {
+	name, answer, err := a.answer(ctx, name, command)
+	if err != nil {
+		return err
+	}
+	image, ok := answer.(messages.SuccessImage)
+	if !ok {
+		return fmt.Errorf("%w (%T)", errOddAnswer, answer)
+	}
+	if err := a.show(name, image); err != nil {
+		return err
+	}
+	path, err := a.receive(name, image.Compressed, bytes.NewReader(image.Image))
+	if err != nil {
+		return fmt.Errorf("cannot save the image: %w", err)
+	}
+	return a.print("dumped image to " + escape(path))
 }

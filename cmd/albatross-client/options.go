@@ -107,15 +107,26 @@ func invalidText(err *pflag.InvalidValueError) string {
 	return fmt.Sprintf("option '--%s': %s", flag.Name, errors.Unwrap(err))
 }
 
-// positional wants exactly the arguments of these names.
-func positional(names ...string) cobra.PositionalArgs {
+// atLeast wants the arguments of these names, and allows more.
+func atLeast(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch missing := names[min(len(args), len(names)):]; len(missing) {
 		case 0:
+			return nil
 		case 1:
 			return usageError(fmt.Sprintf("required argument %s is missing", missing[0]))
 		default:
 			return usageError(fmt.Sprintf("required arguments %s are missing", strings.Join(missing, ", ")))
+		}
+	}
+}
+
+// positional wants exactly the arguments of these names.
+func positional(names ...string) cobra.PositionalArgs {
+	enough := atLeast(names...)
+	return func(c *cobra.Command, args []string) error {
+		if err := enough(c, args); err != nil {
+			return err
 		}
 		if len(args) > len(names) {
 			return usageError("too many arguments, don't know what to do with " + quoted(args[len(names):]))

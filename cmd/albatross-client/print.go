@@ -56,10 +56,11 @@ func joined[T any](list []T, separator string, text func(T) string) string {
 	return strings.Join(texts, separator)
 }
 
-func policyText(n messages.NamedPolicy) string {
-	p := n.Policy
-	text := fmt.Sprintf("%s: policy: %d unikernels %s CPUids %d MB memory ", nameText(n.Name),
-		p.Unikernels, joined(p.CPUIDs, ",", strconv.Itoa), p.Memory)
+func policyText(n messages.NamedPolicy) string { return nameText(n.Name) + ": " + limitsText(n.Policy) }
+
+// limitsText tells what a policy allows.
+func limitsText(p messages.Policy) string {
+	text := fmt.Sprintf("policy: %d unikernels %s CPUids %d MB memory ", p.Unikernels, joined(p.CPUIDs, ",", strconv.Itoa), p.Memory)
 	if p.Block.OK {
 		text += fmt.Sprintf("%d MB block", p.Block.Value)
 	} else {

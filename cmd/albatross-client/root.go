@@ -29,6 +29,8 @@ type app struct {
 	stdout, stderr io.Writer
 
 	socket, tmpdir, dbdir string
+	destination           destination
+	command               string // the name of the one that runs
 	verbosity             verbosity
 	quiet                 bool
 	more                  int
@@ -51,17 +53,23 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          knownCommand,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			a.command = c.Name()
+			return a.checkDestination()
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetVersionTemplate(fmt.Sprintf("version {{.Version}} protocol version %d\n", messages.CurrentVersion))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(optionText(err)) })
 	a.registerCommon(root)
+	a.registerDestination(root.PersistentFlags())
 	root.AddCommand(
 		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.exitsCommand(), a.getCommand(), a.infoCommand(), a.restartCommand(),
 		a.addPolicyCommand(), a.policyCommand(), a.removePolicyCommand(),
 		a.blockCommand(), a.createBlockCommand(), a.destroyBlockCommand(), a.dumpBlockCommand(), a.setBlockCommand(),
+		a.certificateCommand(), a.generateCommand(), a.revokeCommand(), a.signCommand(),
 		a.exportCommand(), a.wireCommand(),
 	)
 	return root
@@ -72,8 +80,15 @@ and to limit what may run.
 
 The NAME of either is a label, such as hello, and may be below a path: org:web:hello.
 
-Exit codes: 0 success, 117 the daemon refused, 121 the conversation broke off,
-122 no daemon there, 124 wrong command line or file, 125 anything else.`
+A daemon on another machine is asked with --destination, through its endpoint and
+with a certificate: --ca and --ca-key are what the asker may do, and sign a
+certificate for each question. With --csr nobody is asked, but a request is written
+that somebody else can sign.
+
+Exit codes: 0 success, 116 a chain of certificates leads to nobody who is trusted,
+117 the daemon refused, 119 the endpoint's certificate is no good, 120 ours is not
+accepted there, 121 the conversation broke off, 122 no daemon there, 124 wrong
+command line or file, 125 anything else.`
 
 func (a *app) registerCommon(root *cobra.Command) {
 	flags := root.PersistentFlags()
@@ -104,11 +119,11 @@ func knownCommand(root *cobra.Command, args []string) error {
 
 // ask sends one command to the daemon and shows the answer.
 func (a *app) ask(ctx context.Context, name messages.Name, command messages.Command) error {
-	answer, err := a.answer(ctx, name, command)
+	about, answer, err := a.answer(ctx, name, command)
 	if err != nil {
 		return err
 	}
-	return a.show(name, answer)
+	return a.show(about, answer)
 }
 
 // show prints the answer to a question about a name.
@@ -120,13 +135,14 @@ func (a *app) show(name messages.Name, answer messages.Success) error {
 	return a.print(fmt.Sprintf("host %s: %s", nameText(name), text))
 }
 
-// answer sends one command to the daemon and returns the answer.
-func (a *app) answer(ctx context.Context, name messages.Name, command messages.Command) (messages.Success, error) {
+// answer sends one command to the daemon and returns the answer, and what it is
+// about: from afar, a name has the path of the asker before it.
+func (a *app) answer(ctx context.Context, name messages.Name, command messages.Command) (messages.Name, messages.Success, error) {
 	conn, answer, err := a.open(ctx, unikernelSocket, name, command)
 	if err != nil {
-		return nil, err
+		return name, nil, err
 	}
-	return answer, conn.Close()
+	return conn.Name(), answer, conn.Close()
 }
 
 // open connects to a socket and sends a command. The caller closes the
@@ -135,7 +151,7 @@ func (a *app) open(ctx context.Context, socket string, name messages.Name, comma
 	if a.socket == "-" {
 		return nil, nil, a.showMessage(name, command)
 	}
-	conn, err := a.connect(ctx, socket)
+	conn, err := a.connect(ctx, socket, name, command)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -147,8 +163,20 @@ func (a *app) open(ctx context.Context, socket string, name messages.Name, comma
 	return conn, answer, nil
 }
 
-// connect connects to a socket of the daemon. The caller closes the connection.
-func (a *app) connect(ctx context.Context, socket string) (*client.Conn, error) {
+// connect connects to whoever is to be sent a command: an endpoint, or a socket
+// of the daemon. The caller closes the connection.
+func (a *app) connect(ctx context.Context, socket string, name messages.Name, command messages.Command) (*client.Conn, error) {
+	switch {
+	case a.destination.csr:
+		return nil, a.writeRequest(name, command)
+	case a.destination.address != "":
+		return a.connectEndpoint(ctx, name, command)
+	}
+	return a.connectSocket(ctx, socket)
+}
+
+// connectSocket connects to a socket of the daemon on this machine.
+func (a *app) connectSocket(ctx context.Context, socket string) (*client.Conn, error) {
 	path := a.socket
 	if path == "" {
 		path = filepath.Join(a.tmpdir, socket)

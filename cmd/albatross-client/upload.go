@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -14,7 +15,7 @@ import (
 )
 
 func (a *app) setBlockCommand() *cobra.Command {
-	var level int
+	var level messages.Option[int]
 	c := &cobra.Command{
 		Use:               "set-block " + blockArgument + " " + fileArgument,
 		Short:             "Replace the contents of a block device by those of a file",
@@ -34,37 +35,56 @@ func (a *app) setBlockCommand() *cobra.Command {
 				return err
 			}
 			defer file.Close()
-			return a.upload(c.Context(), name, file, level)
+			return a.setBlock(c.Context(), name, file, a.compression(level))
 		},
 	}
 	registerLevel(c.Flags(), &level)
 	return c
 }
 
-func registerLevel(flags *pflag.FlagSet, level *int) {
-	flags.Var(one("LEVEL", parseLevel, level), "compression-level", "compress the contents to send them, 0 (not) to 9 (most)")
+func registerLevel(flags *pflag.FlagSet, level *messages.Option[int]) {
+	flags.Var(maybe("LEVEL", parseLevel, level), "compression-level", "compress the contents to send them, 0 (not) to 9 (most)"+levelDefault)
 }
 
-// upload sets the contents of a block device, and shows the answer. They are
-// compressed while they are sent, where the level is not 0.
-func (a *app) upload(ctx context.Context, name messages.Name, file *contents, level int) error {
-	if a.socket == "-" {
-		return a.showMessage(name, messages.BlockSet{Compressed: level > 0})
+const (
+	bestCompression = 9
+	levelDefault    = " (default 0, and 9 from afar)"
+)
+
+// compression is the level to compress with: on this machine it would only cost
+// time.
+func (a *app) compression(level messages.Option[int]) int {
+	if a.destination.given() {
+		return level.Or(bestCompression)
 	}
-	conn, err := a.connect(ctx, unikernelSocket)
+	return level.Or(0)
+}
+
+// setBlock sets the contents of a block device.
+func (a *app) setBlock(ctx context.Context, name messages.Name, file *contents, level int) error {
+	return a.upload(ctx, name, messages.BlockSet{Compressed: level > 0}, file, level)
+}
+
+// upload sends a command and contents behind it, and shows the answer. They are
+// compressed while they are sent, where the level is not 0.
+func (a *app) upload(ctx context.Context, name messages.Name, command messages.Command, data *contents, level int) error {
+	if a.socket == "-" {
+		return a.showMessage(name, command)
+	}
+	conn, err := a.connect(ctx, unikernelSocket, name, command)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	answer, err := a.send(ctx, conn, name, file, level)
+	answer, err := a.send(ctx, conn, name, command, data, level)
 	if err != nil {
 		return err
 	}
-	return a.show(name, answer)
+	return a.show(conn.Name(), answer)
 }
 
-func (a *app) send(ctx context.Context, conn *client.Conn, name messages.Name, file *contents, level int) (messages.Success, error) {
-	stream, done := a.progress("sending", file.size, file)
+func (a *app) send(ctx context.Context, conn *client.Conn, name messages.Name, command messages.Command, data *contents, level int) (messages.Success, error) {
+	stream, done := a.progress("sending", data.size, data)
 	defer done()
 	if level > 0 {
 		var err error
@@ -72,15 +92,16 @@ func (a *app) send(ctx context.Context, conn *client.Conn, name messages.Name, f
 			return nil, err
 		}
 	}
-	return conn.Upload(ctx, name, messages.BlockSet{Compressed: level > 0}, struct {
+	return conn.Upload(ctx, name, command, struct {
 		io.Reader
 		io.Closer
-	}{stream, file})
+	}{stream, data})
 }
 
-// contents are a file that goes into a block device.
+// contents are what goes into a block device, or an image.
 type contents struct {
-	file *os.File
+	from io.ReadCloser
+	path string
 	size int64 // in bytes; -1 where that is not known, as of a pipe
 }
 
@@ -98,9 +119,14 @@ func openContents(path string) (*contents, error) {
 		f.Close()
 		return nil, inputError(fmt.Sprintf("cannot read %s: it is a directory", escape(path)))
 	case stat.Mode().IsRegular():
-		return &contents{f, stat.Size()}, nil
+		return &contents{f, path, stat.Size()}, nil
 	}
-	return &contents{f, -1}, nil
+	return &contents{f, path, -1}, nil
+}
+
+// contentsOf are bytes as contents.
+func contentsOf(b []byte) *contents {
+	return &contents{from: io.NopCloser(bytes.NewReader(b)), size: int64(len(b))}
 }
 
 // fits tells whether the file is no larger than so many MB, 1 at least, as far as
@@ -108,11 +134,11 @@ func openContents(path string) (*contents, error) {
 func (c *contents) fits(size int) bool { return (c.size-1)>>20 < int64(size) }
 
 func (c *contents) Read(b []byte) (int, error) {
-	n, err := c.file.Read(b)
+	n, err := c.from.Read(b)
 	if err != nil && err != io.EOF {
-		err = unreadable(c.file.Name(), err)
+		err = unreadable(c.path, err)
 	}
 	return n, err
 }
 
-func (c *contents) Close() error { return c.file.Close() }
+func (c *contents) Close() error { return c.from.Close() }

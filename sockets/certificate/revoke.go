@@ -65,6 +65,9 @@ func (r *Revocations) Encode() []byte {
 // Has tells whether the certificate of that serial number has been revoked.
 func (r *Revocations) Has(serial *big.Int) bool { return r.serials[string(serial.Bytes())] }
 
+// Len is how many certificates have been revoked.
+func (r *Revocations) Len() int { return len(r.serials) }
+
 // By tells whether the list bears the name of an authority.
 func (r *Revocations) By(authority *x509.Certificate) bool {
 	return bytes.Equal(r.list.RawIssuer, authority.RawSubject)

@@ -7,14 +7,19 @@
 // Contents of block devices may take as long as they like, but no part of them
 // longer than AnswerTimeout.
 //
+// A daemon far away is asked through its endpoint, over TLS. The certificate that
+// is shown there says the command, so that none is sent.
+//
 //	client.go  a command and its answer
 //	stream.go  what the daemon sends behind an answer
 //	upload.go  what is sent behind a command
+//	tls.go     an endpoint
+//	events.go  how unikernels ended
 //	errors.go  what can go wrong
 //
 // What went wrong is told by the type of the error, because a caller acts on
-// it: *ConnectError, *ProtocolError, and *Refusal for what the daemon said no
-// to.
+// it: *ConnectError, *TrustError, *ProtocolError, and *Refusal for what the
+// daemon said no to.
 package client
 
 import (
@@ -49,6 +54,7 @@ const (
 type Conn struct {
 	conn   net.Conn
 	peer   string // who is asked, for errors
+	shown  bool   // the command has been said by a certificate
 	header messages.Header
 }
 
@@ -71,6 +77,10 @@ func New(conn net.Conn, peer string) *Conn {
 // Close ends the connection.
 func (c *Conn) Close() error { return c.conn.Close() }
 
+// Name is what the answer is about: what was asked for, and from afar that below
+// the path that the certificates say.
+func (c *Conn) Name() messages.Name { return c.header.Name }
+
 // Ask sends a command about a name and waits for the answer.
 func (c *Conn) Ask(ctx context.Context, name messages.Name, command messages.Command) (messages.Success, error) {
 	frame, err := c.question(name, command)
@@ -90,8 +100,12 @@ func (c *Conn) Ask(ctx context.Context, name messages.Name, command messages.Com
 	return c.judge(answer)
 }
 
-// question is the frame of the next command.
+// question is the frame of the next command; it is empty where the command has
+// been said already.
 func (c *Conn) question(name messages.Name, command messages.Command) (net.Buffers, error) {
+	if c.shown {
+		return nil, nil
+	}
 	c.header.Name = name
 	c.header.Sequence++
 	return wire.AppendPieces(nil, messages.Wire{Header: c.header, Payload: command})
@@ -104,7 +118,7 @@ func (c *Conn) exchange(frame net.Buffers) (messages.Wire, error) {
 	_, writeErr := frame.WriteTo(c.conn)
 	answer, err := c.readAnswer()
 	if err != nil && writeErr != nil {
-		return messages.Wire{}, fmt.Errorf("cannot send the command: %w", rootCause(writeErr))
+		return messages.Wire{}, fmt.Errorf("cannot send the command: %w", c.cause(writeErr))
 	}
 	return answer, err
 }
@@ -118,11 +132,14 @@ func (c *Conn) readAnswer() (messages.Wire, error) {
 	case errors.Is(err, io.EOF), errors.Is(err, wire.ErrEnd), errors.Is(err, syscall.ECONNRESET):
 		return messages.Wire{}, ErrNoAnswer
 	}
-	return messages.Wire{}, rootCause(err)
+	return messages.Wire{}, c.cause(err)
 }
 
 // judge tells a success from everything else.
 func (c *Conn) judge(answer messages.Wire) (messages.Success, error) {
+	if c.shown { // the endpoint has made up the question
+		c.header = answer.Header
+	}
 	if answer.Header != c.header {
 		return nil, c.failed(fmt.Errorf("the answer is to another question (version %d, sequence %d, name %v)",
 			answer.Header.Version, answer.Header.Sequence, answer.Header.Name))
@@ -157,4 +174,9 @@ func (c *Conn) during(ctx context.Context, work func() error) error {
 	return c.failed(err)
 }
 
-func (c *Conn) failed(err error) error { return &ProtocolError{Peer: c.peer, Err: err} }
+func (c *Conn) failed(err error) error {
+	if refused := new(TrustError); errors.As(err, &refused) {
+		return refused
+	}
+	return &ProtocolError{Peer: c.peer, Err: err}
+}

@@ -41,6 +41,32 @@ func (e *ProtocolError) Error() string { return fmt.Sprintf("cannot talk to %s: 
 
 func (e *ProtocolError) Unwrap() error { return e.Err }
 
+// A Distrust says who did not trust whom.
+type Distrust int
+
+// The kinds of distrust.
+const (
+	Stranger Distrust = iota // the endpoint's certificate is by nobody that we trust
+	Unfit                    // it is, but must not be used as an endpoint's now
+	Rejected                 // the endpoint does not want our certificate
+)
+
+// A TrustError says that one side did not accept the certificate of the other.
+type TrustError struct {
+	Peer string
+	Kind Distrust
+	Err  error
+}
+
+func (e *TrustError) Error() string {
+	if e.Kind == Rejected {
+		return fmt.Sprintf("%s does not accept our certificate: %v", e.Peer, e.Err)
+	}
+	return fmt.Sprintf("cannot trust the certificate of %s: %v", e.Peer, e.Err)
+}
+
+func (e *TrustError) Unwrap() error { return e.Err }
+
 // A Refusal is the daemon's negative answer, in its words, which may contain
 // any bytes.
 type Refusal struct {
@@ -49,6 +75,16 @@ type Refusal struct {
 }
 
 func (e *Refusal) Error() string { return e.Text }
+
+// cause is why reading or writing has failed. An endpoint may reject our
+// certificate at any time after we have shown it.
+func (c *Conn) cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == tlsAlert {
+		return &TrustError{Peer: c.peer, Kind: Rejected, Err: op.Err}
+	}
+	return rootCause(err)
+}
 
 // rootCause leaves out what package net puts before the cause: the address,
 // which our errors name themselves, and the system call.

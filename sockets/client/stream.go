@@ -61,7 +61,7 @@ func (c *Conn) nextFrame() ([]byte, error) {
 	case errors.Is(err, io.EOF):
 		return nil, errClosed
 	}
-	return nil, rootCause(err)
+	return nil, c.cause(err)
 }
 
 // Contents reads the contents of a block device that follow the answer to a

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"albatross/messages"
+	"albatross/sockets/certificate"
+)
+
+const certificateArgument = "CERT"
+
+func (a *app) certificateCommand() *cobra.Command {
+	var data string
+	c := &cobra.Command{
+		Use:   "certificate " + certificateArgument + " " + keyArgument,
+		Short: "Give the command that a certificate says, to the endpoint at --destination",
+		Long: `Give the command that a certificate says, to the endpoint at --destination. The certificate
+was signed with 'sign', and KEY is the private key that was made with the request.`,
+		Example: "  albatross-client certificate hello.pem hello.key --destination=host.example --server-ca=cacert.pem",
+		Args:    positional(certificateArgument, keyArgument),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := parseFiles(map[string]string{certificateArgument: args[0], keyArgument: args[1]}); err != nil {
+				return err
+			}
+			if a.destination.address == "" {
+				return inputError("no destination provided")
+			}
+			name, command, err := a.showReady(args[0], args[1])
+			if err != nil {
+				return err
+			}
+			return a.say(c.Context(), name, command, data)
+		},
+	}
+	c.Flags().Var(one("FILE", parseFile, &data), "data", "what goes into the block device, where the certificate is for 'set-block'")
+	return c
+}
+
+// showReady has the certificate in a file shown, and is what it says.
+func (a *app) showReady(certPath, keyPath string) (name messages.Name, command messages.Command, err error) {
+	chain, err := readChain(certPath)
+	if err != nil {
+		return name, nil, err
+	}
+	key, err := readKey(keyPath)
+	if err != nil {
+		return name, nil, err
+	}
+	if !certificate.Matches(chain[0], key) {
+		return name, nil, inputError("Public key of certificate doesn't match private key")
+	}
+	command, _, present, err := certificate.Command(chain[0])
+	if err == nil && !present {
+		err = inputError(fmt.Sprintf("the certificate in %s says no command", escape(certPath)))
+	}
+	if err != nil {
+		return name, nil, err
+	}
+	if err := mayTravel(command); err != nil {
+		return name, nil, err
+	}
+	a.destination.made = &madeCertificate{chain, key}
+	if common := chain[0].Subject.CommonName; !isPathItself(common) {
+		name.Label, err = messages.ParseLabel(common)
+	}
+	return name, command, err
+}
+
+// say gives a command and does with the answer what is done after the command of
+// the same name.
+func (a *app) say(ctx context.Context, name messages.Name, command messages.Command, data string) error {
+	switch c := command.(type) {
+	case messages.ConsoleSubscribe:
+		return a.follow(ctx, name, c)
+	case messages.UnikernelGet:
+		return a.get(ctx, name, c)
+	case messages.BlockDump:
+		return a.dumpBlock(ctx, name, c.Level)
+	case messages.BlockSet:
+		return a.sayWith(ctx, name, command, c.Compressed, data)
+	case messages.UnikernelCreate:
+		if len(c.Config.Image) == 0 {
+			return a.sayWith(ctx, name, command, c.Config.Compressed, data)
+		}
+	}
+	return a.ask(ctx, name, command)
+}
+
+// sayWith gives a command with a file behind it, compressed if the command says so.
+func (a *app) sayWith(ctx context.Context, name messages.Name, command messages.Command, compressed bool, path string) error {
+	if path == "" {
+		return inputError("the certificate says " + plainText(command) + ", which needs a file: give it with --data")
+	}
+	file, err := openContents(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	level := 0
+	if compressed {
+		level = bestCompression
+	}
+	return a.upload(ctx, name, command, file, level)
+}

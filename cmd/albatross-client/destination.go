@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"albatross/messages"
+	"albatross/sockets/certificate"
+	"albatross/sockets/client"
+)
+
+// A destination says who is asked, if it is not the daemon on this machine.
+type destination struct {
+	address string // of an endpoint, HOST:PORT
+	csr     bool   // nobody: only a request for a certificate is written
+
+	ca, caKey, serverCA string // files
+	keyType             certificate.KeyType
+
+	made *madeCertificate // to be shown instead of one that is made for the question
+}
+
+// A madeCertificate says a command, and was there before.
+type madeCertificate struct {
+	chain certificate.Chain
+	key   crypto.Signer
+}
+
+// endpointPort is where endpoints listen.
+const endpointPort = "1025"
+
+func (a *app) registerDestination(flags *pflag.FlagSet) {
+	d := &a.destination
+	flags.VarP(one("HOST[:PORT]", parseDestination, &d.address), "destination", "d", "ask the daemon behind this endpoint, with a certificate")
+	flags.BoolVar(&d.csr, "csr", false, "ask nobody, but write a request for a certificate that says the command")
+	flags.StringVar(&d.ca, "ca", "ca.pem", "with --destination: the certificate that signs ours, and those that vouch for it")
+	flags.StringVar(&d.caKey, "ca-key", "ca.key", "with --destination: its private key")
+	flags.StringVar(&d.serverCA, "server-ca", "cacert.pem", "with --destination: the certificate that vouches for the endpoint and for us")
+	d.keyType = certificate.Ed25519
+	flags.Var(one("TYPE", parseKeyType, &d.keyType), "key-type", "the kind of private keys that are made: "+keyTypeNames())
+}
+
+// given tells whether somebody else than the daemon on this machine is asked.
+func (d *destination) given() bool { return d.csr || d.address != "" }
+
+func (a *app) checkDestination() error {
+	var given []string
+	for _, o := range []struct {
+		name string
+		set  bool
+	}{{"--socket", a.socket != ""}, {"--destination", a.destination.address != ""}, {"--csr", a.destination.csr}} {
+		if o.set {
+			given = append(given, o.name)
+		}
+	}
+	if len(given) > 1 {
+		return usageError(strings.Join(given, " and ") + " exclude each other")
+	}
+	return nil
+}
+
+func parseDestination(s string) (string, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil { // without a port
+		host, port = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), endpointPort
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
+		return "", fmt.Errorf("invalid value '%s', expected HOST or HOST:PORT", escape(s))
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+func parseKeyType(s string) (certificate.KeyType, error) {
+	for _, kind := range certificate.KeyTypes {
+		if string(kind) == s {
+			return kind, nil
+		}
+	}
+	return "", fmt.Errorf("invalid value '%s', expected one of %s", escape(s), keyTypeNames())
+}
+
+func keyTypeNames() string {
+	return joined(certificate.KeyTypes, ", ", func(k certificate.KeyType) string { return string(k) })
+}
+
+// connectEndpoint connects to an endpoint and shows it a certificate that says
+// the command.
+func (a *app) connectEndpoint(ctx context.Context, name messages.Name, command messages.Command) (*client.Conn, error) {
+	anchors, err := readChain(a.destination.serverCA)
+	if err != nil {
+		return nil, err
+	}
+	shown := a.destination.made
+	if shown == nil {
+		if shown, err = a.certify(name, command); err != nil {
+			return nil, err
+		}
+	}
+	trusted := x509.NewCertPool()
+	for _, c := range anchors {
+		trusted.AddCert(c)
+	}
+	if err := leadsTo(shown.chain, trusted); err != nil {
+		return nil, &chainError{err}
+	}
+	a.tell(info, "connecting to "+a.destination.address)
+	return client.DialTLS(ctx, client.Endpoint{
+		Address:   a.destination.address,
+		Authority: trusted,
+		Shown:     shown.forTLS(),
+	})
+}
+
+// certify makes a certificate that says a command, to be used at once.
+func (a *app) certify(name messages.Name, command messages.Command) (*madeCertificate, error) {
+	if err := mayTravel(command); err != nil {
+		return nil, err
+	}
+	common, err := commonName(name)
+	if err != nil {
+		return nil, err
+	}
+	authority, err := readAuthority(a.destination.ca, a.destination.caKey)
+	if err != nil {
+		return nil, err
+	}
+	if err := judge(authority.Chain, name.Label, command); err != nil {
+		return nil, err
+	}
+	key, err := a.destination.keyType.Generate()
+	if err != nil {
+		return nil, err
+	}
+	request := certificate.Request{Name: common, Command: command, Key: key.Public()}
+	chain, err := authority.Issue(request, time.Now(), certificate.OnceLife)
+	if err != nil {
+		return nil, inputError("cannot make a certificate: " + escape(err.Error()))
+	}
+	return &madeCertificate{chain, key}, nil
+}
+
+// forTLS is the certificate as package tls wants it.
+func (m *madeCertificate) forTLS() tls.Certificate {
+	c := tls.Certificate{PrivateKey: m.key, Leaf: m.chain[0]}
+	for _, cert := range m.chain {
+		c.Certificate = append(c.Certificate, cert.Raw)
+	}
+	return c
+}
+
+// leadsTo tells why an endpoint that trusts the same authority as we do is not
+// going to accept a chain: then it need not be asked.
+func leadsTo(chain certificate.Chain, trusted *x509.CertPool) error {
+	between := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		between.AddCert(c)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{
+		Roots: trusted, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	return err
+}
+
+// A chainError says that our own certificates lead to nobody who is trusted.
+type chainError struct{ err error }
+
+func (e *chainError) Error() string {
+	return "TLS validation error of provided certificate chain: " + e.err.Error()
+}
+
+const chainAdvice = "The file of --ca, or the certificate that was given, must hold all certificates up to the one in --server-ca,\n" +
+	"and all of them must be valid now."
+
+// explainTrust tells whose certificate is not accepted, and what to do.
+func (a *app) explainTrust(e *client.TrustError) (exitCode, string) {
+	text := "[ERROR] " + escape(e.Error()) + "\n"
+	switch e.Kind {
+	case client.Stranger:
+		return exitChain, text + "The certificate in --server-ca must be the one that has signed the endpoint's."
+	case client.Unfit:
+		return exitHere, text + "The endpoint needs another one: 'albatross-client generate' makes it."
+	}
+	return exitThere, text + "The endpoint says no more than that. Is its certificate authority the last in our chain, is the clock\n" +
+		"right, has our certificate been revoked? One of more than 256 KB is refused by endpoints that were built without\n" +
+		"support for it: create from afar with --destination, which sends the image behind the certificate."
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"crypto"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"albatross/sockets/certificate"
+)
+
+// What the files of certificates and keys hold is small; those with an image in
+// them have 16 MB.
+const maxPEM = 64 << 20
+
+// readPEM reads a file and what is in it.
+func readPEM[T any](path string, parse func([]byte) (T, error)) (v T, err error) {
+	data, err := readLimited(path)
+	if err != nil {
+		return v, unreadable(path, err)
+	}
+	if v, err = parse(data); err != nil {
+		return v, inputError(fmt.Sprintf("cannot use %s: %s", escape(path), escape(err.Error())))
+	}
+	return v, nil
+}
+
+var errTooLarge = errors.New("it is too large")
+
+func readLimited(path string) ([]byte, error) {
+	if stat, err := os.Stat(path); err == nil && stat.Size() > maxPEM {
+		return nil, errTooLarge
+	}
+	return os.ReadFile(path)
+}
+
+func readChain(path string) (certificate.Chain, error) { return readPEM(path, certificate.ParseChain) }
+
+func readKey(path string) (crypto.Signer, error) { return readPEM(path, certificate.ParseKey) }
+
+// readAuthority reads what can sign.
+func readAuthority(chainPath, keyPath string) (*certificate.Authority, error) {
+	chain, err := readChain(chainPath)
+	if err != nil {
+		return nil, err
+	}
+	key, err := readKey(keyPath)
+	if err != nil {
+		return nil, err
+	}
+	authority, err := certificate.NewAuthority(chain, key)
+	if err != nil {
+		return nil, inputError(fmt.Sprintf("cannot sign with %s and %s: %s", escape(chainPath), escape(keyPath), escape(err.Error())))
+	}
+	return authority, nil
+}
+
+// ownKey is the private key in a file, which is made where there is none. One
+// that is there is used again: what it was for would be lost with it.
+func (a *app) ownKey(path string) (crypto.Signer, error) {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		a.tell(info, "using the private key that is in "+path)
+		return readKey(path)
+	}
+	key, err := a.destination.keyType.Generate()
+	if err != nil {
+		return nil, err
+	}
+	text, err := certificate.EncodeKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return key, newFile(path, text)
+}
+
+// newFile writes a file that only its owner may read, where there is none.
+func newFile(path string, data []byte) error { return writeFile(path, data, 0o600, os.Link) }
+
+// replaceFile writes a file, in place of what is there.
+func replaceFile(path string, data []byte, mode fs.FileMode) error {
+	return writeFile(path, data, mode, os.Rename)
+}
+
+// writeFile writes a file under another name, and puts it into its place once it
+// is on disk: it is all new or all old, even after a power cut.
+func writeFile(path string, data []byte, mode fs.FileMode, put func(from, to string) error) error {
+	err := func() error {
+		dir := filepath.Dir(path)
+		f, err := os.CreateTemp(dir, filepath.Base(path)+".*.part")
+		if err != nil {
+			return err
+		}
+		defer os.Remove(f.Name())
+		_, err = f.Write(data)
+		if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+			return err
+		}
+		if err := put(f.Name(), path); err != nil {
+			return err
+		}
+		return syncDir(dir)
+	}()
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return nil
+}
+
+// syncDir puts the names in a directory on disk.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"albatross/actors/ledger"
+	"albatross/messages"
+	"albatross/sockets/certificate"
+)
+
+// hereIsPath is the common name of a certificate whose command is about the path
+// itself.
+const hereIsPath = "."
+
+// commonName is the name of what a command is about in a certificate that says
+// it. The path follows from the certificates that vouch for it.
+func commonName(name messages.Name) (string, error) {
+	switch {
+	case name.Path != messages.Root:
+		return "", inputError("non-empty path: from afar, the path is that of the certificate which signs ours; give the last label only")
+	case name.IsPath():
+		return hereIsPath, nil
+	}
+	return string(name.Label), nil
+}
+
+// mayTravel tells why an endpoint is not going to pass on a command.
+func mayTravel(command messages.Command) error {
+	switch command.(type) {
+	case messages.ConsoleSubscribe, messages.ConsoleListInactive, messages.StatsSubscribe, messages.PolicyInfo,
+		messages.UnikernelInfo, messages.UnikernelCreate, messages.UnikernelDestroy, messages.UnikernelRestart, messages.UnikernelGet,
+		messages.BlockList, messages.BlockAdd, messages.BlockRemove, messages.BlockOldAdd, messages.BlockOldSet,
+		messages.BlockOldDump, messages.BlockDump, messages.BlockSet:
+		return nil
+	case messages.PolicyAdd:
+		return inputError("a policy cannot be added from afar: write it into a certificate, with --csr and 'sign', and ask with that")
+	}
+	return inputError("this command can only be given on the machine of the daemon")
+}
+
+// judge tells why a command goes beyond what the policies in a chain of
+// certificates allow. The label is that of what it is about. What is there
+// already is not known here: block devices, for one, are the daemon's to check.
+func judge(chain certificate.Chain, label messages.Label, command messages.Command) error {
+	l, path, err := allowed(chain)
+	if err != nil {
+		return inputError("cannot sign with this certificate: " + escape(err.Error()))
+	}
+	name := messages.Name{Path: path, Label: label}
+	switch c := command.(type) {
+	case messages.PolicyAdd:
+		_, err = l.ProposePolicy(path.Append(label), c.Policy)
+	case messages.UnikernelCreate:
+		err = l.Reserve(name, withoutBlocks(c.Config.Arguments))
+	case messages.UnikernelRestart:
+		if c.Args.OK {
+			err = l.Reserve(name, withoutBlocks(c.Args.Value))
+		}
+	}
+	if err != nil {
+		return inputError("error while signing: " + escape(err.Error()))
+	}
+	return nil
+}
+
+func withoutBlocks(args messages.Arguments) messages.Arguments {
+	args.Blocks = nil
+	return args
+}
+
+var errNotPolicy = errors.New("it is for a command, not for a policy")
+
+// allowed is what the policies in a chain allow, at the path that they lead to.
+func allowed(chain certificate.Chain) (*ledger.Ledger, messages.Path, error) {
+	l, path := ledger.New(), messages.Root
+	for i := len(chain.Presented()) - 1; i >= 0; i-- {
+		command, _, present, err := certificate.Command(chain[i])
+		if err != nil {
+			return nil, path, err
+		}
+		if !present { // endpoints skip those
+			continue
+		}
+		add, ok := command.(messages.PolicyAdd)
+		if !ok {
+			return nil, path, errNotPolicy
+		}
+		label, err := messages.ParseLabel(chain[i].Subject.CommonName)
+		if err != nil {
+			return nil, path, fmt.Errorf("%q: %w", chain[i].Subject.CommonName, err)
+		}
+		path = path.Append(label)
+		l.HoldPolicy(path, add.Policy)
+	}
+	return l, path, nil
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"albatross/messages"
+	"albatross/sockets/certificate"
+)
+
+// The arguments of commands about certificates.
+const (
+	authorityArgument = "CACERT"
+	databaseArgument  = "DB"
+	keyArgument       = "KEY"
+	requestArgument   = "CSR"
+)
+
+func (a *app) signCommand() *cobra.Command {
+	var days messages.Option[int]
+	c := &cobra.Command{
+		Use:   "sign " + authorityArgument + " " + databaseArgument + " " + keyArgument + " " + requestArgument,
+		Short: "Sign a request that was written with --csr",
+		Long: `Sign a request that was written with --csr. The certificate is written to NAME.pem, with
+those behind it that vouch for it, and its serial number and name are added to the file
+DB, by which it can be revoked.
+
+A request to add a policy makes an authority that can sign others, within that policy.
+Nothing is signed that goes beyond a policy in CACERT.`,
+		Example: `  albatross-client add-policy alice 3 --mem=128 --csr
+  albatross-client sign cacert.pem db ca.key alice.req`,
+		Args: positional(authorityArgument, databaseArgument, keyArgument, requestArgument),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := parseFiles(map[string]string{authorityArgument: args[0], keyArgument: args[2], requestArgument: args[3]}); err != nil {
+				return err
+			}
+			authority, err := readAuthority(args[0], args[2])
+			if err != nil {
+				return err
+			}
+			return a.sign(authority, args[1], args[3], days)
+		},
+	}
+	c.Flags().Var(maybe("DAYS", parsePositive, &days), "days", "how long it is valid (default 365 for a policy, 1 for a command)")
+	return c
+}
+
+func (a *app) sign(authority *certificate.Authority, db, path string, days messages.Option[int]) error {
+	request, err := readPEM(path, certificate.ParseRequest)
+	if err != nil {
+		return err
+	}
+	if err := a.print(fmt.Sprintf("signing certificate with subject /CN=%s\nsigning %s", escape(request.Name), commandText(request.Command))); err != nil {
+		return err
+	}
+	if err := mayBeSigned(authority.Chain, request); err != nil {
+		return err
+	}
+	chain, err := authority.Issue(request, time.Now(), lifetime(days, request.Life()))
+	if err != nil {
+		return inputError("error while signing: " + escape(err.Error()))
+	}
+	a.tellShorter(chain, lifetime(days, request.Life()))
+	return keep(chain, db, fileName(request, path))
+}
+
+// mayBeSigned judges a request, whose name anybody may have chosen.
+func mayBeSigned(chain certificate.Chain, request certificate.Request) error {
+	label, err := messages.ParseLabel(request.Name)
+	_, policy := request.Command.(messages.PolicyAdd)
+	switch {
+	case policy && err != nil:
+		return inputError(fmt.Sprintf("error while signing: '%s' is not the name of a policy: %v", escape(request.Name), err))
+	case policy:
+	case isPathItself(request.Name):
+		label = ""
+	case err != nil:
+		return inputError(fmt.Sprintf("error while signing: '%s' is not a name: %v", escape(request.Name), err))
+	}
+	if !policy {
+		if err := mayTravel(request.Command); err != nil {
+			return err
+		}
+	}
+	return judge(chain, label, request.Command)
+}
+
+// isPathItself tells whether endpoints take the common name of a command's
+// certificate for the path of whoever has signed it.
+func isPathItself(common string) bool { return common == "" || common == hereIsPath || common == ":" }
+
+// fileName is where the certificate for a request goes: it has the name of what
+// it is for, or that of the request, without a suffix.
+func fileName(request certificate.Request, path string) string {
+	if label, err := messages.ParseLabel(request.Name); err == nil && label != hereIsPath {
+		return string(label)
+	}
+	return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+}
+
+// keep notes a certificate in the db file, and writes it. In this order, so that
+// there is none that is not noted.
+func keep(chain certificate.Chain, db, name string) error {
+	line := hex.EncodeToString(chain[0].SerialNumber.Bytes()) + " " + name + "\n"
+	if err := appendFile(db, line); err != nil {
+		return fmt.Errorf("cannot write to %s: %w", db, err)
+	}
+	return replaceFile(name+".pem", chain.Encode(), 0o644)
+}
+
+func appendFile(path, text string) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+const day = 24 * time.Hour
+
+func lifetime(days messages.Option[int], byDefault time.Duration) time.Duration {
+	if days.OK {
+		return time.Duration(days.Value) * day
+	}
+	return byDefault
+}
+
+// tellShorter warns of a certificate that is not valid as long as was said.
+func (a *app) tellShorter(chain certificate.Chain, life time.Duration) {
+	if until := chain[0].NotAfter; until.Before(time.Now().Add(life - time.Minute)) {
+		a.tell(warning, "the certificate is valid until "+timeText(until)+" only, as is the one that signs it")
+	}
+}
+
+// parseFiles refuses arguments that are no files.
+func parseFiles(paths map[string]string) error {
+	for argument, path := range paths {
+		if _, err := parseArgument(argument, parseFile, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"time"
+
+	"albatross/messages"
+)
+
+// An Endpoint is where a daemon is asked from afar.
+type Endpoint struct {
+	Address   string          // HOST:PORT
+	Authority *x509.CertPool  // one of these must vouch for the endpoint's certificate
+	Shown     tls.Certificate // says the command, and goes with those that vouch for it
+}
+
+const (
+	// EndpointTimeout is for a host that may be anywhere.
+	EndpointTimeout = 20 * time.Second
+
+	// HandshakeTimeout is for certificates with an image in them, too, of which
+	// there may be 16 MB, to be sent over a slow line.
+	HandshakeTimeout = AnswerTimeout
+)
+
+// tlsAlert is what package tls calls an operation that has failed because the
+// other side said so.
+const tlsAlert = "remote error"
+
+// DialTLS connects to an endpoint and shows it a certificate, which is the
+// question: Ask and Upload send no other. That it is rejected may turn out only
+// there.
+func DialTLS(ctx context.Context, e Endpoint) (*Conn, error) {
+	dialer := net.Dialer{Timeout: EndpointTimeout}
+	tcp, err := dialer.DialContext(ctx, "tcp", e.Address)
+	if err != nil {
+		return nil, &ConnectError{Peer: e.Address, Err: rootCause(err)}
+	}
+	c := &Conn{conn: tls.Client(tcp, e.config()), peer: e.Address, shown: true}
+	c.header = messages.Header{Version: messages.CurrentVersion}
+	ctx, cancel := context.WithTimeoutCause(ctx, HandshakeTimeout, errStalled)
+	defer cancel()
+	if err := c.conn.(*tls.Conn).HandshakeContext(ctx); err != nil {
+		tcp.Close()
+		return nil, c.noHandshake(ctx, err)
+	}
+	return c, nil
+}
+
+func (c *Conn) noHandshake(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return c.failed(c.cause(err))
+}
+
+func (e Endpoint) config() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		// Endpoints are known by who vouches for them, not by the name of the
+		// host: verify does what is skipped, but for the name.
+		InsecureSkipVerify: true,
+		VerifyConnection:   e.verify,
+		// Whatever authorities the endpoint says it wants: there is only this one.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &e.Shown, nil },
+		// A message is one record where it can be: see the endpoint.
+		DynamicRecordSizingDisabled: true,
+	}
+}
+
+// verify checks that the endpoint's certificate leads to an authority.
+func (e Endpoint) verify(state tls.ConnectionState) error {
+	options := x509.VerifyOptions{
+		Roots:         e.Authority,
+		Intermediates: x509.NewCertPool(),
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, c := range state.PeerCertificates[1:] {
+		options.Intermediates.AddCert(c)
+	}
+	_, err := state.PeerCertificates[0].Verify(options)
+	if err == nil {
+		return nil
+	}
+	kind := Unfit
+	if stranger := new(x509.UnknownAuthorityError); errors.As(err, stranger) {
+		kind = Stranger
+	}
+	return &TrustError{Peer: e.Address, Kind: kind, Err: err}
+}
