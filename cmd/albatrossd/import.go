@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"time"
 
 	"github.com/klauspost/compress/zlib"
 	"golang.org/x/sys/unix"
@@ -162,7 +163,7 @@ func storeImages(unikernels []messages.NamedConfig, images *store.Images) (chang
 		}
 		changes = append(changes, messages.PutSpec{Name: u.Name, Spec: messages.Spec{
 			Type: u.Config.Type, Digest: digest, Arguments: u.Config.Arguments,
-		}})
+		}}, imported(messages.EventCreated, u.Name))
 	}
 	return changes, nil
 }
@@ -200,8 +201,14 @@ func (i inflating) Read(b []byte) (int, error) {
 func policyChanges(policies []messages.NamedPolicy) (changes []messages.Change) {
 	for _, p := range policies {
 		if p.Name.Path != messages.Root {
-			changes = append(changes, messages.PutPolicy{Path: p.Name.Path, Policy: p.Policy})
+			changes = append(changes, messages.PutPolicy{Path: p.Name.Path, Policy: p.Policy},
+				imported(messages.EventPolicyAdded, messages.Name{Path: p.Name.Path}))
 		}
 	}
 	return changes
+}
+
+// imported tells what an import has done.
+func imported(kind messages.EventKind, name messages.Name) messages.Change {
+	return messages.PutEvent{Event: messages.NewEvent(kind, name, time.Now(), "the import from native albatross")}
 }

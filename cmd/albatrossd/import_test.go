@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -125,6 +126,25 @@ func TestAStateThatComesBeforeAnythingElseIsImported(t *testing.T) {
 	second := begin(t, dir)
 	require.NoError(t, second.imports())
 	require.Len(t, second.stored(t).Unikernels, 1)
+}
+
+func TestWhatIsImportedIsToldAsEvents(t *testing.T) {
+	dir := t.TempDir()
+	native := state(unikernel("a", "hello"))
+	native.Policies = []messages.NamedPolicy{policyAt("a", ""), policyAt(messages.Root, "")}
+	writeFile(t, statePath(dir), encode(t, native))
+	s := begin(t, dir)
+	require.NoError(t, s.imports())
+	list, _, err := s.db.Events(1, 10)
+	require.NoError(t, err)
+	var told []string
+	for _, e := range list {
+		told = append(told, fmt.Sprintf("%s %s: %s", e.Event.Name, e.Event.Kind, e.Event.Cause))
+	}
+	require.Equal(t, []string{
+		"a:hello created: the import from native albatross",
+		"a: policy-added: the import from native albatross",
+	}, told)
 }
 
 func TestNothingIsImportedTwice(t *testing.T) {
