@@ -128,14 +128,16 @@ func (h *host) echo() {
 // strays is what is there and nobody's, or not there and somebody's, and which
 // unikernels do not run as they should. A moment after a start there may be some.
 func (h *host) strays() (losses []loss) {
-	records, err := h.records()
+	s, err := h.stored()
 	if err != nil {
 		return []loss{{lost, err.Error()}}
 	}
+	records := s.state.Unikernels
 	recorded, there := h.recorded(records), h.inventory()
 	for _, what := range slices.Sorted(maps.Keys(there)) {
 		losses = append(losses, differ(what, recorded[what], there[what])...)
 	}
+	losses = append(losses, s.contradictions()...)
 	return append(losses, h.journal.replaced(records)...)
 }
 

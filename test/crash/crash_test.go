@@ -13,6 +13,7 @@
 //     cgroup or file of a block device
 //  4. how a unikernel has ended is told as it was, or as not known
 //  5. every line of a console is there, once
+//  6. what is on record is what events tell, and these follow from each other
 //
 // The test binary is the init of its hosts: what a daemon leaves behind becomes
 // its child, and is reaped at once.

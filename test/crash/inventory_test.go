@@ -76,27 +76,35 @@ func (h *host) recorded(records []messages.Record) map[string][]string {
 	return must
 }
 
-// records is what is on disk: the database is read from a copy, for the daemon
-// has the lock of its own. A copy that is made while something is being written
-// may be damaged.
-func (h *host) records() ([]messages.Record, error) {
+// stored is what is on disk.
+type stored struct {
+	state  messages.State
+	events []messages.NumberedEvent
+}
+
+// stored reads the database from a copy, for the daemon has the lock of its own.
+// A copy that is made while something is being written may be damaged.
+func (h *host) stored() (s stored, err error) {
 	data, err := os.ReadFile(h.path("db", store.DBFile))
 	require.NoError(h.t, err)
 	require.NoError(h.t, os.MkdirAll(h.path("copy"), 0o700))
 	require.NoError(h.t, os.WriteFile(h.path("copy", store.DBFile), data, 0o600))
 	db, err := store.Open(h.path("copy"))
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	defer db.Close()
-	state, err := db.Load()
-	return state.Unikernels, err
+	if s.state, err = db.Load(); err != nil {
+		return s, err
+	}
+	s.events, err = readEvents(db)
+	return s, err
 }
 
 // allReleased tells whether it is on disk of all unikernels that they run.
 func (h *host) allReleased() bool {
-	records, err := h.records()
-	return err == nil && !slices.ContainsFunc(records, func(r messages.Record) bool { return !r.Runtime.Value.Released })
+	s, err := h.stored()
+	return err == nil && !slices.ContainsFunc(s.state.Unikernels, func(r messages.Record) bool { return !r.Runtime.Value.Released })
 }
 
 // processes are those of the unikernels of this host, by the names that these

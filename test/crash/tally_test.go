@@ -20,10 +20,11 @@ const (
 	invented  figure = "exit codes invented"
 	disturbed figure = "unikernels disturbed"
 	muted     figure = "lines of consoles lost"
+	untold    figure = "events lost or invented"
 )
 
 // figures are all of them, as they are printed.
-var figures = []figure{points, atPoints, atRandom, answered, cutOff, lost, halved, orphaned, invented, disturbed, muted}
+var figures = []figure{points, atPoints, atRandom, answered, cutOff, lost, halved, orphaned, invented, disturbed, muted, untold}
 
 // A tally counts.
 type tally struct {
