@@ -8,6 +8,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"albatross/actors/meter"
 	"albatross/actors/supervise"
 	"albatross/messages"
 )
@@ -44,9 +45,11 @@ type session struct {
 	client   Client
 	host     *actor.PID
 	events   *actor.PID
+	meter    *meter.Meter
 
 	state  sessionState
 	asks   uint64          // commands ever passed on; the ID of the last one
+	asked  meter.Request   // the last one
 	header messages.Header // of the command that is being answered
 	old    bool            // console lines are told in the old form
 	keep   bool            // another command may follow the one that is being answered
@@ -143,6 +146,7 @@ func (s *session) received(c *supervise.Context, m received) {
 // ask passes a command on to the host.
 func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 	s.header = wire.Header
+	s.asked = s.meter.Asked(string(s.endpoint), wire.Payload, c.Now())
 	s.asks++
 	s.state = asking
 	s.keep = keeps(wire.Payload)
@@ -196,6 +200,7 @@ func (s *session) answered(c *supervise.Context, m messages.Answer) {
 			return // of a command that has been given up
 		}
 		s.state = answering
+		s.asked.Answered(m.Payload, c.Now())
 		switch m.Payload.(type) {
 		case messages.SuccessEvents:
 			s.source, s.more = c.Sender(), messages.EventsMore{}
@@ -273,6 +278,7 @@ func (s *session) follow(c *supervise.Context, m messages.ConsoleLines) {
 		})
 	}
 	if m.Missed > 0 {
+		s.meter.Missed(m.Missed)
 		line(messages.ConsoleLine{Time: c.Now(), Text: fmt.Sprintf("[%d lines missed: this client reads too slowly]", m.Missed)})
 	}
 	for _, l := range m.Lines {

@@ -3,9 +3,11 @@ package actors
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"albatross/actors/meter"
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/store"
@@ -20,11 +22,13 @@ const maxBatch = 256
 // few fsyncs.
 type storeActor struct {
 	db     *store.DB
+	meter  *meter.Meter
 	events *actor.PID // is told of events that are stored
 
 	pending    []write // in the order they came
 	committing []write // the ones whose commit is under way
-	loading    []load  // the ones that are under way
+	since      time.Time
+	loading    []load // the ones that are under way
 }
 
 // A load waits for what is stored.
@@ -115,6 +119,7 @@ func (s *storeActor) commit(c *supervise.Context) {
 	for _, w := range s.committing {
 		changes = append(changes, w.changes...)
 	}
+	s.since = c.Now()
 	c.Go(func(context.Context) any {
 		m := committed{err: s.db.Apply(changes)}
 		if m.err == nil && slices.ContainsFunc(changes, isEvent) {
@@ -145,6 +150,7 @@ func (s *storeActor) tell(c *supervise.Context, n newest) {
 }
 
 func (s *storeActor) answer(c *supervise.Context, m committed) {
+	s.meter.Committed(c.Now().Sub(s.since), m.err)
 	for _, w := range s.committing {
 		w.answer(c, text(m.err))
 	}

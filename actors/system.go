@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"albatross/actors/meter"
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/block"
@@ -28,6 +29,7 @@ type Config struct {
 	FIFODir    string
 	GID        int // the group of the FIFOs; negative: our own
 	RootPolicy messages.Policy
+	Meter      *meter.Meter
 
 	Grace          time.Duration // between SIGTERM and SIGKILL
 	MaxSubscribers int           // of one console
@@ -37,20 +39,21 @@ type Config struct {
 type Actors struct {
 	system *supervise.System
 	events *supervise.Ref
+	meter  *meter.Meter
 	store  *supervise.Ref
 	host   *supervise.Ref
 }
 
 // Start starts the host, which takes over all that is on record.
 func Start(system *supervise.System, config *Config) (*Actors, error) {
-	a := &Actors{system: system}
+	a := &Actors{system: system, meter: config.Meter}
 	var err error
 	a.events, err = system.Spawn("events", func() supervise.Actor { return &events{db: config.DB} }, supervise.Restart)
 	if err != nil {
 		return nil, err
 	}
 	events := a.events.PID()
-	a.store, err = system.Spawn("store", func() supervise.Actor { return &storeActor{db: config.DB, events: events} }, supervise.Restart)
+	a.store, err = system.Spawn("store", func() supervise.Actor { return &storeActor{db: config.DB, meter: config.Meter, events: events} }, supervise.Restart)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +76,7 @@ const sessionEnd = 10 * time.Second
 func (a *Actors) Serve(ctx context.Context, endpoint Endpoint, client Client) error {
 	host, events := a.host.PID(), a.events.PID()
 	s, err := a.system.Spawn("session", func() supervise.Actor {
-		return &session{endpoint: endpoint, client: client, host: host, events: events}
+		return &session{endpoint: endpoint, client: client, host: host, events: events, meter: a.meter}
 	}, supervise.Stop)
 	if err != nil {
 		return errors.Join(err, client.Close())

@@ -85,6 +85,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 		c.After(retryAfter, retryResume{})
 	default:
 		c.Log().Info("Unikernel taken over", "pid", u.runtime.Process.PID)
+		u.config.Meter.Adopted()
 		u.handle = m.handle
 		u.begin(c)
 		u.openConsole(c)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/actors"
+	"albatross/actors/meter"
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/block"
@@ -80,6 +81,7 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 		RootPolicy:     messages.Policy{Unikernels: messages.MaxInt, CPUIDs: []int{0, 1}, Memory: 256},
 		Grace:          5 * time.Second,
 		MaxSubscribers: 5,
+		Meter:          meter.New("test"),
 	}
 	require.NoError(t, os.Mkdir(w.config.FIFODir, 0o700))
 	for _, f := range set {

@@ -70,7 +70,8 @@ func (c *Context) Unknown(message any) {
 // Child starts a child; its name needs not be unique. A child that fails is
 // restarted.
 func (c *Context) Child(name string, producer func() Actor) *actor.PID {
-	pid, err := c.SpawnNamed(c.system.props(producer, func() {}), c.system.unique(name))
+	unique := c.system.unique(name)
+	pid, err := c.SpawnNamed(c.system.props(c.Self().Id+"/"+unique, name, producer, func() {}), unique)
 	if err != nil {
 		panic(fmt.Sprintf("cannot spawn %s: %v", name, err)) // names are unique
 	}

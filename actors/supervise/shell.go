@@ -119,7 +119,7 @@ func (s *shell) end(again bool) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			s.c.system.bugs.Add(1)
-			logFailure(s.c.system.log, s.c.Self(), asFailure(reason, "stopping"))
+			s.c.system.failed(s.c.Self(), asFailure(reason, "stopping"))
 		}
 	}()
 	s.c.over = true

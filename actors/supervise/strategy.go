@@ -22,8 +22,8 @@ const (
 // restarting restarts a failed actor after a pause, for ever: what our actors
 // own (a running unikernel, its console) must not be lost by giving up.
 type restarting struct {
-	clock Clock
-	log   *slog.Logger
+	clock  Clock
+	failed func(who *actor.PID, reason any, attrs ...any) // told of each failure
 
 	mu       sync.Mutex
 	failures map[string]failures // by the child's id; those that count
@@ -43,7 +43,7 @@ func (f failures) at(now time.Time) float64 {
 // actor's where it has none.
 func (s *restarting) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
 	wait := pause(s.fail(child.Id))
-	logFailure(s.log, child, reason, slog.Duration("restart_in", wait))
+	s.failed(child, reason, slog.Duration("restart_in", wait))
 	s.clock.AfterFunc(wait, func() { supervisor.RestartChildren(child) })
 }
 
@@ -71,10 +71,12 @@ func pause(count float64) time.Duration {
 }
 
 // stopping stops a failed actor: its client has lost the connection anyway.
-type stopping struct{ log *slog.Logger }
+type stopping struct {
+	failed func(who *actor.PID, reason any, attrs ...any) // told of each failure
+}
 
 func (s *stopping) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
-	logFailure(s.log, child, reason)
+	s.failed(child, reason)
 	supervisor.StopChildren(child)
 }
 

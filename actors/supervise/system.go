@@ -46,6 +46,7 @@ type System struct {
 	actors  *actor.ActorSystem
 	restart *restarting
 	stop    *stopping
+	census  *census
 	fault   func(actor string, message any) // see InjectFaults
 
 	serial  atomic.Uint64  // of names and incarnations
@@ -59,12 +60,13 @@ type System struct {
 // New makes a system without actors.
 func New(clock Clock, log *slog.Logger) *System {
 	s := &System{
-		clock:   clock,
-		log:     log,
-		restart: &restarting{clock: clock, log: log, failures: map[string]failures{}},
-		stop:    &stopping{log: log},
-		roots:   map[string]*Ref{},
+		clock:  clock,
+		log:    log,
+		census: newCensus(),
+		roots:  map[string]*Ref{},
 	}
+	s.restart = &restarting{clock: clock, failed: s.failed, failures: map[string]failures{}}
+	s.stop = &stopping{failed: s.failed}
 	s.actors = actor.NewActorSystem(
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet(log) }),
 		// A message to an actor that is gone is late, not lost, and a request is
@@ -98,7 +100,7 @@ func (s *System) Spawn(name string, producer func() Actor, onFailure OnFailure) 
 	id := s.unique(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	pid, err := s.actors.Root.SpawnNamed(s.props(producer, func() { s.forget(id, ref) }, guardian), id)
+	pid, err := s.actors.Root.SpawnNamed(s.props(id, name, producer, func() { s.forget(id, ref) }, guardian), id)
 	if err != nil {
 		return nil, fmt.Errorf("internal error: cannot spawn %s: %w", id, err)
 	}
@@ -172,12 +174,20 @@ func (s *System) bug(text string, attrs ...any) {
 	s.log.Error("Internal error: "+text, attrs...)
 }
 
+// failed notes and logs that an actor has failed.
+func (s *System) failed(who *actor.PID, reason any, attrs ...any) {
+	s.census.fail(who.Id)
+	logFailure(s.log, who, reason, attrs...)
+}
+
 // props are those of one actor: they are not shared, because the mailbox has to
 // be closed when the actor has ended.
-func (s *System) props(producer func() Actor, ended func(), options ...actor.PropsOption) *actor.Props {
+func (s *System) props(id, name string, producer func() Actor, ended func(), options ...actor.PropsOption) *actor.Props {
 	box := &mailbox{overflow: s.onOverflow, refuse: s.onRefused}
+	s.census.enter(id, name, box)
 	end := func() {
 		box.close()
+		s.census.leave(id)
 		ended()
 	}
 	return actor.PropsFromProducer(

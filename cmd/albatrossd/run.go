@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"albatross/actors"
+	"albatross/actors/meter"
 	"albatross/actors/supervise"
 	"albatross/runtime/activation"
 	"albatross/runtime/block"
@@ -167,6 +168,7 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 		RootPolicy:     policy,
 		Grace:          o.grace,
 		MaxSubscribers: o.maxSubscribers,
+		Meter:          meter.New(version),
 	}, nil
 }
 

@@ -1,0 +1,35 @@
+package meter
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"albatross/actors/supervise"
+)
+
+var (
+	actors = prometheus.NewDesc(namespace+"_actors",
+		"Actors that live.", []string{"kind"}, nil)
+	queued = prometheus.NewDesc(namespace+"_actor_queued_messages",
+		"Messages that wait in the mailboxes of actors.", []string{"kind"}, nil)
+	failures = prometheus.NewDesc(namespace+"_actor_failures_total",
+		"Failures of actors, each of which is a bug of albatross.", []string{"kind"}, nil)
+)
+
+// Actors tells how the actors of a system are.
+func Actors(system *supervise.System) prometheus.Collector { return census{system} }
+
+type census struct{ system *supervise.System }
+
+func (c census) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{actors, queued, failures} {
+		to <- d
+	}
+}
+
+func (c census) Collect(to chan<- prometheus.Metric) {
+	for kind, p := range c.system.Census() {
+		to <- prometheus.MustNewConstMetric(actors, prometheus.GaugeValue, float64(p.Actors), kind)
+		to <- prometheus.MustNewConstMetric(queued, prometheus.GaugeValue, float64(p.Queued), kind)
+		to <- prometheus.MustNewConstMetric(failures, prometheus.CounterValue, float64(p.Failures), kind)
+	}
+}

@@ -1,0 +1,101 @@
+package meter_test
+
+import (
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"albatross/actors/meter"
+	"albatross/messages"
+)
+
+func TestRequests(t *testing.T) {
+	m, now := meter.New("v1"), time.Unix(1000, 0)
+	m.Asked("vmmd", messages.BlockOldSet{}, now).Answered(messages.SuccessEmpty{}, now.Add(2*time.Second))
+	m.Asked("vmmd", messages.BlockSet{}, now).Answered(messages.Failure{Text: "x"}, now)
+	m.Asked("stat", messages.Failure{Text: "y"}, now).Answered(messages.Failure{}, now)
+	m.Asked("events", messages.BadRequest{Why: "z"}, now).Answered(messages.Failure{}, now)
+	require.NoError(t, testutil.CollectAndCompare(m, strings.NewReader(`
+# HELP albatross_requests_total Commands of clients that have been answered.
+# TYPE albatross_requests_total counter
+albatross_requests_total{command="block_set",result="failure",socket="vmmd"} 1
+albatross_requests_total{command="block_set",result="success",socket="vmmd"} 1
+albatross_requests_total{command="unknown",result="failure",socket="events"} 1
+albatross_requests_total{command="unknown",result="failure",socket="stat"} 1
+`), "albatross_requests_total"))
+	text := gather(t, m)
+	require.Contains(t, text, `albatross_request_duration_seconds_sum{command="block_set"} 2`+"\n")
+	require.Contains(t, text, `albatross_request_duration_seconds_bucket{command="block_set",le="1"} 1`+"\n")
+}
+
+func TestCounters(t *testing.T) {
+	m := meter.New("v1")
+	m.Missed(3)
+	m.Missed(4)
+	m.Adopted()
+	m.Committed(20*time.Millisecond, nil)
+	m.Committed(20*time.Millisecond, errors.New("disk full"))
+	text := gather(t, m)
+	for _, line := range []string{
+		"albatross_console_missed_lines_total 7",
+		"albatross_adopted_tenders_total 1",
+		"albatross_store_commit_duration_seconds_count 2",
+		`albatross_store_commit_duration_seconds_bucket{le="0.05"} 2`,
+		`albatross_store_commit_duration_seconds_bucket{le="0.01"} 0`,
+		"albatross_store_commit_failures_total 1",
+		`version="v1"} 1`,
+	} {
+		require.Contains(t, text, line+"\n")
+	}
+}
+
+// TestEveryCommandHasAName.
+func TestEveryCommandHasAName(t *testing.T) {
+	named := map[string]bool{}
+	inspect(t, "commands.go", func(n ast.Node) {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			named[s.Sel.Name] = true
+		}
+	})
+	known := 0
+	files, err := filepath.Glob("../../messages/*.go")
+	require.NoError(t, err)
+	for _, file := range files {
+		inspect(t, file, func(n ast.Node) {
+			s, ok := n.(*ast.TypeSpec)
+			if ok && s.Name.Name != "BadRequest" && isCommand(s) { // that is the one that is not understood
+				known++
+				require.True(t, named[s.Name.Name], "%s has no name", s.Name.Name)
+			}
+		})
+	}
+	require.Greater(t, known, 20)
+}
+
+func inspect(t *testing.T, path string, f func(ast.Node)) {
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	require.NoError(t, err)
+	ast.Inspect(file, func(n ast.Node) bool { f(n); return true })
+}
+
+// isCommand tells whether a type embeds what makes it one.
+func isCommand(s *ast.TypeSpec) bool {
+	t, ok := s.Type.(*ast.StructType)
+	if !ok {
+		return false
+	}
+	for _, f := range t.Fields.List {
+		if id, ok := f.Type.(*ast.Ident); ok && len(f.Names) == 0 && id.Name == "isCommand" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,82 @@
+package supervise_test
+
+import (
+	"context"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/stretchr/testify/require"
+
+	"albatross/actors/supervise"
+)
+
+// TestCensus: all actors are counted while they live, and their failures for
+// ever; names of children do not make kinds of their own.
+func TestCensus(t *testing.T) {
+	s := newSystem(t)
+	require.Empty(t, s.Census())
+	gate, entered := make(chan struct{}), make(chan *actor.PID, 10)
+	parent := spawn(t, s, &scripted{handle: func(c *supervise.Context, message any) {
+		switch message {
+		case "child":
+			entered <- c.Child("child/a:b:c", func() supervise.Actor {
+				return &scripted{handle: func(_ *supervise.Context, message any) {
+					if message == "panic" {
+						panic("as asked")
+					}
+				}}
+			})
+		case "panic a child":
+			c.Send(c.Children()[0], "panic")
+		case "wait":
+			entered <- nil
+			<-gate
+		}
+	}})
+	parent.Send("child")
+	parent.Send("child")
+	receive(t, entered)
+	receive(t, entered)
+	parent.Send("wait")
+	receive(t, entered)
+	parent.Send("one")
+	parent.Send("two")
+	require.Equal(t, map[string]supervise.Population{
+		"test": {Actors: 1, Queued: 2}, "child": {Actors: 2},
+	}, s.Census())
+	parent.Send("panic a child")
+	close(gate)
+	counts := func(want map[string]supervise.Population) func() bool {
+		return func() bool { return maps.Equal(want, s.Census()) }
+	}
+	require.Eventually(t, counts(map[string]supervise.Population{
+		"test": {Actors: 1}, "child": {Actors: 2, Failures: 1},
+	}), deadline, time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	require.NoError(t, parent.Stop(ctx))
+	require.Equal(t, map[string]supervise.Population{"child": {Failures: 1}}, s.Census())
+}
+
+// TestEveryFailureIsCounted: of actors that are not restarted, of goroutines, and
+// of those that end.
+func TestEveryFailureIsCounted(t *testing.T) {
+	s := newSystem(t)
+	for _, behaviour := range []scripted{
+		{started: func(*supervise.Context) { panic("starting") }},
+		{handle: func(*supervise.Context, any) { panic("handling") }},
+		{started: func(c *supervise.Context) { c.Go(func(context.Context) any { panic("aside") }) }},
+		{handle: func(c *supervise.Context, _ any) { c.Stop(c.Self()) }, stopping: func(*supervise.Context, bool) { panic("stopping") }},
+	} {
+		before := s.Census()["weak"].Failures
+		ref, err := s.Spawn("weak", func() supervise.Actor { return &behaviour }, supervise.Stop)
+		require.NoError(t, err)
+		ref.Send("hello")
+		ctx, cancel := context.WithTimeout(t.Context(), deadline)
+		require.NoError(t, ref.Wait(ctx))
+		cancel()
+		require.Equal(t, supervise.Population{Failures: before + 1}, s.Census()["weak"])
+	}
+}
