@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -52,4 +54,26 @@ func escapeBytes(out *strings.Builder, s string) {
 			fmt.Fprintf(out, `\%03d`, s[i])
 		}
 	}
+}
+
+// asciiJSON is v in JSON that drives no terminal either: what is not ASCII is
+// escaped.
+func asciiJSON(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic("internal error: cannot make JSON: " + err.Error())
+	}
+	var out strings.Builder
+	for _, r := range string(text) {
+		switch {
+		case ' ' <= r && r <= '~':
+			out.WriteRune(r)
+		case r <= 0xffff:
+			fmt.Fprintf(&out, `\u%04x`, r)
+		default:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
+		}
+	}
+	return out.String()
 }

@@ -35,7 +35,7 @@ func (a *app) exits(ctx context.Context, name messages.Name) error {
 	case a.destination.given():
 		return inputError("exits can only be asked for on the machine of the daemon")
 	case a.socket == "-":
-		return a.showRequest(name)
+		return a.showRequest(name, messages.EndList{})
 	}
 	conn, err := a.connectSocket(ctx, eventSocket)
 	if err != nil {
@@ -50,8 +50,8 @@ func (a *app) exits(ctx context.Context, name messages.Name) error {
 }
 
 // showRequest is showMessage for the socket of events.
-func (a *app) showRequest(name messages.Name) error {
-	request, err := events.AppendRequest(nil, name, messages.EndList{})
+func (a *app) showRequest(name messages.Name, command messages.Command) error {
+	request, err := events.AppendRequest(nil, name, command)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"albatross/messages"
+)
+
+// eventsOptions are what is to be told, and how.
+type eventsOptions struct {
+	name     messages.Name
+	since    messages.Option[time.Time]
+	noFollow bool
+	output   string // one of eventOutputs
+}
+
+// eventOutputs are how events can be printed.
+var eventOutputs = map[string]func(messages.Data) string{"text": eventText, "json": eventJSON}
+
+func (a *app) eventsCommand() *cobra.Command {
+	o := eventsOptions{output: "text"}
+	c := &cobra.Command{
+		Use:   "events",
+		Short: "Follow what happens on the host, until interrupted",
+		Long: `Follow what happens on the host, until interrupted: what is created, started, exits
+and is destroyed, policies and block devices that change, and when the daemon was
+started; each with its cause.
+
+With --since what has happened since then comes first: the newest 10,000 events are
+kept. With --no-follow that is all, and without --since then everything that is kept.
+
+With --output=json every line is an object with the members number, time, event and
+name, and where there is one code or signal, and cause. An event has a larger number
+than those before it. Where events are not kept any more that had to be told, the
+only member is missed, their number.`,
+		Args: positional(),
+		RunE: func(c *cobra.Command, _ []string) error { return a.events(c.Context(), o) },
+	}
+	flags := c.Flags()
+	flags.VarP(one("NAME", messages.ParseName, &o.name), "name", "n",
+		"only this one; with ':' at the end, all below that path")
+	flags.Var(maybe("TIME", parseTime, &o.since), "since", "begin with the events since a time, such as 2026-01-02T15:04:05Z")
+	flags.BoolVar(&o.noFollow, "no-follow", false, "end with what has happened already")
+	flags.Var(one("FORMAT", parseEventOutput, &o.output), "output", "text or json")
+	return c
+}
+
+func parseEventOutput(s string) (string, error) {
+	if eventOutputs[s] == nil {
+		return "", fmt.Errorf("invalid value '%s', expected text or json", escape(s))
+	}
+	return s, nil
+}
+
+// events prints events until it is interrupted, which is how it is meant to end.
+func (a *app) events(ctx context.Context, o eventsOptions) error {
+	if o.noFollow && !o.since.OK {
+		o.since = messages.Some(time.Unix(0, 0).UTC())
+	}
+	switch {
+	case a.destination.given():
+		return inputError("events can only be followed on the machine of the daemon")
+	case a.socket == "-":
+		return a.showRequest(o.name, messages.EventsSubscribe{Since: o.since})
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	context.AfterFunc(ctx, stop) // see follow
+	err := a.printEvents(ctx, o)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (a *app) printEvents(ctx context.Context, o eventsOptions) error {
+	conn, err := a.connectSocket(ctx, eventSocket)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stream, err := conn.Events(ctx, o.name, o.since)
+	if err != nil {
+		return err
+	}
+	for {
+		next, err := stream.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if _, present := next.(messages.DataPresent); present {
+			if o.noFollow {
+				return nil
+			}
+			continue
+		}
+		if err := a.print(eventOutputs[o.output](next)); err != nil {
+			return err
+		}
+	}
+}
+
+// eventText is a line with columns, as far as names are not long.
+func eventText(d messages.Data) string {
+	switch d := d.(type) {
+	case messages.DataEvent:
+		e := d.Event
+		line := fmt.Sprintf("%s  %-14s  %-20s  %s", timeText(e.Time()), escape(string(e.Kind)), e.Name, eventDetail(e))
+		return strings.TrimRight(line, " ")
+	case messages.DataMissed:
+		return fmt.Sprintf("[%d events missed: they are not kept any more]", d.Count)
+	}
+	return ""
+}
+
+// eventDetail is how it ended, and why.
+func eventDetail(e messages.Event) string {
+	switch {
+	case !e.Exit.OK:
+		return escape(e.Cause)
+	case e.Cause == "":
+		return e.Exit.Value.String()
+	}
+	return fmt.Sprintf("%v: %s", e.Exit.Value, escape(e.Cause))
+}
+
+// An eventObject is an event in JSON. The names of its members do not change.
+type eventObject struct {
+	Number uint64             `json:"number"`
+	Time   string             `json:"time"` // RFC 3339
+	Event  messages.EventKind `json:"event"`
+	Name   string             `json:"name"`
+	Code   *int               `json:"code,omitempty"`
+	Signal int                `json:"signal,omitempty"`
+	Cause  string             `json:"cause,omitempty"`
+}
+
+type missedObject struct {
+	Missed uint64 `json:"missed"`
+}
+
+func eventJSON(d messages.Data) string {
+	switch d := d.(type) {
+	case messages.DataEvent:
+		return asciiJSON(toObject(d.NumberedEvent))
+	case messages.DataMissed:
+		return asciiJSON(missedObject{d.Count})
+	}
+	return ""
+}
+
+func toObject(n messages.NumberedEvent) eventObject {
+	o := eventObject{
+		Number: n.Number,
+		Time:   n.Event.Time().Format("2006-01-02T15:04:05.000Z"),
+		Event:  n.Event.Kind,
+		Name:   n.Event.Name.String(),
+		Cause:  n.Event.Cause,
+	}
+	switch exit := n.Event.Exit.Value; {
+	case !exit.Known:
+	case exit.Signal != 0:
+		o.Signal = exit.Signal
+	default:
+		o.Code = &exit.Code
+	}
+	return o
+}
