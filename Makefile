@@ -1,7 +1,7 @@
 # Everything is built by Go alone. `make help` lists the targets.
 
 GO ?= go
-PROGRAMS := albatrossd albatross-client albatross-tender albatross-influx
+PROGRAMS := albatrossd albatross-client albatross-tender albatross-influx albatross-tls-endpoint
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 
 # Everything is built with a crypto/tls that accepts large certificates; see

@@ -78,11 +78,19 @@ func (r *Revocations) Verify(authority *x509.Certificate, now time.Time) error {
 	if err := r.verifySignature(authority); err != nil {
 		return err
 	}
+	return r.InTime(now)
+}
+
+// InTime tells whether there should be a newer list by now, which is an error.
+func (r *Revocations) InTime(now time.Time) error {
 	if !r.list.NextUpdate.IsZero() && now.After(r.list.NextUpdate) {
 		return errOldList
 	}
 	return nil
 }
+
+// Issuer is whose list it claims to be.
+func (r *Revocations) Issuer() string { return r.list.Issuer.String() }
 
 func (r *Revocations) verifySignature(authority *x509.Certificate) error {
 	if !r.By(authority) {

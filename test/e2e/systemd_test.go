@@ -72,7 +72,7 @@ func (s *systemd) listen(socket, name string) {
 // listenAsUnits opens the sockets that our units are about.
 func (s *systemd) listenAsUnits() {
 	s.t.Helper()
-	units, err := filepath.Glob("../../packaging/systemd/*.socket")
+	units, err := filepath.Glob("../../packaging/systemd/albatrossd-*.socket")
 	require.NoError(s.t, err)
 	for _, unit := range units {
 		text, err := os.ReadFile(unit)

@@ -1,0 +1,85 @@
+// Albatross-tls-endpoint serves clients over TLS: it verifies the chain of
+// certificates that a client has, and passes on the command in it to albatrossd. It
+// needs no privileges but to be in the group that may.
+//
+// # Reading the source
+//
+//	main.go    the command line
+//	run.go     what is served, and with what
+//	inetd.go   one connection that somebody else has accepted
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/runtime/activation"
+)
+
+// version is set when a release is built.
+var version = "devel"
+
+// options are the command line.
+type options struct {
+	ca, certificate, key string // files
+
+	ip     string
+	port   uint16
+	inetd  bool
+	syslog bool
+	tmpdir string
+	spool  string
+	crl    string
+	audit  string
+
+	verbose bool
+}
+
+func main() {
+	if err := command().Execute(); err != nil {
+		fmt.Fprintf(activation.Stderr(slog.LevelError), "albatross-tls-endpoint: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "albatross-tls-endpoint CACERT CERT KEY",
+		Short: "Pass on commands in the certificates of TLS clients",
+		Long: "Serve clients over TLS 1.3. Chains of certificates lead to the one in CACERT; CERT and KEY\n" +
+			"are the certificate of this server and its private key, all of them in PEM.\n" +
+			"A SIGHUP makes it open the file of --audit again.",
+		Args:          cobra.ExactArgs(3),
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			o.ca, o.certificate, o.key = args[0], args[1], args[2]
+			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+			defer stop()
+			return run(ctx, o)
+		},
+	}
+	cmd.SetVersionTemplate(fmt.Sprintf("version %s protocol version %d\n", version, messages.CurrentVersion))
+	flags := cmd.Flags()
+	flags.StringVar(&o.ip, "ip", "", "which address to listen on (all)")
+	flags.Uint16Var(&o.port, "port", 1025, "which port to listen on; 0: any, which is logged")
+	flags.BoolVar(&o.inetd, "inetd", false, "serve one connection, which is standard input")
+	flags.BoolVar(&o.syslog, "syslog", false, "log to syslog instead of standard error, which --inetd does not have")
+	flags.StringVar(&o.tmpdir, "tmpdir", "/run/albatross", "where the daemon has its sockets")
+	flags.StringVar(&o.spool, "spool", "/var/tmp", "directory of images that are being received, on a disk")
+	flags.StringVar(&o.crl, "crl", "", "file of lists of revoked certificates, in PEM; while it is not there or wrong, nobody is served")
+	flags.StringVar(&o.audit, "audit", "", "file to append a JSON object to for each command; while that cannot be written, nobody is served")
+	flags.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
+	cmd.MarkFlagsMutuallyExclusive("inetd", "port")
+	cmd.MarkFlagsMutuallyExclusive("inetd", "ip")
+	return cmd
+}

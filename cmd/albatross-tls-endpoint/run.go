@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"log/syslog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/activation"
+	"albatross/sockets/certificate"
+	"albatross/sockets/remote"
+)
+
+// run is the endpoint, until ctx is done.
+func run(ctx context.Context, o options) (err error) {
+	if o.inetd {
+		if err := quiet(); err != nil {
+			return err
+		}
+	}
+	log, err := logger(o)
+	if err != nil {
+		return err
+	}
+	config, err := configure(o, log)
+	if err != nil {
+		return err
+	}
+	if config.Audit != nil {
+		defer func() { err = errors.Join(err, config.Audit.Close()) }()
+		defer reopen(config.Audit, log)()
+	}
+	server := remote.New(config)
+	if o.inetd {
+		return serveStdin(ctx, server)
+	}
+	l, err := listen(o)
+	if err != nil {
+		return err
+	}
+	log.Info("Listening", "address", l.Addr())
+	server.Serve(ctx, l)
+	return nil
+}
+
+func logger(o options) (*slog.Logger, error) {
+	level := slog.LevelInfo
+	if o.verbose {
+		level = slog.LevelDebug
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if !o.syslog {
+		return slog.New(activation.NewLogHandler(options)), nil
+	}
+	w, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_NOTICE, "albatross-tls-endpoint")
+	if err != nil {
+		return nil, fmt.Errorf("cannot log to syslog: %w", err)
+	}
+	return slog.New(slog.NewTextHandler(w, options)), nil
+}
+
+func configure(o options, log *slog.Logger) (remote.Config, error) {
+	config := remote.Config{
+		Sockets:  filepath.Join(o.tmpdir, "util"),
+		Now:      time.Now,
+		Log:      log,
+		Gate:     remote.DefaultGate,
+		Conns:    remote.DefaultConns,
+		Patience: remote.DefaultPatience,
+	}
+	var err error
+	if config.CA, err = readCA(o.ca); err != nil {
+		return config, fmt.Errorf("cannot use %s: %w", o.ca, err)
+	}
+	if config.Certificate, err = tls.LoadX509KeyPair(o.certificate, o.key); err != nil {
+		return config, fmt.Errorf("cannot use the certificate of this server: %w", err)
+	}
+	if config.Spool, err = remote.OpenSpool(o.spool, remote.DefaultSpool); err != nil {
+		return config, fmt.Errorf("%w: use another directory for --spool", err)
+	}
+	if o.crl != "" {
+		if config.Revocations, err = remote.OpenRevocations(o.crl, config.CA, config.Now, log); err != nil {
+			return config, err
+		}
+	}
+	if o.audit != "" {
+		config.Audit, err = remote.OpenAudit(o.audit)
+	}
+	return config, err
+}
+
+// readCA reads the one certificate to which all chains lead.
+func readCA(path string) (*x509.Certificate, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := certificate.ParseChain(text)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(chain) > 1:
+		return nil, fmt.Errorf("there are %d certificates in it, and only one is trusted", len(chain))
+	case !chain[0].IsCA:
+		return nil, errors.New("it is not the certificate of a CA")
+	}
+	return chain[0], nil
+}
+
+// listen is the socket of the service manager, where there is one.
+func listen(o options) (net.Listener, error) {
+	inherited, err := activation.TCP()
+	if err != nil {
+		return nil, err
+	}
+	if inherited != nil {
+		return inherited, nil
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(o.ip, strconv.Itoa(int(o.port))))
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen: %w", err)
+	}
+	return l, nil
+}
+
+// reopen opens the audit log again at each SIGHUP, until stop is called.
+func reopen(audit *remote.Audit, log *slog.Logger) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range hangups {
+			if err := audit.Reopen(); err != nil {
+				log.Error("The audit log is still the old file", "error", err)
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-done
+	}
+}

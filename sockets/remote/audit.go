@@ -1,0 +1,110 @@
+package remote
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// maxReason is how much of a reason is kept: it may be the daemon's, who repeats
+// what the client has said.
+const maxReason = 1 << 10
+
+// An Audit is a file in which every command of an authenticated client is, one
+// JSON object a line. A command that is carried out has two: one before the daemon
+// hears of it, and one with what came of it; both have the same number. What
+// cannot be written down is not carried out.
+type Audit struct {
+	path string
+
+	mu   sync.Mutex
+	file *os.File
+}
+
+// A Record is a line of an Audit.
+type Record struct {
+	Time    time.Time `json:"time"`
+	Number  uint64    `json:"number"`  // of the connection, since the endpoint was started
+	Address string    `json:"address"` // of the client
+	Chain   []string  `json:"chain"`   // common names, from the root on
+	Serials []string  `json:"serials"` // of the same certificates, in hexadecimal
+	Command string    `json:"command"`
+	Name    string    `json:"name"`
+	Result  string    `json:"result"`           // one of those below
+	Reason  string    `json:"reason,omitempty"` // why it was refused or failed
+	In      int64     `json:"in,omitempty"`     // bytes of the stream that the client has sent
+	Out     int64     `json:"out,omitempty"`    // bytes of answers
+}
+
+// Results.
+const (
+	Accepted = "accepted" // the daemon is asked
+	Refused  = "refused"  // by the endpoint
+	Done     = "success"  // the daemon has said so
+	Failed   = "failure"  // the daemon has said so
+	Broken   = "broken"   // somebody has left before the end
+)
+
+// OpenAudit opens the file, and makes it where there is none.
+func OpenAudit(path string) (*Audit, error) {
+	a := &Audit{path: path}
+	return a, a.Reopen()
+}
+
+// Reopen takes the file that has the path now: the old one has been moved away.
+// Where that fails, the old one is used on.
+func (a *Audit) Reopen() error {
+	f, err := os.OpenFile(a.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot open the audit log: %w", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f, a.file = a.file, f
+	if f != nil {
+		return f.Close()
+	}
+	return nil
+}
+
+// Close closes the file.
+func (a *Audit) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.file.Close()
+}
+
+// write appends a line, with one write. No audit takes everything.
+func (a *Audit) write(r Record) error {
+	if a == nil {
+		return nil
+	}
+	r.Reason = r.Reason[:min(len(r.Reason), maxReason)]
+	line, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("internal error: cannot encode a line of the audit log: %w", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, err := a.file.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("cannot write the audit log: %w", err)
+	}
+	return nil
+}
+
+var errNotAudited = errors.New("the endpoint cannot write down what it does, and so does nothing: its operator has to look after the audit log")
+
+// newRecord is what is known of a client before it is asked for anything.
+func newRecord(number uint64, address net.Addr, chain []*x509.Certificate) Record {
+	r := Record{Number: number, Address: address.String()}
+	for i := len(chain) - 1; i >= 0; i-- {
+		r.Chain = append(r.Chain, chain[i].Subject.CommonName)
+		r.Serials = append(r.Serials, chain[i].SerialNumber.Text(16))
+	}
+	return r
+}

@@ -1,0 +1,55 @@
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+	"albatross/sockets/wire"
+)
+
+// imageTimeout is how long the daemon may take to read an image from the spool.
+const imageTimeout = 10 * time.Minute
+
+// create receives an image, and puts it into the command.
+func (x *exchange) create() error {
+	image, err := x.server.config.Spool.take(x.stream)
+	if errors.As(err, &refusal{}) {
+		return err
+	}
+	x.drained = true
+	if err != nil {
+		return fmt.Errorf("cannot receive the image: %w", err)
+	}
+	sent := x.sendImage(image)
+	if err := errors.Join(sent, image.Close()); err != nil {
+		return err
+	}
+	return x.relay()
+}
+
+func (x *exchange) sendImage(image *spooled) error {
+	m := messages.Wire{Header: x.header(x.request.Name), Payload: x.request.Command}
+	before, behind, err := wire.Around(m, int(image.size))
+	if err != nil {
+		return refusal{err}
+	}
+	if err := x.daemon.SetDeadline(time.Now().Add(imageTimeout)); err != nil {
+		return fmt.Errorf("cannot ask the daemon: %w", err)
+	}
+	// A daemon that says no may close before it has read all of it: so it is the
+	// answer that counts.
+	if _, err := x.daemon.Write(before); err != nil {
+		return nil
+	}
+	if n, err := io.Copy(x.daemon, image.File); err != nil || n != image.size {
+		return nil
+	}
+	if _, err := x.daemon.Write(behind); err != nil {
+		return nil
+	}
+	return x.daemon.SetDeadline(time.Now().Add(client.AnswerTimeout))
+}

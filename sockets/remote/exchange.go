@@ -1,0 +1,181 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+	"albatross/sockets/wire"
+)
+
+// An exchange is a connection of a known client: what it asks for, and what comes
+// of it.
+type exchange struct {
+	server  *Server
+	request Request
+	conduct conduct
+	peer    *peer
+	stream  *wire.ChunkReader // what the client sends
+	record  Record
+	large   bool // its certificate takes one of few places
+
+	daemon  net.Conn // from the policies on
+	settled bool     // an answer has been passed on, or one of ours was sent
+	drained bool     // nothing of the stream is left, or nothing more comes
+	buffer  []byte   // for a record of an answer
+}
+
+// A refusal is why the endpoint itself says no.
+type refusal struct{ error }
+
+// serve serves a known client.
+func (s *Server) serve(ctx context.Context, end context.CancelCauseFunc, conn *tls.Conn, chain []*x509.Certificate, large bool) {
+	request, unreadable := ReadChain(chain)
+	p := &peer{tls: conn, patience: s.config.Patience,
+		header: messages.Header{Version: request.Version, Name: request.Name}}
+	x := &exchange{server: s, request: request, conduct: conductOf(request.Command), peer: p,
+		stream: wire.NewChunkReader(p), large: large}
+	x.record = newRecord(s.number.Add(1), conn.RemoteAddr(), chain)
+	x.record.Command, x.record.Name = x.conduct.word, request.Name.String()
+
+	entry, err := s.tenants.enter(chain, end)
+	if err == nil {
+		defer s.tenants.leave(entry)
+		err = errors.Join(unreadable, s.config.Revocations.check(chain))
+	}
+	if err != nil {
+		x.answer(err)
+		x.conclude(Refused, err)
+	} else {
+		x.run(ctx)
+	}
+	x.finish()
+	if cause := context.Cause(ctx); cause != nil && cause != ctx.Err() {
+		s.config.Log.Warn("A connection was ended", "client", x.record.Address, "cause", cause)
+	}
+}
+
+// run is the exchange with a client that may have one.
+func (x *exchange) run(ctx context.Context) {
+	if err := x.note(Accepted, nil); err != nil {
+		x.server.config.Log.Error("A command was refused, because it cannot be noted down", "error", err)
+		x.answer(errNotAudited)
+		return
+	}
+	err := x.carryOut(ctx)
+	if err == nil {
+		x.conclude(x.record.Result, nil)
+		return
+	}
+	x.answer(err)
+	if errors.As(err, &refusal{}) {
+		x.conclude(Refused, err)
+	} else {
+		x.conclude(Broken, err)
+	}
+}
+
+// carryOut has the daemon do it, and passes on what it says.
+func (x *exchange) carryOut(ctx context.Context) error {
+	if x.large && x.conduct.answers == forever {
+		return refusal{errors.New("the certificate is too large for somebody who stays")}
+	}
+	if err := x.applyPolicies(ctx); err != nil {
+		return err
+	}
+	if err := x.reach(ctx, x.conduct.socket); err != nil {
+		return err
+	}
+	defer func() { _ = x.daemon.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = x.daemon.Close() })
+	defer stop()
+	switch x.conduct.sends {
+	case anImage:
+		return x.create()
+	case contents:
+		return x.set()
+	}
+	if err := x.ask(x.request.Command); err != nil {
+		return err
+	}
+	return x.relay()
+}
+
+var errNoDaemon = errors.New("the daemon cannot be reached: try again later")
+
+// reach connects to a socket of the daemon.
+func (x *exchange) reach(ctx context.Context, socket string) error {
+	if x.daemon != nil {
+		return nil
+	}
+	dialer := net.Dialer{Timeout: client.ConnectTimeout}
+	conn, err := dialer.DialContext(ctx, "unix", x.server.socket(socket))
+	if err != nil {
+		x.server.config.Log.Error("Cannot reach the daemon", "error", err)
+		return refusal{errNoDaemon}
+	}
+	x.daemon = conn
+	return nil
+}
+
+// header is that of what is said to the daemon. It is always told in the current
+// version: in the older ones, the name of a path cannot be told from another one.
+func (x *exchange) header(name messages.Name) messages.Header {
+	return messages.Header{Version: messages.CurrentVersion, Name: name}
+}
+
+// ask sends the command, and gives the daemon time for its answer.
+func (x *exchange) ask(command messages.Command) error {
+	m := messages.Wire{Header: x.header(x.request.Name), Payload: command}
+	pieces, err := wire.AppendPieces(nil, m)
+	if err != nil {
+		return refusal{err}
+	}
+	if err := x.daemon.SetDeadline(time.Now().Add(client.AnswerTimeout)); err != nil {
+		return fmt.Errorf("cannot ask the daemon: %w", err)
+	}
+	// One that says no may close before it has read all of it: so it is the answer
+	// that counts.
+	buffers := net.Buffers(pieces)
+	_, _ = buffers.WriteTo(x.daemon)
+	return nil
+}
+
+// answer is the answer of the endpoint, where there was none of the daemon. That
+// the client does not get it is of no interest.
+func (x *exchange) answer(reason error) {
+	if !x.settled {
+		x.settled = true
+		_ = x.peer.fail(reason.Error())
+	}
+}
+
+func (x *exchange) note(result string, reason error) error {
+	r := x.record
+	r.Time, r.Result, r.In, r.Out = x.server.config.Now(), result, x.peer.in, x.peer.out
+	if reason != nil {
+		r.Reason = reason.Error()
+	}
+	return x.server.config.Audit.write(r)
+}
+
+// conclude notes down what has come of the command.
+func (x *exchange) conclude(result string, reason error) {
+	if err := x.note(result, reason); err != nil {
+		x.server.config.Log.Error("What came of a command cannot be noted down", "error", err)
+	}
+}
+
+// finish ends the connection when the client has read the answer.
+func (x *exchange) finish() {
+	if x.conduct.sends != nothing && !x.drained {
+		x.peer.drain(x.stream)
+	}
+	x.peer.leave()
+}

@@ -1,0 +1,237 @@
+package remote
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/sockets/certificate"
+)
+
+const (
+	// maxCRL is how large the file may be: some 400,000 certificates.
+	maxCRL = 16 << 20
+	// crlEvery is how often it is looked at, for the sake of connections that are
+	// open. For new ones, it is looked at each time.
+	crlEvery = time.Second
+)
+
+// Revocations are the certificates that must not be used any more: those on the
+// lists (RFC 5280) in a file, which has them in PEM, one after the other. A list
+// counts for the certificates that its signer has signed. That is our root, or a
+// CA below it, whose certificates up to the root have to be in the file too.
+//
+// The file is read again when it has changed. One that cannot be read, or in which
+// anything is wrong, revokes everything, and so does a list that should have been
+// replaced by now. Who replaces the file, should rename another one to it.
+type Revocations struct {
+	path string
+	root *x509.Certificate
+	now  func() time.Time
+	log  *slog.Logger
+
+	mu    sync.Mutex
+	seen  stamp
+	lists lists
+	err   error // why there are none
+}
+
+// Lists are by the key that has signed them, and the certificates on them.
+type lists map[string][]*certificate.Revocations
+
+// A stamp changes whenever a file does.
+type stamp struct {
+	dev, ino     uint64
+	size         int64
+	mtime, ctime unix.Timespec
+	missing      bool
+}
+
+// OpenRevocations reads the file. That something is wrong with it is an error only
+// now: later it is what every client is told.
+func OpenRevocations(path string, root *x509.Certificate, now func() time.Time, log *slog.Logger) (*Revocations, error) {
+	r := &Revocations{path: path, root: root, now: now, log: log}
+	r.refresh()
+	return r, r.err
+}
+
+var (
+	errRevoked   = errors.New("is revoked")
+	errNoRevoked = errors.New("the endpoint cannot find out which certificates are revoked, and so accepts none: its operator has to look after the list")
+)
+
+// check tells whether a chain, from the leaf to the root, may be used. Without
+// Revocations every one may.
+func (r *Revocations) check(chain []*x509.Certificate) error {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refresh()
+	if r.err != nil || r.lists.inTime(r.now()) != nil {
+		return errNoRevoked
+	}
+	for i, cert := range chain[:len(chain)-1] {
+		if r.lists.have(chain[i+1], cert) {
+			return fmt.Errorf("the certificate of %q (serial %s) %w", cert.Subject.CommonName, cert.SerialNumber.Text(16), errRevoked)
+		}
+	}
+	return nil
+}
+
+// refresh reads the file if it has changed.
+func (r *Revocations) refresh() {
+	now := stampOf(r.path)
+	if now == r.seen {
+		return
+	}
+	r.seen = now
+	r.lists, r.err = r.load()
+	if r.err != nil {
+		r.log.Error("Cannot find out which certificates are revoked; nobody is let in", "error", r.err)
+	} else {
+		r.log.Info("The list of revoked certificates has been read", "file", r.path)
+	}
+}
+
+func (l lists) have(signer, cert *x509.Certificate) bool {
+	return slices.ContainsFunc(l[string(signer.RawSubjectPublicKeyInfo)], func(list *certificate.Revocations) bool {
+		return list.Has(cert.SerialNumber)
+	})
+}
+
+func (l lists) inTime(now time.Time) error {
+	for _, some := range l {
+		for _, list := range some {
+			if err := list.InTime(now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func stampOf(path string) stamp {
+	var s unix.Stat_t
+	if unix.Stat(path, &s) != nil {
+		return stamp{missing: true}
+	}
+	return stamp{dev: uint64(s.Dev), ino: s.Ino, size: s.Size, mtime: s.Mtim, ctime: s.Ctim}
+}
+
+func (r *Revocations) load() (lists, error) {
+	contents, err := readAtMost(r.path, maxCRL)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the list of revoked certificates: %w", err)
+	}
+	found, cas, err := parseLists(contents)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the list of revoked certificates in %s: %w", r.path, err)
+	}
+	signers := signersBelow(r.root, cas)
+	all := lists{}
+	for _, list := range found {
+		signer, err := signerOf(list, signers, r.now())
+		if err != nil {
+			return nil, fmt.Errorf("cannot use the list of revoked certificates of %s in %s: %w", list.Issuer(), r.path, err)
+		}
+		key := string(signer.RawSubjectPublicKeyInfo)
+		all[key] = append(all[key], list)
+	}
+	return all, nil
+}
+
+func readAtMost(path string, max int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	contents, err := io.ReadAll(io.LimitReader(f, max+1))
+	if err == nil && int64(len(contents)) > max {
+		err = fmt.Errorf("it is larger than %d bytes", max)
+	}
+	return contents, err
+}
+
+// parseLists reads everything that is in the file but for text for people.
+func parseLists(contents []byte) (found []*certificate.Revocations, cas []*x509.Certificate, err error) {
+	left := bytes.Count(contents, []byte("-----BEGIN "))
+	for block, rest := pem.Decode(contents); block != nil; block, rest = pem.Decode(rest) {
+		left--
+		switch block.Type {
+		case "X509 CRL":
+			list, err := certificate.ParseRevocations(block.Bytes)
+			if err != nil {
+				return nil, nil, err
+			}
+			found = append(found, list)
+		case "CERTIFICATE":
+			ca, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return nil, nil, err
+			}
+			cas = append(cas, ca)
+		default:
+			return nil, nil, fmt.Errorf("there is a %s in it", block.Type)
+		}
+	}
+	switch {
+	case left != 0: // what is damaged has been passed over
+		return nil, nil, errors.New("it is damaged")
+	case len(found) == 0:
+		return nil, nil, errors.New("there is none in it")
+	}
+	return found, cas, nil
+}
+
+// signersBelow are the root and all CAs that it has signed, or that have been
+// signed by these. When they were valid does not matter: their lists do not let
+// anybody in.
+func signersBelow(root *x509.Certificate, cas []*x509.Certificate) []*x509.Certificate {
+	signers := []*x509.Certificate{root}
+	for found := true; found; {
+		found = false
+		for i, ca := range cas {
+			if ca != nil && ca.IsCA && signedByAny(ca, signers) {
+				signers, cas[i], found = append(signers, ca), nil, true
+			}
+		}
+	}
+	return signers
+}
+
+func signedByAny(ca *x509.Certificate, signers []*x509.Certificate) bool {
+	for _, s := range signers {
+		if ca.CheckSignatureFrom(s) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+var errStranger = errors.New("it is neither by our CA nor by one whose certificates, up to ours, are in the file")
+
+func signerOf(list *certificate.Revocations, signers []*x509.Certificate, now time.Time) (*x509.Certificate, error) {
+	err := errStranger
+	for _, s := range signers {
+		if !list.By(s) {
+			continue
+		}
+		if err = list.Verify(s, now); err == nil {
+			return s, nil
+		}
+	}
+	return nil, err
+}

@@ -1,0 +1,200 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Config is what a Server needs.
+type Config struct {
+	CA          *x509.Certificate // all chains lead to it
+	Certificate tls.Certificate   // of the server
+	Sockets     string            // directory of the daemon's sockets
+	Spool       *Spool
+	Revocations *Revocations // none: nothing is revoked
+	Audit       *Audit       // none: nothing is noted down
+	Now         func() time.Time
+	Log         *slog.Logger
+
+	Gate     GateLimits
+	Conns    ConnLimits
+	Patience Patience
+}
+
+// A Server serves clients over TLS.
+type Server struct {
+	config     Config
+	tls        *tls.Config
+	gate       *gate
+	tenants    *tenants
+	complaints *complaints
+	number     atomic.Uint64 // of the last exchange
+}
+
+// New makes a Server.
+func New(config Config) *Server {
+	return &Server{
+		config:     config,
+		gate:       newGate(config.Gate),
+		tenants:    newTenants(config.Conns),
+		complaints: newComplaints(config.Log, config.Now),
+		tls: &tls.Config{
+			Certificates: []tls.Certificate{config.Certificate},
+			MinVersion:   tls.VersionTLS13,
+			// The chain is verified by ours, with any usage of its keys.
+			ClientAuth: tls.RequireAnyClientCert,
+			Time:       config.Now,
+			// A resumed session would be one whose certificates are not looked at
+			// again, and its ticket would have the image of a certificate in it.
+			SessionTicketsDisabled:      true,
+			DynamicRecordSizingDisabled: true,
+		},
+	}
+}
+
+// Serve serves whoever connects, until ctx is done; then it ends all connections
+// and closes the listener.
+func (s *Server) Serve(ctx context.Context, l net.Listener) {
+	ctx, cancel := context.WithCancel(ctx)
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	serving.Go(func() { s.watchRevocations(ctx) })
+	for s.gate.wait(ctx) == nil {
+		c, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			s.gate.leave()
+			if err == nil {
+				_ = c.Close()
+			}
+			return
+		case err != nil: // out of descriptors, most likely
+			s.gate.leave()
+			s.config.Log.Error("Cannot accept a client", "error", err)
+			pause(ctx)
+		default:
+			serving.Go(func() { s.admit(ctx, c) })
+		}
+	}
+}
+
+// pause keeps an error that lasts from using up a CPU.
+func pause(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	<-ctx.Done()
+}
+
+// ServeConn serves one connection, until it ends or ctx is done.
+func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	watching.Go(func() { s.watchRevocations(ctx) })
+	if s.gate.wait(ctx) == nil {
+		s.admit(ctx, c)
+	}
+}
+
+// admit finds out who a client is, and serves it then.
+func (s *Server) admit(ctx context.Context, c net.Conn) {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer func() { _ = c.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+
+	meter, conn, chain, err := s.handshake(ctx, c)
+	if meter != nil && meter.large {
+		defer meter.done()
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			s.complaints.add(addressOf(c), explain(err))
+		}
+		return
+	}
+	s.serve(ctx, end, conn, chain, meter.large)
+}
+
+// handshake is the time in which the client is a stranger. There is a meter even
+// where there is an error, unless the connection was turned away at once.
+func (s *Server) handshake(ctx context.Context, c net.Conn) (*meter, *tls.Conn, []*x509.Certificate, error) {
+	leave, err := s.gate.enter(addressOf(c))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer leave()
+	meter, err := newMeter(ctx, c, s.gate)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	var chain []*x509.Certificate
+	config := s.tls.Clone()
+	config.VerifyConnection = func(state tls.ConnectionState) (err error) {
+		chain, err = verify(state.PeerCertificates, s.config.CA, s.config.Now())
+		return err
+	}
+	conn := tls.Server(meter, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return meter, nil, nil, err
+	}
+	return meter, conn, chain, meter.welcome()
+}
+
+// tooLarge is how crypto/tls says that there is no room for a certificate.
+const tooLarge = "exceeds maximum of 262144 bytes"
+
+// ErrSmallBuild says that the limit of crypto/tls could not be raised afterwards.
+var ErrSmallBuild = errors.New("this program was built without room for certificates above 262144 bytes, as those with an image in them: rebuild it by make build")
+
+// explain makes sense of what crypto/tls says.
+func explain(err error) error {
+	if strings.Contains(err.Error(), tooLarge) {
+		return fmt.Errorf("%w (%w)", ErrSmallBuild, err)
+	}
+	return err
+}
+
+// watchRevocations ends connections of those who must not have one any more.
+func (s *Server) watchRevocations(ctx context.Context) {
+	if s.config.Revocations == nil {
+		return
+	}
+	tick := time.NewTicker(crlEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.endRevoked()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) endRevoked() {
+	for _, t := range s.tenants.all() {
+		if err := s.config.Revocations.check(t.chain); err != nil {
+			t.end(err)
+		}
+	}
+}
+
+func (s *Server) socket(name string) string {
+	return filepath.Join(s.config.Sockets, name+".sock")
+}

@@ -1,0 +1,149 @@
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
+
+	"albatross/sockets/wire"
+)
+
+// SpoolLimits are about images that are on their way.
+type SpoolLimits struct {
+	Files int   // at once
+	Bytes int64 // of all of them
+	Image int64 // of each
+}
+
+// DefaultSpool is for machines whose images have a few dozen MB. The largest image
+// is what fits into a frame, with 1 MB for the rest of the command.
+var DefaultSpool = SpoolLimits{Files: 64, Bytes: 4 << 30, Image: wire.MaxFrame - wire.MaxCommand}
+
+// A Spool is where images are until they are complete: the daemon has to be told
+// how long a command is before it gets the first byte of it. Its files have no
+// names, so that nothing is left of them, whatever happens.
+type Spool struct {
+	dir    string
+	limits SpoolLimits
+	files  *semaphore.Weighted
+
+	mu   sync.Mutex
+	left int64
+}
+
+// OpenSpool is a spool in a directory, of a file system that has files without
+// names.
+func OpenSpool(dir string, limits SpoolLimits) (*Spool, error) {
+	f, err := openUnnamed(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Spool{dir: dir, limits: limits, files: semaphore.NewWeighted(int64(limits.Files)), left: limits.Bytes}, f.Close()
+}
+
+func openUnnamed(dir string) (*os.File, error) {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a temporary file in %s: %w", dir, err)
+	}
+	return os.NewFile(uintptr(fd), dir), nil
+}
+
+var (
+	errSpoolBusy = errors.New("too many images are being received: try again later")
+	errSpoolFull = errors.New("there is no room for the image: try again later")
+)
+
+// A spooled is an image that is complete.
+type spooled struct {
+	*os.File // from its beginning
+	size     int64
+	spool    *Spool
+	held     int64
+}
+
+// spoolPart is how much room is asked for at once.
+const spoolPart = 1 << 20
+
+// take takes all of an image. The error is the reader's, or a refusal.
+func (s *Spool) take(image io.Reader) (*spooled, error) {
+	if !s.files.TryAcquire(1) {
+		return nil, refusal{errSpoolBusy}
+	}
+	f, err := openUnnamed(s.dir)
+	if err != nil {
+		s.files.Release(1)
+		return nil, refusal{errSpoolFull}
+	}
+	t := &spooled{File: f, spool: s}
+	if err := t.fill(image); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// fill writes the image to the file, and goes back to its beginning.
+func (t *spooled) fill(image io.Reader) error {
+	buffer := make([]byte, recordSize)
+	for {
+		n, err := image.Read(buffer)
+		if n > 0 {
+			if err := t.append(buffer[:n]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := t.Seek(0, io.SeekStart)
+	return err
+}
+
+func (t *spooled) append(b []byte) error {
+	t.size += int64(len(b))
+	if t.size > t.spool.limits.Image {
+		return refusal{fmt.Errorf("the image is larger than %d bytes", t.spool.limits.Image)}
+	}
+	if t.size > t.held {
+		if !t.spool.reserve(spoolPart) {
+			return refusal{errSpoolFull}
+		}
+		t.held += spoolPart
+	}
+	if _, err := t.Write(b); err != nil {
+		return refusal{errSpoolFull} // where it is written, is nothing that a client is told
+	}
+	return nil
+}
+
+// Close removes the file.
+func (t *spooled) Close() error {
+	t.spool.release(t.held)
+	t.spool.files.Release(1)
+	return t.File.Close()
+}
+
+func (s *Spool) reserve(n int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left < n {
+		return false
+	}
+	s.left -= n
+	return true
+}
+
+func (s *Spool) release(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left += n
+}

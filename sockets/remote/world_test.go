@@ -1,0 +1,206 @@
+package remote_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"albatross/messages"
+	"albatross/sockets/remote"
+	"albatross/sockets/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// limit is for what must happen at all.
+const limit = 30 * time.Second
+
+// A world is an endpoint, and behind it a daemon that does what a test says.
+type world struct {
+	t       testing.TB
+	root    *node
+	address string
+	log     *lockedBuffer
+	server  *remote.Server
+	asked   chan messages.Wire // what the daemon was asked, but for policies
+}
+
+// A script is what the daemon does with a command.
+type script func(c *net.UnixConn, m messages.Wire)
+
+// answering is a daemon that says something, and closes.
+func answering(p messages.Payload) script {
+	return func(c *net.UnixConn, m messages.Wire) {
+		m.Payload = p
+		_ = wire.WriteFrame(c, m) // the other side may have left
+	}
+}
+
+// newWorld is a world whose daemon has a script.
+func newWorld(t testing.TB, behave script, changes ...func(*remote.Config)) *world {
+	root := newRoot(t)
+	dir, err := os.MkdirTemp("", "rm") // a short name, for the sockets
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	w := &world{t: t, root: root, log: &lockedBuffer{}, asked: make(chan messages.Wire, 1000)}
+	for _, socket := range []string{"vmmd", "console", "stat"} {
+		w.listen(filepath.Join(dir, socket+".sock"), behave)
+	}
+	spool, err := remote.OpenSpool(dir, remote.DefaultSpool)
+	require.NoError(t, err)
+	config := remote.Config{
+		CA: root.cert, Certificate: root.server(t), Sockets: dir, Spool: spool, Now: time.Now,
+		Log:  slog.New(slog.NewTextHandler(w.log, nil)),
+		Gate: remote.DefaultGate, Conns: remote.DefaultConns, Patience: remote.DefaultPatience,
+	}
+	for _, change := range changes {
+		change(&config)
+	}
+	w.server = remote.New(config)
+	w.serve()
+	return w
+}
+
+func (w *world) serve() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(w.t, err)
+	w.address = l.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() { w.server.Serve(ctx, l) })
+	w.t.Cleanup(func() {
+		cancel()
+		serving.Wait()
+	})
+}
+
+// listen is a socket of the daemon.
+func (w *world) listen(path string, behave script) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	require.NoError(w.t, err)
+	var serving sync.WaitGroup
+	var conns sync.Map
+	serving.Go(func() {
+		for {
+			c, err := l.AcceptUnix()
+			if err != nil {
+				return
+			}
+			conns.Store(c, nil)
+			serving.Go(func() {
+				defer func() { _ = c.Close() }()
+				w.hear(c, behave)
+			})
+		}
+	})
+	w.t.Cleanup(func() {
+		_ = l.Close()
+		conns.Range(func(c, _ any) bool { return c.(net.Conn).Close() == nil || true })
+		serving.Wait()
+	})
+}
+
+// hear is the daemon's end of a connection.
+func (w *world) hear(c *net.UnixConn, behave script) {
+	for {
+		frame, err := wire.ReadFrame(c, wire.MaxFrame)
+		if err != nil {
+			return
+		}
+		m, err := wire.Decode(frame)
+		if err != nil {
+			w.t.Errorf("the daemon does not understand: %v", err)
+			return
+		}
+		if _, ok := m.Payload.(messages.PolicyAdd); !ok {
+			w.asked <- m
+			behave(c, m)
+			return
+		}
+		answering(messages.SuccessText{Text: "added policy"})(c, m)
+	}
+}
+
+// dial is a client that trusts every server.
+func (w *world) dial(own tls.Certificate) (*tls.Conn, error) {
+	raw, err := net.Dial("tcp", w.address)
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { _ = raw.Close() })
+	c := tls.Client(raw, &tls.Config{Certificates: []tls.Certificate{own}, InsecureSkipVerify: true})
+	require.NoError(w.t, c.SetDeadline(time.Now().Add(limit)))
+	return c, c.Handshake()
+}
+
+// connect is a client that the endpoint lets in.
+func (w *world) connect(own tls.Certificate) *tls.Conn {
+	w.t.Helper()
+	c, err := w.dial(own)
+	require.NoError(w.t, err)
+	return c
+}
+
+// ask is a client that only listens: the first answer, or why there is none.
+func (w *world) ask(own tls.Certificate) (messages.Wire, error) {
+	c, err := w.dial(own)
+	if err != nil {
+		return messages.Wire{}, err
+	}
+	defer func() { _ = c.Close() }()
+	return read(c)
+}
+
+func read(c io.Reader) (messages.Wire, error) {
+	frame, err := wire.ReadFrame(c, wire.MaxFrame)
+	if err != nil {
+		return messages.Wire{}, err
+	}
+	return wire.Decode(frame)
+}
+
+// refusal is the text of a failure, with which the connection ends.
+func (w *world) refusal(own tls.Certificate) string {
+	w.t.Helper()
+	c := w.connect(own)
+	defer func() { _ = c.Close() }()
+	m, err := read(c)
+	require.NoError(w.t, err)
+	require.IsType(w.t, messages.Failure{}, m.Payload)
+	_, err = c.Read(make([]byte, 1))
+	require.Equal(w.t, io.EOF, err)
+	return m.Payload.(messages.Failure).Text
+}
+
+// A lockedBuffer is a log.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// eventually waits for something that nobody tells.
+func eventually(t testing.TB, what string, true func() bool) {
+	t.Helper()
+	require.Eventually(t, true, limit, 2*time.Millisecond, what)
+}
