@@ -1,5 +1,7 @@
 package messages
 
+import "time"
+
 // A Timeval is a time, or a length of time.
 type Timeval struct {
 	Seconds      int64
@@ -51,3 +53,28 @@ type Tap struct {
 	Device string // the unikernel's name for it
 	Tap    string // the host's
 }
+
+// A Port is a Tap that is known beyond the reuse of its name.
+type Port struct {
+	Device string // the unikernel's name for it
+	Link   Link   // the host's; without an index it is known by its name only
+}
+
+// A Target is what is measured under a name: a process of this boot, and taps.
+type Target struct {
+	Name    Name
+	Process Process
+	Started time.Time
+	Ports   []Port
+}
+
+// A Sample is what a target has used since it was started.
+type Sample struct {
+	Name    Name
+	Started time.Time
+	Stats   DataStats
+	IO      Option[BlockIO] // absent where it must not be known
+}
+
+// BlockIO is what a process has had read from and written to storage, in bytes.
+type BlockIO struct{ Read, Written int64 }

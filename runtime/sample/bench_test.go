@@ -1,0 +1,63 @@
+package sample_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+	"albatross/runtime/sample"
+)
+
+const (
+	// many is how many unikernels a large host has.
+	many = 1000
+	// budget is what a pass over them may cost, in time of a CPU.
+	budget = 50 * time.Millisecond
+)
+
+func tapName(i int) string { return fmt.Sprintf("tap%d", i) }
+
+// What a pass over many processes and taps costs, compared with what it may, and
+// with just reading three files of each process.
+func BenchmarkTake(b *testing.B) {
+	targets := make([]messages.Target, many)
+	for i := range targets {
+		c := exec.Command("sleep", "infinity")
+		require.NoError(b, c.Start())
+		b.Cleanup(func() {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		})
+		targets[i] = target(b, c.Process.Pid)
+		targets[i].Ports = []messages.Port{{Device: "net", Link: addTap(b, tapName(i))}}
+	}
+	var taking, reading time.Duration
+	for b.Loop() {
+		begin := cpu()
+		p := sample.Take(targets, false)
+		end := cpu()
+		require.NoError(b, p.Err)
+		require.Len(b, p.Samples, many)
+		require.Len(b, p.Samples[many-1].Stats.IfData, 1)
+		readFiles(b, targets)
+		taking += end - begin
+		reading += cpu() - end
+	}
+	b.ReportMetric(float64(taking.Microseconds())/float64(b.N)/1000, "cpu-ms/pass")
+	b.ReportMetric(float64(taking)/float64(b.N)/float64(budget), "pass/budget")
+	b.ReportMetric(float64(taking)/float64(reading), "pass/reading")
+}
+
+func readFiles(b *testing.B, targets []messages.Target) {
+	for _, t := range targets {
+		for _, file := range []string{"stat", "statm", "status"} {
+			_, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", t.Process.PID, file))
+			require.NoError(b, err)
+		}
+	}
+}
