@@ -168,22 +168,25 @@ func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
 		t.current.spec = m.Spec
 		t.current.started = m.Started
 		t.current.resting = false
+		h.watch(c, t.current, m)
 	case t.phase == launching && t.next.number == m.Run:
 		h.ledger.Commit(m.Name)
 		failpoint.Here("change/committed")
 		t.next.spec, t.next.started = m.Spec, m.Started
 		h.setCurrent(t, t.next)
 		t.next = nil
+		h.watch(c, t.current, m)
 		h.answer(c, t.ask.ticket, success("created unikernel"))
 		failpoint.Here("change/creation-told")
 		h.settle(c, m.Name, t)
 	}
 }
 
-func (h *host) rests(m messages.UnikernelWaiting) {
+func (h *host) rests(c *supervise.Context, m messages.UnikernelWaiting) {
 	h.consoles.ended(m.Name, m.End)
 	if t := h.tenants[m.Name]; t != nil && t.current != nil && t.current.number == m.Run {
 		t.current.resting = true
+		c.Send(h.stats, messages.StatsForget{Name: m.Name})
 	}
 }
 
@@ -215,6 +218,7 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 	ended := t.current
 	t.current = nil
 	c.Stop(ended.pid)
+	c.Send(h.stats, messages.StatsForget{Name: m.Name})
 	failpoint.Here("change/ended")
 	if t.phase == switching && t.next != nil {
 		t.replaced = messages.Some(ended.spec.Digest)

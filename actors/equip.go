@@ -41,6 +41,16 @@ func links(taps []*netif.Tap) []messages.Link {
 	return list
 }
 
+// ports are the taps with the names that the unikernel has for them. Both are in
+// the order of its networks.
+func ports(args messages.Arguments, taps []messages.Link) []messages.Port {
+	list := make([]messages.Port, min(len(taps), len(args.Networks)))
+	for i := range list {
+		list[i] = messages.Port{Device: args.Networks[i].Name, Link: taps[i]}
+	}
+	return list
+}
+
 func closeTaps(taps []*netif.Tap) {
 	for _, t := range taps {
 		_ = t.Close() // what does not go now goes with this process

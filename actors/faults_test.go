@@ -3,6 +3,7 @@ package actors_test
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
 		"blocks":     {[]string{"host", "block"}, blockCommands, afterBlocks},
 		"policies":   {[]string{"host", "store"}, policyCommands, afterPolicies},
 		"events":     {[]string{"events", "store", "host"}, eventCommands, afterEvents},
+		"statistics": {[]string{"host", "stats"}, statsCommands, afterStats},
 	} {
 		for _, actor := range tc.actors {
 			t.Run(title+"/"+actor, func(t *testing.T) {
@@ -123,6 +125,33 @@ func afterPolicies(w *world) {
 	})
 	w.restart()
 	require.Equal(w.t, map[string]messages.Policy{":": policy(2, 64)}, w.policies("a:"))
+}
+
+func statsCommands(w *world) {
+	w.t.Helper()
+	w.ask(":x", create(guest("hello", "--quiet")))
+	for _, command := range []messages.Command{
+		messages.StatsSubscribe{}, messages.StatsAdd{PID: os.Getpid()}, messages.StatsRemove{}, messages.StatsInitial{},
+	} {
+		endpoint := actors.Stats
+		if command == (messages.StatsInitial{}) {
+			endpoint = actors.VMMD
+		}
+		c := w.connect(endpoint)
+		c.send(":p", command)
+		c.receive()
+		w.snapshot()
+		c.Close()
+	}
+	w.ask(":x", messages.UnikernelDestroy{})
+}
+
+func afterStats(w *world) {
+	w.ask(":x", messages.UnikernelDestroy{})
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	c := w.subscribe(":x")
+	require.Contains(w.t, c.statistics(1), ":x")
+	require.NotEmpty(w.t, w.snapshot().Samples)
 }
 
 func success(text string) messages.Payload { return messages.SuccessText{Text: text} }

@@ -19,6 +19,7 @@ type host struct {
 	config *Config
 	store  *actor.PID
 	began  string // for events: why this incarnation did
+	stats  *actor.PID
 
 	ledger   *ledger.Ledger
 	tenants  map[messages.Name]*tenant
@@ -58,6 +59,7 @@ func (h *host) Started(c *supervise.Context) {
 	if h.began == daemonStarts {
 		h.tell(c, messages.EventDaemonStarted, messages.Name{}, "")
 	}
+	h.startStats(c)
 	h.load(c)
 }
 
@@ -77,7 +79,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.running(c, m)
 		h.waveTold(c, m.Run, false)
 	case messages.UnikernelWaiting:
-		h.rests(m)
+		h.rests(c, m)
 		h.waveTold(c, m.Run, true)
 	case messages.UnikernelFailed:
 		h.failed(c, m)
@@ -93,6 +95,10 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		}
 	case messages.ConsoleIdle:
 		h.consoles.idle(c, m)
+	case messages.StatsRestarted:
+		h.watchAll(c)
+	case messages.StatsSnapshot:
+		c.Forward(h.stats)
 	case imageRead:
 		h.imageRead(c, m)
 	case messages.HaltAll:
@@ -134,8 +140,12 @@ func (h *host) storeLost(c *supervise.Context) {
 
 // asked takes a command. From here on it is answered exactly once.
 func (h *host) asked(c *supervise.Context, m messages.Ask) {
-	if subscribe, ok := m.Command.(messages.ConsoleSubscribe); ok {
-		h.subscribe(c, m, subscribe)
+	switch command := m.Command.(type) {
+	case messages.ConsoleSubscribe:
+		h.subscribe(c, m, command)
+		return
+	case messages.StatsAdd, messages.StatsRemove, messages.StatsSubscribe, messages.StatsInitial:
+		c.RequestWithCustomSender(h.stats, messages.StatsAsk(m), c.Sender())
 		return
 	}
 	h.tickets++

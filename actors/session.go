@@ -56,6 +56,7 @@ type session struct {
 	source *actor.PID      // the console, block device or events actor that is followed
 	more   any             // the credit for it
 	upload upload          // the stream that follows the command
+	tale   tale            // what is told to a native collector
 }
 
 type sessionState string
@@ -65,6 +66,7 @@ const (
 	asking    sessionState = "asking"    // waits for the answer to it
 	answering sessionState = "answering" // writes the answer
 	following sessionState = "following" // passes on lines of a console, the contents of a block device, or events
+	telling   sessionState = "telling"   // has given a native collector a command, and waits for its answer
 	draining  sessionState = "draining"  // has answered while the client still streams
 )
 
@@ -98,8 +100,12 @@ func (s *session) Handle(c *supervise.Context, message any) {
 		s.follow(c, m)
 	case messages.EventBatch:
 		s.followEvents(c, m)
-	case messages.ConsoleDetached, messages.EventsDetached, supervise.Terminated:
+	case messages.ConsoleDetached, messages.EventsDetached, messages.StatsDetached, supervise.Terminated:
 		s.detached(c)
+	case messages.StatsTell:
+		s.tell(c, m)
+	case tellOver:
+		s.tellOver(c)
 	case messages.BlockChunk:
 		s.followBlock(c, m)
 	case messages.BlockMore:
@@ -114,15 +120,19 @@ func (s *session) Handle(c *supervise.Context, message any) {
 }
 
 // Stopping ends what the goroutines of the session wait for.
-func (s *session) Stopping(c *supervise.Context, _ bool) {
-	if err := s.client.Close(); err != nil {
+func (s *session) Stopping(c *supervise.Context, _ bool) { closeClient(c, s.client) }
+
+func closeClient(c *supervise.Context, client Client) {
+	if err := client.Close(); err != nil {
 		c.Log().Debug("Cannot close connection", "error", err)
 	}
 }
 
-func (s *session) receive(c *supervise.Context) {
+func (s *session) receive(c *supervise.Context) { receiveFrom(c, s.client) }
+
+func receiveFrom(c *supervise.Context, client Client) {
 	c.Go(func(context.Context) any {
-		wire, err := s.client.Read()
+		wire, err := client.Read()
 		return received{wire, err}
 	})
 }
@@ -138,6 +148,8 @@ func (s *session) received(c *supervise.Context, m received) {
 	switch s.state {
 	case reading:
 		s.ask(c, m.wire)
+	case telling:
+		s.toldSo(c, m.wire)
 	default: // a command while another one is followed: natively, the end too
 		c.Stop(c.Self())
 	}
@@ -151,6 +163,7 @@ func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 	s.state = asking
 	s.keep = keeps(wire.Payload)
 	s.upload = upload{expected: streams(wire.Payload)}
+	s.tale = tale{expected: linking(wire.Payload), header: wire.Header}
 	if refusal := s.endpoint.refuses(wire.Payload); refusal != "" {
 		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: refusal}})
 		return
@@ -177,6 +190,13 @@ func (e Endpoint) refuses(payload messages.Payload) string {
 		at = Events
 	case messages.ConsoleSubscribe:
 		at = Console
+	case messages.StatsSubscribe, messages.StatsAdd, messages.StatsRemove:
+		at = Stats
+	case messages.StatsInitial:
+		if e == Stats {
+			return "unexpected message initial"
+		}
+		at = VMMD
 	case messages.UnikernelCreate, messages.UnikernelDestroy, messages.UnikernelGet,
 		messages.UnikernelInfo, messages.UnikernelRestart,
 		messages.PolicyInfo, messages.PolicyAdd, messages.PolicyRemove,
@@ -208,9 +228,12 @@ func (s *session) answered(c *supervise.Context, m messages.Answer) {
 		case messages.SuccessDump: // it tells its end, and one told by the system would overtake its last part
 			s.source, s.more = c.Sender(), messages.BlockMore{}
 		case messages.Success:
-			if s.endpoint == Console {
+			switch {
+			case s.endpoint == Console:
 				s.source, s.more = c.Sender(), messages.ConsoleMore{}
 				c.Watch(s.source)
+			case s.tale.expected:
+				s.source, s.more = c.Sender(), messages.StatsTold{}
 			}
 		default: // natively, a command that was refused is the last one
 			s.keep = false
@@ -229,8 +252,10 @@ func (s *session) lost(c *supervise.Context, text string) {
 	}
 }
 
-func (s *session) write(c *supervise.Context, messages ...messages.Wire) {
-	c.Go(func(context.Context) any { return written{s.client.Write(messages)} })
+func (s *session) write(c *supervise.Context, list ...messages.Wire) { writeTo(c, s.client, list) }
+
+func writeTo(c *supervise.Context, client Client, list []messages.Wire) {
+	c.Go(func(context.Context) any { return written{client.Write(list)} })
 }
 
 func (s *session) written(c *supervise.Context, m written) {
@@ -238,6 +263,9 @@ func (s *session) written(c *supervise.Context, m written) {
 	case m.err != nil:
 		c.Log().Info("Closing connection", "cause", m.err)
 		c.Stop(c.Self())
+	case s.state == telling:
+		s.tale.written = true
+		s.tellOn(c)
 	case s.state == following && s.source != nil:
 		c.Request(s.source, s.more)
 	case s.source != nil:

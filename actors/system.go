@@ -33,6 +33,7 @@ type Config struct {
 
 	Grace          time.Duration // between SIGTERM and SIGKILL
 	MaxSubscribers int           // of one console
+	StatsInterval  time.Duration // between statistics
 }
 
 // Actors are the running actors.
@@ -76,6 +77,9 @@ const sessionEnd = 10 * time.Second
 func (a *Actors) Serve(ctx context.Context, endpoint Endpoint, client Client) error {
 	host, events := a.host.PID(), a.events.PID()
 	s, err := a.system.Spawn("session", func() supervise.Actor {
+		if endpoint == Stats {
+			return &statsSession{client: client, host: host, meter: a.meter}
+		}
 		return &session{endpoint: endpoint, client: client, host: host, events: events, meter: a.meter}
 	}, supervise.Stop)
 	if err != nil {

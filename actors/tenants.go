@@ -41,7 +41,8 @@ type run struct {
 	pid     *actor.PID
 	spec    messages.Spec
 	started time.Time
-	resting bool // between two starts
+	resting bool            // between two starts
+	target  messages.Target // as the collector of statistics knows it
 }
 
 // An ask is a command of a client, and the ticket that its answer belongs to.

@@ -18,7 +18,10 @@ func (u *unikernel) begin(c *supervise.Context) {
 	u.eager, u.held, u.ran = true, false, true
 	u.outcome = outcome{}
 	u.backoff.started(c.Now())
-	c.Send(u.host, messages.UnikernelRunning{Name: u.name, Run: u.run, Spec: u.spec, Started: u.runtime.Started()})
+	c.Send(u.host, messages.UnikernelRunning{
+		Name: u.name, Run: u.run, Spec: u.spec,
+		Started: u.runtime.Started(), Process: u.runtime.Process, Ports: ports(u.spec.Arguments, u.runtime.Taps),
+	})
 	failpoint.Here("unikernel/running-told")
 	u.wait(c)
 	if u.stop.OK {

@@ -82,6 +82,7 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 		Grace:          5 * time.Second,
 		MaxSubscribers: 5,
 		Meter:          meter.New("test"),
+		StatsInterval:  50 * time.Millisecond,
 	}
 	require.NoError(t, os.Mkdir(w.config.FIFODir, 0o700))
 	for _, f := range set {

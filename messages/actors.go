@@ -121,6 +121,8 @@ type (
 		Run     uint64
 		Spec    Spec
 		Started time.Time
+		Process Process
+		Ports   []Port
 	}
 	// UnikernelWaiting says that it has ended, or could not be started, and will
 	// be started again.
@@ -143,6 +145,50 @@ type (
 		Run  uint64
 		End  Option[End] // absent: nothing has run
 		Kept bool        // the spec
+	}
+)
+
+// Between the host and the collector of statistics.
+type (
+	// StatsWatch says that a unikernel runs, also where it does so as before.
+	StatsWatch struct{ Target Target }
+	// StatsForget says that it has ended.
+	StatsForget struct{ Name Name }
+	// StatsRestarted says that the collector has failed and knows of nothing. The
+	// host answers with a StatsWatch for each unikernel that runs.
+	StatsRestarted struct{}
+)
+
+// Between a session, the host that passes it on, and the collector.
+type (
+	// StatsAsk is a command about statistics, sent in the name of the session. It
+	// is answered by Answer, whose sender is the collector.
+	StatsAsk struct {
+		ID      uint64
+		Name    Name
+		Command Command
+	}
+	// StatsMore is the credit of a subscriber: it wants the next StatsTaken.
+	StatsMore struct{}
+	// StatsTaken are all samples of one tick. Many sessions share them.
+	StatsTaken struct{ Samples []Sample }
+	// StatsTell has a session give a command to the native collector at its other
+	// end, StatsTold says that this has been answered, and asks for the next one.
+	StatsTell struct {
+		Name    Name
+		Command Command
+	}
+	StatsTold struct{}
+	// StatsDetached says that there will be nothing more for a session.
+	StatsDetached struct{}
+
+	// StatsSnapshot asks for fresh samples of everything that is watched. It may
+	// be sent to the host. Answered by StatsSnapshotTaken.
+	StatsSnapshot      struct{ ID uint64 }
+	StatsSnapshotTaken struct {
+		ID      uint64
+		Samples []Sample
+		Err     string // why there are none
 	}
 )
 

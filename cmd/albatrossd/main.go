@@ -30,6 +30,7 @@ type options struct {
 	grace  time.Duration
 
 	maxSubscribers int
+	interval       time.Duration
 	stopUnikernels bool
 	verbose        bool
 }
@@ -64,6 +65,7 @@ func command() *cobra.Command {
 	flags.StringVar(&o.cgroup, "cgroup", "auto", "below which cgroup unikernels have theirs, which limits memory and CPUs: auto is one named after --dbdir; empty: none")
 	flags.DurationVar(&o.grace, "grace", 10*time.Second, "how long a unikernel may take to end before it is killed")
 	flags.IntVar(&o.maxSubscribers, "max-subscribers", 5, "how many clients may follow one console")
+	flags.DurationVar(&o.interval, "interval", 10*time.Second, "how often statistics are told to those who follow them")
 	flags.BoolVar(&o.stopUnikernels, "stop-unikernels", false, "stop the unikernels when the daemon is stopped by a signal; they are started again with it")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
 	return cmd

@@ -169,6 +169,7 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 		Grace:          o.grace,
 		MaxSubscribers: o.maxSubscribers,
 		Meter:          meter.New(version),
+		StatsInterval:  o.interval,
 	}, nil
 }
 

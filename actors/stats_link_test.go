@@ -1,0 +1,149 @@
+package actors_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/actors"
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// linkUp is a native collector that has just asked for what runs.
+func (w *world) linkUp() *client {
+	w.t.Helper()
+	c := w.connect(actors.VMMD)
+	c.send(":", messages.StatsInitial{})
+	require.Equal(w.t, messages.SuccessEmpty{}, c.receive().Payload)
+	return c
+}
+
+// told is the next command for a native collector, which answers it.
+func (c *client) told(sequence int64) (name string, command messages.Payload) {
+	c.w.t.Helper()
+	m := c.receive()
+	require.Equal(c.w.t, sequence, m.Header.Sequence)
+	require.Equal(c.w.t, messages.Version5, m.Header.Version)
+	c.in <- messages.Wire{Header: m.Header, Payload: messages.SuccessText{Text: "done"}}
+	return m.Header.Name.String(), m.Payload
+}
+
+func (w *world) adds(c *client, sequence int64, name string) {
+	w.t.Helper()
+	told, command := c.told(sequence)
+	require.Equal(w.t, name, told)
+	require.Equal(w.t, messages.StatsAdd{PID: w.pid(name)}, command)
+}
+
+func (w *world) removes(c *client, sequence int64, name string) {
+	w.t.Helper()
+	told, command := c.told(sequence)
+	require.Equal(w.t, name, told)
+	require.Equal(w.t, messages.StatsRemove{}, command)
+}
+
+func TestANativeCollectorIsToldWhatRuns(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", "a:x", create(guest("hello", "--quiet")))
+	c := w.linkUp()
+	w.adds(c, 8, "a:x")
+	w.succeeds("created unikernel", ":y", create(guest("hello", "--quiet")))
+	w.adds(c, 9, ":y")
+	w.succeeds("created unikernel", ":y", force(guest("hello", "--quiet")))
+	w.removes(c, 10, ":y")
+	w.adds(c, 11, ":y")
+	w.succeeds("destroyed unikernel", "a:x", messages.UnikernelDestroy{})
+	w.removes(c, 12, "a:x")
+
+	w.restart()
+	<-c.closed
+	c = w.linkUp()
+	w.adds(c, 8, ":y")
+}
+
+func TestANativeCollectorIsToldOfTaps(t *testing.T) {
+	w := newWorld(t, withBridge)
+	w.succeeds("created unikernel", ":x", create(echo()))
+	_, command := w.linkUp().told(8)
+	require.Equal(t, messages.StatsAdd{PID: w.pid(":x"), Taps: []messages.Tap{{Device: "service", Tap: "vmmtap0"}}}, command)
+}
+
+// However much happens while it does not answer, it is told only what counts in
+// the end.
+func TestASlowNativeCollector(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	c := w.linkUp()
+	m := c.receive()
+	for range 3 {
+		w.succeeds("created unikernel", ":y", create(guest("hello", "--quiet")))
+		w.succeeds("created unikernel", ":x", force(guest("hello", "--quiet")))
+		w.succeeds("destroyed unikernel", ":y", messages.UnikernelDestroy{})
+	}
+	c.in <- messages.Wire{Header: m.Header, Payload: messages.Failure{Text: "no"}} // which is an answer, too
+	w.removes(c, 9, ":x")
+	w.adds(c, 10, ":x")
+	w.succeeds("created unikernel", ":z", create(guest("hello", "--quiet")))
+	w.adds(c, 11, ":z")
+}
+
+func TestANewerNativeCollectorReplacesTheOlder(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	old := w.linkUp()
+	w.adds(old, 8, ":x")
+	next := w.linkUp()
+	old.untilClosed()
+	w.adds(next, 8, ":x")
+	next.Close()
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	w.linkUp()
+}
+
+func TestANativeCollectorThatMisbehaves(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	for what, say := range map[string]func(*client, messages.Wire){
+		"another number": func(c *client, m messages.Wire) {
+			m.Header.Sequence++
+			c.in <- messages.Wire{Header: m.Header, Payload: messages.SuccessEmpty{}}
+		},
+		"a command": func(c *client, m messages.Wire) { c.send(":x", messages.UnikernelDestroy{}) },
+		"two answers": func(c *client, m messages.Wire) {
+			for range 2 {
+				c.in <- messages.Wire{Header: m.Header, Payload: messages.SuccessEmpty{}}
+			}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := w.linkUp()
+			say(c, c.receive())
+			c.untilClosed()
+			require.Len(t, w.infos(":x"), 1)
+		})
+	}
+}
+
+// TestANativeCollectorThatDoesNotAnswer has its time pass at once.
+func TestANativeCollectorThatDoesNotAnswer(t *testing.T) {
+	due := make(chan func(), 1)
+	w := newWorld(t, func(w *world) {
+		wall := supervise.WallClock()
+		w.clock.AfterFunc = func(d time.Duration, f func()) func() bool {
+			if d != 30*time.Second {
+				return wall.AfterFunc(d, f)
+			}
+			due <- f
+			return func() bool { return true }
+		}
+	})
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	c := w.linkUp()
+	(<-due)()
+	c.untilClosed()
+	next := w.linkUp()
+	<-due
+	w.adds(next, 8, ":x")
+}

@@ -1,0 +1,260 @@
+package actors_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/actors"
+	"albatross/messages"
+)
+
+// subscribe follows the statistics of a name.
+func (w *world) subscribe(name string) *client {
+	w.t.Helper()
+	c := w.connect(actors.Stats)
+	c.tells("subscribed", name, messages.StatsSubscribe{})
+	return c
+}
+
+// tells is a command with its answer, on a connection that stays open. Statistics
+// that come between are passed over.
+func (c *client) tells(text, name string, command messages.Command) {
+	c.w.t.Helper()
+	require.Equal(c.w.t, messages.SuccessText{Text: text}, c.says(name, command))
+}
+
+func (c *client) says(name string, command messages.Command) messages.Payload {
+	c.w.t.Helper()
+	c.send(name, command)
+	for {
+		m := c.receive()
+		if _, ok := m.Payload.(messages.DataStats); !ok {
+			require.Equal(c.w.t, int64(7), m.Header.Sequence)
+			return m.Payload
+		}
+	}
+}
+
+// statistics waits for those of n unikernels, and tells them by what they are
+// named.
+func (c *client) statistics(n int) map[string]messages.DataStats {
+	c.w.t.Helper()
+	all := map[string]messages.DataStats{}
+	for len(all) < n {
+		m := c.receive()
+		require.Zero(c.w.t, m.Header.Sequence)
+		require.Equal(c.w.t, messages.Version5, m.Header.Version)
+		all[m.Header.Name.String()] = m.Payload.(messages.DataStats)
+	}
+	return all
+}
+
+func keys[V any](m map[string]V) (list []string) {
+	for k := range m {
+		list = append(list, k)
+	}
+	return list
+}
+
+func TestStatisticsAreNamedAsSeenFromThePath(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{":x", "a:y", "a:b:z"} {
+		w.succeeds("created unikernel", name, create(guest("hello", "--quiet")))
+	}
+	for subscribed, want := range map[string][]string{
+		":":     {":x", "a:y", "a:b:z"},
+		"a:":    {":y", "b:z"},
+		"a:b:":  {":z"},
+		"a:y":   {":y"},
+		"a:b:z": {":z"},
+		":x":    {":x"},
+	} {
+		c := w.subscribe(subscribed)
+		require.ElementsMatch(t, want, keys(c.statistics(len(want))), subscribed)
+		c.Close()
+	}
+}
+
+func TestWhatIsMeasured(t *testing.T) {
+	w := newWorld(t, withBridge)
+	before := time.Now().Add(-time.Second)
+	w.succeeds("created unikernel", ":x", create(echo()))
+	c := w.subscribe(":x")
+	s := c.statistics(1)[":x"]
+	require.Positive(t, s.KinfoMem.Value.VSize)
+	start := time.Unix(s.KinfoMem.Value.Start.Seconds, int64(s.KinfoMem.Value.Start.Microseconds)*1000)
+	require.WithinRange(t, start, before, time.Now())
+	require.Len(t, s.IfData, 1)
+	require.Equal(t, "service", s.IfData[0].Device)
+	require.Equal(t, uint32(1500), s.IfData[0].MTU)
+
+	w.restart()
+	c = w.subscribe(":x")
+	again := c.statistics(1)[":x"]
+	require.Equal(t, s.KinfoMem.Value.Start, again.KinfoMem.Value.Start)
+	require.Len(t, again.IfData, 1, "the tap of one that was taken over")
+	require.Equal(t, "service", again.IfData[0].Device)
+}
+
+func TestOnlyWhatRunsIsMeasured(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{":x", ":y"} {
+		w.succeeds("created unikernel", name, create(guest("hello", "--quiet")))
+	}
+	c := w.subscribe(":")
+	c.statistics(2)
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	w.until("only the other one is told", func() bool { // one tick may have been measured before
+		first, second := c.receive(), c.receive()
+		return first.Header.Name == second.Header.Name
+	})
+	w.succeeds("created unikernel", ":y", force(guest("hello", "--quiet")))
+	require.Contains(t, c.statistics(1), ":y")
+}
+
+func TestASecondSubscriptionReplacesTheFirst(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	first := w.subscribe(":")
+	first.tells("subscribed", ":x", messages.StatsSubscribe{})
+	other := w.subscribe("a:")
+	second := w.subscribe(":")
+	first.untilClosed()
+	require.Contains(t, second.statistics(1), ":x")
+	third := w.subscribe(":x") // which the first had, too
+	third.statistics(1)
+	second.statistics(1)
+	other.tells("subscribed", ":", messages.StatsSubscribe{})
+	second.untilClosed()
+	other.tells("subscribed", ":", messages.StatsSubscribe{}) // its own
+	other.statistics(1)
+}
+
+// untilClosed reads until the daemon closes the connection.
+func (c *client) untilClosed() {
+	c.w.t.Helper()
+	end := time.After(deadline)
+	for {
+		select {
+		case <-c.out:
+		case <-c.closed:
+			return
+		case <-end:
+			require.FailNow(c.w.t, "the connection stays open")
+		}
+	}
+}
+
+func TestManyCommandsOnOneConnection(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", "a:x", create(guest("hello", "--quiet")))
+	c := w.connect(actors.Stats)
+	c.tells("removed", ":nope", messages.StatsRemove{})
+	c.tells("added", "b:me", messages.StatsAdd{PID: os.Getpid()})
+	c.tells("subscribed", "a:", messages.StatsSubscribe{})
+	c.tells("subscribed", "b:", messages.StatsSubscribe{})
+	require.ElementsMatch(t, []string{":x", ":me"}, keys(c.statistics(2)))
+	c.tells("removed", "b:me", messages.StatsRemove{})
+	c.tells("removed", "b:me", messages.StatsRemove{})
+	require.Contains(t, c.statistics(1), ":x")
+	require.Equal(t, messages.Failure{Text: "unexpected command"}, c.says(":", messages.PolicyInfo{}))
+	c.untilClosed()
+
+	c = w.connect(actors.Stats)
+	require.Equal(t, messages.Failure{Text: "unexpected message initial"}, c.says(":", messages.StatsInitial{}))
+	c.untilClosed()
+	w.fails("unknown command", ":", messages.StatsSubscribe{})
+}
+
+func TestProcessesThatClientsAdd(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	process := exec.Command("sleep", "infinity")
+	require.NoError(t, process.Start())
+	ended := false
+	end := func() {
+		if !ended {
+			ended = true
+			_ = process.Process.Kill()
+			_ = process.Wait()
+		}
+	}
+	t.Cleanup(end)
+	c := w.connect(actors.Stats)
+	c.tells("added", ":p", messages.StatsAdd{PID: process.Process.Pid, Taps: []messages.Tap{{Device: "net", Tap: "lo"}, {Device: "no", Tap: "nope"}}})
+	c.Close() // what was added stays
+	c = w.connect(actors.Stats)
+	const twice = "cannot add %s: something is watched under this name already"
+	require.Equal(t, messages.Failure{Text: fmt.Sprintf(twice, ":p")}, c.says(":p", messages.StatsAdd{PID: os.Getpid()}))
+	require.Equal(t, messages.Failure{Text: fmt.Sprintf(twice, ":x")}, c.says(":x", messages.StatsAdd{PID: os.Getpid()}))
+	require.IsType(t, messages.Failure{}, c.says(":x", messages.StatsRemove{}))
+	c.tells("subscribed", ":", messages.StatsSubscribe{})
+	all := c.statistics(2)
+	require.Len(t, all[":p"].IfData, 1)
+	require.Equal(t, "net", all[":p"].IfData[0].Device)
+
+	// It vanishes with its process, and its name is free.
+	end()
+	w.until("it is forgotten", func() bool {
+		return c.says(":p", messages.StatsAdd{PID: os.Getpid()}) == success("added")
+	})
+	gone := c.says(":q", messages.StatsAdd{PID: process.Process.Pid})
+	require.Contains(t, gone.(messages.Failure).Text, "process is gone")
+
+	// A unikernel takes precedence.
+	w.succeeds("created unikernel", ":p", create(guest("hello", "--quiet")))
+	require.IsType(t, messages.Failure{}, c.says(":p", messages.StatsRemove{}))
+}
+
+func TestWhatClientsMayHaveRememberedIsBounded(t *testing.T) {
+	w := newWorld(t)
+	c := w.connect(actors.Stats)
+	for i := range 1024 {
+		c.tells("added", fmt.Sprintf("many:n%d", i), messages.StatsAdd{PID: os.Getpid()})
+	}
+	refused := c.says(":more", messages.StatsAdd{PID: os.Getpid()})
+	require.Equal(t, messages.Failure{Text: "cannot add :more: 1024 processes have been added, and no more are possible"}, refused)
+	c.tells("removed", "many:n7", messages.StatsRemove{})
+	c.tells("added", ":more", messages.StatsAdd{PID: os.Getpid()})
+	c.tells("removed", ":more", messages.StatsRemove{})
+	refused = c.says(":more", messages.StatsAdd{PID: os.Getpid(), Taps: make([]messages.Tap, 65)})
+	require.Equal(t, messages.Failure{Text: "cannot add :more with 65 taps: at most 64 are possible"}, refused)
+	for i := range 16 {
+		c.tells("subscribed", fmt.Sprintf("none:n%d", i), messages.StatsSubscribe{})
+	}
+	refused = c.says(":", messages.StatsSubscribe{})
+	require.Equal(t, messages.Failure{Text: "cannot follow more than 16 names on one connection: use another one"}, refused)
+	c.tells("subscribed", "none:n3", messages.StatsSubscribe{})
+
+	var others []*client
+	for i := range 300 {
+		other := w.connect(actors.Stats)
+		for j := range 10 {
+			other.tells("subscribed", fmt.Sprintf("p%d:n%d", i, j), messages.StatsSubscribe{})
+		}
+		others = append(others, other)
+	}
+	for _, other := range others {
+		other.Close()
+	}
+	c.tells("subscribed", "none:n3", messages.StatsSubscribe{})
+}
+
+// Whoever does not read misses ticks. Nobody else does.
+func TestASubscriberThatDoesNotRead(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.config.StatsInterval = time.Millisecond })
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	asleep, awake := w.subscribe(":"), w.subscribe(":x")
+	for range 200 {
+		awake.statistics(1)
+	}
+	for range 2 { // what has been written, and what may have been taken since
+		asleep.statistics(1)
+	}
+	asleep.tells("removed", ":nope", messages.StatsRemove{}) // it is served as before
+}
