@@ -48,15 +48,8 @@ only member is missed, their number.`,
 		"only this one; with ':' at the end, all below that path")
 	flags.Var(maybe("TIME", parseTime, &o.since), "since", "begin with the events since a time, such as 2026-01-02T15:04:05Z")
 	flags.BoolVar(&o.noFollow, "no-follow", false, "end with what has happened already")
-	flags.Var(one("FORMAT", parseEventOutput, &o.output), "output", "text or json")
+	flags.Var(one("FORMAT", parseOutput, &o.output), "output", "text or json")
 	return c
-}
-
-func parseEventOutput(s string) (string, error) {
-	if eventOutputs[s] == nil {
-		return "", fmt.Errorf("invalid value '%s', expected text or json", escape(s))
-	}
-	return s, nil
 }
 
 // events prints events until it is interrupted, which is how it is meant to end.

@@ -155,6 +155,14 @@ func parseArgument[T any](argument string, parse func(string) (T, error), value 
 	return v, nil
 }
 
+// parseOutput reads how to print what is not a single answer.
+func parseOutput(s string) (string, error) {
+	if s != "text" && s != "json" {
+		return "", fmt.Errorf("invalid value '%s', expected text or json", escape(s))
+	}
+	return s, nil
+}
+
 func parseText(s string) (string, error) { return s, nil }
 
 // parseInteger reads any number.

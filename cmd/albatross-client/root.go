@@ -20,6 +20,7 @@ import (
 const (
 	unikernelSocket = "util/vmmd.sock"
 	consoleSocket   = "util/console.sock"
+	statsSocket     = "util/stat.sock"
 )
 
 // An app is one run of the command: what it reads and writes, and the options
@@ -69,6 +70,7 @@ func (a *app) root() *cobra.Command {
 		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.eventsCommand(), a.exitsCommand(), a.getCommand(), a.infoCommand(), a.restartCommand(),
 		a.addPolicyCommand(), a.policyCommand(), a.removePolicyCommand(),
 		a.blockCommand(), a.createBlockCommand(), a.destroyBlockCommand(), a.dumpBlockCommand(), a.setBlockCommand(),
+		a.statsCommand(), a.statsAddCommand(), a.statsRemoveCommand(),
 		a.certificateCommand(), a.generateCommand(), a.revokeCommand(), a.signCommand(),
 		a.exportCommand(), a.wireCommand(),
 	)

@@ -76,6 +76,9 @@ func TestBytesOfCommandLines(t *testing.T) {
 		"messages.BlockRemove":      2,
 		"messages.BlockSet":         4,
 		"messages.BlockDump":        2,
+		"messages.StatsAdd":         2,
+		"messages.StatsRemove":      2,
+		"messages.StatsSubscribe":   2,
 	} {
 		require.GreaterOrEqual(t, said[kind], atLeast, kind)
 	}
@@ -120,6 +123,16 @@ func commandLine(name messages.Name, command messages.Command) (args []string, o
 	case messages.BlockSet:
 		level := map[bool]string{false: "0", true: "9"}[c.Compressed]
 		return []string{"set-block", name.String(), os.DevNull, "--compression-level", level}, true
+	case messages.StatsSubscribe:
+		return []string{"stats", "-n", name.String()}, true
+	case messages.StatsRemove:
+		return []string{"stats-remove", "-n", name.String()}, true
+	case messages.StatsAdd:
+		args := []string{"stats-add", "-n", name.String(), "--vmmdev", c.VMMDev}
+		for _, t := range c.Taps {
+			args = append(args, "--bridge", t.Device+":"+t.Tap)
+		}
+		return append(args, fmt.Sprint(c.PID)), c.PID >= 0
 	case messages.BlockDump:
 		level := fmt.Sprint(c.Level)
 		return []string{"dump-block", name.String(), "--compression-level", level}, c.Level >= 0 && c.Level <= 9
@@ -250,11 +263,12 @@ func TestTextOfAnswers(t *testing.T) {
 			return // native shows a negative size as a very large one
 		}
 		switch answer := m.Payload.(type) {
+		case messages.DataStats:
+			require.Equal(t, printable(string(v.Text)), statsText(m.Header.Name, answer), v.ID)
+			compared["messages.DataStats"]++
 		case messages.SuccessEmpty, messages.SuccessText, messages.SuccessPolicies, messages.SuccessImage,
 			messages.SuccessBlocks, messages.SuccessDump:
-			// Native lets control characters through.
-			want := strings.Join(strings.Split(string(v.Text), "\n"), "\x00")
-			want = strings.ReplaceAll(escape(want), `\000`, "\n")
+			want := printable(string(v.Text))
 			if _, isText := answer.(messages.SuccessText); isText {
 				want = escape(string(v.Text))
 			}
@@ -264,5 +278,11 @@ func TestTextOfAnswers(t *testing.T) {
 			compared[fmt.Sprintf("%T", answer)]++
 		}
 	})
-	require.Len(t, compared, 6, "%v", compared)
+	require.Len(t, compared, 7, "%v", compared)
+}
+
+// printable is a text of native, which lets control characters through.
+func printable(text string) string {
+	text = strings.ReplaceAll(text, "\n", "\x00")
+	return strings.ReplaceAll(escape(text), `\000`, "\n")
 }

@@ -14,8 +14,9 @@ var (
 	// ErrNoAnswer: the connection was closed instead of an answer. Daemons
 	// refuse in this way what they do not understand.
 	ErrNoAnswer = errors.New("the connection was closed without an answer")
+	// ErrClosed: the connection was closed in a stream that has no end.
+	ErrClosed = errors.New("the connection was closed")
 
-	errClosed   = errors.New("the connection was closed")
 	errEarly    = errors.New("the answer came before all was sent")
 	errNoAnswer = fmt.Errorf("there was no answer within %v", AnswerTimeout)
 	errStalled  = errors.New("the daemon neither takes nor says anything any more")

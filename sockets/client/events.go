@@ -52,7 +52,7 @@ func (c *Conn) exchangeEvents(request []byte) (messages.Payload, error) {
 	case err == io.EOF, errors.Is(err, syscall.ECONNRESET):
 		return nil, ErrNoAnswer
 	case err == io.ErrUnexpectedEOF:
-		return nil, errClosed
+		return nil, ErrClosed
 	}
 	return nil, rootCause(err)
 }
@@ -119,7 +119,7 @@ func (s *EventStream) explain(err error) error {
 	case closed && !s.begun:
 		return ErrNoAnswer
 	case closed, err == io.ErrUnexpectedEOF:
-		return errClosed
+		return ErrClosed
 	}
 	return rootCause(err)
 }

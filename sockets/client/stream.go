@@ -59,7 +59,7 @@ func (c *Conn) nextFrame() ([]byte, error) {
 	case errors.Is(err, wire.ErrEnd):
 		return nil, io.EOF
 	case errors.Is(err, io.EOF):
-		return nil, errClosed
+		return nil, ErrClosed
 	}
 	return nil, c.cause(err)
 }
@@ -94,7 +94,7 @@ func (c *Conn) nextChunk(ctx context.Context) ([]byte, error) {
 	block, ok := data.(messages.DataBlock)
 	switch {
 	case err == io.EOF: // of the connection: a dump ends by a message of its own
-		return nil, c.failed(errClosed)
+		return nil, c.failed(ErrClosed)
 	case err != nil:
 		return nil, err
 	case !ok:

@@ -75,7 +75,7 @@ func (d *realDaemon) start() error {
 		return err
 	}
 	defer log.Close()
-	c := exec.Command(filepath.Join(bin, "albatrossd"), "--tmpdir", d.dir, "--dbdir", filepath.Join(d.dir, "db"), "--tender", "builtin")
+	c := exec.Command(filepath.Join(bin, "albatrossd"), "--tmpdir", d.dir, "--dbdir", filepath.Join(d.dir, "db"), "--tender", "builtin", "--interval", "20ms")
 	c.Stderr = log
 	if err := c.Start(); err != nil {
 		return err

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+)
+
+// statsOutputs are how statistics can be printed. The name is that of the
+// unikernel, in full.
+var statsOutputs = map[string]func(messages.Name, messages.DataStats) string{"text": statsText, "json": statsJSON}
+
+func (a *app) statsCommand() *cobra.Command {
+	var name messages.Name
+	output := "text"
+	c := &cobra.Command{
+		Use:   "stats",
+		Short: "Follow what unikernels use, until interrupted",
+		Long: `Follow what unikernels use, until interrupted: of CPUs and memory, and what passes
+through their network interfaces, which is counted as seen from the host.
+
+Whoever follows a name ends it for who has done so before.
+
+With --output=json every line is an object with the members name, rusage, memory and
+interfaces. Their members are called as in the text. Times that have been used, and
+runtime, are in microseconds, virtual-size is in bytes, and other memory in pages.`,
+		Args: positional(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.followStats(c.Context(), name, output)
+		},
+	}
+	registerStatsName(c.Flags(), &name, "only this one; with ':' at the end, all below that path")
+	c.Flags().Var(one("FORMAT", parseOutput, &output), "output", "text or json")
+	return c
+}
+
+func registerStatsName(flags *pflag.FlagSet, name *messages.Name, usage string) {
+	flags.VarP(one("NAME", messages.ParseName, name), "name", "n", usage)
+}
+
+func (a *app) statsAddCommand() *cobra.Command {
+	var name messages.Name
+	var command messages.StatsAdd
+	c := &cobra.Command{
+		Use:   "stats-add PID",
+		Short: "Have a process watched as if it were a unikernel",
+		Long: `Have a process watched as if it were a unikernel, until it ends. The daemon watches
+those that it runs by itself.`,
+		Args: positional("PID"),
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if command.PID, err = parseArgument("PID", parseInteger, args[0]); err != nil {
+				return err
+			}
+			return a.askStats(c.Context(), name, command)
+		},
+	}
+	registerStatsName(c.Flags(), &name, "what it is called")
+	c.Flags().Var(one("DEVICE", parseText, &command.VMMDev), "vmmdev", "of the virtual machine monitor; there is none on Linux")
+	c.Flags().Var(many("BRIDGE:TAP", parseTap, &command.Taps), "bridge", "an interface of it, and what that is called; may be repeated")
+	return c
+}
+
+func (a *app) statsRemoveCommand() *cobra.Command {
+	var name messages.Name
+	c := &cobra.Command{
+		Use:   "stats-remove",
+		Short: "End what stats-add has begun",
+		Args:  positional(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.askStats(c.Context(), name, messages.StatsRemove{})
+		},
+	}
+	registerStatsName(c.Flags(), &name, "what it is called")
+	return c
+}
+
+func parseTap(s string) (messages.Tap, error) {
+	device, tap, ok := strings.Cut(s, ":")
+	if !ok || strings.Contains(tap, ":") {
+		return messages.Tap{}, errors.New("broken, format is bridge:tap")
+	}
+	return messages.Tap{Device: device, Tap: tap}, nil
+}
+
+// askStats is ask for the socket of statistics.
+func (a *app) askStats(ctx context.Context, name messages.Name, command messages.Command) error {
+	conn, answer, err := a.open(ctx, statsSocket, name, command)
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.show(conn.Name(), answer), conn.Close())
+}
+
+// followStats prints statistics until it is interrupted, or somebody else follows
+// the same name.
+func (a *app) followStats(ctx context.Context, name messages.Name, output string) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	context.AfterFunc(ctx, stop) // see follow
+	err := a.printStats(ctx, name, output)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case errors.Is(err, client.ErrClosed):
+		a.tell(warning, "the daemon has ended this: it is stopping, or somebody else follows "+nameText(name))
+		return nil
+	}
+	return err
+}
+
+func (a *app) printStats(ctx context.Context, name messages.Name, output string) error {
+	conn, answer, err := a.open(ctx, statsSocket, name, messages.StatsSubscribe{})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if output == "text" {
+		if err := a.show(conn.Name(), answer); err != nil {
+			return err
+		}
+	}
+	for {
+		told, data, err := conn.Next(ctx)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		stats, ok := data.(messages.DataStats)
+		if !ok {
+			return fmt.Errorf("%w (%T)", errOddAnswer, data)
+		}
+		if err := a.print(statsOutputs[output](inFull(conn.Name().Path, told), stats)); err != nil {
+			return err
+		}
+	}
+}
+
+// inFull is a name that was told as seen from a path.
+func inFull(path messages.Path, told messages.Name) messages.Name {
+	for _, label := range told.Path.Labels() {
+		path = path.Append(label)
+	}
+	return messages.Name{Path: path, Label: told.Label}
+}
