@@ -53,20 +53,22 @@ func (a *app) showReady(certPath, keyPath string) (name messages.Name, command m
 		return name, nil, inputError("Public key of certificate doesn't match private key")
 	}
 	command, _, present, err := certificate.Command(chain[0])
-	if err == nil && !present {
-		err = inputError(fmt.Sprintf("the certificate in %s says no command", escape(certPath)))
+	switch {
+	case err != nil:
+		return name, nil, inputError(fmt.Sprintf("cannot use %s: %s", escape(certPath), escape(err.Error())))
+	case !present:
+		return name, nil, inputError(fmt.Sprintf("the certificate in %s says no command", escape(certPath)))
 	}
-	if err != nil {
-		return name, nil, err
+	if common := chain[0].Subject.CommonName; !isPathItself(common) {
+		if name.Label, err = messages.ParseLabel(common); err != nil {
+			return name, nil, inputError(fmt.Sprintf("the certificate in %s is for '%s': %v", escape(certPath), escape(common), err))
+		}
 	}
-	if err := mayTravel(command); err != nil {
+	if err := mayTravel(name, command); err != nil {
 		return name, nil, err
 	}
 	a.destination.made = &madeCertificate{chain, key}
-	if common := chain[0].Subject.CommonName; !isPathItself(common) {
-		name.Label, err = messages.ParseLabel(common)
-	}
-	return name, command, err
+	return name, command, nil
 }
 
 // say gives a command and does with the answer what is done after the command of

@@ -122,7 +122,7 @@ func (a *app) connectEndpoint(ctx context.Context, name messages.Name, command m
 
 // certify makes a certificate that says a command, to be used at once.
 func (a *app) certify(name messages.Name, command messages.Command) (*madeCertificate, error) {
-	if err := mayTravel(command); err != nil {
+	if err := mayTravel(name, command); err != nil {
 		return nil, err
 	}
 	common, err := commonName(name)

@@ -7,6 +7,7 @@ import (
 	"albatross/actors/ledger"
 	"albatross/messages"
 	"albatross/sockets/certificate"
+	"albatross/sockets/remote"
 )
 
 // hereIsPath is the common name of a certificate whose command is about the path
@@ -26,17 +27,14 @@ func commonName(name messages.Name) (string, error) {
 }
 
 // mayTravel tells why an endpoint is not going to pass on a command.
-func mayTravel(command messages.Command) error {
-	switch command.(type) {
-	case messages.ConsoleSubscribe, messages.ConsoleListInactive, messages.StatsSubscribe, messages.PolicyInfo,
-		messages.UnikernelInfo, messages.UnikernelCreate, messages.UnikernelDestroy, messages.UnikernelRestart, messages.UnikernelGet,
-		messages.BlockList, messages.BlockAdd, messages.BlockRemove, messages.BlockOldAdd, messages.BlockOldSet,
-		messages.BlockOldDump, messages.BlockDump, messages.BlockSet:
-		return nil
-	case messages.PolicyAdd:
+func mayTravel(name messages.Name, command messages.Command) error {
+	if _, ok := command.(messages.PolicyAdd); ok {
 		return inputError("a policy cannot be added from afar: write it into a certificate, with --csr and 'sign', and ask with that")
 	}
-	return inputError("this command can only be given on the machine of the daemon")
+	if err := remote.Allowed(name, command); err != nil {
+		return inputError(err.Error() + ": from afar, it cannot be given")
+	}
+	return nil
 }
 
 // judge tells why a command goes beyond what the policies in a chain of

@@ -45,7 +45,7 @@ func (a *app) writeRequest(name messages.Name, command messages.Command) error {
 // name, below that of whoever signs it.
 func requestName(name messages.Name, command messages.Command) (string, error) {
 	if _, ok := command.(messages.PolicyAdd); !ok {
-		if err := mayTravel(command); err != nil {
+		if err := mayTravel(name, command); err != nil {
 			return "", err
 		}
 		return commonName(name)

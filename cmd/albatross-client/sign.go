@@ -85,7 +85,7 @@ func mayBeSigned(chain certificate.Chain, request certificate.Request) error {
 		return inputError(fmt.Sprintf("error while signing: '%s' is not a name: %v", escape(request.Name), err))
 	}
 	if !policy {
-		if err := mayTravel(request.Command); err != nil {
+		if err := mayTravel(messages.Name{Label: label}, request.Command); err != nil {
 			return err
 		}
 	}

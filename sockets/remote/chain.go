@@ -93,11 +93,17 @@ func (r *Request) readLeaf(leaf *x509.Certificate) error {
 			return fmt.Errorf("cannot use the certificate: %w: %q", err, common)
 		}
 	}
+	return Allowed(r.Name, command)
+}
+
+// Allowed tells why a command about a name must not be in the certificate of a
+// client.
+func Allowed(name messages.Name, command messages.Command) error {
 	c := conductOf(command)
 	switch {
 	case !c.allowed:
 		return fmt.Errorf("%s is not allowed in a certificate", c.word)
-	case c.named && r.Name.IsPath():
+	case c.named && name.IsPath():
 		return fmt.Errorf("%s needs a name, and the common name of the certificate is none", c.word)
 	}
 	return nil
