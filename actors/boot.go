@@ -108,6 +108,7 @@ func (h *host) resume(c *supervise.Context, record messages.Record) *run {
 	t := &tenant{phase: settled}
 	h.tenants[record.Name] = t
 	h.setCurrent(t, h.spawn(c, record.Name, record.Spec))
+	h.consoles.begin(c, record.Name, h.ledger)
 	c.Send(t.current.pid, messages.UnikernelResume{Record: record, Hold: true, Cause: h.began})
 	failpoint.Here("boot/resume-asked")
 	return t.current

@@ -156,6 +156,7 @@ func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
 // that was kept.
 func (h *host) launch(c *supervise.Context, t *tenant, kept bool) {
 	t.phase = launching
+	h.consoles.begin(c, t.ask.name, h.ledger)
 	c.Send(t.next.pid, messages.UnikernelStart{Creates: t.creates || !kept})
 	failpoint.Here("change/start-asked")
 }
@@ -293,7 +294,7 @@ func (h *host) settle(c *supervise.Context, name messages.Name, t *tenant) {
 	if t.current == nil {
 		h.ledger.Release(name)
 		delete(h.tenants, name)
-		h.consoles.tenantGone(name, c.Now())
+		h.consoles.tenantGone(c, name)
 	}
 	if t.replaced.OK {
 		replaced := t.replaced.Value
@@ -323,7 +324,7 @@ func (h *host) setCurrent(t *tenant, r *run) {
 func (h *host) spawn(c *supervise.Context, name messages.Name, spec messages.Spec) *run {
 	h.runs++
 	number, again := h.runs, false
-	console := h.consoles.forTenant(c, name, h.ledger)
+	console := h.consoles.forTenant(c, name)
 	host, store, config := c.Self(), h.store, h.config
 	pid := c.Child("unikernel/"+name.String(), func() supervise.Actor {
 		u := &unikernel{config: config, name: name, run: number, again: again, host: host, store: store, console: console}

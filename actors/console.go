@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -22,11 +23,13 @@ type console struct {
 	host           *actor.PID // is told when nobody is subscribed any more
 	history        *history.Dir
 	maxSubscribers int
-	again          bool // an incarnation of this console has failed before
+	again          bool   // an incarnation of this console has failed before
+	heard          uint64 // the number of the last message from the host; see messages.ConsoleIdle
 
 	// The FIFO.
 	log      *history.Log
 	feed     *history.Pipe // the end of the FIFO that is read; nil while none is open
+	foreign  bool          // it is that of another daemon, and has an end
 	attempts int           // to open a FIFO, ever made
 	opening  bool          // an attempt is under way
 	closing  bool          // what is left is being read
@@ -42,15 +45,18 @@ type console struct {
 	early       []messages.ConsoleLine // lines behind those that are being loaded for the ring
 	waiting     []attacher             // for the ring
 	subscribers []*subscriber          // the one that came first, first
-	attached    int                    // subscriptions ever handled
+	missed      uint64                 // lines, by all who have ever subscribed
 }
 
 // An opener waits for the FIFO to be open, or for an attempt that was made
-// after it has asked to fail.
+// after it has asked to fail: our unikernel, or a session that speaks for another
+// daemon.
 type opener struct {
-	pid     *actor.PID
+	pid     *actor.PID // nil: nobody, of another daemon
 	id      uint64
 	attempt int
+	foreign bool
+	limit   int // of that; see messages.ConsoleAdopt
 }
 
 // A closer waits for the FIFO to be closed.
@@ -62,8 +68,10 @@ type closer struct {
 // What the console's goroutines and timers tell it.
 type (
 	feedOpened struct {
-		feed *history.Pipe // nil where err is not
-		err  error
+		feed    *history.Pipe // nil where err is not
+		foreign bool
+		same    bool // as the one that is open already
+		err     error
 	}
 	feedRead struct {
 		taken history.Taken
@@ -74,9 +82,12 @@ type (
 		err   error
 	}
 	readDue    struct{}
-	ringLoaded struct{ lines []messages.ConsoleLine }
-	syncDue    struct{}
-	synced     struct{ ok bool }
+	ringLoaded struct {
+		lines []messages.ConsoleLine
+		next  int // the number of the line behind them
+	}
+	syncDue struct{}
+	synced  struct{ ok bool }
 )
 
 // Discard frees a feed that came too late.
@@ -100,10 +111,22 @@ func (k *console) Handle(c *supervise.Context, message any) {
 		k.openAsked(c, m)
 	case messages.ConsoleClose:
 		k.closeAsked(c, m)
+	case messages.ConsoleAdopt:
+		k.adoptAsked(c, m)
 	case messages.ConsoleAttach:
+		k.heard = m.Number
+		k.attachAsked(c, m)
+	case messages.ConsoleResume:
 		k.attachAsked(c, m)
 	case messages.ConsoleMore:
 		k.moreAsked(c)
+	case messages.ConsoleLeave:
+		k.leaveAsked(c)
+	case messages.ConsoleProbe:
+		k.heard = m.Number
+		k.tellIdle(c)
+	case messages.ConsoleCount:
+		k.countAsked(c, m)
 	case supervise.Terminated:
 		k.detach(c, m.ID)
 	case feedOpened:
@@ -127,17 +150,31 @@ func (k *console) Handle(c *supervise.Context, message any) {
 
 // Stopping lets go of the FIFO. The unikernel goes on; what it prints waits in
 // the pipe for the next incarnation, which waits until the log is closed.
-func (k *console) Stopping(c *supervise.Context, _ bool) {
+func (k *console) Stopping(c *supervise.Context, again bool) {
 	if k.feed != nil {
 		_ = k.feed.Close() // ends the read that is under way
 	}
 	log := k.log
 	c.Go(func(context.Context) any { log.Close(); return nil })
 	for _, o := range k.openers {
-		c.Send(o.pid, messages.ConsoleOpened{ID: o.id, Err: "internal error: the console has failed; the log tells more"})
+		k.answerOpener(c, o, errors.New("internal error: the console has failed; the log tells more"))
 	}
 	for _, w := range k.closers {
 		c.Send(w.pid, messages.ConsoleClosed{ID: w.id})
 	}
-	k.sendAway(c)
+	k.sendAway(c, again)
+}
+
+// tellIdle tells the host that nobody wants anything here, if that is so.
+func (k *console) tellIdle(c *supervise.Context) {
+	if len(k.subscribers)+len(k.waiting)+len(k.openers) == 0 {
+		c.Send(k.host, messages.ConsoleIdle{Name: k.name, Heard: k.heard})
+	}
+}
+
+func (k *console) countAsked(c *supervise.Context, m messages.ConsoleCount) {
+	lines, bytes := k.log.Counts()
+	c.Respond(messages.ConsoleCounted{
+		ID: m.ID, Name: k.name, Lines: lines, Bytes: bytes, Missed: k.missed, Subscribers: len(k.subscribers),
+	})
 }

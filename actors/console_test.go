@@ -30,7 +30,7 @@ func TestLinesAreForOneRing(t *testing.T) {
 	k.add(nil, history.Taken{Follower: 2, Lines: lines("two")})
 	k.add(nil, history.Taken{})
 	k.add(nil, history.Taken{Follower: 2, Lines: lines("three")})
-	k.loaded(nil, ringLoaded{lines("one")})
+	k.loaded(nil, ringLoaded{lines("one"), 1})
 	k.add(nil, history.Taken{Follower: 2, Lines: lines("four")})
 	k.add(nil, history.Taken{Follower: 1, Lines: lines("of another ring")})
 	all, missed := k.ring.from(0, 100)

@@ -13,6 +13,7 @@ import (
 
 	"albatross/actors"
 	"albatross/messages"
+	"albatross/runtime/fifo"
 )
 
 // TestAPanicAnywhereIsAnsweredAndHealed makes one actor fail once, at each
@@ -26,6 +27,7 @@ func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
 		after    func(*world) // all works
 	}{
 		"unikernels": {[]string{"host", "unikernel", "console", "store"}, unikernelCommands, afterUnikernels},
+		"consoles":   {[]string{"host", "console"}, consoleCommands, afterConsoles},
 		"blocks":     {[]string{"host", "block"}, blockCommands, afterBlocks},
 		"policies":   {[]string{"host", "store"}, policyCommands, afterPolicies},
 		"events":     {[]string{"events", "store", "host"}, eventCommands, afterEvents},
@@ -85,6 +87,42 @@ func afterUnikernels(w *world) {
 	w.followUntil(":x", "hello from albatross: --name=x --quiet after")
 	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
 	w.requireNothing()
+}
+
+func consoleCommands(w *world) {
+	w.t.Helper()
+	link := w.connect(actors.Console)
+	defer link.Close()
+	w.ask(":", messages.UnikernelInfo{Form: 6}) // it has been swept
+	require.NoError(w.t, fifo.Create(w.fifo(":x"), -1))
+	defer os.Remove(w.fifo(":x")) // a host that has failed sweeps
+	link.ask(":x", add(3))
+	if x, err := os.OpenFile(w.fifo(":x"), os.O_RDWR, 0); err == nil {
+		defer x.Close()
+		_, err := x.WriteString("before\n")
+		require.NoError(w.t, err)
+	}
+	c := w.connect(actors.Console)
+	c.ask(":x", messages.ConsoleSubscribe{Count: messages.Some(1)})
+	w.counts()
+	c.Close()
+	link.ask(":x", add(3))
+	w.connect(actors.Console).ask(":", messages.ConsoleListInactive{})
+}
+
+func afterConsoles(w *world) {
+	link := w.connect(actors.Console)
+	defer link.Close()
+	w.until("it can be read for another daemon", func() bool {
+		require.NoError(w.t, fifo.Create(w.fifo(":x"), -1))
+		return link.ask(":x", add(3)) == messages.SuccessEmpty{}
+	})
+	x := w.runForeign(":x")
+	x.print("after\n")
+	w.followUntil(":x", "after")
+	x.end()
+	w.untilInactive(":", ":x")
+	w.until("its console is left, and no other", func() bool { return len(w.counts()) == 1 })
 }
 
 func blockCommands(w *world) {

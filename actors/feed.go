@@ -2,6 +2,11 @@ package actors
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
 	"time"
 
 	"albatross/actors/supervise"
@@ -20,60 +25,140 @@ const (
 	syncAgainAfter = 10 * time.Second
 )
 
+// openAsked reads the FIFO for our unikernel. What another daemon has run under
+// this name has to go.
 func (k *console) openAsked(c *supervise.Context, m messages.ConsoleOpen) {
-	if k.feed != nil && !k.closing {
+	if k.feed != nil && !k.closing && !k.foreign {
 		c.Respond(messages.ConsoleOpened{ID: m.ID})
 		return
 	}
-	k.openers = append(k.openers, opener{c.Sender(), m.ID, k.attempts + 1})
+	k.openers = append(k.openers, opener{pid: c.Sender(), id: m.ID, attempt: k.attempts + 1})
 	k.open(c)
 }
 
-// open starts an attempt to open the FIFO, unless it has to wait for something
-// that goes on here when it ends.
+// adoptAsked reads the FIFO for another daemon.
+func (k *console) adoptAsked(c *supervise.Context, m messages.ConsoleAdopt) {
+	k.heard = m.Number
+	k.openers = append(k.openers, opener{pid: c.Sender(), id: m.ID, attempt: k.attempts + 1, foreign: true, limit: m.Limit})
+	k.open(c)
+}
+
+// open starts an attempt to open the FIFO, where somebody waits for that: our
+// unikernel first. It may have to wait for something that goes on here when it
+// ends.
 func (k *console) open(c *supervise.Context) {
-	if k.opening || k.closing {
-		return
+	foreign := !k.awaited(false)
+	switch {
+	case len(k.openers) == 0 || k.opening || k.closing:
+	case k.feed == nil || foreign && k.foreign:
+		k.attempt(c, foreign)
+	case k.foreign:
+		k.close(c)
+	default:
+		k.answerOpeners(c, true, errOurs)
 	}
+}
+
+// awaited tells whether our unikernel, or another daemon, waits for the FIFO.
+func (k *console) awaited(foreign bool) bool {
+	return slices.ContainsFunc(k.openers, func(o opener) bool { return o.foreign == foreign })
+}
+
+func (k *console) attempt(c *supervise.Context, foreign bool) {
 	k.opening = true
 	k.attempts++
-	path := k.fifo
+	path, old := k.fifo, k.feed
 	c.Go(func(context.Context) any {
-		feed, err := history.OpenPipe(path)
-		return feedOpened{feed, err}
+		if !foreign {
+			feed, err := history.OpenPipe(path)
+			return feedOpened{feed: feed, err: err}
+		}
+		feed, err := history.OpenForeignPipe(path)
+		return feedOpened{feed: feed, foreign: true, same: err == nil && old != nil && old.Same(feed), err: err}
 	})
 }
 
 func (k *console) opened(c *supervise.Context, m feedOpened) {
 	k.opening = false
-	k.feed = m.feed
-	k.answerOpeners(c, m.err)
-	if k.feed != nil {
+	switch {
+	case m.err != nil:
+		k.notOpened(c, m)
+	case m.foreign && k.awaited(false): // that is ours
+		m.Discard()
+	case k.feed == nil:
+		k.feed, k.foreign = m.feed, m.foreign
+		k.answerOpeners(c, m.foreign, nil)
 		k.readMore(c)
+	case m.same:
+		m.Discard()
+		k.answerOpeners(c, true, nil)
+	default: // the other daemon runs it again; what is left of the last time comes first
+		m.Discard()
+		k.close(c)
 	}
 	if len(k.closers) > 0 {
 		k.close(c)
 	}
-	if len(k.openers) > 0 {
-		k.open(c)
+	k.open(c)
+}
+
+// notOpened tells who has waited. The host may have thought that a former
+// incarnation reads for another daemon.
+func (k *console) notOpened(c *supervise.Context, m feedOpened) {
+	k.answerOpeners(c, m.foreign, m.err)
+	if m.foreign && k.feed == nil {
+		c.Send(k.host, messages.ConsoleEnded{Name: k.name})
+		k.tellIdle(c)
 	}
 }
 
+// errOurs is for another daemon.
+var errOurs = errors.New("this daemon runs a unikernel of that name")
+
 // answerOpeners tells how the last attempt ended. It is no answer to those who
-// have asked while it was under way: the FIFO may have been made since.
-func (k *console) answerOpeners(c *supervise.Context, err error) {
-	later := k.openers[:0]
-	for _, o := range k.openers {
-		switch {
-		case err == nil:
-			c.Send(o.pid, messages.ConsoleOpened{ID: o.id})
-		case o.attempt <= k.attempts:
-			c.Send(o.pid, messages.ConsoleOpened{ID: o.id, Err: err.Error()})
-		default:
-			later = append(later, o)
+// have asked while it was under way, if it has failed: the FIFO may have been made
+// since.
+func (k *console) answerOpeners(c *supervise.Context, foreign bool, err error) {
+	all := k.openers
+	k.openers = nil
+	for _, o := range all {
+		if o.foreign != foreign || err != nil && err != errOurs && o.attempt > k.attempts {
+			k.openers = append(k.openers, o)
+			continue
 		}
+		k.answerOpener(c, o, err)
 	}
-	k.openers = later
+}
+
+func (k *console) answerOpener(c *supervise.Context, o opener, err error) {
+	if !o.foreign {
+		m := messages.ConsoleOpened{ID: o.id}
+		if err != nil {
+			m.Err = err.Error()
+		}
+		c.Send(o.pid, m)
+		return
+	}
+	answer := messages.Answer{ID: o.id, Payload: messages.SuccessEmpty{}}
+	if err == nil {
+		c.Send(k.host, messages.ConsoleAdopted{Name: k.name, Limit: o.limit})
+	} else {
+		answer.Payload = failure(adoptFailure(err))
+	}
+	if o.pid != nil {
+		c.Send(o.pid, answer)
+	}
+}
+
+// adoptFailure is what another daemon is told: no path of this host.
+func adoptFailure(err error) string {
+	if errors.Is(err, os.ErrNotExist) {
+		return "opening" // natively
+	}
+	if cause := errors.Unwrap(err); cause != nil {
+		err = cause
+	}
+	return fmt.Sprintf("cannot read the console: %v", err)
 }
 
 func (k *console) readMore(c *supervise.Context) {
@@ -89,9 +174,12 @@ func (k *console) read(c *supervise.Context, m feedRead) {
 	switch {
 	case k.closing: // the deadline has passed, or a read was faster
 		k.drain(c)
+	case errors.Is(m.err, io.EOF):
+		k.closing = true
+		k.drain(c)
 	case m.err != nil:
 		c.Log().Error("Cannot read console", "name", k.name, "error", m.err)
-		k.letGo()
+		k.letGo(c)
 	default:
 		k.syncLater(c)
 		k.readOn(c, m.taken.More)
@@ -145,15 +233,18 @@ func (k *console) drained(c *supervise.Context, m feedDrained) {
 		c.Log().Error("Cannot read the end of console", "name", k.name, "error", m.err)
 	}
 	k.syncLater(c)
-	k.letGo()
+	k.letGo(c)
 	k.closed(c)
 }
 
-func (k *console) letGo() {
+func (k *console) letGo(c *supervise.Context) {
 	if k.feed != nil {
 		_ = k.feed.Close()
 	}
-	k.feed = nil
+	if k.foreign {
+		c.Send(k.host, messages.ConsoleEnded{Name: k.name})
+	}
+	k.feed, k.foreign = nil, false
 	k.closing = false
 }
 
@@ -164,9 +255,7 @@ func (k *console) closed(c *supervise.Context) {
 		c.Send(w.pid, messages.ConsoleClosed{ID: w.id})
 	}
 	k.closers = nil
-	if len(k.openers) > 0 {
-		k.open(c)
-	}
+	k.open(c)
 }
 
 // syncLater has what was read be on disk soon.

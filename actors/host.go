@@ -89,7 +89,14 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.waveTold(c, m.Run, false)
 	case messages.UnikernelRestarted:
 		h.restarted(c, m)
+	case messages.ConsoleAdopted:
+		h.consoles.adopted(c, m)
+	case messages.ConsoleEnded:
+		h.consoles.foreignGone(m.Name, c.Now())
+	case messages.ConsoleCounts:
+		h.consoles.count(c, m)
 	case messages.ConsoleRestarted:
+		h.consoles.restarted(c, m.Name)
 		if t := h.tenants[m.Name]; t != nil && t.current != nil {
 			c.Send(t.current.pid, m)
 		}
@@ -181,8 +188,22 @@ func (h *host) subscribe(c *supervise.Context, m messages.Ask, subscribe message
 		c.Respond(messages.Answer{ID: m.ID, Payload: failure("path used instead of name")})
 		return
 	}
-	console := h.consoles.forSubscriber(c, m.Name)
-	c.RequestWithCustomSender(console, messages.ConsoleAttach{ID: m.ID, Subscribe: subscribe}, c.Sender())
+	console, number := h.consoles.forSubscriber(c, m.Name)
+	c.RequestWithCustomSender(console, messages.ConsoleAttach{ID: m.ID, Number: number, Subscribe: subscribe}, c.Sender())
+}
+
+// adopt passes the wish of another daemon on to the console, which answers it.
+func (h *host) adopt(c *supervise.Context, a ask, command messages.ConsoleAdd) {
+	switch {
+	case a.name.IsPath():
+		h.answer(c, a.ticket, failure("path used instead of name"))
+	case h.tenants[a.name] != nil:
+		h.answer(c, a.ticket, failure(adoptFailure(errOurs)))
+	default:
+		limit := command.Max.Or(h.ledger.MaxUnikernels(a.name.Path))
+		h.consoles.adopt(c, a.name, limit, h.open[a.ticket])
+		delete(h.open, a.ticket)
+	}
 }
 
 // do carries out a command, or has it wait for the one under way at its name.
@@ -196,6 +217,10 @@ func (h *host) do(c *supervise.Context, a ask) {
 		h.answer(c, a.ticket, messages.SuccessInfos{Form: command.Form, List: h.infos(a.name)})
 	case messages.EndList:
 		h.answer(c, a.ticket, messages.SuccessEnds{List: h.ends(a.name)})
+	case messages.ConsoleAdd:
+		h.adopt(c, a, command)
+	case messages.ConsoleListInactive:
+		h.answer(c, a.ticket, h.inactive(a.name))
 	case messages.PolicyInfo:
 		h.answer(c, a.ticket, messages.SuccessPolicies{List: h.ledger.Policies(a.name)})
 	case messages.PolicyAdd, messages.PolicyRemove:

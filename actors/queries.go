@@ -78,6 +78,14 @@ func (h *host) ends(name messages.Name) (list []messages.NamedEnd) {
 	return list
 }
 
+// inactive are the consoles of unikernels that are gone.
+func (h *host) inactive(name messages.Name) messages.Payload {
+	if !name.IsPath() {
+		return failure("name used")
+	}
+	return messages.SuccessConsoles{List: h.consoles.inactive(name)}
+}
+
 // get reads an image for a client.
 func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
 	t := h.tenants[a.name]

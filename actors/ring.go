@@ -6,22 +6,22 @@ import (
 	"albatross/messages"
 )
 
-// A ring keeps the last lines. Lines are numbered from 0 on for the ring's
-// whole life, so a reader that remembers the next number it wants knows what it
-// has missed.
+// A ring keeps the last lines. Lines are numbered, so a reader that remembers the
+// next number it wants knows what it has missed.
 type ring struct {
 	size  int
-	lines []messages.ConsoleLine // at most size; line n is at n modulo size
-	total int                    // lines ever added; the number of the next
+	lines []messages.ConsoleLine // at most size; line n is at n-first modulo size
+	first int                    // the number of the first that was ever added
+	total int                    // that of the next
 }
 
-func newRing(size int) *ring { return &ring{size: size} }
+func newRing(size, first int) *ring { return &ring{size: size, first: first, total: first} }
 
 func (r *ring) add(line messages.ConsoleLine) {
 	if len(r.lines) < r.size { // one of few lines costs little
 		r.lines = append(r.lines, line)
 	} else {
-		r.lines[r.total%r.size] = line
+		r.lines[(r.total-r.first)%r.size] = line
 	}
 	r.total++
 }
@@ -47,7 +47,7 @@ func (r *ring) since(t time.Time) int {
 	return n
 }
 
-func (r *ring) at(n int) messages.ConsoleLine { return r.lines[n%r.size] }
+func (r *ring) at(n int) messages.ConsoleLine { return r.lines[(n-r.first)%r.size] }
 
 // from are at most limit lines from number n on, and how many lines between n
 // and the first of them are lost.

@@ -58,7 +58,7 @@ func (w *writes) UnmarshalJSON(b []byte) error {
 func TestRingRemembersWhatNativeDoes(t *testing.T) {
 	for _, v := range vectors.LoadAs[ringVector](t, vectors.Ring) {
 		t.Run(v.ID, func(t *testing.T) {
-			r := newRing(v.Size)
+			r := newRing(v.Size, 7)
 			for _, w := range v.Writes {
 				r.add(messages.ConsoleLine{Time: w.time, Text: w.line})
 			}
@@ -84,7 +84,7 @@ func TestRingRemembersWhatNativeDoes(t *testing.T) {
 }
 
 func TestRingTellsWhatAReaderHasMissed(t *testing.T) {
-	r := newRing(4)
+	r := newRing(4, 7)
 	next := r.last(10)
 	for i := range 10 {
 		r.add(messages.ConsoleLine{Text: fmt.Sprint(i)})
@@ -95,7 +95,7 @@ func TestRingTellsWhatAReaderHasMissed(t *testing.T) {
 }
 
 func TestRingTakesAnyNumber(t *testing.T) {
-	r := newRing(4)
+	r := newRing(4, 7)
 	for range 9 {
 		r.add(messages.ConsoleLine{})
 	}

@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -47,16 +46,20 @@ type session struct {
 	events   *actor.PID
 	meter    *meter.Meter
 
-	state  sessionState
-	asks   uint64          // commands ever passed on; the ID of the last one
-	asked  meter.Request   // the last one
-	header messages.Header // of the command that is being answered
-	old    bool            // console lines are told in the old form
-	keep   bool            // another command may follow the one that is being answered
-	source *actor.PID      // the console, block device or events actor that is followed
-	more   any             // the credit for it
-	upload upload          // the stream that follows the command
-	tale   tale            // what is told to a native collector
+	state      sessionState
+	asks       uint64          // commands ever passed on; the ID of the last one
+	asked      meter.Request   // the last one
+	header     messages.Header // of the command that is being answered
+	subscribes bool            // the command asks for the lines of a console
+	old        bool            // they are told in the old form
+	keep       bool            // another command may follow the one that is being answered
+	patient    bool            // even where that is refused
+	leaves     bool            // the client says nothing more, and wants no lines but those that there are
+	credit     bool            // more is asked for, and has not come
+	source     *actor.PID      // the console, block device or events actor that is followed
+	more       any             // the credit for it
+	upload     upload          // the stream that follows the command
+	tale       tale            // what is told to a native collector
 }
 
 type sessionState string
@@ -91,13 +94,15 @@ func (s *session) Handle(c *supervise.Context, message any) {
 	case messages.Answer:
 		s.answered(c, m)
 	case supervise.Crashed:
-		s.lost(c, "internal error: the daemon failed while it handled this; its log tells more")
+		s.crashed(c, m)
 	case supervise.Undeliverable:
 		s.lost(c, "internal error: what was asked for has just gone; try again")
 	case written:
 		s.written(c, m)
 	case messages.ConsoleLines:
 		s.follow(c, m)
+	case messages.ConsoleLost:
+		s.resume(c, messages.ConsoleResume(m))
 	case messages.EventBatch:
 		s.followEvents(c, m)
 	case messages.ConsoleDetached, messages.EventsDetached, messages.StatsDetached, supervise.Terminated:
@@ -138,17 +143,17 @@ func receiveFrom(c *supervise.Context, client Client) {
 }
 
 func (s *session) received(c *supervise.Context, m received) {
-	if m.err != nil {
+	switch {
+	case m.err == io.EOF && s.follows():
+		s.leave(c)
+	case m.err != nil:
 		if !errors.Is(m.err, io.EOF) {
 			c.Log().Info("Closing connection", "cause", m.err)
 		}
 		c.Stop(c.Self())
-		return
-	}
-	switch s.state {
-	case reading:
+	case s.state == reading:
 		s.ask(c, m.wire)
-	case telling:
+	case s.state == telling:
 		s.toldSo(c, m.wire)
 	default: // a command while another one is followed: natively, the end too
 		c.Stop(c.Self())
@@ -161,17 +166,17 @@ func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 	s.asked = s.meter.Asked(string(s.endpoint), wire.Payload, c.Now())
 	s.asks++
 	s.state = asking
-	s.keep = keeps(wire.Payload)
+	s.keep, s.patient = keeps(wire.Payload)
 	s.upload = upload{expected: streams(wire.Payload)}
 	s.tale = tale{expected: linking(wire.Payload), header: wire.Header}
 	if refusal := s.endpoint.refuses(wire.Payload); refusal != "" {
+		s.patient = false
 		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: refusal}})
 		return
 	}
 	command := wire.Payload.(messages.Command) // nothing else is known to a socket
-	if subscribe, ok := command.(messages.ConsoleSubscribe); ok {
-		s.old = subscribe.Old
-	}
+	subscribe, subscribes := command.(messages.ConsoleSubscribe)
+	s.subscribes, s.old = subscribes, subscribe.Old
 	if subscribe, ok := command.(messages.EventsSubscribe); ok {
 		c.Request(s.events, messages.EventsAttach{ID: s.asks, Name: s.header.Name, Since: subscribe.Since})
 		return
@@ -188,7 +193,7 @@ func (e Endpoint) refuses(payload messages.Payload) string {
 		return p.Why
 	case messages.EndList, messages.EventsSubscribe:
 		at = Events
-	case messages.ConsoleSubscribe:
+	case messages.ConsoleSubscribe, messages.ConsoleAdd, messages.ConsoleListInactive:
 		at = Console
 	case messages.StatsSubscribe, messages.StatsAdd, messages.StatsRemove:
 		at = Stats
@@ -229,14 +234,14 @@ func (s *session) answered(c *supervise.Context, m messages.Answer) {
 			s.source, s.more = c.Sender(), messages.BlockMore{}
 		case messages.Success:
 			switch {
-			case s.endpoint == Console:
+			case s.subscribes:
 				s.source, s.more = c.Sender(), messages.ConsoleMore{}
 				c.Watch(s.source)
 			case s.tale.expected:
 				s.source, s.more = c.Sender(), messages.StatsTold{}
 			}
-		default: // natively, a command that was refused is the last one
-			s.keep = false
+		default: // natively, most commands that were refused are the last ones
+			s.keep = s.patient
 		}
 		s.write(c, messages.Wire{Header: s.header, Payload: m.Payload})
 	default: // the answer to a command that was answered for lost
@@ -267,11 +272,11 @@ func (s *session) written(c *supervise.Context, m written) {
 		s.tale.written = true
 		s.tellOn(c)
 	case s.state == following && s.source != nil:
-		c.Request(s.source, s.more)
+		s.askMore(c)
 	case s.source != nil:
 		s.state = following
 		s.receive(c) // nothing more is expected: it tells when the client leaves
-		c.Request(s.source, s.more)
+		s.askMore(c)
 	case s.keep:
 		s.state = reading
 		s.receive(c)
@@ -282,37 +287,10 @@ func (s *session) written(c *supervise.Context, m written) {
 	}
 }
 
-// detached ends what was followed. Even one that has ended at once is answered.
-func (s *session) detached(c *supervise.Context) {
-	switch {
-	case s.source == nil: // its end has been told
-	case s.state == answering:
-		s.source = nil // nothing is followed when the answer is written
-	default:
-		c.Stop(c.Self())
-	}
-}
-
-// follow passes console lines on, in the form that the client has asked for.
-func (s *session) follow(c *supervise.Context, m messages.ConsoleLines) {
-	if s.state != following {
-		return
-	}
-	var frames []messages.Wire
-	line := func(l messages.ConsoleLine) {
-		frames = append(frames, messages.Wire{
-			Header:  messages.Header{Version: s.header.Version, Name: s.header.Name},
-			Payload: messages.DataConsole{Old: s.old, Time: l.Time, Line: l.Text},
-		})
-	}
-	if m.Missed > 0 {
-		s.meter.Missed(m.Missed)
-		line(messages.ConsoleLine{Time: c.Now(), Text: fmt.Sprintf("[%d lines missed: this client reads too slowly]", m.Missed)})
-	}
-	for _, l := range m.Lines {
-		line(l)
-	}
-	s.write(c, frames...)
+// askMore gives the source the credit for one more message.
+func (s *session) askMore(c *supervise.Context) {
+	s.credit = true
+	c.Request(s.source, s.more)
 }
 
 // followEvents passes events on, with names relative to the one that was asked

@@ -43,10 +43,15 @@ type (
 )
 
 // keeps tells whether another command may follow on the connection, where this
-// one succeeds.
-func keeps(payload messages.Payload) bool {
-	_, ok := payload.(messages.PolicyAdd)
-	return ok
+// one succeeds, and where it does not.
+func keeps(payload messages.Payload) (succeeded, failed bool) {
+	switch payload.(type) {
+	case messages.PolicyAdd:
+		return true, false
+	case messages.ConsoleAdd: // another daemon has no other connection
+		return true, true
+	}
+	return false, false
 }
 
 // streams tells whether a stream follows a command.

@@ -14,10 +14,11 @@ import (
 // batchLines is how many lines a subscriber gets at once.
 const batchLines = 256
 
-// An attacher is a session that is going to be a subscriber.
+// An attacher is a session that is going to be a subscriber, or that was one of an
+// actor that has failed.
 type attacher struct {
-	pid *actor.PID
-	ask messages.ConsoleAttach
+	*subscriber
+	ask any // messages.ConsoleAttach, messages.ConsoleResume
 }
 
 // A subscriber is a session that wants every line.
@@ -25,11 +26,13 @@ type subscriber struct {
 	pid     *actor.PID
 	next    int  // the number of the line it gets next
 	credits bool // it has asked for more
+	leaves  bool // it wants no line from until on
+	until   int
 }
 
 // attachAsked makes the sender a subscriber, when there is a ring.
-func (k *console) attachAsked(c *supervise.Context, m messages.ConsoleAttach) {
-	a := attacher{c.Sender(), m}
+func (k *console) attachAsked(c *supervise.Context, ask any) {
+	a := attacher{&subscriber{pid: c.Sender()}, ask}
 	if k.ring != nil {
 		k.attach(c, a)
 		return
@@ -45,11 +48,11 @@ func (k *console) attachAsked(c *supervise.Context, m messages.ConsoleAttach) {
 func (k *console) load(c *supervise.Context) {
 	k.follower++
 	log, follower := k.log, k.follower
-	c.Go(func(context.Context) any { lines, _ := log.Follow(follower); return ringLoaded{lines} })
+	c.Go(func(context.Context) any { lines, next := log.Follow(follower); return ringLoaded{lines, next} })
 }
 
 func (k *console) loaded(c *supervise.Context, m ringLoaded) {
-	k.ring = newRing(history.Lines)
+	k.ring = newRing(history.Lines, m.next-len(m.lines))
 	for _, line := range slices.Concat(m.lines, k.early) {
 		k.ring.add(line)
 	}
@@ -79,20 +82,32 @@ func (k *console) add(c *supervise.Context, taken history.Taken) {
 // attach makes a session a subscriber. What it gets of the history, and that
 // it gets every line from then on, is decided here in one step.
 func (k *console) attach(c *supervise.Context, a attacher) {
-	k.attached++
-	s := &subscriber{pid: a.pid, next: k.start(a.ask.Subscribe)}
+	s := a.subscriber
 	k.subscribers = append(k.subscribers, s)
 	c.Watch(s.pid)
+	s.until = k.ring.total
+	switch m := a.ask.(type) {
+	case messages.ConsoleResume:
+		s.next = min(m.Next, k.ring.total)
+		k.give(c, s)
+	case messages.ConsoleAttach:
+		s.next = k.start(m.Subscribe)
+		k.answerAttach(c, s, m)
+	}
+}
+
+// answerAttach welcomes a subscriber. One too many costs the one that came first.
+func (k *console) answerAttach(c *supervise.Context, s *subscriber, m messages.ConsoleAttach) {
 	if len(k.subscribers) > k.maxSubscribers {
 		oldest := k.subscribers[0].pid
 		c.Send(oldest, messages.ConsoleDetached{})
 		k.detach(c, oldest.Id)
 	}
 	text := "subscribed"
-	if k.feed == nil && !k.opening && k.ring.total == 0 {
+	if k.feed == nil && !k.opening && len(k.ring.lines) == 0 {
 		text = "waiting for VM"
 	}
-	c.Request(s.pid, messages.Answer{ID: a.ask.ID, Payload: messages.SuccessText{Text: text}})
+	c.Request(s.pid, messages.Answer{ID: m.ID, Payload: messages.SuccessText{Text: text}})
 }
 
 // start is the number of the first line that a subscription asks for.
@@ -104,23 +119,60 @@ func (k *console) start(m messages.ConsoleSubscribe) int {
 }
 
 func (k *console) moreAsked(c *supervise.Context) {
+	if s := k.find(c.Sender()); s != nil {
+		s.credits = true
+		k.give(c, s)
+	}
+}
+
+// leaveAsked has a subscriber get the lines that there are, and no others.
+func (k *console) leaveAsked(c *supervise.Context) {
+	s := k.find(c.Sender())
+	switch {
+	case s == nil:
+	case k.ring == nil: // it is that of attach
+		s.leaves = true
+	default:
+		s.leaves, s.until = true, k.ring.total
+		k.give(c, s)
+	}
+}
+
+// find is nil where an incarnation that has failed has known the subscriber.
+func (k *console) find(pid *actor.PID) *subscriber {
 	for _, s := range k.subscribers {
-		if s.pid.Id == c.Sender().Id {
-			s.credits = true
-			k.give(c, s)
+		if s.pid.Id == pid.Id {
+			return s
 		}
 	}
+	for _, a := range k.waiting {
+		if a.pid.Id == pid.Id {
+			return a.subscriber
+		}
+	}
+	return nil
 }
 
 // give sends a subscriber the next lines, if there are any and it has asked.
 func (k *console) give(c *supervise.Context, s *subscriber) {
-	if !s.credits || s.next == k.ring.total {
+	if !s.credits || k.ring == nil {
 		return
 	}
-	lines, missed := k.ring.from(s.next, batchLines)
-	s.next += missed + len(lines)
-	s.credits = false
-	c.Request(s.pid, messages.ConsoleLines{Missed: missed, Lines: lines})
+	end := k.ring.total
+	if s.leaves {
+		end = s.until
+	}
+	switch {
+	case s.next < end:
+		lines, missed := k.ring.from(s.next, min(batchLines, end-max(s.next, k.ring.oldest())))
+		s.next += missed + len(lines)
+		s.credits = false
+		k.missed += uint64(missed)
+		c.Request(s.pid, messages.ConsoleLines{Missed: missed, Lines: lines})
+	case s.leaves:
+		s.credits = false
+		c.Send(s.pid, messages.ConsoleDetached{}) // it ends now, and is detached then
+	}
 }
 
 // detach forgets a subscriber, and with the last one the ring.
@@ -132,15 +184,29 @@ func (k *console) detach(c *supervise.Context, id string) {
 	k.log.Unfollow()
 	k.follower++
 	k.ring = nil
-	c.Send(k.host, messages.ConsoleIdle{Name: k.name, Attached: k.attached})
+	k.tellIdle(c)
 }
 
-// sendAway tells all who read that there will be nothing more.
-func (k *console) sendAway(c *supervise.Context) {
+// sendAway tells all who read that there will be nothing more, or how to go on
+// with the next incarnation.
+func (k *console) sendAway(c *supervise.Context, again bool) {
 	for _, a := range k.waiting {
-		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: failure("cannot read the console: it has just ended; try again")})
+		switch m := a.ask.(type) {
+		case messages.ConsoleResume:
+			k.sendOne(c, a.pid, m.Next, again)
+		case messages.ConsoleAttach:
+			c.Send(a.pid, messages.Answer{ID: m.ID, Payload: failure("cannot read the console: it has just ended; try again")})
+		}
 	}
 	for _, s := range k.subscribers {
-		c.Send(s.pid, messages.ConsoleDetached{})
+		k.sendOne(c, s.pid, s.next, again)
 	}
+}
+
+func (k *console) sendOne(c *supervise.Context, pid *actor.PID, next int, again bool) {
+	if again {
+		c.Send(pid, messages.ConsoleLost{Next: next})
+		return
+	}
+	c.Send(pid, messages.ConsoleDetached{})
 }

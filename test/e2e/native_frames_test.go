@@ -97,6 +97,8 @@ func summary(frame []byte) string {
 		return "configs:" + each(p.List, configSummary)
 	case messages.SuccessPolicies:
 		return "policies:" + each(p.List, func(n messages.NamedPolicy) string { return n.Name.String() })
+	case messages.SuccessConsoles:
+		return "consoles:" + each(p.List, messages.Name.String)
 	case messages.DataConsole:
 		return fmt.Sprintf("line, old form: %t", p.Old)
 	case messages.SuccessDump:

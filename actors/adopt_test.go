@@ -1,0 +1,296 @@
+package actors_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/actors"
+	"albatross/messages"
+	"albatross/runtime/fifo"
+)
+
+// A foreign is what another daemon runs, and prints to a FIFO.
+type foreign struct {
+	w    *world
+	name string
+	*os.File
+}
+
+// foreign begins to run; link is the connection of the other daemon.
+func (w *world) foreign(link *client, name string) *foreign {
+	w.t.Helper()
+	w.makeFIFO(name)
+	require.Equal(w.t, messages.SuccessEmpty{}, link.ask(name, add(messages.MaxInt)))
+	return w.runForeign(name)
+}
+
+// makeFIFO makes one that a daemon does not sweep away when it starts.
+func (w *world) makeFIFO(name string) {
+	w.t.Helper()
+	w.infos(":")
+	require.NoError(w.t, fifo.Create(w.fifo(name), -1))
+}
+
+func (w *world) fifo(name string) string { return filepath.Join(w.config.FIFODir, name) }
+
+func (w *world) runForeign(name string) *foreign {
+	w.t.Helper()
+	f, err := os.OpenFile(w.fifo(name), os.O_WRONLY, 0)
+	require.NoError(w.t, err)
+	return &foreign{w, name, f}
+}
+
+func (f *foreign) print(text string) {
+	f.w.t.Helper()
+	_, err := f.WriteString(text)
+	require.NoError(f.w.t, err)
+}
+
+// end ends it as native albatross does: its FIFO goes with it.
+func (f *foreign) end() {
+	f.w.t.Helper()
+	require.NoError(f.w.t, f.Close())
+	require.NoError(f.w.t, os.Remove(f.Name()))
+}
+
+func add(limit int) messages.ConsoleAdd { return messages.ConsoleAdd{Max: messages.Some(limit)} }
+
+// ask says a command on a connection that stays open.
+func (c *client) ask(name string, command messages.Command) messages.Payload {
+	c.w.t.Helper()
+	c.send(name, command)
+	return c.receive().Payload
+}
+
+// inactive are the consoles without a unikernel.
+func (w *world) inactive(path string) (names []string) {
+	w.t.Helper()
+	c := w.connect(actors.Console)
+	for _, n := range c.ask(path, messages.ConsoleListInactive{}).(messages.SuccessConsoles).List {
+		names = append(names, n.String())
+	}
+	<-c.closed
+	return names
+}
+
+func (w *world) untilInactive(path string, names ...string) {
+	w.t.Helper()
+	w.until(fmt.Sprint("inactive are ", names), func() bool { return fmt.Sprint(names) == fmt.Sprint(w.inactive(path)) })
+}
+
+// TestAConsoleOfAnotherDaemon: it is read to its end, and is a post-mortem then; so
+// is that of the next run.
+func TestAConsoleOfAnotherDaemon(t *testing.T) {
+	w := newWorld(t)
+	link := w.connect(actors.Console)
+	defer link.Close()
+	early := w.follow("a:x", 0)
+	defer early.Close()
+	for run := range 3 {
+		x := w.foreign(link, "a:x")
+		x.print(fmt.Sprintf("run %d\nlast words", run))
+		require.Equal(t, fmt.Sprintf("run %d", run), early.line())
+		require.Empty(t, w.inactive(":"))
+		x.end()
+		require.Equal(t, "last words", early.line())
+		w.untilInactive(":", "a:x")
+	}
+	require.Equal(t, []string{"run 0", "last words", "run 1", "last words", "run 2", "last words"}, w.lines("a:x", 6))
+
+	require.Equal(t, messages.Failure{Text: "opening"}, link.ask("a:x", add(1)))
+	require.Equal(t, []string{"a:x"}, w.inactive(":"), "nothing has changed")
+	require.Empty(t, w.ends(":"), "how it has ended is not known")
+}
+
+// The next run may begin before the end of the last one is seen, and what has been
+// added may be added again.
+func TestAConsoleOfAnotherDaemonThatIsReadAlready(t *testing.T) {
+	w := newWorld(t)
+	link := w.connect(actors.Console)
+	defer link.Close()
+	first := w.foreign(link, ":x")
+	first.print("one\n")
+	require.Equal(t, messages.SuccessEmpty{}, link.ask(":x", add(1)))
+	first.print("two\n")
+	require.NoError(t, os.Remove(first.Name()))
+
+	second := w.foreign(link, ":x")
+	second.print("three\n")
+	require.Equal(t, []string{"one", "two", "three"}, w.lines(":x", 3))
+	_, err := first.WriteString("nobody reads this")
+	require.Error(t, err)
+	require.NoError(t, first.Close())
+	require.Empty(t, w.inactive(":"))
+	second.end()
+	w.untilInactive(":", ":x")
+}
+
+// What cannot be read is refused. Nothing else changes, and the other daemon is
+// listened to all the same.
+func TestWhatIsNoConsoleOfAnotherDaemon(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":ours", create(guest("hello")))
+	w.lines(":ours", 1)
+	w.makeFIFO(":there")
+	require.NoError(t, os.WriteFile(w.fifo(":file"), []byte("secret\n"), 0o600))
+	require.NoError(t, os.Mkdir(w.fifo(":dir"), 0o700))
+	require.NoError(t, os.Symlink(w.fifo(":there"), w.fifo(":link")))
+	listener, err := net.Listen("unix", w.fifo(":socket"))
+	require.NoError(t, err)
+	defer listener.Close()
+
+	link := w.connect(actors.Console)
+	defer link.Close()
+	for name, text := range map[string]string{
+		":none":   "opening",
+		"a:b:x":   "opening",
+		":..":     "opening",
+		":":       "path used instead of name",
+		"a:":      "path used instead of name",
+		":ours":   "cannot read the console: this daemon runs a unikernel of that name",
+		":file":   "cannot read the console: not a named pipe",
+		":dir":    "cannot read the console: not a named pipe",
+		":link":   "cannot read the console: not a named pipe",
+		":socket": "cannot read the console: not a named pipe",
+	} {
+		for _, max := range []messages.Option[int]{{}, messages.Some(messages.MinInt), messages.Some(3)} {
+			require.Equal(t, messages.Failure{Text: text}, link.ask(name, messages.ConsoleAdd{Max: max}), name)
+		}
+	}
+	require.Equal(t, []string{":ours"}, w.histories())
+	require.Empty(t, w.inactive(":"))
+	w.until("only the console of ours is left", func() bool { return len(w.counts()) == 1 })
+	require.Contains(t, w.lines(":ours", 2)[1], "tick ")
+}
+
+// Consoles of other daemons make way for each other, the one inactive longest first,
+// and never one of ours.
+func TestConsolesOfOtherDaemonsAreLimited(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", "a:ours", create(guest("hello", "--once")))
+	w.untilInactive("a:", ":ours")
+	link := w.connect(actors.Console)
+	defer link.Close()
+	for _, name := range []string{"a:z", "a:b", "a:y", "b:x"} {
+		w.foreign(link, name).end()
+		w.until("its end is seen", func() bool { return slices.Contains(w.inactive(":"), name) })
+	}
+	add := func(name string, limit int) {
+		w.makeFIFO(name)
+		require.Equal(t, messages.SuccessEmpty{}, link.ask(name, add(limit)))
+	}
+	add("a:m", 3)
+	require.Equal(t, []string{":y", ":ours", ":b"}, w.inactive("a:"))
+	add("a:n", messages.MinInt)
+	require.Equal(t, []string{":ours"}, w.inactive("a:"))
+	add("a:o", 1) // all run: none has to go
+	for _, name := range []string{"a:m", "a:n", "a:o"} {
+		w.runForeign(name).end()
+	}
+	w.untilInactive("a:", ":ours", ":o", ":n", ":m")
+	require.Equal(t, []string{":x"}, w.inactive("b:"))
+
+	w.makeFIFO("a:p")
+	require.Equal(t, messages.SuccessEmpty{}, link.ask("a:p", messages.ConsoleAdd{}), "the policy of the root sets no limit")
+	w.untilInactive("a:", ":ours", ":o", ":n", ":m")
+	w.runForeign("a:p").end()
+}
+
+// A unikernel of ours takes the place of one of another daemon.
+func TestOursComesFirst(t *testing.T) {
+	w := newWorld(t)
+	link := w.connect(actors.Console)
+	defer link.Close()
+	x := w.foreign(link, ":x")
+	x.print("theirs\n")
+	require.Equal(t, []string{"theirs"}, w.lines(":x", 1))
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	require.Equal(t, "hello from albatross: --name=x --quiet", w.lines(":x", 2)[1])
+	require.Equal(t, messages.Failure{Text: "cannot read the console: this daemon runs a unikernel of that name"}, link.ask(":x", add(1)))
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	require.Equal(t, []string{":x"}, w.inactive(":"))
+	require.NoError(t, x.Close())
+}
+
+// TestInactive is told in the order of listings, with relative names.
+func TestInactive(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{":b", ":a", "a:x", "a:b:y", "a:runs"} {
+		config := guest("hello", "--once")
+		if name == "a:runs" {
+			config = guest("hello", "--quiet")
+		}
+		w.succeeds("created unikernel", name, create(config))
+	}
+	w.follow("a:nothing", 0).Close()
+	w.untilInactive(":", ":b", ":a", "a:x", "a:b:y")
+	require.Equal(t, []string{":x", "b:y"}, w.inactive("a:"))
+	require.Empty(t, w.inactive("c:"))
+	c := w.connect(actors.Console)
+	require.Equal(t, messages.Failure{Text: "name used"}, c.ask("a:x", messages.ConsoleListInactive{}))
+	<-c.closed
+
+	w.restart()
+	require.Equal(t, []string{":b", ":a", "a:x", "a:b:y"}, w.inactive(":"))
+}
+
+// What was refused leaves nothing, and costs nobody a post-mortem.
+func TestWhatWasRefusedEvictsNothing(t *testing.T) {
+	w := newWorld(t)
+	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(1, 64)))
+	w.succeeds("created unikernel", "a:x", create(guest("hello", "--once")))
+	w.untilInactive("a:", ":x")
+	wrong := guest("hello")
+	wrong.Image = []byte("no image")
+	follower := w.follow("a:y", 0)
+	defer follower.Close()
+	for _, name := range []string{"a:y", "a:z"} {
+		require.IsType(t, messages.Failure{}, w.ask(name, create(wrong)))
+	}
+	require.Equal(t, []string{":x"}, w.inactive("a:"))
+	w.until("only what is followed is left", func() bool { return len(w.counts()) == 2 })
+	w.succeeds("created unikernel", "a:y", create(guest("hello", "--quiet")))
+	require.Equal(t, "hello from albatross: --name=y --quiet", follower.line())
+	w.until("now it has", func() bool { return len(w.counts()) == 1 })
+}
+
+// TestSubscribersEvictNothing: not even very many.
+func TestSubscribersEvictNothing(t *testing.T) {
+	w := newWorld(t)
+	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(1, 64)))
+	w.succeeds("created unikernel", "a:x", create(guest("hello", "--once")))
+	w.untilInactive("a:", ":x")
+	for i := range 100 {
+		w.follow(fmt.Sprint("a:nothing", i), 0).Close()
+	}
+	require.Equal(t, []string{":x"}, w.inactive("a:"))
+	require.Equal(t, []string{"hello from albatross: --name=x --once"}, w.lines("a:x", 1))
+	w.until("they leave nothing", func() bool { return len(w.counts()) == 1 })
+}
+
+// A native daemon says one thing after the other on its connection; on another
+// socket that is the end.
+func TestAddKeepsTheConnection(t *testing.T) {
+	w := newWorld(t)
+	link := w.connect(actors.Console)
+	require.Equal(t, messages.Failure{Text: "opening"}, link.ask(":x", add(1)))
+	require.Equal(t, messages.Failure{Text: "unknown command"}, link.ask(":x", messages.UnikernelDestroy{}))
+	<-link.closed
+	c := w.connect(actors.VMMD)
+	require.Equal(t, messages.Failure{Text: "unknown command"}, c.ask(":x", add(1)))
+	<-c.closed
+	subscriber := w.connect(actors.Console)
+	defer subscriber.Close()
+	require.Equal(t, messages.Failure{Text: "opening"}, subscriber.ask(":x", add(1)))
+	require.Equal(t, success("waiting for VM"), subscriber.ask(":x", messages.ConsoleSubscribe{Count: messages.Some(1)}))
+	x := w.foreign(w.connect(actors.Console), ":x")
+	x.print("hello\n")
+	require.Equal(t, "hello", subscriber.line())
+	x.end()
+}

@@ -1,0 +1,77 @@
+package actors
+
+import (
+	"fmt"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// follows tells whether the session passes on the lines of a console.
+func (s *session) follows() bool { return s.state == following && s.subscribes && s.source != nil }
+
+// follow passes console lines on, in the form that the client has asked for.
+func (s *session) follow(c *supervise.Context, m messages.ConsoleLines) {
+	if s.state != following {
+		return
+	}
+	s.credit = false
+	var frames []messages.Wire
+	line := func(l messages.ConsoleLine) {
+		frames = append(frames, messages.Wire{
+			Header:  messages.Header{Version: s.header.Version, Name: s.header.Name},
+			Payload: messages.DataConsole{Old: s.old, Time: l.Time, Line: l.Text},
+		})
+	}
+	if m.Missed > 0 {
+		s.meter.Missed(m.Missed)
+		line(messages.ConsoleLine{Time: c.Now(), Text: fmt.Sprintf("[%d lines missed: this client reads too slowly]", m.Missed)})
+	}
+	for _, l := range m.Lines {
+		line(l)
+	}
+	s.write(c, frames...)
+}
+
+// leave goes on until the client has what the console remembers: it may have closed
+// its side of the connection only. One that has closed both is found out by writing,
+// or has nothing to wait for.
+func (s *session) leave(c *supervise.Context) {
+	s.leaves = true
+	c.Request(s.source, messages.ConsoleLeave{})
+}
+
+// resume makes the session a subscriber again of a console whose actor has failed.
+func (s *session) resume(c *supervise.Context, m messages.ConsoleResume) {
+	if s.source == nil {
+		return // nothing is followed any more
+	}
+	c.Request(s.source, m)
+	if s.credit {
+		c.Request(s.source, s.more)
+	}
+	if s.leaves {
+		c.Request(s.source, messages.ConsoleLeave{})
+	}
+}
+
+// crashed goes on where a request has failed. What makes a console fail each time
+// is tried at the pace at which that is started again.
+func (s *session) crashed(c *supervise.Context, m supervise.Crashed) {
+	if resume, ok := m.Message.(messages.ConsoleResume); ok {
+		s.resume(c, resume)
+		return
+	}
+	s.lost(c, "internal error: the daemon failed while it handled this; its log tells more")
+}
+
+// detached ends what was followed. Even one that has ended at once is answered.
+func (s *session) detached(c *supervise.Context) {
+	switch {
+	case s.source == nil: // its end has been told
+	case s.state == answering:
+		s.source = nil // nothing is followed when the answer is written
+	default:
+		c.Stop(c.Self())
+	}
+}
