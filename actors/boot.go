@@ -92,6 +92,7 @@ func (h *host) swept(c *supervise.Context, m swept) {
 // ready begins to carry out commands: it is known what runs.
 func (h *host) ready(c *supervise.Context) {
 	h.booted = true
+	h.consoles.probeIdle(c)
 	failpoint.Here("boot/ready")
 	early := h.early
 	h.early = nil

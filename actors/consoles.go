@@ -88,6 +88,16 @@ func (k *consoles) tenantGone(c *supervise.Context, name messages.Name) {
 	}
 }
 
+// probeIdle has the host hear again of consoles that may have become idle before it
+// knew what is on record.
+func (k *consoles) probeIdle(c *supervise.Context) {
+	for _, e := range k.byName {
+		if !e.ring {
+			k.probe(c, e)
+		}
+	}
+}
+
 func (k *consoles) probe(c *supervise.Context, e *consoleEntry) {
 	e.passed++
 	c.Send(e.pid, messages.ConsoleProbe{Number: e.passed})

@@ -69,6 +69,35 @@ func TestHistoryOutlivesTheDaemon(t *testing.T) {
 	}
 }
 
+// Who reads a console, and leaves, before the daemon knows what is on record, costs
+// nothing of it.
+func TestHistoryOutlivesAGlanceAtTheStart(t *testing.T) {
+	hold := make(chan struct{})
+	held := false
+	w := newWorld(t, func(w *world) {
+		w.fault = func(_ string, message any) {
+			if _, load := message.(messages.StoreLoad); load && held {
+				<-hold
+			}
+		}
+	})
+	w.succeeds("created unikernel", ":runs", create(guest("chatty", "10")))
+	w.succeeds("created unikernel", ":ended", create(guest("chatty", "10", "exit")))
+	w.untilInactive(":", ":ended")
+	w.lines(":runs", 10)
+	w.shutdown()
+	held = true
+	w.start()
+	for _, name := range []string{":runs", ":ended", ":nothing"} {
+		w.follow(name, 10).Close()
+		w.until("nobody reads", func() bool { return w.counts()[name].Subscribers == 0 })
+	}
+	close(hold)
+	w.until("it knows", func() bool { return len(w.counts()) == 2 })
+	require.Equal(t, number(10), w.lines(":runs", 10))
+	require.Equal(t, number(10), w.lines(":ended", 10))
+}
+
 func TestThePostMortemOutlivesTheDaemon(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("chatty", "500", "exit")))

@@ -101,7 +101,9 @@ func (h *host) Handle(c *supervise.Context, message any) {
 			c.Send(t.current.pid, m)
 		}
 	case messages.ConsoleIdle:
-		h.consoles.idle(c, m)
+		if h.booted { // or it is not known whose it is; see ready
+			h.consoles.idle(c, m)
+		}
 	case messages.StatsRestarted:
 		h.watchAll(c)
 	case messages.StatsSnapshot:
