@@ -80,7 +80,7 @@ var differences = map[string]difference{
 	"2.7.2/B-raw/0269": says("cannot read the console: this daemon runs a unikernel of that name"),
 
 	// Here other unikernels are gone than there.
-	"2.7.2/B-raw/0264": says("consoles: :tb :m9 :m8 :m6 :m4 :m2 :m10 :f1 :e :c5 :c4 :c3"),
+	"2.7.2/B-raw/0264": says("consoles: :tb :m10 :f1 :e :c5 :c4 :c3"),
 
 	// The native console closes the connection on what is for another socket, and
 	// on old subscriptions.
