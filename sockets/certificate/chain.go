@@ -23,9 +23,20 @@ type Chain []*x509.Certificate
 
 const typeCertificate = "CERTIFICATE"
 
-// ParseChain reads the certificates of a PEM file.
+// ParseChain reads the chain in a PEM file.
 func ParseChain(data []byte) (Chain, error) {
-	var chain Chain
+	certs, err := ParseCertificates(data)
+	if err != nil {
+		return nil, err
+	}
+	chain := Chain(certs)
+	return chain, chain.check()
+}
+
+// ParseCertificates reads the certificates of a PEM file, of which there is one at
+// least.
+func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
+	var certs []*x509.Certificate
 	for {
 		var block *pem.Block
 		block, data = pem.Decode(data)
@@ -39,12 +50,12 @@ func ParseChain(data []byte) (Chain, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errBadCertificate, err)
 		}
-		chain = append(chain, cert)
+		certs = append(certs, cert)
 	}
-	if len(chain) == 0 {
+	if len(certs) == 0 {
 		return nil, errNoCertificate
 	}
-	return chain, chain.check()
+	return certs, nil
 }
 
 // check tells where the chain is broken.

@@ -2,7 +2,7 @@
 // the programs that are built from cmd, and look at what they print and how they
 // exit. The scripts in testdata/client need no daemon, or one that answers as
 // they tell it (see fake_test.go); those in testdata/daemon start
-// real ones (see daemon_test.go).
+// real ones (see daemon_test.go), and endpoints for them (see endpoint_test.go).
 //
 // Beside the commands of testscript, a script has
 //
@@ -73,8 +73,9 @@ func runScripts(t *testing.T, dir string) {
 			"serve": serve,
 			"until": until,
 
-			"ask":    ask,
-			"daemon": daemonCommand,
+			"ask":      ask,
+			"daemon":   daemonCommand,
+			"endpoint": endpointCommand,
 		},
 	})
 }
@@ -91,6 +92,9 @@ func setup(env *testscript.Env) error {
 	d := &realDaemon{dir: run}
 	env.Values[realDaemonKey{}] = d
 	env.Defer(d.clean)
+	e := &endpoint{}
+	env.Values[endpointKey{}] = e
+	env.Defer(e.clean)
 	if err := os.MkdirAll(filepath.Join(run, "util"), 0o700); err != nil {
 		return err
 	}

@@ -27,8 +27,11 @@ import (
 //	daemon kill    kills it
 //	daemon stop    stops it, after which no process and no file must be left
 //	ask CODE ...   runs albatross-client to ask it, as exits does
+//	endpoint start CACERT CERT KEY [OPTION]...
+//	               starts an endpoint for it, at the address $ENDPOINT
+//	endpoint stop  stops that
 func TestDaemon(t *testing.T) {
-	for _, program := range []string{"albatrossd", "albatross-tender"} {
+	for _, program := range []string{"albatrossd", "albatross-tender", "albatross-tls-endpoint"} {
 		require.NoError(t, programs.Build(bin, program))
 	}
 	runScripts(t, "daemon")
