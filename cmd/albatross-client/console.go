@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"albatross/messages"
+	"albatross/sockets/client"
 )
 
 // consoleCount is how much history is shown where nothing is said.
@@ -17,6 +19,7 @@ const consoleCount = 20
 
 func (a *app) consoleCommand() *cobra.Command {
 	count := consoleCount
+	var follow, past bool
 	var since messages.Option[time.Time]
 	c := &cobra.Command{
 		Use:               "console " + nameArgument,
@@ -32,29 +35,36 @@ func (a *app) consoleCommand() *cobra.Command {
 			if !since.OK {
 				subscribe.Count = messages.Some(count)
 			}
-			return a.follow(c.Context(), name, subscribe)
+			if past && a.destination.address != "" {
+				return usageError("--no-follow needs a daemon on this machine")
+			}
+			return a.follow(c.Context(), name, subscribe, past)
 		},
 	}
+	c.Flags().BoolVar(&follow, "follow", false, "go on with the lines that come, as without it")
+	c.Flags().BoolVar(&past, "no-follow", false, "end behind the lines that there are now")
+	c.MarkFlagsMutuallyExclusive("follow", "no-follow")
 	c.Flags().Var(one("N", parseNumber, &count), "count", "begin with the last N lines")
 	c.Flags().Var(maybe("TIME", parseTime, &since), "since", "begin with the lines since a time, such as 2026-01-02T15:04:05Z")
 	return c
 }
 
-// follow prints lines until it is interrupted, which is how it is meant to end.
-func (a *app) follow(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe) error {
+// follow prints lines until it is interrupted, which is how it is meant to end, or
+// only those of the past.
+func (a *app) follow(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe, past bool) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	// Whoever does not read our output has us wait with a line in hand; a second
 	// interrupt ends that.
 	context.AfterFunc(ctx, stop)
-	err := a.printLines(ctx, name, subscribe)
+	err := a.printLines(ctx, name, subscribe, past)
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-func (a *app) printLines(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe) error {
+func (a *app) printLines(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe, past bool) error {
 	conn, answer, err := a.open(ctx, consoleSocket, name, subscribe)
 	if err != nil {
 		return err
@@ -63,9 +73,14 @@ func (a *app) printLines(ctx context.Context, name messages.Name, subscribe mess
 	if err := a.show(conn.Name(), answer); err != nil {
 		return err
 	}
+	if past {
+		if err := conn.CloseWrite(); err != nil {
+			return err
+		}
+	}
 	for {
 		line, err := conn.NextLine(ctx)
-		if err == io.EOF {
+		if err == io.EOF || past && errors.Is(err, client.ErrClosed) {
 			return nil
 		}
 		if err != nil {
@@ -75,4 +90,22 @@ func (a *app) printLines(ctx context.Context, name messages.Name, subscribe mess
 			return err
 		}
 	}
+}
+
+func (a *app) inactiveConsolesCommand() *cobra.Command {
+	var path messages.Path
+	c := &cobra.Command{
+		Use:   "inactive-consoles",
+		Short: "Show the consoles of unikernels that are gone",
+		Args:  positional(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			conn, answer, err := a.open(c.Context(), consoleSocket, messages.Name{Path: path}, messages.ConsoleListInactive{})
+			if err != nil {
+				return err
+			}
+			return errors.Join(a.show(conn.Name(), answer), conn.Close())
+		},
+	}
+	c.Flags().VarP(one("PATH", messages.ParsePath, &path), "path", "p", "only those at and below this path")
+	return c
 }

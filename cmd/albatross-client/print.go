@@ -30,6 +30,8 @@ func successText(answer messages.Success) (text string, ok bool) {
 		return listText(s.List, "no policies", policyText), true
 	case messages.SuccessInfos:
 		return listText(s.List, "no unikernels", func(n messages.NamedInfo) string { return infoText(s.Form, n) }), true
+	case messages.SuccessConsoles:
+		return listText(s.List, "no consoles", nameText), true
 	case messages.SuccessBlocks:
 		return listText(s.List, "no block devices", deviceText), true
 	case messages.SuccessDump:

@@ -67,7 +67,7 @@ func (a *app) root() *cobra.Command {
 	a.registerCommon(root)
 	a.registerDestination(root.PersistentFlags())
 	root.AddCommand(
-		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.eventsCommand(), a.exitsCommand(), a.getCommand(), a.infoCommand(), a.restartCommand(),
+		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.eventsCommand(), a.exitsCommand(), a.getCommand(), a.inactiveConsolesCommand(), a.infoCommand(), a.restartCommand(),
 		a.addPolicyCommand(), a.policyCommand(), a.removePolicyCommand(),
 		a.blockCommand(), a.createBlockCommand(), a.destroyBlockCommand(), a.dumpBlockCommand(), a.setBlockCommand(),
 		a.statsCommand(), a.statsAddCommand(), a.statsRemoveCommand(),

@@ -108,6 +108,8 @@ func commandLine(name messages.Name, command messages.Command) (args []string, o
 			return []string{"console", name.String(), "--since", c.Since.Value.Format(time.RFC3339Nano)}, !c.Old
 		}
 		return []string{"console", name.String(), "--count", fmt.Sprint(c.Count.Value)}, !c.Old && c.Count.Value >= 0
+	case messages.ConsoleListInactive:
+		return []string{"inactive-consoles", "-p", string(name.Path)}, true
 	case messages.PolicyInfo:
 		return []string{"policy", "-p", string(name.Path)}, true
 	case messages.PolicyRemove:

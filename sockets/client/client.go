@@ -81,6 +81,19 @@ func (c *Conn) Close() error { return c.conn.Close() }
 // the path that the certificates say.
 func (c *Conn) Name() messages.Name { return c.header.Name }
 
+// CloseWrite tells a daemon of ours that nothing more will be said. One that is
+// followed for its console sends what there is, and closes the connection then.
+func (c *Conn) CloseWrite() error {
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if !ok {
+		return c.failed(errors.ErrUnsupported)
+	}
+	if err := half.CloseWrite(); err != nil {
+		return c.failed(rootCause(err))
+	}
+	return nil
+}
+
 // Ask sends a command about a name and waits for the answer.
 func (c *Conn) Ask(ctx context.Context, name messages.Name, command messages.Command) (messages.Success, error) {
 	frame, err := c.question(name, command)
