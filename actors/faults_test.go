@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -190,6 +191,46 @@ func afterStats(w *world) {
 	c := w.subscribe(":x")
 	require.Contains(w.t, c.statistics(1), ":x")
 	require.NotEmpty(w.t, w.snapshot().Samples)
+}
+
+// eventCommands follow events while some happen. Whoever follows is told all, or
+// sent away.
+func eventCommands(w *world) {
+	w.t.Helper()
+	c := w.connect(actors.Events)
+	defer c.Close()
+	c.send(":", messages.EventsSubscribe{Since: always})
+	if c.receive().Payload != messages.Payload(messages.SuccessEvents{}) {
+		return
+	}
+	w.addPolicy("a:", policy(2, 64))
+	w.ask("a:", messages.PolicyRemove{})
+	w.until("all is told", func() bool {
+		number := uint64(0)
+		for number < w.lastEvent() {
+			select {
+			case m := <-c.out:
+				if e, ok := m.Payload.(messages.DataEvent); ok {
+					require.Equal(w.t, number+1, e.Number)
+					number = e.Number
+				}
+			case <-c.closed:
+				return true
+			case <-time.After(deadline):
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// afterEvents makes sure that events are told.
+func afterEvents(w *world) {
+	afterPolicies(w)
+	r := newReader(w.followEvents(":", always))
+	w.ask("a:", messages.PolicyRemove{})
+	r.readTo(w.lastEvent())
+	require.Equal(w.t, uint64(1), r.numbers[0])
 }
 
 func success(text string) messages.Payload { return messages.SuccessText{Text: text} }

@@ -155,7 +155,7 @@ func (u *unikernel) launched(c *supervise.Context, m launched) {
 		messages.PutRuntime{Name: u.name, Runtime: u.runtime},
 	}
 	if u.creates {
-		changes = append(changes, happened(c, messages.EventCreated, u.name, u.cause))
+		changes = append(changes, u.startEvent(messages.EventCreated, u.cause))
 	}
 	u.stored = true
 	u.record(c, changes...)
@@ -206,7 +206,7 @@ func (u *unikernel) released(c *supervise.Context, m released) {
 	}
 	failpoint.Here("unikernel/released")
 	u.handle = gated.Handle()
-	u.markReleased(c, u.startEvent())
+	u.markReleased(c, u.startEvent(messages.EventStarted, u.cause))
 	u.begin(c)
 }
 

@@ -10,9 +10,9 @@ import (
 // What a unikernel tells as events: created and destroyed are around all that is
 // told of it, started and exited around what is told of one tender.
 
-// startEvent tells that the tender runs, since it was launched.
-func (u *unikernel) startEvent() messages.Change {
-	return messages.PutEvent{Event: messages.NewEvent(messages.EventStarted, u.name, u.runtime.Started(), u.cause)}
+// startEvent tells of the start of the tender, which was when it was launched.
+func (u *unikernel) startEvent(kind messages.EventKind, cause string) messages.Change {
+	return messages.PutEvent{Event: messages.NewEvent(kind, u.name, u.runtime.Started(), cause)}
 }
 
 // tellAdopted tells that a tender was taken over. That it was started is told now
@@ -26,8 +26,7 @@ func (u *unikernel) tellAdopted(c *supervise.Context) {
 	case u.runtime.StartTold:
 		u.markReleased(c, adopted)
 	default:
-		started := messages.NewEvent(messages.EventStarted, u.name, u.runtime.Started(), "a former daemon started it")
-		u.markReleased(c, messages.PutEvent{Event: started}, adopted)
+		u.markReleased(c, u.startEvent(messages.EventStarted, "a former daemon started it"), adopted)
 	}
 }
 
