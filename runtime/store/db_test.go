@@ -214,23 +214,6 @@ func TestNewerDatabaseIsLeftAlone(t *testing.T) {
 	require.ErrorContains(t, refused(t, dir), "written by a newer albatrossd (version 12 of the format, this one knows 3): run that one")
 }
 
-// The first version knew unikernels only.
-func TestFirstVersionIsMigrated(t *testing.T) {
-	dir := t.TempDir()
-	db := open(t, dir)
-	require.NoError(t, db.Apply([]messages.Change{messages.PutSpec{Name: name(t, "hello"), Spec: spec(1)}}))
-	require.NoError(t, db.Close())
-	alter(t, dir, func(tx *bbolt.Tx) error {
-		require.NoError(t, tx.DeleteBucket([]byte("policies")))
-		require.NoError(t, tx.DeleteBucket([]byte("ends")))
-		require.NoError(t, tx.DeleteBucket([]byte("events")))
-		return tx.Bucket([]byte("schema")).Put([]byte("version"), []byte("1"))
-	})
-	db = open(t, dir)
-	require.Equal(t, []messages.Record{{Name: name(t, "hello"), Spec: spec(1)}}, load(t, db))
-	require.NoError(t, db.Apply([]messages.Change{messages.PutPolicy{Path: "a"}, messages.PutEnd{Name: name(t, "x")}}))
-}
-
 func TestForeignDatabaseIsLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	alter(t, dir, func(tx *bbolt.Tx) error {

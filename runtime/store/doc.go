@@ -1,6 +1,6 @@
 // Package store owns what must survive the daemon and the machine: the
-// database of what should run and what does (state.db), and the images
-// (images/).
+// database of what should run, what does, and what has happened (state.db), and
+// the images (images/).
 //
 // Both keep two promises. What a call has said is stored is still there after
 // a power cut; and what a call has not said is stored is there as a whole or

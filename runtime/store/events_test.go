@@ -1,11 +1,7 @@
 package store_test
 
 import (
-	"compress/gzip"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -230,49 +226,6 @@ func TestEventsAreAQueue(t *testing.T) {
 			next = after
 		}
 	})
-}
-
-// TestSecondVersionIsMigrated opens a database that the last daemon without
-// events has made.
-func TestSecondVersionIsMigrated(t *testing.T) {
-	dir := t.TempDir()
-	unpack(t, filepath.Join("testdata", "version2.db.gz"), filepath.Join(dir, store.DBFile))
-	run := messages.Runtime{
-		Process:       messages.Process{PID: 5, StartTime: 7, BootID: "b"},
-		StartedMillis: 1, Released: true, Restarts: 2,
-	}
-	want := messages.State{
-		Unikernels: []messages.Record{
-			{Name: name(t, "waits"), Spec: spec(16)},
-			{Name: name(t, "a:hello"), Spec: spec(32), Runtime: messages.Some(run)},
-		},
-		Policies: []messages.NamedPolicy{{Name: name(t, "a:"), Policy: messages.Policy{Unikernels: 3, CPUIDs: []int{0}, Memory: 64}}},
-		Ends:     []messages.NamedEnd{{Name: name(t, "gone"), End: messages.End{Exit: messages.Exit{Known: true, Code: 3}, AtMillis: 5, Restarts: 2}}},
-		Imported: true,
-	}
-	for range 2 { // the second time it is of this version
-		db := open(t, dir)
-		state, err := db.Load()
-		require.NoError(t, err)
-		require.Equal(t, want, state)
-		require.Zero(t, last(t, db))
-		require.NoError(t, db.Close())
-	}
-	db := open(t, dir)
-	putEvents(t, db, 1)
-	require.Equal(t, uint64(1), last(t, db))
-}
-
-func unpack(t *testing.T, from, to string) {
-	t.Helper()
-	f, err := os.Open(from)
-	require.NoError(t, err)
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	require.NoError(t, err)
-	data, err := io.ReadAll(z)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(to, data, 0o600))
 }
 
 func TestClosedDatabaseHasNoEvents(t *testing.T) {

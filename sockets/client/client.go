@@ -3,19 +3,20 @@
 //
 // A Conn belongs to one goroutine. Whatever is waited for ends when the context
 // ends, by closing the connection: half a message cannot be taken up again. An
-// answer is waited for as long as AnswerTimeout, lines of a console for ever.
-// Contents of block devices may take as long as they like, but no part of them
-// longer than AnswerTimeout.
+// answer is waited for as long as AnswerTimeout, lines of a console and events
+// for ever. Contents of block devices may take as long as they like, but no part
+// of them longer than AnswerTimeout.
 //
 // A daemon far away is asked through its endpoint, over TLS. The certificate that
 // is shown there says the command, so that none is sent.
 //
-//	client.go  a command and its answer
-//	stream.go  what the daemon sends behind an answer
-//	upload.go  what is sent behind a command
-//	tls.go     an endpoint
-//	events.go  how unikernels ended
-//	errors.go  what can go wrong
+//	client.go       a command and its answer
+//	stream.go       what the daemon sends behind an answer
+//	upload.go       what is sent behind a command
+//	tls.go          an endpoint
+//	events.go       how unikernels ended
+//	eventstream.go  what happens
+//	errors.go       what can go wrong
 //
 // What went wrong is told by the type of the error, because a caller acts on
 // it: *ConnectError, *TrustError, *ProtocolError, and *Refusal for what the

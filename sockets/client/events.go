@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"syscall"
-	"time"
 
 	"albatross/messages"
 	"albatross/sockets/events"
@@ -55,71 +54,4 @@ func (c *Conn) exchangeEvents(request []byte) (messages.Payload, error) {
 		return nil, ErrClosed
 	}
 	return nil, rootCause(err)
-}
-
-// An EventStream reads events, as they happen.
-type EventStream struct {
-	conn   *Conn
-	name   messages.Name
-	stream *events.Stream
-	begun  bool // something has come
-}
-
-// Events asks for the events of a name, or of all at and below a path, with names
-// relative to it: those since a time, where one is given, and then all new ones.
-// The Conn must be one to the socket of events, and of no use for anything else
-// afterwards.
-func (c *Conn) Events(ctx context.Context, name messages.Name, since messages.Option[time.Time]) (*EventStream, error) {
-	request, err := events.AppendRequest(nil, name, messages.EventsSubscribe{Since: since})
-	if err != nil {
-		return nil, err
-	}
-	err = c.during(ctx, func() error {
-		// Whoever refuses may close before it has read all: Next tells why.
-		_, err := c.conn.Write(request)
-		if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
-			return nil
-		}
-		return rootCause(err)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &EventStream{conn: c, name: name, stream: events.NewStream(c.conn)}, nil
-}
-
-// Next waits for what comes next: a messages.DataEvent, messages.DataMissed or
-// messages.DataPresent. There is no end but that of the connection, which is an
-// error.
-func (s *EventStream) Next(ctx context.Context) (messages.Data, error) {
-	var next messages.Payload
-	err := s.conn.during(ctx, func() (err error) {
-		next, err = s.stream.Next()
-		return s.explain(err)
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.begun = true
-	switch p := next.(type) {
-	case messages.Data:
-		return p, nil
-	case messages.Failure:
-		return nil, &Refusal{Name: s.name, Text: p.Text}
-	}
-	return nil, s.conn.failed(fmt.Errorf("the stream has a %T in it", next))
-}
-
-// explain is an error of the stream in words of this package.
-func (s *EventStream) explain(err error) error {
-	closed := err == io.EOF || errors.Is(err, syscall.ECONNRESET)
-	switch {
-	case err == nil:
-		return nil
-	case closed && !s.begun:
-		return ErrNoAnswer
-	case closed, err == io.ErrUnexpectedEOF:
-		return ErrClosed
-	}
-	return rootCause(err)
 }
