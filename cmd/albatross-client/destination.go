@@ -27,6 +27,8 @@ type destination struct {
 	keyType             certificate.KeyType
 
 	made *madeCertificate // to be shown instead of one that is made for the question
+
+	large bool // what has been shown is more than every endpoint takes
 }
 
 // A madeCertificate says a command, and was there before.
@@ -112,6 +114,7 @@ func (a *app) connectEndpoint(ctx context.Context, name messages.Name, command m
 	if err := leadsTo(shown.chain, trusted); err != nil {
 		return nil, &chainError{err}
 	}
+	a.destination.large = shown.size() > largeSize
 	a.tell(info, "connecting to "+a.destination.address)
 	return client.DialTLS(ctx, client.Endpoint{
 		Address:   a.destination.address,
@@ -157,6 +160,18 @@ func (m *madeCertificate) forTLS() tls.Certificate {
 	return c
 }
 
+// largeSize is how much of certificates an endpoint takes that has been built
+// without support for more, in bytes.
+const largeSize = 256 << 10
+
+// size is how many bytes are shown.
+func (m *madeCertificate) size() (n int) {
+	for _, c := range m.chain {
+		n += len(c.Raw)
+	}
+	return n
+}
+
 // leadsTo tells why an endpoint that trusts the same authority as we do is not
 // going to accept a chain: then it need not be asked.
 func leadsTo(chain certificate.Chain, trusted *x509.CertPool) error {
@@ -189,7 +204,16 @@ func (a *app) explainTrust(e *client.TrustError) (exitCode, string) {
 	case client.Unfit:
 		return exitHere, text + "The endpoint needs another one: 'albatross-client generate' makes it."
 	}
-	return exitThere, text + "The endpoint says no more than that. Is its certificate authority the last in our chain, is the clock\n" +
-		"right, has our certificate been revoked? One of more than 256 KB is refused by endpoints that were built without\n" +
-		"support for it: create from afar with --destination, which sends the image behind the certificate."
+	return exitThere, text + "The endpoint says no more than that. Is the authority that has signed for us the one that it trusts, and\n" +
+		"are the clocks right?" + a.largeAdvice()
+}
+
+// largeAdvice is for where an endpoint may have refused a certificate because of
+// its size.
+func (a *app) largeAdvice() string {
+	if !a.destination.large {
+		return ""
+	}
+	return "\nThe certificate has more than 256 KB, which endpoints refuse that were built without support for it.\n" +
+		"'create' with --destination sends the image behind the certificate, so that this may be small."
 }

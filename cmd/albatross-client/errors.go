@@ -89,7 +89,7 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 		return exitCommunication, "[ERROR] " + escape(err.Error()) +
 			"\nThe daemon refuses like this what it does not understand: is it of another version? Its log tells more."
 	case errors.As(err, &broken):
-		return exitCommunication, "[ERROR] " + escape(err.Error())
+		return exitCommunication, "[ERROR] " + escape(err.Error()) + a.largeAdvice()
 	case errors.Is(err, errNothingSent), errors.Is(err, errOddAnswer), errors.Is(err, errInflate):
 		return exitCommunication, "[ERROR] " + escape(err.Error())
 	}

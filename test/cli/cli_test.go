@@ -68,6 +68,7 @@ func runScripts(t *testing.T, dir string) {
 		Dir:                filepath.Join("testdata", dir),
 		Setup:              setup,
 		RequireUniqueNames: true,
+		Condition:          condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits,
 			"serve": serve,
@@ -78,6 +79,15 @@ func runScripts(t *testing.T, dir string) {
 			"endpoint": endpointCommand,
 		},
 	})
+}
+
+// condition is one that scripts can ask for: [largecerts] is true where programs
+// are built so that TLS takes certificates above 256 KiB, as the Makefile does it.
+func condition(name string) (bool, error) {
+	if name != "largecerts" {
+		return false, fmt.Errorf("there is no condition %s", name)
+	}
+	return strings.Contains(os.Getenv("GOFLAGS"), "-overlay"), nil
 }
 
 // setup gives a script the programs, our guests in $WORK/guests, in $RUN a
