@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -156,15 +157,19 @@ func serialsOf(db, name string) (serials []*big.Int, err error) {
 	return serials, nil
 }
 
-// maxSerial is how many hexadecimal digits a serial number may have: RFC 5280
-// allows 20 bytes.
-const maxSerial = 40
+// maxSerial is how long a serial number may be, in bytes: RFC 5280 allows 20, and
+// one that is 0 shows that it is not negative.
+const maxSerial = 21
 
 // parseSerial reads a serial number as the db file has it, or as openssl shows it.
 func parseSerial(text string) ([]*big.Int, error) {
 	digits := strings.ReplaceAll(text, ":", "")
-	serial, ok := new(big.Int).SetString(digits, 16)
-	if !ok || serial.Sign() <= 0 || len(digits) > maxSerial+2 {
+	if len(digits)%2 == 1 {
+		digits = "0" + digits
+	}
+	number, err := hex.DecodeString(digits)
+	serial := new(big.Int).SetBytes(number)
+	if err != nil || serial.Sign() == 0 || len(number) > maxSerial {
 		return nil, inputError(fmt.Sprintf("'%s' is neither a file nor a serial number in hexadecimal; a name is looked up with --db", escape(text)))
 	}
 	return []*big.Int{serial}, nil
