@@ -40,12 +40,12 @@ type console struct {
 	syncing  bool      // one is under way, or will be
 
 	// Those who read.
-	ring        *ring                  // nil while there is no subscriber
-	follower    uint64                 // the number of the ring; see history.Log
-	early       []messages.ConsoleLine // lines behind those that are being loaded for the ring
-	waiting     []attacher             // for the ring
-	subscribers []*subscriber          // the one that came first, first
-	missed      uint64                 // lines, by all who have ever subscribed
+	ring        *ring           // nil while there is no subscriber
+	follower    uint64          // the number of the ring; see history.Log
+	early       []history.Taken // lines behind those that are being loaded for the ring
+	waiting     []attacher      // for the ring
+	subscribers []*subscriber   // the one that came first, first
+	missed      uint64          // lines, by all who have ever subscribed
 }
 
 // An opener waits for the FIFO to be open, or for an attempt that was made

@@ -140,7 +140,10 @@ func (c *client) after(last int) int {
 	c.w.t.Helper()
 	line, n := c.line(), 0
 	if _, err := fmt.Sscanf(line, "[%d lines missed", &n); err == nil {
-		return max(last, 0) + n
+		if last > 0 {
+			last += n
+		}
+		return last
 	}
 	_, err := fmt.Sscanf(line, "line %d", &n)
 	require.NoError(c.w.t, err, line)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"albatross/messages"
+	"albatross/runtime/history"
 )
 
 // A ring keeps the last lines. Lines are numbered, so a reader that remembers the
@@ -24,6 +25,23 @@ func (r *ring) add(line messages.ConsoleLine) {
 		r.lines[(r.total-r.first)%r.size] = line
 	}
 	r.total++
+}
+
+// take adds what was taken out of a pipe.
+func (r *ring) take(t history.Taken) {
+	if t.Skipped > 0 {
+		r.skip(t.Skipped)
+	}
+	for _, line := range t.Lines {
+		r.add(line)
+	}
+}
+
+// skip forgets all lines, and has the next one have a number that is n higher.
+func (r *ring) skip(n int) {
+	r.lines = r.lines[:0]
+	r.total += n
+	r.first = r.total
 }
 
 // oldest is the number of the first line that is still there.

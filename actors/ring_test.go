@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/messages"
+	"albatross/runtime/history"
 	"albatross/test/vectors"
 )
 
@@ -92,6 +93,22 @@ func TestRingTellsWhatAReaderHasMissed(t *testing.T) {
 	lines, missed := r.from(next, 3)
 	require.Equal(t, 6, missed)
 	require.Equal(t, []messages.ConsoleLine{{Text: "6"}, {Text: "7"}, {Text: "8"}}, lines)
+}
+
+func TestRingSkips(t *testing.T) {
+	lines := func(from, to int) (list []messages.ConsoleLine) {
+		for i := from; i < to; i++ {
+			list = append(list, messages.ConsoleLine{Text: fmt.Sprint(i)})
+		}
+		return list
+	}
+	r := newRing(4, 0)
+	r.take(history.Taken{Lines: lines(0, 3)})
+	r.take(history.Taken{Skipped: 7, Lines: lines(10, 14)})
+	r.take(history.Taken{Lines: lines(14, 15)})
+	got, missed := r.from(2, 100)
+	require.Equal(t, 9, missed)
+	require.Equal(t, lines(11, 15), got)
 }
 
 func TestRingTakesAnyNumber(t *testing.T) {

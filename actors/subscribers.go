@@ -53,8 +53,11 @@ func (k *console) load(c *supervise.Context) {
 
 func (k *console) loaded(c *supervise.Context, m ringLoaded) {
 	k.ring = newRing(history.Lines, m.next-len(m.lines))
-	for _, line := range slices.Concat(m.lines, k.early) {
+	for _, line := range m.lines {
 		k.ring.add(line)
+	}
+	for _, taken := range k.early {
+		k.ring.take(taken)
 	}
 	waiting := k.waiting
 	k.early, k.waiting = nil, nil
@@ -68,11 +71,9 @@ func (k *console) add(c *supervise.Context, taken history.Taken) {
 	switch {
 	case taken.Follower != k.follower: // they are for a ring that is not there any more
 	case k.ring == nil:
-		k.early = append(k.early, taken.Lines...)
+		k.early = append(k.early, taken)
 	default:
-		for _, line := range taken.Lines {
-			k.ring.add(line)
-		}
+		k.ring.take(taken)
 	}
 	for _, s := range k.subscribers {
 		k.give(c, s)

@@ -32,6 +32,13 @@ func (s *splitter) feed(data []byte, line func(kept []byte)) {
 	}
 }
 
+// count is how many lines feed would give.
+func (s *splitter) count(data []byte) (n int) {
+	c := s.clone()
+	c.feed(data, func([]byte) { n++ })
+	return n
+}
+
 // add appends to the current line, and ends it where a newline follows.
 func (s *splitter) add(part []byte, newline bool, line func(kept []byte)) {
 	kept := part

@@ -51,6 +51,7 @@ func (d *Dir) Log(name messages.Name, tell func(error)) *Log {
 
 // Taken is what was taken out of a pipe.
 type Taken struct {
+	Skipped  int                    // lines before Lines, where these are all that is remembered
 	Lines    []messages.ConsoleLine // that were completed, where somebody follows
 	Follower uint64                 // who that is
 	More     bool                   // there is more in the pipe
@@ -137,14 +138,22 @@ func (l *Log) split(raw []byte, at time.Time, t *Taken) {
 		l.follower = 0
 	}
 	t.Follower = l.follower
-	lines := uint64(0)
+	skipped := 0
+	if l.follower != 0 && len(raw) > 2*Lines { // most of a flood would be forgotten at once
+		skipped = max(0, l.splitter.count(raw)-Lines)
+	}
+	if skipped > 0 {
+		t.Skipped += len(t.Lines) + skipped
+		t.Lines = nil
+	}
+	lines := 0
 	l.splitter.feed(raw, func(kept []byte) {
 		lines++
-		if l.follower != 0 {
+		if l.follower != 0 && lines > skipped {
 			t.Lines = append(t.Lines, messages.ConsoleLine{Time: at, Text: text(kept)})
 		}
 	})
-	l.counts.lines.Add(lines)
+	l.counts.lines.Add(uint64(lines))
 }
 
 // endLine ends the line that has not ended.

@@ -56,7 +56,7 @@ func TestNobodyWaitsInVain(t *testing.T) {
 				done <- err
 				return
 			}
-			lines += len(taken.Lines)
+			lines += taken.Skipped + len(taken.Lines)
 		}
 		done <- nil
 	}()
