@@ -6,8 +6,9 @@
 // # Flow
 //
 // A client connects, writes one request, reads the answer, and the connection is
-// closed; but events are told until the client closes it. Both directions are
-// CBOR sequences (RFC 8742) of maps whose keys are integers. In CDDL (RFC 8610):
+// closed; but events are told until the client closes it, or its side of it. Both
+// directions are CBOR sequences (RFC 8742) of maps whose keys are integers. In CDDL
+// (RFC 8610):
 //
 //	request = {
 //	  1: 1,          ; version
