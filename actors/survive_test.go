@@ -5,13 +5,16 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"albatross/actors"
 	"albatross/messages"
+	"albatross/runtime/history"
 )
 
 // failFirst makes actors fail at the first messages of some types: at so many each.
@@ -132,16 +135,24 @@ func (c *leaver) Read() (messages.Wire, error) {
 	return messages.Wire{}, io.EOF
 }
 
-// leave subscribes, says that nothing more will be said, and hears all to the end.
+// leave hears the last lines that there are.
 func (w *world) leave(name string, count int) (lines []string) {
+	for _, l := range w.past(name, messages.ConsoleSubscribe{Count: messages.Some(count)}) {
+		lines = append(lines, l.Line)
+	}
+	return lines
+}
+
+// past subscribes, says that nothing more will be said, and hears all to the end.
+func (w *world) past(name string, subscribe messages.ConsoleSubscribe) (lines []messages.DataConsole) {
 	c := &leaver{w.newClient(), make(chan struct{})}
 	w.serve(actors.Console, c)
-	c.ask(name, messages.ConsoleSubscribe{Count: messages.Some(count)})
+	c.ask(name, subscribe)
 	close(c.left)
 	for {
 		select {
 		case m := <-c.out:
-			lines = append(lines, m.Payload.(messages.DataConsole).Line)
+			lines = append(lines, m.Payload.(messages.DataConsole))
 		case <-c.closed:
 			return lines
 		}
@@ -166,4 +177,53 @@ func TestWhoLeavesGetsWhatThereIs(t *testing.T) {
 	faults.arm(map[string]int{"messages.ConsoleLeave": 1, "messages.ConsoleResume": 1})
 	require.Equal(t, number(1000), w.leave(":x", 1000))
 	require.True(t, faults.done())
+}
+
+// Whatever is asked for, the answer is some of what a ring has, in the form in which
+// it was asked for.
+func TestSubscriptionsOfAllSorts(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", create(guest("chatty", "2000", "exit")))
+	w.untilInactive(":", ":x")
+	all := w.past(":x", messages.ConsoleSubscribe{Count: messages.Some(history.Lines)})
+	require.Len(t, all, history.Lines)
+	require.Equal(t, "line 2000", all[history.Lines-1].Line)
+	first, last := all[0].Time, all[history.Lines-1].Time
+	later := slices.IndexFunc(all, func(l messages.DataConsole) bool { return l.Time.After(first) })
+	if later < 0 { // all were printed at once
+		later = history.Lines
+	}
+	counts := map[int]int{
+		messages.MinInt: history.Lines, -1: history.Lines, 0: 0, 1: 1,
+		history.Lines - 1: history.Lines - 1, history.Lines: history.Lines, history.Lines + 1: history.Lines, messages.MaxInt: history.Lines,
+	}
+	dates := map[time.Time]int{
+		{}:                                       history.Lines,
+		time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC): history.Lines,
+		time.Date(1950, 1, 1, 0, 0, 0, 0, time.UTC): history.Lines,
+		first:        history.Lines,
+		first.Add(1): history.Lines - later,
+		last.Add(1):  0,
+		time.Date(2049, 12, 31, 23, 59, 59, 0, time.UTC):           0,
+		time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC): 0,
+	}
+	for _, old := range []bool{false, true} {
+		for count, n := range counts {
+			requireLast(t, all, n, old, w.past(":x", messages.ConsoleSubscribe{Old: old, Count: messages.Some(count)}))
+		}
+		for since, n := range dates {
+			requireLast(t, all, n, old, w.past(":x", messages.ConsoleSubscribe{Old: old, Since: messages.Some(since)}))
+		}
+	}
+}
+
+// requireLast makes sure that the last n lines are told.
+func requireLast(t *testing.T, all []messages.DataConsole, n int, old bool, told []messages.DataConsole) {
+	t.Helper()
+	var want []messages.DataConsole
+	for _, l := range all[len(all)-n:] {
+		l.Old = old
+		want = append(want, l)
+	}
+	require.Equal(t, want, told)
 }
