@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/messages"
+	"albatross/runtime/fifo"
 	"albatross/sockets/wire"
 	"albatross/test/guests"
 )
@@ -141,4 +143,34 @@ func encoding(b *testing.B) float64 {
 		require.NoError(b, err)
 	}
 	return float64(time.Since(began).Nanoseconds()) / lines
+}
+
+// BenchmarkIdleConsoles tells how much memory the daemon has for each of 1,000
+// consoles that are open and have printed nothing, beside what it has without them.
+func BenchmarkIdleConsoles(b *testing.B) {
+	const consoles = 1000
+	h := newHost(b)
+	before := h.resident()
+	link := h.dial("console")
+	defer link.Close()
+	for i := range consoles {
+		name := label(fmt.Sprint("idle", i))
+		require.NoError(b, fifo.Create(fifo.Path(h.path("fifo"), name), -1))
+		_, err := link.Ask(context.Background(), name, messages.ConsoleAdd{Max: messages.Some(consoles)})
+		require.NoError(b, err)
+	}
+	each := float64(h.resident()-before) / consoles
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(each, "kB/console")
+	b.ReportMetric(each*consoles/float64(before), "all/none")
+}
+
+// resident is how many kB of memory the daemon has.
+func (h *host) resident() int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.daemon.Process.Pid))
+	require.NoError(h.b, err)
+	_, rest, _ := strings.Cut(string(status), "\nVmRSS:")
+	kb, err := strconv.Atoi(strings.Fields(rest)[0])
+	require.NoError(h.b, err)
+	return kb
 }
