@@ -33,6 +33,7 @@ var scenarios = []scenario{
 	{name: "create", do: func(c *caller) {
 		c.create("one", run("hello", "--quiet"))
 		c.create("two", run("chatty", "3").compressed())
+		c.create("same", run("chatty", "3").compressed()) // that is known when it has been unpacked
 		c.create("a:three", run("net").networked(c.h, "service"))
 		c.refused("broken", messages.UnikernelCreate{Form: 5, Config: messages.Config{Image: []byte("no image"), Arguments: run("hello").Arguments}})
 	}},
