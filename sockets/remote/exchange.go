@@ -34,31 +34,66 @@ type exchange struct {
 // A refusal is why the endpoint itself says no.
 type refusal struct{ error }
 
-// serve serves a known client.
-func (s *Server) serve(ctx context.Context, end context.CancelCauseFunc, conn *tls.Conn, chain []*x509.Certificate, large bool) {
-	request, unreadable := ReadChain(chain)
-	p := &peer{tls: conn, patience: s.config.Patience,
-		header: messages.Header{Version: request.Version, Name: request.Name}}
-	x := &exchange{server: s, request: request, conduct: conductOf(request.Command), peer: p,
-		stream: wire.NewChunkReader(p), large: large}
-	x.record = newRecord(s.number.Add(1), conn.RemoteAddr(), chain)
-	x.record.Command, x.record.Name = x.conduct.word, request.Name.String()
+// A guest is a client whose chain has been verified.
+type guest struct {
+	conn  *tls.Conn
+	chain []*x509.Certificate
+	large bool
+	end   context.CancelCauseFunc
+	enter func() // it is no stranger any more
+}
 
-	entry, err := s.tenants.enter(chain, end)
-	if err == nil {
-		defer s.tenants.leave(entry)
-		err = errors.Join(unreadable, s.config.Revocations.check(chain))
-	}
-	if err != nil {
-		x.answer(err)
-		x.conclude(Refused, err)
-	} else {
+// serve serves a client that is known.
+func (s *Server) serve(ctx context.Context, g guest) {
+	x, unreadable := s.newExchange(g)
+	entry, err := s.admitTenant(g)
+	switch {
+	case err != nil:
+		// It still has the place of a stranger, and must not stay there for long.
+		x.peer.patience.Drain = x.peer.patience.Leave
+		x.refuse(err)
+	case unreadable != nil:
+		x.refuse(unreadable)
+	default:
 		x.run(ctx)
 	}
 	x.finish()
+	if entry != nil {
+		s.tenants.leave(entry)
+	}
 	if cause := context.Cause(ctx); cause != nil && cause != ctx.Err() {
 		s.config.Log.Warn("A connection was ended", "client", x.record.Address, "cause", cause)
 	}
+}
+
+// admitTenant makes a guest one of those whose connections are counted. These may
+// be ended at any time, and so before they have been told why: who is revoked
+// already does not get there.
+func (s *Server) admitTenant(g guest) (*tenancy, error) {
+	if err := s.config.Revocations.check(g.chain); err != nil {
+		return nil, err
+	}
+	entry, err := s.tenants.enter(g.chain, g.end)
+	if err == nil {
+		g.enter()
+	}
+	return entry, err
+}
+
+// newExchange is what a guest asks for, or why that cannot be read.
+func (s *Server) newExchange(g guest) (*exchange, error) {
+	request, err := ReadChain(g.chain)
+	p := &peer{
+		tls: g.conn, patience: s.config.Patience,
+		header: messages.Header{Version: request.Version, Name: request.Name},
+	}
+	x := &exchange{
+		server: s, request: request, conduct: conductOf(request.Command),
+		peer: p, stream: wire.NewChunkReader(p), large: g.large,
+	}
+	x.record = newRecord(s.number.Add(1), g.conn.RemoteAddr(), g.chain)
+	x.record.Command, x.record.Name = x.conduct.word, request.Name.String()
+	return x, err
 }
 
 // run is the exchange with a client that may have one.
@@ -73,12 +108,12 @@ func (x *exchange) run(ctx context.Context) {
 		x.conclude(x.record.Result, nil)
 		return
 	}
-	x.answer(err)
 	if errors.As(err, &refusal{}) {
-		x.conclude(Refused, err)
-	} else {
-		x.conclude(Broken, err)
+		x.refuse(err)
+		return
 	}
+	x.answer(err)
+	x.conclude(Broken, err)
 }
 
 // carryOut has the daemon do it, and passes on what it says.
@@ -163,6 +198,12 @@ func (x *exchange) note(result string, reason error) error {
 		r.Reason = reason.Error()
 	}
 	return x.server.config.Audit.write(r)
+}
+
+// refuse is when the endpoint says no.
+func (x *exchange) refuse(reason error) {
+	x.answer(reason)
+	x.conclude(Refused, reason)
 }
 
 // conclude notes down what has come of the command.

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"runtime/debug"
@@ -69,8 +70,8 @@ func (g *gate) wait(ctx context.Context) error { return g.slots.Acquire(ctx, 1) 
 // leave is for who does not come, after all.
 func (g *gate) leave() { g.slots.Release(1) }
 
-// enter takes a connection for which was waited. What it returns ends its
-// handshake.
+// enter takes a connection for which was waited. It is a stranger until leave is
+// called.
 func (g *gate) enter(address netip.Addr) (leave func(), err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -141,9 +142,29 @@ func (m *meter) welcome() error {
 	return m.SetDeadline(time.Time{})
 }
 
+// farewell is how long a stranger may take to be told why it is turned away.
+const farewell = time.Second
+
+// dismiss reads for a moment what else a stranger has to say. Otherwise it would
+// not see the alert that tells why nobody wants it.
+func (m *meter) dismiss() {
+	until := time.Now().Add(farewell)
+	if until.After(m.until) && !m.large {
+		until = m.until
+	}
+	half, ok := m.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || m.SetDeadline(until) != nil {
+		return
+	}
+	_, _ = io.CopyBuffer(io.Discard, struct{ io.Reader }{m.Conn}, make([]byte, recordSize))
+}
+
 // done gives back the turn that a large certificate had, and its memory: the next
 // one may not come for hours, and Go would keep it for as long.
 func (m *meter) done() {
+	if !m.large {
+		return
+	}
 	debug.FreeOSMemory()
 	m.gate.large.Release(1)
 }

@@ -79,7 +79,7 @@ func TestDaemonsThatMisbehave(t *testing.T) {
 			require.Equal(t, io.EOF, err)
 		})
 	}
-	w := newWorld(t, closing, func(c *remote.Config) { c.Sockets = filepath.Join(t.TempDir(), "none") })
+	w := newWorld(t, closing, func(_ *world, c *remote.Config) { c.Sockets = filepath.Join(t.TempDir(), "none") })
 	require.Contains(t, w.refusal(w.root.leaf(t, "x", info).presented()), "the daemon cannot be reached")
 }
 
@@ -90,7 +90,7 @@ func TestLimitsOfConnections(t *testing.T) {
 		answering(messages.SuccessText{Text: "subscribed"})(c, m)
 		_, _ = c.Read(make([]byte, 1))
 	}
-	w := newWorld(t, stay, func(c *remote.Config) { c.Conns = remote.ConnLimits{Total: 4, Tenant: 2} })
+	w := newWorld(t, stay, func(_ *world, c *remote.Config) { c.Conns = remote.ConnLimits{Total: 4, Tenant: 2} })
 	alice, bob := w.root.policy(t, "alice", small), w.root.policy(t, "bob", small)
 	below := alice.policy(t, "below", small)
 	follow := func(n *node) *tls.Conn {
@@ -119,7 +119,7 @@ func TestAudit(t *testing.T) {
 	audit, err := remote.OpenAudit(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, audit.Close()) })
-	w := newWorld(t, answering(messages.Failure{Text: "no\n\xff"}), func(c *remote.Config) { c.Audit = audit })
+	w := newWorld(t, answering(messages.Failure{Text: "no\n\xff"}), func(_ *world, c *remote.Config) { c.Audit = audit })
 	alice := w.root.policy(t, "alice", small)
 	leaf := alice.leaf(t, "x", info)
 	require.Equal(t, "no\n\xff", w.refusal(leaf.presented()))
@@ -170,7 +170,7 @@ func TestAuditThatCannotBeWritten(t *testing.T) {
 	audit, err := remote.OpenAudit("/dev/full")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, audit.Close()) })
-	w := newWorld(t, answering(messages.SuccessEmpty{}), func(c *remote.Config) { c.Audit = audit })
+	w := newWorld(t, answering(messages.SuccessEmpty{}), func(_ *world, c *remote.Config) { c.Audit = audit })
 	require.Contains(t, w.refusal(w.root.leaf(t, "x", info).presented()), "cannot write down what it does")
 	require.Empty(t, w.asked)
 	require.Contains(t, w.log.String(), "no space left on device")

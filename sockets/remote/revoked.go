@@ -133,7 +133,7 @@ func stampOf(path string) stamp {
 func (r *Revocations) load() (lists, error) {
 	contents, err := readAtMost(r.path, maxCRL)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the list of revoked certificates: %w", err)
+		return nil, fmt.Errorf("cannot read the list of revoked certificates in %s: %w", r.path, err)
 	}
 	found, cas, err := parseLists(contents)
 	if err != nil {

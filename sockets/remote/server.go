@@ -118,31 +118,31 @@ func (s *Server) admit(ctx context.Context, c net.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 
-	meter, conn, chain, err := s.handshake(ctx, c)
-	if meter != nil && meter.large {
-		defer meter.done()
-	}
+	address := addressOf(c)
+	leave, err := s.gate.enter(address)
 	if err != nil {
-		if ctx.Err() == nil {
-			s.complaints.add(addressOf(c), explain(err))
-		}
+		s.complaints.add(address, err)
 		return
 	}
-	s.serve(ctx, end, conn, chain, meter.large)
-}
-
-// handshake is the time in which the client is a stranger. There is a meter even
-// where there is an error, unless the connection was turned away at once.
-func (s *Server) handshake(ctx context.Context, c net.Conn) (*meter, *tls.Conn, []*x509.Certificate, error) {
-	leave, err := s.gate.enter(addressOf(c))
-	if err != nil {
-		return nil, nil, nil, err
-	}
+	leave = sync.OnceFunc(leave)
 	defer leave()
 	meter, err := newMeter(ctx, c, s.gate)
 	if err != nil {
-		return nil, nil, nil, err
+		return // it has left already
 	}
+	defer meter.done()
+	conn, chain, err := s.handshake(ctx, meter)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.complaints.add(address, explain(err))
+		}
+		return
+	}
+	s.serve(ctx, guest{conn: conn, chain: chain, large: meter.large, end: end, enter: leave})
+}
+
+// handshake is the time in which the client is a stranger.
+func (s *Server) handshake(ctx context.Context, meter *meter) (*tls.Conn, []*x509.Certificate, error) {
 	var chain []*x509.Certificate
 	config := s.tls.Clone()
 	config.VerifyConnection = func(state tls.ConnectionState) (err error) {
@@ -151,9 +151,10 @@ func (s *Server) handshake(ctx context.Context, c net.Conn) (*meter, *tls.Conn, 
 	}
 	conn := tls.Server(meter, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return meter, nil, nil, err
+		meter.dismiss()
+		return nil, nil, err
 	}
-	return meter, conn, chain, meter.welcome()
+	return conn, chain, meter.welcome()
 }
 
 // tooLarge is how crypto/tls says that there is no room for a certificate.

@@ -16,7 +16,7 @@ import (
 // TestWhoIsLetIn: which chains pass the handshake, and which name they then have.
 func TestWhoIsLetIn(t *testing.T) {
 	var later atomic.Int64 // so that each of them is logged
-	w := newWorld(t, answering(messages.SuccessEmpty{}), func(c *remote.Config) {
+	w := newWorld(t, answering(messages.SuccessEmpty{}), func(_ *world, c *remote.Config) {
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 	})
 	root := w.root
@@ -121,7 +121,7 @@ func TestOtherVersionsOfTLS(t *testing.T) {
 // time, has the answers of native.
 func TestNativeConversations(t *testing.T) {
 	then := time.Date(2026, 11, 22, 14, 45, 0, 0, time.UTC)
-	w := newWorld(t, answering(messages.SuccessEmpty{}), func(c *remote.Config) {
+	w := newWorld(t, answering(messages.SuccessEmpty{}), func(_ *world, c *remote.Config) {
 		c.CA = nativeCertificates(t, "native-cacert")[0]
 		c.Now = func() time.Time { return then }
 		var err error

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"io"
 	"log/slog"
 	"net"
@@ -48,7 +49,7 @@ func answering(p messages.Payload) script {
 }
 
 // newWorld is a world whose daemon has a script.
-func newWorld(t testing.TB, behave script, changes ...func(*remote.Config)) *world {
+func newWorld(t testing.TB, behave script, changes ...func(*world, *remote.Config)) *world {
 	root := newRoot(t)
 	dir, err := os.MkdirTemp("", "rm") // a short name, for the sockets
 	require.NoError(t, err)
@@ -65,7 +66,7 @@ func newWorld(t testing.TB, behave script, changes ...func(*remote.Config)) *wor
 		Gate: remote.DefaultGate, Conns: remote.DefaultConns, Patience: remote.DefaultPatience,
 	}
 	for _, change := range changes {
-		change(&config)
+		change(w, &config)
 	}
 	w.server = remote.New(config)
 	w.serve()
@@ -197,6 +198,11 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// frame is a chunk of any length.
+func frame(chunk []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(chunk))), chunk...)
 }
 
 // eventually waits for something that nobody tells.

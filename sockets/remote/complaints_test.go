@@ -1,0 +1,76 @@
+package remote
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func address(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, uint32(i))))
+}
+
+// TestComplaints: each address once a minute, and no more addresses than there is
+// room for, whoever knocks.
+func TestComplaints(t *testing.T) {
+	var log bytes.Buffer
+	lines := func() int {
+		defer log.Reset()
+		return bytes.Count(log.Bytes(), []byte("\n"))
+	}
+	now := time.Unix(1e9, 0)
+	c := newComplaints(slog.New(slog.NewTextHandler(&log, nil)), func() time.Time { return now })
+	for range 5 {
+		c.add(address(1), errors.New("first"))
+		c.add(address(2), errors.New("second"))
+	}
+	require.Contains(t, log.String(), "first")
+	require.Equal(t, 2, lines())
+	now = now.Add(complainEvery)
+	c.add(address(1), errors.New("again"))
+	require.Contains(t, log.String(), "others_since=4")
+	require.Equal(t, 1, lines())
+
+	for i := range 10 * maxComplaints {
+		c.add(address(i), errors.New("many"))
+	}
+	require.Len(t, c.about, maxComplaints)
+	require.LessOrEqual(t, lines(), maxComplaints+1)
+	now = now.Add(complainEvery)
+	c.add(address(1_000_000), errors.New("new"))
+	require.Equal(t, 1, lines())
+	require.Len(t, c.about, 1)
+}
+
+func TestAddresses(t *testing.T) {
+	for from, want := range map[string]string{
+		"192.0.2.1:5":           "192.0.2.1",
+		"[::ffff:192.0.2.1]:5":  "192.0.2.1",
+		"[2001:db8:1:2:3::4]:5": "2001:db8:1:2::",
+		"[fe80::1%eth0]:5":      "fe80::",
+	} {
+		tcp := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from))
+		require.Equal(t, want, addressOf(fixed{addr: tcp}).String())
+	}
+	require.False(t, addressOf(fixed{addr: &net.UnixAddr{}}).IsValid())
+}
+
+type fixed struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (f fixed) RemoteAddr() net.Addr { return f.addr }
+
+func TestSaysNo(t *testing.T) {
+	for _, b := range []string{"", "0", "0\x80", "0\x84\xff\xff\xff\xff", "0\xff0", "0\x050\x7f", "0\x030\x01"} {
+		require.False(t, saysNo([]byte(b)), "%q", b)
+	}
+}

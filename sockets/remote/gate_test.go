@@ -1,0 +1,176 @@
+package remote_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+	"albatross/sockets/remote"
+)
+
+// hasty is a gate for few, who have little time.
+func hasty(change func(*remote.GateLimits)) func(*world, *remote.Config) {
+	return func(_ *world, c *remote.Config) {
+		c.Gate = remote.GateLimits{Handshakes: 8, Address: 8, Large: 1, Patience: 300 * time.Millisecond, LargePatience: 300 * time.Millisecond}
+		change(&c.Gate)
+	}
+}
+
+// requireCut makes sure that the endpoint closes a connection.
+func requireCut(t *testing.T, c net.Conn) {
+	t.Helper()
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(limit)))
+	_, err := io.Copy(io.Discard, c)
+	var timeout net.Error
+	require.False(t, err != nil && errors.As(err, &timeout) && timeout.Timeout(), "the connection is still open")
+}
+
+// TestStrangersWhoStay: who says nothing, or half of something, or garbage, is cut
+// off, and meanwhile everybody else has to wait, but not for long.
+func TestStrangersWhoStay(t *testing.T) {
+	hello := clientHello(t)
+	garbage := make([]byte, 1000)
+	for i := range garbage {
+		garbage[i] = byte(rand.Uint32())
+	}
+	for title, say := range map[string][]byte{
+		"nothing":      nil,
+		"one byte":     hello[:1],
+		"half a hello": hello[:len(hello)/2],
+		"a hello":      hello,
+		"garbage":      garbage,
+		"http":         []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+		"zeros":        make([]byte, 70_000),
+		"many hellos":  bytes.Repeat(hello, 100),
+	} {
+		t.Run(title, func(t *testing.T) {
+			w := newWorld(t, answering(messages.SuccessEmpty{}), hasty(func(l *remote.GateLimits) { l.Handshakes = 2 }))
+			var strangers []net.Conn
+			for range 4 {
+				c, err := net.Dial("tcp", w.address)
+				require.NoError(t, err)
+				defer c.Close()
+				_, _ = c.Write(say) // it may be cut off in the middle of that
+				strangers = append(strangers, c)
+			}
+			m, err := w.ask(w.root.leaf(t, "x", info).presented())
+			require.NoError(t, err)
+			require.Equal(t, messages.SuccessEmpty{}, m.Payload)
+			for _, c := range strangers {
+				requireCut(t, c)
+			}
+			require.Len(t, bytes.Split([]byte(w.log.String()), []byte("\n")), 2, "one line in the log: %s", w.log)
+		})
+	}
+}
+
+// TestStrangersOfOneAddress cannot take all places.
+func TestStrangersOfOneAddress(t *testing.T) {
+	w := newWorld(t, answering(messages.SuccessEmpty{}), hasty(func(l *remote.GateLimits) { l.Address, l.Patience = 1, limit }))
+	c, err := net.Dial("tcp", w.address)
+	require.NoError(t, err)
+	eventually(t, "there is no room", func() bool {
+		_, err := w.ask(w.root.leaf(t, "x", info).presented())
+		return err != nil
+	})
+	eventually(t, "it is logged", func() bool { return w.log.String() != "" })
+	require.Contains(t, w.log.String(), "too many connections of this address")
+	require.NoError(t, c.Close())
+	eventually(t, "there is room again", func() bool {
+		_, err = w.ask(w.root.leaf(t, "x", info).presented())
+		return err == nil
+	})
+}
+
+// largeLeaf is a client whose certificate has so many bytes, more or less.
+func largeLeaf(t testing.TB, n *node, size int, command messages.UnikernelCreate) *node {
+	command.Config.Image = make([]byte, size)
+	return n.leaf(t, "x", command)
+}
+
+// TestLargeCertificatesTakeTurns: who stops in the middle of one is cut off, and
+// keeps nobody out but others with a large one.
+func TestLargeCertificatesTakeTurns(t *testing.T) {
+	w := newWorld(t, answering(messages.SuccessEmpty{}), hasty(func(l *remote.GateLimits) { l.Patience = limit }))
+	leaf := largeLeaf(t, w.root, 200_000, create(5, false))
+	small := w.root.leaf(t, "x", info)
+	raw, err := net.Dial("tcp", w.address)
+	require.NoError(t, err)
+	stopping := &stops{Conn: raw, left: 100_000, stopped: make(chan struct{}), end: make(chan struct{})}
+	var stuck sync.WaitGroup
+	stuck.Go(func() {
+		_ = tls.Client(stopping, &tls.Config{Certificates: []tls.Certificate{leaf.presented()}, InsecureSkipVerify: true}).Handshake()
+	})
+	<-stopping.stopped
+	_, err = w.ask(small.presented())
+	require.NoError(t, err)
+	m, err := w.ask(leaf.presented())
+	require.NoError(t, err)
+	require.Equal(t, messages.SuccessEmpty{}, m.Payload)
+	requireCut(t, raw)
+	close(stopping.end)
+	stuck.Wait()
+
+	follower := w.root.leaf(t, "x", messages.StatsSubscribe{}, func(_ testing.TB, c *x509.Certificate) {
+		c.DNSNames = []string{string(bytes.Repeat([]byte("x"), 100_000))}
+	})
+	require.Contains(t, w.refusal(follower.presented()), "too large for somebody who stays")
+}
+
+// Stops is a connection on which nothing is sent any more after some bytes.
+type stops struct {
+	net.Conn
+	left    int
+	stopped chan struct{}
+	end     chan struct{}
+}
+
+func (s *stops) Write(b []byte) (int, error) {
+	n, err := s.Conn.Write(b[:min(len(b), s.left)])
+	if s.left -= n; n < len(b) {
+		close(s.stopped)
+		<-s.end
+		return n, io.ErrClosedPipe
+	}
+	return n, err
+}
+
+// clientHello is how a client begins.
+func clientHello(t *testing.T) []byte {
+	here, there := net.Pipe()
+	var greeting sync.WaitGroup
+	greeting.Go(func() { _ = tls.Client(here, &tls.Config{InsecureSkipVerify: true}).Handshake() })
+	hello := make([]byte, 4096)
+	n, err := there.Read(hello)
+	require.NoError(t, err)
+	require.NoError(t, there.Close())
+	greeting.Wait()
+	return hello[:n]
+}
+
+// TestCertificatesAboveTheLimitOfTLS: they pass in a program that was built for
+// it, and another one tells its operator what to do.
+func TestCertificatesAboveTheLimitOfTLS(t *testing.T) {
+	w := newWorld(t, answering(messages.SuccessEmpty{}))
+	leaf := largeLeaf(t, w.root, 16<<20-8<<10, create(5, false))
+	m, err := w.ask(leaf.presented())
+	if err == nil {
+		require.Equal(t, messages.SuccessEmpty{}, m.Payload)
+		require.Len(t, (<-w.asked).Payload.(messages.UnikernelCreate).Config.Image, 16<<20-8<<10)
+		return
+	}
+	require.ErrorContains(t, err, "tls: internal error")
+	eventually(t, "it is logged", func() bool { return w.log.String() != "" })
+	require.Contains(t, w.log.String(), "rebuild it by make build")
+	t.Skip("crypto/tls takes 256 KiB of certificates only: run the tests by make test, or with -overlay (see package overlay)")
+}
