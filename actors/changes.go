@@ -167,13 +167,13 @@ func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
 	case t == nil:
 	case t.current != nil && t.current.number == m.Run: // started again, or taken over
 		t.current.spec = m.Spec
-		t.current.started = m.Started
+		t.current.started, t.current.restarts = m.Started, m.Restarts
 		t.current.resting = false
 		h.watch(c, t.current, m)
 	case t.phase == launching && t.next.number == m.Run:
 		h.ledger.Commit(m.Name)
 		failpoint.Here("change/committed")
-		t.next.spec, t.next.started = m.Spec, m.Started
+		t.next.spec, t.next.started, t.next.restarts = m.Spec, m.Started, m.Restarts
 		h.setCurrent(t, t.next)
 		t.next = nil
 		h.watch(c, t.current, m)

@@ -110,6 +110,8 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		c.Forward(h.stats)
 	case imageRead:
 		h.imageRead(c, m)
+	case messages.StatusAsk:
+		c.Respond(messages.StatusTold{List: h.status()})
 	case messages.HaltAll:
 		h.haltAsked(c)
 	case messages.BlockDone:

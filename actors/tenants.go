@@ -37,12 +37,13 @@ const (
 
 // A run is one unikernel actor.
 type run struct {
-	number  uint64
-	pid     *actor.PID
-	spec    messages.Spec
-	started time.Time
-	resting bool            // between two starts
-	target  messages.Target // as the collector of statistics knows it
+	number   uint64
+	pid      *actor.PID
+	spec     messages.Spec
+	started  time.Time
+	resting  bool            // between two starts
+	restarts int             // by itself
+	target   messages.Target // as the collector of statistics knows it
 }
 
 // An ask is a command of a client, and the ticket that its answer belongs to.

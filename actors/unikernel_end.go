@@ -21,6 +21,7 @@ func (u *unikernel) begin(c *supervise.Context) {
 	c.Send(u.host, messages.UnikernelRunning{
 		Name: u.name, Run: u.run, Spec: u.spec,
 		Started: u.runtime.Started(), Process: u.runtime.Process, Ports: ports(u.spec.Arguments, u.runtime.Taps),
+		Restarts: u.runtime.Restarts,
 	})
 	failpoint.Here("unikernel/running-told")
 	u.wait(c)

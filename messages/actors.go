@@ -168,12 +168,13 @@ type (
 	}
 	// UnikernelRunning is said at each start, automatic ones included.
 	UnikernelRunning struct {
-		Name    Name
-		Run     uint64
-		Spec    Spec
-		Started time.Time
-		Process Process
-		Ports   []Port
+		Name     Name
+		Run      uint64
+		Spec     Spec
+		Started  time.Time
+		Process  Process
+		Ports    []Port
+		Restarts int // how often it has been started again by now, by itself
 	}
 	// UnikernelWaiting says that it has ended, or could not be started, and will
 	// be started again.
@@ -293,6 +294,24 @@ type (
 	// EventsStored says that events up to this number are stored.
 	EventsStored struct{ Last uint64 }
 )
+
+// Between a surveyor and the host.
+type (
+	// StatusAsk asks how all unikernels are. Answered by StatusTold.
+	StatusAsk  struct{}
+	StatusTold struct{ List []Status }
+)
+
+// A Status tells how a unikernel is that has been started, and has not ended for
+// good.
+type Status struct {
+	Name     Name
+	Running  bool // not between two starts
+	Started  time.Time
+	Restarts int         // how often it has been started again, by itself
+	End      Option[End] // how the last run under this name has ended
+	Blocks   []BlockInfo
+}
 
 // Between a halter and the host.
 type (

@@ -23,11 +23,12 @@ var version = "devel"
 
 // options are the command line.
 type options struct {
-	tmpdir string
-	dbdir  string
-	tender string
-	cgroup string
-	grace  time.Duration
+	tmpdir  string
+	dbdir   string
+	tender  string
+	cgroup  string
+	metrics string
+	grace   time.Duration
 
 	maxSubscribers int
 	interval       time.Duration
@@ -66,6 +67,7 @@ func command() *cobra.Command {
 	flags.DurationVar(&o.grace, "grace", 10*time.Second, "how long a unikernel may take to end before it is killed")
 	flags.IntVar(&o.maxSubscribers, "max-subscribers", 5, "how many clients may follow one console")
 	flags.DurationVar(&o.interval, "interval", 10*time.Second, "how often statistics are told to those who follow them")
+	flags.StringVar(&o.metrics, "metrics", "", "tell Prometheus at http://ADDRESS/metrics what runs: a port of 127.0.0.1, or HOST:PORT, where whoever can reach it can read it")
 	flags.BoolVar(&o.stopUnikernels, "stop-unikernels", false, "stop the unikernels when the daemon is stopped by a signal; they are started again with it")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
 	return cmd

@@ -59,6 +59,10 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	prometheus, err := listenForPrometheus(o, log)
+	if err != nil {
+		return err
+	}
 	listeners, err := listen(o, log)
 	if err != nil {
 		return err
@@ -66,7 +70,8 @@ func run(ctx context.Context, o options) (err error) {
 	if err := importNative(o.dbdir, db, config.Images, log); err != nil {
 		return err
 	}
-	a, err := actors.Start(supervise.New(supervise.WallClock(), log), config)
+	system := supervise.New(supervise.WallClock(), log)
+	a, err := actors.Start(system, config)
 	if err != nil {
 		return err
 	}
@@ -74,6 +79,7 @@ func run(ctx context.Context, o options) (err error) {
 	attending.Go(func() {
 		manager.Attend(ctx, func(ctx context.Context) (string, error) { return status(ctx, a) })
 	})
+	attending.Go(func() { prometheus.serve(ctx, config.Meter, system, a) })
 	serve(ctx, a, listeners, log)
 	attending.Wait()
 	err = stop(context.WithoutCancel(ctx), o, a, log)

@@ -112,10 +112,11 @@ func TestAddresses(t *testing.T) {
 // TestSlowClientsAreCutOff: those that do not ask, and those that do not read.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	entered := make(chan struct{}, 1)
+	value := 1.0
 	large := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		entered <- struct{}{}
 		name, help := "large", strings.Repeat("x", 16<<20) // more than what the kernel keeps
-		return []*dto.MetricFamily{{Name: &name, Help: &help, Metric: []*dto.Metric{}}}, nil
+		return []*dto.MetricFamily{{Name: &name, Help: &help, Metric: []*dto.Metric{{Untyped: &dto.Untyped{Value: &value}}}, Type: dto.MetricType_UNTYPED.Enum()}}, nil
 	})
 	s := start(t, large, 100*time.Millisecond)
 	for _, request := range []string{"", "GET /met", "GET /metrics HTTP/1.1\r\nHost: x\r\n"} {

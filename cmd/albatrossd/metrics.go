@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"albatross/actors"
+	"albatross/actors/meter"
+	"albatross/actors/supervise"
+	"albatross/sockets/metrics"
+)
+
+// surveyTimeout is how long a scrape waits for the unikernels: less than Prometheus
+// does, so that it gets the rest.
+const surveyTimeout = 5 * time.Second
+
+// A prometheusSocket is where Prometheus asks, if it may: it is nil where nobody
+// is to.
+type prometheusSocket struct {
+	registry *prometheus.Registry
+	server   *metrics.Server
+	log      *slog.Logger
+}
+
+// listenForPrometheus listens, but answers nobody yet.
+func listenForPrometheus(o options, log *slog.Logger) (*prometheusSocket, error) {
+	if o.metrics == "" {
+		return nil, nil
+	}
+	registry := prometheus.NewRegistry()
+	server, err := metrics.Listen(o.metrics, registry, log)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use --metrics: %w", err)
+	}
+	return &prometheusSocket{registry, server, log}, nil
+}
+
+// serve tells what there is to tell until ctx is done.
+func (s *prometheusSocket) serve(ctx context.Context, m *meter.Meter, system *supervise.System, a *actors.Actors) {
+	if s == nil {
+		return
+	}
+	s.registry.MustRegister(
+		m,
+		meter.Actors(system),
+		meter.Unikernels(func() (meter.Survey, error) {
+			ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
+			defer cancel()
+			return a.Survey(ctx)
+		}),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	s.log.Info("Prometheus may ask", "url", fmt.Sprintf("http://%s/metrics", s.server.Address()))
+	if err := s.server.Serve(ctx); err != nil {
+		s.log.Error("Metrics are not told any more", "error", err)
+	}
+}
