@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	if bin, err = os.MkdirTemp("", "e2e-bin"); err != nil {
 		panic(err)
 	}
-	if err := programs.Build(bin, "albatrossd", "albatross-tender"); err != nil {
+	if err := programs.Build(bin, "albatrossd", "albatross-tender", "albatross-influx"); err != nil {
 		panic(err)
 	}
 	if err := adoptOrphans(); err != nil {
