@@ -77,6 +77,8 @@ func (a *app) say(ctx context.Context, name messages.Name, command messages.Comm
 	switch c := command.(type) {
 	case messages.ConsoleSubscribe:
 		return a.follow(ctx, name, c, false)
+	case messages.StatsSubscribe:
+		return a.followStats(ctx, name, "text")
 	case messages.UnikernelGet:
 		return a.get(ctx, name, c)
 	case messages.BlockDump:

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-
 	"albatross/actors/ledger"
 	"albatross/messages"
 	"albatross/sockets/certificate"
@@ -41,9 +38,13 @@ func mayTravel(name messages.Name, command messages.Command) error {
 // certificates allow. The label is that of what it is about. What is there
 // already is not known here: block devices, for one, are the daemon's to check.
 func judge(chain certificate.Chain, label messages.Label, command messages.Command) error {
-	l, path, err := allowed(chain)
+	path, policies, err := remote.Delegated(chain.Presented())
 	if err != nil {
-		return inputError("cannot sign with this certificate: " + escape(err.Error()))
+		return inputError(escape(err.Error()))
+	}
+	l := ledger.New()
+	for _, p := range policies {
+		l.HoldPolicy(p.Name.Path, p.Policy)
 	}
 	name := messages.Name{Path: path, Label: label}
 	switch c := command.(type) {
@@ -65,31 +66,4 @@ func judge(chain certificate.Chain, label messages.Label, command messages.Comma
 func withoutBlocks(args messages.Arguments) messages.Arguments {
 	args.Blocks = nil
 	return args
-}
-
-var errNotPolicy = errors.New("it is for a command, not for a policy")
-
-// allowed is what the policies in a chain allow, at the path that they lead to.
-func allowed(chain certificate.Chain) (*ledger.Ledger, messages.Path, error) {
-	l, path := ledger.New(), messages.Root
-	for i := len(chain.Presented()) - 1; i >= 0; i-- {
-		command, _, present, err := certificate.Command(chain[i])
-		if err != nil {
-			return nil, path, err
-		}
-		if !present { // endpoints skip those
-			continue
-		}
-		add, ok := command.(messages.PolicyAdd)
-		if !ok {
-			return nil, path, errNotPolicy
-		}
-		label, err := messages.ParseLabel(chain[i].Subject.CommonName)
-		if err != nil {
-			return nil, path, fmt.Errorf("%q: %w", chain[i].Subject.CommonName, err)
-		}
-		path = path.Append(label)
-		l.HoldPolicy(path, add.Policy)
-	}
-	return l, path, nil
 }

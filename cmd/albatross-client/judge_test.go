@@ -164,8 +164,8 @@ func TestAnAuthorityWithAnOddChain(t *testing.T) {
 		return chain
 	}
 	for want, chain := range map[string]certificate.Chain{
-		"it is for a command, not for a policy": issued("x", messages.PolicyInfo{}),
-		`"a b": invalid label`:                  issued("a b", messages.PolicyAdd{}),
+		"it has another command than a policy": issued("x", messages.PolicyInfo{}),
+		`"a b": invalid label`:                 issued("a b", messages.PolicyAdd{}),
 	} {
 		require.ErrorContains(t, judge(chain, "x", messages.PolicyInfo{}), want)
 	}

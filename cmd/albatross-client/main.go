@@ -1,21 +1,27 @@
-// Albatross-client asks an albatross daemon on this machine to create, show,
-// restart and destroy unikernels and block devices, and to limit what may run.
+// Albatross-client asks an albatross daemon to create, show, restart and destroy
+// unikernels and block devices, and to limit what may run: on this machine, or from
+// afar with certificates, which it makes and signs as well.
 // Commands, arguments, defaults and exit codes are those of the native client, so
 // that scripts go on working; other than there, warnings and errors go to
 // standard error.
 //
 // # Reading the source
 //
-//	root.go      the commands, what they have in common, how the daemon is asked
-//	options.go   how values of options and arguments are read
-//	devices.go   block devices and networks on the command line
-//	print.go     how answers are shown
-//	escape.go    why a console cannot drive the terminal
-//	errors.go    exit codes, and what to do about an error
-//	complete.go  what the shell completes
-//	compress.go  zlib streams of images and of block devices
-//	save.go      why a file that is written replaces none, and is never half there
-//	progress.go  how far an upload or a dump is
+//	root.go          the commands, what they have in common, how the daemon is asked
+//	destination.go   who is asked from afar, and with which certificate
+//	request.go       how a certificate is asked for instead (--csr)
+//	judge.go         what may be in a certificate
+//	files.go         certificates and private keys in files
+//	options.go       how values of options and arguments are read
+//	devices.go       block devices and networks on the command line
+//	print.go         how answers are shown
+//	command_text.go  how commands are shown to whoever is to sign them
+//	escape.go        why a console cannot drive the terminal
+//	errors.go        exit codes, and what to do about an error
+//	complete.go      what the shell completes
+//	compress.go      zlib streams of images and of block devices
+//	save.go          why a file that is written replaces none, and is never half there
+//	progress.go      how far an upload or a dump is
 //
 // and one file for each command, except that those about policies are in
 // policy.go, and those about block devices in block.go, upload.go (set-block) and

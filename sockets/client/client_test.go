@@ -292,6 +292,13 @@ func listen(t *testing.T, s script) string {
 	path := filepath.Join(shortDir(t), "s")
 	l, err := net.Listen("unix", path)
 	require.NoError(t, err)
+	acceptOne(t, l, s)
+	return path
+}
+
+// acceptOne runs a script on the first connection. The test ends when the script
+// has ended.
+func acceptOne(t *testing.T, l net.Listener, s script) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -306,7 +313,6 @@ func listen(t *testing.T, s script) string {
 		l.Close()
 		<-done
 	})
-	return path
 }
 
 // shortDir is a directory whose path is short enough for a Unix socket in it,

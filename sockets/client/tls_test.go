@@ -77,20 +77,7 @@ func endpoint(t *testing.T, config *tls.Config, s script) (address string) {
 func listenTCP(t *testing.T, s script) (address string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		s(t, conn)
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-done
-	})
+	acceptOne(t, l, s)
 	return l.Addr().String()
 }
 

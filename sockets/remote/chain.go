@@ -34,10 +34,8 @@ func ReadChain(chain []*x509.Certificate) (Request, error) {
 		return r, errors.New("internal error: the chain is empty")
 	}
 	leaf, above := chain[0], chain[1:len(chain)-1]
-	for i := len(above) - 1; i >= 0; i-- {
-		if err := r.descend(above[i]); err != nil {
-			return r, fmt.Errorf("cannot use the certificate of %q: %w", above[i].Subject.CommonName, err)
-		}
+	if err := r.descendAll(above); err != nil {
+		return r, err
 	}
 	if err := r.readLeaf(leaf); err != nil {
 		return r, err
@@ -46,6 +44,24 @@ func ReadChain(chain []*x509.Certificate) (Request, error) {
 		return r, fmt.Errorf("the chain has %d certificates, and at most %d are allowed", len(above)+1, certificate.MaxChain)
 	}
 	return r, nil
+}
+
+// Delegated is what the certificates between a client's own and the root, in this
+// order, delegate: the path they lead to, and policies on the way there.
+func Delegated(above []*x509.Certificate) (messages.Path, []messages.NamedPolicy, error) {
+	var r Request
+	err := r.descendAll(above)
+	return r.Name.Path, r.Policies, err
+}
+
+// descendAll takes the steps of all certificates between a client's and the root.
+func (r *Request) descendAll(above []*x509.Certificate) error {
+	for i := len(above) - 1; i >= 0; i-- {
+		if err := r.descend(above[i]); err != nil {
+			return fmt.Errorf("cannot use the certificate of %q: %w", above[i].Subject.CommonName, err)
+		}
+	}
+	return nil
 }
 
 // descend takes the step that a certificate between root and leaf is.
