@@ -129,6 +129,7 @@ func (b *blockDevice) Handle(c *supervise.Context, message any) {
 		b.partRead(c, m)
 	case supervise.Terminated: // the client has left
 		b.abandon(c, errors.New("the client has left"))
+	case supervise.Undeliverable: // to a session that has just ended: Terminated tells
 	default:
 		c.Unknown(message)
 	}

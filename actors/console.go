@@ -129,6 +129,7 @@ func (k *console) Handle(c *supervise.Context, message any) {
 		k.countAsked(c, m)
 	case supervise.Terminated:
 		k.detach(c, m.ID)
+	case supervise.Undeliverable: // to a session that has just ended: Terminated tells
 	case feedOpened:
 		k.opened(c, m)
 	case feedRead:

@@ -80,6 +80,7 @@ func (e *events) Handle(c *supervise.Context, message any) {
 		e.stored(c, m)
 	case supervise.Terminated:
 		e.detach(m.ID)
+	case supervise.Undeliverable: // to a session that has just ended: Terminated tells
 	default:
 		c.Unknown(message)
 	}

@@ -1,11 +1,14 @@
 package actors_test
 
 import (
+	"context"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"albatross/actors"
+	"albatross/actors/supervise"
 	"albatross/messages"
 )
 
@@ -35,3 +38,65 @@ func TestDetachedBeforeAnswer(t *testing.T) {
 		require.NoError(t, second.Close())
 	}
 }
+
+// TestAnswersToSessionsThatHaveEnded: a client may leave while what it has asked
+// for is on its way.
+func TestAnswersToSessionsThatHaveEnded(t *testing.T) {
+	for _, test := range []struct {
+		endpoint actors.Endpoint
+		command  messages.Command
+		actor    string // who answers
+		asked    func(message any) bool
+	}{
+		{actors.Console, messages.ConsoleSubscribe{Count: messages.Some(0)}, "host#/console/:x#", is[messages.ConsoleAttach]},
+		{actors.Events, messages.EventsSubscribe{}, "events#", is[messages.EventsAttach]},
+		{actors.Stats, messages.StatsSubscribe{}, "host#/stats#", is[messages.StatsAsk]},
+		{actors.VMMD, messages.BlockSet{}, "host#/block/:x#", asks[messages.BlockSet]},
+		{actors.VMMD, messages.BlockDump{}, "host#/block/:x#", asks[messages.BlockDump]},
+	} {
+		t.Run(string(test.endpoint), func(t *testing.T) {
+			asked, gone, told := make(chan struct{}), make(chan struct{}), make(chan struct{}, 9)
+			w := newWorld(t, withBlocks, func(w *world) {
+				w.fault = func(actor string, message any) {
+					switch {
+					case digits.ReplaceAllString(actor, "#") != test.actor:
+					case test.asked(message):
+						close(asked)
+						<-gone
+					case message == supervise.Undeliverable{}:
+						told <- struct{}{}
+					}
+				}
+			})
+			w.succeeds("added block device", ":x", messages.BlockAdd{Size: 1})
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			served := make(chan error)
+			c := w.newClient()
+			go func() { served <- w.actors.Serve(ctx, test.endpoint, c) }()
+			c.send(":x", test.command)
+			<-asked
+			leave()
+			require.NoError(t, <-served)
+			close(gone)
+			<-told
+			system := w.system
+			w.restart() // it has handled that
+			require.Zero(t, system.Bugs())
+		})
+	}
+}
+
+func is[M any](message any) bool {
+	_, ok := message.(M)
+	return ok
+}
+
+// asks tells whether a block device is asked for that.
+func asks[C messages.Command](message any) bool {
+	do, ok := message.(messages.BlockDo)
+	return ok && is[C](do.Command)
+}
+
+// digits are what make the names of actors unique.
+var digits = regexp.MustCompile(`#\d+`)

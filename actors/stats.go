@@ -76,6 +76,7 @@ func (s *stats) Handle(c *supervise.Context, message any) {
 		s.measure(c)
 	case supervise.Terminated:
 		s.left(m.ID)
+	case supervise.Undeliverable: // to a session that has just ended: Terminated tells
 	case tickDue:
 		s.tick(c)
 	case measured:
