@@ -30,13 +30,14 @@ const patience = time.Minute
 type host struct {
 	b      *testing.B
 	dir    string
+	args   []string // more of them for the daemon
 	daemon *exec.Cmd
 }
 
-func newHost(b *testing.B) *host {
+func newHost(b *testing.B, args ...string) *host {
 	dir, err := os.MkdirTemp("", "bench") // a short name, for the sockets
 	require.NoError(b, err)
-	h := &host{b: b, dir: dir}
+	h := &host{b: b, dir: dir, args: args}
 	require.NoError(b, programs.Build(dir, "albatrossd", "albatross-tender"))
 	b.Cleanup(h.end)
 	h.start()
@@ -45,7 +46,8 @@ func newHost(b *testing.B) *host {
 
 // start starts a daemon, and returns when it answers.
 func (h *host) start() {
-	h.daemon = exec.Command(h.path("albatrossd"), "--tmpdir", h.dir, "--dbdir", h.path("db"), "--tender", "builtin")
+	args := append([]string{"--tmpdir", h.dir, "--dbdir", h.path("db"), "--tender", "builtin"}, h.args...)
+	h.daemon = exec.Command(h.path("albatrossd"), args...)
 	log, err := os.Create(h.path("log"))
 	require.NoError(h.b, err)
 	defer func() { _ = log.Close() }()
