@@ -96,6 +96,28 @@ func (c *client) linesOf(n int) (lines []string) {
 	return lines
 }
 
+// What another daemon runs is read on, where the actor of its console fails.
+func TestAConsoleOfAnotherDaemonThatFails(t *testing.T) {
+	faults := &failFirst{}
+	w := newWorld(t, func(w *world) { w.fault = faults.at })
+	link := w.connect(actors.Console)
+	defer link.Close()
+	w.makeFIFO(":x")
+	require.Equal(t, messages.SuccessEmpty{}, link.ask(":x", add(1)))
+	file, err := os.OpenFile(w.fifo(":x"), os.O_RDWR, 0) // or it could not write meanwhile
+	require.NoError(t, err)
+	x := &foreign{w, ":x", file}
+	follower := w.follow(":x", 0)
+	defer follower.Close()
+	faults.arm(map[string]int{"actors.feedRead": 1})
+	x.print("one\n")
+	w.until("it has failed", faults.done)
+	x.print("two\n")
+	require.Equal(t, []string{"one", "two"}, follower.linesOf(2))
+	x.end()
+	w.untilInactive(":", ":x")
+}
+
 // A console that nobody needs is forgotten, though its actor has failed.
 func TestAConsoleThatHasFailedIsForgotten(t *testing.T) {
 	for _, message := range []string{
