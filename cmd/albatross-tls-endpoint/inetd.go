@@ -11,16 +11,21 @@ import (
 	"albatross/sockets/remote"
 )
 
-// quiet takes care that nothing but TLS is written to the client: inetd makes the
+// quiet takes care that nothing but TLS is written to a client: inetd makes its
 // connection standard output and standard error, too.
 func quiet() error {
+	var stdin unix.Stat_t
+	if unix.Fstat(unix.Stdin, &stdin) != nil || stdin.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return nil
+	}
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = null.Close() }()
 	for _, fd := range []int{unix.Stdout, unix.Stderr} {
-		if !sameFile(fd, unix.Stdin) {
+		var out unix.Stat_t
+		if unix.Fstat(fd, &out) != nil || out.Dev != stdin.Dev || out.Ino != stdin.Ino {
 			continue
 		}
 		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
@@ -28,12 +33,6 @@ func quiet() error {
 		}
 	}
 	return nil
-}
-
-func sameFile(a, b int) bool {
-	var first, second unix.Stat_t
-	return unix.Fstat(a, &first) == nil && unix.Fstat(b, &second) == nil &&
-		first.Dev == second.Dev && first.Ino == second.Ino
 }
 
 // serveStdin serves the connection that is standard input.

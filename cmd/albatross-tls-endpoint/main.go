@@ -43,7 +43,11 @@ type options struct {
 }
 
 func main() {
-	if err := command().Execute(); err != nil {
+	err := quiet()
+	if err == nil {
+		err = command().Execute()
+	}
+	if err != nil {
 		fmt.Fprintf(activation.Stderr(slog.LevelError), "albatross-tls-endpoint: %v\n", err)
 		os.Exit(1)
 	}

@@ -24,11 +24,6 @@ import (
 
 // run is the endpoint, until ctx is done.
 func run(ctx context.Context, o options) (err error) {
-	if o.inetd {
-		if err := quiet(); err != nil {
-			return err
-		}
-	}
 	log, err := logger(o)
 	if err != nil {
 		return err

@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 		case "sockets":
 			tellSockets(os.Args[2])
 			return
+		case "tcp":
+			tellTCP()
+			return
 		case "log":
 			writeLog()
 			return

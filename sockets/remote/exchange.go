@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -25,10 +26,12 @@ type exchange struct {
 	record  Record
 	large   bool // its certificate takes one of few places
 
-	daemon  net.Conn // from the policies on
-	settled bool     // an answer has been passed on, or one of ours was sent
-	drained bool     // nothing of the stream is left, or nothing more comes
-	buffer  []byte   // for a record of an answer
+	daemon  net.Conn      // from the policies on
+	hears   *bufio.Reader // what the daemon says
+	settled bool          // an answer has been passed on, or one of ours was sent
+	drained bool          // nothing of the stream is left, or nothing more comes
+	buffer  []byte        // for a record of an answer
+	frame   []byte        // for a message of the daemon's
 }
 
 // A refusal is why the endpoint itself says no.
@@ -155,7 +158,7 @@ func (x *exchange) reach(ctx context.Context, socket string) error {
 		x.server.config.Log.Error("Cannot reach the daemon", "error", err)
 		return refusal{errNoDaemon}
 	}
-	x.daemon = conn
+	x.daemon, x.hears = conn, bufio.NewReaderSize(conn, recordSize)
 	return nil
 }
 

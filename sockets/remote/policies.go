@@ -46,7 +46,7 @@ func (x *exchange) sendPolicy(p messages.NamedPolicy) error {
 	if err != nil {
 		return refusal{fmt.Errorf("cannot set the policy of %s: %w", p.Name, errNoDaemon)}
 	}
-	frame, err := wire.ReadFrame(x.daemon, wire.MaxCommand)
+	frame, err := wire.ReadFrame(x.hears, wire.MaxCommand)
 	if err != nil {
 		return refusal{fmt.Errorf("cannot set the policy of %s: %w", p.Name, errNoDaemon)}
 	}

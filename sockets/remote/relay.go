@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"albatross/messages"
@@ -82,12 +83,10 @@ func (x *exchange) relayNext() error {
 	case x.request.Version != messages.CurrentVersion:
 		return x.translate(length)
 	}
-	if x.buffer == nil {
-		x.buffer = make([]byte, recordSize)
-	}
+	x.buffer = slices.Grow(x.buffer[:0], recordSize)[:recordSize]
 	n := copy(x.buffer, head)
 	first := x.buffer[:min(n+length, recordSize)]
-	if _, err := io.ReadFull(x.daemon, first[n:]); err != nil {
+	if _, err := io.ReadFull(x.hears, first[n:]); err != nil {
 		return errCutOff
 	}
 	x.judge(first[frameHead:], length)
@@ -104,7 +103,7 @@ func (x *exchange) pass(left int) error {
 		if err := x.daemon.SetReadDeadline(time.Now().Add(x.peer.patience.Step)); err != nil {
 			return errCutOff
 		}
-		if _, err := io.ReadFull(x.daemon, part); err != nil {
+		if _, err := io.ReadFull(x.hears, part); err != nil {
 			return errCutOff
 		}
 		if _, err := x.peer.Write(part); err != nil {
@@ -118,7 +117,7 @@ func (x *exchange) pass(left int) error {
 // readHead reads the length of a message.
 func (x *exchange) readHead() (head []byte, length int, err error) {
 	head = make([]byte, frameHead)
-	if _, err := io.ReadFull(x.daemon, head); err != nil {
+	if _, err := io.ReadFull(x.hears, head); err != nil {
 		return nil, 0, err
 	}
 	length = int(int32(binary.BigEndian.Uint32(head)))
@@ -128,16 +127,17 @@ func (x *exchange) readHead() (head []byte, length int, err error) {
 	return head, length, nil
 }
 
-// readMessage reads a message that is to be understood.
+// readMessage reads a message that is to be understood. It is valid until the next
+// one is read.
 func (x *exchange) readMessage(length int) (messages.Wire, error) {
 	if length > wire.MaxChunk {
 		return messages.Wire{}, errOldLarge
 	}
-	frame := make([]byte, length)
-	if _, err := io.ReadFull(x.daemon, frame); err != nil {
+	x.frame = slices.Grow(x.frame[:0], length)[:length]
+	if _, err := io.ReadFull(x.hears, x.frame); err != nil {
 		return messages.Wire{}, errCutOff
 	}
-	m, err := wire.Decode(frame)
+	m, err := wire.Decode(x.frame)
 	if err != nil {
 		return messages.Wire{}, fmt.Errorf("cannot understand the daemon: %w", err)
 	}
@@ -157,10 +157,11 @@ func (x *exchange) translate(length int) error {
 // say says something of the daemon's, one message a record.
 func (x *exchange) say(m messages.Wire) error {
 	m.Header.Version = x.request.Version
-	frame, err := wire.AppendFrame(nil, m)
+	frame, err := wire.AppendFrame(x.buffer[:0], m)
 	if err != nil {
 		return fmt.Errorf("cannot say this in version %d: %w", x.request.Version, err)
 	}
+	x.buffer = frame
 	for rest := frame; len(rest) > 0; {
 		n := min(len(rest), recordSize)
 		if _, err := x.peer.Write(rest[:n]); err != nil {
