@@ -36,6 +36,9 @@ Each is given by its serial number in hexadecimal, by the file that it is in, or
 --db, by the name that the file DB has for it: all of that name are revoked. If none is
 given, the list is made anew with what is in it.
 
+The list is that of one authority. An endpoint takes several in one file, with the
+certificates of those below its own: cat root.crl alice.crl alice.pem >crl
+
 A list is believed for 3650 days, or as long as --days says, but no longer than CACERT is
 valid. An endpoint accepts nobody by one that is older.`,
 		Example: `  albatross-client revoke cacert.pem ca.key revoked.crl alice.pem

@@ -19,6 +19,7 @@ import (
 const RevocationLife = 3650 * day
 
 var (
+	errNotOnlyList    = errors.New("it holds more than one list of revocations")
 	errNoRevocations  = errors.New("it holds no list of revocations")
 	errForeignList    = errors.New("the list of revocations is not by this authority")
 	errOldList        = errors.New("the list of revocations is out of date: make it anew")
@@ -34,10 +35,15 @@ type Revocations struct {
 	serials map[string]bool // by the bytes of the number
 }
 
-// ParseRevocations reads a list, from PEM or DER. Whose it is, is not judged.
+// ParseRevocations reads a list, from PEM or DER. Whose it is, is not judged. A
+// file with more than one thing in it is refused: who writes it again with only
+// the list in it would lose the rest.
 func ParseRevocations(data []byte) (*Revocations, error) {
 	if block, _ := pem.Decode(data); block != nil {
-		if block.Type != typeRevocations {
+		switch {
+		case bytes.Count(data, []byte("-----BEGIN ")) > 1:
+			return nil, errNotOnlyList
+		case block.Type != typeRevocations:
 			return nil, errNoRevocations
 		}
 		data = block.Bytes

@@ -126,4 +126,10 @@ func TestListsThatCannotBeRead(t *testing.T) {
 	}
 	_, err := certificate.ParseRevocations(bytes.TrimSpace(good))
 	require.NoError(t, err)
+	for _, more := range [][]byte{good, native(t, "alice.pem"), []byte("-----BEGIN X509 CRL-----\ndamaged")} {
+		_, err = certificate.ParseRevocations(append(bytes.Clone(good), more...))
+		require.ErrorContains(t, err, "more than one")
+		_, err = certificate.ParseRevocations(append(append(bytes.Clone(more), '\n'), good...))
+		require.ErrorContains(t, err, "more than one")
+	}
 }
