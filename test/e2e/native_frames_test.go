@@ -46,6 +46,11 @@ func normal(frame []byte) string {
 	case messages.DataConsole:
 		p.Time, p.Line = moment, ""
 		m.Payload = p
+	case messages.DataStats:
+		m.Payload = unused(p)
+	case messages.StatsAdd:
+		p.PID = 1
+		m.Payload = p
 	case messages.SuccessImage:
 		p.Image = unpack(p.Compressed, p.Image)
 		m.Payload = p
@@ -62,6 +67,16 @@ func normal(frame []byte) string {
 		return err.Error()
 	}
 	return hex.EncodeToString(b)
+}
+
+// unused are the statistics of something with the same interfaces that has done
+// nothing.
+func unused(s messages.DataStats) messages.DataStats {
+	idle := messages.DataStats{KinfoMem: messages.Option[messages.KinfoMem]{OK: s.KinfoMem.OK}, VMM: s.VMM}
+	for _, i := range s.IfData {
+		idle.IfData = append(idle.IfData, messages.IfData{Device: i.Device, Flags: i.Flags, MTU: i.MTU})
+	}
+	return idle
 }
 
 // unpack is the data itself: who compresses it, does so in many ways.

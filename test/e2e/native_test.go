@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -124,6 +125,7 @@ func TestNative(t *testing.T) {
 // hostAsThen is a host as the native one was when the conversations began.
 func hostAsThen(t *testing.T, native string) *host {
 	h := emptyHost(t)
+	h.args = []string{"--interval", "10ms"}
 	if native == "2.7.2" {
 		for name, size := range blocksThen {
 			h.putBlock(name, size)
@@ -209,7 +211,7 @@ func (h *host) replay(c conversation) {
 
 func (h *host) utter(conn net.Conn, c conversation, image []byte) {
 	for i, p := range c.Sent {
-		b := p.with(pack(p, image))
+		b := withProcess(p.with(pack(p, image)))
 		if i >= len(c.Unframed) || !c.Unframed[i] {
 			b = framed(b)
 		}
@@ -217,6 +219,21 @@ func (h *host) utter(conn net.Conn, c conversation, image []byte) {
 			require.ErrorIs(h.t, err, syscall.EPIPE, c.Step) // it has been answered and closed
 		}
 	}
+}
+
+// withProcess has a frame name a process that is there, where it names one.
+func withProcess(frame []byte) []byte {
+	m, err := wire.Decode(frame)
+	add, ok := m.Payload.(messages.StatsAdd)
+	if err != nil || !ok {
+		return frame
+	}
+	add.PID = os.Getpid()
+	m.Payload = add
+	if frame, err = wire.Append(nil, m); err != nil {
+		panic(err)
+	}
+	return frame
 }
 
 // listen hears n frames, or all until the daemon closes the connection.
