@@ -1,0 +1,105 @@
+package sample
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"albatross/messages"
+)
+
+// stat is /proc/PID/stat with numbers in all fields that are used: each is that
+// of the field.
+func stat(name, state string) string {
+	fields := []string{"7", "(" + name + ")", state}
+	for n := 4; n <= 52; n++ {
+		fields = append(fields, fmt.Sprint(n))
+	}
+	fields[7], fields[24] = "-1", "18446744073709551615" // neither is used
+	return strings.Join(fields, " ") + "\n"
+}
+
+func TestStatIsReadBehindAnyProgramName(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.StringOfN(rapid.RuneFrom([]rune("a )(\n\t0Zé")), 0, 15, -1).Draw(t, "name")
+		var u usage
+		require.NoError(t, u.parseStat([]byte(stat(name, "S"))))
+		require.Equal(t, usage{minflt: 10, majflt: 12, utime: 14, stime: 15, start: 22, vsize: 23, rss: 24, nswap: 36}, u)
+	})
+}
+
+func TestStates(t *testing.T) {
+	for state, ended := range map[string]bool{"R": false, "S": false, "D": false, "T": false, "Z": true, "X": true, "x": true} {
+		var u usage
+		require.NoError(t, u.parseStat([]byte(stat("x", state))))
+		require.Equal(t, ended, u.ended, state)
+	}
+}
+
+func TestNonsense(t *testing.T) {
+	var u usage
+	short := stat("x", "S")
+	short = short[:strings.Index(short, " 36")]
+	for _, text := range []string{
+		"", " ", "7", ")", "7 (x)", "7 (x) ", "7 (x) S", short, strings.Repeat("1 ", 60),
+		strings.Replace(stat("x", "S"), " 14 ", " x ", 1), strings.Replace(stat("x", "S"), " 14 ", " -1 ", 1),
+		strings.Replace(stat("x", "S"), " 14 ", " 9223372036854775808 ", 1),
+	} {
+		require.Error(t, u.parseStat([]byte(text)), "%q", text)
+	}
+	for _, text := range []string{"", "1 2 3 4 5", "1 2 3 x 5 6", "x"} {
+		require.Error(t, u.parseStatm([]byte(text)), "%q", text)
+	}
+	for _, text := range []string{"", "Name:\tx\n", "\nvoluntary_ctxt_switches:\t1\n", "\nnonvoluntary_ctxt_switches:\t1\n", "\nvoluntary_ctxt_switches:\t\nnonvoluntary_ctxt_switches:\t1"} {
+		require.Error(t, u.parseStatus([]byte(text)), "%q", text)
+	}
+	for _, text := range []string{"", "rchar: 1\nread_bytes: 1\n", "rchar: 1\nread_bytes: x\nwrite_bytes: 1\n"} {
+		require.Error(t, u.parseIO([]byte(text)), "%q", text)
+	}
+	require.False(t, u.io.OK)
+}
+
+func TestUnits(t *testing.T) {
+	u := usage{utime: 1234, stime: 5}
+	require.Equal(t, messages.Timeval{Seconds: 12, Microseconds: 340_000}, u.rusage().UTime)
+	require.Equal(t, messages.Timeval{Microseconds: 50_000}, u.rusage().STime)
+	require.Equal(t, int64(12_390_000), u.memory(messages.Target{}.Started).Runtime)
+}
+
+// Whatever is in the files, nothing fails but by an error, and no number is
+// negative.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(stat(") S (", "S")))
+	for _, file := range []string{"stat", "statm", "status", "io"} {
+		contents, err := os.ReadFile("/proc/self/" + file)
+		require.NoError(f, err)
+		f.Add(contents)
+	}
+	f.Fuzz(func(t *testing.T, contents []byte) {
+		var u usage
+		for _, parse := range []func([]byte) error{u.parseStat, u.parseStatm, u.parseStatus, u.parseIO} {
+			_ = parse(contents)
+		}
+		for _, n := range []int64{
+			u.start, u.minflt, u.majflt, u.nswap, u.utime, u.stime, u.vsize, u.size, u.rss, u.text, u.data,
+			u.voluntary, u.involuntary, u.io.Value.Read, u.io.Value.Written,
+		} {
+			require.GreaterOrEqual(t, n, int64(0))
+		}
+	})
+}
+
+// Nor does a message of the kernel that is cut off.
+func FuzzLink(f *testing.F) {
+	f.Add([]byte("0123456789abcdef\x06\x00\x03\x00lo\x00"))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		counters{}.add(message, counters{"lo": counted{}})
+		for kind, value, rest, ok := nextAttribute(message); ok; kind, value, rest, ok = nextAttribute(rest) {
+			require.LessOrEqual(t, len(value)+len(rest)+4, len(message), "%d", kind)
+		}
+	})
+}
