@@ -266,8 +266,11 @@ func (f *failOnce) done() bool {
 	return f.left == 0
 }
 
-func (f *failOnce) disarm() {
+// arm has the nth message from now on fail.
+func (f *failOnce) arm(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.left = 0
+	f.left = n
 }
+
+func (f *failOnce) disarm() { f.arm(0) }

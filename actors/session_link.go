@@ -55,7 +55,7 @@ func (s *session) toldSo(c *supervise.Context, wire messages.Wire) {
 		c.Stop(c.Self())
 		return
 	}
-	if wire.Header.Sequence != s.tale.header.Sequence || s.tale.answered {
+	if wire.Header.Sequence != s.tale.header.Sequence {
 		c.Log().Info("Closing connection", "cause", "a native collector answers what it was not told")
 		c.Stop(c.Self())
 		return

@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,6 +62,72 @@ func TestANativeCollectorIsToldWhatRuns(t *testing.T) {
 	<-c.closed
 	c = w.linkUp()
 	w.adds(c, 8, ":y")
+}
+
+// What is between two starts does not run.
+func TestANativeCollectorAndOneThatIsStartedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", exiting("3", messages.FailBehaviour{Restart: true}))
+	c := w.linkUp()
+	for sequence := range int64(4) {
+		name, command := c.told(8 + sequence)
+		require.Equal(t, ":x", name)
+		if sequence%2 == 0 {
+			require.IsType(t, messages.StatsAdd{}, command)
+		} else {
+			require.Equal(t, messages.StatsRemove{}, command)
+		}
+	}
+}
+
+// tardy is a connection on which a write returns long after the other end has
+// got what was written.
+type tardy struct {
+	*client
+	writing atomic.Int32
+	most    atomic.Int32
+	goOn    chan struct{}
+}
+
+func (c *tardy) Write(list []messages.Wire) error {
+	c.most.Store(max(c.most.Load(), c.writing.Add(1)))
+	defer c.writing.Add(-1)
+	err := c.client.Write(list)
+	select {
+	case <-c.goOn:
+	case <-c.closed:
+	}
+	return err
+}
+
+func TestOneWriteToANativeCollectorAtATime(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{":x", ":y"} {
+		w.succeeds("created unikernel", name, create(guest("hello", "--quiet")))
+	}
+	c := &tardy{client: w.newClient(), goOn: make(chan struct{})}
+	w.serve(actors.VMMD, c)
+	c.send(":", messages.StatsInitial{})
+	require.Equal(t, messages.SuccessEmpty{}, c.receive().Payload)
+	c.goOn <- struct{}{}
+	c.told(8)
+	w.linkless(c)
+	c.goOn <- struct{}{}
+	c.told(9)
+	require.Equal(t, int32(1), c.most.Load())
+}
+
+// linkless makes sure that nothing more is said to a connection whose last answer
+// has been handled.
+func (w *world) linkless(c *tardy) {
+	w.t.Helper()
+	w.until("the answer has been read", func() bool { return len(c.in) == 0 })
+	w.succeeds("created unikernel", ":z", create(guest("hello", "--quiet")))
+	select {
+	case m := <-c.out:
+		require.FailNow(w.t, "something is written", "%T", m.Payload)
+	default:
+	}
 }
 
 func TestANativeCollectorIsToldOfTaps(t *testing.T) {

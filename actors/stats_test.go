@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/actors"
+	"albatross/actors/supervise"
 	"albatross/messages"
 )
 
@@ -209,6 +210,8 @@ func TestProcessesThatClientsAdd(t *testing.T) {
 	// A unikernel takes precedence.
 	w.succeeds("created unikernel", ":p", create(guest("hello", "--quiet")))
 	require.IsType(t, messages.Failure{}, c.says(":p", messages.StatsRemove{}))
+	w.succeeds("destroyed unikernel", ":p", messages.UnikernelDestroy{})
+	c.tells("added", ":p", messages.StatsAdd{PID: os.Getpid()})
 }
 
 func TestWhatClientsMayHaveRememberedIsBounded(t *testing.T) {
@@ -253,8 +256,67 @@ func TestASubscriberThatDoesNotRead(t *testing.T) {
 	for range 200 {
 		awake.statistics(1)
 	}
-	for range 2 { // what has been written, and what may have been taken since
-		asleep.statistics(1)
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	// What comes yet was being written, or about to be, when it fell asleep. It is
+	// served as before.
+	ticks := 0
+	for range 3 {
+		asleep.send(":nope", messages.StatsRemove{})
+		for asleep.receive().Payload != success("removed") {
+			ticks++
+		}
 	}
-	asleep.tells("removed", ":nope", messages.StatsRemove{}) // it is served as before
+	require.LessOrEqual(t, ticks, 3)
+}
+
+// A failure of the collector costs those who are connected to it their
+// connections, and nothing else.
+func TestACollectorThatFails(t *testing.T) {
+	faults := &failOnce{actor: "stats"}
+	w := newWorld(t, func(w *world) { w.fault = faults.at })
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	reader, native := w.subscribe(":"), w.linkUp()
+	w.adds(native, 8, ":x")
+	faults.arm(1)
+	reader.untilClosed()
+	native.untilClosed()
+	require.Contains(t, w.subscribe(":").statistics(1), ":x")
+	w.adds(w.linkUp(), 8, ":x")
+}
+
+// Nothing is measured when nobody is there to be told.
+func TestNobodyFollows(t *testing.T) {
+	due := make(chan func(), 10)
+	w := newWorld(t, func(w *world) {
+		wall := supervise.WallClock()
+		w.clock.AfterFunc = func(d time.Duration, f func()) func() bool {
+			if d != w.config.StatsInterval {
+				return wall.AfterFunc(d, f)
+			}
+			due <- f
+			return func() bool { return true }
+		}
+	})
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	require.Empty(t, due)
+	c := w.subscribe(":")
+	w.until("a tick is told", func() bool { // one before it has been asked for is lost
+		select {
+		case f := <-due:
+			f()
+		case m := <-c.out:
+			return m.Header.Name.String() == ":x"
+		default:
+		}
+		return false
+	})
+	c.Close()
+	w.until("no tick is due", func() bool {
+		w.snapshot() // the collector has handled what came before
+		if len(due) == 0 {
+			return true
+		}
+		(<-due)()
+		return false
+	})
 }

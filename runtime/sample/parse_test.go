@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"albatross/messages"
+	"albatross/runtime/proc"
 )
 
 // stat is /proc/PID/stat with numbers in all fields that are used: each is that
@@ -61,6 +62,24 @@ func TestNonsense(t *testing.T) {
 		require.Error(t, u.parseIO([]byte(text)), "%q", text)
 	}
 	require.False(t, u.io.OK)
+}
+
+// The last line counts where an earlier one looks like it.
+func TestLabels(t *testing.T) {
+	var u usage
+	require.NoError(t, u.parseStatus([]byte("Name:\tx\nvoluntary_ctxt_switches:\t9\nvoluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t2\n")))
+	require.Equal(t, usage{voluntary: 1, involuntary: 2}, u)
+	require.NoError(t, u.parseIO([]byte("rchar: 9\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 7\n")))
+	require.Equal(t, messages.Some(messages.BlockIO{Read: 4096, Written: 8192}), u.io)
+}
+
+// A file that does not fit into the buffer is read to its end.
+func TestSmallBuffer(t *testing.T) {
+	self, err := proc.Identify(os.Getpid())
+	require.NoError(t, err)
+	u, err := (&reader{blockIO: true, buffer: make([]byte, 16)}).usage(self)
+	require.NoError(t, err)
+	require.Positive(t, u.voluntary+u.involuntary)
 }
 
 func TestUnits(t *testing.T) {
