@@ -66,17 +66,39 @@ func TestANativeCollectorIsToldWhatRuns(t *testing.T) {
 
 // What is between two starts does not run.
 func TestANativeCollectorAndOneThatIsStartedAgain(t *testing.T) {
-	w := newWorld(t)
-	w.succeeds("created unikernel", ":x", exiting("3", messages.FailBehaviour{Restart: true}))
-	c := w.linkUp()
-	for sequence := range int64(4) {
-		name, command := c.told(8 + sequence)
-		require.Equal(t, ":x", name)
-		if sequence%2 == 0 {
-			require.IsType(t, messages.StatsAdd{}, command)
-		} else {
-			require.Equal(t, messages.StatsRemove{}, command)
+	ready, due := make(chan struct{}, 10), make(chan func(), 1)
+	w := newWorld(t, func(w *world) {
+		w.fault = func(_ string, message any) {
+			if _, ok := message.(messages.StatsTold); ok {
+				ready <- struct{}{}
+			}
 		}
+		w.clock.AfterFunc = heldBack(100*time.Millisecond, due)
+	})
+	c := w.linkUp()
+	<-ready
+	w.succeeds("created unikernel", ":x", exiting("3", messages.FailBehaviour{Restart: true}))
+	_, command := c.told(8)
+	require.IsType(t, messages.StatsAdd{}, command)
+	again := <-due
+	_, command = c.told(9)
+	require.Equal(t, messages.StatsRemove{}, command)
+	<-ready
+	<-ready
+	again()
+	_, command = c.told(10)
+	require.IsType(t, messages.StatsAdd{}, command)
+}
+
+// heldBack is the wall clock, but for timers of one length, which go into a
+// channel.
+func heldBack(length time.Duration, due chan<- func()) func(time.Duration, func()) func() bool {
+	return func(d time.Duration, f func()) func() bool {
+		if d != length {
+			return supervise.WallClock().AfterFunc(d, f)
+		}
+		due <- f
+		return func() bool { return true }
 	}
 }
 
@@ -196,16 +218,7 @@ func TestANativeCollectorThatMisbehaves(t *testing.T) {
 // TestANativeCollectorThatDoesNotAnswer has its time pass at once.
 func TestANativeCollectorThatDoesNotAnswer(t *testing.T) {
 	due := make(chan func(), 1)
-	w := newWorld(t, func(w *world) {
-		wall := supervise.WallClock()
-		w.clock.AfterFunc = func(d time.Duration, f func()) func() bool {
-			if d != 30*time.Second {
-				return wall.AfterFunc(d, f)
-			}
-			due <- f
-			return func() bool { return true }
-		}
-	})
+	w := newWorld(t, func(w *world) { w.clock.AfterFunc = heldBack(30*time.Second, due) })
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
 	c := w.linkUp()
 	(<-due)()

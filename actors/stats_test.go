@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/actors"
-	"albatross/actors/supervise"
 	"albatross/messages"
 )
 
@@ -287,16 +286,7 @@ func TestACollectorThatFails(t *testing.T) {
 // Nothing is measured when nobody is there to be told.
 func TestNobodyFollows(t *testing.T) {
 	due := make(chan func(), 10)
-	w := newWorld(t, func(w *world) {
-		wall := supervise.WallClock()
-		w.clock.AfterFunc = func(d time.Duration, f func()) func() bool {
-			if d != w.config.StatsInterval {
-				return wall.AfterFunc(d, f)
-			}
-			due <- f
-			return func() bool { return true }
-		}
-	})
+	w := newWorld(t, func(w *world) { w.clock.AfterFunc = heldBack(w.config.StatsInterval, due) })
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
 	require.Empty(t, due)
 	c := w.subscribe(":")
