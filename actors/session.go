@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"context"
 	"errors"
 	"io"
 
@@ -85,7 +84,7 @@ func (s *session) Handle(c *supervise.Context, message any) {
 	case supervise.Crashed:
 		s.crashed(c, m)
 	case supervise.Undeliverable:
-		s.lost(c, "internal error: what was asked for has just gone; try again")
+		s.lost(c, hasGone)
 	case written:
 		s.written(c, m)
 	case messages.ConsoleLines:
@@ -116,20 +115,7 @@ func (s *session) Handle(c *supervise.Context, message any) {
 // Stopping ends what the goroutines of the session wait for.
 func (s *session) Stopping(c *supervise.Context, _ bool) { closeClient(c, s.client) }
 
-func closeClient(c *supervise.Context, client Client) {
-	if err := client.Close(); err != nil {
-		c.Log().Debug("Cannot close connection", "error", err)
-	}
-}
-
 func (s *session) receive(c *supervise.Context) { receiveFrom(c, s.client) }
-
-func receiveFrom(c *supervise.Context, client Client) {
-	c.Go(func(context.Context) any {
-		wire, err := client.Read()
-		return received{wire, err}
-	})
-}
 
 func (s *session) received(c *supervise.Context, m received) {
 	switch {
@@ -214,15 +200,10 @@ func (s *session) lost(c *supervise.Context, text string) {
 
 func (s *session) write(c *supervise.Context, list ...messages.Wire) { writeTo(c, s.client, list) }
 
-func writeTo(c *supervise.Context, client Client, list []messages.Wire) {
-	c.Go(func(context.Context) any { return written{client.Write(list)} })
-}
-
 func (s *session) written(c *supervise.Context, m written) {
 	switch {
 	case m.err != nil:
-		c.Log().Info("Closing connection", "cause", m.err)
-		c.Stop(c.Self())
+		hangUp(c, m.err)
 	case s.state == telling:
 		s.tale.written = true
 		s.tellOn(c)

@@ -62,7 +62,7 @@ func (s *session) crashed(c *supervise.Context, m supervise.Crashed) {
 		s.resume(c, resume)
 		return
 	}
-	s.lost(c, "internal error: the daemon failed while it handled this; its log tells more")
+	s.lost(c, hasFailed)
 }
 
 // detached ends what was followed. Even one that has ended at once is answered.

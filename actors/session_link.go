@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"errors"
 	"time"
 
 	"albatross/actors/supervise"
@@ -51,13 +52,11 @@ func (s *session) toldSo(c *supervise.Context, wire messages.Wire) {
 	case messages.Failure:
 		text = p.Text
 	default:
-		c.Log().Info("Closing connection", "cause", "a native collector says what is no answer")
-		c.Stop(c.Self())
+		hangUp(c, errors.New("a native collector says what is no answer"))
 		return
 	}
 	if wire.Header.Sequence != s.tale.header.Sequence {
-		c.Log().Info("Closing connection", "cause", "a native collector answers what it was not told")
-		c.Stop(c.Self())
+		hangUp(c, errors.New("a native collector answers what it was not told"))
 		return
 	}
 	if text != "" {
@@ -81,8 +80,7 @@ func (s *session) tellOn(c *supervise.Context) {
 func (s *session) tellOver(c *supervise.Context) {
 	switch s.state {
 	case telling:
-		c.Log().Info("Closing connection", "cause", "a native collector does not answer")
-		c.Stop(c.Self())
+		hangUp(c, errors.New("a native collector does not answer"))
 	default: // it has answered just then
 	}
 }

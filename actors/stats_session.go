@@ -1,9 +1,6 @@
 package actors
 
 import (
-	"errors"
-	"io"
-
 	"github.com/asynkron/protoactor-go/actor"
 
 	"albatross/actors/meter"
@@ -47,9 +44,9 @@ func (s *statsSession) Handle(c *supervise.Context, message any) {
 	case messages.Answer:
 		s.answered(c, m)
 	case supervise.Crashed:
-		s.lost(c, "internal error: the daemon failed while it handled this; its log tells more")
+		s.lost(c, hasFailed)
 	case supervise.Undeliverable:
-		s.lost(c, "internal error: what was asked for has just gone; try again")
+		s.lost(c, hasGone)
 	case messages.StatsTaken:
 		s.taken(c, m)
 	case messages.StatsDetached:
@@ -71,10 +68,7 @@ func (s *statsSession) receive(c *supervise.Context) {
 
 func (s *statsSession) received(c *supervise.Context, m received) {
 	if m.err != nil {
-		if !errors.Is(m.err, io.EOF) {
-			c.Log().Info("Closing connection", "cause", m.err)
-		}
-		c.Stop(c.Self())
+		hangUp(c, m.err)
 		return
 	}
 	s.header = m.wire.Header
@@ -198,8 +192,7 @@ func (s *statsSession) write(c *supervise.Context, list ...messages.Wire) {
 
 func (s *statsSession) written(c *supervise.Context, m written) {
 	if m.err != nil {
-		c.Log().Info("Closing connection", "cause", m.err)
-		c.Stop(c.Self())
+		hangUp(c, m.err)
 		return
 	}
 	s.writing = false

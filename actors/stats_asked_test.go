@@ -1,0 +1,89 @@
+package actors_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/actors"
+	"albatross/messages"
+)
+
+func TestProcessesThatClientsAdd(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	process := exec.Command("sleep", "infinity")
+	require.NoError(t, process.Start())
+	ended := false
+	end := func() {
+		if !ended {
+			ended = true
+			_ = process.Process.Kill()
+			_ = process.Wait()
+		}
+	}
+	t.Cleanup(end)
+	c := w.connect(actors.Stats)
+	c.tells("added", ":p", messages.StatsAdd{PID: process.Process.Pid, Taps: []messages.Tap{{Device: "net", Tap: "lo"}, {Device: "no", Tap: "nope"}}})
+	c.Close() // what was added stays
+	c = w.connect(actors.Stats)
+	const twice = "cannot add %s: something is watched under this name already"
+	require.Equal(t, messages.Failure{Text: fmt.Sprintf(twice, ":p")}, c.says(":p", messages.StatsAdd{PID: os.Getpid()}))
+	require.Equal(t, messages.Failure{Text: fmt.Sprintf(twice, ":x")}, c.says(":x", messages.StatsAdd{PID: os.Getpid()}))
+	require.IsType(t, messages.Failure{}, c.says(":x", messages.StatsRemove{}))
+	c.tells("subscribed", ":", messages.StatsSubscribe{})
+	all := c.statistics(2)
+	require.Len(t, all[":p"].IfData, 1)
+	require.Equal(t, "net", all[":p"].IfData[0].Device)
+
+	// It vanishes with its process, and its name is free.
+	end()
+	w.until("it is forgotten", func() bool {
+		return c.says(":p", messages.StatsAdd{PID: os.Getpid()}) == success("added")
+	})
+	gone := c.says(":q", messages.StatsAdd{PID: process.Process.Pid})
+	require.Contains(t, gone.(messages.Failure).Text, "process is gone")
+
+	// A unikernel takes precedence.
+	w.succeeds("created unikernel", ":p", create(guest("hello", "--quiet")))
+	require.IsType(t, messages.Failure{}, c.says(":p", messages.StatsRemove{}))
+	w.succeeds("destroyed unikernel", ":p", messages.UnikernelDestroy{})
+	c.tells("added", ":p", messages.StatsAdd{PID: os.Getpid()})
+}
+
+func TestWhatClientsMayHaveRememberedIsBounded(t *testing.T) {
+	w := newWorld(t)
+	c := w.connect(actors.Stats)
+	for i := range 1024 {
+		c.tells("added", fmt.Sprintf("many:n%d", i), messages.StatsAdd{PID: os.Getpid()})
+	}
+	refused := c.says(":more", messages.StatsAdd{PID: os.Getpid()})
+	require.Equal(t, messages.Failure{Text: "cannot add :more: 1024 processes have been added, and no more are possible"}, refused)
+	c.tells("removed", "many:n7", messages.StatsRemove{})
+	c.tells("added", ":more", messages.StatsAdd{PID: os.Getpid()})
+	c.tells("removed", ":more", messages.StatsRemove{})
+	refused = c.says(":more", messages.StatsAdd{PID: os.Getpid(), Taps: make([]messages.Tap, 65)})
+	require.Equal(t, messages.Failure{Text: "cannot add :more with 65 taps: at most 64 are possible"}, refused)
+	for i := range 16 {
+		c.tells("subscribed", fmt.Sprintf("none:n%d", i), messages.StatsSubscribe{})
+	}
+	refused = c.says(":", messages.StatsSubscribe{})
+	require.Equal(t, messages.Failure{Text: "cannot follow more than 16 names on one connection: use another one"}, refused)
+	c.tells("subscribed", "none:n3", messages.StatsSubscribe{})
+
+	var others []*client
+	for i := range 300 {
+		other := w.connect(actors.Stats)
+		for j := range 10 {
+			other.tells("subscribed", fmt.Sprintf("p%d:n%d", i, j), messages.StatsSubscribe{})
+		}
+		others = append(others, other)
+	}
+	for _, other := range others {
+		other.Close()
+	}
+	c.tells("subscribed", "none:n3", messages.StatsSubscribe{})
+}
