@@ -23,8 +23,8 @@ type console struct {
 	host           *actor.PID // is told when nobody is subscribed any more
 	history        *history.Dir
 	maxSubscribers int
-	again          bool   // an incarnation of this console has failed before
-	heard          uint64 // the number of the last message from the host; see messages.ConsoleIdle
+	former         *console // the incarnation that has failed before, until this one has started
+	heard          uint64   // the number of the last message from the host; see messages.ConsoleIdle
 
 	// The FIFO.
 	log      *history.Log
@@ -45,6 +45,7 @@ type console struct {
 	early       []history.Taken // lines behind those that are being loaded for the ring
 	waiting     []attacher      // for the ring
 	subscribers []*subscriber   // the one that came first, first
+	expected    []*actor.PID    // sessions that have been told to go on with the next incarnation
 	missed      uint64          // lines, by all who have ever subscribed
 }
 
@@ -100,9 +101,14 @@ func (o feedOpened) Discard() {
 func (k *console) Started(c *supervise.Context) {
 	log := c.Log()
 	k.log = k.history.Log(k.name, func(err error) { log.Error("Cannot keep history", "error", err) })
-	if k.again {
-		c.Send(k.host, messages.ConsoleRestarted{Name: k.name})
+	if k.former == nil {
+		return
 	}
+	k.expected, k.former = k.former.expected, nil
+	for _, pid := range k.expected {
+		c.Watch(pid)
+	}
+	c.Send(k.host, messages.ConsoleRestarted{Name: k.name})
 }
 
 func (k *console) Handle(c *supervise.Context, message any) {
@@ -168,7 +174,7 @@ func (k *console) Stopping(c *supervise.Context, again bool) {
 
 // tellIdle tells the host that nobody wants anything here, if that is so.
 func (k *console) tellIdle(c *supervise.Context) {
-	if len(k.subscribers)+len(k.waiting)+len(k.openers) == 0 {
+	if len(k.subscribers)+len(k.waiting)+len(k.expected)+len(k.openers) == 0 {
 		c.Send(k.host, messages.ConsoleIdle{Name: k.name, Heard: k.heard})
 	}
 }

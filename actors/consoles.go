@@ -191,14 +191,14 @@ func (k *consoles) entry(c *supervise.Context, name messages.Name) *consoleEntry
 	if e := k.byName[name]; e != nil {
 		return e
 	}
-	host, config, again := c.Self(), k.config, false
+	host, config := c.Self(), k.config
+	var last *console
 	e := &consoleEntry{pid: c.Child("console/"+name.String(), func() supervise.Actor {
-		actor := &console{
+		last = &console{
 			name: name, fifo: fifo.Path(config.FIFODir, name),
-			host: host, history: config.History, maxSubscribers: config.MaxSubscribers, again: again,
+			host: host, history: config.History, maxSubscribers: config.MaxSubscribers, former: last,
 		}
-		again = true
-		return actor
+		return last
 	})}
 	k.byName[name] = e
 	return e

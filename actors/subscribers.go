@@ -33,6 +33,7 @@ type subscriber struct {
 // attachAsked makes the sender a subscriber, when there is a ring.
 func (k *console) attachAsked(c *supervise.Context, ask any) {
 	a := attacher{&subscriber{pid: c.Sender()}, ask}
+	k.returned(a.pid.Id)
 	if k.ring != nil {
 		k.attach(c, a)
 		return
@@ -178,14 +179,22 @@ func (k *console) give(c *supervise.Context, s *subscriber) {
 
 // detach forgets a subscriber, and with the last one the ring.
 func (k *console) detach(c *supervise.Context, id string) {
+	k.returned(id)
 	k.subscribers = slices.DeleteFunc(k.subscribers, func(s *subscriber) bool { return s.pid.Id == id })
-	if len(k.subscribers) > 0 || k.ring == nil {
+	if len(k.subscribers) > 0 {
 		return
 	}
-	k.log.Unfollow()
-	k.follower++
-	k.ring = nil
+	if k.ring != nil {
+		k.log.Unfollow()
+		k.follower++
+		k.ring = nil
+	}
 	k.tellIdle(c)
+}
+
+// returned is the end of waiting for a session, which has come back or has ended.
+func (k *console) returned(id string) {
+	k.expected = slices.DeleteFunc(k.expected, func(pid *actor.PID) bool { return pid.Id == id })
 }
 
 // sendAway tells all who read that there will be nothing more, or how to go on
@@ -206,6 +215,7 @@ func (k *console) sendAway(c *supervise.Context, again bool) {
 
 func (k *console) sendOne(c *supervise.Context, pid *actor.PID, next int, again bool) {
 	if again {
+		k.expected = append(k.expected, pid)
 		c.Send(pid, messages.ConsoleLost{Next: next})
 		return
 	}

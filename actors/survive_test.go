@@ -134,6 +134,9 @@ func TestAConsoleThatHasFailedIsForgotten(t *testing.T) {
 				c := w.connect(actors.Console)
 				c.ask(":nothing", add(1))
 				c.ask(":nothing", messages.ConsoleSubscribe{Count: messages.Some(1)})
+				if message == "messages.ConsoleResume" { // who has left does not say it
+					w.until("it has failed twice", faults.done)
+				}
 				c.Close()
 			}
 			w.until("it is forgotten", func() bool { return len(w.counts()) == 0 })
