@@ -46,8 +46,18 @@ type guest struct {
 	enter func() // it is no stranger any more
 }
 
+// largeLimit is how long a client with a large certificate may stay, since there
+// are few places for these. It is enough for a create.
+const largeLimit = 5 * time.Minute
+
+var errLargeLimit = errors.New("its certificate is large, and it has stayed for too long")
+
 // serve serves a client that is known.
 func (s *Server) serve(ctx context.Context, g guest) {
+	if g.large {
+		late := time.AfterFunc(largeLimit, func() { g.end(errLargeLimit) })
+		defer late.Stop()
+	}
 	x, unreadable := s.newExchange(g)
 	entry, err := s.admitTenant(g)
 	switch {

@@ -23,7 +23,9 @@ import (
 // TestRefusalsAreTold: a client reads why, also after it has sent a long stream
 // that nobody wants.
 func TestRefusalsAreTold(t *testing.T) {
-	w := newWorld(t, answering(messages.SuccessEmpty{}))
+	w := newWorld(t, answering(messages.SuccessEmpty{}), func(_ *world, c *remote.Config) {
+		c.Patience.Leave = time.Millisecond
+	})
 	alice := w.root.policy(t, "alice", small)
 	require.Contains(t, w.refusal(alice.leaf(t, "bad_name", info).presented()), "invalid label")
 	require.Contains(t, w.refusal(alice.leaf(t, "x", messages.PolicyAdd{Policy: small}).presented()), "not allowed")
@@ -31,14 +33,15 @@ func TestRefusalsAreTold(t *testing.T) {
 
 	for _, command := range []messages.Command{create(5, false), messages.BlockSet{}} {
 		c := w.connect(alice.leaf(t, "bad_name", command).presented())
-		for range 32 {
-			require.NoError(t, wire.WriteChunk(c, make([]byte, 1<<20)))
-		}
-		require.NoError(t, wire.WriteEnd(c))
+		require.NoError(t, wire.WriteChunk(c, make([]byte, 1<<20)))
 		m, err := read(c)
 		require.NoError(t, err)
 		require.Contains(t, m.Payload.(messages.Failure).Text, "invalid label")
 		require.Equal(t, messages.Header{Version: 5, Name: messages.Name{Path: "alice"}}, m.Header)
+		for range 32 {
+			require.NoError(t, wire.WriteChunk(c, make([]byte, 1<<20)))
+		}
+		require.NoError(t, wire.WriteEnd(c))
 		_, err = c.Read(make([]byte, 1))
 		require.Equal(t, io.EOF, err)
 	}

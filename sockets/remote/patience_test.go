@@ -1,0 +1,119 @@
+package remote_test
+
+import (
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+	"albatross/sockets/remote"
+	"albatross/sockets/wire"
+)
+
+func impatient(_ *world, c *remote.Config) {
+	c.Patience = remote.Patience{Step: 100 * time.Millisecond, Drain: 100 * time.Millisecond, Leave: 100 * time.Millisecond}
+}
+
+// TestClientsThatStop in the middle of something lose their connection, and the
+// daemon sees that there is no end.
+func TestClientsThatStop(t *testing.T) {
+	for title, tc := range map[string]struct {
+		command messages.Command
+		answer  string
+	}{
+		"in an image":        {create(5, false), "cannot receive the image"},
+		"in contents":        {messages.BlockSet{}, "cannot receive the contents"},
+		"in something wrong": {messages.BlockSet{}, "invalid label"},
+	} {
+		t.Run(title, func(t *testing.T) {
+			seen := make(chan error, 1)
+			w := newWorld(t, func(c *net.UnixConn, _ messages.Wire) {
+				_, err := io.Copy(io.Discard, wire.NewChunkReader(c))
+				seen <- err
+			}, impatient)
+			name := "x"
+			if strings.Contains(title, "wrong") {
+				name = "bad_name"
+			}
+			c := w.connect(w.root.leaf(t, name, tc.command).presented())
+			_, err := c.Write([]byte{0, 1, 0, 0, 'x'})
+			require.NoError(t, err)
+			m, err := read(c)
+			require.NoError(t, err)
+			require.Contains(t, m.Payload.(messages.Failure).Text, tc.answer)
+			requireCut(t, c.NetConn())
+			if title == "in contents" {
+				require.Equal(t, io.ErrUnexpectedEOF, <-seen)
+			}
+		})
+	}
+}
+
+// TestClientsThatDoNotRead lose their connection, too, but for subscribers.
+func TestClientsThatDoNotRead(t *testing.T) {
+	for title, tc := range map[string]struct {
+		command messages.Command
+		answers []messages.Payload
+	}{
+		"an image": {messages.UnikernelGet{Form: 3}, []messages.Payload{messages.SuccessImage{Image: make([]byte, 64<<20)}}},
+		"a dump":   {messages.BlockDump{}, dump(1000)},
+	} {
+		t.Run(title, func(t *testing.T) {
+			ended := make(chan struct{})
+			w := newWorld(t, func(c *net.UnixConn, m messages.Wire) {
+				defer close(ended)
+				for _, m.Payload = range tc.answers {
+					if wire.WriteFrame(c, m) != nil {
+						return
+					}
+				}
+				t.Error("all of it has been taken")
+			}, impatient)
+			w.connect(w.root.leaf(t, "x", tc.command).presented())
+			<-ended
+		})
+	}
+}
+
+// dump is one of so many chunks.
+func dump(n int) []messages.Payload {
+	list := []messages.Payload{messages.SuccessDump{}}
+	for range n {
+		list = append(list, messages.DataBlock{Chunk: messages.Some(make([]byte, 64<<10))})
+	}
+	return list
+}
+
+// TestSubscribersMayTakeTheirTime: one that does not read for a while misses
+// nothing that was said to it.
+func TestSubscribersMayTakeTheirTime(t *testing.T) {
+	const lines = 50_000
+	written := make(chan error, 1)
+	w := newWorld(t, func(c *net.UnixConn, m messages.Wire) {
+		m.Payload = messages.SuccessText{Text: "subscribed"}
+		err := wire.WriteFrame(c, m)
+		m.Payload = messages.DataConsole{Time: time.Unix(1, 0), Line: strings.Repeat("x", 500)}
+		for i := 0; i < lines && err == nil; i++ {
+			err = wire.WriteFrame(c, m)
+		}
+		written <- err
+	}, impatient)
+	c := w.connect(w.root.leaf(t, "x", messages.ConsoleSubscribe{Count: messages.Some(1)}).presented())
+	select {
+	case err := <-written:
+		require.NoError(t, err)
+		require.Fail(t, "all of it fits into buffers, so that this tests nothing")
+	case <-time.After(3 * 100 * time.Millisecond): // the step of everybody else is over
+	}
+	for range 1 + lines {
+		_, err := read(c)
+		require.NoError(t, err)
+	}
+	require.NoError(t, <-written)
+	_, err := c.Read(make([]byte, 1))
+	require.Equal(t, io.EOF, err)
+}
