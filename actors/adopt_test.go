@@ -165,7 +165,7 @@ func TestWhatIsNoConsoleOfAnotherDaemon(t *testing.T) {
 	}
 	require.Equal(t, []string{":ours"}, w.histories())
 	require.Empty(t, w.inactive(":"))
-	w.until("only the console of ours is left", func() bool { return len(w.counts()) == 1 })
+	w.until("only the console of ours is left", func() bool { return w.consoles() == 1 })
 	require.Contains(t, w.lines(":ours", 2)[1], "tick ")
 }
 
@@ -254,10 +254,10 @@ func TestWhatWasRefusedEvictsNothing(t *testing.T) {
 		require.IsType(t, messages.Failure{}, w.ask(name, create(wrong)))
 	}
 	require.Equal(t, []string{":x"}, w.inactive("a:"))
-	w.until("only what is followed is left", func() bool { return len(w.counts()) == 2 })
+	w.until("only what is followed is left", func() bool { return w.consoles() == 2 })
 	w.succeeds("created unikernel", "a:y", create(guest("hello", "--quiet")))
 	require.Equal(t, "hello from albatross: --name=y --quiet", follower.line())
-	w.until("now it has", func() bool { return len(w.counts()) == 1 })
+	w.until("now it has", func() bool { return w.consoles() == 1 })
 }
 
 // TestSubscribersEvictNothing: not even very many.
@@ -271,7 +271,7 @@ func TestSubscribersEvictNothing(t *testing.T) {
 	}
 	require.Equal(t, []string{":x"}, w.inactive("a:"))
 	require.Equal(t, []string{"hello from albatross: --name=x --once"}, w.lines("a:x", 1))
-	w.until("they leave nothing", func() bool { return len(w.counts()) == 1 })
+	w.until("they leave nothing", func() bool { return w.consoles() == 1 })
 }
 
 // A native daemon says one thing after the other on its connection; on another

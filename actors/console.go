@@ -46,7 +46,6 @@ type console struct {
 	waiting     []attacher      // for the ring
 	subscribers []*subscriber   // the one that came first, first
 	expected    []*actor.PID    // sessions that have been told to go on with the next incarnation
-	missed      uint64          // lines, by all who have ever subscribed
 }
 
 // An opener waits for the FIFO to be open, or for an attempt that was made
@@ -131,8 +130,6 @@ func (k *console) Handle(c *supervise.Context, message any) {
 	case messages.ConsoleProbe:
 		k.heard = m.Number
 		k.tellIdle(c)
-	case messages.ConsoleCount:
-		k.countAsked(c, m)
 	case supervise.Terminated:
 		k.detach(c, m.ID)
 	case supervise.Undeliverable: // to a session that has just ended: Terminated tells
@@ -177,11 +174,4 @@ func (k *console) tellIdle(c *supervise.Context) {
 	if len(k.subscribers)+len(k.waiting)+len(k.expected)+len(k.openers) == 0 {
 		c.Send(k.host, messages.ConsoleIdle{Name: k.name, Heard: k.heard})
 	}
-}
-
-func (k *console) countAsked(c *supervise.Context, m messages.ConsoleCount) {
-	lines, bytes := k.log.Counts()
-	c.Respond(messages.ConsoleCounted{
-		ID: m.ID, Name: k.name, Lines: lines, Bytes: bytes, Missed: k.missed, Subscribers: len(k.subscribers),
-	})
 }

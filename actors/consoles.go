@@ -179,14 +179,6 @@ func (k *consoles) inactive(path messages.Name) (list []messages.Name) {
 	return list
 }
 
-// count has all consoles tell an asker what they have counted.
-func (k *consoles) count(c *supervise.Context, m messages.ConsoleCounts) {
-	for _, e := range k.byName {
-		c.RequestWithCustomSender(e.pid, messages.ConsoleCount(m), c.Sender())
-	}
-	c.Respond(messages.ConsolesAsked{ID: m.ID, Consoles: len(k.byName)})
-}
-
 func (k *consoles) entry(c *supervise.Context, name messages.Name) *consoleEntry {
 	if e := k.byName[name]; e != nil {
 		return e

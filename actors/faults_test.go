@@ -105,7 +105,6 @@ func consoleCommands(w *world) {
 	}
 	c := w.connect(actors.Console)
 	c.ask(":x", messages.ConsoleSubscribe{Count: messages.Some(1)})
-	w.counts()
 	c.Close()
 	link.ask(":x", add(3))
 	w.connect(actors.Console).ask(":", messages.ConsoleListInactive{})
@@ -123,7 +122,7 @@ func afterConsoles(w *world) {
 	w.followUntil(":x", "after")
 	x.end()
 	w.untilInactive(":", ":x")
-	w.until("its console is left, and no other", func() bool { return len(w.counts()) == 1 })
+	w.until("its console is left, and no other", func() bool { return w.consoles() == 1 })
 }
 
 func blockCommands(w *world) {

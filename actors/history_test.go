@@ -72,12 +72,17 @@ func TestHistoryOutlivesTheDaemon(t *testing.T) {
 // Who reads a console, and leaves, before the daemon knows what is on record, costs
 // nothing of it.
 func TestHistoryOutlivesAGlanceAtTheStart(t *testing.T) {
-	hold := make(chan struct{})
+	hold, idle := make(chan struct{}), make(chan messages.Name, 99)
 	held := false
 	w := newWorld(t, func(w *world) {
 		w.fault = func(_ string, message any) {
-			if _, load := message.(messages.StoreLoad); load && held {
-				<-hold
+			switch m := message.(type) {
+			case messages.StoreLoad:
+				if held {
+					<-hold
+				}
+			case messages.ConsoleIdle:
+				idle <- m.Name
 			}
 		}
 	})
@@ -90,10 +95,11 @@ func TestHistoryOutlivesAGlanceAtTheStart(t *testing.T) {
 	w.start()
 	for _, name := range []string{":runs", ":ended", ":nothing"} {
 		w.follow(name, 10).Close()
-		w.until("nobody reads", func() bool { return w.counts()[name].Subscribers == 0 })
+		for (<-idle).String() != name { // nobody reads
+		}
 	}
 	close(hold)
-	w.until("it knows", func() bool { return len(w.counts()) == 2 })
+	w.until("it knows", func() bool { return w.consoles() == 2 })
 	require.Equal(t, number(10), w.lines(":runs", 10))
 	require.Equal(t, number(10), w.lines(":ended", 10))
 }

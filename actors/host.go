@@ -93,8 +93,6 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.consoles.adopted(c, m)
 	case messages.ConsoleEnded:
 		h.consoles.foreignGone(m.Name, c.Now())
-	case messages.ConsoleCounts:
-		h.consoles.count(c, m)
 	case messages.ConsoleRestarted:
 		h.consoles.restarted(c, m.Name)
 		if t := h.tenants[m.Name]; t != nil && t.current != nil {

@@ -169,7 +169,6 @@ func (k *console) give(c *supervise.Context, s *subscriber) {
 		lines, missed := k.ring.from(s.next, min(batchLines, end-max(s.next, k.ring.oldest())))
 		s.next += missed + len(lines)
 		s.credits = false
-		k.missed += uint64(missed)
 		c.Request(s.pid, messages.ConsoleLines{Missed: missed, Lines: lines})
 	case s.leaves:
 		s.credits = false

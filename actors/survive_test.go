@@ -139,7 +139,7 @@ func TestAConsoleThatHasFailedIsForgotten(t *testing.T) {
 				}
 				c.Close()
 			}
-			w.until("it is forgotten", func() bool { return len(w.counts()) == 0 })
+			w.until("it is forgotten", func() bool { return w.consoles() == 0 })
 		})
 	}
 }

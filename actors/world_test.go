@@ -355,6 +355,9 @@ func (w *world) until(what string, holds func() bool) {
 	require.Eventually(w.t, holds, deadline, 5*time.Millisecond, what)
 }
 
+// consoles is how many there are.
+func (w *world) consoles() int { return w.system.Census()["console"].Actors }
+
 // requireNothing makes sure that no trace of a unikernel is left.
 func (w *world) requireNothing() {
 	w.t.Helper()

@@ -54,28 +54,6 @@ type (
 	}
 	// ConsoleProbe asks an actor that has heard of no number whether it is idle.
 	ConsoleProbe struct{ Number uint64 }
-
-	// ConsoleCounts asks the host what consoles have counted. It is answered by
-	// ConsolesAsked, and by each of them: by ConsoleCounted, or as a request is
-	// that fails.
-	ConsoleCounts struct{ ID uint64 }
-	// ConsolesAsked tells how many answers there will be from consoles. They may
-	// come before it.
-	ConsolesAsked struct {
-		ID       uint64
-		Consoles int
-	}
-	// ConsoleCount is the question that the host passes on.
-	ConsoleCount struct{ ID uint64 }
-	// ConsoleCounted is what a console has counted since the daemon was started, or
-	// since its actor has failed.
-	ConsoleCounted struct {
-		ID           uint64
-		Name         Name
-		Lines, Bytes uint64 // that were read
-		Missed       uint64 // lines that subscribers were too slow for, each for itself
-		Subscribers  int    // now
-	}
 )
 
 // A ConsoleLine is a line that a unikernel has printed.

@@ -51,13 +51,10 @@ type Dir struct {
 	working chan struct{}
 	copies  atomic.Bool // splice is not possible here
 
-	mu   sync.Mutex
-	last map[messages.Name]chan struct{} // closed when the last one in line is done
-	all  map[messages.Name]*counts       // of the consoles that are not removed
+	mu    sync.Mutex
+	last  map[messages.Name]chan struct{} // closed when the last one in line is done
+	taken map[messages.Name]*atomic.Int64 // lines, of the consoles that are not removed
 }
-
-// counts are of what was taken.
-type counts struct{ lines, bytes atomic.Uint64 }
 
 // Open opens the directory at path, and makes it if there is none. The time of
 // lines is that of now.
@@ -67,7 +64,7 @@ func Open(path string, now func() time.Time) (*Dir, error) {
 		now:     now,
 		working: make(chan struct{}, maxWorking),
 		last:    map[messages.Name]chan struct{}{},
-		all:     map[messages.Name]*counts{},
+		taken:   map[messages.Name]*atomic.Int64{},
 	}
 	err := os.MkdirAll(path, 0o700)
 	if err == nil {
@@ -143,20 +140,20 @@ func (d *Dir) sweep(name messages.Name) error {
 	return d.remove(name)
 }
 
-// countsOf are the counts of a console, from zero on where there are none.
-func (d *Dir) countsOf(name messages.Name) *counts {
+// takenOf is how many lines of a console have been taken.
+func (d *Dir) takenOf(name messages.Name) *atomic.Int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.all[name] == nil {
-		d.all[name] = &counts{}
+	if d.taken[name] == nil {
+		d.taken[name] = &atomic.Int64{}
 	}
-	return d.all[name]
+	return d.taken[name]
 }
 
 func (d *Dir) forget(name messages.Name) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.all, name)
+	delete(d.taken, name)
 }
 
 // queue gets in line for the file of a console. It waits for nothing: turn is

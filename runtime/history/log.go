@@ -26,7 +26,7 @@ type Log struct {
 	turn <-chan struct{} // closed when it is ours
 	pass func()
 
-	counts *counts // changed by whoever is in Take or Finish
+	taken *atomic.Int64 // lines; changed by whoever is in Take or Finish
 
 	unfollowed atomic.Bool // the follower has left
 	buffer     []byte      // of whoever is in Take or Finish, while there is something to read
@@ -44,7 +44,7 @@ type Log struct {
 // disk goes to tell, once until it works again; whatever it is, output is taken
 // and remembered.
 func (d *Dir) Log(name messages.Name, tell func(error)) *Log {
-	l := &Log{dir: d, name: name, path: d.file(name), tell: tell, counts: d.countsOf(name)}
+	l := &Log{dir: d, name: name, path: d.file(name), tell: tell, taken: d.takenOf(name)}
 	l.turn, l.pass = d.queue(name)
 	return l
 }
@@ -126,7 +126,6 @@ func (l *Log) take(pipe, size int, t *Taken) (n int, err error) {
 	at := l.dir.time()
 	n, raw, err := l.move(pipe, min(size, chunk), at)
 	t.More = n < size
-	l.counts.bytes.Add(uint64(n))
 	l.split(raw, at, t)
 	l.compact()
 	return n, err
@@ -153,7 +152,7 @@ func (l *Log) split(raw []byte, at time.Time, t *Taken) {
 			t.Lines = append(t.Lines, messages.ConsoleLine{Time: at, Text: text(kept)})
 		}
 	})
-	l.counts.lines.Add(uint64(lines))
+	l.taken.Add(int64(lines))
 }
 
 // endLine ends the line that has not ended.
@@ -183,12 +182,8 @@ func (l *Log) Follow(follower uint64) (lines []messages.ConsoleLine, next int) {
 	t := l.remembered()
 	l.follower = follower
 	l.splitter = t.splitter.clone()
-	return t.told(), Lines + int(l.counts.lines.Load())
+	return t.told(), Lines + int(l.taken.Load())
 }
-
-// Counts are how many lines and bytes have been taken, of this console, as long as
-// there is its Dir. It waits for nothing.
-func (l *Log) Counts() (lines, bytes uint64) { return l.counts.lines.Load(), l.counts.bytes.Load() }
 
 // Unfollow ends that. A few lines more may come.
 func (l *Log) Unfollow() { l.unfollowed.Store(true) }
