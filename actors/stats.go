@@ -20,6 +20,7 @@ type stats struct {
 	interval time.Duration // between ticks
 	again    bool          // an incarnation of this collector has failed before
 
+	sampler *sample.Sampler
 	watched map[messages.Name]messages.Target // unikernels that run
 	added   map[messages.Name]messages.Target // what clients have added
 	adders  adders
@@ -43,6 +44,7 @@ type (
 func newStats(host *actor.PID, interval time.Duration, again bool) *stats {
 	return &stats{
 		host: host, interval: interval, again: again,
+		sampler: sample.New(),
 		watched: map[messages.Name]messages.Target{},
 		added:   map[messages.Name]messages.Target{},
 		adders:  adders{byNumber: map[uint64]asker{}},
@@ -100,6 +102,8 @@ func (s *stats) Stopping(c *supervise.Context, _ bool) {
 		c.Send(r.pid, messages.StatsDetached{})
 	}
 	s.unlink(c)
+	sampler := s.sampler
+	c.Go(func(context.Context) any { sampler.Close(); return nil })
 }
 
 // watch measures a unikernel from now on. What a client has added under its name
@@ -160,8 +164,8 @@ func (s *stats) measure(c *supervise.Context) {
 	for _, t := range s.added {
 		targets = append(targets, t)
 	}
-	blockIO := len(s.serving) > 0
-	c.Go(func(context.Context) any { return measured{sample.Take(targets, blockIO)} })
+	sampler, blockIO := s.sampler, len(s.serving) > 0
+	c.Go(func(context.Context) any { return measured{sampler.Take(targets, blockIO)} })
 }
 
 // measured tells whoever has waited for a pass, and begins the next one where

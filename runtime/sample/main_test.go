@@ -106,10 +106,22 @@ func target(t testing.TB, pid int) messages.Target {
 	return messages.Target{Name: messages.Name{Label: "x"}, Process: process, Started: time.Unix(1234, 567891000)}
 }
 
+// takeAll measures targets, twice: with files that are opened for it, and with
+// those that have been kept open. That makes no difference.
+func takeAll(t testing.TB, targets ...messages.Target) sample.Pass {
+	t.Helper()
+	s := sample.New()
+	defer s.Close()
+	first, second := s.Take(targets, true), s.Take(targets, true)
+	require.Len(t, second.Samples, len(first.Samples))
+	require.Equal(t, first.Gone, second.Gone)
+	return second
+}
+
 // take measures one target.
 func take(t testing.TB, target messages.Target) messages.Sample {
 	t.Helper()
-	p := sample.Take([]messages.Target{target}, true)
+	p := takeAll(t, target)
 	require.NoError(t, p.Err)
 	require.Empty(t, p.Gone)
 	require.Len(t, p.Samples, 1)

@@ -77,9 +77,27 @@ func TestLabels(t *testing.T) {
 func TestSmallBuffer(t *testing.T) {
 	self, err := proc.Identify(os.Getpid())
 	require.NoError(t, err)
-	u, err := (&reader{blockIO: true, buffer: make([]byte, 16)}).usage(self)
+	s := New()
+	defer s.Close()
+	s.buffer = make([]byte, 16)
+	u, err := s.usage(self, true)
 	require.NoError(t, err)
 	require.Positive(t, u.voluntary+u.involuntary)
+}
+
+// What would be too much to keep open is measured all the same.
+func TestFewDescriptors(t *testing.T) {
+	self, err := proc.Identify(os.Getpid())
+	require.NoError(t, err)
+	parent, err := proc.Identify(os.Getppid())
+	require.NoError(t, err)
+	s := New()
+	defer s.Close()
+	s.most = 1
+	for range 2 {
+		require.Len(t, s.Take([]messages.Target{{Process: self}, {Process: parent}}, true).Samples, 2)
+		require.Len(t, s.open, 1)
+	}
 }
 
 func TestUnits(t *testing.T) {

@@ -17,89 +17,129 @@ const firstBuffer = 16 << 10
 // largestFile is for a process in so many groups that nobody has them.
 const largestFile = 4 << 20
 
-// A reader reads the files of processes, one after the other.
-type reader struct {
-	blockIO bool // is wanted
-	buffer  []byte
+// files are those of one process, opened below one directory: whoever gets its pid
+// later, they stay those of this process.
+type files struct {
+	stat, statm, status int // descriptors
+	io                  int // negative: not everybody may read it, and not every kernel has it
+	pass                uint64
 }
 
-func newReader(blockIO bool) *reader {
-	return &reader{blockIO: blockIO, buffer: make([]byte, firstBuffer)}
+// filesEach are how many there are of each process.
+const filesEach = 4
+
+func openFiles(pid int) (*files, error) {
+	dir, err := unix.Open("/proc/"+strconv.Itoa(pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = unix.Close(dir) }()
+	f := &files{stat: -1, statm: -1, status: -1, io: -1}
+	for _, file := range []struct {
+		name string
+		fd   *int
+	}{{"stat", &f.stat}, {"statm", &f.statm}, {"status", &f.status}, {"io", &f.io}} {
+		*file.fd, err = unix.Openat(dir, file.name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil && file.fd != &f.io {
+			f.close()
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+func (f *files) close() {
+	for _, fd := range []int{f.stat, f.statm, f.status, f.io} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
 }
 
 // usage reads what a process has used. The error is proc.ErrGone where it has
-// ended, or where another one has its pid. All is read below one directory, which
-// stays that of the same process.
-func (r *reader) usage(p messages.Process) (usage, error) {
-	dir, err := unix.Open("/proc/"+strconv.Itoa(p.PID), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return usage{}, unreadable(p.PID, err)
+// ended, or where another one has its pid.
+func (s *Sampler) usage(p messages.Process, blockIO bool) (u usage, err error) {
+	f := s.open[p]
+	if f == nil {
+		if f, err = openFiles(p.PID); err != nil {
+			return usage{}, unreadable(p.PID, err)
+		}
 	}
-	defer func() { _ = unix.Close(dir) }()
-	u, err := r.usageIn(dir)
+	f.pass = s.passes
+	u, err = s.read(f, blockIO)
 	switch {
 	case err != nil:
-		return usage{}, unreadable(p.PID, err)
+		err = unreadable(p.PID, err)
 	case u.start != int64(p.StartTime), u.ended:
-		return usage{}, proc.ErrGone
+		err = proc.ErrGone
 	case u.size == 0 && u.vsize > 0: // it has ended while it was looked at
-		return usage{}, proc.ErrGone
+		err = proc.ErrGone
 	}
-	return u, nil
+	s.keep(p, f, err == nil)
+	return u, err
 }
 
-func (r *reader) usageIn(dir int) (u usage, err error) {
-	if err := r.parse(dir, "stat", u.parseStat); err != nil {
+// keep keeps files open where they may be of use, and as long as there are not
+// too many.
+func (s *Sampler) keep(p messages.Process, f *files, useful bool) {
+	_, kept := s.open[p]
+	if useful && (kept || len(s.open) < s.most) {
+		s.open[p] = f
+		return
+	}
+	delete(s.open, p)
+	f.close()
+}
+
+// closeOthers closes the files of processes that were not measured in this pass.
+func (s *Sampler) closeOthers() {
+	for process, f := range s.open {
+		if f.pass != s.passes {
+			delete(s.open, process)
+			f.close()
+		}
+	}
+}
+
+func (s *Sampler) read(f *files, blockIO bool) (u usage, err error) {
+	if err := s.parse(f.stat, u.parseStat); err != nil {
 		return usage{}, err
 	}
-	if err := r.parse(dir, "statm", u.parseStatm); err != nil {
+	if err := s.parse(f.statm, u.parseStatm); err != nil {
 		return usage{}, err
 	}
-	if err := r.parse(dir, "status", u.parseStatus); err != nil {
+	if err := s.parse(f.status, u.parseStatus); err != nil {
 		return usage{}, err
 	}
-	if !r.blockIO {
+	if !blockIO || f.io < 0 {
 		return u, nil
 	}
-	err = r.parse(dir, "io", u.parseIO)
-	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOENT) {
-		return u, nil // not everybody may read it, and not every kernel has it
+	err = s.parse(f.io, u.parseIO)
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		return u, nil
 	}
 	return u, err
 }
 
-func (r *reader) parse(dir int, file string, parse func([]byte) error) error {
-	contents, err := r.read(dir, file)
-	if err != nil {
-		return err
-	}
-	return parse(contents)
-}
-
-// read is the contents of a file, until the next one is read.
-func (r *reader) read(dir int, file string) ([]byte, error) {
-	fd, err := unix.Openat(dir, file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = unix.Close(fd) }()
+// parse reads a file from its beginning: that is when its contents are made.
+func (s *Sampler) parse(fd int, parse func([]byte) error) error {
 	n := 0
 	for {
-		more, err := unix.Read(fd, r.buffer[n:])
+		more, err := unix.Pread(fd, s.buffer[n:], int64(n))
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		n += more
-		if n < len(r.buffer) { // these files are shown in one piece where that fits
-			return r.buffer[:n], nil
+		if n < len(s.buffer) { // these files are shown in one piece where that fits
+			return parse(s.buffer[:n])
 		}
 		if n >= largestFile {
-			return nil, fmt.Errorf("/proc/PID/%s has more than %d bytes", file, largestFile)
+			return fmt.Errorf("a file has more than %d bytes", largestFile)
 		}
-		r.buffer = append(r.buffer, make([]byte, len(r.buffer))...)
+		s.buffer = append(s.buffer, make([]byte, len(s.buffer))...)
 	}
 }
 

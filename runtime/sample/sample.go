@@ -3,7 +3,7 @@
 // counters. All of them are measured in one pass.
 //
 //	sample.go   passes over many targets
-//	process.go  a process: its files in /proc, held so that a reused pid is noticed
+//	process.go  a process: its files in /proc, which stay those of the same process
 //	parse.go    what is in these files
 //	taps.go     the counters of all network interfaces
 //
@@ -12,6 +12,8 @@ package sample
 
 import (
 	"errors"
+	"math"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,15 +29,59 @@ type Pass struct {
 	Err     error             // the first of what went wrong otherwise
 }
 
+// A Sampler measures the same targets again and again. It keeps the files of their
+// processes open between two passes: to open them costs more than to read them.
+type Sampler struct {
+	mu     sync.Mutex // held during a pass
+	closed bool
+	passes uint64
+	open   map[messages.Process]*files
+	most   int // processes whose files are kept open
+	buffer []byte
+}
+
+// New has no files open yet. The Sampler is to be closed.
+func New() *Sampler {
+	return &Sampler{open: map[messages.Process]*files{}, most: mostOpen(), buffer: make([]byte, firstBuffer)}
+}
+
+// share is the part of the descriptors that this process may have which are kept
+// open here.
+const share = 4
+
+func mostOpen() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0 // then they are opened each time
+	}
+	return int(min(limit.Cur, math.MaxInt32)) / share / filesEach
+}
+
+// Close lets go of all files, when the pass that is under way has ended.
+func (s *Sampler) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for process, f := range s.open {
+		f.close()
+		delete(s.open, process)
+	}
+}
+
 // Take measures targets, with what they have had read and written only where that
-// is wanted: each file in /proc has its price. One target takes some 40
-// microseconds.
-func Take(targets []messages.Target, blockIO bool) (p Pass) {
+// is wanted: each file in /proc has its price. Nothing is measured once the Sampler
+// has been closed.
+func (s *Sampler) Take(targets []messages.Target, blockIO bool) (p Pass) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return Pass{}
+	}
+	s.passes++
 	counters, err := readCounters(targets)
 	p.note(err)
-	r := newReader(blockIO)
 	for _, t := range targets {
-		u, err := r.usage(t.Process)
+		u, err := s.usage(t.Process, blockIO)
 		if errors.Is(err, proc.ErrGone) {
 			p.Gone = append(p.Gone, t)
 			continue
@@ -55,6 +101,7 @@ func Take(targets []messages.Target, blockIO bool) (p Pass) {
 			IO: u.io,
 		})
 	}
+	s.closeOthers()
 	return p
 }
 

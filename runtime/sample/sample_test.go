@@ -90,7 +90,7 @@ func TestAProcessThatHasEnded(t *testing.T) {
 
 func requireGone(t *testing.T, target messages.Target) {
 	t.Helper()
-	p := sample.Take([]messages.Target{target}, true)
+	p := takeAll(t, target)
 	require.NoError(t, p.Err)
 	require.Empty(t, p.Samples)
 	require.Equal(t, []messages.Target{target}, p.Gone)
@@ -101,7 +101,7 @@ func TestOneThatIsGoneCostsNoOther(t *testing.T) {
 	gone := there
 	gone.Name = messages.Name{Label: "gone"}
 	gone.Process.PID = 0
-	p := sample.Take([]messages.Target{gone, there, gone}, true)
+	p := takeAll(t, gone, there, gone)
 	require.NoError(t, p.Err)
 	require.Len(t, p.Samples, 1)
 	require.Equal(t, []messages.Target{gone, gone}, p.Gone)
@@ -146,4 +146,32 @@ func TestFind(t *testing.T) {
 	_ = c.Wait()
 	_, _, err = sample.Find(c.Process.Pid)
 	require.ErrorIs(t, err, proc.ErrGone)
+}
+
+func descriptors(t *testing.T) int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	return len(entries)
+}
+
+// Files are kept open only of what is measured, and as long as it is there.
+func TestFilesAreClosed(t *testing.T) {
+	first, c := start(t, "wait")
+	second, _ := start(t, "wait")
+	before := descriptors(t)
+	s := sample.New()
+	both := s.Take([]messages.Target{first, second}, false)
+	require.Len(t, both.Samples, 2)
+	require.Equal(t, before+8, descriptors(t))
+	require.Len(t, s.Take([]messages.Target{first}, true).Samples, 1)
+	require.Equal(t, before+4, descriptors(t))
+	require.NoError(t, c.Process.Kill())
+	_ = c.Wait()
+	ended := descriptors(t) - 4
+	require.Len(t, s.Take([]messages.Target{first, second}, true).Gone, 1)
+	require.Equal(t, ended+4, descriptors(t))
+	s.Close()
+	require.Equal(t, ended, descriptors(t))
+	require.Equal(t, sample.Pass{}, s.Take([]messages.Target{second}, true))
+	require.Equal(t, ended, descriptors(t))
 }
