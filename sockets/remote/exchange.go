@@ -28,6 +28,7 @@ type exchange struct {
 
 	daemon  net.Conn      // from the policies on
 	hears   *bufio.Reader // what the daemon says
+	unwatch func() bool   // its end, when the client's has come
 	settled bool          // an answer has been passed on, or one of ours was sent
 	drained bool          // nothing of the stream is left, or nothing more comes
 	buffer  []byte        // for a record of an answer
@@ -140,9 +141,7 @@ func (x *exchange) carryOut(ctx context.Context) error {
 	if err := x.reach(ctx, x.conduct.socket); err != nil {
 		return err
 	}
-	defer func() { _ = x.daemon.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = x.daemon.Close() })
-	defer stop()
+	defer x.hangUp()
 	switch x.conduct.sends {
 	case anImage:
 		return x.create()
@@ -169,7 +168,15 @@ func (x *exchange) reach(ctx context.Context, socket string) error {
 		return refusal{errNoDaemon}
 	}
 	x.daemon, x.hears = conn, bufio.NewReaderSize(conn, recordSize)
+	x.unwatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	return nil
+}
+
+// hangUp ends the connection to the daemon.
+func (x *exchange) hangUp() {
+	x.unwatch()
+	_ = x.daemon.Close()
+	x.daemon = nil
 }
 
 // header is that of what is said to the daemon. It is always told in the current
@@ -221,6 +228,8 @@ func (x *exchange) refuse(reason error) {
 
 // conclude notes down what has come of the command.
 func (x *exchange) conclude(result string, reason error) {
+	x.server.config.Log.Debug("A command has ended", "client", x.record.Address,
+		"command", x.record.Command, "name", x.record.Name, "result", result, "cause", reason)
 	if err := x.note(result, reason); err != nil {
 		x.server.config.Log.Error("What came of a command cannot be noted down", "error", err)
 	}

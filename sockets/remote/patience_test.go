@@ -3,6 +3,7 @@ package remote_test
 import (
 	"io"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -116,4 +117,29 @@ func TestSubscribersMayTakeTheirTime(t *testing.T) {
 	require.NoError(t, <-written)
 	_, err := c.Read(make([]byte, 1))
 	require.Equal(t, io.EOF, err)
+}
+
+// TestStop: the endpoint ends at once, whatever its clients and the daemon are
+// about.
+func TestStop(t *testing.T) {
+	dir := shortDir(t)
+	for _, socket := range []string{"vmmd", "stat"} {
+		l, err := net.Listen("unix", filepath.Join(dir, socket+".sock")) // nobody accepts
+		require.NoError(t, err)
+		defer l.Close()
+	}
+	w := newWorld(t, answering(messages.SuccessEmpty{}), func(_ *world, c *remote.Config) { c.Sockets = dir })
+	alice := w.root.policy(t, "alice", small)
+	w.connect(alice.leaf(t, "x", info).presented())
+	for _, command := range []messages.Command{info, messages.StatsSubscribe{}, create(5, false), messages.BlockSet{}} {
+		c := w.connect(w.root.leaf(t, "x", command).presented())
+		_, err := c.Write([]byte{0, 0, 1, 0, 'x'})
+		require.NoError(t, err)
+	}
+	stranger, err := net.Dial("tcp", w.address)
+	require.NoError(t, err)
+	defer stranger.Close()
+	begin := time.Now()
+	w.stop()
+	require.Less(t, time.Since(begin), limit)
 }

@@ -23,8 +23,7 @@ func (x *exchange) applyPolicies(ctx context.Context) error {
 	err := x.sendPolicies()
 	// The connection stays open for a command, if that is for the same socket.
 	if err != nil || x.conduct.socket != vmmd {
-		_ = x.daemon.Close()
-		x.daemon = nil
+		x.hangUp()
 	}
 	return err
 }

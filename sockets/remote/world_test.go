@@ -34,6 +34,7 @@ type world struct {
 	address string
 	log     *lockedBuffer
 	server  *remote.Server
+	stop    func()             // of the endpoint
 	asked   chan messages.Wire // what the daemon was asked, but for policies
 }
 
@@ -51,9 +52,7 @@ func answering(p messages.Payload) script {
 // newWorld is a world whose daemon has a script.
 func newWorld(t testing.TB, behave script, changes ...func(*world, *remote.Config)) *world {
 	root := newRoot(t)
-	dir, err := os.MkdirTemp("", "rm") // a short name, for the sockets
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := shortDir(t)
 	w := &world{t: t, root: root, log: &lockedBuffer{}, asked: make(chan messages.Wire, 1000)}
 	for _, socket := range []string{"vmmd", "console", "stat"} {
 		w.listen(filepath.Join(dir, socket+".sock"), behave)
@@ -73,6 +72,14 @@ func newWorld(t testing.TB, behave script, changes ...func(*world, *remote.Confi
 	return w
 }
 
+// shortDir is a directory whose name is short enough for sockets.
+func shortDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("", "rm")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 func (w *world) serve() {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(w.t, err)
@@ -80,10 +87,11 @@ func (w *world) serve() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() { w.server.Serve(ctx, l) })
-	w.t.Cleanup(func() {
+	w.stop = sync.OnceFunc(func() {
 		cancel()
 		serving.Wait()
 	})
+	w.t.Cleanup(w.stop)
 }
 
 // listen is a socket of the daemon.
