@@ -65,6 +65,11 @@ type world struct {
 
 // newWorld is a world in which the endpoint has these arguments in addition.
 func newWorld(t testing.TB, args ...string) *world {
+	return newWorldWith(t, func(*world) []string { return args })
+}
+
+// newWorldWith is newWorld with arguments that depend on it.
+func newWorldWith(t testing.TB, args func(*world) []string) *world {
 	dir, err := os.MkdirTemp("", "remote") // a short name, for the sockets
 	require.NoError(t, err)
 	w := &world{t: t, dir: dir, key: newKey(t)}
@@ -73,7 +78,7 @@ func newWorld(t testing.TB, args ...string) *world {
 	require.NoError(t, err)
 	w.putFiles()
 	w.startDaemon()
-	w.startEndpoint(args...)
+	w.startEndpoint(args(w)...)
 	return w
 }
 
