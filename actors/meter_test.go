@@ -63,6 +63,7 @@ func TestCommitsAreCounted(t *testing.T) {
 	require.IsType(t, messages.Failure{}, w.addPolicy("b:", policy(1, 32)))
 	require.Greater(t, w.metric("albatross_store_commit_duration_seconds"), before)
 	require.Positive(t, w.metric("albatross_store_commit_failures_total"))
+	w.restart() // with a database
 }
 
 // TestFailuresAreCounted by the kind of actor.

@@ -115,6 +115,7 @@ func TestACreateThatFailsGivesEverythingBack(t *testing.T) {
 				w.fault = sabotage.at
 			})
 			w.succeeds("added block device", ":storage", messages.BlockAdd{Size: 1})
+			w.requireEvents(":storage", "block-created: the command create-block") // nothing else is to be stored
 			sabotage.arm(func() { tc.broken(w) })
 			answer := w.ask(":x", create(config))
 			require.IsType(t, messages.Failure{}, answer)
