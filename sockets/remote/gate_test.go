@@ -63,9 +63,11 @@ func TestStrangersWhoStay(t *testing.T) {
 				_, _ = c.Write(say) // it may be cut off in the middle of that
 				strangers = append(strangers, c)
 			}
-			m, err := w.ask(w.root.leaf(t, "x", info).presented())
-			require.NoError(t, err)
-			require.Equal(t, messages.SuccessEmpty{}, m.Payload)
+			own := w.root.leaf(t, "x", info).presented()
+			eventually(t, "somebody else is served", func() bool { // on a slow machine not the first time
+				m, err := w.ask(own)
+				return err == nil && m.Payload == (messages.SuccessEmpty{})
+			})
 			for _, c := range strangers {
 				requireCut(t, c)
 			}
@@ -114,9 +116,10 @@ func TestLargeCertificatesTakeTurns(t *testing.T) {
 	<-stopping.stopped
 	_, err = w.ask(small.presented())
 	require.NoError(t, err)
-	m, err := w.ask(leaf.presented())
-	require.NoError(t, err)
-	require.Equal(t, messages.SuccessEmpty{}, m.Payload)
+	eventually(t, "another large one is served", func() bool { // on a slow machine not the first time
+		m, err := w.ask(leaf.presented())
+		return err == nil && m.Payload == (messages.SuccessEmpty{})
+	})
 	requireCut(t, raw)
 	close(stopping.end)
 	stuck.Wait()

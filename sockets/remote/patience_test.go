@@ -15,8 +15,11 @@ import (
 	"albatross/sockets/wire"
 )
 
+// step is what impatient endpoints wait for.
+const step = 500 * time.Millisecond
+
 func impatient(_ *world, c *remote.Config) {
-	c.Patience = remote.Patience{Step: 100 * time.Millisecond, Drain: 100 * time.Millisecond, Leave: 100 * time.Millisecond}
+	c.Patience = remote.Patience{Step: step, Drain: step, Leave: step}
 }
 
 // TestClientsThatStop in the middle of something lose their connection, and the
@@ -108,7 +111,7 @@ func TestSubscribersMayTakeTheirTime(t *testing.T) {
 	case err := <-written:
 		require.NoError(t, err)
 		require.Fail(t, "all of it fits into buffers, so that this tests nothing")
-	case <-time.After(3 * 100 * time.Millisecond): // the step of everybody else is over
+	case <-time.After(2 * step): // the step of everybody else is over
 	}
 	for range 1 + lines {
 		_, err := read(c)
