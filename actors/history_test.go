@@ -270,6 +270,10 @@ func (w *world) glance(name string) {
 	}
 }
 
+// mostFailures is how often failOften does so: an actor that fails whenever two
+// sessions want something of it would never get any further.
+const mostFailures = 6
+
 // failOften makes actors fail at every so manieth message of a type.
 type failOften struct {
 	mu      sync.Mutex
@@ -292,7 +296,7 @@ func (f *failOften) hit(message any) bool {
 		return false
 	}
 	f.seen++
-	if f.seen%f.every != 0 {
+	if f.seen%f.every != 0 || f.failed == mostFailures {
 		return false
 	}
 	f.failed++

@@ -58,17 +58,25 @@ func TestAnswersToSessionsThatHaveEnded(t *testing.T) {
 			asked, gone, told := make(chan struct{}), make(chan struct{}), make(chan struct{}, 9)
 			w := newWorld(t, withBlocks, func(w *world) {
 				w.fault = func(actor string, message any) {
-					switch {
-					case digits.ReplaceAllString(actor, "#") != test.actor:
-					case test.asked(message):
-						close(asked)
-						<-gone
-					case message == supervise.Undeliverable{}:
+					ended, _ := message.(supervise.Terminated)
+					switch test.actor {
+					case digits.ReplaceAllString(ended.ID, "#"): // nobody needs it any more
 						told <- struct{}{}
+					case digits.ReplaceAllString(actor, "#"):
+						if test.asked(message) {
+							close(asked)
+							<-gone
+						} else if message == (supervise.Undeliverable{}) {
+							told <- struct{}{}
+						}
 					}
 				}
 			})
 			w.succeeds("added block device", ":x", messages.BlockAdd{Size: 1})
+			w.until("only who is needed is there", func() bool { return w.system.Census()["block"].Actors == 0 })
+			for len(told) > 0 {
+				<-told
+			}
 			ctx, leave := context.WithCancel(t.Context())
 			defer leave()
 			served := make(chan error)
