@@ -133,8 +133,11 @@ func (w *world) hear(c *net.UnixConn, behave script) {
 			return
 		}
 		if _, ok := m.Payload.(messages.PolicyAdd); !ok {
-			w.asked <- m
-			behave(c, m)
+			select {
+			case w.asked <- m:
+				behave(c, m)
+			case <-w.t.Context().Done(): // nobody wants to know so much
+			}
 			return
 		}
 		answering(messages.SuccessText{Text: "added policy"})(c, m)
