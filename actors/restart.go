@@ -2,29 +2,53 @@ package actors
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"albatross/messages"
 )
 
-// exitArguments is how a unikernel ends that does not understand its arguments.
-const exitArguments = 64
+// How a unikernel ends that does not understand its arguments: as MirageOS has it,
+// and as the library cmdliner has it where that is on its own.
+const (
+	exitArguments   = 64
+	exitCommandLine = 124
+)
 
 // restarts tells whether a unikernel that has ended by itself is started again.
 // Exits that another start would not change never restart: 1 is how a tender
-// refuses, 60 to 64 is how a unikernel refuses its arguments; and a signal is
-// how somebody ended it on purpose, or it was broken. An end that nobody saw is
-// none of these as far as we know.
-func restarts(fail messages.FailBehaviour, exit messages.Exit) bool {
+// refuses, 60 to 64 and 123 to 125 is how a unikernel refuses its arguments or
+// ends after a bug of its own; and a signal is how somebody ended it on purpose, or
+// it was broken. An end that nobody saw is none of these as far as we know.
+func restarts(args messages.Arguments, exit messages.Exit) bool {
 	switch {
-	case !fail.Restart:
+	case !args.Fail.Restart, asksForText(args.Argv.Value):
 		return false
 	case !exit.Known:
 		return true
-	case exit.Signal != 0, exit.Code == 1, exit.Code >= 60 && exit.Code <= 64:
+	case exit.Signal != 0, exit.Code == 1, exit.Code >= 60 && exit.Code <= 64, exit.Code >= 123 && exit.Code <= 125:
 		return false
 	}
-	return len(fail.Codes) == 0 || slices.Contains(fail.Codes, exit.Code)
+	return len(args.Fail.Codes) == 0 || slices.Contains(args.Fail.Codes, exit.Code)
+}
+
+// asksForText tells whether a unikernel has been asked to tell how it is used, or
+// which version it is, and no more.
+func asksForText(argv []string) bool {
+	for _, arg := range argv {
+		switch {
+		case arg == "--": // what follows are no options
+			return false
+		case arg == "--version", arg == "--help", strings.HasPrefix(arg, "--help="):
+			return true
+		}
+	}
+	return false
+}
+
+// refusesArguments tells whether that is how it has ended.
+func refusesArguments(exit messages.Exit) bool {
+	return exit.Known && exit.Signal == 0 && (exit.Code == exitArguments || exit.Code == exitCommandLine)
 }
 
 // named tells whether the unikernel gets its name as an argument.

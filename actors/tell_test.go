@@ -123,6 +123,14 @@ func TestEventsOfCommands(t *testing.T) {
 			"started: exit 64 refuses the argument --name",
 			"exited by exit 64: it ended by itself", "destroyed: exit 64 asks for no restart",
 		}},
+		"an argument that cmdliner refuses": {func(w *world) {
+			w.succeeds("created unikernel", ":x", create(guest("exit", "124", "unless", "--name")))
+		}, []string{
+			"created: the command create", "started: the command create",
+			"exited by exit 124: it ended by itself", "restarting: exit 124 refuses the argument --name",
+			"started: exit 124 refuses the argument --name",
+			"exited by exit 124: it ended by itself", "destroyed: exit 124 asks for no restart",
+		}},
 	} {
 		t.Run(title, func(t *testing.T) {
 			w := newWorld(t)

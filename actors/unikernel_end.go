@@ -227,13 +227,13 @@ func (u *unikernel) comesBack() bool {
 	case u.outcome.failure != "":
 		return u.eager
 	}
-	return u.outcome.cut != "" || u.nameRefused() || restarts(u.spec.Arguments.Fail, u.outcome.exit)
+	return u.outcome.cut != "" || u.nameRefused() || restarts(u.spec.Arguments, u.outcome.exit)
 }
 
 // nameRefused tells whether it has ended because it does not understand the
 // argument --name.
 func (u *unikernel) nameRefused() bool {
-	return named(u.spec) && u.outcome.exit == messages.Exit{Known: true, Code: exitArguments}
+	return named(u.spec) && refusesArguments(u.outcome.exit)
 }
 
 func (u *unikernel) forgotten(c *supervise.Context, failure string) {

@@ -21,7 +21,7 @@ type Spec struct {
 	Type      Type      `cbor:"1,keyasint"`
 	Digest    Digest    `cbor:"2,keyasint"`
 	Arguments Arguments `cbor:"3,keyasint"`
-	// NameRefused: the unikernel exited with 64 when it was given its name as
+	// NameRefused: the unikernel exited with 64 or 124 when it was given its name as
 	// an argument, so it is started without, whatever Arguments.AddName says.
 	NameRefused bool `cbor:"4,keyasint,omitempty"`
 }
