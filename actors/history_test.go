@@ -162,7 +162,7 @@ func (c *client) after(last int) int {
 // A line that is printed in two parts is one line, though a daemon has seen only
 // one of them.
 func TestALineThatNoDaemonSeesWhole(t *testing.T) {
-	w := newWorld(t, tenderScript(t, "printf one; while ! [ -e $0.go ]; do sleep 0.05; done; echo two; sleep 1000\n"))
+	w := newWorld(t, tenderScript(t, "printf one; while ! [ -e $0.go ]; do sleep 0.05; done; echo two; exec sleep 1000\n"))
 	w.succeeds("created unikernel", ":x", create(guest("hello")))
 	w.until("it has begun", func() bool { return w.historySize(":x") > 0 })
 	w.restart()
@@ -173,7 +173,7 @@ func TestALineThatNoDaemonSeesWhole(t *testing.T) {
 // A unikernel that ends in the middle of a line while no daemon is there has no
 // part in the lines of its successor.
 func TestALineThatNobodyEnds(t *testing.T) {
-	w := newWorld(t, tenderScript(t, "printf 'last words'; sleep 1000\n"))
+	w := newWorld(t, tenderScript(t, "printf 'last words'; exec sleep 1000\n"))
 	w.succeeds("created unikernel", ":x", create(guest("hello")))
 	w.until("it has begun", func() bool { return w.historySize(":x") > 0 })
 	pid := w.pid(":x")

@@ -70,7 +70,7 @@ func TestFollowersOutliveAConsoleThatFails(t *testing.T) {
 	} {
 		t.Run(title, func(t *testing.T) {
 			faults := &failFirst{}
-			script := tenderScript(t, fmt.Sprintf("echo up; while ! [ -e $0.go ]; do sleep 0.05; done; seq -f 'line %%g' %d; sleep 1000\n", n))
+			script := tenderScript(t, fmt.Sprintf("echo up; while ! [ -e $0.go ]; do sleep 0.05; done; seq -f 'line %%g' %d; exec sleep 1000\n", n))
 			w := newWorld(t, script, func(w *world) { w.fault = faults.at })
 			w.succeeds("created unikernel", ":x", create(guest("hello")))
 			w.lines(":x", 1)

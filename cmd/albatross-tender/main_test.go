@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"albatross/test/guests"
+	"albatross/test/netns"
 	"albatross/test/programs"
 )
 
@@ -30,6 +31,7 @@ var (
 const deadline = 30 * time.Second
 
 func TestMain(m *testing.M) {
+	netns.Enter()
 	if err := build(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

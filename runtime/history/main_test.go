@@ -12,6 +12,7 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/fifo"
+	"albatross/test/netns"
 )
 
 // The test binary runs itself again as a daemon that is killed.
@@ -19,6 +20,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "daemon" {
 		daemon(os.Args[2])
 	}
+	netns.Enter()
 	goleak.VerifyTestMain(m)
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/proc"
+	"albatross/test/netns"
 )
 
 // The test binary runs itself again as the processes it watches: the first
@@ -36,6 +37,7 @@ func TestMain(m *testing.M) {
 			reaper()
 		}
 	}
+	netns.Enter()
 	goleak.VerifyTestMain(m)
 }
 

@@ -25,6 +25,7 @@ import (
 	"albatross/runtime/proc"
 	"albatross/runtime/tender"
 	"albatross/runtime/tender/launcher"
+	"albatross/test/netns"
 )
 
 // The test binary runs itself again: as the launcher, as a tender that tells
@@ -39,6 +40,7 @@ func TestMain(m *testing.M) {
 			daemon(os.Args[2])
 		}
 	}
+	netns.Enter()
 	// Who is killed here leaves children, and this process is to inherit them.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		panic(err)

@@ -27,6 +27,7 @@ import (
 	"go.uber.org/goleak"
 
 	"albatross/test/guests"
+	"albatross/test/netns"
 	"albatross/test/programs"
 )
 
@@ -37,6 +38,7 @@ const patience = 20 * time.Second
 var bin string
 
 func TestMain(m *testing.M) {
+	netns.Enter()
 	flag.Parse()
 	code, err := runTests(m)
 	if err != nil {

@@ -10,7 +10,7 @@
 //	}
 //
 // Whatever the tests start is in that namespace too. All interfaces in it
-// vanish with the last process.
+// vanish with the last process. The tests fail where they leave a process behind.
 package netns
 
 import (
@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -79,12 +80,19 @@ func reenter(here string) error {
 	if err := c.Start(); err != nil {
 		return err
 	}
+	namespace, err := namespaceOf(c.Process.Pid)
+	if err != nil { // it has ended already, and has had no time to leave anything
+		namespace = ""
+	}
 	if err := c.Wait(); err != nil {
 		fmt.Fprintln(os.Stderr, "in a network namespace:", err)
 	}
-	// Not by os.Exit: under coverage that writes to standard error. A signal is
-	// -1 and becomes 255.
-	unix.Exit(c.ProcessState.ExitCode())
+	code := c.ProcessState.ExitCode() // a signal is -1 and becomes 255
+	if left := killLeft(namespace); len(left) > 0 {
+		fmt.Fprintf(os.Stderr, "the tests have left behind:\n%s\n", strings.Join(left, "\n"))
+		code = max(code, 1)
+	}
+	unix.Exit(code) // os.Exit writes to standard error under coverage
 	return nil
 }
 

@@ -32,6 +32,11 @@ func TestMain(m *testing.M) {
 		os.Exit(3)
 	case "fail":
 		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+	case "leave":
+		if err := exec.Command("sleep", "1000").Start(); err != nil {
+			panic(err)
+		}
+		os.Exit(0)
 	case "wait":
 		fmt.Println("here")
 		_, _ = os.Stdin.Read(make([]byte, 1))
@@ -118,6 +123,19 @@ func TestEnterEndsLikeTheTests(t *testing.T) {
 	c.Stderr = &said
 	require.EqualError(t, c.Run(), "exit status 255")
 	require.Equal(t, "in a network namespace: signal: killed\n", said.String())
+}
+
+func TestProcessesThatAreLeftBehind(t *testing.T) {
+	var said bytes.Buffer
+	c := again(t, "leave", true)
+	c.Stderr = &said
+	require.EqualError(t, c.Run(), "exit status 1")
+	require.Regexp(t, `^the tests have left behind:\n\d+ sleep 1000 \n$`, said.String())
+	pid := strings.Fields(said.String())[5]
+	require.Eventually(t, func() bool {
+		status, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+		return err != nil || len(status) == 0 // whoever has inherited it may have to reap it
+	}, time.Minute, time.Millisecond, "it has been killed")
 }
 
 // Nobody has to look for the tests of a test that was killed.

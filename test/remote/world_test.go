@@ -24,6 +24,7 @@ import (
 	"albatross/sockets/certificate"
 	"albatross/sockets/client"
 	"albatross/sockets/wire"
+	"albatross/test/netns"
 	"albatross/test/programs"
 )
 
@@ -37,6 +38,7 @@ const pause = 2 * time.Millisecond
 var bin string
 
 func TestMain(m *testing.M) {
+	netns.Enter()
 	var err error
 	if bin, err = os.MkdirTemp("", "remote-bin"); err != nil {
 		panic(err)
@@ -118,10 +120,13 @@ func (w *world) startDaemon() {
 	w.until("the daemon answers", func() bool { return programs.Answers(ctx, w.dir) })
 }
 
+// unhurried is a time-out that no handshake reaches, however busy the machine is.
+const unhurried = "10m"
+
 var listening = regexp.MustCompile(`msg=Listening address=(\S+)`)
 
 func (w *world) startEndpoint(args ...string) {
-	w.endpoint = w.command(append([]string{"--ip", "127.0.0.1", "--port", "0"}, args...)...)
+	w.endpoint = w.command(append([]string{"--ip", "127.0.0.1", "--port", "0", "--handshake-timeout", unhurried}, args...)...)
 	require.NoError(w.t, w.endpoint.Start())
 	w.until("the endpoint listens", func() bool {
 		found := listening.FindSubmatch(w.read("endpoint.log"))

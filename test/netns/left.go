@@ -1,0 +1,55 @@
+package netns
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// leaving is how long processes may take to end that have been killed when the
+	// tests end, on a machine that is busy.
+	leaving = 10 * time.Second
+	// pause is how often it is looked whether they have.
+	pause = 10 * time.Millisecond
+)
+
+// namespaceOf names the network namespace of a process.
+func namespaceOf(pid int) (string, error) {
+	return os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "ns/net"))
+}
+
+// killLeft kills the processes that tests have left behind in their namespace,
+// and returns their command lines.
+func killLeft(namespace string) (commands []string) {
+	left := members(namespace)
+	for end := time.Now().Add(leaving); len(left) > 0 && time.Now().Before(end); left = members(namespace) {
+		time.Sleep(pause)
+	}
+	for _, pid := range left {
+		line, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+		commands = append(commands, fmt.Sprintf("%d %s", pid, strings.ReplaceAll(string(line), "\x00", " ")))
+		_ = unix.Kill(pid, unix.SIGKILL) // it may have ended meanwhile
+	}
+	return commands
+}
+
+// members are the processes in a network namespace. A zombie is in none.
+func members(namespace string) (pids []int) {
+	found, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range found {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			continue
+		}
+		if in, err := namespaceOf(pid); err == nil && in == namespace { // it may have ended meanwhile
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
