@@ -15,12 +15,14 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
 	"albatross/runtime/activation"
+	"albatross/sockets/remote"
 )
 
 // version is set when a release is built.
@@ -38,6 +40,8 @@ type options struct {
 	spool  string
 	crl    string
 	audit  string
+
+	handshake time.Duration
 
 	verbose bool
 }
@@ -82,6 +86,7 @@ func command() *cobra.Command {
 	flags.StringVar(&o.spool, "spool", "/var/tmp", "directory of images that are being received, on a disk")
 	flags.StringVar(&o.crl, "crl", "", "file of lists of revoked certificates, in PEM; while it is not there or wrong, nobody is served")
 	flags.StringVar(&o.audit, "audit", "", "file to append a JSON object to for each command; while that cannot be written, nobody is served")
+	flags.DurationVar(&o.handshake, "handshake-timeout", remote.DefaultGate.Patience, "how long a client may take for its handshake; four times as long with an image in its certificate")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
 	cmd.MarkFlagsMutuallyExclusive("inetd", "port")
 	cmd.MarkFlagsMutuallyExclusive("inetd", "ip")

@@ -66,11 +66,14 @@ func logger(o options) (*slog.Logger, error) {
 }
 
 func configure(o options, log *slog.Logger) (remote.Config, error) {
+	if o.handshake <= 0 {
+		return remote.Config{}, fmt.Errorf("cannot use --handshake-timeout %v: it must be longer than nothing", o.handshake)
+	}
 	config := remote.Config{
 		Sockets:  filepath.Join(o.tmpdir, "util"),
 		Now:      time.Now,
 		Log:      log,
-		Gate:     remote.DefaultGate,
+		Gate:     remote.DefaultGate.WithPatience(o.handshake),
 		Conns:    remote.DefaultConns,
 		Patience: remote.DefaultPatience,
 	}

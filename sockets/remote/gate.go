@@ -43,6 +43,13 @@ var DefaultGate = GateLimits{
 	Patience: 15 * time.Second, LargePatience: time.Minute,
 }
 
+// WithPatience returns the same limits for handshakes that may take as long as
+// patience, and four times as long where they are large.
+func (l GateLimits) WithPatience(patience time.Duration) GateLimits {
+	l.Patience, l.LargePatience = patience, 4*patience
+	return l
+}
+
 var errCrowd = errors.New("too many connections of this address are in their handshake")
 
 // A gate is where strangers wait.

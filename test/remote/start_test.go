@@ -33,6 +33,7 @@ func TestWrongCommandLines(t *testing.T) {
 		"cannot read the list of revoked":   append(files, "--crl", w.path("none")),
 		"there is none in it":               append(files, "--crl", w.path("cacert.pem")),
 		"cannot open the audit log":         append(files, "--audit", w.path("none", "audit")),
+		"--handshake-timeout 0s":            append(files, "--handshake-timeout", "0s"),
 		"address already in use":            append(files, "--ip", "127.0.0.1", "--port", portOf(w.address)),
 		"standard input, which has to be":   append(files, "--inetd"),
 		"none of the others can be":         append(files, "--inetd", "--port", "1"),
