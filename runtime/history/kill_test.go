@@ -129,8 +129,7 @@ func requireEveryLine(t *testing.T, dir string, before int) int {
 	log := d.Log(hello, func(err error) { t.Error(err) })
 	defer log.Close()
 	lines, _ := log.Follow(1)
-	taken, err := log.Take(pipe)
-	require.NoError(t, err)
+	taken := takeALine(t, log, pipe)
 	all := append(texts(lines), texts(taken.Lines)...)
 	first := numberOf(t, all[0])
 	for i, l := range all {
@@ -144,6 +143,19 @@ func requireEveryLine(t *testing.T, dir string, before int) int {
 	last := first + taken.Skipped + len(all) - 1
 	require.Greater(t, last, before)
 	return last
+}
+
+// takeALine takes until there is a line that has come to its end. What is taken
+// before that is part of one.
+func takeALine(t *testing.T, log *Log, pipe *Pipe) Taken {
+	t.Helper()
+	for {
+		taken, err := log.Take(pipe)
+		require.NoError(t, err)
+		if len(taken.Lines) > 0 {
+			return taken
+		}
+	}
 }
 
 func numberOf(t *testing.T, line string) int {

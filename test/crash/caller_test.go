@@ -71,6 +71,7 @@ func (c *caller) change(t thing, after string, what talk) {
 		sum.add(cutOff, 1)
 	default:
 		sum.add(answered, 1)
+		c.h.acknowledged.Add(1)
 		c.h.journal.is(t, after)
 	}
 }

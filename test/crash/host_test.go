@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,8 @@ type host struct {
 	ended    <-chan unix.WaitStatus
 	stopping bool // it has been asked to stop
 	stopped  bool // that is how the last one ended
+
+	acknowledged atomic.Int64 // commands, ever
 
 	checks int // ever made
 	ticks  int // lines of the ticking unikernel that have been seen

@@ -21,8 +21,11 @@ const (
 	tenants = 4
 	// labels is how many unikernels of each, besides one that ends by itself.
 	labels = 3
-	// killedWithin is how long a daemon lives under load at most.
-	killedWithin = 150 * time.Millisecond
+	// answersAtMost is how many commands a daemon under load acknowledges before it
+	// may be killed, at most.
+	answersAtMost = 12
+	// killedWithin is how long it lives after that at most.
+	killedWithin = 30 * time.Millisecond
 	// startWithin is within what time one is killed that starts.
 	startWithin = 40 * time.Millisecond
 )
@@ -57,7 +60,7 @@ func TestRandomMoments(t *testing.T) {
 		}
 		for i := worker; i < kills; i += workers {
 			h.doing = fmt.Sprintf("kill %d", i)
-			h.killUnder(all, upTo(random, killedWithin))
+			h.killUnder(all, 1+random.IntN(answersAtMost), upTo(random, killedWithin))
 			if random.IntN(5) == 0 {
 				h.killStarting(upTo(random, startWithin))
 			}
@@ -77,11 +80,17 @@ func upTo(random *rand.Rand, limit time.Duration) time.Duration {
 	return time.Duration(random.Int64N(int64(limit)))
 }
 
-// killUnder kills the daemon some time after clients have begun.
-func (h *host) killUnder(all []*tenant, after time.Duration) {
+// killUnder kills the daemon while clients work: some time after it has
+// acknowledged so many commands. A moment that depended on time alone would come
+// before any answer on a busy machine.
+func (h *host) killUnder(all []*tenant, answers int, after time.Duration) {
 	var working sync.WaitGroup
+	enough := h.acknowledged.Load() + int64(answers)
 	for _, k := range all {
 		working.Go(k.work)
+	}
+	if !within(patience, func() bool { return h.acknowledged.Load() >= enough }) {
+		h.t.Errorf("%s: the daemon does not answer", h.doing) // its clients must be waited for
 	}
 	<-time.After(after)
 	h.kill()

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,10 +20,11 @@ import (
 
 // How TestKill works the daemon.
 const (
-	kills        = 20
-	killers      = 4 // clients
-	labels       = 3 // of each client
-	killedWithin = 200 * time.Millisecond
+	kills         = 20
+	killers       = 4                     // clients
+	labels        = 3                     // of each client
+	answersAtMost = 24                    // before a kill
+	killedWithin  = 20 * time.Millisecond // of the last answer that is waited for
 )
 
 // TestKill kills the daemon at random moments while clients create, replace and
@@ -43,7 +45,7 @@ func TestKill(t *testing.T) {
 		clients = append(clients, newKiller(h, i, rand.New(rand.NewPCG(seed, uint64(i+1)))))
 	}
 	for range kills {
-		killUnder(h, clients, time.Duration(random.Int64N(int64(killedWithin))))
+		killUnder(h, clients, 1+random.IntN(answersAtMost), time.Duration(random.Int64N(int64(killedWithin))))
 		h.start()
 		h.requireTrue(clients)
 	}
@@ -55,12 +57,17 @@ func TestKill(t *testing.T) {
 	h.start()
 }
 
-// killUnder kills the daemon some time after clients have begun.
-func killUnder(h *host, clients []*killer, after time.Duration) {
+// killUnder kills the daemon while clients work: some time after it has answered
+// so many commands. A moment that depended on time alone would come before any
+// answer on a busy machine.
+func killUnder(h *host, clients []*killer, answers int, after time.Duration) {
 	var working sync.WaitGroup
+	var answered atomic.Int64
 	for _, k := range clients {
+		k.answered = &answered
 		working.Go(k.work)
 	}
+	h.until("the daemon has answered enough", func() bool { return answered.Load() >= int64(answers) })
 	<-time.After(after)
 	h.kill()
 	working.Wait()
@@ -92,6 +99,8 @@ type killer struct {
 	known  map[string]int // their pids; 0 where nothing runs
 	cut    []string       // labels whose command was not answered; they are not used again
 	counts map[string]int
+
+	answered *atomic.Int64 // commands of all clients, since they have begun
 }
 
 func newKiller(h *host, id int, random *rand.Rand) *killer {
@@ -134,6 +143,7 @@ func (k *killer) create(l string) {
 		k.h.t.Errorf("create %s: %v", l, answer)
 	}
 	k.counts["created"]++
+	k.answered.Add(1)
 	pids := k.h.appeared(l)
 	if len(pids) != 1 {
 		k.h.t.Errorf("%s was created and has the processes %v", l, pids)
@@ -152,6 +162,7 @@ func (k *killer) destroy(l string) {
 		k.h.t.Errorf("destroy %s: %v", l, answer)
 	}
 	k.counts["destroyed"]++
+	k.answered.Add(1)
 	k.known[l] = 0
 	if pids := k.h.processes()[l]; len(pids) > 0 {
 		k.h.t.Errorf("%s was destroyed and has the processes %v", l, pids)

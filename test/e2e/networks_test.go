@@ -147,6 +147,9 @@ func (h *host) exitCode(name string) int {
 // churned are the unikernels that TestKillLeavesNoTaps creates and destroys.
 var churned = []string{"one", "two"}
 
+// churnsFor is how long a daemon lives at most while a client churns.
+const churnsFor = 200 * time.Millisecond
+
 // TestKillLeavesNoTaps kills the daemon at random moments while a client creates
 // and destroys unikernels with a network. Each next daemon has as many taps as
 // there are of these; a process that waits for a daemon that is gone ends by
@@ -160,7 +163,7 @@ func TestKillLeavesNoTaps(t *testing.T) {
 			defer close(working)
 			h.churn()
 		}()
-		<-time.After(time.Duration(rand.Int64N(int64(killedWithin))))
+		<-time.After(time.Duration(rand.Int64N(int64(churnsFor))))
 		h.kill()
 		<-working
 		h.start()
