@@ -77,7 +77,7 @@ func TestWhatCannotBeCreated(t *testing.T) {
 		"bhyve":               {":x", with(func(c *messages.Config) { c.Type = messages.BHyve }), "cannot run a bhyve unikernel"},
 		"no CPU":              {":x", with(func(c *messages.Config) { c.CPUIDs = nil }), "cannot run without a CPU"},
 		"no memory":           {":x", with(func(c *messages.Config) { c.Memory = 0 }), "cannot run with 0 MB of memory"},
-		"a zero byte":         {":x", guest("hello", "a\x00b"), "cannot pass the argument"},
+		"a zero byte":         {":x", guest("hello", "a\x00b"), "cannot pass argument 1: "},
 		"no image":            {":x", with(func(c *messages.Config) { c.Image = nil }), "image is empty"},
 		"not ELF":             {":x", with(func(c *messages.Config) { c.Image = bytes.Repeat([]byte("#!/bin/sh\n"), 100) }), "ELF"},
 		"truncated":           {":x", with(func(c *messages.Config) { c.Image = image[:len(image)/2] }), "cannot"},

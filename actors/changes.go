@@ -90,9 +90,9 @@ func startable(args messages.Arguments) error {
 	if len(args.CPUIDs) == 0 {
 		return errors.New("cannot run without a CPU: give one at least")
 	}
-	for _, arg := range args.Argv.Value {
+	for i, arg := range args.Argv.Value {
 		if strings.ContainsRune(arg, 0) {
-			return fmt.Errorf("cannot pass the argument %q: it contains a zero byte", arg)
+			return fmt.Errorf("cannot pass argument %d: it contains a zero byte", i+1) // it may be a secret
 		}
 	}
 	return nil

@@ -8,8 +8,9 @@ import (
 	"albatross/messages"
 )
 
-// commandText tells what a command asks for, to whoever is to sign it.
-func commandText(command messages.Command) string {
+// commandText tells what a command asks for, to whoever is to sign it, with the
+// arguments of a unikernel where they may be read.
+func commandText(command messages.Command, arguments bool) string {
 	switch c := command.(type) {
 	case messages.PolicyAdd:
 		return "policy add " + limitsText(c.Policy)
@@ -24,10 +25,10 @@ func commandText(command messages.Command) string {
 			verb = "force create"
 		}
 		return fmt.Sprintf("unikernel %s typ %v compression %t image %d bytes\n%s",
-			verb, c.Config.Type, c.Config.Compressed, len(c.Config.Image), argumentsText(c.Config.Arguments))
+			verb, c.Config.Type, c.Config.Compressed, len(c.Config.Image), argumentsText(c.Config.Arguments, arguments))
 	case messages.UnikernelRestart:
 		if c.Args.OK {
-			return "unikernel restart\n" + argumentsText(c.Args.Value)
+			return "unikernel restart\n" + argumentsText(c.Args.Value, arguments)
 		}
 		return "unikernel restart"
 	case messages.BlockAdd:
@@ -50,7 +51,7 @@ func plainText(command messages.Command) string {
 	return strings.ToLower(text.String())
 }
 
-func argumentsText(args messages.Arguments) string {
+func argumentsText(args messages.Arguments, arguments bool) string {
 	startup := "not specified"
 	if args.Startup.OK {
 		startup = strconv.Itoa(args.Startup.Value)
@@ -58,7 +59,7 @@ func argumentsText(args messages.Arguments) string {
 	text := fmt.Sprintf("fail behaviour %s startup at %s add_name %t CPUids %s\n%d MB memory block devices %s bridge %s #cpus %d linux_boot %s",
 		failText(args.Fail), startup, args.AddName, joined(args.CPUIDs, ", ", strconv.Itoa), args.Memory,
 		listOrNone(args.Blocks, blockDeviceText), listOrNone(args.Networks, interfaceText), args.CPUs, escape(args.LinuxBoot.Or("not specified")))
-	if args.Argv.OK {
+	if args.Argv.OK && arguments {
 		text += "\nargv " + joined(args.Argv.Value, " ", escape)
 	}
 	return text

@@ -12,7 +12,9 @@ func (a *app) infoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "info",
 		Short: "Show the unikernels that run",
-		Args:  positional(),
+		Long: `Show the unikernels that run. Their arguments, which may be secrets, are shown with
+--verbose only.`,
+		Args: positional(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.ask(c.Context(), name, wire.OldestInfo())
 		},

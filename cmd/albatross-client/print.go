@@ -20,7 +20,7 @@ func timeText(t time.Time) string { return t.UTC().Format(timeLayout) }
 func nameText(n messages.Name) string { return fmt.Sprintf("[unikernel: %v]", n) }
 
 // successText shows an answer, if it is one to the questions of this program.
-func successText(answer messages.Success) (text string, ok bool) {
+func successText(answer messages.Success, arguments bool) (text string, ok bool) {
 	switch s := answer.(type) {
 	case messages.SuccessEmpty:
 		return "success", true
@@ -29,7 +29,7 @@ func successText(answer messages.Success) (text string, ok bool) {
 	case messages.SuccessPolicies:
 		return listText(s.List, "no policies", policyText), true
 	case messages.SuccessInfos:
-		return listText(s.List, "no unikernels", func(n messages.NamedInfo) string { return infoText(s.Form, n) }), true
+		return listText(s.List, "no unikernels", func(n messages.NamedInfo) string { return infoText(s.Form, n, arguments) }), true
 	case messages.SuccessConsoles:
 		return listText(s.List, "no consoles", nameText), true
 	case messages.SuccessBlocks:
@@ -78,8 +78,9 @@ func deviceText(b messages.NamedBlock) string {
 	return fmt.Sprintf("block %s size %d MB active %t", nameText(b.Name), b.Size, b.Active)
 }
 
-// infoText tells what an answer of that form tells of a unikernel.
-func infoText(form int, n messages.NamedInfo) string {
+// infoText tells what an answer of that form tells of a unikernel, and its
+// arguments where they may be read.
+func infoText(form int, n messages.NamedInfo, arguments bool) string {
 	u := n.Info
 	lines := []string{
 		fmt.Sprintf("%s: typ %v", nameText(n.Name), u.Type),
@@ -92,7 +93,7 @@ func infoText(form int, n messages.NamedInfo) string {
 	if form >= 6 {
 		lines = append(lines, fmt.Sprintf("#cpus %d linux_boot_partition %s", u.CPUs, escape(u.LinuxBoot.Or("not specified"))))
 	}
-	if u.Argv.OK {
+	if u.Argv.OK && arguments {
 		lines = append(lines, "argv "+joined(u.Argv.Value, " ", escape))
 	}
 	return strings.Join(lines, "\n")

@@ -40,10 +40,10 @@ bridge service -> br0 (mac 02:00:00:00:00:01), plain -> plain
 digest abcd`
 	const argv = "\nargv --hello \\027"
 	const start = "[unikernel: a:b]: typ solo5\nstarted 2026-01-02T02:04:05-00:00 fail behaviour restart 2, 5\n"
-	require.Equal(t, start+"CPUids 0, 3 64 MB memory"+rest+argv, infoText(4, everything))
-	require.Equal(t, start+"startup at 7 CPUids 0, 3 64 MB memory"+rest+argv, infoText(5, everything))
+	require.Equal(t, start+"CPUids 0, 3 64 MB memory"+rest+argv, infoText(4, everything, true))
+	require.Equal(t, start+"startup at 7 CPUids 0, 3 64 MB memory"+rest+argv, infoText(5, everything, true))
 	require.Equal(t, start+"startup at 7 CPUids 0, 3 64 MB memory"+rest+"\n#cpus 2 linux_boot_partition gpt1"+argv,
-		infoText(6, everything))
+		infoText(6, everything, true))
 }
 
 func TestInfoOfNothingSpecial(t *testing.T) {
@@ -57,11 +57,12 @@ startup at not specified CPUids 0 0 MB memory
 block devices none
 bridge none
 digest 
-#cpus 1 linux_boot_partition not specified`, infoText(6, plain))
+#cpus 1 linux_boot_partition not specified`, infoText(6, plain, true))
 }
 
 func TestAnswersAreShown(t *testing.T) {
-	one := infoText(4, everything)
+	one := infoText(4, everything, false)
+	require.NotContains(t, one, "--hello")
 	require.Equal(t, "host [unikernel: a:]: "+one+"\n"+one+"\n",
 		shown(t, messages.SuccessInfos{Form: 4, List: []messages.NamedInfo{everything, everything}}))
 	require.Equal(t, "host [unikernel: a:]: no unikernels\n", shown(t, messages.SuccessInfos{Form: 4}))

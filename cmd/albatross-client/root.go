@@ -130,12 +130,16 @@ func (a *app) ask(ctx context.Context, name messages.Name, command messages.Comm
 
 // show prints the answer to a question about a name.
 func (a *app) show(name messages.Name, answer messages.Success) error {
-	text, ok := successText(answer)
+	text, ok := successText(answer, a.showsArguments())
 	if !ok {
 		return fmt.Errorf("%w (%T)", errOddAnswer, answer)
 	}
 	return a.print(fmt.Sprintf("host %s: %s", nameText(name), text))
 }
+
+// showsArguments tells whether the arguments of unikernels are shown: they may be
+// secrets, and so only to those who want to read more.
+func (a *app) showsArguments() bool { return a.level() >= info }
 
 // answer sends one command to the daemon and returns the answer, and what it is
 // about: from afar, a name has the path of the asker before it.

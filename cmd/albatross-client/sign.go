@@ -57,7 +57,7 @@ func (a *app) sign(authority *certificate.Authority, db, path string, days messa
 	if err != nil {
 		return err
 	}
-	if err := a.print(fmt.Sprintf("signing certificate with subject /CN=%s\nsigning %s", escape(request.Name), commandText(request.Command))); err != nil {
+	if err := a.print(fmt.Sprintf("signing certificate with subject /CN=%s\nsigning %s", escape(request.Name), commandText(request.Command, a.showsArguments()))); err != nil {
 		return err
 	}
 	if err := mayBeSigned(authority.Chain, request); err != nil {

@@ -274,7 +274,7 @@ func TestTextOfAnswers(t *testing.T) {
 			if _, isText := answer.(messages.SuccessText); isText {
 				want = escape(string(v.Text))
 			}
-			text, ok := successText(answer.(messages.Success))
+			text, ok := successText(answer.(messages.Success), true)
 			require.True(t, ok, v.ID)
 			require.Equal(t, want, fmt.Sprintf("host %s: %s", nameText(m.Header.Name), text), v.ID)
 			compared[fmt.Sprintf("%T", answer)]++

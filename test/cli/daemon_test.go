@@ -23,7 +23,8 @@ import (
 // TestDaemon runs the scripts in testdata/daemon with daemons of their own. They
 // have more commands:
 //
-//	daemon start   starts a daemon in $RUN, which answers from then on
+//	daemon start [OPTION]...
+//	               starts a daemon in $RUN, which answers from then on
 //	daemon kill    kills it
 //	daemon stop    stops it, after which no process and no file must be left
 //	ask CODE ...   runs albatross-client to ask it, as exits does
@@ -47,19 +48,19 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func daemonCommand(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: daemon start|stop|kill")
+	if neg || len(args) == 0 || len(args) > 1 && args[0] != "start" {
+		ts.Fatalf("usage: daemon start [OPTION]...|stop|kill")
 	}
 	d := ts.Value(realDaemonKey{}).(*realDaemon)
 	switch args[0] {
 	case "start":
-		ts.Check(d.start())
+		ts.Check(d.start(args[1:]))
 	case "stop":
 		ts.Check(d.stop())
 	case "kill":
 		d.kill()
 	default:
-		ts.Fatalf("usage: daemon start|stop|kill")
+		ts.Fatalf("usage: daemon start [OPTION]...|stop|kill")
 	}
 }
 
@@ -72,13 +73,14 @@ type realDaemon struct {
 
 type realDaemonKey struct{}
 
-func (d *realDaemon) start() error {
+func (d *realDaemon) start(options []string) error {
 	log, err := os.OpenFile(filepath.Join(d.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	c := exec.Command(filepath.Join(bin, "albatrossd"), "--tmpdir", d.dir, "--dbdir", filepath.Join(d.dir, "db"), "--tender", "builtin", "--interval", "20ms")
+	args := []string{"--tmpdir", d.dir, "--dbdir", filepath.Join(d.dir, "db"), "--tender", "builtin", "--interval", "20ms"}
+	c := exec.Command(filepath.Join(bin, "albatrossd"), append(args, options...)...)
 	c.Stderr = log
 	if err := c.Start(); err != nil {
 		return err

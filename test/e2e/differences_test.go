@@ -54,7 +54,7 @@ var differences = map[string]difference{
 	"2.7.2/B-raw/0217": says("cannot decompress image: zlib: invalid header"),
 	"2.7.2/B-raw/0218": says("cannot decompress image: unexpected EOF"),
 	"2.7.2/B-raw/0221": says("cannot run a bhyve unikernel: this host runs solo5 only"),
-	"2.7.2/B-raw/0229": says(`cannot pass the argument "\x00": it contains a zero byte`),
+	"2.7.2/B-raw/0229": says(`cannot pass argument 1: it contains a zero byte`),
 
 	"2.7.2/B-raw/0236": says("cannot create block device :rb5: cannot decompress contents: zlib: invalid header"),
 	"2.7.2/B-raw/0240": says("cannot set block device :rb1: cannot decompress contents: zlib: invalid header"),

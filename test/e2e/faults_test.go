@@ -210,7 +210,7 @@ func TestRestartThatIsRefused(t *testing.T) {
 		"bridges service not allowed by policy":                                 func(a *messages.Arguments) { a.Networks = []messages.Network{{Name: "service"}} },
 		"block device a:disk already in use":                                    func(a *messages.Arguments) { a.Blocks = []messages.BlockDevice{{Name: "disk"}} },
 		"block device a:nowhere not found":                                      func(a *messages.Arguments) { a.Blocks = []messages.BlockDevice{{Name: "nowhere"}} },
-		`cannot pass the argument "\x00": it contains a zero byte`:              func(a *messages.Arguments) { a.Argv = messages.Some([]string{"\x00"}) },
+		`cannot pass argument 1: it contains a zero byte`:                       func(a *messages.Arguments) { a.Argv = messages.Some([]string{"\x00"}) },
 	} {
 		config := guest("hello")
 		change(&config.Arguments)
