@@ -31,6 +31,7 @@ type Meter struct {
 	adopted   prometheus.Counter
 	commits   prometheus.Histogram
 	failed    prometheus.Counter
+	turned    *prometheus.CounterVec
 	build     prometheus.Gauge
 }
 
@@ -63,6 +64,10 @@ func New(version string) *Meter {
 			Namespace: namespace, Subsystem: "store", Name: "commit_failures_total",
 			Help: "Commits to the database that have failed.",
 		}),
+		turned: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "clients_turned_away_total",
+			Help: "Clients that were cut off because there were too many.",
+		}, []string{"socket"}),
 		build: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "build_info",
 			Help:        "What runs here; the value is always 1.",
@@ -74,7 +79,7 @@ func New(version string) *Meter {
 }
 
 func (m *Meter) all() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.durations, m.missed, m.adopted, m.commits, m.failed, m.build}
+	return []prometheus.Collector{m.requests, m.durations, m.missed, m.adopted, m.commits, m.failed, m.turned, m.build}
 }
 
 // Describe implements prometheus.Collector.
@@ -112,6 +117,9 @@ func (r Request) Answered(with messages.Payload, now time.Time) {
 	r.meter.requests.WithLabelValues(r.socket, r.command, result).Inc()
 	r.meter.durations.WithLabelValues(r.command).Observe(now.Sub(r.begun).Seconds())
 }
+
+// TurnedAway notes that a client of a socket was cut off because there were too many.
+func (m *Meter) TurnedAway(socket string) { m.turned.WithLabelValues(socket).Inc() }
 
 // Missed notes that somebody who follows a console has missed lines.
 func (m *Meter) Missed(lines int) { m.missed.Add(float64(lines)) }

@@ -41,12 +41,14 @@ func TestCounters(t *testing.T) {
 	m.Missed(3)
 	m.Missed(4)
 	m.Adopted()
+	m.TurnedAway("vmmd")
 	m.Committed(20*time.Millisecond, nil)
 	m.Committed(20*time.Millisecond, errors.New("disk full"))
 	text := gather(t, m)
 	for _, line := range []string{
 		"albatross_console_missed_lines_total 7",
 		"albatross_adopted_tenders_total 1",
+		`albatross_clients_turned_away_total{socket="vmmd"} 1`,
 		"albatross_store_commit_duration_seconds_count 2",
 		`albatross_store_commit_duration_seconds_bucket{le="0.05"} 2`,
 		`albatross_store_commit_duration_seconds_bucket{le="0.01"} 0`,

@@ -63,7 +63,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	listeners, err := listen(o, log)
+	listeners, err := listen(o, config.Meter, log)
 	if err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func openCgroups(o options, log *slog.Logger) (*cgroup.Tree, error) {
 }
 
 // listen makes the sockets, but for those that systemd listens on for us.
-func listen(o options, log *slog.Logger) (map[actors.Endpoint]*gateway.Listener, error) {
+func listen(o options, counts *meter.Meter, log *slog.Logger) (map[actors.Endpoint]*gateway.Listener, error) {
 	memory := gateway.NewMemory(commandMemory)
 	sockets := map[actors.Endpoint]struct {
 		codec gateway.Codec
@@ -222,7 +222,10 @@ func listen(o options, log *slog.Logger) (map[actors.Endpoint]*gateway.Listener,
 	}
 	listeners := map[actors.Endpoint]*gateway.Listener{}
 	for endpoint, socket := range sockets {
-		limits := gateway.Limits{Conns: gateway.MaxConns, Frame: socket.frame, Memory: memory, Patience: gateway.Patience}
+		limits := gateway.Limits{
+			Conns: gateway.MaxConns, Frame: socket.frame, Memory: memory, Patience: gateway.Patience,
+			TurnedAway: func() { counts.TurnedAway(string(endpoint)) },
+		}
 		if l, ok := inherited[string(endpoint)]; ok {
 			listeners[endpoint] = gateway.Inherit(l, socket.codec, limits, log)
 			continue

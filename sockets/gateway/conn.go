@@ -21,22 +21,44 @@ const part = 1 << 20
 // be under way at a time; Close ends both.
 type Conn struct {
 	net    *net.UnixConn
+	user   uint32 // who has connected
 	codec  Codec
 	limits Limits
 	in     input
 	stream *wire.ChunkReader
 
-	large atomic.Bool // a message of largeMessage or more has passed
+	large atomic.Bool  // a message of largeMessage or more has passed
+	known atomic.Bool  // a whole command has come from it
+	heard atomic.Int64 // when something came from it last, in Unix nanoseconds
 
 	cancel  context.CancelFunc
 	closing sync.Once
 	reading sync.Mutex // held by Read, and by Close when that has ended
 }
 
-func newConn(c *net.UnixConn, codec Codec, limits Limits) *Conn {
+func newConn(c *net.UnixConn, user uint32, codec Codec, limits Limits) *Conn {
 	ctx, cancel := context.WithCancel(context.Background())
-	in := input{conn: c, ctx: ctx, limits: limits}
-	return &Conn{net: c, codec: codec, limits: limits, cancel: cancel, in: in, stream: wire.NewChunkReader(c)}
+	conn := &Conn{net: c, user: user, codec: codec, limits: limits, cancel: cancel, stream: wire.NewChunkReader(c)}
+	conn.in = input{conn: c, ctx: ctx, limits: limits, heard: &conn.heard}
+	conn.heard.Store(time.Now().UnixNano())
+	return conn
+}
+
+func (c *Conn) claim() claim {
+	return claim{user: c.user, known: c.known.Load(), heard: time.Unix(0, c.heard.Load())}
+}
+
+// tooMany is what a client reads that has lost its place, or gets none.
+const tooMany = "too many clients are connected: use fewer connections at a time, or try again later"
+
+// turnAway ends the connection of a client for which there is no place. It is told
+// why unless something is being said to it already.
+func (c *Conn) turnAway() {
+	if !c.known.Load() {
+		_ = c.Write([]messages.Wire{{Header: messages.Header{Version: messages.CurrentVersion}, Payload: messages.Failure{Text: tooMany}}})
+	}
+	_ = c.net.Close()
+	c.cancel()
 }
 
 // Read waits for the next command. What the one before has taken is free again.
@@ -48,6 +70,9 @@ func (c *Conn) Read() (messages.Wire, error) {
 	c.in.release()
 	m, err := c.codec.read(&c.in, c.limits.Frame)
 	c.note(c.in.read)
+	if err == nil {
+		c.known.Store(true)
+	}
 	if errors.Is(err, net.ErrClosed) {
 		err = io.EOF
 	}

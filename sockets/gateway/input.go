@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type input struct {
 	conn   *net.UnixConn
 	ctx    context.Context // of the connection
 	limits Limits
+	heard  *atomic.Int64 // when something came last, in Unix nanoseconds
 
 	read    int64 // bytes of this command
 	allowed int64 // of them before the next part begins
@@ -32,7 +34,9 @@ func (i *input) Read(b []byte) (int, error) {
 	if i.read == 0 && n > 0 {
 		err = errors.Join(err, i.hurry())
 	}
-	i.read += int64(n)
+	if i.read += int64(n); n > 0 {
+		i.heard.Store(time.Now().UnixNano())
+	}
 	return n, err
 }
 

@@ -17,7 +17,8 @@ import (
 // What a socket of the daemon allows.
 const (
 	// MaxConns is how many clients are served at once. Console subscribers stay,
-	// everybody else is gone in a moment.
+	// everybody else is gone in a moment. Who comes then takes the place of a client
+	// that has said nothing yet, or of one of the user that has most.
 	MaxConns = 1024
 
 	// Patience is more than enough for the next MB on a machine that swaps.
@@ -33,7 +34,7 @@ type Listener struct {
 	codec  Codec
 	limits Limits
 	log    *slog.Logger
-	slots  chan struct{} // a token for each connection
+	places *places
 	conns  sync.WaitGroup
 }
 
@@ -46,6 +47,8 @@ type Limits struct {
 	// Patience is how long a client may take for each MB of a command that it
 	// has begun, or of an answer, and how long a command waits for memory.
 	Patience time.Duration
+
+	TurnedAway func() // is called for each client that is cut off because there are too many
 }
 
 // Listen makes the socket. One that a daemon has left behind is replaced, but
@@ -62,7 +65,7 @@ func Listen(path string, gid int, codec Codec, limits Limits, log *slog.Logger) 
 // Inherit is Listen for a socket that has been made by somebody else, who may
 // go on listening: Serve leaves it where it is.
 func Inherit(l *net.UnixListener, codec Codec, limits Limits, log *slog.Logger) *Listener {
-	return &Listener{net: l, codec: codec, limits: limits, log: log, slots: make(chan struct{}, limits.Conns)}
+	return &Listener{net: l, codec: codec, limits: limits, log: log, places: newPlaces(limits.Conns)}
 }
 
 // maxPath is what fits into the address of a socket, with a zero behind it.
@@ -139,16 +142,23 @@ func pause(ctx context.Context) {
 }
 
 func (l *Listener) accept(c *net.UnixConn, handle func(*Conn)) {
-	select {
-	case l.slots <- struct{}{}:
-	default:
-		l.log.Warn("Too many clients, one is refused", "most", l.limits.Conns)
+	user, err := peer(c)
+	if err != nil {
+		l.log.Warn("Cannot find out who a client is", "error", err)
 		_ = c.Close()
 		return
 	}
+	conn := newConn(c, user, l.codec, l.limits)
+	if loses := l.places.take(conn); loses != nil {
+		l.log.Warn("Too many clients, one has to go", "most", l.limits.Conns, "user", loses.user, "comes", user)
+		l.limits.TurnedAway()
+		loses.turnAway()
+		if loses == conn {
+			return
+		}
+	}
 	l.conns.Go(func() {
-		defer func() { <-l.slots }()
-		conn := newConn(c, l.codec, l.limits)
+		defer l.places.give(conn)
 		handle(conn)
 		_ = conn.Close()
 		if conn.large.Load() {
@@ -157,4 +167,20 @@ func (l *Listener) accept(c *net.UnixConn, handle func(*Conn)) {
 			debug.FreeOSMemory()
 		}
 	})
+}
+
+// peer returns the user that has connected.
+func peer(c *net.UnixConn) (uint32, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var credentials *unix.Ucred
+	err = errors.Join(raw.Control(func(fd uintptr) {
+		credentials, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}), err)
+	if err != nil {
+		return 0, err
+	}
+	return credentials.Uid, nil
 }

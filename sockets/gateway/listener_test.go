@@ -2,10 +2,15 @@ package gateway_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -112,15 +117,109 @@ func TestModeAndGroup(t *testing.T) {
 func TestConnectionLimit(t *testing.T) {
 	l := limits()
 	l.Conns = 2
+	var turnedAway atomic.Int64
+	l.TurnedAway = func() { turnedAway.Add(1) }
 	s := serve(t, l, answer)
 	first, second := s.dial(), s.dial()
 	require.True(t, answered(t, first))
 	require.True(t, answered(t, second))
-	requireClosed(t, s.dial())
+	requireTurnedAway(t, s.dial())
+	require.Equal(t, int64(1), turnedAway.Load())
 
 	require.NoError(t, first.Close())
 	require.Eventually(t, func() bool { return answered(t, s.dial()) }, deadline, soon/10)
 	require.True(t, answered(t, second))
+}
+
+// requireTurnedAway makes sure that a client is told that there are too many, and
+// is cut off.
+func requireTurnedAway(t *testing.T, c net.Conn) {
+	t.Helper()
+	f, err := wire.ReadFrame(c, wire.MaxCommand)
+	require.NoError(t, err)
+	m, err := wire.Decode(f)
+	require.NoError(t, err)
+	require.Contains(t, m.Payload.(messages.Failure).Text, "too many clients are connected")
+	requireClosed(t, c)
+}
+
+// TestSilentClients: however many connect and say nothing, who has something to
+// say is served, and so is everybody who has said something before.
+func TestSilentClients(t *testing.T) {
+	l := limits()
+	l.Conns = 4
+	s := serve(t, l, answer)
+	known := s.dial()
+	require.True(t, answered(t, known))
+	var silent []net.Conn
+	for range 20 {
+		silent = append(silent, s.dial())
+	}
+	for _, c := range silent[:len(silent)-l.Conns+1] { // the last ones have the other places
+		requireTurnedAway(t, c)
+	}
+	for range l.Conns - 1 {
+		require.True(t, answered(t, s.dial()))
+	}
+	require.True(t, answered(t, known))
+}
+
+// TestUsersShare: a user with all the places gives one up for another user.
+func TestUsersShare(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can connect as somebody else")
+	}
+	l := limits()
+	l.Conns = 3
+	s := serve(t, l, answer)
+	require.NoError(t, os.Chmod(filepath.Dir(s.path), 0o755))
+	require.NoError(t, os.Chmod(s.path, 0o666))
+	var all []net.Conn
+	for range l.Conns {
+		c := s.dial()
+		require.True(t, answered(t, c))
+		all = append(all, c)
+	}
+	requireTurnedAway(t, s.dial())
+	other := dialAs(t, s.path, 65534)
+	require.True(t, answered(t, other))
+	requireClosed(t, all[0])
+	require.True(t, answered(t, all[1]))
+	requireTurnedAway(t, dialAs(t, s.path, 65534)) // two and one: it would have as many
+	require.True(t, answered(t, other))
+}
+
+// dialAs connects as another user: a thread of its own, which ends with that,
+// becomes it.
+func dialAs(t *testing.T, path string, uid int) net.Conn {
+	type dialed struct {
+		conn net.Conn
+		err  error
+	}
+	done := make(chan dialed)
+	go func() {
+		runtime.LockOSThread() // never unlocked, so that the thread ends
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); errno != 0 {
+			done <- dialed{err: errno}
+			return
+		}
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		}
+		if err != nil {
+			done <- dialed{err: err}
+			return
+		}
+		f := os.NewFile(uintptr(fd), path)
+		c, err := net.FileConn(f)
+		done <- dialed{c, errors.Join(err, f.Close())}
+	}()
+	d := <-done
+	require.NoError(t, d.err)
+	t.Cleanup(func() { _ = d.conn.Close() })
+	require.NoError(t, d.conn.SetDeadline(time.Now().Add(deadline)))
+	return d.conn
 }
 
 // answer serves a client with the same answer to everything.
