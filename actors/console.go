@@ -34,6 +34,7 @@ type console struct {
 	opening  bool          // an attempt is under way
 	closing  bool          // what is left is being read
 	openers  []opener
+	tender   messages.Option[messages.Process] // that prints to it, where our unikernel runs already
 	closers  []closer
 	readAt   time.Time // the last time that something was read
 	unsynced bool      // something was read since the last sync began

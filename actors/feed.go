@@ -33,6 +33,7 @@ func (k *console) openAsked(c *supervise.Context, m messages.ConsoleOpen) {
 		return
 	}
 	k.openers = append(k.openers, opener{pid: c.Sender(), id: m.ID, attempt: k.attempts + 1})
+	k.tender = m.Tender
 	k.open(c)
 }
 
@@ -67,15 +68,27 @@ func (k *console) awaited(foreign bool) bool {
 func (k *console) attempt(c *supervise.Context, foreign bool) {
 	k.opening = true
 	k.attempts++
-	path, old := k.fifo, k.feed
+	path, old, tender := k.fifo, k.feed, k.tender
 	c.Go(func(context.Context) any {
 		if !foreign {
-			feed, err := history.OpenPipe(path)
+			feed, err := openOurs(path, tender)
 			return feedOpened{feed: feed, err: err}
 		}
 		feed, err := history.OpenForeignPipe(path)
 		return feedOpened{feed: feed, foreign: true, same: err == nil && old != nil && old.Same(feed), err: err}
 	})
+}
+
+// openOurs opens the FIFO of a unikernel of ours. Where that runs already, it is the
+// one that its tender has: the file may have been removed, or be another one, since.
+// What a tender has printed that has just ended is in the file.
+func openOurs(path string, tender messages.Option[messages.Process]) (*history.Pipe, error) {
+	if tender.OK {
+		if feed, err := history.OpenOutputPipe(tender.Value); err == nil {
+			return feed, nil
+		}
+	}
+	return history.OpenPipe(path)
 }
 
 func (k *console) opened(c *supervise.Context, m feedOpened) {

@@ -14,6 +14,7 @@ import (
 
 	"albatross/actors"
 	"albatross/messages"
+	"albatross/runtime/fifo"
 	"albatross/runtime/history"
 )
 
@@ -94,6 +95,38 @@ func (c *client) linesOf(n int) (lines []string) {
 		lines = append(lines, c.line())
 	}
 	return lines
+}
+
+// The directory of FIFOs may be swept while a unikernel runs, and no daemon does, or
+// the one that there is has its console fail: what it prints is read on.
+func TestAConsoleWhoseFIFOIsGone(t *testing.T) {
+	faults := &failFirst{}
+	script := tenderScript(t, "n=0; while n=$((n+1)); do while [ -e $0.wait ]; do sleep 0.01; done; touch $0.wait; echo line $n; done\n")
+	w := newWorld(t, script, func(w *world) { w.fault = faults.at })
+	w.succeeds("created unikernel", ":x", create(guest("hello")))
+	more := func() { require.NoError(t, os.Remove(filepath.Join(w.dir, "solo5-spt.wait"))) }
+	sweep := func() {
+		require.NoError(t, os.RemoveAll(w.config.FIFODir))
+		require.NoError(t, os.Mkdir(w.config.FIFODir, 0o700))
+	}
+	w.lines(":x", 1)
+	pid := w.pid(":x")
+	w.shutdown()
+	sweep()
+	more()
+	w.start()
+	require.Equal(t, []string{"line 1", "line 2"}, w.lines(":x", 2))
+	require.Equal(t, pid, w.pid(":x"))
+
+	sweep()
+	require.NoError(t, fifo.Create(w.fifo(":x"), -1), "it is another one")
+	faults.arm(map[string]int{"actors.feedRead": 1})
+	more()
+	w.until("the console has failed", faults.done)
+	more()
+	require.Equal(t, []string{"line 1", "line 2", "line 3", "line 4"}, w.lines(":x", 4))
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	w.requireNothing()
 }
 
 // What another daemon runs is read on, where the actor of its console fails.

@@ -73,9 +73,15 @@ func (u *unikernel) fifoMade(c *supervise.Context, m fifoMade) {
 	u.openConsole(c)
 }
 
+// openConsole has the console read what the tender prints, if there is one, or
+// will.
 func (u *unikernel) openConsole(c *supervise.Context) {
 	u.request++
-	c.Request(u.console, messages.ConsoleOpen{ID: u.request})
+	m := messages.ConsoleOpen{ID: u.request}
+	if u.handle != nil {
+		m.Tender = messages.Some(u.runtime.Process)
+	}
+	c.Request(u.console, m)
 }
 
 func (u *unikernel) consoleOpened(c *supervise.Context, m messages.ConsoleOpened) {

@@ -65,7 +65,10 @@ type ConsoleLine struct {
 // Between a unikernel and its console.
 type (
 	// ConsoleOpen has the console read its FIFO. Answered by ConsoleOpened.
-	ConsoleOpen struct{ ID uint64 }
+	ConsoleOpen struct {
+		ID     uint64
+		Tender Option[Process] // whose output it is, where that runs already
+	}
 	// ConsoleRestarted says that the actor of the console has failed and reads
 	// nothing. The host passes it on to the unikernel.
 	ConsoleRestarted struct{ Name Name }

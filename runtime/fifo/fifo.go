@@ -5,8 +5,8 @@
 // reading it. Whoever opens such a pipe here opens it for reading and writing:
 // the tender's end has a reader, itself, and is never killed by SIGPIPE; the
 // daemon's end has a writer, itself, and never sees an end of file. What is
-// written while no daemon is there waits in the pipe, up to Size, and then the
-// unikernel waits too. What another daemon runs is read as a pipe usually is: its
+// written while no daemon is there waits in the pipe, which is as large as the
+// kernel allows, and then the unikernel waits too. What another daemon runs is read as a pipe usually is: its
 // end is the end of the file.
 //
 // Nothing that is not a named pipe is ever opened, changed or removed, and no
@@ -18,20 +18,22 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
 	"albatross/runtime/failpoint"
+	"albatross/runtime/proc"
 )
 
 const (
 	// Mode lets members of its group read a console beside the daemon.
 	Mode = 0o640
-	// Size is how many bytes a pipe holds, where the kernel allows that many: a
-	// megabyte is what it allows everybody unless it is set up otherwise. Memory
-	// is taken only for what is written.
-	Size = 1 << 20
+	// usualSize is the largest pipe that the kernel allows everybody unless it is set
+	// up otherwise, in bytes.
+	usualSize = 1 << 20
 )
 
 // Path is the pipe of a unikernel in a directory. A name always has a ':' in
@@ -79,9 +81,46 @@ func OpenWriter(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open console %s: %w", path, err)
 	}
+	return enlarged(f)
+}
+
+// OpenOutput is OpenWriter for the pipe that a process has as its standard output,
+// whatever has become of the name of that. The error is proc.ErrGone where the
+// process is not there any more.
+func OpenOutput(p messages.Process) (*os.File, error) {
+	path := fmt.Sprintf("/proc/%d/fd/1", p.PID)
+	f, err := openOutput(path, p)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the console of process %d: %w", p.PID, err)
+	}
+	return enlarged(f)
+}
+
+func openOutput(path string, p messages.Process) (*os.File, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	// Asked behind that: if the process is there now, it was the one that had the pid.
+	now, err := proc.Identify(p.PID)
+	switch {
+	case err != nil:
+		return nil, err
+	case now != p:
+		return nil, proc.ErrGone
+	}
+	if err := check(fd); err != nil {
+		return nil, err
+	}
+	return reopen(fd, path, unix.O_RDWR)
+}
+
+// enlarged is a pipe that has been opened; see enlarge.
+func enlarged(f *os.File) (*os.File, error) {
 	if err := enlarge(f); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("cannot enlarge console %s: %w", path, err)
+		return nil, fmt.Errorf("cannot enlarge console %s: %w", f.Name(), err)
 	}
 	return f, nil
 }
@@ -105,6 +144,11 @@ func open(path string, flags int) (*os.File, error) {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(fd) }()
+	return reopen(fd, path, flags)
+}
+
+// reopen opens what a descriptor refers to.
+func reopen(fd int, path string, flags int) (*os.File, error) {
 	end, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_CLOEXEC|flags, 0)
 	if err != nil {
 		return nil, err
@@ -141,16 +185,35 @@ func check(fd int) error {
 	return nil
 }
 
-// enlarge makes the pipe hold Size. It stays as it is where that is not
-// allowed, or where it is larger and holds more.
+// enlarge makes the pipe as large as it may be: that is what the machine is set up
+// for, or half of it as often as needed where this user has many pipes already. It
+// stays as it is where it is larger. Memory is taken only for what is written.
 func enlarge(f *os.File) error {
 	return control(f, func(fd int) error {
-		_, err := unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, Size)
-		if err == unix.EPERM || err == unix.EBUSY {
-			return nil
+		now, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
+		if err != nil {
+			return err
 		}
-		return err
+		for size := largest(); size > now; size /= 2 {
+			if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, size); err != unix.EPERM {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+// largest is how large this machine lets a pipe be.
+func largest() int {
+	text, err := os.ReadFile("/proc/sys/fs/pipe-max-size")
+	if err != nil {
+		return usualSize
+	}
+	size, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return usualSize
+	}
+	return size
 }
 
 // control calls do with the descriptor of f, which stays open meanwhile.

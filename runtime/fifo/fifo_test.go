@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/fifo"
+	"albatross/runtime/proc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -202,18 +204,128 @@ func TestWriterSurvivesTheReader(t *testing.T) {
 	require.Equal(t, "one\ntwo\n", contents(t, next))
 }
 
-func TestPipeHoldsItsSize(t *testing.T) {
+// allowed is how large the machine lets a pipe be, in bytes.
+func allowed(t *testing.T) int {
+	text, err := os.ReadFile("/proc/sys/fs/pipe-max-size")
+	require.NoError(t, err)
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	require.NoError(t, err)
+	return n
+}
+
+func sizeOf(t *testing.T, f *os.File) int {
+	t.Helper()
+	size, err := unix.FcntlInt(f.Fd(), unix.F_GETPIPE_SZ, 0)
+	require.NoError(t, err)
+	return size
+}
+
+func TestPipeIsAsLargeAsTheMachineAllows(t *testing.T) {
 	path := created(t)
 	r, w := writer(t, path), writer(t, path)
-	size, err := unix.FcntlInt(w.Fd(), unix.F_GETPIPE_SZ, 0)
-	require.NoError(t, err)
-	if size < fifo.Size {
-		t.Skipf("this user may have pipes of %d bytes only", size)
+	most := allowed(t)
+	if sizeOf(t, w) < most {
+		t.Skip("this user has many large pipes already")
 	}
-	text := strings.Repeat("0123456789abcde\n", fifo.Size/16)
-	_, err = w.WriteString(text) // does not block
+	text := strings.Repeat("0123456789abcde\n", most/16)
+	_, err := w.WriteString(text) // does not block
 	require.NoError(t, err)
 	require.Equal(t, text, contents(t, r))
+}
+
+func TestALargerPipeStaysAsItIs(t *testing.T) {
+	path := created(t)
+	f := writer(t, path)
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETPIPE_SZ, 2*allowed(t)); err != nil {
+		t.Skip("needs root for a pipe that is larger than usual: ", err)
+	}
+	require.GreaterOrEqual(t, sizeOf(t, writer(t, path)), 2*allowed(t))
+}
+
+// An ordinary user who has many pipes gets what is left: the pages of all pipes of a
+// user are counted.
+func TestAUserWithManyPipes(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to become another user, who has no other pipes")
+	}
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o777))
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestAnOrdinaryUser$", "-test.v")
+	cmd.Env = []string{"FIFO_DIR=" + dir}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(1<<30 + os.Getpid()), Gid: 54321}}
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.NotContains(t, string(out), "SKIP")
+	t.Logf("%s", out)
+}
+
+// TestAnOrdinaryUser is the other half of TestAUserWithManyPipes.
+func TestAnOrdinaryUser(t *testing.T) {
+	dir := os.Getenv("FIFO_DIR")
+	if dir == "" {
+		t.Skip("runs below TestAUserWithManyPipes")
+	}
+	r, w, err := os.Pipe() // so that not all are large of those that fit
+	require.NoError(t, err)
+	defer func() { _, _ = r.Close(), w.Close() }()
+	most, usual, halved := allowed(t), sizeOf(t, w), false
+	for i := range 1000 {
+		path := filepath.Join(dir, fmt.Sprintf(":%d", i))
+		require.NoError(t, fifo.Create(path, -1))
+		size := sizeOf(t, writer(t, path))
+		halved = halved || size > usual && size < most
+		if size < usual { // there is nothing left
+			require.True(t, halved)
+			return
+		}
+	}
+	t.Skip("the machine has no limit for the pipes of a user")
+}
+
+// The output of a process can be read whatever becomes of its name.
+func TestOutputOfAProcess(t *testing.T) {
+	path := created(t)
+	w := writer(t, path)
+	cmd := exec.Command("sh", "-c", "echo one; exec sleep 1000")
+	cmd.Stdout = w
+	require.NoError(t, cmd.Start())
+	defer func() { _ = cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	p, err := proc.Identify(cmd.Process.Pid)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	require.NoError(t, os.RemoveAll(filepath.Dir(path)))
+
+	r, err := fifo.OpenOutput(p)
+	require.NoError(t, err)
+	defer func() { _ = r.Close() }()
+	line, err := bufio.NewReader(r).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "one\n", line)
+	flags, err := unix.FcntlInt(r.Fd(), unix.F_GETFL, 0)
+	require.NoError(t, err)
+	require.Equal(t, unix.O_RDWR, flags&(unix.O_ACCMODE|unix.O_NONBLOCK))
+
+	other := p
+	other.StartTime++
+	_, err = fifo.OpenOutput(other)
+	require.ErrorIs(t, err, proc.ErrGone, "somebody else has the pid now")
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	_, err = fifo.OpenOutput(p)
+	require.Error(t, err)
+}
+
+func TestOutputThatIsNoPipe(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	require.NoError(t, cmd.Start())
+	defer func() { _ = cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	p, err := proc.Identify(cmd.Process.Pid)
+	require.NoError(t, err)
+	_, err = fifo.OpenOutput(p)
+	require.ErrorContains(t, err, "not a named pipe")
 }
 
 func TestRemove(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"albatross/messages"
 	"albatross/runtime/fifo"
 )
 
@@ -28,6 +29,16 @@ type Pipe struct {
 // for reading and writing. It has no end.
 func OpenPipe(path string) (*Pipe, error) { return openPipe(path, fifo.OpenWriter) }
 
+// OpenOutputPipe is OpenPipe for the console that a process has as its standard
+// output, whatever has become of its name.
+func OpenOutputPipe(process messages.Process) (*Pipe, error) {
+	f, err := fifo.OpenOutput(process)
+	if err != nil {
+		return nil, err
+	}
+	return watched(f)
+}
+
 // OpenForeignPipe opens the console at path of what another daemon runs. It has an
 // end, and more may come behind that.
 func OpenForeignPipe(path string) (*Pipe, error) { return openPipe(path, fifo.OpenForeign) }
@@ -37,9 +48,13 @@ func openPipe(path string, open func(string) (*os.File, error)) (*Pipe, error) {
 	if err != nil {
 		return nil, err
 	}
+	return watched(f)
+}
+
+func watched(f *os.File) (*Pipe, error) {
 	p, err := newPipe(f)
 	if err != nil {
-		return nil, fmt.Errorf("cannot watch console %s: %w", path, errors.Join(err, f.Close()))
+		return nil, fmt.Errorf("cannot watch console %s: %w", f.Name(), errors.Join(err, f.Close()))
 	}
 	return p, nil
 }
