@@ -79,6 +79,7 @@ func run(ctx context.Context, o options) (err error) {
 	attending.Go(func() {
 		manager.Attend(ctx, func(ctx context.Context) (string, error) { return status(ctx, a) })
 	})
+	attending.Go(func() { stayReachable(ctx, o, listeners, log) })
 	attending.Go(func() { prometheus.serve(ctx, config.Meter, system, a) })
 	serve(ctx, a, listeners, log)
 	attending.Wait()
@@ -227,7 +228,7 @@ func listen(o options, counts *meter.Meter, log *slog.Logger) (map[actors.Endpoi
 			TurnedAway: func() { counts.TurnedAway(string(endpoint)) },
 		}
 		if l, ok := inherited[string(endpoint)]; ok {
-			listeners[endpoint] = gateway.Inherit(l, socket.codec, limits, log)
+			listeners[endpoint] = gateway.Inherit(l, group(), socket.codec, limits, log)
 			continue
 		}
 		l, err := gateway.Listen(paths[string(endpoint)], group(), socket.codec, limits, log)

@@ -56,9 +56,14 @@ func serve(t *testing.T, l gateway.Limits, handle func(*gateway.Conn)) *server {
 
 // serveIn is serve for what is spoken in a codec.
 func serveIn(t *testing.T, codec gateway.Codec, l gateway.Limits, handle func(*gateway.Conn)) *server {
-	s := &server{t: t, path: socketPath(t), stopped: make(chan struct{})}
-	listener, err := gateway.Listen(s.path, -1, codec, l, quiet(t))
+	path := socketPath(t)
+	listener, err := gateway.Listen(path, -1, codec, l, quiet(t))
 	require.NoError(t, err)
+	return serveOn(t, path, listener, handle)
+}
+
+func serveOn(t *testing.T, path string, listener *gateway.Listener, handle func(*gateway.Conn)) *server {
+	s := &server{t: t, path: path, stopped: make(chan struct{})}
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(context.Background())
 	go func() {

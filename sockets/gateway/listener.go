@@ -30,12 +30,17 @@ const socketMode = 0o660
 
 // A Listener is one socket.
 type Listener struct {
-	net    *net.UnixListener
+	path   string
+	gid    int
 	codec  Codec
 	limits Limits
 	log    *slog.Logger
 	places *places
 	conns  sync.WaitGroup
+
+	mu     sync.Mutex
+	net    *net.UnixListener // the last one that was made; see Renew
+	closed bool
 }
 
 // Limits are those of the connections of a socket.
@@ -59,13 +64,16 @@ func Listen(path string, gid int, codec Codec, limits Limits, log *slog.Logger) 
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", path, err)
 	}
-	return Inherit(l, codec, limits, log), nil
+	return Inherit(l, gid, codec, limits, log), nil
 }
 
 // Inherit is Listen for a socket that has been made by somebody else, who may
 // go on listening: Serve leaves it where it is.
-func Inherit(l *net.UnixListener, codec Codec, limits Limits, log *slog.Logger) *Listener {
-	return &Listener{net: l, codec: codec, limits: limits, log: log, places: newPlaces(limits.Conns)}
+func Inherit(l *net.UnixListener, gid int, codec Codec, limits Limits, log *slog.Logger) *Listener {
+	return &Listener{
+		path: l.Addr().String(), gid: gid, codec: codec, limits: limits, log: log,
+		places: newPlaces(limits.Conns), net: l,
+	}
 }
 
 // maxPath is what fits into the address of a socket, with a zero behind it.
@@ -110,21 +118,57 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
+// Renew makes the socket again where somebody has removed its file, so that nobody
+// could connect any more. What is there instead stays as it is.
+func (l *Listener) Renew() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err := os.Lstat(l.path); l.closed || !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	made, err := listen(l.path, l.gid)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s again: %w", l.path, err)
+	}
+	l.log.Warn("The file of a socket was gone, and is there again", "path", l.path)
+	old := l.net
+	l.net = made
+	old.SetUnlinkOnClose(false) // the file is that of the new one
+	_ = old.Close()
+	return nil
+}
+
+// current is what clients connect to now.
+func (l *Listener) current() *net.UnixListener {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.net
+}
+
+func (l *Listener) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	_ = l.net.Close()
+}
+
 // Serve calls handle for each client, on a goroutine of its own, until ctx is
-// done, and returns when all of them have returned. A socket that Listen has made
-// is gone then.
+// done, and returns when all of them have returned. A socket that Listen or Renew
+// has made is gone then.
 func (l *Listener) Serve(ctx context.Context, handle func(*Conn)) {
-	stop := context.AfterFunc(ctx, func() { _ = l.net.Close() })
+	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
 	defer l.conns.Wait()
 	for {
-		c, err := l.net.AcceptUnix()
+		from := l.current()
+		c, err := from.AcceptUnix()
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {
 				_ = c.Close()
 			}
 			return
+		case errors.Is(err, net.ErrClosed) && from != l.current(): // see Renew
 		case err != nil: // out of descriptors, most likely
 			l.log.Error("Cannot accept a client", "error", err)
 			pause(ctx)

@@ -275,3 +275,59 @@ func requireGone(t *testing.T, path string) {
 		return os.IsNotExist(err)
 	}, deadline, soon/10)
 }
+
+// TestRenew: a socket whose file is gone is made again, with all that is said of it.
+// Who was served already notices nothing.
+func TestRenew(t *testing.T) {
+	for title, inherited := range map[string]bool{"that we have made": false, "that was inherited": true} {
+		t.Run(title, func(t *testing.T) {
+			path := socketPath(t)
+			var l *gateway.Listener
+			if inherited {
+				made, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+				require.NoError(t, err)
+				made.SetUnlinkOnClose(false)
+				l = gateway.Inherit(made, -1, gateway.Wire, limits(), quiet(t))
+			} else {
+				var err error
+				l, err = gateway.Listen(path, -1, gateway.Wire, limits(), quiet(t))
+				require.NoError(t, err)
+			}
+			s := serveOn(t, path, l, answer)
+			before := s.dial()
+			require.True(t, answered(t, before))
+			requireServed := func() {
+				c := s.dial()
+				require.True(t, answered(t, c))
+				require.NoError(t, c.Close())
+			}
+
+			for range 3 {
+				require.NoError(t, os.Remove(path))
+				require.NoError(t, l.Renew())
+				require.NoError(t, l.Renew(), "nothing is to be done")
+				requireServed()
+				require.True(t, answered(t, before))
+			}
+			require.NoError(t, before.Close())
+			var stat unix.Stat_t
+			require.NoError(t, unix.Stat(path, &stat))
+			require.Equal(t, uint32(unix.S_IFSOCK|0o660), stat.Mode)
+
+			require.NoError(t, os.Remove(path))
+			require.NoError(t, os.WriteFile(path, []byte("precious"), 0o600))
+			require.NoError(t, l.Renew(), "what is there instead is not ours")
+			require.NoError(t, os.Remove(path))
+			require.NoError(t, os.Rename(filepath.Dir(path), filepath.Dir(path)+".away"))
+			require.ErrorContains(t, l.Renew(), "cannot listen on "+path+" again: ")
+			require.NoError(t, os.Rename(filepath.Dir(path)+".away", filepath.Dir(path)))
+			require.NoError(t, l.Renew())
+			requireServed()
+
+			s.end()
+			requireGone(t, path)
+			require.NoError(t, l.Renew(), "not behind the end")
+			requireGone(t, path)
+		})
+	}
+}

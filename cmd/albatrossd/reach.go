@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"albatross/actors"
+	"albatross/sockets/gateway"
+)
+
+// lookAfter is how often the daemon looks whether its sockets are still where clients
+// look for them.
+const lookAfter = time.Second
+
+// stayReachable makes directories and sockets again that somebody has removed, such
+// as a service that cleans up below /run, until ctx is done. A failure that lasts is
+// logged once.
+func stayReachable(ctx context.Context, o options, listeners map[actors.Endpoint]*gateway.Listener, log *slog.Logger) {
+	tick := time.NewTicker(lookAfter)
+	defer tick.Stop()
+	said := ""
+	for {
+		says := ""
+		if err := renew(o, listeners); err != nil {
+			says = err.Error()
+		}
+		if says != "" && says != said {
+			log.Error("Clients cannot reach the daemon", "error", says)
+		}
+		said = says
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func renew(o options, listeners map[actors.Endpoint]*gateway.Listener) error {
+	if err := makeDirs(o); err != nil {
+		return err
+	}
+	var failed error
+	for _, l := range listeners {
+		failed = errors.Join(failed, l.Renew())
+	}
+	return failed
+}
