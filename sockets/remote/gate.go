@@ -27,9 +27,13 @@ const (
 
 // GateLimits are about connections whose client is not known yet.
 type GateLimits struct {
-	Handshakes int // at once; who comes then waits to be accepted
-	Address    int // of them, from one address; who comes then is not answered
+	Handshakes int // at once; who comes then takes the place of another stranger
 	Large      int // connections at once that have needed more than smallHandshake
+
+	// Silence is how long a stranger may say nothing where others of its address
+	// want its place. Those of other addresses get it at once where that address has
+	// more places than theirs.
+	Silence time.Duration
 
 	Patience      time.Duration // for a handshake
 	LargePatience time.Duration // for one that is large
@@ -39,7 +43,7 @@ type GateLimits struct {
 // a large one less than 100 MB (see TestWhatAHandshakeCosts), so all strangers
 // together have less than 450 MB.
 var DefaultGate = GateLimits{
-	Handshakes: 128, Address: 32, Large: 4,
+	Handshakes: 128, Large: 4, Silence: time.Second,
 	Patience: 15 * time.Second, LargePatience: time.Minute,
 }
 
@@ -50,51 +54,82 @@ func (l GateLimits) WithPatience(patience time.Duration) GateLimits {
 	return l
 }
 
-var errCrowd = errors.New("too many connections of this address are in their handshake")
+var (
+	errCrowd = errors.New("too many connections are in their handshake, and its address has most of them")
+	errPlace = errors.New("others need its place, and its address has most places of those that are in their handshake")
+)
 
 // A gate is where strangers wait.
 type gate struct {
 	limits GateLimits
-	slots  *semaphore.Weighted
 	large  *semaphore.Weighted
 
-	mu    sync.Mutex
-	count map[netip.Addr]int // of handshakes under way
+	mu        sync.Mutex
+	strangers map[*stranger]struct{}
+}
+
+// A stranger is a connection in its handshake.
+type stranger struct {
+	address netip.Addr
+	heard   atomic.Int64 // when something came from it last, in Unix nanoseconds
+	known   atomic.Bool  // it has shown a valid certificate: it keeps its place
+	end     context.CancelCauseFunc
 }
 
 func newGate(limits GateLimits) *gate {
 	return &gate{
-		limits: limits,
-		slots:  semaphore.NewWeighted(int64(limits.Handshakes)),
-		large:  semaphore.NewWeighted(int64(limits.Large)),
-		count:  map[netip.Addr]int{},
+		limits: limits, large: semaphore.NewWeighted(int64(limits.Large)),
+		strangers: map[*stranger]struct{}{},
 	}
 }
 
-// wait waits until there is room for one more handshake.
-func (g *gate) wait(ctx context.Context) error { return g.slots.Acquire(ctx, 1) }
-
-// leave is for who does not come, after all.
-func (g *gate) leave() { g.slots.Release(1) }
-
-// enter takes a connection for which was waited. It is a stranger until leave is
+// enter takes in a connection, which end ends. It is a stranger until leave is
 // called.
-func (g *gate) enter(address netip.Addr) (leave func(), err error) {
+func (g *gate) enter(address netip.Addr, end context.CancelCauseFunc) (s *stranger, leave func(), err error) {
+	s = &stranger{address: address, end: end}
+	now := time.Now()
+	s.heard.Store(now.UnixNano())
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.count[address] >= g.limits.Address {
-		g.leave()
-		return nil, errCrowd
-	}
-	g.count[address]++
-	return func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if g.count[address]--; g.count[address] == 0 {
-			delete(g.count, address)
+	if len(g.strangers) >= g.limits.Handshakes {
+		loses := g.loser(s, now)
+		if loses == nil {
+			return nil, nil, errCrowd
 		}
-		g.leave()
-	}, nil
+		delete(g.strangers, loses)
+		loses.end(errPlace)
+	}
+	g.strangers[s] = struct{}{}
+	return s, func() { g.leave(s) }, nil
+}
+
+func (g *gate) leave(s *stranger) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.strangers, s)
+}
+
+// loser returns the stranger whose place another one gets: of the address that has
+// most, the one that has been silent for longest. There is none where that is the
+// address of the other one, and it has just said something.
+func (g *gate) loser(comes *stranger, now time.Time) (loses *stranger) {
+	places := map[netip.Addr]int{comes.address: 1}
+	for s := range g.strangers {
+		places[s.address]++
+	}
+	for s := range g.strangers {
+		switch {
+		case s.known.Load():
+		case loses == nil, places[s.address] > places[loses.address]:
+			loses = s
+		case places[s.address] == places[loses.address] && s.heard.Load() < loses.heard.Load():
+			loses = s
+		}
+	}
+	if loses != nil && loses.address == comes.address && now.Sub(time.Unix(0, loses.heard.Load())) < g.limits.Silence {
+		return nil
+	}
+	return loses
 }
 
 var errLargeTurn = errors.New("others have large certificates, too; it was not this one's turn in time")
@@ -103,22 +138,22 @@ var errLargeTurn = errors.New("others have large certificates, too; it was not t
 // arrives is counted, and whoever has a large certificate has to wait for a turn.
 type meter struct {
 	net.Conn
-	gate  *gate
-	ctx   context.Context
-	until time.Time // of the handshake
+	gate     *gate
+	stranger *stranger
+	ctx      context.Context
+	until    time.Time // of the handshake
 
-	known atomic.Bool // who the client is
 	read  int
 	large bool // it has its turn, until it is closed
 }
 
-func newMeter(ctx context.Context, c net.Conn, g *gate) (*meter, error) {
+func newMeter(ctx context.Context, c net.Conn, g *gate, s *stranger) (*meter, error) {
 	until := time.Now().Add(g.limits.Patience)
-	return &meter{Conn: c, gate: g, ctx: ctx, until: until}, c.SetDeadline(until)
+	return &meter{Conn: c, gate: g, stranger: s, ctx: ctx, until: until}, c.SetDeadline(until)
 }
 
 func (m *meter) Read(b []byte) (int, error) {
-	if m.known.Load() {
+	if m.stranger.known.Load() {
 		return m.Conn.Read(b)
 	}
 	if m.read >= smallHandshake && !m.large {
@@ -127,6 +162,7 @@ func (m *meter) Read(b []byte) (int, error) {
 		}
 	}
 	n, err := m.Conn.Read(b)
+	m.stranger.heard.Store(time.Now().UnixNano())
 	if m.read += n; m.read > largeHandshake {
 		return 0, errors.New("the handshake is too long")
 	}
@@ -145,7 +181,7 @@ func (m *meter) takeTurn() error {
 
 // welcome ends the time as a stranger.
 func (m *meter) welcome() error {
-	m.known.Store(true)
+	m.stranger.known.Store(true)
 	return m.SetDeadline(time.Time{})
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ import (
 // hasty is a gate for few, who have little time.
 func hasty(change func(*remote.GateLimits)) func(*world, *remote.Config) {
 	return func(_ *world, c *remote.Config) {
-		c.Gate = remote.GateLimits{Handshakes: 8, Address: 8, Large: 1, Patience: 300 * time.Millisecond, LargePatience: 300 * time.Millisecond}
+		c.Gate = remote.GateLimits{Handshakes: 8, Large: 1, Silence: 50 * time.Millisecond, Patience: 300 * time.Millisecond, LargePatience: 300 * time.Millisecond}
 		change(&c.Gate)
 	}
 }
@@ -76,24 +77,78 @@ func TestStrangersWhoStay(t *testing.T) {
 	}
 }
 
-// TestStrangersOfOneAddress cannot take all places.
-func TestStrangersOfOneAddress(t *testing.T) {
-	w := newWorld(t, answering(messages.SuccessEmpty{}), hasty(func(l *remote.GateLimits) { l.Address, l.Patience = 1, limit }))
-	var c net.Conn
+// dialFrom connects from an address of loopback.
+func (w *world) dialFrom(address string) net.Conn {
+	w.t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	c, err := dialer.Dial("tcp", w.address)
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// TestStrangersWithAllPlaces stay for ever, and keep nobody out: neither clients of
+// other addresses nor those of their own.
+func TestStrangersWithAllPlaces(t *testing.T) {
+	const places = 8
+	own := []string{"127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"}
+	for title, addresses := range map[string][]string{
+		"of four other addresses": own,
+		"of the same address":     {"127.0.0.1"},
+	} {
+		t.Run(title, func(t *testing.T) {
+			w := newWorld(t, answering(messages.SuccessEmpty{}), hasty(func(l *remote.GateLimits) {
+				l.Handshakes, l.Patience = places, time.Hour
+			}))
+			hello := clientHello(t)
+			var strangers []net.Conn
+			for i := range places {
+				c := w.dialFrom(addresses[i%len(addresses)])
+				_, err := c.Write(hello[:len(hello)/2])
+				require.NoError(t, err)
+				strangers = append(strangers, c)
+			}
+			client := w.root.leaf(t, "x", info).presented()
+			served := 0
+			eventually(t, "clients are served", func() bool {
+				m, err := w.ask(client)
+				if err == nil && m.Payload == (messages.SuccessEmpty{}) {
+					served++
+				}
+				return served == 2*places
+			})
+			cut := 0
+			for _, c := range strangers {
+				require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Millisecond)))
+				_, err := c.Read(make([]byte, 1))
+				if !errors.Is(err, os.ErrDeadlineExceeded) {
+					cut++
+				}
+			}
+			require.Positive(t, cut)
+			require.Contains(t, w.log.String(), "its address has most")
+		})
+	}
+}
+
+// TestACrowdOfOneAddress: who comes is refused while all others of its address are
+// getting on with their handshakes.
+func TestACrowdOfOneAddress(t *testing.T) {
+	w := newWorld(t, answering(messages.SuccessEmpty{}), hasty(func(l *remote.GateLimits) {
+		l.Handshakes, l.Patience, l.Silence = 2, time.Hour, time.Hour
+	}))
+	client := w.root.leaf(t, "x", info).presented()
+	first := w.dialFrom("127.0.0.1")
+	w.dialFrom("127.0.0.1")
 	eventually(t, "there is no room", func() bool {
-		var err error
-		c, err = net.Dial("tcp", w.address)
-		require.NoError(t, err)
-		if _, err = w.ask(w.root.leaf(t, "x", info).presented()); err == nil { // it was faster
-			require.NoError(t, c.Close())
-		}
+		_, err := w.ask(client)
 		return err != nil
 	})
 	eventually(t, "it is logged", func() bool { return w.log.String() != "" })
-	require.Contains(t, w.log.String(), "too many connections of this address")
-	require.NoError(t, c.Close())
+	require.Contains(t, w.log.String(), "too many connections are in their handshake")
+	require.NoError(t, first.Close())
 	eventually(t, "there is room again", func() bool {
-		_, err := w.ask(w.root.leaf(t, "x", info).presented())
+		_, err := w.ask(client)
 		return err == nil
 	})
 }

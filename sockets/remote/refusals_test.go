@@ -106,10 +106,15 @@ func TestLimitsOfConnections(t *testing.T) {
 	first := follow(alice)
 	follow(below)
 	require.Contains(t, w.refusal(alice.leaf(t, "x", info).presented()), "2 connections of this tenant")
+	third := follow(bob)
 	follow(bob)
-	follow(bob)
-	require.Contains(t, w.refusal(w.root.leaf(t, "x", info).presented()), "no room for another connection")
-	require.NoError(t, first.Close())
+	require.Contains(t, w.refusal(alice.leaf(t, "x", info).presented()), "2 connections of this tenant")
+	carl := w.root.policy(t, "carl", small)
+	follow(carl) // has none, and gets the first of alice's
+	requireCut(t, first.NetConn())
+	require.Contains(t, w.log.String(), "another tenant had fewer of them")
+	require.Contains(t, w.refusal(carl.leaf(t, "x", info).presented()), "no room for another connection")
+	require.NoError(t, third.Close())
 	eventually(t, "there is room again", func() bool {
 		m, err := w.ask(w.root.leaf(t, "x", messages.StatsSubscribe{}).presented())
 		return err == nil && m.Payload == messages.SuccessText{Text: "subscribed"}

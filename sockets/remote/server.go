@@ -72,17 +72,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	serving.Go(func() { s.watchRevocations(ctx) })
-	for s.gate.wait(ctx) == nil {
+	for {
 		c, err := l.Accept()
 		switch {
 		case ctx.Err() != nil:
-			s.gate.leave()
 			if err == nil {
 				_ = c.Close()
 			}
 			return
 		case err != nil: // out of descriptors, most likely
-			s.gate.leave()
 			s.config.Log.Error("Cannot accept a client", "error", err)
 			pause(ctx)
 		default:
@@ -105,9 +103,7 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	defer watching.Wait()
 	defer cancel()
 	watching.Go(func() { s.watchRevocations(ctx) })
-	if s.gate.wait(ctx) == nil {
-		s.admit(ctx, c)
-	}
+	s.admit(ctx, c)
 }
 
 // admit finds out who a client is, and serves it then.
@@ -119,21 +115,24 @@ func (s *Server) admit(ctx context.Context, c net.Conn) {
 	defer stop()
 
 	address := addressOf(c)
-	leave, err := s.gate.enter(address)
+	stranger, leave, err := s.gate.enter(address, end)
 	if err != nil {
 		s.complaints.add(address, err)
 		return
 	}
 	leave = sync.OnceFunc(leave)
 	defer leave()
-	meter, err := newMeter(ctx, c, s.gate)
+	meter, err := newMeter(ctx, c, s.gate, stranger)
 	if err != nil {
 		return // it has left already
 	}
 	defer meter.done()
 	conn, chain, err := s.handshake(ctx, meter)
 	if err != nil {
-		if ctx.Err() == nil {
+		switch {
+		case errors.Is(context.Cause(ctx), errPlace):
+			s.complaints.add(address, errPlace)
+		case ctx.Err() == nil:
 			s.complaints.add(address, explain(err))
 		}
 		return

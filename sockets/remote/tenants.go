@@ -1,16 +1,17 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 )
 
-// ConnLimits are about connections of known clients.
+// ConnLimits are about connections of known clients. Where all are taken, a tenant
+// with fewer than another one gets the oldest of that one's.
 type ConnLimits struct {
 	Total  int
 	Tenant int // whose certificates are below the same one that the root has signed
@@ -24,7 +25,7 @@ type tenants struct {
 	limits ConnLimits
 
 	mu    sync.Mutex
-	conns map[*tenancy]struct{}
+	conns []*tenancy     // the oldest first
 	count map[string]int // by the key of the tenant
 }
 
@@ -36,31 +37,58 @@ type tenancy struct {
 }
 
 func newTenants(limits ConnLimits) *tenants {
-	return &tenants{limits: limits, conns: map[*tenancy]struct{}{}, count: map[string]int{}}
+	return &tenants{limits: limits, count: map[string]int{}}
 }
 
-var errFull = errors.New("the endpoint has no room for another connection: try again later")
+var (
+	errFull  = errors.New("the endpoint has no room for another connection: try again later")
+	errShare = errors.New("the endpoint has no room for another connection, and another tenant had fewer of them")
+)
 
 // enter takes in a connection, which end ends.
 func (t *tenants) enter(chain []*x509.Certificate, end context.CancelCauseFunc) (*tenancy, error) {
 	entry := &tenancy{chain: chain, tenant: tenantOf(chain), end: end}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.conns) >= t.limits.Total {
-		return nil, errFull
-	}
 	if entry.tenant != "" && t.count[entry.tenant] >= t.limits.Tenant {
 		return nil, fmt.Errorf("%d connections of this tenant are open, which is all that it may have: try again later", t.limits.Tenant)
 	}
-	t.conns[entry] = struct{}{}
+	if len(t.conns) >= t.limits.Total {
+		loses := t.loser(entry.tenant)
+		if loses == nil {
+			return nil, errFull
+		}
+		t.remove(loses)
+		loses.end(errShare)
+	}
+	t.conns = append(t.conns, entry)
 	t.count[entry.tenant]++
 	return entry, nil
 }
 
+// loser returns the oldest connection of the tenant that has most, unless the other
+// one would have as many.
+func (t *tenants) loser(comes string) *tenancy {
+	most := slices.MaxFunc(t.conns, func(a, b *tenancy) int { return cmp.Compare(t.count[a.tenant], t.count[b.tenant]) }).tenant
+	if t.count[most] <= t.count[comes]+1 {
+		return nil
+	}
+	return t.conns[slices.IndexFunc(t.conns, func(c *tenancy) bool { return c.tenant == most })]
+}
+
+// leave takes out a connection, which may have lost its place before.
 func (t *tenants) leave(entry *tenancy) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.conns, entry)
+	t.remove(entry)
+}
+
+func (t *tenants) remove(entry *tenancy) {
+	i := slices.Index(t.conns, entry)
+	if i < 0 {
+		return
+	}
+	t.conns = slices.Delete(t.conns, i, i+1)
 	if t.count[entry.tenant]--; t.count[entry.tenant] == 0 {
 		delete(t.count, entry.tenant)
 	}
@@ -70,7 +98,7 @@ func (t *tenants) leave(entry *tenancy) {
 func (t *tenants) all() []*tenancy {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.Collect(maps.Keys(t.conns))
+	return slices.Clone(t.conns)
 }
 
 // tenantOf is the key of the CA that the root has signed, and empty for those
