@@ -8,18 +8,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"albatross/messages"
-	"albatross/sockets/wire"
 )
 
 // completionTimeout is how long somebody who has pressed Tab may have to wait.
 const completionTimeout = time.Second
+
+// A question is one about a name that is answered by a list.
+type question func(context.Context, messages.Name) (messages.Name, messages.Success, error)
 
 // completeNames completes the name of a unikernel to one that runs.
 func (a *app) completeNames(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return a.known(c, wire.OldestInfo()), cobra.ShellCompDirectiveNoFileComp
+	return a.known(c, a.infos), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeBlocks completes the name of a block device to one that is there.
@@ -27,7 +29,12 @@ func (a *app) completeBlocks(c *cobra.Command, args []string, _ string) ([]cobra
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return a.known(c, messages.BlockList{}), cobra.ShellCompDirectiveNoFileComp
+	return a.known(c, a.blocks), cobra.ShellCompDirectiveNoFileComp
+}
+
+// blocks asks for the block devices.
+func (a *app) blocks(ctx context.Context, name messages.Name) (messages.Name, messages.Success, error) {
+	return a.answer(ctx, name, messages.BlockList{})
 }
 
 // completeBlockAndFile leaves the second argument, a file, to the shell.
@@ -39,13 +46,13 @@ func (a *app) completeBlockAndFile(c *cobra.Command, args []string, word string)
 }
 
 // known are the names that the daemon lists. Without an answer there are none.
-func (a *app) known(c *cobra.Command, list messages.Command) (names []cobra.Completion) {
+func (a *app) known(c *cobra.Command, list question) (names []cobra.Completion) {
 	if a.socket == "-" || a.destination.csr {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
 	defer cancel()
-	_, answer, err := a.answer(ctx, messages.Name{}, list)
+	_, answer, err := list(ctx, messages.Name{})
 	if err != nil {
 		return nil
 	}

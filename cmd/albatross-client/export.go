@@ -81,11 +81,11 @@ func (a *app) exportState(ctx context.Context, path string) error {
 
 // nativeState asks the daemon for all that a native one would have in its state.
 func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
-	policies, err := answerAs[messages.SuccessPolicies](ctx, a, messages.Name{}, messages.PolicyInfo{})
+	policies, err := as[messages.SuccessPolicies](a.answer(ctx, messages.Name{}, messages.PolicyInfo{}))
 	if err != nil {
 		return state, err
 	}
-	infos, err := answerAs[messages.SuccessInfos](ctx, a, messages.Name{}, messages.UnikernelInfo{Form: 6})
+	infos, err := as[messages.SuccessInfos](a.infos(ctx, messages.Name{}))
 	if err != nil {
 		return state, err
 	}
@@ -104,9 +104,8 @@ func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
 	return wire.OldestState(unikernels, policies.List), nil
 }
 
-// answerAs is answer, where there is one kind of it.
-func answerAs[T messages.Success](ctx context.Context, a *app, name messages.Name, command messages.Command) (T, error) {
-	_, answer, err := a.answer(ctx, name, command)
+// as is an answer of the only kind that there can be.
+func as[T messages.Success](_ messages.Name, answer messages.Success, err error) (T, error) {
 	if err != nil {
 		var none T
 		return none, err
@@ -120,7 +119,7 @@ func answerAs[T messages.Success](ctx context.Context, a *app, name messages.Nam
 
 // image is the one that the unikernel was running when the daemon told of it.
 func (a *app) image(ctx context.Context, u messages.NamedInfo) ([]byte, error) {
-	answer, err := answerAs[messages.SuccessImage](ctx, a, u.Name, messages.UnikernelGet{Form: 3})
+	answer, err := as[messages.SuccessImage](a.answer(ctx, u.Name, messages.UnikernelGet{Form: 3}))
 	if err != nil {
 		return nil, err
 	}

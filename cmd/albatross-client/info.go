@@ -1,9 +1,14 @@
 package main
 
 import (
+	"context"
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"albatross/messages"
+	"albatross/sockets/client"
+	"albatross/sockets/remote"
 	"albatross/sockets/wire"
 )
 
@@ -16,10 +21,34 @@ func (a *app) infoCommand() *cobra.Command {
 --verbose only.`,
 		Args: positional(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.ask(c.Context(), name, wire.OldestInfo())
+			about, infos, err := a.infos(c.Context(), name)
+			if err != nil {
+				return err
+			}
+			return a.show(about, infos)
 		},
 	}
 	c.Flags().VarP(one("NAME", messages.ParseName, &name), "name", "n",
 		"only this one; with ':' at the end, all below that path")
 	return c
+}
+
+// infos asks what runs, in the newest form that the daemon answers, and returns
+// what the answer is about as well.
+func (a *app) infos(ctx context.Context, name messages.Name) (about messages.Name, infos messages.Success, err error) {
+	for _, question := range wire.InfoForms() {
+		about, infos, err = a.answer(ctx, name, question)
+		if !refusesForm(err) {
+			break
+		}
+	}
+	return about, infos, err
+}
+
+// refusesForm tells whether a daemon may not know the form of a command. It closes
+// the connection then, which our endpoints report of a daemon behind them.
+func refusesForm(err error) bool {
+	var refusal *client.Refusal
+	return errors.Is(err, client.ErrNoAnswer) ||
+		errors.As(err, &refusal) && refusal.Text == remote.ErrSilent.Error()
 }

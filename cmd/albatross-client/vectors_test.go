@@ -88,7 +88,7 @@ func TestBytesOfCommandLines(t *testing.T) {
 func commandLine(name messages.Name, command messages.Command) (args []string, ok bool) {
 	switch c := command.(type) {
 	case messages.UnikernelInfo:
-		return []string{"info", "-n", name.String()}, c.Form == 4
+		return []string{"info", "-n", name.String()}, c.Form == 6
 	case messages.UnikernelCreate:
 		args, ok = argumentOptions(c.Config.Arguments)
 		return args, ok && !c.Force && c.Form >= 3

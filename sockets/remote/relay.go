@@ -16,8 +16,11 @@ import (
 // dumpChunk is how much of a block device is in one message on TLS, at most.
 const dumpChunk = 16_000
 
+// ErrSilent is what a client is told where the daemon refuses a command without a
+// word, as native ones refuse forms that they do not know.
+var ErrSilent = errors.New("the daemon has closed the connection without an answer: it does not know this form of the command, perhaps")
+
 var (
-	errSilent   = errors.New("the daemon has closed the connection without an answer: it does not know this form of the command, perhaps")
 	errLate     = errors.New("the daemon has not answered in time")
 	errOldLarge = errors.New("the answer is too long for a client that speaks this old a version")
 	errCutOff   = errors.New("the daemon has closed the connection before the end")
@@ -79,7 +82,7 @@ func (x *exchange) relayNext() error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errLate
 	case err != nil:
-		return errSilent
+		return ErrSilent
 	case x.request.Version != messages.CurrentVersion:
 		return x.translate(length)
 	}

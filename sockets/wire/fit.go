@@ -55,12 +55,18 @@ func infoConfig(u messages.Info) messages.Config {
 	return c
 }
 
-// What a client says, it says in the oldest form that can say it, so that as
+// What a client orders, it says in the oldest form that can say it, so that as
 // many versions of the daemon as possible understand: 2.5 knows no command of
-// form 4 or later (but for info), and 2.7 none of form 1 or 2.
+// form 4 or later (but for info), and 2.7 none of form 1 or 2. What it asks, it asks
+// in the newest form that is answered.
 
-// OldestInfo asks for information that every daemon since 2.1 can give.
-func OldestInfo() messages.UnikernelInfo { return messages.UnikernelInfo{Form: 4} }
+// InfoForms are the forms in which a client asks for unikernels, newest first. It
+// must not begin with an old one, although more daemons know it: it tells less, and
+// native 2.7.2 dies of it where a unikernel uses several CPUs. A daemon that refuses
+// a newer form has no such unikernels: 2.6 knows forms up to 5, 2.5 up to 4.
+func InfoForms() []messages.UnikernelInfo {
+	return []messages.UnikernelInfo{{Form: 6}, {Form: 5}, {Form: 4}}
+}
 
 // OldestCreate creates a unikernel in the oldest form that tells all of c.
 func OldestCreate(c messages.Config, force bool) messages.UnikernelCreate {

@@ -116,7 +116,7 @@ func TestOldest(t *testing.T) {
 		})
 	}
 	require.Equal(t, messages.RestartSame, wire.OldestRestart(messages.Option[messages.Arguments]{}).Form)
-	require.Equal(t, 4, wire.OldestInfo().Form)
+	require.Equal(t, []messages.UnikernelInfo{{Form: 6}, {Form: 5}, {Form: 4}}, wire.InfoForms())
 }
 
 // requireArrives: nothing of the command is lost on the way.

@@ -24,6 +24,7 @@ import (
 // serve is a daemon that has been told what to say. It reads a command, then
 // does what the lines of its file say, and closes the connection:
 //
+//	heard HEX        has been told exactly this message
 //	success "TEXT"   answers, to what was asked
 //	failure "TEXT"
 //	line "TEXT"      sends a line of a console, printed at 2026-01-02 03:04:05
@@ -119,6 +120,12 @@ func (d *daemon) talk(conn net.Conn, steps []string) error {
 	}
 	for _, step := range steps {
 		verb, text, _ := strings.Cut(step, " ")
+		if verb == "heard" {
+			if heard := hex.EncodeToString(frame); heard != text {
+				return fmt.Errorf("the client says %s instead of %s", heard, text)
+			}
+			continue
+		}
 		if err := d.do(conn, &asked, verb, text); err != nil {
 			return fmt.Errorf("%s: %w", step, err)
 		}
