@@ -45,7 +45,7 @@ func (a *app) consoleCommand() *cobra.Command {
 	c.Flags().BoolVar(&past, "no-follow", false, "end behind the lines that there are now")
 	c.MarkFlagsMutuallyExclusive("follow", "no-follow")
 	c.Flags().Var(one("N", parseInteger, &count), "count", "begin with the last N lines; negative: all that there are")
-	c.Flags().Var(maybe("TIME", parseTime, &since), "since", "begin with the lines since a time, such as 2026-01-02T15:04:05Z")
+	c.Flags().Var(maybe("TIME", parseTime, &since), "since", "begin with the lines since a time, such as "+sinceHelp)
 	return c
 }
 

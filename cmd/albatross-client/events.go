@@ -46,7 +46,7 @@ only member is missed, their number.`,
 	flags := c.Flags()
 	flags.VarP(one("NAME", messages.ParseName, &o.name), "name", "n",
 		"only this one; with ':' at the end, all below that path")
-	flags.Var(maybe("TIME", parseTime, &o.since), "since", "begin with the events since a time, such as 2026-01-02T15:04:05Z")
+	flags.Var(maybe("TIME", parseTime, &o.since), "since", "begin with the events since a time, such as "+sinceHelp)
 	flags.BoolVar(&o.noFollow, "no-follow", false, "end with what has happened already")
 	flags.Var(one("FORMAT", parseOutput, &o.output), "output", "text or json")
 	return c

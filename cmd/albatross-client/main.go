@@ -13,6 +13,7 @@
 //	judge.go         what may be in a certificate
 //	files.go         certificates and private keys in files
 //	options.go       how values of options and arguments are read
+//	since.go         how a time is read
 //	devices.go       block devices and networks on the command line
 //	print.go         how answers are shown
 //	command_text.go  how commands are shown to whoever is to sign them

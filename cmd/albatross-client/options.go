@@ -6,7 +6,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -189,16 +188,6 @@ func parseFrom(low, high int, s string) (int, error) {
 		return 0, fmt.Errorf("invalid value '%s', expected an integer from %d", escape(s), low)
 	}
 	return 0, fmt.Errorf("invalid value '%s', expected an integer from %d to %d", escape(s), low, high)
-}
-
-// parseTime reads a time as RFC 3339 has it, or a day.
-func parseTime(s string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05Z07:00", time.DateOnly} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, errors.New("couldn't parse timestamp")
 }
 
 // A verbosity says which messages are printed.
