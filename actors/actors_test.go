@@ -89,7 +89,7 @@ func TestWhatCannotBeCreated(t *testing.T) {
 		"hvt without tender":  {":x", with(func(c *messages.Config) { c.Image = guests.Image("hello", "hvt") }), "cannot run a hvt image"},
 		"a device too many": {":x", with(func(c *messages.Config) {
 			c.Networks = []messages.Network{{Name: "service", Bridge: messages.Some("br0")}}
-		}), "bridges br0 not allowed by policy"},
+		}), "interface br0 does not exist"},
 		"a device missing": {":x", guest("net"),
 			"specified bridge(s) does not match with the manifest. Devices present in manifest: net \"service\""},
 		"an unknown block device": {":x", with(func(c *messages.Config) { c.Blocks = []messages.BlockDevice{{Name: "storage"}} }),

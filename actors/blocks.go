@@ -22,7 +22,7 @@ type blockJob struct {
 func (h *host) block(c *supervise.Context, a ask) {
 	size, err := h.reserveBlock(a)
 	if err != nil {
-		h.answer(c, a.ticket, failure(err.Error()))
+		h.refuse(c, a, err)
 		return
 	}
 	failpoint.Here("block/reserved")

@@ -48,7 +48,7 @@ func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.U
 		return
 	}
 	if err := h.ledger.Reserve(a.name, m.Spec.Arguments); err != nil {
-		h.answer(c, a.ticket, failure(err.Error()))
+		h.refuse(c, a, err)
 		return
 	}
 	failpoint.Here("change/reserved")
@@ -119,7 +119,7 @@ func (h *host) restart(c *supervise.Context, a ask, t *tenant, command messages.
 
 func (h *host) replace(c *supervise.Context, a ask, t *tenant, m messages.UnikernelPrepare) {
 	if err := h.ledger.ReserveNext(a.name, m.Spec.Arguments); err != nil {
-		h.answer(c, a.ticket, failure(err.Error()))
+		h.refuse(c, a, err)
 		return
 	}
 	failpoint.Here("change/next-reserved")

@@ -27,6 +27,7 @@ type host struct {
 	images   map[messages.Digest]int // how many current runs need each
 	blocks   map[messages.Name]blockJob
 	policies policyChanges
+	outlook  outlook
 	open     map[ticket]asker // commands that have not been answered
 	tickets  ticket           // ever given
 	runs     uint64           // ever made
@@ -50,7 +51,7 @@ type (
 
 func (h *host) Started(c *supervise.Context) {
 	h.ledger = ledger.New()
-	h.ledger.HoldPolicy(messages.Root, h.config.RootPolicy)
+	h.ledger.HoldMachine(h.config.RootPolicy)
 	h.tenants = map[messages.Name]*tenant{}
 	h.images = map[messages.Digest]int{}
 	h.blocks = map[messages.Name]blockJob{}
@@ -60,6 +61,7 @@ func (h *host) Started(c *supervise.Context) {
 		h.tell(c, messages.EventDaemonStarted, messages.Name{}, "")
 	}
 	h.startStats(c)
+	h.watchMachine(c)
 	h.load(c)
 }
 
@@ -122,6 +124,17 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.requestPolicy(c, h.policies.undo)
 	case waveOver:
 		h.waveOver(c, m)
+	case watching:
+		h.watching(c, m)
+	case machineNews:
+		h.machineNews(c, m)
+	case awaitNews:
+		h.awaitNews(c, m.watch)
+	case lookDue:
+		h.look(c)
+		c.After(lookEvery, lookDue{})
+	case looked:
+		h.looked(c, m)
 	case supervise.Crashed, supervise.Undeliverable: // the store: nothing else is asked
 		h.storeLost(c)
 	case supervise.Terminated: // a child that was stopped
@@ -132,6 +145,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 
 // Stopping answers everybody who waits. The unikernels go on without us.
 func (h *host) Stopping(c *supervise.Context, _ bool) {
+	closeWatches(h.outlook.watches)
 	for t := range h.open {
 		h.answer(c, t, failure("internal error: the daemon stopped while it handled this; ask what has become of it"))
 	}
@@ -159,7 +173,7 @@ func (h *host) asked(c *supervise.Context, m messages.Ask) {
 	}
 	h.tickets++
 	h.open[h.tickets] = asker{c.Sender(), m.ID}
-	a := ask{h.tickets, m.Name, m.Command}
+	a := ask{ticket: h.tickets, name: m.Name, command: m.Command}
 	if !h.booted {
 		h.early = append(h.early, a)
 		return

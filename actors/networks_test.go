@@ -63,9 +63,19 @@ func TestBridgesAreChecked(t *testing.T) {
 	config.Networks[0].Bridge = messages.Some("br9")
 	w.fails("interface br9 does not exist", ":x", create(config))
 	config.Networks[0].Bridge = messages.Some("elsewhere")
-	w.fails("bridges elsewhere not allowed by policy", ":x", create(config))
+	w.fails("interface elsewhere does not exist", ":x", create(config))
 	config.Networks[0].Bridge = messages.Option[string]{}
-	w.fails("bridges service not allowed by policy", ":x", create(config))
+	w.fails("interface service does not exist", ":x", create(config))
+
+	// One that is not allowed is another thing, whether or not it is there, and
+	// so is one that the operator does not allow to anybody.
+	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(2, 64)))
+	for _, name := range []string{bridge, "br9", "elsewhere"} {
+		config.Networks[0].Bridge = messages.Some(name)
+		w.fails("bridges "+name+" not allowed by policy", "a:x", create(config))
+	}
+	require.Equal(t, success("added policy"), w.addPolicy(":", policy(2, 64)))
+	w.fails("bridges elsewhere not allowed by policy", ":x", create(config))
 	w.requireNothing()
 }
 

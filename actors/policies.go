@@ -58,6 +58,10 @@ func (h *host) removePolicy(c *supervise.Context, a ask, path messages.Path) {
 		h.answer(c, a.ticket, failure("unknown policy"))
 		return
 	}
+	if path == messages.Root && h.ledger.RootIsMachine() {
+		h.answer(c, a.ticket, failure("cannot remove the policy of the root: it is what this machine has"))
+		return
+	}
 	h.writePolicy(c, a, messages.DeletePolicy{Path: path}, messages.EventPolicyRemoved)
 }
 

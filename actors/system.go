@@ -27,8 +27,9 @@ type Config struct {
 	Tenders    *tender.Finder
 	Launcher   []string // see tender.Command
 	FIFODir    string
-	GID        int // the group of the FIFOs; negative: our own
-	RootPolicy messages.Policy
+	GID        int                             // the group of the FIFOs; negative: our own
+	RootPolicy messages.Policy                 // what the machine has at the start
+	Look       func() (messages.Policy, error) // what it has now
 	Meter      *meter.Meter
 
 	Grace          time.Duration // between SIGTERM and SIGKILL

@@ -51,6 +51,7 @@ type ask struct {
 	ticket  ticket
 	name    messages.Name
 	command messages.Command
+	looked  bool // the machine has been looked at for it
 }
 
 // A ticket stands for exactly one answer.

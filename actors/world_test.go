@@ -79,6 +79,7 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 		FIFODir:        filepath.Join(w.dir, "fifo"),
 		GID:            -1,
 		RootPolicy:     messages.Policy{Unikernels: messages.MaxInt, CPUIDs: []int{0, 1}, Memory: 256},
+		Look:           w.machine,
 		Grace:          5 * time.Second,
 		MaxSubscribers: 5,
 		Meter:          meter.New("test"),
@@ -92,6 +93,9 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 	t.Cleanup(w.end)
 	return w
 }
+
+// machine is what a machine has that does not change.
+func (w *world) machine() (messages.Policy, error) { return w.config.RootPolicy, nil }
 
 func (w *world) start() {
 	var err error

@@ -38,7 +38,7 @@ func (l *Ledger) ReserveDevice(name messages.Name, size int) error {
 	}
 	for path, p := range l.above(name.Path) {
 		if err := allowsBlock(p, l.used[path].block, size); err != nil {
-			return err
+			return l.refusal(path, err)
 		}
 	}
 	l.HoldDevice(name, size)

@@ -10,6 +10,7 @@
 //
 //	ledger.go    unikernels: what they are promised, and why not
 //	policies.go  policies: why one may not be, or not be replaced
+//	machine.go   the machine: what it has, and what is more than that
 //	devices.go   block devices: how large, and who uses them
 package ledger
 
@@ -26,6 +27,8 @@ import (
 type Ledger struct {
 	policies map[messages.Path]messages.Policy
 	proposed messages.Option[proposal]
+	machine  messages.Option[messages.Policy] // what it has, where that is known
+	rootSet  bool                             // the policy of the root has been set: it is not the machine's
 	claims   map[messages.Name]claim
 	used     map[messages.Path]usage // at and below; without an entry where nothing is
 	devices  map[messages.Name]device
@@ -179,7 +182,7 @@ func (l *Ledger) check(name messages.Name, args messages.Arguments, more usage) 
 	}
 	for path, p := range l.above(name.Path) {
 		if err := allows(p, l.used[path], more, args); err != nil {
-			return err
+			return l.refusal(path, err)
 		}
 	}
 	return l.checkDevices(name, args)
@@ -200,10 +203,15 @@ func allows(p messages.Policy, used, more usage, args messages.Arguments) error 
 		return fmt.Errorf("CPUids %s are not allowed by policy", join(set(bad))) // natively so
 	}
 	if bad := without(Bridges(args), p.Bridges); len(bad) > 0 {
-		return fmt.Errorf("bridges %s not allowed by policy", join(bad))
+		return bridgesError(bad)
 	}
 	return nil
 }
+
+// A bridgesError is a refusal of bridges.
+type bridgesError []string
+
+func (e bridgesError) Error() string { return fmt.Sprintf("bridges %s not allowed by policy", join(e)) }
 
 // Bridges are the bridges that a unikernel is attached to.
 func Bridges(args messages.Arguments) []string {

@@ -59,7 +59,9 @@ func (l *Ledger) ProposePolicy(path messages.Path, p messages.Policy) (changes b
 
 // CommitPolicy puts the proposed policy into force.
 func (l *Ledger) CommitPolicy() {
-	l.policies[l.proposed.Value.path] = l.proposed.Value.policy
+	path := l.proposed.Value.path
+	l.policies[path] = l.proposed.Value.policy
+	l.rootSet = l.rootSet || path == messages.Root
 	l.WithdrawPolicy()
 }
 
@@ -72,8 +74,15 @@ func (l *Ledger) Policy(path messages.Path) (messages.Policy, bool) {
 	return p, ok
 }
 
-// DropPolicy forgets the policy of a path.
-func (l *Ledger) DropPolicy(path messages.Path) { delete(l.policies, path) }
+// DropPolicy forgets the policy of a path. That of the root is what the machine
+// has from then on.
+func (l *Ledger) DropPolicy(path messages.Path) {
+	delete(l.policies, path)
+	if path == messages.Root && l.machine.OK {
+		l.rootSet = false
+		l.HoldPolicy(messages.Root, l.machine.Value)
+	}
+}
 
 // Policies are those that a query for name shows, with names relative to it,
 // in the order of listings.

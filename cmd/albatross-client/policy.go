@@ -25,7 +25,7 @@ func (a *app) removePolicyCommand() *cobra.Command {
 	var path messages.Path
 	c := &cobra.Command{
 		Use:   "remove-policy",
-		Short: "Remove the policy of a path, by default of the root",
+		Short: "Remove the policy of a path, by default one that was set for the root",
 		Args:  positional(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.ask(c.Context(), messages.Name{Path: path}, messages.PolicyRemove{})

@@ -16,6 +16,7 @@ import (
 	"albatross/actors"
 	"albatross/actors/meter"
 	"albatross/actors/supervise"
+	"albatross/messages"
 	"albatross/runtime/activation"
 	"albatross/runtime/block"
 	"albatross/runtime/cgroup"
@@ -145,7 +146,8 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 	if err != nil {
 		return nil, err
 	}
-	policy, err := machine.RootPolicy(blockDir(o))
+	look := func() (messages.Policy, error) { return machine.RootPolicy(blockDir(o)) }
+	policy, err := look()
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +175,7 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 		FIFODir:        fifoDir(o),
 		GID:            group(),
 		RootPolicy:     policy,
+		Look:           look,
 		Grace:          o.grace,
 		MaxSubscribers: o.maxSubscribers,
 		Meter:          meter.New(version),

@@ -43,11 +43,15 @@ var differences = map[string]difference{
 	"2.7.2/B-raw/0178": says("unknown policy"),
 	"2.7.2/B-raw/0181": says("Unusable policy with memory 10 MB <= 16 MB"),
 
+	// The policy of the root is what the machine has.
+	"2.7.2/B-raw/0183": says("cannot remove the policy of the root: it is what this machine has"),
+
 	// A restart takes over all arguments; native leaves memory, CPUs and the boot
 	// partition as they were.
 	"2.7.2/B-raw/0198": says(`info-6: :c4 (99 MB, 7 CPUs, boot "boot")`),
 
 	// What is wrong is said more clearly.
+	"2.7.2/B-raw/0212": says("interface x does not exist"),
 	"2.7.2/B-raw/0213": says("cannot read image: truncated: shorter than an ELF header"),
 	"2.7.2/B-raw/0214": says("cannot create a unikernel: its image is empty"),
 	"2.7.2/B-raw/0215": says("cannot read image: truncated: name of interpreter is outside the file (24 bytes at 4096 of 3732)"),

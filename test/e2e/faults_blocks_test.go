@@ -43,13 +43,15 @@ func TestSizesOfNothing(t *testing.T) {
 	for _, size := range []int{0, -1, messages.MinInt} {
 		refused(size, fmt.Sprintf("cannot make a block device of %d MB: 1 is the smallest", size))
 	}
-	h.requireText("removed policy", ":", messages.PolicyRemove{}) // which is what the disk has
+	endless := h.rootPolicy()
+	endless.Block = messages.Some(messages.MaxInt)
+	h.requireText("added policy", ":", messages.PolicyAdd{Policy: endless})
 	const most = 1<<43 - 1
 	h.unharmed(func() {
 		answer := h.ask("new", messages.BlockAdd{Size: most})
 		require.Contains(t, answer.(messages.Failure).Text, "file too large")
 	})
-	for _, size := range []int{most + 1, messages.MaxInt} {
+	for _, size := range []int{most + 1, messages.MaxInt - 1} {
 		refused(size, fmt.Sprintf("cannot create block device :new: a size of %d MB is not between 1 and %d", size, most))
 	}
 	h.requireText("added block device", "new", messages.BlockAdd{Size: 1})

@@ -19,7 +19,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/messages"
-	"albatross/runtime/machine"
 	"albatross/sockets/wire"
 	"albatross/test/guests"
 )
@@ -173,18 +172,9 @@ func (h *host) prepare(step string) {
 		h.ask("tb", messages.UnikernelDestroy{})
 	case "2.7.2/B-raw/0192":
 		h.until("c3 has ended", func() bool { return len(h.infos("c3")) == 0 })
-		h.restoreRootPolicy() // the native daemon has died of the message before, and was started again
 	case "2.7.2/B-raw/0250":
 		h.until("it is seen that the client has left", func() bool { return !h.blocks("rb")[0].Active })
 	}
-}
-
-// restoreRootPolicy puts back the policy that a daemon has when it starts.
-func (h *host) restoreRootPolicy() {
-	h.t.Helper()
-	p, err := machine.RootPolicy(h.path("db", "block"))
-	require.NoError(h.t, err)
-	require.Equal(h.t, messages.SuccessText{Text: "added policy"}, h.ask(":", messages.PolicyAdd{Policy: p}))
 }
 
 // replay says what was said, and compares the answers.

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,4 +191,26 @@ func (h *host) churn() {
 			return
 		}
 	}
+}
+
+// TestABridgeThatIsMadeWhileTheDaemonRuns can be used at once: by those to whom a
+// policy gives it, and by nobody any more when it is gone.
+func TestABridgeThatIsMadeWhileTheDaemonRuns(t *testing.T) {
+	netns.Need(t)
+	h := newHost(t)
+	h.requireRefused("interface later does not exist", "web:x", create(echo("later")))
+	withBridges(t, "later")
+	h.requireText("added policy", "web:", messages.PolicyAdd{Policy: messages.Policy{
+		Unikernels: 1, Memory: 64, CPUIDs: []int{0}, Bridges: []string{"later"},
+	}})
+	h.create("web:x", echo("later"))
+	h.until("the policy of the root tells of it", func() bool { return slices.Contains(h.rootPolicy().Bridges, "later") })
+	require.Contains(t, h.log(), "The machine has changed")
+	h.requireText("destroyed unikernel", "web:x", messages.UnikernelDestroy{})
+	h.requireRefused("cannot remove the policy of the root: it is what this machine has", ":", messages.PolicyRemove{})
+}
+
+func (h *host) rootPolicy() messages.Policy {
+	h.t.Helper()
+	return h.ask(":", messages.PolicyInfo{}).(messages.SuccessPolicies).List[0].Policy
 }

@@ -1,0 +1,83 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+
+	"albatross/messages"
+)
+
+// HoldMachine notes what the machine has: that is the policy of the root, unless
+// another one has been set. It tells whether anything has changed.
+func (l *Ledger) HoldMachine(p messages.Policy) (changed bool) {
+	p = normal(p)
+	changed = !l.machine.OK || !equal(l.machine.Value, p)
+	l.machine = messages.Some(p)
+	if !l.rootSet {
+		l.HoldPolicy(messages.Root, p)
+	}
+	return changed
+}
+
+// Machine is what the machine has.
+func (l *Ledger) Machine() messages.Policy { return l.machine.Value }
+
+// RootIsMachine tells whether the policy of the root is what the machine has.
+func (l *Ledger) RootIsMachine() bool { return l.machine.OK && !l.rootSet }
+
+// A lacking is a refusal because the machine does not have what is asked for.
+type lacking struct{ error }
+
+// ByMachine tells whether the machine is why something was refused.
+func ByMachine(err error) bool {
+	var l lacking
+	return errors.As(err, &l)
+}
+
+// refusal is why the policy of a path refuses something. A bridge that the
+// machine does not have does not exist.
+func (l *Ledger) refusal(path messages.Path, err error) error {
+	if path != messages.Root || !l.RootIsMachine() {
+		return err
+	}
+	var bridges bridgesError
+	if errors.As(err, &bridges) {
+		err = fmt.Errorf("interface %s does not exist", bridges[0])
+	}
+	return lacking{err}
+}
+
+// Demand is what all that is there needs of the machine.
+func (l *Ledger) Demand() messages.Policy {
+	used := l.used[messages.Root]
+	p := messages.Policy{Unikernels: used.unikernels, Memory: used.memory}
+	if used.block > 0 {
+		p.Block = messages.Some(used.block)
+	}
+	for _, c := range l.claims {
+		for args := range c.each {
+			p.CPUIDs, p.Bridges = append(p.CPUIDs, args.CPUIDs...), append(p.Bridges, Bridges(args)...)
+		}
+	}
+	return normal(p)
+}
+
+// Beyond tells what of a policy a machine does not have, in words.
+func Beyond(machine, p messages.Policy) (list []string) {
+	if cpus := without(p.CPUIDs, machine.CPUIDs); len(cpus) > 0 {
+		list = append(list, "CPU "+join(set(cpus)))
+	}
+	if bridges := without(p.Bridges, machine.Bridges); len(bridges) > 0 {
+		list = append(list, "bridge "+join(set(bridges)))
+	}
+	if p.Unikernels > machine.Unikernels {
+		list = append(list, fmt.Sprintf("%d unikernels (there may be %d)", p.Unikernels, machine.Unikernels))
+	}
+	if p.Memory > machine.Memory {
+		list = append(list, fmt.Sprintf("%d MB of memory (there are %d MB)", p.Memory, machine.Memory))
+	}
+	if has := machine.Block.Or(0); p.Block.Or(0) > has {
+		list = append(list, fmt.Sprintf("%d MB for block devices (there are %d MB)", p.Block.Value, has))
+	}
+	return list
+}
