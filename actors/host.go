@@ -233,6 +233,8 @@ func (h *host) do(c *supervise.Context, a ask) {
 		h.answer(c, a.ticket, messages.SuccessInfos{Form: command.Form, List: h.infos(a.name)})
 	case messages.EndList:
 		h.answer(c, a.ticket, messages.SuccessEnds{List: h.ends(a.name)})
+	case messages.SettingList:
+		h.answer(c, a.ticket, messages.SuccessSettings{List: h.settings(a.name)})
 	case messages.ConsoleAdd:
 		h.adopt(c, a, command)
 	case messages.ConsoleListInactive:

@@ -66,6 +66,21 @@ func networkInfos(name messages.Name, args messages.Arguments) []messages.Networ
 	return infos
 }
 
+// settings are those of what runs at the name, or at and below the path, in the
+// order of listings.
+func (h *host) settings(name messages.Name) (list []messages.NamedSettings) {
+	for n, t := range h.tenants {
+		if t.current != nil && name.Covers(n) {
+			spec := t.current.spec
+			list = append(list, messages.NamedSettings{
+				Name: name.Relative(n), AddName: spec.Arguments.AddName, NameRefused: spec.NameRefused,
+			})
+		}
+	}
+	slices.SortFunc(list, func(a, b messages.NamedSettings) int { return a.Name.Compare(b.Name) })
+	return list
+}
+
 // ends are how the last runs ended of the name, or of what is at and below the
 // path, in the order of listings.
 func (h *host) ends(name messages.Name) (list []messages.NamedEnd) {

@@ -80,6 +80,13 @@ type NamedEnd struct {
 	End  End
 }
 
+// NamedSettings are what a unikernel was created with that an Info does not tell.
+type NamedSettings struct {
+	Name        Name
+	AddName     bool // as in Arguments
+	NameRefused bool // as in Spec
+}
+
 // A State is all that is stored.
 type State struct {
 	Unikernels []Record

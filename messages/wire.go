@@ -276,6 +276,14 @@ type (
 		isSuccess
 		List []NamedEnd
 	}
+	// SettingList asks for what unikernels were created with, and UnikernelInfo does
+	// not tell.
+	SettingList struct{ isCommand }
+	// SuccessSettings answers SettingList.
+	SuccessSettings struct {
+		isSuccess
+		List []NamedSettings
+	}
 	// EventsSubscribe asks for the events since a time, and then every new one.
 	// Without a time only new ones are told.
 	EventsSubscribe struct {

@@ -50,6 +50,8 @@ func command(p messages.Payload) string {
 		return "events_subscribe"
 	case messages.EndList:
 		return "end_list"
+	case messages.SettingList:
+		return "setting_list"
 	}
 	return "unknown"
 }

@@ -15,7 +15,34 @@ import (
 // path, with names relative to it. The Conn must be one to the socket of events,
 // and of no use for anything else afterwards.
 func (c *Conn) Ends(ctx context.Context, name messages.Name) ([]messages.NamedEnd, error) {
-	request, err := events.AppendRequest(nil, name, messages.EndList{})
+	answer, err := c.askEvents(ctx, name, messages.EndList{}, events.ReadAnswer)
+	if err != nil {
+		return nil, err
+	}
+	ends, ok := answer.(messages.SuccessEnds)
+	if !ok {
+		return nil, c.failed(fmt.Errorf("the answer is a %T", answer))
+	}
+	return ends.List, nil
+}
+
+// Settings asks for what unikernels were created with that an Info does not tell.
+// The rest is as with Ends.
+func (c *Conn) Settings(ctx context.Context, name messages.Name) ([]messages.NamedSettings, error) {
+	answer, err := c.askEvents(ctx, name, messages.SettingList{}, events.ReadSettings)
+	if err != nil {
+		return nil, err
+	}
+	settings, ok := answer.(messages.SuccessSettings)
+	if !ok {
+		return nil, c.failed(fmt.Errorf("the answer is a %T", answer))
+	}
+	return settings.List, nil
+}
+
+// askEvents sends a request about a name and reads the answer to it.
+func (c *Conn) askEvents(ctx context.Context, name messages.Name, command messages.Command, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
+	request, err := events.AppendRequest(nil, name, command)
 	if err != nil {
 		return nil, err
 	}
@@ -23,26 +50,20 @@ func (c *Conn) Ends(ctx context.Context, name messages.Name) ([]messages.NamedEn
 	defer cancel()
 	var answer messages.Payload
 	err = c.during(ctx, func() (err error) {
-		answer, err = c.exchangeEvents(request)
+		answer, err = c.exchangeEvents(request, read)
 		return err
 	})
-	if err != nil {
-		return nil, err
+	if failure, ok := answer.(messages.Failure); ok && err == nil {
+		return nil, &Refusal{Name: name, Text: failure.Text}
 	}
-	switch p := answer.(type) {
-	case messages.SuccessEnds:
-		return p.List, nil
-	case messages.Failure:
-		return nil, &Refusal{Name: name, Text: p.Text}
-	}
-	return nil, c.failed(fmt.Errorf("the answer is a %T", answer))
+	return answer, err
 }
 
 // exchangeEvents writes a request and reads the answer to it. A write that fails
 // is no reason not to read: see exchange.
-func (c *Conn) exchangeEvents(request []byte) (messages.Payload, error) {
+func (c *Conn) exchangeEvents(request []byte, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
 	_, writeErr := c.conn.Write(request)
-	answer, err := events.ReadAnswer(c.conn)
+	answer, err := read(c.conn)
 	switch {
 	case err == nil:
 		return answer, nil

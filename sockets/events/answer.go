@@ -12,11 +12,11 @@ import (
 	"albatross/messages"
 )
 
-// maxEnds is far more than a host keeps. It limits the memory that an answer may
+// maxList is far more than a host keeps. It limits the memory that an answer may
 // take.
-const maxEnds = 1 << 20
+const maxList = 1 << 20
 
-// all is the item behind the last end: an empty map.
+// all is the item behind the last one of a list: an empty map.
 var all = []byte{0xa0}
 
 type failure struct {
@@ -36,6 +36,8 @@ func Append(dst []byte, m messages.Wire) ([]byte, error) {
 	switch p := m.Payload.(type) {
 	case messages.SuccessEnds:
 		return appendEnds(dst, p.List)
+	case messages.SuccessSettings:
+		return appendSettings(dst, p.List)
 	case messages.SuccessEvents: // the events themselves are the answer
 		return dst, nil
 	case messages.Data:
@@ -104,46 +106,61 @@ func (e end) named() (n messages.NamedEnd, err error) {
 	return n, nil
 }
 
-// ReadAnswer reads the answer to a request, and all that comes with it: a
+// ReadAnswer reads the answer to a question for ends, and all that comes with it: a
 // messages.SuccessEnds, or a messages.Failure. The error is io.EOF where there is
 // none, and io.ErrUnexpectedEOF where it is cut off.
-func ReadAnswer(r io.Reader) (messages.Payload, error) { return readAnswer(r, maxEnds) }
+func ReadAnswer(r io.Reader) (messages.Payload, error) { return readAnswer(r, maxList) }
 
 // readAnswer is ReadAnswer for at most so many ends.
 func readAnswer(r io.Reader, most int) (messages.Payload, error) {
-	r = bufio.NewReader(r)
-	var s messages.SuccessEnds
-	for len(s.List) <= most {
-		b, err := readItem(r, MaxItem)
-		switch {
-		case err == io.EOF && len(s.List) > 0:
-			return nil, io.ErrUnexpectedEOF
-		case err != nil:
-			return nil, err
-		case bytes.Equal(b, all):
-			return s, nil
-		}
-		e, failure, err := endOrFailure(b)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("cannot understand the answer: %w", err)
-		case failure != nil:
-			return messages.Failure{Text: *failure}, nil
-		}
-		s.List = append(s.List, e)
+	list, failure, err := readList(r, most, readEnd)
+	switch {
+	case err != nil:
+		return nil, err
+	case failure != nil:
+		return *failure, nil
 	}
-	return nil, fmt.Errorf("cannot read the answer: it has more than %d ends", most)
+	return messages.SuccessEnds{List: list}, nil
 }
 
-// endOrFailure reads an item of an answer: an end, or else the text of a failure.
-func endOrFailure(b []byte) (messages.NamedEnd, *string, error) {
-	var item struct {
-		Failure *string `cbor:"0,keyasint"`
-		end
+// readList reads items up to the one that says that these were all, or that is a
+// failure.
+func readList[T any](r io.Reader, most int, one func([]byte) (T, error)) ([]T, *messages.Failure, error) {
+	r = bufio.NewReader(r)
+	var list []T
+	for len(list) <= most {
+		b, err := readItem(r, MaxItem)
+		switch {
+		case err == io.EOF && len(list) > 0:
+			return nil, nil, io.ErrUnexpectedEOF
+		case err != nil:
+			return nil, nil, err
+		case bytes.Equal(b, all):
+			return list, nil, nil
+		}
+		var refused struct {
+			Text *string `cbor:"0,keyasint"`
+		}
+		err = decMode.Unmarshal(b, &refused)
+		if err == nil && refused.Text != nil {
+			return nil, &messages.Failure{Text: *refused.Text}, nil
+		}
+		var item T
+		if err == nil {
+			item, err = one(b)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("cannot understand the answer: %w", err)
+		}
+		list = append(list, item)
 	}
-	if err := decMode.Unmarshal(b, &item); err != nil || item.Failure != nil {
-		return messages.NamedEnd{}, item.Failure, err
+	return nil, nil, fmt.Errorf("cannot read the answer: it has more than %d items", most)
+}
+
+func readEnd(b []byte) (messages.NamedEnd, error) {
+	var e end
+	if err := decMode.Unmarshal(b, &e); err != nil {
+		return messages.NamedEnd{}, err
 	}
-	e, err := item.named()
-	return e, nil, err
+	return e.named()
 }

@@ -14,5 +14,5 @@ func TestMostEnds(t *testing.T) {
 	_, err := readAnswer(bytes.NewReader(append(ends, all...)), 3)
 	require.NoError(t, err)
 	_, err = readAnswer(bytes.NewReader(append(ends, all...)), 2)
-	require.EqualError(t, err, "cannot read the answer: it has more than 2 ends")
+	require.EqualError(t, err, "cannot read the answer: it has more than 2 items")
 }

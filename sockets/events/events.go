@@ -13,19 +13,25 @@
 //	request = {
 //	  1: 1,          ; version
 //	  2: "ends" /    ; how the last runs of unikernels ended, or
+//	     "settings" / ; what unikernels were created with that native cannot tell, or
 //	     "events",   ; what happens
 //	  ? 3: tstr,     ; a name, as on command lines, or with ':' at its end all at
 //	                 ; and below a path; ":" is everything, also if it is absent
 //	  ? 4: tdate,    ; since when events are told; absent: only what is new
 //	}
 //
-//	answer  = (* end, all) / events / failure
+//	answer  = (* end, all) / (* setting, all) / events / failure
 //	end     = {
 //	  1: tstr,       ; name, relative to the path that was asked for
 //	  ? 2: int,      ; exit code
 //	  ? 3: int,      ; or the signal that killed it; neither: nobody saw how it ended
 //	  ? 4: tdate,    ; when, in UTC and to the millisecond; absent: nobody knows
 //	  5: uint,       ; how often it had been started again by then
+//	}
+//	setting = {
+//	  1: tstr,       ; name, relative to the path that was asked for
+//	  9: bool,       ; its name is to be added to its arguments, as --name=NAME
+//	  ? 10: true,    ; it has refused to start with that, and so is started without
 //	}
 //	all     = {}     ; that was all: an answer without it has been cut off
 //	failure = {0: tstr}
@@ -66,6 +72,7 @@
 //	item.go     where an item ends
 //	request.go  what clients ask for
 //	answer.go   what they are told
+//	settings.go what unikernels were created with
 //	stream.go   the events that they are told
 package events
 

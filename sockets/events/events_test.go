@@ -44,6 +44,39 @@ var goldenStreams = map[string]messages.EventsSubscribe{
 	},
 }
 
+// goldenSettings is a request for settings, and goldenAnswer what answers one.
+const (
+	goldenSettings = "a3 0101 02 68 73657474696e6773 03 61 3a"
+	goldenAnswer   = `
+		a2 01 62 3a61   09 f5
+		a2 01 63 613a62 09 f4
+		a3 01 62 3a63   09 f5 0a f5
+		a0`
+)
+
+// TestSettingsAreTheseBytes: both the question and the answer.
+func TestSettingsAreTheseBytes(t *testing.T) {
+	requireRequest(t, goldenSettings, messages.Name{}, messages.SettingList{})
+	answer := messages.SuccessSettings{List: []messages.NamedSettings{
+		{Name: name(t, ":a"), AddName: true},
+		{Name: name(t, "a:b")},
+		{Name: name(t, ":c"), AddName: true, NameRefused: true},
+	}}
+	b, err := events.Append(nil, messages.Wire{Payload: answer})
+	require.NoError(t, err)
+	require.Equal(t, unhex(t, goldenAnswer), b)
+	back, err := events.ReadSettings(bytes.NewReader(b))
+	require.NoError(t, err)
+	require.Equal(t, answer, back)
+	for n := 1; n < len(b); n++ {
+		_, err := events.ReadSettings(bytes.NewReader(b[:n]))
+		require.Equal(t, io.ErrUnexpectedEOF, err, "%d bytes", n)
+	}
+	back, err = events.ReadSettings(bytes.NewReader(unhex(t, "a1 00 62 6e6f")))
+	require.NoError(t, err)
+	require.Equal(t, messages.Failure{Text: "no"}, back)
+}
+
 func TestRequestsAreTheseBytes(t *testing.T) {
 	for text, golden := range goldenRequests {
 		requireRequest(t, golden, name(t, text), messages.EndList{})
@@ -165,7 +198,7 @@ func TestAnswersThatAreCutOff(t *testing.T) {
 // TestNotNative: nothing of this can be said to a native albatross.
 func TestNotNative(t *testing.T) {
 	for _, p := range []messages.Payload{
-		messages.EndList{}, messages.SuccessEnds{}, messages.BadRequest{},
+		messages.EndList{}, messages.SuccessEnds{}, messages.SettingList{}, messages.SuccessSettings{}, messages.BadRequest{},
 		messages.EventsSubscribe{}, messages.SuccessEvents{}, messages.DataEvent{}, messages.DataMissed{}, messages.DataPresent{},
 	} {
 		_, err := wire.Append(nil, messages.Wire{Header: messages.Header{Version: messages.CurrentVersion}, Payload: p})

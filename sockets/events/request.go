@@ -10,8 +10,9 @@ import (
 
 // What is asked for.
 const (
-	ends   = "ends"   // how unikernels ended
-	stream = "events" // what happens
+	ends     = "ends"     // how unikernels ended
+	settings = "settings" // what they were created with
+	stream   = "events"   // what happens
 )
 
 type request struct {
@@ -53,6 +54,8 @@ func decodeRequest(item []byte) (m messages.Wire, err error) {
 	switch r.Request {
 	case ends:
 		m.Payload = messages.EndList{}
+	case settings:
+		m.Payload = messages.SettingList{}
 	case stream:
 		subscribe := messages.EventsSubscribe{}
 		if r.Since != nil {
@@ -70,6 +73,8 @@ func AppendRequest(dst []byte, name messages.Name, command messages.Command) ([]
 	switch m := command.(type) {
 	case messages.EndList:
 		return appendItem(dst, request{Version: Version, Request: ends, Name: name.String()})
+	case messages.SettingList:
+		return appendItem(dst, request{Version: Version, Request: settings, Name: name.String()})
 	case messages.EventsSubscribe:
 		r := request{Version: Version, Request: stream, Name: name.String()}
 		if m.Since.OK {

@@ -1,0 +1,45 @@
+package events
+
+import (
+	"io"
+
+	"albatross/messages"
+)
+
+type setting struct {
+	Name    string `cbor:"1,keyasint"`
+	AddName bool   `cbor:"9,keyasint"`
+	Refused bool   `cbor:"10,keyasint,omitempty"`
+}
+
+func appendSettings(dst []byte, list []messages.NamedSettings) (_ []byte, err error) {
+	for _, s := range list {
+		if dst, err = appendItem(dst, setting{Name: s.Name.String(), AddName: s.AddName, Refused: s.NameRefused}); err != nil {
+			return dst, err
+		}
+	}
+	return append(dst, all...), nil
+}
+
+// ReadSettings reads the answer to a question for settings: a
+// messages.SuccessSettings, or a messages.Failure. Errors are those of ReadAnswer.
+func ReadSettings(r io.Reader) (messages.Payload, error) {
+	list, failure, err := readList(r, maxList, readSetting)
+	switch {
+	case err != nil:
+		return nil, err
+	case failure != nil:
+		return *failure, nil
+	}
+	return messages.SuccessSettings{List: list}, nil
+}
+
+func readSetting(b []byte) (n messages.NamedSettings, err error) {
+	var s setting
+	if err := decMode.Unmarshal(b, &s); err != nil {
+		return n, err
+	}
+	n.AddName, n.NameRefused = s.AddName, s.Refused
+	n.Name, err = messages.ParseName(s.Name)
+	return n, err
+}
