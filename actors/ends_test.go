@@ -134,6 +134,7 @@ func TestOnlyEndsOnTheSocketOfEvents(t *testing.T) {
 		"vmmd":           {actors.VMMD, messages.EndList{}, "unknown command"},
 		"console":        {actors.Console, messages.EndList{}, "unknown command"},
 		"stats":          {actors.Stats, messages.EndList{}, "unexpected command"},
+		"settings":       {actors.VMMD, messages.SettingList{}, "unknown command"},
 		"no events":      {actors.VMMD, messages.EventsSubscribe{}, "unknown command"},
 		"another":        {actors.Events, messages.UnikernelDestroy{}, "unknown command"},
 		"answer":         {actors.Events, messages.SuccessEnds{}, "unknown command"},
@@ -146,4 +147,26 @@ func TestOnlyEndsOnTheSocketOfEvents(t *testing.T) {
 			<-c.closed
 		})
 	}
+}
+
+// TestSettings: it is told who wants no name among the arguments, and who has refused
+// it.
+func TestSettings(t *testing.T) {
+	w := newWorld(t)
+	unnamed := guest("hello", "--quiet")
+	unnamed.AddName = false
+	w.succeeds("created unikernel", "a:named", create(guest("hello", "--quiet")))
+	w.succeeds("created unikernel", "a:unnamed", create(unnamed))
+	settings := func(name string) []messages.NamedSettings {
+		c := w.connect(actors.Events)
+		c.send(name, messages.SettingList{})
+		list := c.receive().Payload.(messages.SuccessSettings).List
+		<-c.closed
+		return list
+	}
+	named, nameless := messages.NamedSettings{Name: messages.Name{Label: "named"}, AddName: true}, messages.NamedSettings{Name: messages.Name{Label: "unnamed"}}
+	require.ElementsMatch(t, []messages.NamedSettings{named, nameless}, settings("a:"))
+	nameless.Name.Path = "a"
+	require.Equal(t, []messages.NamedSettings{nameless}, settings("a:unnamed"), "in full")
+	require.Empty(t, settings("b:"))
 }

@@ -20,6 +20,7 @@ const imageArgument = "UNIKERNEL-IMAGE"
 func (a *app) createCommand() *cobra.Command {
 	var (
 		u     unikernelOptions
+		typ   messages.Type
 		force bool
 		level messages.Option[int]
 	)
@@ -34,7 +35,14 @@ func (a *app) createCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			config, err := a.config(name, args[1], &u, a.compression(level))
+			if err := mayRun(name); err != nil {
+				return err
+			}
+			arguments, err := a.arguments(&u, c.Flags(), defaults())
+			if err != nil {
+				return err
+			}
+			config, err := a.config(typ, args[1], arguments, a.compression(level))
 			if err != nil {
 				return err
 			}
@@ -42,6 +50,7 @@ func (a *app) createCommand() *cobra.Command {
 		},
 	}
 	u.register(c.Flags())
+	c.Flags().Var(one("TYPE", parseType, &typ), "typ", "solo5; or bhyve, which daemons on FreeBSD can run, and whose image is not sent")
 	c.Flags().BoolVarP(&force, "force", "f", false, "replace the unikernel of that name, if there is one")
 	c.Flags().Var(maybe("LEVEL", parseLevel, &level), "compression-level", "compress the image to send it, 0 (not) to 9 (most)"+levelDefault)
 	return c
@@ -59,25 +68,42 @@ func (a *app) create(ctx context.Context, name messages.Name, command messages.U
 	return a.upload(ctx, name, command, contentsOf(image), 0)
 }
 
-// config is what the command line of create says, once it has been checked.
-func (a *app) config(name messages.Name, path string, u *unikernelOptions, level int) (config messages.Config, err error) {
+// mayRun refuses a name that no unikernel can have.
+func mayRun(name messages.Name) error {
 	if name.IsPath() {
-		return config, usageError(nameArgument + " argument: a path, with ':' at its end, cannot be run; leave the ':' out")
+		return usageError(nameArgument + " argument: a path, with ':' at its end, cannot be run; leave the ':' out")
 	}
+	return nil
+}
+
+// config is what the command line of create says, once it has been checked.
+func (a *app) config(typ messages.Type, path string, args messages.Arguments, level int) (config messages.Config, err error) {
 	if _, err := parseArgument(imageArgument, parseFile, path); err != nil {
 		return config, err
 	}
-	config.Arguments, err = a.arguments(u)
-	if err != nil {
-		return config, err
+	config = messages.Config{Type: typ, Arguments: args}
+	if typ == messages.BHyve {
+		return config, nil
 	}
-	config.Image, err = readImage(path, config.Arguments)
+	if args.CPUs != 1 || args.LinuxBoot.OK {
+		a.tell(warning, "--cpus and --linux-boot have no effect with --typ=solo5")
+	}
+	config.Image, err = readImage(path, args)
 	if err != nil || level == 0 {
 		return config, err
 	}
 	config.Compressed = true
 	config.Image, err = compress(config.Image, level)
 	return config, err
+}
+
+func parseType(s string) (messages.Type, error) {
+	for _, t := range []messages.Type{messages.Solo5, messages.BHyve} {
+		if t.String() == s {
+			return t, nil
+		}
+	}
+	return 0, fmt.Errorf("invalid value '%s', expected solo5 or bhyve", escape(s))
 }
 
 // readImage reads an image and checks that it gets exactly the devices that it
@@ -101,7 +127,8 @@ func readImage(path string, args messages.Arguments) ([]byte, error) {
 
 // unikernelOptions are the options that tell how a unikernel is started.
 type unikernelOptions struct {
-	cpus      []int
+	cpuids    []int
+	cpus      int
 	memory    int
 	argv      []string
 	blocks    []messages.BlockDevice
@@ -110,11 +137,16 @@ type unikernelOptions struct {
 	codes     []int
 	startup   messages.Option[int]
 	noAddName bool
+	linuxBoot messages.Option[string]
 }
 
+// defaultMemory is what a unikernel gets of which nothing is said, in MB.
+const defaultMemory = 32
+
 func (u *unikernelOptions) register(flags *pflag.FlagSet) {
-	u.memory = 32
-	flags.Var(many("CPU", parseNumber, &u.cpus), "cpu", "the CPU to run on; repeat for several (default 0)")
+	u.memory, u.cpus = defaultMemory, 1
+	flags.Var(many("CPU", parseNumber, &u.cpuids), "cpu", "the CPU to run on; repeat for several (default 0)")
+	flags.Var(one("N", parsePositive, &u.cpus), "cpus", "how many virtual CPUs it has; unikernels of Solo5 have one")
 	flags.Var(one("MB", parsePositive, &u.memory), "mem", "memory in MB")
 	flags.Var(many("ARG", parseText, &u.argv), "arg", "an argument to start it with; repeat for several")
 	flags.Var(many("NAME[:DEVICE][@SIZE]", parseBlock, &u.blocks), "block",
@@ -126,34 +158,44 @@ func (u *unikernelOptions) register(flags *pflag.FlagSet) {
 		"with --restart-on-fail: only when it exits with this; repeat for several")
 	flags.Var(maybe("N", parseNumber, &u.startup), "startup",
 		fmt.Sprintf("when the daemon starts, start those with a low N first (default %d)", messages.DefaultStartup))
+	flags.Var(maybe("PARTITION", parseText, &u.linuxBoot), "linux-boot", "the partition that a Linux is booted from, which daemons on FreeBSD can do")
 	flags.BoolVar(&u.noAddName, "no-add-name", false, "do not add --name=NAME to the arguments")
 	otherNames(flags, map[string]string{"restart": "restart-on-fail"})
 }
 
-// arguments are what the options say.
-func (a *app) arguments(u *unikernelOptions) (messages.Arguments, error) {
+// defaults are the arguments of a unikernel of which nothing is said.
+func defaults() messages.Arguments {
+	return messages.Arguments{AddName: true, CPUIDs: []int{0}, Memory: defaultMemory, CPUs: 1}
+}
+
+// arguments are some, with those options instead that are given.
+func (a *app) arguments(u *unikernelOptions, flags *pflag.FlagSet, args messages.Arguments) (messages.Arguments, error) {
 	if err := distinct(u.blocks, u.networks); err != nil {
 		return messages.Arguments{}, err
 	}
-	args := messages.Arguments{
-		Startup:  u.startup,
-		AddName:  !u.noAddName,
-		CPUIDs:   u.cpus,
-		Memory:   u.memory,
-		Blocks:   u.blocks,
-		Networks: u.networks,
-		CPUs:     1,
+	for name, change := range map[string]func(){
+		"cpu":        func() { args.CPUIDs = u.cpuids },
+		"cpus":       func() { args.CPUs = u.cpus },
+		"mem":        func() { args.Memory = u.memory },
+		"arg":        func() { args.Argv = messages.Some(u.argv) },
+		"block":      func() { args.Blocks = u.blocks },
+		"net":        func() { args.Networks = u.networks },
+		"startup":    func() { args.Startup = u.startup },
+		"linux-boot": func() { args.LinuxBoot = u.linuxBoot },
+
+		"no-add-name":     func() { args.AddName = !u.noAddName },
+		"restart-on-fail": func() { args.Fail.Restart = u.restart },
+		"exit-code":       func() { args.Fail.Codes = u.codes },
+	} {
+		if flags.Changed(name) {
+			change()
+		}
 	}
-	if len(u.cpus) == 0 {
-		args.CPUIDs = []int{0}
-	}
-	if len(u.argv) > 0 {
-		args.Argv = messages.Some(u.argv)
-	}
-	if u.restart {
-		args.Fail = messages.FailBehaviour{Restart: true, Codes: u.codes}
-	} else if len(u.codes) > 0 {
-		a.tell(warning, "--exit-code has no effect without --restart-on-fail")
+	if !args.Fail.Restart {
+		args.Fail.Codes = nil
+		if flags.Changed("exit-code") {
+			a.tell(warning, "--exit-code has no effect without --restart-on-fail")
+		}
 	}
 	return args, nil
 }

@@ -28,8 +28,8 @@ directory. It goes on with the block devices that are there.
 Stop this daemon together with the unikernels before that one is started, or each of
 them runs twice: 'albatrossd --stop-unikernels' does so when it is stopped.
 
-What the daemon does not tell is not in the file: that a unikernel was created with
---no-add-name, and unikernels that it has not been able to start yet.`,
+What the daemon does not tell is not in the file: unikernels that it has not been able
+to start yet.`,
 		Example: "  albatross-client export-state /var/lib/albatross/state",
 		Args:    positional(fileArgument),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -67,7 +67,7 @@ func (a *app) exportState(ctx context.Context, path string) error {
 		return err
 	}
 	if state.Choice != wire.StateUntil25 {
-		a.tell(warning, "albatross 2.5 and before cannot read this file: they know neither --startup nor several CPUs")
+		a.tell(warning, "albatross 2.5 and before cannot read this file: they know neither --startup nor --no-add-name, nor several CPUs")
 	}
 	data, err := wire.AppendState(nil, state)
 	if err != nil {
@@ -89,6 +89,7 @@ func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
 	if err != nil {
 		return state, err
 	}
+	unnamed := a.unnamed(ctx)
 	var unikernels []messages.NamedConfig
 	for _, u := range infos.List {
 		image, err := a.image(ctx, u)
@@ -99,9 +100,25 @@ func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
 		case err != nil:
 			return state, err
 		}
-		unikernels = append(unikernels, messages.NamedConfig{Name: u.Name, Config: configOf(u, image)})
+		config := configOf(u, image)
+		config.AddName = !unnamed[u.Name]
+		unikernels = append(unikernels, messages.NamedConfig{Name: u.Name, Config: config})
 	}
 	return wire.OldestState(unikernels, policies.List), nil
+}
+
+// unnamed are the unikernels that are started without their name as an argument: they
+// were created so, or have refused it, which not every native daemon finds out.
+func (a *app) unnamed(ctx context.Context) map[messages.Name]bool {
+	known, err := a.settings(ctx, messages.Name{})
+	if err != nil {
+		a.tell(warning, "the daemon does not tell which unikernels were created with --no-add-name: none are in the file")
+	}
+	unnamed := map[messages.Name]bool{}
+	for _, s := range known {
+		unnamed[s.Name] = !s.AddName || s.NameRefused
+	}
+	return unnamed
 }
 
 // as is an answer of the only kind that there can be.
@@ -139,7 +156,7 @@ func hasGone(err error) bool {
 // daemon tells all of its devices, and not what was left to it: so what it would
 // have chosen is left to it.
 func configOf(u messages.NamedInfo, image []byte) messages.Config {
-	args := messages.Arguments{
+	args := messages.Arguments{ // an info does not tell of AddName
 		Fail:      u.Info.Fail,
 		Startup:   u.Info.Startup,
 		AddName:   true,

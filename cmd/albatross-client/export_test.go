@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/sockets/events"
 	"albatross/sockets/wire"
 )
 
@@ -22,13 +23,24 @@ type toldDaemon struct {
 	policies messages.Payload
 	infos    messages.Payload
 	images   map[string]messages.Payload // by the text of names
+	settings messages.Payload            // on the socket of events
+
+	restarts chan messages.UnikernelRestart // that were asked for
 }
 
-// serve answers at a socket until the test ends.
+// serve answers at a socket, and at that of events beside it, until the test ends.
 func (d *toldDaemon) serve(t *testing.T) (socket string) {
 	dir, err := os.MkdirTemp("", "export") // a short path, as sockets want it
 	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	socket = filepath.Join(dir, "socket")
+	listen(t, socket, d.talk)
+	listen(t, filepath.Join(dir, "events.sock"), d.tellSettings)
+	return socket
+}
+
+// listen has each connection to a socket served until the test ends.
+func listen(t *testing.T, socket string, serve func(net.Conn)) {
 	l, err := net.Listen("unix", socket)
 	require.NoError(t, err)
 	var running sync.WaitGroup
@@ -38,15 +50,25 @@ func (d *toldDaemon) serve(t *testing.T) (socket string) {
 			if err != nil {
 				return
 			}
-			d.talk(conn)
+			serve(conn)
 		}
 	})
 	t.Cleanup(func() {
 		require.NoError(t, l.Close())
 		running.Wait()
-		require.NoError(t, os.RemoveAll(dir))
 	})
-	return socket
+}
+
+// tellSettings answers one question for them.
+func (d *toldDaemon) tellSettings(conn net.Conn) {
+	defer conn.Close()
+	asked, err := events.Read(conn, events.MaxItem)
+	if err != nil || asked.Payload != (messages.SettingList{}) {
+		return
+	}
+	if answer, err := events.Append(nil, messages.Wire{Payload: d.settings}); err == nil {
+		_, _ = conn.Write(answer) // the client may have left
+	}
 }
 
 // talk answers one command, as daemons do.
@@ -65,6 +87,9 @@ func (d *toldDaemon) talk(conn net.Conn) {
 		m.Payload = d.policies
 	case messages.UnikernelInfo:
 		m.Payload = d.infos
+	case messages.UnikernelRestart:
+		d.restarts <- command
+		m.Payload = messages.SuccessText{Text: "created unikernel"}
 	case messages.UnikernelGet:
 		m.Payload = messages.Failure{Text: "compressed image wanted"}
 		if command.Level == 0 {
@@ -96,6 +121,8 @@ func quietDaemon() *toldDaemon {
 		policies: messages.SuccessPolicies{},
 		infos:    messages.SuccessInfos{Form: 6},
 		images:   map[string]messages.Payload{},
+		settings: messages.SuccessSettings{},
+		restarts: make(chan messages.UnikernelRestart, 1),
 	}
 }
 
@@ -183,6 +210,37 @@ func TestExportOfWhat25CannotRead(t *testing.T) {
 	require.Equal(t, wire.StateSince27, s.Choice)
 	require.Equal(t, early, s.Unikernels[0].Config.Arguments)
 	require.Equal(t, wide, s.Unikernels[1].Config.Arguments)
+}
+
+// TestExportKeepsWhoWantsNoName: what was created with --no-add-name, or has refused
+// its name, is exported so. A daemon that does not tell is warned of.
+func TestExportKeepsWhoWantsNoName(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	d := quietDaemon()
+	d.settings = messages.SuccessSettings{List: []messages.NamedSettings{
+		{Name: messages.Name{Label: "a"}, AddName: true},
+		{Name: messages.Name{Label: "b"}},
+		{Name: messages.Name{Label: "c"}, AddName: true, NameRefused: true},
+	}}
+	for _, n := range []string{":a", ":b", ":c"} {
+		d.add(t, n, plain, nil, nil)
+	}
+	named := func() (list []bool) {
+		for _, u := range readNative(t, path).Unikernels {
+			list = append(list, u.Config.AddName)
+		}
+		return list
+	}
+	code, _, stderr := d.exportTo(t, path)
+	require.Equal(t, exitSuccess, code, stderr)
+	require.NotContains(t, stderr, "--no-add-name: none")
+	require.Equal(t, []bool{true, false, false}, named())
+
+	d.settings = messages.Failure{Text: "nothing known here is called \"settings\""}
+	code, _, stderr = d.exportTo(t, path)
+	require.Equal(t, exitSuccess, code, stderr)
+	require.Contains(t, stderr, "[WARNING] the daemon does not tell which unikernels were created with --no-add-name")
+	require.Equal(t, []bool{true, true, true}, named())
 }
 
 // TestExportWhileSomethingHappens: what has ended is left out, and what is not

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"path/filepath"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"albatross/messages"
+	"albatross/sockets/client"
 	"albatross/sockets/wire"
 )
 
@@ -14,8 +19,12 @@ func (a *app) restartCommand() *cobra.Command {
 		replace bool
 	)
 	c := &cobra.Command{
-		Use:               "restart " + nameArgument,
-		Short:             "Stop a unikernel and start it again, with the same image",
+		Use:   "restart " + nameArgument,
+		Short: "Stop a unikernel and start it again, with the same image",
+		Long: `Stop a unikernel and start it again, with the same image and the same arguments; with
+--replace-arguments, with those that are given here instead of its own: what is not
+given stays as it is.`,
+		Example:           "  albatross-client restart web:site --replace-arguments --mem=128",
 		Args:              positional(nameArgument),
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -23,7 +32,7 @@ func (a *app) restartCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			with, err := a.newArguments(c, &u, replace)
+			with, err := a.newArguments(c, name, &u, replace)
 			if err != nil {
 				return err
 			}
@@ -31,23 +40,77 @@ func (a *app) restartCommand() *cobra.Command {
 		},
 	}
 	u.register(c.Flags())
-	c.Flags().BoolVar(&replace, "replace-arguments", false, "start it with the arguments given here instead of those it had")
+	c.Flags().BoolVar(&replace, "replace-arguments", false, "start it with the arguments that are given here instead of its own")
 	return c
 }
 
 // newArguments are those to restart with; absent: the same as before.
-func (a *app) newArguments(c *cobra.Command, u *unikernelOptions, replace bool) (with messages.Option[messages.Arguments], err error) {
+func (a *app) newArguments(c *cobra.Command, name messages.Name, u *unikernelOptions, replace bool) (with messages.Option[messages.Arguments], err error) {
 	if !replace {
 		if anyGiven(c.LocalNonPersistentFlags()) {
 			a.tell(warning, "without --replace-arguments it is started as it was before: the other options have no effect")
 		}
 		return with, nil
 	}
-	args, err := a.arguments(u)
+	args, err := a.argumentsOf(c.Context(), name, c.Flags().Changed("no-add-name"))
+	if err != nil {
+		return with, err
+	}
+	args, err = a.arguments(u, c.Flags(), args)
 	return messages.Some(args), err
 }
 
 func anyGiven(flags *pflag.FlagSet) (given bool) {
 	flags.VisitAll(func(f *pflag.Flag) { given = given || f.Changed })
 	return given
+}
+
+// argumentsOf are those with which a unikernel runs, as far as they matter: whether
+// its name is one of them is not asked where it is said anyway. Where nobody is asked,
+// they are those of one of which nothing is said.
+func (a *app) argumentsOf(ctx context.Context, name messages.Name, named bool) (messages.Arguments, error) {
+	if a.destination.csr || a.socket == "-" {
+		a.tell(warning, "nobody is asked what runs: what is not given is as for 'create'")
+		return defaults(), nil
+	}
+	infos, err := as[messages.SuccessInfos](a.infos(ctx, name))
+	switch {
+	case err != nil:
+		return messages.Arguments{}, err
+	case name.IsPath() || len(infos.List) != 1: // as daemons say it
+		return messages.Arguments{}, &client.Refusal{Name: name, Text: "destroy: not found"}
+	}
+	args := configOf(infos.List[0], nil).Arguments
+	if !named {
+		args.AddName = a.addsName(ctx, name)
+	}
+	return args, nil
+}
+
+// addsName tells whether the name of a unikernel is added to its arguments.
+func (a *app) addsName(ctx context.Context, name messages.Name) bool {
+	known, err := a.settings(ctx, name)
+	if err != nil {
+		a.tell(warning, "the daemon does not tell whether it was created with --no-add-name: if it was, give that again")
+		return true
+	}
+	return len(known) != 1 || known[0].AddName
+}
+
+// settings are what unikernels were created with that an info does not tell. Native
+// daemons cannot be asked, and no daemon can from afar.
+func (a *app) settings(ctx context.Context, name messages.Name) ([]messages.NamedSettings, error) {
+	if a.destination.given() {
+		return nil, errors.ErrUnsupported
+	}
+	path := filepath.Join(a.tmpdir, eventSocket)
+	if a.socket != "" { // that of commands, which has the other ones beside it
+		path = filepath.Join(filepath.Dir(a.socket), filepath.Base(eventSocket))
+	}
+	conn, err := client.Dial(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.Settings(ctx, name)
 }

@@ -232,7 +232,7 @@ func parseArguments(t *testing.T, args []string) messages.Arguments {
 	u.register(flags)
 	require.NoError(t, flags.Parse(args))
 	a := app{stderr: t.Output()}
-	arguments, err := a.arguments(&u)
+	arguments, err := a.arguments(&u, flags, defaults())
 	require.NoError(t, err)
 	return arguments
 }
