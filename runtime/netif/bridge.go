@@ -46,16 +46,15 @@ func CheckBridge(name string) error {
 	return err
 }
 
-// findBridge returns the index of a bridge.
-func findBridge(name string) (index int, err error) {
+func findBridge(name string) (*netlink.LinkAttrs, error) {
 	link, err := findByName(name)
 	switch {
 	case errors.Is(err, errNoLink):
-		return 0, fmt.Errorf("interface %s does not exist", name)
+		return nil, fmt.Errorf("interface %s does not exist", name)
 	case err != nil:
-		return 0, fmt.Errorf("cannot look up interface %s: %w", name, err)
+		return nil, fmt.Errorf("cannot look up interface %s: %w", name, err)
 	case link.Type() != "bridge":
-		return 0, fmt.Errorf("interface %s is not a bridge", name)
+		return nil, fmt.Errorf("interface %s is not a bridge", name)
 	}
-	return link.Attrs().Index, nil
+	return link.Attrs(), nil
 }

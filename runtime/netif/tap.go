@@ -15,6 +15,7 @@ package netif
 import (
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -94,11 +95,35 @@ func become(fd int) (link messages.Link, err error) {
 	return messages.Link{Name: request.Name(), Index: found.Attrs().Index}, nil
 }
 
+// hostAddress is the address that taps have on the side of the host, where
+// nobody uses it. A bridge without an address of its own takes the lowest of its
+// ports: this is the highest that there can be, and the same for all taps, so that
+// none of them changes the bridge's when it comes or goes.
+var hostAddress = net.HardwareAddr{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff}
+
+// maxMTU is the largest MTU of a tap; a bridge can have a few bytes more.
+const maxMTU = 65521
+
+// adapt makes a tap one that changes nothing about the bridge that it is going to
+// be attached to, which otherwise takes the lowest MTU of its ports, too.
+func adapt(tap netlink.Link, bridge *netlink.LinkAttrs) error {
+	if err := netlink.LinkSetHardwareAddr(tap, hostAddress); err != nil {
+		return fmt.Errorf("cannot set its address: %w", err)
+	}
+	if err := netlink.LinkSetMTU(tap, min(bridge.MTU, maxMTU)); err != nil {
+		return fmt.Errorf("cannot set its MTU to %d, which is that of the bridge: %w", bridge.MTU, err)
+	}
+	return nil
+}
+
 // attach puts a tap on a bridge and then up: the other way around it would for
 // a moment be an interface of the host's own.
-func attach(tap, bridge int) error {
+func attach(tap int, bridge *netlink.LinkAttrs) error {
 	link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: tap}}
-	err := netlink.LinkSetMasterByIndex(link, bridge)
+	if err := adapt(link, bridge); err != nil {
+		return err
+	}
+	err := netlink.LinkSetMasterByIndex(link, bridge.Index)
 	if errors.Is(err, unix.EXFULL) {
 		return errors.New("all its ports are taken")
 	}
