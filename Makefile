@@ -33,9 +33,11 @@ build: overlay ## build all programs into bin/
 demo: build ## run a unikernel and see that it outlives the daemon
 	@$(GO) run ./test/demo
 
+# Not from the cache (-count 1): tests build programs, and go test does not know which
+# sources these are made of.
 test: lint ## run all tests, with the race detector where there is a C compiler
 	@$(if $(RACE),,echo 'Running without the race detector, which needs a C compiler: install gcc to have it.')
-	$(GO) test $(RACE) -timeout 30m ./...
+	$(GO) test $(RACE) -count 1 -timeout 30m ./...
 
 lint: overlay ## gofmt, go vet and staticcheck
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted: $$files"; exit 1; }

@@ -30,9 +30,6 @@ import (
 )
 
 const (
-	// commandMemory is what commands that are under way may take together: an
-	// image is in memory until it has been written to the image store.
-	commandMemory = 1 << 30
 	// stopTimeout is how long the daemon takes to stop at most. What it has
 	// answered is on disk long before.
 	stopTimeout = 30 * time.Second
@@ -44,6 +41,10 @@ const (
 // run is the daemon, until ctx is done.
 func run(ctx context.Context, o options) (err error) {
 	log := logger(o)
+	memory, err := useMemory(log)
+	if err != nil {
+		return err
+	}
 	manager, err := activation.NewManager(log)
 	if err != nil {
 		return err
@@ -64,7 +65,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	listeners, err := listen(o, config.Meter, log)
+	listeners, err := listen(o, memory, config.Meter, log)
 	if err != nil {
 		return err
 	}
@@ -205,13 +206,13 @@ func openCgroups(o options, log *slog.Logger) (*cgroup.Tree, error) {
 }
 
 // listen makes the sockets, but for those that systemd listens on for us.
-func listen(o options, counts *meter.Meter, log *slog.Logger) (map[actors.Endpoint]*gateway.Listener, error) {
-	memory := gateway.NewMemory(commandMemory)
+func listen(o options, b budget, counts *meter.Meter, log *slog.Logger) (map[actors.Endpoint]*gateway.Listener, error) {
+	memory := gateway.NewMemory(b.commands)
 	sockets := map[actors.Endpoint]struct {
 		codec gateway.Codec
 		frame int
 	}{
-		actors.VMMD:    {gateway.Wire, wire.MaxFrame},
+		actors.VMMD:    {gateway.Wire, b.frame},
 		actors.Console: {gateway.Wire, wire.MaxCommand},
 		actors.Stats:   {gateway.Wire, wire.MaxCommand},
 		actors.Events:  {gateway.Events, events.MaxItem},

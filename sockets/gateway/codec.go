@@ -13,19 +13,19 @@ import (
 type Codec struct {
 	// read reads one command of at most max bytes, and nothing behind it. The
 	// error is io.EOF where the client has left in good order.
-	read func(r io.Reader, max int) (messages.Wire, error)
+	read func(in *input, max int) (messages.Wire, error)
 	// append appends an answer, or a part of a stream, to pieces that it has made.
 	append func(pieces [][]byte, m messages.Wire) ([][]byte, error)
 }
 
 // What is spoken.
 var (
-	Wire   = Codec{readWire, appendWire}      // as native albatross does
-	Events = Codec{events.Read, appendEvents} // what native albatross cannot say
+	Wire   = Codec{readWire, appendWire}     // as native albatross does
+	Events = Codec{readEvents, appendEvents} // what native albatross cannot say
 )
 
-func readWire(r io.Reader, max int) (messages.Wire, error) {
-	frame, err := wire.ReadFrame(r, max)
+func readWire(in *input, max int) (messages.Wire, error) {
+	frame, err := wire.ReadFrameWithin(in, max, in.hold)
 	switch {
 	case errors.Is(err, wire.ErrEnd):
 		return messages.Wire{}, io.EOF
@@ -34,6 +34,9 @@ func readWire(r io.Reader, max int) (messages.Wire, error) {
 	}
 	return wire.Decode(frame)
 }
+
+// readEvents reads commands that are smaller than what needs no memory of all.
+func readEvents(in *input, max int) (messages.Wire, error) { return events.Read(in, max) }
 
 // appendWire gives the answer to info the form of the question.
 func appendWire(pieces [][]byte, m messages.Wire) ([][]byte, error) {

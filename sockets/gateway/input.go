@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// An input is what a client sends. It is read in parts: the first is as small
-// as almost all commands are, each further one is paid for with memory. Each
-// has to arrive within a deadline: who sends a byte now and then is no better
-// than who sends nothing.
+// An input is what a client sends. It is read in parts, the first of which is as
+// small as almost all commands are. Each has to arrive within a deadline: who sends
+// a byte now and then is no better than who sends nothing. What does not fit into
+// the first part is held in memory that has to be taken before.
 type input struct {
 	conn   *net.UnixConn
 	ctx    context.Context // of the connection
@@ -20,8 +20,8 @@ type input struct {
 
 	read    int64 // bytes of this command
 	allowed int64 // of them before the next part begins
-	paid    int64
-	turn    bool // it takes what is not there
+	taken   int64 // bytes of memory
+	turn    bool  // it takes what is not there
 }
 
 func (i *input) Read(b []byte) (int, error) {
@@ -46,9 +46,6 @@ func (i *input) next() error {
 		i.allowed = free
 		return i.conn.SetReadDeadline(time.Time{})
 	}
-	if err := i.pay(); err != nil {
-		return err
-	}
 	i.allowed += step
 	return i.hurry()
 }
@@ -57,30 +54,50 @@ func (i *input) hurry() error {
 	return i.conn.SetReadDeadline(time.Now().Add(i.limits.Patience))
 }
 
-// pay takes memory for a part. Whoever waits gets its turn in order.
-func (i *input) pay() error {
-	if i.turn {
+// hold has the command hold two buffers of so many bytes. The second is 0 where one
+// is not needed any more. Whoever waits gets its turn in order.
+func (i *input) hold(bytes, beside int) error {
+	want := int64(bytes + beside)
+	switch {
+	case want <= free:
+		return nil
+	case i.turn:
+		if i.take(want) {
+			i.turn = false
+			i.limits.Memory.turn.Release(1)
+		}
+		return nil
+	case want <= i.taken:
+		i.take(want)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(i.ctx, i.limits.Patience)
 	defer cancel()
-	memory := i.limits.Memory
-	if err := memory.turn.Acquire(ctx, 1); err != nil {
+	if err := i.limits.Memory.turn.Acquire(ctx, 1); err != nil {
 		return errors.New("cannot receive more: other commands take all memory")
 	}
-	if i.turn = !memory.left.TryAcquire(step); i.turn {
-		return nil
+	if i.turn = !i.take(want); !i.turn {
+		i.limits.Memory.turn.Release(1)
 	}
-	i.paid += step
-	memory.turn.Release(1)
 	return nil
+}
+
+// take has the command take so many bytes in all, if there are as many.
+func (i *input) take(want int64) bool {
+	left := i.limits.Memory.left
+	if want > i.taken && !left.TryAcquire(want-i.taken) {
+		return false
+	}
+	left.Release(max(0, i.taken-want))
+	i.taken = want
+	return true
 }
 
 // release gives back what the command has taken.
 func (i *input) release() {
-	i.limits.Memory.left.Release(i.paid)
+	i.limits.Memory.left.Release(i.taken)
 	if i.turn {
 		i.limits.Memory.turn.Release(1)
 	}
-	i.read, i.allowed, i.paid, i.turn = 0, 0, 0, false
+	i.read, i.allowed, i.taken, i.turn = 0, 0, 0, false
 }

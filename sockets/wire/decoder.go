@@ -27,7 +27,8 @@ type decoder struct {
 	end   int // end of the innermost element that is being read
 	err   error
 
-	text    string // a copy of the frame, all strings are parts of; see str
+	limits  *commandLimits // while a command is being read
+	text    string         // a copy of the frame, all strings are parts of; see str
 	version messages.Version
 	said    dialect
 }
@@ -42,6 +43,16 @@ const sharedText = 512
 // widest element for its encoding is a block device, 64 bytes for 4.
 const memoryFactor = 16
 
+// What a command may have besides an image and contents. No client says as much: a
+// guest has room for 8 KB of arguments.
+const (
+	maxTexts = 1 << 20  // bytes of all texts
+	maxList  = 64 << 10 // bytes of a list in memory
+)
+
+// commandLimits are what a command may still have.
+type commandLimits struct{ texts int }
+
 // The causes that a malformed element can have.
 var (
 	errShort    = errors.New("it ends too early")
@@ -54,6 +65,8 @@ var (
 	errNull     = errors.New("it is not empty")
 	errI64      = errors.New("it is shorter than 8 bytes")
 	errMAC      = errors.New("it is not 6 bytes")
+	errTexts    = fmt.Errorf("the texts of the command are longer than %d bytes", maxTexts)
+	errList     = errors.New("it has too many elements for a command")
 	errDialects = errors.New("no version of the protocol says all of it together")
 )
 
@@ -260,6 +273,10 @@ func listCapacity[T any](d *decoder) int {
 	if d.err == nil {
 		d.pos = pos
 	}
+	if d.limits != nil && n*int(unsafe.Sizeof(t)) > maxList {
+		d.fail("list", errList)
+		return 0
+	}
 	return min(n, limit)
 }
 
@@ -336,6 +353,12 @@ func (d *decoder) str(what string) string {
 	b := d.element(what, asn1.UTF8String)
 	if len(b) == 0 {
 		return ""
+	}
+	if d.limits != nil {
+		if d.limits.texts -= len(b); d.limits.texts < 0 {
+			d.fail(what, errTexts)
+			return ""
+		}
 	}
 	if len(d.frame) > sharedText {
 		return string(b)

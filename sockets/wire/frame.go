@@ -54,6 +54,13 @@ var ErrTooLong = errors.New("frame is too long")
 // the connection ends between frames, and io.ErrUnexpectedEOF where it ends
 // inside.
 func ReadFrame(r io.Reader, max int) ([]byte, error) {
+	return ReadFrameWithin(r, max, func(int, int) error { return nil })
+}
+
+// ReadFrameWithin is ReadFrame for who counts memory: hold is called before a
+// buffer of so many bytes is made beside another one, and with 0 for the second
+// when that is not needed any more. An error of it ends the reading.
+func ReadFrameWithin(r io.Reader, max int, hold func(bytes, beside int) error) ([]byte, error) {
 	var head [headerLen]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
@@ -66,12 +73,12 @@ func ReadFrame(r io.Reader, max int) ([]byte, error) {
 	if n > max {
 		return nil, fmt.Errorf("cannot read frame: %w: %d bytes are announced, at most %d are accepted", ErrTooLong, n, max)
 	}
-	return readBody(r, n)
+	return readBody(r, n, hold)
 }
 
-// readBody reads n bytes. There is never more memory than growth, or four times
-// what has arrived.
-func readBody(r io.Reader, n int) ([]byte, error) {
+// readBody reads n bytes. There is never more memory than growth, or three times
+// what has arrived: a buffer that is full is copied to one that is twice as large.
+func readBody(r io.Reader, n int, hold func(bytes, beside int) error) ([]byte, error) {
 	body := make([]byte, 0, min(n, growth))
 	for {
 		part := body[len(body):cap(body)]
@@ -86,9 +93,16 @@ func readBody(r io.Reader, n int) ([]byte, error) {
 		if len(body) == n {
 			return body, nil
 		}
-		larger := make([]byte, len(body), min(n, 4*cap(body)))
+		size := min(n, 2*cap(body))
+		if err := hold(size, cap(body)); err != nil {
+			return nil, err
+		}
+		larger := make([]byte, len(body), size)
 		copy(larger, body)
 		body = larger
+		if err := hold(size, 0); err != nil {
+			return nil, err
+		}
 	}
 }
 

@@ -40,7 +40,8 @@
 //
 // A frame is refused by its announced length, before it is read: see MaxFrame,
 // MaxCommand and MaxChunk. Decoding allocates at most 20 times the length of the
-// frame. Numbers have 63 bits, those of native programs.
+// frame, and for a command not more than some MB: see maxTexts and maxList.
+// Numbers have 63 bits, those of native programs.
 //
 // # Reading the source
 //
@@ -160,7 +161,9 @@ func (d *decoder) payload() (p messages.Payload) {
 	d.choice("payload", func(tag int) {
 		switch tag {
 		case 0:
+			d.limits = &commandLimits{texts: maxTexts}
 			p = d.command()
+			d.limits = nil
 		case 1:
 			p = d.success()
 		case 2:

@@ -60,6 +60,8 @@ type host struct {
 	dir  string
 	args []string // more of them for the daemon
 
+	inside string // directory of the cgroup that the daemon is in, if any
+
 	daemon *exec.Cmd  // nil while none runs
 	ended  chan error // how it has
 }
@@ -157,6 +159,10 @@ func (h *host) command(args ...string) *exec.Cmd {
 	h.t.Cleanup(func() { _ = log.Close() })
 	all := append([]string{"--tmpdir", h.dir, "--dbdir", h.path("db"), "--cgroup", h.cgroup(), "--tender", "builtin"}, args...)
 	c := exec.Command(filepath.Join(bin, "albatrossd"), all...)
+	if h.inside != "" {
+		enter := []string{"-c", `echo 0 > "$0/cgroup.procs" && exec "$@"`, h.inside}
+		c = exec.Command("/bin/sh", append(enter, c.Args...)...)
+	}
 	c.Stderr = log
 	return c
 }
