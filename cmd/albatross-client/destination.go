@@ -200,11 +200,11 @@ func (a *app) explainTrust(e *client.TrustError) (exitCode, string) {
 	text := "[ERROR] " + escape(e.Error()) + "\n"
 	switch e.Kind {
 	case client.Stranger:
-		return exitChain, text + "The certificate in --server-ca must be the one that has signed the endpoint's."
+		return exitUntrusted, text + "The certificate in --server-ca must be the one that has signed the endpoint's."
 	case client.Unfit:
-		return exitHere, text + "The endpoint needs another one: 'albatross-client generate' makes it."
+		return exitUntrusted, text + "The endpoint needs another one: 'albatross-client generate' makes it."
 	}
-	return exitThere, text + "The endpoint says no more than that. Is the authority that has signed for us the one that it trusts, and\n" +
+	return exitRejected, text + "The endpoint says no more than that. Is the authority that has signed for us the one that it trusts, and\n" +
 		"are the clocks right?" + a.largeAdvice()
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"albatross/sockets/client"
+	"albatross/sockets/remote"
 )
 
 // An exitCode tells scripts what went wrong. The numbers are native's.
@@ -18,10 +19,10 @@ type exitCode int
 
 const (
 	exitSuccess       exitCode = 0
-	exitChain         exitCode = 116 // certificates lead to nobody who is trusted
+	exitChain         exitCode = 116 // our certificates lead to nobody who is trusted
 	exitRefused       exitCode = 117 // the daemon said no
-	exitHere          exitCode = 119 // we do not accept the endpoint's certificate
-	exitThere         exitCode = 120 // the endpoint does not accept ours
+	exitRejected      exitCode = 119 // the endpoint does not accept our certificate
+	exitUntrusted     exitCode = 120 // we do not accept the endpoint's
 	exitCommunication exitCode = 121 // the conversation broke off
 	exitConnect       exitCode = 122 // nobody is there
 	exitUsage         exitCode = 124 // the command line, or a file it names
@@ -78,7 +79,7 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 	case errors.As(err, &input):
 		return exitUsage, string(input)
 	case errors.As(err, &refusal):
-		return exitRefused, refusalText(refusal)
+		return refusalCode(refusal), refusalText(refusal)
 	case errors.As(err, &connect):
 		return exitConnect, "[ERROR] " + escape(err.Error()) + "\n" + a.connectAdvice(connect)
 	case errors.As(err, &chain):
@@ -104,6 +105,15 @@ func usageText(command *cobra.Command) string {
 	arguments := strings.TrimPrefix(command.Use, command.Name())
 	return fmt.Sprintf("Usage: %s [OPTION]…%s\nTry '%[1]s --help' or 'albatross-client --help' for more information.",
 		command.CommandPath(), arguments)
+}
+
+// refusalCode tells what the daemon says no to from what the endpoint does: who is
+// revoked is told so, instead of being turned away in the handshake.
+func refusalCode(r *client.Refusal) exitCode {
+	if strings.HasSuffix(r.Text, remote.ErrRevoked.Error()) {
+		return exitRejected
+	}
+	return exitRefused
 }
 
 // refusalText has native's words, and what to do where that is known.

@@ -87,10 +87,10 @@ with a certificate: --ca and --ca-key are what the asker may do, and sign a
 certificate for each question. With --csr nobody is asked, but a request is written
 that somebody else can sign.
 
-Exit codes: 0 success, 116 a chain of certificates leads to nobody who is trusted,
-117 the daemon refused, 119 the endpoint's certificate is no good, 120 ours is not
-accepted there, 121 the conversation broke off, 122 no daemon there, 124 wrong
-command line or file, 125 anything else.`
+Exit codes: 0 success, 116 our certificates lead to nobody in --server-ca, 117 the
+daemon refused, 119 the endpoint does not accept our certificate, 120 we do not accept
+the endpoint's, 121 the conversation broke off, 122 no daemon there, 124 wrong command
+line or file, 125 anything else.`
 
 func (a *app) registerCommon(root *cobra.Command) {
 	flags := root.PersistentFlags()

@@ -1,10 +1,12 @@
 package client
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 
 	"albatross/messages"
 )
@@ -81,10 +83,28 @@ func (e *Refusal) Error() string { return e.Text }
 // certificate at any time after we have shown it.
 func (c *Conn) cause(err error) error {
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == tlsAlert {
+	if errors.As(err, &op) && op.Op == tlsAlert && aboutCertificate(op.Err) {
 		return &TrustError{Peer: c.peer, Kind: Rejected, Err: op.Err}
 	}
 	return rootCause(err)
+}
+
+// certificateAlerts are those of RFC 8446 by which a certificate is rejected.
+var certificateAlerts = []tls.AlertError{
+	42,  // bad certificate
+	43,  // unsupported certificate
+	44,  // certificate revoked
+	45,  // certificate expired
+	46,  // certificate unknown
+	48,  // unknown CA
+	49,  // access denied
+	116, // certificate required
+}
+
+// aboutCertificate tells whether an alert is one of them: package tls has no other
+// way to say which one has come.
+func aboutCertificate(alert error) bool {
+	return slices.ContainsFunc(certificateAlerts, func(a tls.AlertError) bool { return a.Error() == alert.Error() })
 }
 
 // rootCause leaves out what package net puts before the cause: the address,
