@@ -93,6 +93,7 @@ func (h *host) swept(c *supervise.Context, m swept) {
 func (h *host) ready(c *supervise.Context) {
 	h.booted = true
 	h.consoles.probeIdle(c)
+	h.verifyAll(c)
 	failpoint.Here("boot/ready")
 	early := h.early
 	h.early = nil

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"maps"
+	"slices"
 
 	"albatross/actors/supervise"
 	"albatross/messages"
@@ -19,6 +20,18 @@ func (h *host) collect(c *supervise.Context, digest messages.Digest) {
 	c.Go(func(context.Context) any {
 		if _, err := images.Remove(digest); err != nil {
 			log.Error("Cannot remove image", "image", digest, "error", err)
+		}
+		return nil
+	})
+}
+
+// verifyAll reads the images of all that is on record, so that no client has to wait
+// for that, and one that is damaged is known before it is needed.
+func (h *host) verifyAll(c *supervise.Context) {
+	images, log, used := h.config.Images, c.Log(), slices.Collect(maps.Keys(h.images))
+	c.Go(func(ctx context.Context) any {
+		for _, err := range images.Verify(ctx, used) {
+			log.Error("An image cannot be used", "error", err)
 		}
 		return nil
 	})

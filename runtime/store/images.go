@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -30,7 +31,8 @@ const (
 )
 
 // Images is the image store: every image once, under the hash of its contents.
-// Its methods may be called concurrently.
+// Its methods may be called concurrently. What it opens has the contents that were
+// stored: see verify.
 //
 // What nobody refers to is removed by Collect. An image that is about to be
 // referred to is pinned meanwhile: pins are in memory only, for after a crash
@@ -43,15 +45,18 @@ type Images struct {
 	pins map[messages.Digest]int
 	// writing are the temporary names in use.
 	writing map[string]bool
+	// verified are the files whose contents are known to be those of the image.
+	verified map[messages.Digest]stamp
 }
 
 // OpenImages opens the image store in a database directory, and makes it if
 // there is none.
 func OpenImages(dir string) (*Images, error) {
 	i := &Images{
-		dir:     filepath.Join(dir, ImageDir),
-		pins:    map[messages.Digest]int{},
-		writing: map[string]bool{},
+		dir:      filepath.Join(dir, ImageDir),
+		pins:     map[messages.Digest]int{},
+		writing:  map[string]bool{},
+		verified: map[messages.Digest]stamp{},
 	}
 	err := os.MkdirAll(i.dir, 0o750)
 	if err == nil {
@@ -67,18 +72,31 @@ func OpenImages(dir string) (*Images, error) {
 // Path is where an image is, if it is there.
 func (i *Images) Path(d messages.Digest) string { return filepath.Join(i.dir, d.String()) }
 
-// Open opens an image and tells its size.
+// Open opens an image and returns its size. The error is ErrDamaged where its file
+// has other contents.
 func (i *Images) Open(d messages.Digest) (*os.File, int64, error) {
 	f, err := os.OpenFile(i.Path(d), os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return nil, 0, fmt.Errorf("cannot open image: %w", err)
+		return nil, 0, fmt.Errorf("cannot open image: %w", withoutPath(err))
 	}
 	info, err := f.Stat()
+	if err == nil {
+		err = i.verify(f, d)
+	}
 	if err != nil {
 		_ = f.Close()
-		return nil, 0, fmt.Errorf("cannot open image: %w", err)
+		return nil, 0, fmt.Errorf("cannot open image: %w", withoutPath(err))
 	}
 	return f, info.Size(), nil
+}
+
+// withoutPath is an error that a client may read: where files are is nothing to it.
+func withoutPath(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 // Add stores what r has, up to its end, and pins it. When it returns without
@@ -87,7 +105,7 @@ func (i *Images) Open(d messages.Digest) (*os.File, int64, error) {
 func (i *Images) Add(r io.Reader, limit int64) (messages.Digest, int64, error) {
 	d, size, err := i.add(r, limit)
 	if err != nil {
-		return messages.Digest{}, 0, fmt.Errorf("cannot store image: %w", err)
+		return messages.Digest{}, 0, fmt.Errorf("cannot store image: %w", withoutPath(err))
 	}
 	return d, size, nil
 }
@@ -98,13 +116,13 @@ func (i *Images) Add(r io.Reader, limit int64) (messages.Digest, int64, error) {
 func (i *Images) AddBytes(image []byte) (messages.Digest, error) {
 	d := messages.Digest(sha256.Sum256(image))
 	if err := i.addHashed(d, image); err != nil {
-		return messages.Digest{}, fmt.Errorf("cannot store image: %w", err)
+		return messages.Digest{}, fmt.Errorf("cannot store image: %w", withoutPath(err))
 	}
 	return d, nil
 }
 
 func (i *Images) addHashed(d messages.Digest, image []byte) error {
-	if i.pinThere(d, int64(len(image))) {
+	if i.pinThere(d) {
 		return i.syncPinned(d)
 	}
 	_, _, err := i.write(func(f *os.File) (messages.Digest, int64, error) {
@@ -130,7 +148,7 @@ func (i *Images) write(contents func(*os.File) (messages.Digest, int64, error)) 
 		return d, 0, err
 	}
 	failpoint.Here("image/written")
-	if err := i.settle(f, d, size); err != nil {
+	if err := i.settle(f, d); err != nil {
 		return d, 0, err
 	}
 	return d, size, i.syncPinned(d)
@@ -189,8 +207,8 @@ func copyHashed(f *os.File, r io.Reader, limit int64) (d messages.Digest, size i
 
 // settle gives an image its name and pins it, in one step for Collect. It is
 // on disk before it has its name.
-func (i *Images) settle(f *os.File, d messages.Digest, size int64) error {
-	if i.pinThere(d, size) {
+func (i *Images) settle(f *os.File, d messages.Digest) error {
+	if i.pinThere(d) {
 		return nil
 	}
 	if err := f.Chmod(imageMode); err != nil {
@@ -206,21 +224,23 @@ func (i *Images) settle(f *os.File, d messages.Digest, size int64) error {
 		return err
 	}
 	failpoint.Here("image/renamed")
+	i.noteVerified(f, d)
 	delete(i.writing, filepath.Base(f.Name()))
 	i.pins[d]++
 	return nil
 }
 
-// pinThere pins an image if it is there in its full size. (Another size cannot
-// come from us; such a file is replaced.)
-func (i *Images) pinThere(d messages.Digest, size int64) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	info, err := os.Lstat(i.Path(d))
-	if err != nil || !info.Mode().IsRegular() || info.Size() != size {
+// pinThere pins an image if it is there. One that is damaged is replaced.
+func (i *Images) pinThere(d messages.Digest) bool {
+	if i.Pin(d) != nil {
 		return false
 	}
-	i.pins[d]++
+	f, _, err := i.Open(d)
+	if err != nil {
+		i.Unpin(d)
+		return false
+	}
+	_ = f.Close()
 	return true
 }
 
@@ -229,7 +249,7 @@ func (i *Images) Pin(d messages.Digest) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if _, err := os.Lstat(i.Path(d)); err != nil {
-		return fmt.Errorf("cannot find image: %w", err)
+		return fmt.Errorf("cannot find image: %w", withoutPath(err))
 	}
 	i.pins[d]++
 	return nil
@@ -304,6 +324,9 @@ func (i *Images) Remove(d messages.Digest) (bool, error) {
 // remove needs mu. The directory is not fsynced: an image that comes back
 // after a power cut is collected once more.
 func (i *Images) remove(name string) (bool, error) {
+	if d, ok := parseDigest(name); ok {
+		delete(i.verified, d)
+	}
 	err := os.Remove(filepath.Join(i.dir, name))
 	failpoint.Here("image/removed")
 	if errors.Is(err, os.ErrNotExist) {

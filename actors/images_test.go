@@ -1,0 +1,53 @@
+package actors_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+)
+
+// damageImage changes the last byte of the image of a unikernel where it is stored.
+// What runs is mapped from that file, so it is changed in its place.
+func (w *world) damageImage(name string) {
+	w.t.Helper()
+	path := w.config.Images.Path(messages.Digest(w.infos(name)[0].Info.Digest))
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(w.t, err)
+	defer f.Close()
+	info, err := f.Stat()
+	require.NoError(w.t, err)
+	last := make([]byte, 1)
+	_, err = f.ReadAt(last, info.Size()-1)
+	require.NoError(w.t, err)
+	last[0]++
+	_, err = f.WriteAt(last, info.Size()-1)
+	require.NoError(w.t, err)
+}
+
+// TestADamagedImage is neither started nor told as what was stored; who runs with it
+// goes on. It is replaced by the next one that is sent.
+func TestADamagedImage(t *testing.T) {
+	for title, before := range map[string]func(*world){
+		"at once":               func(*world) {},
+		"known to a new daemon": (*world).restart,
+	} {
+		t.Run(title, func(t *testing.T) {
+			w := newWorld(t)
+			w.succeeds("created unikernel", ":x", create(guest("hello")))
+			w.damageImage(":x")
+			before(w)
+			running := w.infos(":x")
+			const damaged = "cannot open image: its contents on disk are not those that were stored: create the unikernel again, with its image"
+			w.fails(damaged, ":x", messages.UnikernelRestart{})
+			w.fails(damaged, ":x", messages.UnikernelGet{Form: 3})
+			require.Equal(t, running, w.infos(":x"))
+
+			w.succeeds("created unikernel", ":y", create(guest("hello")))
+			w.succeeds("created unikernel", ":x", messages.UnikernelRestart{})
+			require.Equal(t, messages.SuccessImage{Image: guest("hello").Image}, w.ask(":x", messages.UnikernelGet{Form: 3}))
+		})
+	}
+}
