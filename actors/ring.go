@@ -56,11 +56,12 @@ func (r *ring) last(n int) int {
 	return r.total - min(n, len(r.lines))
 }
 
-// since is the number of the line behind the last one that is older than t.
+// since is the number of the first line that is not older than t. Where the clock
+// was set back after it, lines behind it may be: better too many than too few.
 func (r *ring) since(t time.Time) int {
-	n := r.total
-	for n > r.oldest() && !r.at(n-1).Time.Before(t) {
-		n--
+	n := r.oldest()
+	for n < r.total && r.at(n).Time.Before(t) {
+		n++
 	}
 	return n
 }
