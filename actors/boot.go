@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 
@@ -16,14 +17,22 @@ func (h *host) load(c *supervise.Context) { c.Request(h.store, messages.StoreLoa
 
 func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	if m.Err != "" {
-		c.Log().Error("Cannot load the state", "error", m.Err)
+		h.loading.note(c, "Cannot load the state", errors.New(m.Err))
+		if h.loads++; h.unreadable() {
+			h.doEarly(c)
+		}
 		c.After(retryAfter, retryLoad{})
 		return
 	}
+	h.loading.over(c)
+	h.loads = 0
 	failpoint.Here("boot/loaded")
 	config := h.config
 	c.Go(func(context.Context) any { return config.sweep(m.State) })
 }
+
+// unreadable tells whether nobody should wait any longer for the state to be read.
+func (h *host) unreadable() bool { return h.loads >= patientTries }
 
 // sweep frees what belongs to nobody on record: images, FIFOs, history and
 // cgroups that a crash has left behind, and finds the block devices. Nothing that is not
@@ -95,13 +104,23 @@ func (h *host) ready(c *supervise.Context) {
 	h.consoles.probeIdle(c)
 	h.verifyAll(c)
 	failpoint.Here("boot/ready")
+	h.doEarly(c)
+	if h.halter != nil {
+		h.haltAll(c)
+	}
+}
+
+// doEarly carries out what was asked for before all was known, or refuses it where
+// that cannot be known.
+func (h *host) doEarly(c *supervise.Context) {
 	early := h.early
 	h.early = nil
 	for _, a := range early {
+		if h.unreadable() {
+			h.answer(c, a.ticket, failure(h.loading.cause))
+			continue
+		}
 		h.do(c, a)
-	}
-	if h.halter != nil {
-		h.haltAll(c)
 	}
 }
 

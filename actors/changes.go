@@ -14,7 +14,12 @@ import (
 // change carries out a command that changes a tenant.
 func (h *host) change(c *supervise.Context, a ask) {
 	t := h.tenants[a.name]
-	if t != nil && t.phase != settled {
+	switch {
+	case t == nil:
+	case t.unstored() != "":
+		h.changeUnstored(c, a, t)
+		return
+	case t.phase != settled:
 		t.waiting = append(t.waiting, a)
 		return
 	}
@@ -141,6 +146,9 @@ func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
 	t := h.tenants[m.Name]
 	switch {
 	case t == nil || t.phase != checking || t.next.number != m.Run: // it has been given up
+	case t.unstored() != "":
+		h.dropNext(c, m.Name, t, t.unstored())
+		h.settle(c, m.Name, t)
 	case t.current != nil:
 		t.phase = switching
 		t.next.spec = m.Spec
@@ -168,7 +176,7 @@ func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
 	case t.current != nil && t.current.number == m.Run: // started again, or taken over
 		t.current.spec = m.Spec
 		t.current.started, t.current.restarts = m.Started, m.Restarts
-		t.current.resting = false
+		t.current.resting, t.current.unstored = false, ""
 		h.watch(c, t.current, m)
 	case t.phase == launching && t.next.number == m.Run:
 		h.ledger.Commit(m.Name)
@@ -186,7 +194,7 @@ func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
 func (h *host) rests(c *supervise.Context, m messages.UnikernelWaiting) {
 	h.consoles.ended(m.Name, m.End)
 	if t := h.tenants[m.Name]; t != nil && t.current != nil && t.current.number == m.Run {
-		t.current.resting = true
+		t.current.resting, t.current.unstored = true, ""
 		c.Send(h.stats, messages.StatsForget{Name: m.Name})
 	}
 }
@@ -239,7 +247,7 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 		if ended.resting {
 			text = "destroyed: removed from restarting"
 		}
-		h.answer(c, t.ask.ticket, success(text))
+		h.answerAsk(c, t, success(text))
 		failpoint.Here("change/destruction-told")
 		h.settle(c, m.Name, t)
 	default:
@@ -279,7 +287,7 @@ func (h *host) dropNext(c *supervise.Context, name messages.Name, t *tenant, tex
 	t.next = nil
 	c.Stop(ended.pid)
 	h.ledger.Release(name)
-	h.answer(c, t.ask.ticket, failure(text))
+	h.answerAsk(c, t, failure(text))
 	failpoint.Here("change/refusal-told")
 	h.collect(c, ended.spec.Digest)
 }

@@ -32,10 +32,12 @@ type host struct {
 	tickets  ticket           // ever given
 	runs     uint64           // ever made
 
-	booted bool
-	early  []ask      // commands that came before
-	halter *actor.PID // wants to know when all have been stopped; nil: nobody does
-	waves  waves
+	loading trouble
+	loads   int // that have failed
+	booted  bool
+	early   []ask      // commands that came before
+	halter  *actor.PID // wants to know when all have been stopped; nil: nobody does
+	waves   waves
 }
 
 // What the host's goroutines and timers tell it.
@@ -89,6 +91,9 @@ func (h *host) Handle(c *supervise.Context, message any) {
 	case messages.UnikernelGone:
 		h.gone(c, m)
 		h.waveTold(c, m.Run, false)
+	case messages.UnikernelUnstored:
+		h.unstored(c, m)
+		h.waveGoesOn(c, m.Run)
 	case messages.UnikernelRestarted:
 		h.restarted(c, m)
 	case messages.ConsoleAdopted:
@@ -174,7 +179,11 @@ func (h *host) asked(c *supervise.Context, m messages.Ask) {
 	h.tickets++
 	h.open[h.tickets] = asker{c.Sender(), m.ID}
 	a := ask{ticket: h.tickets, name: m.Name, command: m.Command}
-	if !h.booted {
+	switch {
+	case h.unreadable():
+		h.answer(c, a.ticket, failure(h.loading.cause))
+		return
+	case !h.booted:
 		h.early = append(h.early, a)
 		return
 	}

@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"errors"
+
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/failpoint"
@@ -13,6 +15,7 @@ type policyChanges struct {
 	waiting []ask
 	request uint64            // the ID of the last request to the store
 	undo    []messages.Change // what makes the disk say again what counts; nil: it does
+	undoing trouble
 }
 
 // What the host's timers tell it about policies.
@@ -123,9 +126,10 @@ func (h *host) undo(c *supervise.Context, path messages.Path) {
 
 func (h *host) undone(c *supervise.Context, refusal string) {
 	if refusal != "" {
-		c.Log().Error("Cannot undo the change of a policy", "error", refusal)
+		h.policies.undoing.note(c, "Cannot undo the change of a policy", errors.New(refusal))
 		c.After(retryAfter, retryUndo{})
 		return
 	}
+	h.policies.undoing.over(c)
 	h.policies.undo = nil
 }

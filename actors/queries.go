@@ -29,7 +29,7 @@ func (h *host) infos(name messages.Name) []messages.NamedInfo {
 // infoOf appends what runs under a name, if anything does.
 func (h *host) infoOf(list []messages.NamedInfo, name, shown messages.Name) []messages.NamedInfo {
 	t := h.tenants[name]
-	if t == nil || t.current == nil || t.current.started.IsZero() {
+	if t == nil || t.current == nil || t.current.started.IsZero() || t.current.unstored != "" {
 		return list
 	}
 	spec, args := t.current.spec, t.current.spec.Arguments

@@ -2,10 +2,12 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"golang.org/x/sys/unix"
 
 	"albatross/actors/meter"
 	"albatross/actors/supervise"
@@ -28,8 +30,14 @@ type storeActor struct {
 	pending    []write // in the order they came
 	committing []write // the ones whose commit is under way
 	since      time.Time
-	loading    []load // the ones that are under way
+	loading    []load            // the ones that are under way
+	unstored   []messages.Change // events of which nobody else would try again to store them
+	failing    trouble           // of writes that nobody waits for
+	full       trouble
 }
+
+// maxUnstored bounds the events that wait for a disk to work again.
+const maxUnstored = 1000
 
 // A load waits for what is stored.
 type load struct {
@@ -45,21 +53,20 @@ type write struct {
 }
 
 func (w write) answer(c *supervise.Context, failure string) {
-	switch {
-	case w.pid != nil:
+	if w.pid != nil {
 		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: failure})
-	case failure != "":
-		c.Log().Error("Cannot store", "error", failure)
 	}
 }
 
 // What the store's goroutines tell it.
 type (
 	committed struct {
-		err    error
-		newest newest // zero where no events were stored
+		errs   []error // of each write
+		room   error   // why nothing new can be stored
+		newest newest  // zero where no events were stored
 	}
-	newest struct {
+	retryUnstored struct{}
+	newest        struct {
 		event uint64
 		err   error
 	}
@@ -86,6 +93,8 @@ func (s *storeActor) Handle(c *supervise.Context, message any) {
 	case committed:
 		s.answer(c, m)
 		s.commit(c)
+	case retryUnstored:
+		s.commit(c)
 	case loaded:
 		s.loaded(c, m)
 	case newest:
@@ -108,26 +117,52 @@ func (s *storeActor) Stopping(c *supervise.Context, _ bool) {
 
 const storeFailed = "internal error: the store has failed; the log tells more"
 
-// commit writes what is pending, unless a commit is under way.
+// commit writes what is pending, unless a commit is under way. Events that could
+// not be stored come before what has happened since.
 func (s *storeActor) commit(c *supervise.Context) {
-	if len(s.committing) > 0 || len(s.pending) == 0 {
+	if len(s.committing) > 0 {
+		return
+	}
+	if len(s.unstored) > 0 {
+		s.pending = append([]write{{changes: s.unstored}}, s.pending...)
+		s.unstored = nil
+	}
+	if len(s.pending) == 0 {
 		return
 	}
 	n := min(len(s.pending), maxBatch)
 	s.committing, s.pending = s.pending[:n:n], s.pending[n:]
-	var changes []messages.Change
-	for _, w := range s.committing {
-		changes = append(changes, w.changes...)
-	}
+	writes := s.committing
 	s.since = c.Now()
 	c.Go(func(context.Context) any {
-		m := committed{err: s.db.Apply(changes)}
-		if m.err == nil && slices.ContainsFunc(changes, isEvent) {
+		m := committed{errs: apply(s.db, writes)}
+		m.room = s.db.Room()
+		if slices.Contains(m.errs, nil) && slices.ContainsFunc(writes, hasEvent) {
 			m.newest = s.newest()
 		}
 		return m
 	})
 }
+
+// apply makes the changes of all writes at once. Where that fails, one may be to
+// blame, or all of them may be more than there is room for: so each is tried.
+func apply(db *store.DB, writes []write) []error {
+	errs := make([]error, len(writes))
+	var all []messages.Change
+	for _, w := range writes {
+		all = append(all, w.changes...)
+	}
+	err := db.Apply(all)
+	for i, w := range writes {
+		errs[i] = err
+		if err != nil && len(writes) > 1 && !errors.Is(err, unix.EIO) {
+			errs[i] = db.Apply(w.changes)
+		}
+	}
+	return errs
+}
+
+func hasEvent(w write) bool { return slices.ContainsFunc(w.changes, isEvent) }
 
 func isEvent(change messages.Change) bool {
 	_, ok := change.(messages.PutEvent)
@@ -150,12 +185,34 @@ func (s *storeActor) tell(c *supervise.Context, n newest) {
 }
 
 func (s *storeActor) answer(c *supervise.Context, m committed) {
-	s.meter.Committed(c.Now().Sub(s.since), m.err)
-	for _, w := range s.committing {
-		w.answer(c, text(m.err))
+	s.meter.Committed(c.Now().Sub(s.since), errors.Join(m.errs...))
+	var unwaited error
+	for i, w := range s.committing {
+		w.answer(c, text(m.errs[i]))
+		if w.pid == nil && m.errs[i] != nil {
+			unwaited = m.errs[i]
+			s.keep(w.changes)
+		}
 	}
 	s.committing = nil
+	s.failing.note(c, "Cannot store what has happened, but will try again", unwaited)
+	s.full.note(c, "The disk is full: what exists goes on, and nothing new can be stored", m.room)
+	if len(s.unstored) > 0 {
+		c.After(retryAfter, retryUnstored{})
+	}
 	s.tell(c, m.newest)
+}
+
+// keep has the events of a write that nobody waits for be stored later, the
+// newest where there are too many. What else is in it was true then, and may not
+// be so any more.
+func (s *storeActor) keep(changes []messages.Change) {
+	for _, change := range changes {
+		if isEvent(change) {
+			s.unstored = append(s.unstored, change)
+		}
+	}
+	s.unstored = s.unstored[max(0, len(s.unstored)-maxUnstored):]
 }
 
 // load reads all that is stored. It sees every change that has been answered.

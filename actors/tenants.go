@@ -42,6 +42,7 @@ type run struct {
 	spec     messages.Spec
 	started  time.Time
 	resting  bool            // between two starts
+	unstored string          // it does not run, and that cannot be stored: what a client is told
 	restarts int             // by itself
 	target   messages.Target // as the collector of statistics knows it
 }
@@ -61,4 +62,15 @@ type ticket uint64
 type asker struct {
 	pid *actor.PID
 	id  uint64
+}
+
+// unstored tells a client that what ran here does not, and that this cannot be
+// stored. It is empty where that is not so.
+func (t *tenant) unstored() string {
+	for _, r := range []*run{t.current, t.next} {
+		if r != nil && r.unstored != "" {
+			return r.unstored
+		}
+	}
+	return ""
 }

@@ -17,6 +17,10 @@ import (
 // because the machine is in trouble, such as a full disk.
 const retryAfter = time.Second
 
+// patientTries is how many times the database may fail before nobody waits for it any
+// more: an actor that has failed works again at the second.
+const patientTries = 2
+
 // askAgainAfter is how long a SIGTERM may take: tenders know no other way to end
 // than at once.
 const askAgainAfter = 500 * time.Millisecond
@@ -61,10 +65,15 @@ type unikernel struct {
 	creates bool   // the next start creates it
 	stored  bool   // its spec may be on disk
 
+	marks    []messages.Change // events that are stored with the request marking
+	unmarked []messages.Change // events of it that could not be stored
+
 	// What runs.
 	state   unikernelState
 	request uint64        // the ID of the last request to the console
-	writing uint64        // the ID of the last request to the store
+	writes  uint64        // requests to the store ever made
+	writing uint64        // the ID of the last one that something waits for
+	marking uint64        // the ID of the last one that says that the tender runs
 	taps    []*netif.Tap  // those that vanish with us unless they are kept
 	gated   *tender.Gated // where the tender has not been released
 	handle  *proc.Handle  // where it has
@@ -77,6 +86,8 @@ type unikernel struct {
 	refused bool                          // it has just refused its name
 	backoff backoff
 	unkill  func() // ends the grace time before SIGKILL
+	trouble trouble
+	tries   int // to store its end that have failed
 }
 
 type unikernelState string
@@ -134,6 +145,7 @@ type (
 	retryForget struct{}
 	retryResume struct{}
 	retryWait   struct{}
+	retryMark   struct{ marking uint64 }
 )
 
 // Discard has taps vanish that nobody will use.
@@ -215,6 +227,8 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 		u.forget(c)
 	case retryWait:
 		u.wait(c)
+	case retryMark:
+		u.retryMark(c, m)
 	case supervise.Crashed, supervise.Undeliverable:
 		u.unanswered(c)
 	default:

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 
@@ -42,8 +43,8 @@ func (u *unikernel) wait(c *supervise.Context) {
 }
 
 func (u *unikernel) exited(c *supervise.Context, m exited) {
+	u.trouble.note(c, "Cannot wait for tender", m.err)
 	if m.err != nil { // it may still run: nothing may be freed
-		c.Log().Error("Cannot wait for tender", "pid", u.runtime.Process.PID, "error", m.err)
 		c.After(retryAfter, retryWait{})
 		return
 	}
@@ -124,7 +125,9 @@ func (u *unikernel) signal(c *supervise.Context, signal unix.Signal) {
 
 // fail gives back what a start has made.
 func (u *unikernel) fail(c *supervise.Context, err error) {
-	c.Log().Info("Cannot start unikernel", "error", err)
+	if u.outcome.failure != err.Error() || !u.eager { // not each time that it is tried again
+		c.Log().Info("Cannot start unikernel", "error", err)
+	}
 	u.outcome = outcome{failure: err.Error()}
 	gated := u.gated
 	if gated == nil {
@@ -202,7 +205,7 @@ func (u *unikernel) freed(c *supervise.Context, m freed) {
 func (u *unikernel) forget(c *supervise.Context) {
 	u.returns, u.kept = u.comesBack(), u.stop.OK && u.stop.Value.KeepSpec
 	u.refused = u.returns && u.nameRefused()
-	changes := u.endEvents(c)
+	changes := append(u.unmarked, u.endEvents(c)...)
 	if u.end.OK {
 		changes = append(changes, messages.PutEnd{Name: u.name, End: u.end.Value})
 	}
@@ -239,10 +242,15 @@ func (u *unikernel) nameRefused() bool {
 func (u *unikernel) forgotten(c *supervise.Context, failure string) {
 	failpoint.Here("unikernel/end-recorded")
 	if failure != "" { // nobody may be told before it is true
-		c.Log().Error("Cannot store the end of a unikernel", "error", failure)
+		u.trouble.note(c, "Cannot store the end of a unikernel", errors.New(failure))
+		if u.tries++; u.tries >= patientTries {
+			c.Send(u.host, messages.UnikernelUnstored{Name: u.name, Run: u.run, Text: u.unstored(failure)})
+		}
 		c.After(retryAfter, retryForget{})
 		return
 	}
+	u.trouble.over(c)
+	u.unmarked, u.tries = nil, 0
 	u.cause = u.nextCause()
 	u.runtime.StartTold = false
 	u.spec.NameRefused = u.spec.NameRefused || u.refused
@@ -259,6 +267,14 @@ func (u *unikernel) forgotten(c *supervise.Context, failure string) {
 		c.Send(u.host, messages.UnikernelGone{Name: u.name, Run: u.run, End: u.end, Kept: u.kept})
 		failpoint.Here("unikernel/gone-told")
 	}
+}
+
+// unstored tells what has become of the unikernel while that is not on disk.
+func (u *unikernel) unstored(failure string) string {
+	if u.outcome.failure != "" {
+		return fmt.Sprintf("%s; and what is stored of it cannot be removed: %s; this is tried again until it can", u.outcome.failure, failure)
+	}
+	return fmt.Sprintf("the unikernel has ended, but that cannot be stored: %s; this is tried again until it can", failure)
 }
 
 // giveUp ends a unikernel that holds nothing and was never started.

@@ -81,9 +81,10 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 		u.ran = u.runtime.Released
 		u.close(c)
 	case m.err != nil: // it may be there: a second one must not be started
-		c.Log().Error("Cannot take over unikernel", "error", m.err)
+		u.trouble.note(c, "Cannot take over unikernel", m.err)
 		c.After(retryAfter, retryResume{})
 	default:
+		u.trouble.over(c)
 		c.Log().Info("Unikernel taken over", "pid", u.runtime.Process.PID)
 		u.config.Meter.Adopted()
 		u.handle = m.handle
@@ -108,10 +109,11 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 		return
 	}
 	if m.Err != "" {
-		c.Log().Error("Cannot recover unikernel", "error", m.Err)
+		u.trouble.note(c, "Cannot recover unikernel", errors.New(m.Err))
 		c.After(retryAfter, messages.UnikernelRecover{Abandon: u.abandon})
 		return
 	}
+	u.trouble.over(c)
 	for _, record := range m.State.Unikernels {
 		if record.Name != u.name {
 			continue

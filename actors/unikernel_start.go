@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"albatross/actors/supervise"
 	"albatross/messages"
@@ -168,12 +169,23 @@ func (u *unikernel) launched(c *supervise.Context, m launched) {
 }
 
 func (u *unikernel) record(c *supervise.Context, changes ...messages.Change) {
-	u.writing++
-	c.Request(u.store, messages.StoreWrite{ID: u.writing, Changes: changes})
+	u.writing = u.write(c, changes)
+}
+
+// write returns the ID of the request.
+func (u *unikernel) write(c *supervise.Context, changes []messages.Change) uint64 {
+	u.writes++
+	c.Request(u.store, messages.StoreWrite{ID: u.writes, Changes: changes})
+	return u.writes
 }
 
 func (u *unikernel) written(c *supervise.Context, m messages.StoreWritten) {
-	if m.ID != u.writing {
+	switch m.ID {
+	case u.marking:
+		u.marked(c, m.Err)
+		return
+	case u.writing:
+	default:
 		return
 	}
 	switch u.state {
@@ -222,7 +234,26 @@ func (u *unikernel) released(c *supervise.Context, m released) {
 func (u *unikernel) markReleased(c *supervise.Context, events ...messages.Change) {
 	u.runtime.Released = true
 	u.runtime.StartTold = true
-	c.Send(u.store, messages.StoreWrite{Changes: append(events,
-		messages.PutRuntime{Name: u.name, Runtime: u.runtime},
-	)})
+	u.unmarked = nil
+	u.marks = events
+	u.marking = u.write(c, append(slices.Clone(events), messages.PutRuntime{Name: u.name, Runtime: u.runtime}))
+}
+
+// marked tries again while it runs. The events come with its end at the latest.
+func (u *unikernel) marked(c *supervise.Context, failure string) {
+	if failure == "" {
+		return
+	}
+	u.unmarked = u.marks
+	c.After(retryAfter, retryMark{u.marking})
+}
+
+func (u *unikernel) retryMark(c *supervise.Context, m retryMark) {
+	switch u.state {
+	case running:
+		if m.marking == u.marking {
+			u.markReleased(c, u.unmarked...)
+		}
+	default: // it will be stopped, or has ended
+	}
 }

@@ -65,6 +65,12 @@ func (h *host) waveTold(c *supervise.Context, run uint64, waits bool) {
 	default:
 		delete(w.held, run)
 	}
+	h.waveGoesOn(c, run)
+}
+
+// waveGoesOn does not wait for a run any more.
+func (h *host) waveGoesOn(c *supervise.Context, run uint64) {
+	w := &h.waves
 	if w.awaited[run] {
 		delete(w.awaited, run)
 		if len(w.awaited) == 0 {

@@ -62,7 +62,8 @@ type world struct {
 	fault  func(actor string, message any)
 	cgroup string // the parent of the cgroups, if there are any
 
-	repairs []func() // what makes the machine as it was
+	log     io.Writer // of the daemon
+	repairs []func()  // what makes the machine as it was
 
 	system *supervise.System
 	actors *actors.Actors
@@ -72,7 +73,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, set ...func(*world)) *world {
-	w := &world{t: t, dir: t.TempDir(), clock: supervise.WallClock()}
+	w := &world{t: t, dir: t.TempDir(), clock: supervise.WallClock(), log: t.Output()}
 	w.config = &actors.Config{
 		Tenders:        &tender.Finder{Dir: w.dir, Builtin: builtin, Policy: tender.Builtin},
 		Launcher:       []string{builtin, "launch"},
@@ -111,7 +112,7 @@ func (w *world) start() {
 	if testing.Verbose() {
 		level = slog.LevelDebug
 	}
-	log := slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: level}))
+	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: level}))
 	w.system = supervise.New(w.clock, log)
 	w.system.InjectFaults(func(actor string, message any) {
 		if w.fault != nil {

@@ -83,6 +83,14 @@ type (
 		Run  uint64
 		End  Option[End] // absent: nothing has run
 	}
+	// UnikernelUnstored says that it does not run any more, and that this cannot be
+	// stored. That is tried again; UnikernelWaiting, UnikernelFailed or
+	// UnikernelGone follow when it could be.
+	UnikernelUnstored struct {
+		Name Name
+		Run  uint64
+		Text string // for the client
+	}
 	// UnikernelFailed says that it could not be started and holds nothing.
 	UnikernelFailed struct {
 		Name   Name

@@ -80,17 +80,15 @@ func each(b *bbolt.Bucket, do func(name messages.Name, key, value []byte) error)
 }
 
 // Apply makes changes, in their order, all or none. When it returns nil, they
-// are on disk. That something is not there to be deleted is fine.
+// are on disk. That something is not there to be deleted is fine. What adds
+// nothing works on a disk that is full; see reserve.go.
 func (db *DB) Apply(changes []messages.Change) error {
-	err := db.update(func(tx *bbolt.Tx) error {
-		for _, c := range changes {
-			if err := apply(tx, c); err != nil {
-				return err
-			}
-		}
-		failpoint.Here("database/committing")
-		return nil
-	})
+	growth := db.growth(changes)
+	err := db.makeRoom(growth)
+	if err == nil || growth == 0 {
+		full := err != nil
+		err = db.update(func(tx *bbolt.Tx) error { return applyAll(tx, changes, full) })
+	}
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", db.path, err)
 	}
@@ -98,7 +96,18 @@ func (db *DB) Apply(changes []messages.Change) error {
 	return nil
 }
 
-func apply(tx *bbolt.Tx, change messages.Change) error {
+func applyAll(tx *bbolt.Tx, changes []messages.Change, full bool) error {
+	for _, c := range changes {
+		if err := apply(tx, c, full); err != nil {
+			return err
+		}
+	}
+	failpoint.Here("database/committing")
+	return nil
+}
+
+// apply makes one change; full says that it must not make the database larger.
+func apply(tx *bbolt.Tx, change messages.Change, full bool) error {
 	specs, runtimes := tx.Bucket(specBucket), tx.Bucket(runtimeBucket)
 	switch c := change.(type) {
 	case messages.PutSpec:
@@ -122,7 +131,7 @@ func apply(tx *bbolt.Tx, change messages.Change) error {
 	case messages.DeletePolicy:
 		return tx.Bucket(policyBucket).Delete(key(messages.Name{Path: c.Path}))
 	case messages.PutEvent:
-		return putEvent(tx.Bucket(eventBucket), c.Event)
+		return putEvent(tx.Bucket(eventBucket), c.Event, full)
 	case messages.MarkImported:
 		return tx.Bucket(schemaBucket).Put(importedKey, []byte("yes"))
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 )
@@ -27,10 +28,10 @@ func guard(do func() error) (err error) {
 
 // damaged tells what to do about a damaged database. An error of the system,
 // that a file cannot be read say, is none of damage.
-func damaged(err error) error {
+func (db *DB) damaged(err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		return err
 	}
-	return fmt.Errorf("the file is damaged (%w); it was left as it is: restore a copy of it, or move it away to start with nothing", err)
+	return fmt.Errorf("the file is damaged (%w); it was left as it is: %s, or move it away to start with nothing", err, Restoring(filepath.Dir(db.path)))
 }

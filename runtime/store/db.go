@@ -40,8 +40,13 @@ var (
 
 // A DB is the database. Its methods may be called concurrently.
 type DB struct {
-	path string
-	bolt *bbolt.DB
+	path     string
+	bolt     *bbolt.DB
+	pageSize int
+
+	// Uncopied is why there is no copy of the database as it was found, if there
+	// should be one.
+	Uncopied error
 }
 
 // Open opens the database in a directory, and makes both if there is none. It
@@ -60,6 +65,7 @@ func Open(dir string) (*DB, error) {
 		return nil, db.cannotOpen(errors.Join(err, db.bolt.Close()))
 	}
 	failpoint.Here("database/prepared")
+	_ = db.Room() // where there is none, changes say so
 	return db, nil
 }
 
@@ -67,6 +73,9 @@ func (db *DB) cannotOpen(err error) error { return fmt.Errorf("cannot open %s: %
 
 // open opens the file and takes its lock.
 func (db *DB) open() error {
+	if err := look(db.path); err != nil {
+		return db.damaged(err)
+	}
 	var file *os.File
 	options := &bbolt.Options{Timeout: lockTimeout}
 	options.OpenFile = func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
@@ -85,7 +94,7 @@ func (db *DB) open() error {
 		// mapping would keep the lock.
 		_ = unix.Flock(int(file.Fd()), unix.LOCK_UN)
 		_ = file.Close()
-		return damaged(err)
+		return db.damaged(err)
 	}
 	return err
 }
@@ -96,24 +105,27 @@ func (db *DB) prepare() error {
 	version := 0
 	if err := db.view(func(tx *bbolt.Tx) (err error) {
 		if err := check(tx, db.path); err != nil {
-			return damaged(err)
+			return db.damaged(err)
 		}
-		version, err = versionOf(tx)
+		version, err = db.versionOf(tx)
 		return err
 	}); err != nil {
 		return err
+	}
+	if version > 0 {
+		db.Uncopied = db.keepCopy()
 	}
 	if version < schemaVersion {
 		if err := db.update(func(tx *bbolt.Tx) error { return migrate(tx, version) }); err != nil {
 			return err
 		}
 	}
-	return syncDir(filepath.Dir(db.path)) // the file may be new
+	return errors.Join(db.count(), syncDir(filepath.Dir(db.path))) // the file may be new
 }
 
 // versionOf is the version of the format, 0 where there is nothing in the
 // database yet. The error says that this is no database for us.
-func versionOf(tx *bbolt.Tx) (int, error) {
+func (db *DB) versionOf(tx *bbolt.Tx) (int, error) {
 	schema := tx.Bucket(schemaBucket)
 	if schema == nil {
 		if first, _ := tx.Cursor().First(); first != nil {
@@ -124,11 +136,11 @@ func versionOf(tx *bbolt.Tx) (int, error) {
 	version, err := strconv.Atoi(string(schema.Get(versionKey)))
 	switch {
 	case err != nil:
-		return 0, damaged(fmt.Errorf("its version is %q", schema.Get(versionKey)))
+		return 0, db.damaged(fmt.Errorf("its version is %q", schema.Get(versionKey)))
 	case version > schemaVersion:
 		return 0, fmt.Errorf("written by a newer albatrossd (version %d of the format, this one knows %d): run that one", version, schemaVersion)
 	case version < 1:
-		return 0, damaged(fmt.Errorf("there never was a version %d", version))
+		return 0, db.damaged(fmt.Errorf("there never was a version %d", version))
 	}
 	return version, nil
 }

@@ -279,6 +279,7 @@ func filled(t *testing.T) (dir string, records []messages.Record) {
 
 func TestTruncatedDatabaseIsLeftAlone(t *testing.T) {
 	dir, _ := filled(t)
+	require.NoError(t, open(t, dir).Close()) // keeps a copy
 	path := filepath.Join(dir, store.DBFile)
 	whole := contents(t, path)
 	for _, size := range []int{1, 100, 4096, 8192, 12288, 16384, 20000, 40960, len(whole) / 4 * 3} {
@@ -287,8 +288,9 @@ func TestTruncatedDatabaseIsLeftAlone(t *testing.T) {
 		}
 		require.NoError(t, os.WriteFile(path, []byte(whole[:size]), 0o600))
 		err := refused(t, dir)
-		require.ErrorContains(t, err, "the file is damaged", "%d bytes", size)
-		require.ErrorContains(t, err, "restore a copy of it, or move it away to start with nothing")
+		require.ErrorContains(t, err, "the file is damaged (it ", "%d bytes", size)
+		require.ErrorContains(t, err, "restore it from the copy of ")
+		require.ErrorContains(t, err, "(cp -a "+dir+"/state.db.copy "+path+"), or move it away to start with nothing")
 		require.NoError(t, os.WriteFile(path, []byte(whole), 0o600))
 	}
 	require.NoError(t, open(t, dir).Close())
@@ -335,7 +337,7 @@ func TestWhatIsNoDatabaseIsLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, store.DBFile)
 	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("native state\n", 1000)), 0o600))
-	require.ErrorContains(t, refused(t, dir), "the file is damaged")
+	require.ErrorContains(t, refused(t, dir), "the file is damaged (it does not begin as a database does); it was left as it is: restore a copy of it, or move it away")
 }
 
 func TestOpenTellsErrorsOfTheSystem(t *testing.T) {
@@ -527,7 +529,7 @@ func TestFullDiskLosesNothing(t *testing.T) {
 		t.Skip("needs root to mount a small file system")
 	}
 	dir := t.TempDir()
-	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"))
+	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"))
 	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
 	db := open(t, dir)
 	stored := 0
@@ -546,7 +548,7 @@ func TestFullDiskLosesNothing(t *testing.T) {
 	db = open(t, dir)
 	require.Len(t, load(t, db), stored)
 	require.NoError(t, db.Close())
-	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=2m"))
+	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=8m"))
 	db = open(t, dir)
 	require.NoError(t, db.Apply([]messages.Change{messages.DeleteUnikernel{Name: name(t, "n0")}}))
 	require.Len(t, load(t, db), stored-1)

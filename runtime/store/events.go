@@ -19,6 +19,9 @@ import (
 const (
 	// MaxEvents is how many events are kept: the newest.
 	MaxEvents = 10_000
+	// minEvents are kept at least: from so many on, an event takes the place of the
+	// oldest where the disk is full.
+	minEvents = 1_000
 	// maxEventBytes bounds what one call of Events takes from disk, but for the
 	// last of them: names may be long.
 	maxEventBytes = 64 << 10
@@ -27,7 +30,7 @@ const (
 // putEvent stores the next event, and removes the one that is one too many. Both
 // are at an end of the bucket: what that costs does not depend on how many there
 // are.
-func putEvent(b *bbolt.Bucket, event messages.Event) error {
+func putEvent(b *bbolt.Bucket, event messages.Event, full bool) error {
 	data, err := messages.Encode(event)
 	if err != nil {
 		return fmt.Errorf("internal error: cannot encode an event: %w", err)
@@ -41,12 +44,17 @@ func putEvent(b *bbolt.Bucket, event messages.Event) error {
 		return fmt.Errorf("cannot store an event: %w", err)
 	}
 	failpoint.Here("database/event-put")
-	return trimEvents(b, number)
+	return trimEvents(b, number, full)
 }
 
-func trimEvents(b *bbolt.Bucket, last uint64) error {
+func trimEvents(b *bbolt.Bucket, last uint64, full bool) error {
 	c := b.Cursor()
-	for k, _ := c.First(); k != nil && eventNumber(k)+MaxEvents <= last; k, _ = c.First() {
+	k, _ := c.First()
+	keep := uint64(MaxEvents)
+	if full { // as many as there were
+		keep = min(keep, max(minEvents, last-eventNumber(k)))
+	}
+	for ; k != nil && eventNumber(k)+keep <= last; k, _ = c.First() {
 		if err := c.Delete(); err != nil {
 			return fmt.Errorf("cannot remove an old event: %w", err)
 		}

@@ -1,0 +1,232 @@
+package actors_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/runtime/store"
+	"albatross/test/netns"
+)
+
+// withSmallDisk gives a world a file system of its own, of 12 MB.
+func withSmallDisk(w *world) {
+	netns.Need(w.t) // which is a namespace of mounts, too
+	require.NoError(w.t, unix.Mount("tmpfs", w.dir, "tmpfs", 0, "size=12m"))
+	w.t.Cleanup(func() { require.NoError(w.t, unix.Unmount(w.dir, unix.MNT_DETACH)) })
+	require.NoError(w.t, os.Mkdir(w.config.FIFODir, 0o700)) // the one below is hidden
+}
+
+// fillDisk leaves no byte on the disk, until it is called again with false.
+func (w *world) fillDisk(full bool) {
+	w.t.Helper()
+	path := filepath.Join(w.dir, "filler")
+	if !full {
+		require.NoError(w.t, os.Remove(path))
+		return
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	require.NoError(w.t, err)
+	_, err = io.Copy(f, endless{})
+	require.ErrorIs(w.t, err, unix.ENOSPC)
+	require.NoError(w.t, f.Close())
+}
+
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) { return len(b), nil }
+
+// TestOnAFullDisk what runs goes on, restarts and can be destroyed; what would be
+// new is refused with the reason; and all works when there is room.
+func TestOnAFullDisk(t *testing.T) {
+	w := newWorld(t, withSmallDisk, withBlocks)
+	for i := range 4 {
+		w.succeeds("created unikernel", fmt.Sprintf(":u%d", i), create(guest("hello", "--quiet")))
+	}
+	w.succeeds("created unikernel", ":printer", create(guest("chatty", "100000")))
+	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(1, 32)))
+	w.succeeds("added block device", ":disk", messages.BlockOldAdd{Size: 1})
+	w.fillDisk(true)
+
+	w.succeeds("destroyed unikernel", ":u0", messages.UnikernelDestroy{})
+	for name, command := range map[string]messages.Command{
+		":image": create(guest("badcall")),
+		":other": messages.BlockOldAdd{Size: 1, Data: messages.Some(bytes.Repeat([]byte("x"), 1<<20))},
+		":disk":  messages.BlockOldSet{Data: bytes.Repeat([]byte("x"), 1<<20)},
+	} {
+		require.Contains(t, w.ask(name, command).(messages.Failure).Text, "no space left on device", name)
+	}
+	require.Equal(t, fails("cannot write "+w.dir+"/state.db: there is no room for anything new: no space left on device"), w.addPolicies())
+	w.until("a policy can be removed", func() bool { return w.ask("a:", messages.PolicyRemove{}) == success("removed policy") })
+	w.succeeds("removed block", ":disk", messages.BlockRemove{})
+	w.fillDisk(true) // also with what that has freed
+
+	pid := w.pid(":u1")
+	w.succeeds("created unikernel", ":u1", messages.UnikernelRestart{Form: messages.RestartSame})
+	require.NotEqual(t, pid, w.pid(":u1"))
+	w.kill(":u2")
+	w.until("its end is on disk", func() bool { _, there := w.record(":u2"); return !there })
+	require.Len(t, w.infos(":"), 3)
+
+	w.restart()
+	require.Len(t, w.infos(":"), 3)
+	w.succeeds("destroyed unikernel", ":u3", messages.UnikernelDestroy{})
+	w.succeeds("destroyed unikernel", ":printer", messages.UnikernelDestroy{})
+
+	w.fillDisk(false)
+	w.succeeds("created unikernel", ":new", create(guest("badcall")))
+	require.Equal(t, success("added policy"), w.addPolicy("b:", policy(1, 32)))
+}
+
+// addPolicies adds one after the other until one is refused.
+func (w *world) addPolicies() (refusal messages.Payload) {
+	w.t.Helper()
+	for i := range 2000 {
+		p := policy(1, 32)
+		p.Bridges = []string{strings.Repeat("b", 4000)}
+		if answer := w.addPolicy(fmt.Sprintf("p%d:", i), p); answer != success("added policy") {
+			return answer
+		}
+	}
+	require.FailNow(w.t, "all policies fit on a full disk")
+	return nil
+}
+
+// TestRestartsOnAFullDisk: who is kept running is, again and again.
+func TestRestartsOnAFullDisk(t *testing.T) {
+	w := newWorld(t, withSmallDisk)
+	config := guest("exit", "3")
+	config.Arguments.Fail = messages.FailBehaviour{Restart: true}
+	w.succeeds("created unikernel", ":x", create(config))
+	w.fillDisk(true)
+	before, _ := w.record(":x")
+	w.until("it was restarted", func() bool {
+		now, _ := w.record(":x")
+		return now.Runtime.OK && now.Runtime.Value.Restarts > before.Runtime.Value.Restarts+2
+	})
+}
+
+// breakDisk has the database take no write until it is mended: what writes to it
+// can only read.
+func (w *world) breakDisk() (mend func()) {
+	w.t.Helper()
+	path := filepath.Join(w.dir, store.DBFile)
+	fd := w.openedAs(path)
+	reopen := func(flags int) {
+		f, err := os.OpenFile(path, flags, 0)
+		require.NoError(w.t, err)
+		require.NoError(w.t, unix.Dup3(int(f.Fd()), fd, unix.O_CLOEXEC))
+		require.NoError(w.t, f.Close())
+	}
+	reopen(os.O_RDONLY)
+	return func() { reopen(os.O_RDWR) }
+}
+
+// openedAs is the descriptor under which a file is open.
+func (w *world) openedAs(path string) int {
+	w.t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	require.NoError(w.t, err)
+	for _, e := range entries {
+		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && target == path {
+			fd, err := strconv.Atoi(e.Name())
+			require.NoError(w.t, err)
+			return fd
+		}
+	}
+	require.FailNow(w.t, "not open: "+path)
+	return 0
+}
+
+// unstored is what a client is told of a unikernel that has ended on a broken disk.
+func (w *world) unstored() messages.Failure {
+	return messages.Failure{Text: "the unikernel has ended, but that cannot be stored: cannot write " + w.dir +
+		"/state.db: write " + w.dir + "/state.db: bad file descriptor; this is tried again until it can"}
+}
+
+// TestEndsThatCannotBeStored are told to who asks, at once; nothing shows as
+// running that does not; and the rest follows when the disk works again.
+func TestEndsThatCannotBeStored(t *testing.T) {
+	var log bytes.Buffer
+	w := newWorld(t, func(w *world) { w.log = &log })
+	kept := guest("hello", "--quiet")
+	kept.Arguments.Fail = messages.FailBehaviour{Restart: true}
+	restarting := guest("exit", "3")
+	restarting.Arguments.Fail = messages.FailBehaviour{Restart: true}
+	w.succeeds("created unikernel", ":destroyed", create(kept))
+	w.succeeds("created unikernel", ":replaced", create(kept))
+	w.succeeds("created unikernel", ":ended", create(guest("hello", "--quiet")))
+	w.succeeds("created unikernel", ":lives", create(kept))
+	w.succeeds("created unikernel", ":restarts", create(restarting))
+	ended := w.pid(":ended")
+	w.untilMarked(":destroyed", ":replaced", ":ended", ":lives")
+	mend := w.breakDisk()
+
+	require.Equal(t, w.unstored(), w.ask(":destroyed", messages.UnikernelDestroy{}))
+	require.Equal(t, w.unstored(), w.ask(":destroyed", messages.UnikernelDestroy{}))
+	require.Equal(t, w.unstored(), w.ask(":destroyed", force(kept)))
+	require.Equal(t, w.unstored(), w.ask(":replaced", messages.UnikernelRestart{Form: messages.RestartSame}))
+	require.NoError(t, unix.Kill(ended, unix.SIGKILL))
+	w.until("only one runs", func() bool { return len(w.infos(":")) == 1 })
+	require.Equal(t, ":lives", w.infos(":")[0].Name.String())
+	survey, err := w.actors.Survey(t.Context())
+	require.NoError(t, err)
+	for _, s := range survey.Status {
+		require.Equal(t, s.Name.String() == ":lives", s.Running, s.Name)
+	}
+	require.Equal(t, w.unstored(), w.ask(":ended", create(kept)))
+	require.IsType(t, messages.Failure{}, w.addPolicy("a:", policy(1, 32)))
+	w.until("it was tried again", func() bool { return w.failedCommits() > 15 })
+
+	mend()
+	w.until("all is as it should be", func() bool {
+		var names []string
+		for _, i := range w.infos(":") {
+			names = append(names, i.Name.String())
+		}
+		_, destroyed := w.record(":destroyed")
+		_, ended := w.record(":ended")
+		slices.Sort(names)
+		return !destroyed && !ended && slices.Equal(names, []string{":lives", ":replaced", ":restarts"})
+	})
+	w.pid(":replaced")
+	w.shutdown()
+	require.Less(t, strings.Count(log.String(), "Cannot store the end"), 10, log.String())
+	w.start()
+}
+
+// untilMarked waits until the disk says that unikernels run, which nobody else
+// waits for.
+func (w *world) untilMarked(names ...string) {
+	w.t.Helper()
+	w.until("they are marked", func() bool {
+		return !slices.ContainsFunc(names, func(n string) bool { r, _ := w.record(n); return !r.Runtime.Value.Released })
+	})
+}
+
+// failedCommits is how many there were.
+func (w *world) failedCommits() (n int) {
+	w.t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(w.config.Meter)
+	families, err := registry.Gather()
+	require.NoError(w.t, err)
+	for _, f := range families {
+		if f.GetName() == "albatross_store_commit_failures_total" {
+			return int(f.GetMetric()[0].GetCounter().GetValue())
+		}
+	}
+	require.FailNow(w.t, "nobody counts commits that fail")
+	return 0
+}

@@ -1,0 +1,59 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
+)
+
+// CopyFile is the name of a copy of the database, as the last daemon found it that
+// could use it.
+const CopyFile = "state.db.copy"
+
+// keepCopy puts a copy of the database beside it, on disk and as a whole, in the
+// place of the one before.
+func (db *DB) keepCopy() error {
+	if err := db.view(func(tx *bbolt.Tx) error { return db.copy(tx) }); err != nil {
+		return fmt.Errorf("cannot keep a copy of %s: %w", db.path, err)
+	}
+	return nil
+}
+
+func (db *DB) copy(tx *bbolt.Tx) error {
+	if err := db.hasRoom(int(tx.Size())); err != nil {
+		return err
+	}
+	dir := filepath.Dir(db.path)
+	temporary := filepath.Join(dir, CopyFile+".tmp")
+	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = tx.WriteTo(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(temporary, filepath.Join(dir, CopyFile))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
+	return syncDir(dir)
+}
+
+// Restoring tells an operator how to go back to the copy in a directory, if there
+// is one.
+func Restoring(dir string) string {
+	path := filepath.Join(dir, CopyFile)
+	info, err := os.Stat(path)
+	if err != nil {
+		return "restore a copy of it"
+	}
+	return fmt.Sprintf("restore it from the copy of %s (cp -a %s %s)",
+		info.ModTime().UTC().Format("2006-01-02 15:04:05 UTC"), path, filepath.Join(dir, DBFile))
+}
