@@ -52,9 +52,15 @@ func run(ctx context.Context, o options) (err error) {
 	if err := makeDirs(o); err != nil {
 		return err
 	}
+	if err := takeStock(o, log); err != nil {
+		return err
+	}
 	db, err := store.Open(o.dbdir)
 	if err != nil {
 		return err
+	}
+	if db.Uncopied != nil {
+		log.Warn("Going on without a new copy of the database", "cause", db.Uncopied)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	config, err := configure(o, db, log)

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"albatross/messages"
+	"albatross/runtime/store"
+)
+
+// A stock is what a daemon has left behind.
+type stock struct {
+	images, consoles, pipes, devices int
+	processes                        []string // that write to a console pipe
+}
+
+// takeStock refuses to begin with an empty database where there is what only one
+// that is lost can tell about. Block devices alone are no reason: they are used as
+// they are, also where native albatross or an operator has put them there.
+func takeStock(o options, log *slog.Logger) error {
+	missing, err := store.Missing(o.dbdir)
+	if err != nil || !missing {
+		return err
+	}
+	found, err := countStock(o)
+	if err != nil {
+		return err
+	}
+	if found.images+found.consoles+found.pipes+len(found.processes) > 0 {
+		return found.refusal(o)
+	}
+	if found.devices > 0 {
+		log.Info("The database is new; block devices that are there are used", "count", found.devices)
+	}
+	return nil
+}
+
+func countStock(o options) (s stock, err error) {
+	var errs [4]error
+	s.images, errs[0] = countFiles(filepath.Join(o.dbdir, store.ImageDir), isDigest)
+	s.consoles, errs[1] = countFiles(historyDir(o), isName)
+	s.pipes, errs[2] = countFiles(fifoDir(o), isName)
+	s.devices, errs[3] = countFiles(blockDir(o), isName)
+	s.processes = writers(fifoDir(o))
+	return s, errors.Join(errs[:]...)
+}
+
+func countFiles(dir string, ours func(string) bool) (n int, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("cannot look for what a former daemon has left: %w", err)
+	}
+	for _, e := range entries {
+		if ours(e.Name()) {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func isDigest(file string) bool {
+	b, err := hex.DecodeString(file)
+	return err == nil && len(b) == len(messages.Digest{})
+}
+
+func isName(file string) bool {
+	name, err := messages.ParseName(file)
+	return err == nil && name.String() == strings.ToLower(file)
+}
+
+// writers are the processes whose standard output is in a directory, also where the
+// file is gone: tenders, and what they have become.
+func writers(dir string) (pids []string) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil
+	}
+	outputs, _ := filepath.Glob("/proc/[0-9]*/fd/1") // the pattern is good
+	for _, output := range outputs {
+		if target, err := os.Readlink(output); err == nil && strings.HasPrefix(target, dir+"/") {
+			pids = append(pids, strings.Split(output, "/")[2])
+		}
+	}
+	slices.SortFunc(pids, func(a, b string) int { x, _ := strconv.Atoi(a); y, _ := strconv.Atoi(b); return x - y })
+	return pids
+}
+
+func (s stock) refusal(o options) error {
+	var found []string
+	for _, f := range []struct {
+		n    int
+		what string
+	}{
+		{len(s.processes), "running unikernels (processes " + strings.Join(s.processes, ", ") + ")"},
+		{s.pipes, "console pipes in " + fifoDir(o)},
+		{s.images, "images in " + filepath.Join(o.dbdir, store.ImageDir)},
+		{s.consoles, "console histories in " + historyDir(o)},
+		{s.devices, "block devices in " + blockDir(o)},
+	} {
+		if f.n > 0 {
+			found = append(found, fmt.Sprintf("%d %s", f.n, f.what))
+		}
+	}
+	path := filepath.Join(o.dbdir, store.DBFile)
+	return fmt.Errorf("the database %s is empty or gone, but a former daemon has left %s; nothing was changed: "+
+		"%s, or, to start with nothing, end the processes and move the pipes, images and console histories away",
+		path, strings.Join(found, ", "), store.Restoring(o.dbdir))
+}
