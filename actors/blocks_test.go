@@ -229,6 +229,27 @@ func TestABlockDeviceIsUsedByOneAtATime(t *testing.T) {
 	w.succeeds("removed block", "a:storage", messages.BlockRemove{})
 }
 
+// TestABlockDeviceBelowThePathOfItsUnikernel is given with a colon.
+func TestABlockDeviceBelowThePathOfItsUnikernel(t *testing.T) {
+	w := newWorld(t, withBlocks)
+	w.succeeds("added block device", "nat0:mirror", messages.BlockAdd{Size: 1})
+	config := guest("disk", "write", "there")
+	config.Fail = messages.FailBehaviour{Restart: true, Codes: []int{0}} // it has the device between two runs, too
+	config.Blocks = []messages.BlockDevice{{Name: "storage", Device: messages.Some("nat0:mirror")}}
+	w.fails("block device other:nat0:mirror not found", "other:x", create(config))
+	w.succeeds("created unikernel", ":mirror", create(config))
+	require.True(t, w.blocks("nat0:mirror")[0].Active)
+	require.Equal(t, []messages.BlockInfo{{Name: "storage", Device: messages.Some("nat0:mirror"), Size: 1}}, w.infos(":mirror")[0].Info.Blocks)
+	w.restart()
+	require.True(t, w.blocks("nat0:mirror")[0].Active)
+	w.fails("remove block: is in use", "nat0:mirror", messages.BlockRemove{})
+	w.until("it is written", func() bool {
+		data, err := os.ReadFile(filepath.Join(w.dir, "block", "nat0:mirror"))
+		return err == nil && !bytes.Equal(make([]byte, megabyte), data)
+	})
+	require.IsType(t, messages.SuccessText{}, w.ask(":mirror", messages.UnikernelDestroy{}))
+}
+
 // heldReader ends when the channel is closed.
 type heldReader chan struct{}
 

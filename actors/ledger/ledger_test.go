@@ -96,6 +96,29 @@ func TestADeviceIsUsedOnce(t *testing.T) {
 	require.NoError(t, l.Reserve(name(t, "a:y"), using("storage")))
 }
 
+// TestADeviceBelowThePath is given with the rest of the path, and is one with what
+// somebody there uses. Nothing else is found by that.
+func TestADeviceBelowThePath(t *testing.T) {
+	l := New()
+	for _, n := range []string{"disk", "a:disk", "a:b:disk", "c:disk"} {
+		l.HoldDevice(name(t, n), 10)
+	}
+	using := func(device string) messages.Arguments {
+		a := args(1)
+		a.Blocks = []messages.BlockDevice{{Name: "storage", Device: messages.Some(device)}}
+		return a
+	}
+	require.NoError(t, l.Reserve(name(t, "a:b:x"), using("disk")))
+	require.EqualError(t, l.Reserve(name(t, "a:y"), using("b:disk")), "block device a:b:disk already in use")
+	require.EqualError(t, l.Reserve(name(t, ":y"), using("a:B:disk")), "block device a:b:disk already in use")
+	l.Release(name(t, "a:b:x"))
+	require.NoError(t, l.Reserve(name(t, ":y"), using("a:b:DISK")))
+	require.EqualError(t, l.Reserve(name(t, "a:b:x"), using("disk")), "block device a:b:disk already in use")
+	for _, device := range []string{"", ":", ":disk", "::disk", "b:", "b::disk", "..:c:disk", "../c:disk", "c:disk", "a:disk", "a:b:disk", "b:disk:"} {
+		require.ErrorContains(t, l.Reserve(name(t, "a:z"), using(device)), "not found", device)
+	}
+}
+
 func TestASuccessorIsCountedWithoutTheOldOne(t *testing.T) {
 	l := New()
 	l.HoldPolicy("a", policy(1, 100))

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,10 +48,11 @@ func parseNetwork(s string) (messages.Network, error) {
 }
 
 // parseDevice reads the name of a device in the manifest and the host's name for
-// it.
+// it, which is behind the first ':' and may have others in it: storage:web:disk is
+// the block device disk at the path web.
 func parseDevice(s string) (name string, host messages.Option[string], err error) {
 	name, other, given := strings.Cut(s, ":")
-	if name == "" || given && other == "" || strings.Contains(other, ":") {
+	if name == "" || given && slices.Contains(strings.Split(other, ":"), "") {
 		return "", host, errDeviceFormat
 	}
 	if given {

@@ -15,6 +15,8 @@ func TestParseBlock(t *testing.T) {
 		"storage:disk":      {Name: "storage", Device: some("disk")},
 		"storage@512":       {Name: "storage", SectorSize: messages.Some(512)},
 		"storage:disk@4096": {Name: "storage", Device: some("disk"), SectorSize: messages.Some(4096)},
+		"a:b:c":             {Name: "a", Device: some("b:c")},
+		"a:b:c:d@1024":      {Name: "a", Device: some("b:c:d"), SectorSize: messages.Some(1024)},
 		"storage:-disk":     {Name: "storage", Device: some("-disk")}, // the daemon has none of that name
 	} {
 		got, err := parseBlock(text)
@@ -25,7 +27,9 @@ func TestParseBlock(t *testing.T) {
 		"":                       errDeviceFormat,
 		":disk":                  errDeviceFormat,
 		"storage:":               errDeviceFormat,
-		"a:b:c":                  errDeviceFormat,
+		"a:b:":                   errDeviceFormat,
+		"a::b":                   errDeviceFormat,
+		"a:b::c":                 errDeviceFormat,
 		"@512":                   errDeviceFormat,
 		"storage@":               errSectorSize,
 		"storage@x":              errSectorSize,
@@ -48,6 +52,7 @@ func TestParseNetwork(t *testing.T) {
 	for text, want := range map[string]messages.Network{
 		"service":                       {Name: "service"},
 		"service:br0":                   {Name: "service", Bridge: messages.Some("br0")},
+		"service:b:r@00:80:41:ab:cd:ef": {Name: "service", Bridge: messages.Some("b:r"), MAC: mac},
 		"service@00:80:41:ab:cd:ef":     {Name: "service", MAC: mac},
 		"service:br0@00-80-41-AB-CD-EF": {Name: "service", Bridge: messages.Some("br0"), MAC: mac},
 	} {
@@ -57,7 +62,7 @@ func TestParseNetwork(t *testing.T) {
 	}
 	const notSix = " is not six bytes like 00:80:41:12:34:56"
 	for text, want := range map[string]string{
-		"a:b:c":               "format is 'name' or 'name:device-name'",
+		"a:b:":                "format is 'name' or 'name:device-name'",
 		"a@zz":                "Macaddr: invalid character 'z' at 0",
 		"a@00:80:41:12:34:5g": "Macaddr: invalid character 'g' at 16",
 		"a@":                  "Macaddr: ''" + notSix,
