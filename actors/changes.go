@@ -52,6 +52,7 @@ func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.U
 		h.replace(c, a, t, m)
 		return
 	}
+	m.Joins = h.ledger.NewStations(a.name, m.Spec.Arguments)
 	if err := h.ledger.Reserve(a.name, m.Spec.Arguments); err != nil {
 		h.refuse(c, a, err)
 		return
@@ -100,6 +101,13 @@ func startable(args messages.Arguments) error {
 			return fmt.Errorf("cannot pass argument %d: it contains a zero byte", i+1) // it may be a secret
 		}
 	}
+	for _, n := range args.Networks {
+		if n.MAC.OK {
+			if err := n.MAC.Value.Usable(); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
@@ -123,6 +131,7 @@ func (h *host) restart(c *supervise.Context, a ask, t *tenant, command messages.
 }
 
 func (h *host) replace(c *supervise.Context, a ask, t *tenant, m messages.UnikernelPrepare) {
+	m.Joins = h.ledger.NewStations(a.name, m.Spec.Arguments)
 	if err := h.ledger.ReserveNext(a.name, m.Spec.Arguments); err != nil {
 		h.refuse(c, a, err)
 		return

@@ -142,3 +142,43 @@ func TestACreateThatFailsGivesEverythingBack(t *testing.T) {
 		})
 	}
 }
+
+// TestAddressesAreChecked: an address is one that a device can have, and nobody
+// else on its bridge has it. Whoever is started again keeps it.
+func TestAddressesAreChecked(t *testing.T) {
+	w := newWorld(t, withBridge)
+	with := func(mac messages.MAC) messages.Config {
+		config := echo()
+		config.Networks[0].MAC = messages.Some(mac)
+		return config
+	}
+	for mac, text := range map[messages.MAC]string{
+		{}:                                   "cannot use the MAC address 00:00:00:00:00:00: it is zero",
+		{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}: "cannot use the MAC address ff:ff:ff:ff:ff:ff: it is for broadcasts",
+		{3}:                                  "cannot use the MAC address 03:00:00:00:00:00: it is for multicasts, as the first byte is odd",
+	} {
+		w.fails(text, ":x", create(with(mac)))
+	}
+	const ours, kind = "\x02ours!", "\x88\xb5"
+	port := netns.NewPort(t, bridge)
+	ask := func(address string) { port.Ask(address+ours+kind+"hello", ours+address+kind+"hello") }
+
+	w.succeeds("created unikernel", ":x", create(echo()))
+	mac := messages.Network{Name: "service"}.Address(w.name(":x"))
+	ask(string(mac[:])) // the bridge knows both now
+	w.fails("cannot use the MAC address "+mac.String()+": another unikernel has it on bridge br0 (give one with --net NAME:BRIDGE@MAC)",
+		":y", create(with(mac)))
+	heard := messages.MAC([]byte(ours))
+	w.fails("cannot use the MAC address "+heard.String()+": something else has it on bridge br0 (give another one with --net NAME:BRIDGE@MAC; one that has gone is forgotten within minutes)",
+		":y", create(with(heard)))
+
+	w.succeeds("created unikernel", ":x", messages.UnikernelRestart{})
+	w.succeeds("created unikernel", ":x", force(with(mac)))
+	ask(string(mac[:]))
+	w.restart()
+	w.succeeds("created unikernel", ":x", force(echo()))
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	w.succeeds("created unikernel", ":y", create(with(mac)))
+	w.succeeds("destroyed unikernel", ":y", messages.UnikernelDestroy{})
+	w.requireNothing()
+}

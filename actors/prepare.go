@@ -80,12 +80,26 @@ func (g *Config) prepare(ctx context.Context, name messages.Name, m messages.Uni
 	pin := &pin{images: g.Images, digest: digest}
 	failpoint.Here("prepare/image-stored")
 	p, err := g.plan(ctx, name, digest, m.Spec)
+	if err == nil {
+		err = checkFree(m.Joins)
+	}
 	if err != nil {
 		pin.release()
 		return prepared{digest: digest, err: err}
 	}
 	failpoint.Here("prepare/planned")
 	return prepared{digest: digest, pin: pin, plan: p}
+}
+
+// checkFree refuses addresses that somebody else has, whom the ledger does not
+// know: as far as the bridge does.
+func checkFree(list []messages.Station) error {
+	for _, s := range list {
+		if err := netif.CheckFree(s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // store pins the image.

@@ -32,6 +32,8 @@ type (
 		Image      []byte
 		Compressed bool
 		Cause      string // of the start, for the event
+		// Joins are the addresses that nobody else may have on their bridges.
+		Joins []Station
 	}
 	// UnikernelStart follows UnikernelPrepared, or UnikernelWaiting where that was
 	// held. Answered by UnikernelRunning or UnikernelFailed.

@@ -42,6 +42,25 @@ func (m MAC) String() string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
 }
 
+// Usable says why no device can have the address. The texts are for clients.
+func (m MAC) Usable() error {
+	switch {
+	case m == MAC{}:
+		return fmt.Errorf("cannot use the MAC address %s: it is zero", m)
+	case m == MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}:
+		return fmt.Errorf("cannot use the MAC address %s: it is for broadcasts", m)
+	case m[0]&1 != 0:
+		return fmt.Errorf("cannot use the MAC address %s: it is for multicasts, as the first byte is odd", m)
+	}
+	return nil
+}
+
+// A Station is a MAC address on a bridge.
+type Station struct {
+	Bridge string
+	MAC    MAC
+}
+
 // A BlockDevice connects a block device in an image's manifest to one of the
 // host.
 type BlockDevice struct {

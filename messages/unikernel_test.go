@@ -43,3 +43,17 @@ func TestUnknownDevices(t *testing.T) {
 	require.Equal(t, "br0", n.HostBridge())
 	require.Equal(t, messages.MAC{2}, n.Address())
 }
+
+func TestAddressesThatNoDeviceHas(t *testing.T) {
+	for mac, why := range map[messages.MAC]string{
+		{}:                                   "it is zero",
+		{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}: "it is for broadcasts",
+		{0x33, 0x33, 0, 0, 0, 1}:             "it is for multicasts, as the first byte is odd",
+		{1}:                                  "it is for multicasts, as the first byte is odd",
+	} {
+		require.EqualError(t, mac.Usable(), "cannot use the MAC address "+mac.String()+": "+why)
+	}
+	for _, mac := range []messages.MAC{{0, 0, 0, 0, 0, 1}, {2}, {0, 0x80, 0x41, 1, 1, 1}, {0xfe, 0xff, 0xff, 0xff, 0xff, 0xff}} {
+		require.NoError(t, mac.Usable())
+	}
+}

@@ -12,6 +12,7 @@
 //	policies.go  policies: why one may not be, or not be replaced
 //	machine.go   the machine: what it has, and what is more than that
 //	devices.go   block devices: how large, and who uses them
+//	stations.go  addresses on bridges: who has them
 package ledger
 
 import (
@@ -32,7 +33,8 @@ type Ledger struct {
 	claims   map[messages.Name]claim
 	used     map[messages.Path]usage // at and below; without an entry where nothing is
 	devices  map[messages.Name]device
-	users    map[messages.Name]messages.Name // block device, there or not, to the unikernel that has it
+	users    map[messages.Name]messages.Name      // block device, there or not, to the unikernel that has it
+	stations map[messages.Station][]messages.Name // who has the address; older daemons gave it to several
 }
 
 // usage is what all claims and block devices at and below a path add up to.
@@ -68,6 +70,7 @@ func New() *Ledger {
 		used:     map[messages.Path]usage{},
 		devices:  map[messages.Name]device{},
 		users:    map[messages.Name]messages.Name{},
+		stations: map[messages.Station][]messages.Name{},
 	}
 }
 
@@ -141,6 +144,9 @@ func (l *Ledger) set(name messages.Name, c claim) {
 		for _, n := range Devices(name, args) {
 			l.users[n] = name
 		}
+		for _, s := range Stations(name, args) {
+			l.stations[s] = append(l.stations[s], name)
+		}
 	}
 }
 
@@ -157,6 +163,9 @@ func (l *Ledger) drop(name messages.Name) {
 			if l.users[n] == name {
 				delete(l.users, n)
 			}
+		}
+		for _, s := range Stations(name, args) {
+			l.leave(s, name)
 		}
 	}
 }
@@ -185,7 +194,10 @@ func (l *Ledger) check(name messages.Name, args messages.Arguments, more usage) 
 			return l.refusal(path, err)
 		}
 	}
-	return l.checkDevices(name, args)
+	if err := l.checkDevices(name, args); err != nil {
+		return err
+	}
+	return l.checkStations(name, args)
 }
 
 // allows checks one policy.

@@ -68,7 +68,7 @@ func drawArguments(t *rapid.T) messages.Arguments {
 		a.Blocks = append(a.Blocks, messages.BlockDevice{Name: string(label)})
 	}
 	for _, bridge := range rapid.SliceOfN(rapid.SampledFrom([]string{"br0", "br1", "br2"}), 0, 1).Draw(t, "bridges") {
-		a.Networks = append(a.Networks, messages.Network{Name: bridge})
+		a.Networks = append(a.Networks, messages.Network{Name: bridge, MAC: messages.Some(messages.MAC{2})})
 	}
 	return a
 }
@@ -184,6 +184,28 @@ func (m *model) check(t *rapid.T) {
 		require.Equal(t, m.used(path), m.ledger.used[path])
 	}
 	m.checkDevices(t)
+	m.checkStations(t)
+}
+
+func (m *model) checkStations(t *rapid.T) {
+	has := map[messages.Station]messages.Name{}
+	count := 0
+	for n, list := range m.running {
+		for _, a := range list {
+			for _, s := range Stations(n, a) {
+				if other, taken := has[s]; taken {
+					require.Equal(t, other, n, "one unikernel, or the one that replaces it")
+				}
+				has[s] = n
+				count++
+			}
+		}
+	}
+	for _, names := range m.ledger.stations {
+		require.NotEmpty(t, names)
+		count -= len(names)
+	}
+	require.Zero(t, count)
 }
 
 func (m *model) used(path messages.Path) (u usage) {

@@ -43,8 +43,11 @@ func parseNetwork(s string) (messages.Network, error) {
 		return n, err
 	}
 	mac, err := parseMAC(address)
+	if err != nil {
+		return n, err
+	}
 	n.MAC = messages.Some(mac)
-	return n, err
+	return n, mac.Usable()
 }
 
 // parseDevice reads the name of a device in the manifest and the host's name for

@@ -71,6 +71,8 @@ func TestParseNetwork(t *testing.T) {
 		"a@:00:80:41:12:34:5": "Macaddr: ':00:80:41:12:34:5'" + notSix,
 		"a@000000000000000:1": "Macaddr: '000000000000000:1'" + notSix,
 		"a@00::80:41:12:34:5": "Macaddr: '00::80:41:12:34:5'" + notSix,
+		"a@00:00:00:00:00:00": "cannot use the MAC address 00:00:00:00:00:00: it is zero",
+		"a@33:33:00:00:00:01": "cannot use the MAC address 33:33:00:00:00:01: it is for multicasts, as the first byte is odd",
 	} {
 		_, err := parseNetwork(text)
 		require.EqualError(t, err, want, text)

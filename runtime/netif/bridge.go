@@ -25,18 +25,26 @@ func Bridges() ([]string, error) {
 	return names, nil
 }
 
+func list() (links []netlink.Link, err error) {
+	err = uninterrupted(func() error {
+		links, err = netlink.LinkList()
+		return err
+	})
+	return links, err
+}
+
 // listTries is far more than are needed.
 const listTries = 100
 
-// list asks again where interfaces have come or gone meanwhile: then the kernel
-// says that it may have told one twice and another one not at all.
-func list() (links []netlink.Link, err error) {
+// uninterrupted asks for a list again where something has changed meanwhile: then
+// the kernel says that it may have told one twice and another one not at all.
+func uninterrupted(ask func() error) (err error) {
 	for range listTries {
-		if links, err = netlink.LinkList(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+		if err = ask(); !errors.Is(err, netlink.ErrDumpInterrupted) {
 			break
 		}
 	}
-	return links, err
+	return err
 }
 
 // CheckBridge tells whether taps can be attached to what has this name. Its
