@@ -65,8 +65,9 @@ func (f file) contains(what string, offset, length uint64) error {
 // elf is a file whose headers have been read.
 type elf struct {
 	file
-	entry   uint64
-	headers []programHeader
+	entry    uint64
+	headers  []programHeader
+	sections sectionTable
 }
 
 func openELF(f file) (*elf, error) {
@@ -85,7 +86,7 @@ func openELF(f file) (*elf, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &elf{file: f, entry: le.Uint64(h[24:]), headers: headers}, nil
+	return &elf{file: f, entry: le.Uint64(h[24:]), headers: headers, sections: decodeSectionTable(h)}, nil
 }
 
 // checkHeader leaves out the operating system's ABI: a linker cannot be told

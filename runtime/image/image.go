@@ -129,7 +129,7 @@ func read(f file) (*Image, error) {
 		return nil, err
 	}
 	i := &Image{}
-	for _, step := range []func(*Image) error{e.checkStatic, e.readABI, e.readManifest, e.readMemory} {
+	for _, step := range []func(*Image) error{e.checkStatic, e.readABI, e.readManifest, e.readMemory, e.checkWhole} {
 		if err := step(i); err != nil {
 			return nil, err
 		}
