@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,12 +36,29 @@ func takeStock(o options, log *slog.Logger) error {
 		return err
 	}
 	if found.images+found.consoles+found.pipes+len(found.processes) > 0 {
+		if answered(o) {
+			return fmt.Errorf("cannot begin with a new database beside what uses %s: another daemon listens there", utilDir(o))
+		}
 		return found.refusal(o)
 	}
 	if found.devices > 0 {
 		log.Info("The database is new; block devices that are there are used", "count", found.devices)
 	}
 	return nil
+}
+
+// answered tells whether a daemon runs already. Where systemd listens for us, that
+// cannot be told by its sockets, and there is no other.
+func answered(o options) bool {
+	if os.Getenv("LISTEN_FDS") != "" {
+		return false
+	}
+	c, err := net.Dial("unix", filepath.Join(utilDir(o), "vmmd.sock"))
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
 }
 
 func countStock(o options) (s stock, err error) {
@@ -110,7 +128,7 @@ func (s stock) refusal(o options) error {
 		}
 	}
 	path := filepath.Join(o.dbdir, store.DBFile)
-	return fmt.Errorf("the database %s is empty or gone, but a former daemon has left %s; nothing was changed: "+
+	return fmt.Errorf("cannot begin: the database %s is empty or gone, but a former daemon has left %s; nothing was changed: "+
 		"%s, or, to start with nothing, end the processes and move the pipes, images and console histories away",
 		path, strings.Join(found, ", "), store.Restoring(o.dbdir))
 }
