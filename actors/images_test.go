@@ -2,11 +2,14 @@ package actors_test
 
 import (
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"albatross/actors"
 	"albatross/messages"
+	"albatross/runtime/fair"
 )
 
 // damageImage changes the last byte of the image of a unikernel where it is stored.
@@ -25,6 +28,38 @@ func (w *world) damageImage(name string) {
 	last[0]++
 	_, err = f.WriteAt(last, info.Size()-1)
 	require.NoError(w.t, err)
+}
+
+// TestWorkWithImagesTakesAPlace: as long as others have all of them, nothing is
+// prepared, and everything else goes on.
+func TestWorkWithImagesTakesAPlace(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.config.Work = fair.New(1) })
+	w.succeeds("created unikernel", ":old", create(guest("hello")))
+	begun, end := make(chan struct{}), make(chan struct{})
+	var working sync.WaitGroup
+	working.Go(func() {
+		if err := w.config.Work.Do(t.Context(), "other", func() { close(begun); <-end }); err != nil {
+			t.Error(err)
+		}
+	})
+	<-begun
+	creates, gets := w.connect(actors.VMMD), w.connect(actors.VMMD)
+	creates.send("bob:x", create(guest("hello")))
+	gets.send(":old", messages.UnikernelGet{Form: 3})
+	for range 200 { // far longer than either would take
+		require.Len(t, w.infos(":"), 1)
+	}
+	select {
+	case m := <-creates.out:
+		require.Fail(t, "it did not wait", "%v", m)
+	case m := <-gets.out:
+		require.Fail(t, "it did not wait", "%v", m)
+	default:
+	}
+	close(end)
+	working.Wait()
+	require.Equal(t, success("created unikernel"), creates.receive().Payload)
+	require.Equal(t, messages.SuccessImage{Image: guest("hello").Image}, gets.receive().Payload)
 }
 
 // TestADamagedImage is neither started nor told as what was stored; who runs with it

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/zlib"
@@ -70,9 +71,25 @@ type prepared struct {
 // Discard allows the image to be collected.
 func (p prepared) Discard() { p.pin.release() }
 
-// prepare puts the image into the store where it is not there yet, and checks
+// prepare does prepareNow when it is the turn of the tenant.
+func (g *Config) prepare(ctx context.Context, name messages.Name, m messages.UnikernelPrepare) (p prepared) {
+	err := g.Work.Do(ctx, tenantOf(name), func() { p = g.prepareNow(ctx, name, m) })
+	if err != nil {
+		return prepared{digest: m.Spec.Digest, err: err}
+	}
+	return p
+}
+
+// tenantOf is whose turn it is to do long work about a unikernel: all below one path
+// of the root share what there is.
+func tenantOf(name messages.Name) string {
+	tenant, _, _ := strings.Cut(string(name.Path), ":")
+	return tenant
+}
+
+// prepareNow puts the image into the store where it is not there yet, and checks
 // everything about it that can be checked without starting it.
-func (g *Config) prepare(ctx context.Context, name messages.Name, m messages.UnikernelPrepare) prepared {
+func (g *Config) prepareNow(ctx context.Context, name messages.Name, m messages.UnikernelPrepare) prepared {
 	digest, err := g.store(m)
 	if err != nil {
 		return prepared{digest: m.Spec.Digest, err: err}
@@ -204,6 +221,15 @@ func deviceNames(args messages.Arguments) (blocks, networks []string) {
 		networks = append(networks, n.Name)
 	}
 	return blocks, networks
+}
+
+// readPinned is readCompressed for an image that may be about to be collected.
+func (g *Config) readPinned(digest messages.Digest, level int) ([]byte, error) {
+	if err := g.Images.Pin(digest); err != nil {
+		return nil, err
+	}
+	defer g.Images.Unpin(digest)
+	return g.readCompressed(digest, level)
 }
 
 // readCompressed is the image as a client wants it: level 0 is uncompressed.

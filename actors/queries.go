@@ -114,14 +114,15 @@ func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
 		return
 	}
 	config, spec := h.config, t.current.spec
-	if err := config.Images.Pin(spec.Digest); err != nil { // until it has been read
-		h.answer(c, a.ticket, failure(err.Error()))
-		return
-	}
-	c.Go(func(context.Context) any {
-		defer config.Images.Unpin(spec.Digest)
-		image, err := config.readCompressed(spec.Digest, command.Level)
-		return imageRead{a, command, spec, image, err}
+	c.Go(func(ctx context.Context) any {
+		read := imageRead{ask: a, command: command, spec: spec}
+		err := config.Work.Do(ctx, tenantOf(a.name), func() {
+			read.image, read.err = config.readPinned(spec.Digest, command.Level)
+		})
+		if err != nil {
+			read.err = err
+		}
+		return read
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"albatross/messages"
 	"albatross/runtime/block"
 	"albatross/runtime/cgroup"
+	"albatross/runtime/fair"
 	"albatross/runtime/history"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
@@ -31,6 +32,7 @@ type Config struct {
 	RootPolicy messages.Policy                 // what the machine has at the start
 	Look       func() (messages.Policy, error) // what it has now
 	Meter      *meter.Meter
+	Work       *fair.Workers // long work with images
 
 	Grace          time.Duration // between SIGTERM and SIGKILL
 	MaxSubscribers int           // of one console

@@ -21,6 +21,7 @@ import (
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/block"
+	"albatross/runtime/fair"
 	"albatross/runtime/history"
 	"albatross/runtime/proc"
 	"albatross/runtime/store"
@@ -84,6 +85,7 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 		Grace:          5 * time.Second,
 		MaxSubscribers: 5,
 		Meter:          meter.New("test"),
+		Work:           fair.New(2),
 		StatsInterval:  50 * time.Millisecond,
 	}
 	require.NoError(t, os.Mkdir(w.config.FIFODir, 0o700))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"albatross/runtime/activation"
 	"albatross/runtime/block"
 	"albatross/runtime/cgroup"
+	"albatross/runtime/fair"
 	"albatross/runtime/history"
 	"albatross/runtime/machine"
 	"albatross/runtime/store"
@@ -186,6 +188,7 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 		Grace:          o.grace,
 		MaxSubscribers: o.maxSubscribers,
 		Meter:          meter.New(version),
+		Work:           fair.New(2 * runtime.GOMAXPROCS(0)), // half of it waits for the disk
 		StatsInterval:  o.interval,
 	}, nil
 }

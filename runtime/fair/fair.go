@@ -1,0 +1,118 @@
+// Package fair owns the order in which tenants get processors for long work: to
+// decompress, to hash, to compress. There are few places, and tenants get them in
+// turn. However much work one of them has, another one's waits for what is under way,
+// and for one piece of each tenant that waits, too.
+package fair
+
+import (
+	"context"
+	"sync"
+)
+
+// Workers are the places. The zero value has none.
+type Workers struct {
+	mu      sync.Mutex
+	free    int
+	waiting map[string][]chan struct{} // by tenant, in the order in which they have come
+	turns   []string                   // the tenants that wait, the next one first
+}
+
+// New returns so many places.
+func New(places int) *Workers {
+	return &Workers{free: places, waiting: map[string][]chan struct{}{}}
+}
+
+// Do has a tenant do a piece of work when it has got a place. The error is that of
+// the context where it ends before, and then nothing has been done.
+func (w *Workers) Do(ctx context.Context, tenant string, work func()) error {
+	if err := w.enter(ctx, tenant); err != nil {
+		return err
+	}
+	defer w.leave()
+	work()
+	return nil
+}
+
+func (w *Workers) enter(ctx context.Context, tenant string) error {
+	turn := w.queue(tenant)
+	if turn == nil {
+		return nil
+	}
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done():
+		w.withdraw(tenant, turn)
+		return context.Cause(ctx)
+	}
+}
+
+// queue takes a place, or returns what is closed when there is one.
+func (w *Workers) queue(tenant string) (turn chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.free > 0 {
+		w.free--
+		return nil
+	}
+	turn = make(chan struct{})
+	if len(w.waiting[tenant]) == 0 {
+		w.turns = append(w.turns, tenant)
+	}
+	w.waiting[tenant] = append(w.waiting[tenant], turn)
+	return turn
+}
+
+// leave gives a place to the tenant whose turn it is.
+func (w *Workers) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pass()
+}
+
+func (w *Workers) pass() {
+	if len(w.turns) == 0 {
+		w.free++
+		return
+	}
+	tenant := w.turns[0]
+	w.turns = w.turns[1:]
+	first := w.waiting[tenant][0]
+	if rest := w.waiting[tenant][1:]; len(rest) > 0 {
+		w.waiting[tenant] = rest
+		w.turns = append(w.turns, tenant)
+	} else {
+		delete(w.waiting, tenant)
+	}
+	close(first)
+}
+
+// withdraw ends the waiting of who does not want to any more. It may have got its
+// place meanwhile, and passes that on then.
+func (w *Workers) withdraw(tenant string, turn chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-turn:
+		w.pass()
+		return
+	default:
+	}
+	rest := remove(w.waiting[tenant], turn)
+	if len(rest) > 0 {
+		w.waiting[tenant] = rest
+		return
+	}
+	delete(w.waiting, tenant)
+	w.turns = remove(w.turns, tenant)
+}
+
+// remove returns a list without one of its elements.
+func remove[T comparable](list []T, element T) (rest []T) {
+	for _, e := range list {
+		if e != element {
+			rest = append(rest, e)
+		}
+	}
+	return rest
+}
