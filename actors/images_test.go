@@ -46,7 +46,7 @@ func TestWorkWithImagesTakesAPlace(t *testing.T) {
 	creates, gets := w.connect(actors.VMMD), w.connect(actors.VMMD)
 	creates.send("bob:x", create(guest("hello")))
 	gets.send(":old", messages.UnikernelGet{Form: 3})
-	for range 200 { // far longer than either would take
+	for range 2000 { // far longer than either would take
 		require.Len(t, w.infos(":"), 1)
 	}
 	select {
