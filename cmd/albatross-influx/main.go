@@ -67,13 +67,16 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(*cobra.Command, []string) error {
-			r, err := newRelay(o, logger(o))
+			log := logger(o)
+			defer activation.OnHangup(log, nil)()
+			r, err := newRelay(o, log)
 			if err != nil {
 				return err
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 			defer stop()
 			r.run(ctx)
+			log.Info("Stopping", "cause", context.Cause(ctx))
 			return nil
 		},
 	}

@@ -67,6 +67,9 @@ func TestTheProgram(t *testing.T) {
 			daemon, influx := subscribed(t, conns), pushed(t, pushes)
 			daemon.tell("hello", 1)
 			influx.mustGet("hello", 1)
+			require.NoError(t, c.Process.Signal(unix.SIGHUP), "which does not end it")
+			daemon.tell("hello", 2)
+			influx.mustGet("hello", 2)
 			require.NoError(t, c.Process.Signal(s))
 			require.NoError(t, c.Wait(), "success")
 		}

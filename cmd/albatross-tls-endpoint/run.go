@@ -7,15 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"log/syslog"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"albatross/runtime/activation"
 	"albatross/sockets/certificate"
@@ -32,10 +28,12 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	var reopen func() error
 	if config.Audit != nil {
 		defer func() { err = errors.Join(err, config.Audit.Close()) }()
-		defer reopen(config.Audit, log)()
+		reopen = config.Audit.Reopen
 	}
+	defer activation.OnHangup(log, reopen)()
 	server := remote.New(config)
 	if o.inetd {
 		return serveStdin(ctx, server)
@@ -46,6 +44,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	log.Info("Listening", "address", l.Addr())
 	server.Serve(ctx, l)
+	log.Info("Stopping", "cause", context.Cause(ctx))
 	return nil
 }
 
@@ -58,11 +57,11 @@ func logger(o options) (*slog.Logger, error) {
 	if !o.syslog {
 		return slog.New(activation.NewLogHandler(options)), nil
 	}
-	w, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_NOTICE, "albatross-tls-endpoint")
+	h, err := activation.NewSyslogHandler("albatross-tls-endpoint", options)
 	if err != nil {
-		return nil, fmt.Errorf("cannot log to syslog: %w", err)
+		return nil, err
 	}
-	return slog.New(slog.NewTextHandler(w, options)), nil
+	return slog.New(h), nil
 }
 
 func configure(o options, log *slog.Logger) (remote.Config, error) {
@@ -130,24 +129,4 @@ func listen(o options) (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen: %w", err)
 	}
 	return l, nil
-}
-
-// reopen opens the audit log again at each SIGHUP, until stop is called.
-func reopen(audit *remote.Audit, log *slog.Logger) (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, unix.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range hangups {
-			if err := audit.Reopen(); err != nil {
-				log.Error("The audit log is still the old file", "error", err)
-			}
-		}
-	}()
-	return func() {
-		signal.Stop(hangups)
-		close(hangups)
-		<-done
-	}
 }

@@ -43,6 +43,8 @@ const (
 // run is the daemon, until ctx is done.
 func run(ctx context.Context, o options) (err error) {
 	log := logger(o)
+	defer activation.OnHangup(log, nil)()
+	activation.OnAbort(log, filepath.Join(o.tmpdir, "aborted.txt"))
 	memory, err := useMemory(log)
 	if err != nil {
 		return err
@@ -93,7 +95,7 @@ func run(ctx context.Context, o options) (err error) {
 	attending.Go(func() { prometheus.serve(ctx, config.Meter, system, a) })
 	serve(ctx, a, listeners, log)
 	attending.Wait()
-	err = stop(context.WithoutCancel(ctx), o, a, log)
+	err = stop(context.WithoutCancel(ctx), o, a, log.With("cause", context.Cause(ctx)))
 	if config.Cgroups != nil {
 		err = errors.Join(err, config.Cgroups.Close())
 	}

@@ -3,8 +3,10 @@ package activation
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"log/syslog"
 	"os"
 
 	"github.com/coreos/go-systemd/v22/journal"
@@ -19,6 +21,35 @@ func Stderr(level slog.Level) io.Writer {
 		return os.Stderr
 	}
 	return prefixed(priority(level))
+}
+
+// A systemLog is syslog, for lines of one level.
+type systemLog func(line string) error
+
+func (l systemLog) Write(b []byte) (int, error) {
+	if err := l(string(b)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// NewSyslogHandler writes a log to syslog as name, with the priority of each record.
+func NewSyslogHandler(name string, options *slog.HandlerOptions) (slog.Handler, error) {
+	w, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot log to syslog: %w", err)
+	}
+	return newByPriority(options, func(level slog.Level) io.Writer {
+		switch {
+		case level >= slog.LevelError:
+			return systemLog(w.Err)
+		case level >= slog.LevelWarn:
+			return systemLog(w.Warning)
+		case level >= slog.LevelInfo:
+			return systemLog(w.Info)
+		}
+		return systemLog(w.Debug)
+	}), nil
 }
 
 // priority is the number of syslog in the form of sd-daemon(3).
@@ -49,13 +80,30 @@ func (p prefixed) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// NewLogHandler writes a log to Stderr, as text.
+// NewLogHandler writes a log to Stderr, as text. The journal knows the time of
+// each line, so that it is not repeated there.
 func NewLogHandler(options *slog.HandlerOptions) slog.Handler {
+	return newByPriority(options, Stderr)
+}
+
+// newByPriority writes records to what is for their level, as text.
+func newByPriority(options *slog.HandlerOptions, to func(slog.Level) io.Writer) slog.Handler {
 	h := byPriority{}
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
-		h[priority(level)] = slog.NewTextHandler(Stderr(level), options)
+		w, o := to(level), *options
+		if w != os.Stderr {
+			o.ReplaceAttr = withoutTime
+		}
+		h[priority(level)] = slog.NewTextHandler(w, &o)
 	}
 	return h
+}
+
+func withoutTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
 }
 
 // byPriority are handlers for the records of each priority.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -16,19 +18,33 @@ import (
 
 // writeLog logs at every level.
 func writeLog() {
-	log := slog.New(activation.NewLogHandler(&slog.HandlerOptions{Level: slog.LevelDebug - 1}))
+	logAll(activation.NewLogHandler(&slog.HandlerOptions{Level: slog.LevelDebug - 1}))
+	slog.New(activation.NewLogHandler(&slog.HandlerOptions{})).Debug("not wanted")
+	fmt.Fprintf(activation.Stderr(slog.LevelError), "albatrossd: one\nand another\n")
+	fmt.Fprint(activation.Stderr(slog.LevelInfo), "no end of line")
+}
+
+// writeSyslog does the same to syslog.
+func writeSyslog() {
+	h, err := activation.NewSyslogHandler("albatrossd", &slog.HandlerOptions{Level: slog.LevelDebug - 1})
+	if err != nil {
+		say("error: %v", err)
+		return
+	}
+	logAll(h)
+}
+
+func logAll(h slog.Handler) {
+	log := slog.New(h)
 	log.Log(context.Background(), slog.LevelDebug-1, "trace")
 	log.Debug("debug")
 	log.With("a", 1).Info("info")
 	log.WithGroup("g").Warn("warn", "b", 2)
 	log.WithGroup("g").With("c", 3).Error("two\nlines")
 	log.Log(context.Background(), slog.LevelError+4, "fatal")
-	slog.New(activation.NewLogHandler(&slog.HandlerOptions{})).Debug("not wanted")
-	fmt.Fprintf(activation.Stderr(slog.LevelError), "albatrossd: one\nand another\n")
-	fmt.Fprint(activation.Stderr(slog.LevelInfo), "no end of line")
 }
 
-// logged is what that writes, without times, when the environment says of
+// logged is what that writes when the environment says of
 // standard error what variable makes of it.
 func logged(t *testing.T, variable func(unix.Stat_t) string) string {
 	t.Helper()
@@ -43,7 +59,15 @@ func logged(t *testing.T, variable func(unix.Stat_t) string) string {
 	require.NoError(t, c.Run())
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
-	return regexp.MustCompile(`(?m)time=\S+ `).ReplaceAllString(string(text), "")
+	return string(text)
+}
+
+// withoutTimes takes off the time that every record has.
+func withoutTimes(t *testing.T, text string) string {
+	t.Helper()
+	times := regexp.MustCompile(`(?m)^time=\S+ `)
+	require.Len(t, times.FindAllString(text, -1), 6)
+	return times.ReplaceAllString(text, "")
 }
 
 const asText = `level=DEBUG-1 msg=trace
@@ -66,10 +90,48 @@ const forTheJournal = `<7>level=DEBUG-1 msg=trace
 <3>and another
 <6>no end of line`
 
-// TestLog: lines have priorities when they go to the journal, and only then.
+// TestLog: lines have priorities, and no times, when they go to the journal, and
+// only then.
 func TestLog(t *testing.T) {
 	require.Equal(t, forTheJournal, logged(t, func(s unix.Stat_t) string { return fmt.Sprintf("%d:%d", s.Dev, s.Ino) }))
-	require.Equal(t, asText, logged(t, func(s unix.Stat_t) string { return fmt.Sprintf("%d:%d", s.Dev, s.Ino+1) }))
-	require.Equal(t, asText, logged(t, func(unix.Stat_t) string { return "" }))
-	require.Equal(t, asText, logged(t, func(unix.Stat_t) string { return "what" }))
+	for _, variable := range []func(unix.Stat_t) string{
+		func(s unix.Stat_t) string { return fmt.Sprintf("%d:%d", s.Dev, s.Ino+1) },
+		func(unix.Stat_t) string { return "" },
+		func(unix.Stat_t) string { return "what" },
+	} {
+		require.Equal(t, asText, withoutTimes(t, logged(t, variable)))
+	}
+}
+
+// TestSyslog: lines have priorities there, and no times of ours.
+func TestSyslog(t *testing.T) {
+	const socket = "/dev/log"
+	if _, err := os.Lstat(socket); err == nil || os.Geteuid() != 0 {
+		t.Skip("there is a syslog already, or we may not be one")
+	}
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	require.NoError(t, err)
+	defer os.Remove(socket)
+	defer l.Close()
+	said, err := daemon(t, "syslog", "", nil).CombinedOutput()
+	require.NoError(t, err)
+	require.Empty(t, string(said))
+	const facility = 3 << 3 // that of daemons
+	for _, want := range []struct {
+		priority int
+		line     string
+	}{
+		{7, "level=DEBUG-1 msg=trace"},
+		{7, "level=DEBUG msg=debug"},
+		{6, "level=INFO msg=info a=1"},
+		{4, "level=WARN msg=warn g.b=2"},
+		{3, `level=ERROR msg="two\nlines" g.c=3`},
+		{3, "level=ERROR+4 msg=fatal"},
+	} {
+		require.NoError(t, l.SetReadDeadline(time.Now().Add(patience)))
+		b := make([]byte, 1000)
+		n, err := l.Read(b)
+		require.NoError(t, err)
+		require.Regexp(t, fmt.Sprintf(`^<%d>.* albatrossd\[\d+\]: %s\n$`, facility|want.priority, regexp.QuoteMeta(want.line)), string(b[:n]))
+	}
 }

@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 		case "log":
 			writeLog()
 			return
+		case "syslog":
+			writeSyslog()
+			return
 		}
 	}
 	goleak.VerifyTestMain(m)

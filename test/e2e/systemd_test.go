@@ -243,7 +243,8 @@ func TestReady(t *testing.T) {
 	s.requireHears(stops)
 	_, err := s.hearsWithin(0)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "it says nothing more")
-	require.Contains(t, s.log(), "<6>time=")
+	require.Contains(t, s.log(), "<6>level=INFO msg=")
+	require.NotContains(t, s.log(), "time=", "the journal knows when it was told a line")
 }
 
 // untilStored waits until all is on disk that the daemon writes there without being
@@ -279,7 +280,11 @@ func TestWatchdog(t *testing.T) {
 	require.NoError(t, unix.Kill(hangs, unix.SIGCONT))
 	require.Error(t, <-s.ended)
 	s.daemon = nil
-	require.Contains(t, s.log(), "goroutine ", "what it was doing")
+	require.NotContains(t, s.log(), "goroutine ")
+	require.Regexp(t, `(?m)^<3>.*SIGABRT.* file=`+regexp.QuoteMeta(s.path("aborted.txt"))+`$`, s.log())
+	trace, err := os.ReadFile(s.path("aborted.txt"))
+	require.NoError(t, err)
+	require.Contains(t, string(trace), "goroutine ", "what it was doing")
 
 	s.boot()
 	s.requireHears(ready(1))

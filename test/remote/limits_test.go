@@ -209,6 +209,18 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
+// TestHangupOfNothing: without an audit log, a SIGHUP is not the end.
+func TestHangupOfNothing(t *testing.T) {
+	w := newWorld(t)
+	require.NoError(t, w.endpoint.Process.Signal(unix.SIGHUP))
+	w.until("it says so", func() bool {
+		text, err := os.ReadFile(w.path("endpoint.log"))
+		require.NoError(t, err)
+		return bytes.Contains(text, []byte("SIGHUP is ignored"))
+	})
+	w.ask(w.leaf(w.root, ".", info))
+}
+
 // TestHangup: a SIGHUP makes the endpoint open the audit log again.
 func TestHangup(t *testing.T) {
 	dir := t.TempDir()

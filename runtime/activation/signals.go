@@ -1,0 +1,89 @@
+package activation
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// OnHangup calls reopen at each SIGHUP, until stop is called. The signal never ends
+// the program: the terminal that it was started from may have been closed. Where
+// there is nothing to be opened again, reopen is nil.
+//
+// What is written to a terminal or a pipe that is gone is lost, and does not end the
+// program either.
+func OnHangup(log *slog.Logger, reopen func() error) (stop func()) {
+	hangups, pipes := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP)
+	signal.Notify(pipes, unix.SIGPIPE) // the write fails instead
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range hangups {
+			hangUp(log, reopen)
+		}
+	}()
+	return func() {
+		signal.Stop(pipes)
+		signal.Stop(hangups)
+		close(hangups)
+		<-done
+	}
+}
+
+func hangUp(log *slog.Logger, reopen func() error) {
+	if reopen == nil {
+		log.Info("SIGHUP is ignored: there is no file to be opened again")
+		return
+	}
+	if err := reopen(); err != nil {
+		log.Error("The old file is used on after SIGHUP", "error", err)
+		return
+	}
+	log.Info("The file was opened again after SIGHUP")
+}
+
+const (
+	// maxTrace bounds what is written down of a daemon with many goroutines.
+	maxTrace = 16 << 20
+	// exitSignal and the number of a signal are what a shell shows of a program that
+	// was ended by it.
+	exitSignal = 128
+)
+
+// OnAbort ends the program at SIGABRT, by which a service manager ends a daemon that
+// does not tell that it works, and at SIGQUIT. What all of it was doing goes to a
+// file, for it is too long for a log.
+func OnAbort(log *slog.Logger, file string) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGABRT, unix.SIGQUIT)
+	go func() {
+		s := (<-signals).(unix.Signal)
+		if err := writeTrace(file); err != nil {
+			log.Error("Ended by a signal", "signal", unix.SignalName(s), "error", err)
+		} else {
+			log.Error("Ended by a signal; a file tells what the daemon was doing", "signal", unix.SignalName(s), "file", file)
+		}
+		os.Exit(exitSignal + int(s))
+	}()
+}
+
+// writeTrace replaces the file of an earlier end.
+func writeTrace(file string) error {
+	trace := make([]byte, maxTrace)
+	trace = trace[:runtime.Stack(trace, true)]
+	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot write down what the daemon was doing: %w", err)
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot write down what the daemon was doing: %w", err)
+	}
+	_, err = f.Write(trace)
+	return errors.Join(err, f.Close())
+}
