@@ -101,6 +101,7 @@ func (h *host) swept(c *supervise.Context, m swept) {
 // ready begins to carry out commands: it is known what runs.
 func (h *host) ready(c *supervise.Context) {
 	h.booted = true
+	c.Log().Info("Commands are carried out from now on", "running", h.countRunning(), "to_start", len(h.waves.due))
 	h.consoles.probeIdle(c)
 	h.verifyAll(c)
 	failpoint.Here("boot/ready")
@@ -122,6 +123,15 @@ func (h *host) doEarly(c *supervise.Context) {
 		}
 		h.do(c, a)
 	}
+}
+
+func (h *host) countRunning() (running int) {
+	for _, t := range h.tenants {
+		if t.current != nil && !t.current.started.IsZero() {
+			running++
+		}
+	}
+	return running
 }
 
 func (h *host) resume(c *supervise.Context, record messages.Record) *run {

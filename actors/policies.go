@@ -18,6 +18,9 @@ type policyChanges struct {
 	undoing trouble
 }
 
+// notModified answers who adds a policy that is there already.
+const notModified = "no modification of policy"
+
 // What the host's timers tell it about policies.
 type retryUndo struct{}
 
@@ -46,7 +49,7 @@ func (h *host) addPolicy(c *supervise.Context, a ask, path messages.Path, p mess
 	case err != nil:
 		h.answer(c, a.ticket, failure(err.Error()))
 	case !changes:
-		h.answer(c, a.ticket, success("no modification of policy"))
+		h.answer(c, a.ticket, success(notModified))
 	default:
 		kind := messages.EventPolicyAdded
 		if _, ok := h.ledger.Policy(path); ok {

@@ -22,6 +22,8 @@ type Client interface {
 	ReadStream(b []byte) (int, error)
 	// Write waits until all messages have been sent, and keeps nothing of them.
 	Write([]messages.Wire) error
+	// Peer returns who is at the other end.
+	Peer() messages.Peer
 	Close() error
 }
 
@@ -37,6 +39,7 @@ type session struct {
 	state      sessionState
 	asks       uint64          // commands ever passed on; the ID of the last one
 	asked      meter.Request   // the last one
+	changes    string          // what the last one changes something by; empty: it changes nothing
 	header     messages.Header // of the command that is being answered
 	subscribes bool            // the command asks for the lines of a console
 	old        bool            // they are told in the old form
@@ -139,6 +142,7 @@ func (s *session) received(c *supervise.Context, m received) {
 func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 	s.header = wire.Header
 	s.asked = s.meter.Asked(string(s.endpoint), wire.Payload, c.Now())
+	s.changes = verb(wire.Payload)
 	s.asks++
 	s.state = asking
 	s.keep, s.patient = keeps(wire.Payload)
@@ -167,6 +171,7 @@ func (s *session) answered(c *supervise.Context, m messages.Answer) {
 		}
 		s.state = answering
 		s.asked.Answered(m.Payload, c.Now())
+		s.logChange(c, m.Payload)
 		switch m.Payload.(type) {
 		case messages.SuccessEvents:
 			s.source, s.more = c.Sender(), messages.EventsMore{}

@@ -21,28 +21,31 @@ func happened(c *supervise.Context, kind messages.EventKind, name messages.Name,
 }
 
 // commandCause is the cause of what a command does.
-func commandCause(command messages.Command) string {
-	text := ""
+func commandCause(command messages.Command) string { return "the command " + verb(command) }
+
+// verb is what a command that changes something is called on the command line. It is
+// empty for the others.
+func verb(command messages.Payload) string {
 	switch m := command.(type) {
 	case messages.UnikernelCreate:
-		text = "create"
 		if m.Force {
-			text = "create --force"
+			return "create --force"
 		}
+		return "create"
 	case messages.UnikernelRestart:
-		text = "restart"
+		return "restart"
 	case messages.UnikernelDestroy:
-		text = "destroy"
+		return "destroy"
 	case messages.PolicyAdd:
-		text = "add-policy"
+		return "add-policy"
 	case messages.PolicyRemove:
-		text = "remove-policy"
+		return "remove-policy"
 	case messages.BlockAdd, messages.BlockOldAdd:
-		text = "create-block"
+		return "create-block"
 	case messages.BlockSet, messages.BlockOldSet:
-		text = "set-block"
+		return "set-block"
 	case messages.BlockRemove:
-		text = "destroy-block"
+		return "destroy-block"
 	}
-	return "the command " + text
+	return ""
 }

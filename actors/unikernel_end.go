@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"golang.org/x/sys/unix"
 
@@ -48,12 +49,20 @@ func (u *unikernel) exited(c *supervise.Context, m exited) {
 		c.After(retryAfter, retryWait{})
 		return
 	}
-	c.Log().Info("Unikernel exited", "exit", m.exit)
+	c.Log().Log(context.Background(), u.gravity(m.exit), "Unikernel exited", "exit", m.exit)
 	failpoint.Here("unikernel/exited")
 	_ = u.handle.Close()
 	u.handle = nil
 	u.outcome = outcome{exit: m.exit, asked: u.state == stopping}
 	u.close(c)
+}
+
+// gravity is how bad it is that a unikernel has ended: who has stopped it knows.
+func (u *unikernel) gravity(exit messages.Exit) slog.Level {
+	if u.state == stopping || exit == (messages.Exit{Known: true}) {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
 }
 
 // stopAsked ends the unikernel, at once or when that is possible.
@@ -125,8 +134,11 @@ func (u *unikernel) signal(c *supervise.Context, signal unix.Signal) {
 
 // fail gives back what a start has made.
 func (u *unikernel) fail(c *supervise.Context, err error) {
-	if u.outcome.failure != err.Error() || !u.eager { // not each time that it is tried again
+	switch {
+	case !u.eager: // who wants to start it is told
 		c.Log().Info("Cannot start unikernel", "error", err)
+	case u.outcome.failure != err.Error(): // not each time that it is tried again
+		c.Log().Warn("Cannot start unikernel", "error", err)
 	}
 	u.outcome = outcome{failure: err.Error()}
 	gated := u.gated

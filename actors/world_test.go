@@ -193,6 +193,8 @@ func (c *client) Write(list []messages.Wire) error {
 	return nil
 }
 
+func (c *client) Peer() messages.Peer { return messages.Peer{UID: 1000, PID: 7} }
+
 func (c *client) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	return nil

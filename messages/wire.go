@@ -23,6 +23,13 @@ type Header struct {
 	Name     Name
 }
 
+// A Peer is the process at the other end of a connection, as the kernel knows it. It
+// may have ended since.
+type Peer struct {
+	UID uint32
+	PID int32
+}
+
 // A Wire is one message of the wire protocol, in either direction.
 type Wire struct {
 	Header  Header

@@ -71,6 +71,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	tellStart(o, config, log)
 	prometheus, err := listenForPrometheus(o, log)
 	if err != nil {
 		return err
@@ -79,6 +80,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	tellSockets(listeners, log)
 	if err := importNative(o.dbdir, db, config.Images, log); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"albatross/actors"
 	"albatross/messages"
@@ -42,6 +43,10 @@ func (c insider) ReadStream([]byte) (int, error) { return 0, io.EOF }
 func (c insider) Write(list []messages.Wire) error {
 	c.answer <- list[0].Payload
 	return nil
+}
+
+func (c insider) Peer() messages.Peer {
+	return messages.Peer{UID: uint32(os.Getuid()), PID: int32(os.Getpid())}
 }
 
 func (c insider) Close() error { return nil }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -80,6 +81,27 @@ func (f *Finder) Find(ctx context.Context, target image.Target, version uint32) 
 		}
 	}
 	return Tender{}, f.notFound(target, version, rejected)
+}
+
+// installed is what a tender of Solo5 may be called; see names.
+var installed = regexp.MustCompile(`^solo5-(spt|hvt)(\.\d+)?$`)
+
+// Programs returns the tenders that there are, whatever images they can run.
+func (f *Finder) Programs() (paths []string) {
+	if f.Policy != Builtin {
+		for _, dir := range f.dirs() {
+			entries, _ := os.ReadDir(dir) // not every directory in PATH is there
+			for _, e := range entries {
+				if installed.MatchString(e.Name()) {
+					paths = append(paths, filepath.Join(dir, e.Name()))
+				}
+			}
+		}
+	}
+	if f.Policy != Installed && f.Builtin != "" {
+		paths = append(paths, f.Builtin)
+	}
+	return paths
 }
 
 // candidates are all that may be used, best first, whether they exist or not.

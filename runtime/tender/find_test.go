@@ -237,3 +237,25 @@ func TestPolicyIsWhatItsTextSays(t *testing.T) {
 	_, err := tender.ParsePolicy("native")
 	require.EqualError(t, err, `cannot understand "native": auto, builtin or installed expected`)
 }
+
+// TestPrograms: the tenders that there are, and no other files.
+func TestPrograms(t *testing.T) {
+	for policy, want := range map[tender.Policy][]string{
+		tender.Auto:      {"db/solo5-spt", "bin/solo5-hvt", "bin/solo5-spt.1", "albatross-tender"},
+		tender.Builtin:   {"albatross-tender"},
+		tender.Installed: {"db/solo5-spt", "bin/solo5-hvt", "bin/solo5-spt.1"},
+	} {
+		h := newHost(t, policy)
+		h.install(filepath.Join(h.finder.Dir, "solo5-spt"), "exit 1")
+		for _, name := range []string{"solo5-hvt", "solo5-spt.1", "solo5-spt.new.1", "solo5-elftool", "not-solo5-spt"} {
+			h.install(filepath.Join(h.bin, name), "exit 1")
+		}
+		var found []string
+		for _, path := range h.finder.Programs() {
+			relative, err := filepath.Rel(filepath.Dir(h.bin), path)
+			require.NoError(t, err)
+			found = append(found, relative)
+		}
+		require.Equal(t, want, found, "%v", policy)
+	}
+}

@@ -21,7 +21,7 @@ const part = 1 << 20
 // be under way at a time; Close ends both.
 type Conn struct {
 	net    *net.UnixConn
-	user   uint32 // who has connected
+	peer   messages.Peer
 	codec  Codec
 	limits Limits
 	in     input
@@ -36,16 +36,19 @@ type Conn struct {
 	reading sync.Mutex // held by Read, and by Close when that has ended
 }
 
-func newConn(c *net.UnixConn, user uint32, codec Codec, limits Limits) *Conn {
+func newConn(c *net.UnixConn, peer messages.Peer, codec Codec, limits Limits) *Conn {
 	ctx, cancel := context.WithCancel(context.Background())
-	conn := &Conn{net: c, user: user, codec: codec, limits: limits, cancel: cancel, stream: wire.NewChunkReader(c)}
+	conn := &Conn{net: c, peer: peer, codec: codec, limits: limits, cancel: cancel, stream: wire.NewChunkReader(c)}
 	conn.in = input{conn: c, ctx: ctx, limits: limits, heard: &conn.heard}
 	conn.heard.Store(time.Now().UnixNano())
 	return conn
 }
 
+// Peer returns who has connected.
+func (c *Conn) Peer() messages.Peer { return c.peer }
+
 func (c *Conn) claim() claim {
-	return claim{user: c.user, known: c.known.Load(), heard: time.Unix(0, c.heard.Load())}
+	return claim{user: c.peer.UID, known: c.known.Load(), heard: time.Unix(0, c.heard.Load())}
 }
 
 // tooMany is what a client reads that has lost its place, or gets none.

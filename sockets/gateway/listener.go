@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"albatross/messages"
 )
 
 // What a socket of the daemon allows.
@@ -75,6 +77,9 @@ func Inherit(l *net.UnixListener, gid int, codec Codec, limits Limits, log *slog
 		places: newPlaces(limits.Conns), net: l,
 	}
 }
+
+// Path returns where the socket is.
+func (l *Listener) Path() string { return l.path }
 
 // maxPath is what fits into the address of a socket, with a zero behind it.
 const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1
@@ -186,15 +191,15 @@ func pause(ctx context.Context) {
 }
 
 func (l *Listener) accept(c *net.UnixConn, handle func(*Conn)) {
-	user, err := peer(c)
+	peer, err := peerOf(c)
 	if err != nil {
 		l.log.Warn("Cannot find out who a client is", "error", err)
 		_ = c.Close()
 		return
 	}
-	conn := newConn(c, user, l.codec, l.limits)
+	conn := newConn(c, peer, l.codec, l.limits)
 	if loses := l.places.take(conn); loses != nil {
-		l.log.Warn("Too many clients, one has to go", "most", l.limits.Conns, "user", loses.user, "comes", user)
+		l.log.Warn("Too many clients, one has to go", "most", l.limits.Conns, "user", loses.peer.UID, "comes", peer.UID)
 		l.limits.TurnedAway()
 		loses.turnAway()
 		if loses == conn {
@@ -213,18 +218,18 @@ func (l *Listener) accept(c *net.UnixConn, handle func(*Conn)) {
 	})
 }
 
-// peer returns the user that has connected.
-func peer(c *net.UnixConn) (uint32, error) {
+// peerOf returns who has connected.
+func peerOf(c *net.UnixConn) (messages.Peer, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0, err
+		return messages.Peer{}, err
 	}
 	var credentials *unix.Ucred
 	err = errors.Join(raw.Control(func(fd uintptr) {
 		credentials, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}), err)
 	if err != nil {
-		return 0, err
+		return messages.Peer{}, err
 	}
-	return credentials.Uid, nil
+	return messages.Peer{UID: credentials.Uid, PID: credentials.Pid}, nil
 }
