@@ -244,7 +244,7 @@ func TestReady(t *testing.T) {
 	_, err := s.hearsWithin(0)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "it says nothing more")
 	require.Contains(t, s.log(), "<6>level=INFO msg=")
-	require.NotContains(t, s.log(), "time=", "the journal knows when it was told a line")
+	require.NotContains(t, s.log(), ">time=", "the journal knows when it was told a line")
 }
 
 // untilStored waits until all is on disk that the daemon writes there without being
