@@ -40,7 +40,7 @@ func TestLogOfChanges(t *testing.T) {
 	did("restart", "web:site", "created unikernel")
 	for _, bad := range []func(*messages.Config){
 		func(c *messages.Config) { c.Argv.Value[0] += "\x00" },
-		func(c *messages.Config) { c.Argv.Value[0] += strings.Repeat("x", 1<<20) },
+		func(c *messages.Config) { c.Argv.Value[0] += strings.Repeat("x", 1<<18) },
 		func(c *messages.Config) { c.Image = []byte(secret) },
 		func(c *messages.Config) { c.Memory = 1000 },
 		func(c *messages.Config) { c.CPUIDs = nil },
