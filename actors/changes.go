@@ -185,7 +185,7 @@ func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
 	case t.current != nil && t.current.number == m.Run: // started again, or taken over
 		t.current.spec = m.Spec
 		t.current.started, t.current.restarts = m.Started, m.Restarts
-		t.current.resting, t.current.unstored = false, ""
+		t.current.wait, t.current.unstored = messages.Option[messages.Wait]{}, ""
 		h.watch(c, t.current, m)
 	case t.phase == launching && t.next.number == m.Run:
 		h.ledger.Commit(m.Name)
@@ -203,7 +203,8 @@ func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
 func (h *host) rests(c *supervise.Context, m messages.UnikernelWaiting) {
 	h.consoles.ended(m.Name, m.End)
 	if t := h.tenants[m.Name]; t != nil && t.current != nil && t.current.number == m.Run {
-		t.current.resting, t.current.unstored = true, ""
+		t.current.unstored = ""
+		t.current.rest(c.Now(), m.Cause)
 		c.Send(h.stats, messages.StatsForget{Name: m.Name})
 	}
 }
@@ -253,7 +254,7 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 		return
 	case destroying:
 		text := "destroyed unikernel"
-		if ended.resting {
+		if ended.wait.OK {
 			text = "destroyed: removed from restarting"
 		}
 		h.answerAsk(c, t, success(text))

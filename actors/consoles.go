@@ -114,7 +114,7 @@ func (k *consoles) ended(name messages.Name, end messages.Option[messages.End]) 
 func (k *consoles) remain(c *supervise.Context, past messages.NamedEnd) {
 	e := k.entry(c, past.Name)
 	e.ring = true
-	e.inactive = time.UnixMilli(past.End.AtMillis)
+	e.inactive = past.End.Known()
 	e.end = messages.Some(past.End)
 	k.remember(past.Name, e)
 }

@@ -1,10 +1,15 @@
 package actors_test
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"albatross/actors"
 	"albatross/messages"
@@ -99,16 +104,106 @@ func TestEndsOfOneThatIsStartedAgain(t *testing.T) {
 	w.requireNothing()
 }
 
-// TestEndThatNobodySaw is told as such, without a time.
+// TestEndThatNobodySaw is told as such, with the time at which it was found.
 func TestEndThatNobodySaw(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
 	pid := w.pid(":x")
 	w.shutdown()
 	w.killAndReap(pid)
+	before := time.Now().UnixMilli()
 	w.start()
-	require.Equal(t, messages.End{}, w.ended(":x"))
+	end := w.ended(":x")
+	require.GreaterOrEqual(t, end.FoundMillis, before)
+	require.Equal(t, messages.End{FoundMillis: end.FoundMillis}, end)
 	w.requireNothing()
+}
+
+// greedy is a tender that takes more memory than it may have, when it is told to.
+const greedy = "echo up; while ! [ -e $0.go ]; do sleep 0.01; done; exec tail /dev/zero\n"
+
+// TestOutOfMemory: the kernel has killed it, which its cgroup tells, whether a daemon
+// was there or not.
+func TestOutOfMemory(t *testing.T) {
+	outOfMemory := messages.Exit{Known: true, Signal: 9, OutOfMemory: true}
+	for title, offline := range map[string]bool{"seen": false, "while no daemon runs": true} {
+		t.Run(title, func(t *testing.T) {
+			w := newWorld(t, withCgroups, tenderScript(t, greedy))
+			again := guest("hello")
+			again.Fail = messages.FailBehaviour{Restart: true}
+			w.succeeds("created unikernel", ":x", create(guest("hello")))
+			w.succeeds("created unikernel", ":y", create(again))
+			w.lines(":x", 1)
+			w.lines(":y", 1)
+			pids := []int{w.pid(":x"), w.pid(":y")}
+			if offline {
+				w.shutdown()
+			}
+			require.NoError(t, os.WriteFile(filepath.Join(w.dir, "solo5-spt.go"), nil, 0o600))
+			if offline {
+				for _, pid := range pids {
+					_, err := unix.Wait4(pid, nil, 0, nil)
+					require.NoError(t, err)
+				}
+				require.NoError(t, os.Remove(filepath.Join(w.dir, "solo5-spt.go")))
+				w.start()
+			}
+			require.Equal(t, outOfMemory, w.ended(":x").Exit)
+			require.Equal(t, outOfMemory, w.ended(":y").Exit)
+			w.until("the one is gone", func() bool { _, there := w.record(":x"); return !there })
+			cause := map[bool]string{
+				false: "the kernel killed it, since it or the machine had no memory left", true: "it ended while no daemon saw it",
+			}[offline]
+			w.requireEvents(":x", "created: the command create", "started: the command create",
+				"exited by out of memory: "+cause, "destroyed: out of memory asks for no restart")
+			w.until("the other is started again", func() bool {
+				return slices.Contains(w.eventsOf(":y"), "started: out of memory asks for a restart")
+			})
+		})
+	}
+}
+
+// TestWaiting: of what has ended and will be started again is told that it waits,
+// since when and why; so is what cannot be started at all.
+func TestWaiting(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", exiting("3", messages.FailBehaviour{Restart: true}))
+	waiting := func() (found messages.NamedEnd) {
+		w.until("it waits", func() bool {
+			for _, e := range w.ends(":x") {
+				found = e
+			}
+			return found.Wait.OK
+		})
+		return found
+	}
+	e := waiting()
+	require.Equal(t, messages.Exit{Known: true, Code: 3}, e.End.Exit)
+	require.Equal(t, "exit 3 asks for a restart", e.Wait.Value.Cause)
+	require.GreaterOrEqual(t, e.Wait.Value.Since.UnixMilli(), e.End.AtMillis)
+
+	require.NoError(t, os.Rename(filepath.Join(w.dir, "images"), filepath.Join(w.dir, "away")))
+	first := messages.NamedEnd{}
+	w.until("it cannot be started", func() bool {
+		first = waiting()
+		return strings.HasPrefix(first.Wait.Value.Cause, "it could not be started: ")
+	})
+	told := func() int {
+		return strings.Count(strings.Join(w.eventsOf(":x"), "\n"), "restarting: it could not be started: ")
+	}
+	before := told()
+	w.until("it was tried again", func() bool { return told() > before })
+	require.Equal(t, first.Wait.Value.Since, waiting().Wait.Value.Since, "that is no end of waiting")
+	survey, err := w.actors.Survey(t.Context())
+	require.NoError(t, err)
+	require.Len(t, survey.Status, 1)
+	require.False(t, survey.Status[0].Running)
+	require.Equal(t, first.Wait.Value.Since, survey.Status[0].Wait.Value.Since)
+
+	require.NoError(t, os.Rename(filepath.Join(w.dir, "away"), filepath.Join(w.dir, "images")))
+	w.until("it is started", func() bool {
+		return slices.Contains(w.eventsOf(":x"), "started: it could not be started before")
+	})
 }
 
 // TestEndsAreKeptAsLongAsConsoles: what is evicted is forgotten, on disk as well.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"golang.org/x/sys/unix"
+
 	"albatross/messages"
 	"albatross/runtime/cgroup"
 	"albatross/runtime/failpoint"
@@ -94,6 +96,18 @@ func release(ctx context.Context, gated *tender.Gated, taps []*netif.Tap) error 
 		failpoint.Here("equip/tap-kept")
 	}
 	return gated.Release(ctx)
+}
+
+// seenEnd is how a tender has ended, with what its cgroup tells of that: whose end
+// nobody has seen may have been killed for want of memory.
+func (g *Config) seenEnd(name messages.Name, exit messages.Exit) messages.Exit {
+	if g.Cgroups == nil || exit.Known && exit.Signal != int(unix.SIGKILL) {
+		return exit
+	}
+	if killed, err := g.Cgroups.OutOfMemory(name); err != nil || !killed {
+		return exit
+	}
+	return messages.Exit{Known: true, Signal: int(unix.SIGKILL), OutOfMemory: true}
 }
 
 // free gives back all that a unikernel had, as far as it is there.

@@ -81,16 +81,24 @@ func (h *host) settings(name messages.Name) (list []messages.NamedSettings) {
 	return list
 }
 
-// ends are how the last runs ended of the name, or of what is at and below the
-// path, in the order of listings.
+// ends are how the last runs ended, and what waits to be started again, of the name,
+// or of what is at and below the path, in the order of listings.
 func (h *host) ends(name messages.Name) (list []messages.NamedEnd) {
 	for n, console := range h.consoles.byName {
-		if console.end.OK && name.Covers(n) {
-			list = append(list, messages.NamedEnd{Name: name.Relative(n), End: console.end.Value})
+		if wait := h.wait(n); name.Covers(n) && (console.end.OK || wait.OK) {
+			list = append(list, messages.NamedEnd{Name: name.Relative(n), End: console.end.Value, Wait: wait})
 		}
 	}
 	slices.SortFunc(list, func(a, b messages.NamedEnd) int { return a.Name.Compare(b.Name) })
 	return list
+}
+
+// wait tells whether a unikernel waits to be started again.
+func (h *host) wait(name messages.Name) messages.Option[messages.Wait] {
+	if t := h.tenants[name]; t != nil && t.current != nil {
+		return t.current.waits()
+	}
+	return messages.Option[messages.Wait]{}
 }
 
 // inactive are the consoles of unikernels that are gone.

@@ -19,13 +19,16 @@ const (
 // Exits that another start would not change never restart: 1 is how a tender
 // refuses, 60 to 64 and 123 to 125 is how a unikernel refuses its arguments or
 // ends after a bug of its own; and a signal is how somebody ended it on purpose, or
-// it was broken. An end that nobody saw is none of these as far as we know.
+// it was broken. One that was killed for want of memory has failed, with no code. An
+// end that nobody saw is none of these as far as we know.
 func restarts(args messages.Arguments, exit messages.Exit) bool {
 	switch {
 	case !args.Fail.Restart, asksForText(args.Argv.Value):
 		return false
 	case !exit.Known:
 		return true
+	case exit.OutOfMemory:
+		return len(args.Fail.Codes) == 0
 	case exit.Signal != 0, exit.Code == 1, exit.Code >= 60 && exit.Code <= 64, exit.Code >= 123 && exit.Code <= 125:
 		return false
 	}

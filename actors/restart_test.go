@@ -70,6 +70,38 @@ func TestAQuestionOfUseRestartsNothing(t *testing.T) {
 	}
 }
 
+func TestRestartsAfterAnEndForWantOfMemory(t *testing.T) {
+	exit := messages.Exit{Known: true, Signal: 9, OutOfMemory: true}
+	require.False(t, restarts(messages.Arguments{}, exit))
+	require.True(t, restarts(messages.Arguments{Fail: messages.FailBehaviour{Restart: true}}, exit))
+	require.False(t, restarts(messages.Arguments{Fail: messages.FailBehaviour{Restart: true, Codes: []int{9, 137}}}, exit), "it has no code")
+}
+
+// The time of an end is known where it was seen, whether it is known how or not.
+func TestTimeOfAnEnd(t *testing.T) {
+	now := time.UnixMilli(5)
+	for unseen, end := range map[bool]messages.End{false: {AtMillis: 5}, true: {FoundMillis: 5}} {
+		u := unikernel{ran: true, outcome: outcome{unseen: unseen}}
+		u.noteEnd(now)
+		require.Equal(t, messages.Some(end), u.end)
+		require.True(t, now.Equal(end.Known()))
+	}
+}
+
+// Events are in the order of time, though some are stored later than others; but not
+// where the clock has been set back.
+func TestEventsAreInOrder(t *testing.T) {
+	var s storeActor
+	for _, tc := range []struct{ now, happened, told int64 }{
+		{10, 9, 9}, {10, 10, 10}, {11, 8, 10}, {12, 12, 12},
+		{5, 5, 5}, {6, 4, 5}, {7, 7, 7},
+	} {
+		writes := []write{{changes: []messages.Change{messages.MarkImported{}, messages.PutEvent{Event: messages.Event{AtMillis: tc.happened}}}}}
+		s.order(writes, tc.now)
+		require.Equal(t, tc.told, writes[0].changes[1].(messages.PutEvent).Event.AtMillis, "%v", tc)
+	}
+}
+
 func TestBackoff(t *testing.T) {
 	var b backoff
 	now := time.Unix(0, 0)

@@ -30,6 +30,7 @@ type storeActor struct {
 	pending    []write // in the order they came
 	committing []write // the ones whose commit is under way
 	since      time.Time
+	told       int64             // when the last event happened, as it was told, in Unix time
 	loading    []load            // the ones that are under way
 	unstored   []messages.Change // events of which nobody else would try again to store them
 	failing    trouble           // of writes that nobody waits for
@@ -134,6 +135,7 @@ func (s *storeActor) commit(c *supervise.Context) {
 	s.committing, s.pending = s.pending[:n:n], s.pending[n:]
 	writes := s.committing
 	s.since = c.Now()
+	s.order(writes, s.since.UnixMilli())
 	c.Go(func(context.Context) any {
 		m := committed{errs: apply(s.db, writes)}
 		m.room = s.db.Room()
@@ -163,6 +165,28 @@ func apply(db *store.DB, writes []write) []error {
 }
 
 func hasEvent(w write) bool { return slices.ContainsFunc(w.changes, isEvent) }
+
+// order has no event happen before those in front of it: it is stored a moment after
+// it has happened, and others may be faster. Where the clock has been set back since,
+// that is not so.
+func (s *storeActor) order(writes []write, now int64) {
+	for i, w := range writes {
+		writes[i].changes = slices.Clone(w.changes)
+		for j, change := range w.changes {
+			if put, ok := change.(messages.PutEvent); ok {
+				writes[i].changes[j] = s.inOrder(put, now)
+			}
+		}
+	}
+}
+
+func (s *storeActor) inOrder(put messages.PutEvent, now int64) messages.PutEvent {
+	if s.told <= now {
+		put.Event.AtMillis = max(put.Event.AtMillis, s.told)
+	}
+	s.told = put.Event.AtMillis
+	return put
+}
 
 func isEvent(change messages.Change) bool {
 	_, ok := change.(messages.PutEvent)

@@ -84,11 +84,11 @@ func (h *host) status() []messages.Status {
 	list := make([]messages.Status, 0, len(h.tenants))
 	for name, t := range h.tenants {
 		r := t.current
-		if r == nil || r.started.IsZero() {
+		if r == nil || r.started.IsZero() && !r.wait.OK {
 			continue
 		}
 		s := messages.Status{
-			Name: name, Running: !r.resting, Started: r.started, Restarts: r.restarts,
+			Name: name, Running: !r.wait.OK, Wait: r.waits(), Started: r.started, Restarts: r.restarts,
 			Blocks: h.blockInfos(name, r.spec.Arguments),
 		}
 		if console := h.consoles.byName[name]; console != nil {

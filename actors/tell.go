@@ -11,6 +11,7 @@ const (
 	daemonStarts    = "the daemon started"
 	recovering      = "the daemon recovers from an internal error"
 	successorFailed = "what was to replace it could not be started"
+	triedAgain      = "it could not be started before"
 	undoing         = "a change that failed is undone"
 )
 

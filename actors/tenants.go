@@ -41,10 +41,28 @@ type run struct {
 	pid      *actor.PID
 	spec     messages.Spec
 	started  time.Time
-	resting  bool            // between two starts
-	unstored string          // it does not run, and that cannot be stored: what a client is told
-	restarts int             // by itself
-	target   messages.Target // as the collector of statistics knows it
+	wait     messages.Option[messages.Wait] // between two starts
+	unstored string                         // it does not run, and that cannot be stored: what a client is told
+	restarts int                            // by itself
+	target   messages.Target                // as the collector of statistics knows it
+}
+
+// waits tells whether it will be started again, as far as that can be told: not of
+// what has ended and cannot be stored.
+func (r *run) waits() messages.Option[messages.Wait] {
+	if r.unstored != "" {
+		return messages.Option[messages.Wait]{}
+	}
+	return r.wait
+}
+
+// rest notes that it does not run. Attempts to start it that fail are no end of that.
+func (r *run) rest(now time.Time, cause string) {
+	since := now
+	if r.wait.OK {
+		since = r.wait.Value.Since
+	}
+	r.wait = messages.Some(messages.NewWait(since, cause))
 }
 
 // An ask is a command of a client, and the ticket that its answer belongs to.

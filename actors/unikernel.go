@@ -131,8 +131,9 @@ type (
 	resumed  struct {
 		handle *proc.Handle
 		pin    *pin
-		cut    string // see outcome
-		err    error  // proc.ErrGone where it has ended
+		exit   messages.Exit // as far as is known where it has ended
+		cut    string        // see outcome
+		err    error         // proc.ErrGone where it has ended
 	}
 	exited struct {
 		exit messages.Exit

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,13 +34,13 @@ func (u *unikernel) begin(c *supervise.Context) {
 }
 
 func (u *unikernel) wait(c *supervise.Context) {
-	handle := u.handle
+	config, name, handle := u.config, u.name, u.handle
 	c.Go(func(ctx context.Context) any {
 		exit, err := handle.Wait(ctx)
 		if ctx.Err() != nil {
 			return nil // not needed any more
 		}
-		return exited{exit, err}
+		return exited{config.seenEnd(name, exit), err}
 	})
 }
 
@@ -160,15 +161,17 @@ func (u *unikernel) aborted(c *supervise.Context, m aborted) {
 }
 
 // noteEnd keeps how the tender has ended, if there was one. When, is not known
-// of one whose end nobody saw.
-func (u *unikernel) noteEnd(c *supervise.Context) {
+// of one whose end nobody saw, but that it was before now.
+func (u *unikernel) noteEnd(now time.Time) {
 	if !u.ran {
 		return
 	}
 	u.ran = false
 	end := messages.End{Exit: u.outcome.exit, Restarts: u.runtime.Restarts}
-	if end.Exit.Known {
-		end.AtMillis = c.Now().UnixMilli()
+	if u.outcome.unseen {
+		end.FoundMillis = now.UnixMilli()
+	} else {
+		end.AtMillis = now.UnixMilli()
 	}
 	u.end = messages.Some(end)
 }
@@ -177,7 +180,7 @@ func (u *unikernel) noteEnd(c *supervise.Context) {
 // end.
 func (u *unikernel) close(c *supervise.Context) {
 	u.to(c, closing)
-	u.noteEnd(c)
+	u.noteEnd(c.Now())
 	if u.unkill != nil {
 		u.unkill()
 	}
@@ -263,7 +266,7 @@ func (u *unikernel) forgotten(c *supervise.Context, failure string) {
 	}
 	u.trouble.over(c)
 	u.unmarked, u.tries = nil, 0
-	u.cause = u.nextCause()
+	u.cause = u.startCause()
 	u.runtime.StartTold = false
 	u.spec.NameRefused = u.spec.NameRefused || u.refused
 	switch {
@@ -301,7 +304,7 @@ func (u *unikernel) giveUp(c *supervise.Context, err error) {
 
 func (u *unikernel) restartLater(c *supervise.Context) {
 	u.to(c, waiting)
-	c.Send(u.host, messages.UnikernelWaiting{Name: u.name, Run: u.run, End: u.end})
+	c.Send(u.host, messages.UnikernelWaiting{Name: u.name, Run: u.run, End: u.end, Cause: u.nextCause()})
 	failpoint.Here("unikernel/waiting-told")
 	switch {
 	case u.held: // UnikernelStart follows

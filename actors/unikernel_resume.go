@@ -29,7 +29,7 @@ func (u *unikernel) resumeAsked(c *supervise.Context, record messages.Record) {
 func (u *unikernel) startLater(c *supervise.Context) {
 	u.to(c, waiting)
 	if u.held {
-		c.Send(u.host, messages.UnikernelWaiting{Name: u.name, Run: u.run})
+		c.Send(u.host, messages.UnikernelWaiting{Name: u.name, Run: u.run, Cause: u.cause})
 		failpoint.Here("unikernel/start-held")
 		return
 	}
@@ -38,9 +38,9 @@ func (u *unikernel) startLater(c *supervise.Context) {
 
 func (u *unikernel) resume(c *supervise.Context) {
 	u.to(c, resuming)
-	config, images, digest, runtime := u.config, u.config.Images, u.spec.Digest, u.runtime
+	config, name, images, digest, runtime := u.config, u.name, u.config.Images, u.spec.Digest, u.runtime
 	c.Go(func(context.Context) any {
-		r := config.resume(runtime)
+		r := config.resume(name, runtime)
 		if images.Pin(digest) == nil { // one that is lost is missed at the next start
 			r.pin = &pin{images: images, digest: digest}
 		}
@@ -50,7 +50,7 @@ func (u *unikernel) resume(c *supervise.Context) {
 
 // resume looks for a tender that has been recorded. One that is gone was cut
 // off if the machine has been started anew since, or if it never was released.
-func (g *Config) resume(r messages.Runtime) resumed {
+func (g *Config) resume(name messages.Name, r messages.Runtime) resumed {
 	handle, err := proc.Open(r.Process)
 	if err == nil && !r.Released {
 		if err = tender.Settle(g.Launcher, handle); err != nil {
@@ -68,7 +68,7 @@ func (g *Config) resume(r messages.Runtime) resumed {
 	case !r.Released:
 		return resumed{cut: "the daemon ended while it started or replaced it", err: err}
 	}
-	return resumed{err: err}
+	return resumed{exit: g.seenEnd(name, messages.Exit{}), err: err}
 }
 
 func (u *unikernel) resumed(c *supervise.Context, m resumed) {
@@ -77,7 +77,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 	switch {
 	case errors.Is(m.err, proc.ErrGone):
 		failpoint.Here("unikernel/found-gone")
-		u.outcome = outcome{cut: m.cut, unseen: true}
+		u.outcome = outcome{exit: m.exit, cut: m.cut, unseen: true}
 		u.ran = u.runtime.Released
 		u.close(c)
 	case m.err != nil: // it may be there: a second one must not be started

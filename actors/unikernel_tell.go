@@ -1,8 +1,6 @@
 package actors
 
 import (
-	"time"
-
 	"albatross/actors/supervise"
 	"albatross/messages"
 )
@@ -48,8 +46,8 @@ func (u *unikernel) endEvents(c *supervise.Context) (events []messages.Change) {
 // exitEvent tells how the tender has ended, at the time that was noted then.
 func (u *unikernel) exitEvent(c *supervise.Context) messages.Change {
 	at := c.Now()
-	if u.end.OK && u.end.Value.AtMillis != 0 {
-		at = time.UnixMilli(u.end.Value.AtMillis)
+	if u.end.OK {
+		at = u.end.Value.Known()
 	}
 	event := messages.NewEvent(messages.EventExited, u.name, at, u.exitCause())
 	event.Exit = messages.Some(u.outcome.exit)
@@ -66,8 +64,19 @@ func (u *unikernel) exitCause() string {
 		return u.outcome.cut
 	case u.outcome.unseen:
 		return "it ended while no daemon saw it"
+	case u.outcome.exit.OutOfMemory:
+		return "the kernel killed it, since it or the machine had no memory left"
 	}
 	return "it ended by itself"
+}
+
+// startCause is why it is started, when it is the next time: what has kept it from
+// that before is none of the reasons.
+func (u *unikernel) startCause() string {
+	if !u.stop.OK && u.outcome.failure != "" {
+		return triedAgain
+	}
+	return u.nextCause()
 }
 
 // nextCause is why it is started again, or is not.

@@ -15,7 +15,8 @@ func (h *host) unstored(c *supervise.Context, m messages.UnikernelUnstored) {
 	case t == nil:
 		return
 	case t.current != nil && t.current.number == m.Run:
-		t.current.resting, t.current.unstored = true, m.Text
+		t.current.rest(c.Now(), m.Text)
+		t.current.unstored = m.Text
 		c.Send(h.stats, messages.StatsForget{Name: m.Name})
 	case t.next != nil && t.next.number == m.Run:
 		t.next.unstored = m.Text

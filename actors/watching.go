@@ -25,7 +25,7 @@ func (h *host) watch(c *supervise.Context, r *run, m messages.UnikernelRunning) 
 // watchAll tells a collector that knows of nothing what runs.
 func (h *host) watchAll(c *supervise.Context) {
 	for _, t := range h.tenants {
-		if r := t.current; r != nil && !r.resting && !r.started.IsZero() {
+		if r := t.current; r != nil && !r.wait.OK && !r.started.IsZero() {
 			c.Send(h.stats, messages.StatsWatch{Target: r.target})
 		}
 	}

@@ -84,6 +84,8 @@ type (
 		Name Name
 		Run  uint64
 		End  Option[End] // absent: nothing has run
+		// Cause is why, for people.
+		Cause string
 	}
 	// UnikernelUnstored says that it does not run any more, and that this cannot be
 	// stored. That is tried again; UnikernelWaiting, UnikernelFailed or
@@ -212,14 +214,14 @@ type (
 	StatusTold struct{ List []Status }
 )
 
-// A Status tells how a unikernel is that has been started, and has not ended for
-// good.
+// A Status tells how a unikernel is that runs, or waits to be started again.
 type Status struct {
 	Name     Name
-	Running  bool // not between two starts
-	Started  time.Time
-	Restarts int         // how often it has been started again, by itself
-	End      Option[End] // how the last run under this name has ended
+	Running  bool         // not between two starts
+	Wait     Option[Wait] // why not
+	Started  time.Time    // last; zero: not yet
+	Restarts int          // how often it has been started again, by itself
+	End      Option[End]  // how the last run under this name has ended
 	Blocks   []BlockInfo
 }
 

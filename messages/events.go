@@ -54,8 +54,12 @@ const maxCause = 256
 // NewEvent is the event that something has happened to whoever has the name. A
 // cause that is too long is cut off.
 func NewEvent(kind EventKind, name Name, at time.Time, cause string) Event {
+	return Event{Kind: kind, Name: name, AtMillis: at.UnixMilli(), Cause: cutCause(cause)}
+}
+
+func cutCause(cause string) string {
 	if len(cause) > maxCause {
 		cause = cause[:maxCause-len("…")] + "…"
 	}
-	return Event{Kind: kind, Name: name, AtMillis: at.UnixMilli(), Cause: strings.ToValidUTF8(cause, "")}
+	return strings.ToValidUTF8(cause, "")
 }

@@ -70,14 +70,31 @@ type Record struct {
 // An End is how the last run of a unikernel ended. It outlives the unikernel.
 type End struct {
 	Exit     Exit  `cbor:"1,keyasint"`
-	AtMillis int64 `cbor:"2,keyasint"`           // Unix time
+	AtMillis int64 `cbor:"2,keyasint"`           // Unix time; 0: nobody saw it
 	Restarts int   `cbor:"3,keyasint,omitempty"` // how often it had been started again by then
+	// FoundMillis is when a daemon has found that it had ended, where nobody saw it.
+	FoundMillis int64 `cbor:"4,keyasint,omitempty"`
 }
+
+// Known is the time at which it is known to have ended: it may have been before.
+func (e End) Known() time.Time { return time.UnixMilli(max(e.AtMillis, e.FoundMillis)).UTC() }
 
 // A NamedEnd is an End and whose it is.
 type NamedEnd struct {
 	Name Name
-	End  End
+	End  End          // zero where none is known
+	Wait Option[Wait] // it will be started again
+}
+
+// A Wait tells that a unikernel does not run, and will be started again.
+type Wait struct {
+	Since time.Time // to the millisecond
+	Cause string    // for people
+}
+
+// NewWait tells that a unikernel waits. A cause that is too long is cut off.
+func NewWait(since time.Time, cause string) Wait {
+	return Wait{since.UTC().Truncate(time.Millisecond), cutCause(cause)}
 }
 
 // NamedSettings are what a unikernel was created with that an Info does not tell.
@@ -166,6 +183,9 @@ type Exit struct {
 	Known  bool `cbor:"1,keyasint,omitempty"`
 	Code   int  `cbor:"2,keyasint,omitempty"` // exit code, where Signal is 0
 	Signal int  `cbor:"3,keyasint,omitempty"` // the signal that killed it
+	// OutOfMemory: the kernel has sent that, because the unikernel needed more memory
+	// than it may have, or the machine had none left.
+	OutOfMemory bool `cbor:"4,keyasint,omitempty"`
 }
 
 // String tells the exit as listings and logs show it.
@@ -173,6 +193,8 @@ func (e Exit) String() string {
 	switch {
 	case !e.Known:
 		return "exit unknown"
+	case e.OutOfMemory:
+		return "out of memory"
 	case e.Signal != 0:
 		return fmt.Sprintf("signal %d", e.Signal)
 	}

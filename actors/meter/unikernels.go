@@ -24,12 +24,14 @@ func about(name, help string, labels ...string) *prometheus.Desc {
 // What the host knows.
 var (
 	running   = about("running", "Whether a unikernel runs: 0 is between two starts.")
+	waiting   = about("waiting_since_timestamp_seconds", "Since when a unikernel that does not run waits to be started again, since the epoch.")
 	started   = about("start_time_seconds", "When a unikernel was started last, since the epoch.")
 	uptime    = about("uptime_seconds", "How long a unikernel has been running.")
 	restarts  = about("restarts_total", "How often a unikernel has been started again because it had ended.")
 	endTime   = about("last_exit_timestamp_seconds", "When the last run of a unikernel ended, since the epoch.")
 	endCode   = about("last_exit_code", "How the last run of a unikernel ended: its exit code, if it was not killed.")
 	endSignal = about("last_exit_signal", "How the last run of a unikernel ended: the signal that killed it, or 0.")
+	endMemory = about("last_exit_out_of_memory", "Whether the last run of a unikernel was killed by the kernel for want of memory.")
 	blockSize = about("block_device_size_bytes", "Size of a block device of a unikernel.", "device")
 )
 
@@ -51,7 +53,7 @@ var (
 var deviceLabels = []string{"device", "direction"}
 
 var unikernelDescs = []*prometheus.Desc{
-	running, started, uptime, restarts, endTime, endCode, endSignal, blockSize,
+	running, waiting, started, uptime, restarts, endTime, endCode, endSignal, endMemory, blockSize,
 	cpu, resident, virtual, faults, switches, storage,
 	netBytes, netPackets, netErrors, netDrops,
 }
@@ -116,7 +118,12 @@ func (s series) tell(d *prometheus.Desc, kind prometheus.ValueType, value float6
 
 func tellStatus(s series, status messages.Status, now time.Time) {
 	s.gauge(running, number(status.Running))
-	s.gauge(started, seconds(status.Started))
+	if status.Wait.OK {
+		s.gauge(waiting, seconds(status.Wait.Value.Since))
+	}
+	if !status.Started.IsZero() {
+		s.gauge(started, seconds(status.Started))
+	}
 	if status.Running {
 		s.gauge(uptime, now.Sub(status.Started).Seconds())
 	}
@@ -137,6 +144,7 @@ func tellEnd(s series, end messages.End) {
 	if !end.Exit.Known {
 		return
 	}
+	s.gauge(endMemory, number(end.Exit.OutOfMemory))
 	s.gauge(endSignal, float64(end.Exit.Signal))
 	if end.Exit.Signal == 0 {
 		s.gauge(endCode, float64(end.Exit.Code))

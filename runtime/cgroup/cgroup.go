@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"albatross/messages"
@@ -104,6 +105,23 @@ func (t *Tree) Remove(name messages.Name) error {
 		return fmt.Errorf("cannot remove cgroup %s: %w", name, failed)
 	}
 	return nil
+}
+
+// OutOfMemory tells whether the kernel has killed a process of the cgroup of a
+// unikernel because that, or the machine, had no memory left. Where there is no
+// cgroup any more, it has not as far as is known.
+func (t *Tree) OutOfMemory(name messages.Name) (bool, error) {
+	for _, b := range t.branches {
+		if !slices.Contains(b.controllers, memory) {
+			continue
+		}
+		killed, err := b.outOfMemory(name)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return false, fmt.Errorf("cannot find out whether cgroup %s was out of memory: %w", name, err)
+		}
+		return killed, nil
+	}
+	return false, nil
 }
 
 // Sweep removes the cgroups that are not to be kept. It goes on after an error;

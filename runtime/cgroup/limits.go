@@ -60,6 +60,25 @@ func (b branch) limitMemory(group string, size int64) error {
 	return err
 }
 
+// outOfMemory tells whether the kernel has killed a process of a cgroup because that,
+// or the machine, had no memory left.
+func (b branch) outOfMemory(name messages.Name) (bool, error) {
+	file := "memory.events"
+	if !b.v2 {
+		file = "memory.oom_control"
+	}
+	events, err := read(b.path(name), file)
+	if err != nil {
+		return false, err
+	}
+	for line := range strings.Lines(events) {
+		if count, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
+			return count != "0", nil
+		}
+	}
+	return false, nil // before Linux 4.13
+}
+
 // limitCPUs sets the CPUs to run on. They are checked first: version 1 does not
 // tell which are wrong, and version 2 takes any, and lets a cgroup run anywhere
 // if none of its own is there.

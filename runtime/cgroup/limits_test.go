@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"albatross/messages"
 )
 
 func TestWhoWantsMoreMemoryIsKilled(t *testing.T) {
@@ -18,7 +20,14 @@ func TestWhoWantsMoreMemoryIsKilled(t *testing.T) {
 	b := branchOf(t, tree, memory)
 	w := joined(t, tree, name, Limits{Memory: 256 << 20})
 	neighbour := joined(t, tree, parse(t, "neighbour"), Limits{Memory: 256 << 20})
+	requireOutOfMemory := func(want bool, name messages.Name) {
+		t.Helper()
+		killed, err := tree.OutOfMemory(name)
+		require.NoError(t, err)
+		require.Equal(t, want, killed)
+	}
 	require.Equal(t, "<nil>", w.ask("use 100000000"))
+	requireOutOfMemory(false, name)
 	require.Empty(t, w.ask("use 1000000000"))
 	require.Equal(t, unix.SIGKILL, w.reap())
 	events := "memory.oom_control"
@@ -28,8 +37,12 @@ func TestWhoWantsMoreMemoryIsKilled(t *testing.T) {
 	happened, err := read(b.path(name), events)
 	require.NoError(t, err)
 	require.Contains(t, strings.Split(happened, "\n"), "oom_kill 1")
+	requireOutOfMemory(true, name)
+	requireOutOfMemory(false, parse(t, "neighbour"))
+	requireOutOfMemory(false, parse(t, "nobody"))
 	require.Equal(t, "here", neighbour.ask("here?"))
 	require.NoError(t, tree.Remove(name))
+	requireOutOfMemory(false, name)
 }
 
 func TestMemoryIsLimitedExactly(t *testing.T) {

@@ -267,11 +267,23 @@ func awaitZombie(t *testing.T, pid int) {
 	}, time.Minute, time.Millisecond)
 }
 
-func TestExitThatNobodyAsksForIsUnknown(t *testing.T) {
-	s := adopted(t)
-	h := open(t, s.Process)
-	s.end("exit", 3)
-	require.Equal(t, messages.Exit{}, wait(t, h)) // s.reap was not called
+func TestExitThatNobodyAsksForIsSeen(t *testing.T) {
+	for title, tc := range map[string]struct {
+		how  string
+		n    int
+		exit messages.Exit
+	}{
+		"exit":   {"exit", 3, messages.Exit{Known: true, Code: 3}},
+		"exit 0": {"exit", 0, messages.Exit{Known: true}},
+		"signal": {"signal", 9, messages.Exit{Known: true, Signal: 9}},
+	} {
+		t.Run(title, func(t *testing.T) {
+			s := adopted(t)
+			h := open(t, s.Process)
+			s.end(tc.how, tc.n)
+			require.Equal(t, tc.exit, wait(t, h)) // s.reap was not called
+		})
+	}
 }
 
 func TestProcessThatWasReapedIsGone(t *testing.T) {
@@ -333,17 +345,6 @@ func TestWaitCanBeCancelledAndRepeated(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	s.end("exit", 7)
 	require.Equal(t, messages.Exit{Known: true, Code: 7}, wait(t, h))
-}
-
-func TestWaitForProcessNobodyReapsCanBeCancelled(t *testing.T) {
-	s := adopted(t)
-	h := open(t, s.Process)
-	s.end("exit", 7)
-	awaitZombie(t, s.PID)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	_, err := h.Wait(ctx)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 func TestCloseEndsWait(t *testing.T) {

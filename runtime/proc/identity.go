@@ -53,14 +53,50 @@ func startTime(pid int) (uint64, error) {
 	return parseStartTime(stat)
 }
 
-// parseStartTime finds field 22 of /proc/PID/stat. Field 2 is the name of the
-// program in parentheses, in which anything may stand, ')' and ' ' too; no
-// later field has a parenthesis.
 func parseStartTime(stat []byte) (uint64, error) {
+	text, err := statField(stat, 22)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(text, 10, 64)
+}
+
+// statField is a field of /proc/PID/stat behind the second. That is the name of the
+// program in parentheses, in which anything may stand, ')' and ' ' too; no later
+// field has a parenthesis.
+func statField(stat []byte, number int) (string, error) {
 	const afterName = 3 // the first field behind the name
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if !bytes.ContainsRune(stat, ')') || len(fields) <= 22-afterName {
-		return 0, fmt.Errorf("cannot understand /proc/PID/stat: %q", stat)
+	if !bytes.ContainsRune(stat, ')') || len(fields) <= number-afterName {
+		return "", fmt.Errorf("cannot understand /proc/PID/stat: %q", stat)
 	}
-	return strconv.ParseUint(string(fields[22-afterName]), 10, 64)
+	return string(fields[number-afterName]), nil
+}
+
+// unreapedExit is how a process has ended that nobody has reaped yet. Who may not
+// know is not told so, but that it has exited with 0: that is found out first.
+func unreapedExit(p messages.Process) (messages.Exit, bool) {
+	if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.PID)); !errors.Is(err, os.ErrNotExist) {
+		return messages.Exit{}, false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID))
+	if err != nil {
+		return messages.Exit{}, false
+	}
+	return parseUnreapedExit(stat, p.StartTime)
+}
+
+// parseUnreapedExit is that of a process that was started then: now the pid may be
+// somebody else's.
+func parseUnreapedExit(stat []byte, started uint64) (messages.Exit, bool) {
+	state, err := statField(stat, 3)
+	if start, startErr := parseStartTime(stat); err != nil || startErr != nil || state != "Z" || start != started {
+		return messages.Exit{}, false
+	}
+	text, err := statField(stat, 52)
+	if err != nil {
+		return messages.Exit{}, false
+	}
+	status, err := strconv.ParseUint(text, 10, 32)
+	return exitOf(unix.WaitStatus(status)), err == nil
 }

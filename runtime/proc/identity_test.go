@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"albatross/messages"
 )
 
 func TestStartTimeIsFoundBehindAnyProgramName(t *testing.T) {
@@ -28,6 +30,30 @@ func TestStartTimeOfNonsenseIsAnError(t *testing.T) {
 	for _, stat := range []string{"", "7", "7 (x)", "7 (x) S 1 2", strings.Repeat("1 ", 40), "7 (x) " + strings.Repeat("x ", 40)} {
 		_, err := parseStartTime([]byte(stat))
 		require.Error(t, err, "%q", stat)
+	}
+}
+
+func TestExitOfWhatIsNotReaped(t *testing.T) {
+	stat := func(state, start, exit string) string {
+		return "7 (x) Z 1) " + state + strings.Repeat(" 0", 18) + " " + start + strings.Repeat(" 0", 29) + " " + exit + "\n"
+	}
+	for text, exit := range map[string]messages.Exit{
+		stat("Z", "5", "0"):    {Known: true},
+		stat("Z", "5", "768"):  {Known: true, Code: 3},
+		stat("Z", "5", "9"):    {Known: true, Signal: 9},
+		stat("Z", "5", "139"):  {Known: true, Signal: 11},
+		stat("Z", "6", "768"):  {}, // somebody else has the pid
+		stat("R", "5", "0"):    {},
+		stat("Z", "5", "-1"):   {},
+		"7 (x) Z 1 2":          {},
+		"":                     {},
+		stat("Z", "5", "many"): {},
+	} {
+		got, ok := parseUnreapedExit([]byte(text), 5)
+		require.Equal(t, exit.Known, ok, "%q", text)
+		if ok {
+			require.Equal(t, exit, got, "%q", text)
+		}
 	}
 }
 

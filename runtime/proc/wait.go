@@ -23,8 +23,9 @@ const (
 
 // Wait returns when the process has ended, and tells how. No thread is
 // occupied meanwhile. A child is reaped. Of somebody else's child the exit is
-// known where the kernel tells it (Linux 6.15) and its parent has reaped it;
-// otherwise it is the unknown one. The error is that of ctx, or os.ErrClosed.
+// known where it can be seen before its parent has reaped it, or where the kernel
+// tells it afterwards (Linux 6.15); otherwise it is the unknown one. The error is
+// that of ctx, or os.ErrClosed.
 func (h *Handle) Wait(ctx context.Context) (messages.Exit, error) {
 	select {
 	case h.turn <- struct{}{}:
@@ -145,10 +146,14 @@ func (h *Handle) lookForeign(fd int) state {
 		return over
 	case seen&unix.POLLHUP != 0:
 		return over // reaped, and this kernel does not tell
-	case seen&unix.POLLIN != 0:
-		return unreaped
+	case seen&unix.POLLIN == 0:
+		return running
 	}
-	return running
+	if exit, ok := unreapedExit(h.process); ok {
+		h.exit = exit
+		return over
+	}
+	return unreaped
 }
 
 // events are what a pidfd has to tell now: POLLIN where the process has ended,

@@ -29,6 +29,10 @@ type end struct {
 	Signal   *int      `cbor:"3,keyasint,omitempty"`
 	Time     time.Time `cbor:"4,keyasint,omitzero"`
 	Restarts int       `cbor:"5,keyasint"`
+	Found    time.Time `cbor:"6,keyasint,omitzero"`
+	Waits    time.Time `cbor:"7,keyasint,omitzero"`
+	Cause    string    `cbor:"8,keyasint,omitempty"`
+	Memory   bool      `cbor:"9,keyasint,omitempty"`
 }
 
 // Append appends the answer to a request to dst.
@@ -60,10 +64,27 @@ func appendEnds(dst []byte, list []messages.NamedEnd) (_ []byte, err error) {
 func toEnd(n messages.NamedEnd) end {
 	e := end{Name: n.Name.String(), Restarts: n.End.Restarts}
 	e.Code, e.Signal = fromExit(n.End.Exit)
-	if n.End.AtMillis != 0 { // zero is for an end that nobody saw
-		e.Time = time.UnixMilli(n.End.AtMillis)
+	e.Memory = n.End.Exit.OutOfMemory
+	e.Time, e.Found = fromMillis(n.End.AtMillis), fromMillis(n.End.FoundMillis)
+	if n.Wait.OK {
+		e.Waits, e.Cause = n.Wait.Value.Since, n.Wait.Value.Cause
 	}
 	return e
+}
+
+// fromMillis is a time, and zero where there is none.
+func fromMillis(millis int64) (t time.Time) {
+	if millis != 0 {
+		t = time.UnixMilli(millis)
+	}
+	return t
+}
+
+func toMillis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 // fromExit is an exit as it is told: by at most one of both.
@@ -78,7 +99,8 @@ func fromExit(exit messages.Exit) (code, signal *int) {
 	return code, signal
 }
 
-func toExit(code, signal *int) (messages.Exit, error) {
+// toExit reads one.
+func toExit(code, signal *int, memory bool) (messages.Exit, error) {
 	switch {
 	case code != nil && signal != nil:
 		return messages.Exit{}, errors.New("it has both an exit code and a signal")
@@ -87,7 +109,7 @@ func toExit(code, signal *int) (messages.Exit, error) {
 	case signal != nil && *signal < 1:
 		return messages.Exit{}, fmt.Errorf("there is no signal %d", *signal)
 	case signal != nil:
-		return messages.Exit{Known: true, Signal: *signal}, nil
+		return messages.Exit{Known: true, Signal: *signal, OutOfMemory: memory}, nil
 	}
 	return messages.Exit{}, nil
 }
@@ -97,11 +119,12 @@ func (e end) named() (n messages.NamedEnd, err error) {
 		return n, err
 	}
 	n.End.Restarts = e.Restarts
-	if n.End.Exit, err = toExit(e.Code, e.Signal); err != nil {
+	if n.End.Exit, err = toExit(e.Code, e.Signal, e.Memory); err != nil {
 		return n, err
 	}
-	if !e.Time.IsZero() {
-		n.End.AtMillis = e.Time.UnixMilli()
+	n.End.AtMillis, n.End.FoundMillis = toMillis(e.Time), toMillis(e.Found)
+	if !e.Waits.IsZero() {
+		n.Wait = messages.Some(messages.Wait{Since: e.Waits.UTC(), Cause: e.Cause})
 	}
 	return n, nil
 }

@@ -27,6 +27,11 @@
 //	  ? 3: int,      ; or the signal that killed it; neither: nobody saw how it ended
 //	  ? 4: tdate,    ; when, in UTC and to the millisecond; absent: nobody knows
 //	  5: uint,       ; how often it had been started again by then
+//	  ? 6: tdate,    ; instead of 4: when it was found to have ended
+//	  ? 7: tdate,    ; since when it waits to be started again, if it does. Where
+//	                 ; none of 2, 3, 4 and 6 is there, it has not run before that
+//	  ? 8: tstr,     ; why it waits, for people
+//	  ? 9: true,     ; with 3: the kernel has sent that for want of memory
 //	}
 //	setting = {
 //	  1: tstr,       ; name, relative to the path that was asked for
@@ -46,6 +51,7 @@
 //	  5: uint,       ; its number; a later event has a larger one
 //	  6: kind,
 //	  ? 7: tstr,     ; the cause, for people
+//	  ? 9: true,     ; with 3: the kernel has sent that for want of memory
 //	}
 //	kind    = "daemon-started" / "created" / "started" / "adopted" / "exited" /
 //	          "restarting" / "destroyed" / "policy-added" / "policy-changed" /

@@ -126,6 +126,17 @@ func answers(t require.TestingT) map[string]struct {
 			a2 01 62 3a61                                                                         05 01
 			a4 01 61 3a     02 00    04 c0 78 18 323032362d30312d30325430333a30343a30352e3637385a 05 00
 			a0`},
+		"what waits, and what is known of it": {messages.SuccessEnds{List: []messages.NamedEnd{
+			{Name: name(t, ":a"), End: messages.End{FoundMillis: second, Restarts: 1}},
+			{Name: name(t, ":b"), End: messages.End{Exit: messages.Exit{Known: true, Signal: 9, OutOfMemory: true}, AtMillis: second, Restarts: 1},
+				Wait: messages.Some(messages.NewWait(time.UnixMilli(second), "no"))},
+			{Name: name(t, ":c"), Wait: messages.Some(messages.NewWait(time.UnixMilli(second), ""))},
+		}}, `
+			a3 01 62 3a61 05 01 06 c0 74 323032362d30312d30325430333a30343a30355a
+			a7 01 62 3a62 03 09 04 c0 74 323032362d30312d30325430333a30343a30355a 05 01
+			   07 c0 74 323032362d30312d30325430333a30343a30355a 08 62 6e6f 09 f5
+			a3 01 62 3a63 05 00 07 c0 74 323032362d30312d30325430333a30343a30355a
+			a0`},
 		"a failure": {messages.Failure{Text: "no"}, "a1 00 62 6e6f"},
 	}
 }

@@ -152,7 +152,7 @@ func TestAnswers(t *testing.T) {
 
 // TestUnknownKeysOfAnswers: a newer daemon may tell more.
 func TestUnknownKeysOfAnswers(t *testing.T) {
-	p, err := events.ReadAnswer(bytes.NewReader(unhex(t, "a4 01 61 78 02 07 05 00 06 a1 61 61 f5  a0")))
+	p, err := events.ReadAnswer(bytes.NewReader(unhex(t, "a4 01 61 78 02 07 05 00 17 a1 61 61 f5  a0")))
 	require.NoError(t, err)
 	require.Equal(t, messages.SuccessEnds{List: []messages.NamedEnd{
 		{Name: name(t, "x"), End: messages.End{Exit: messages.Exit{Known: true, Code: 7}}},

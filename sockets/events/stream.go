@@ -19,6 +19,7 @@ type event struct {
 	Number uint64    `cbor:"5,keyasint"`
 	Kind   string    `cbor:"6,keyasint"`
 	Cause  string    `cbor:"7,keyasint,omitempty"`
+	Memory bool      `cbor:"9,keyasint,omitempty"`
 }
 
 type missed struct {
@@ -50,6 +51,7 @@ func toEvent(n messages.NumberedEvent) event {
 	}
 	if n.Event.Exit.OK {
 		e.Code, e.Signal = fromExit(n.Event.Exit.Value)
+		e.Memory = n.Event.Exit.Value.OutOfMemory
 	}
 	return e
 }
@@ -111,7 +113,7 @@ func (e event) numbered() (n messages.NumberedEvent, err error) {
 	if n.Event.Name, err = messages.ParseName(e.Name); err != nil {
 		return n, err
 	}
-	exit, err := toExit(e.Code, e.Signal)
+	exit, err := toExit(e.Code, e.Signal, e.Memory)
 	if exit.Known || n.Event.Kind == messages.EventExited {
 		n.Event.Exit = messages.Some(exit)
 	}
