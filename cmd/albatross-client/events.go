@@ -37,7 +37,7 @@ With --since what has happened since then comes first: the newest 10,000 events 
 kept. With --no-follow that is all, and without --since then everything that is kept.
 
 With --output=json every line is an object with the members number, time, event and
-name, and where there is one code or signal, and cause. An event has a larger number
+name, and where there is one code or signal, out_of_memory, and cause. An event has a larger number
 than those before it. Where events are not kept any more that had to be told, the
 only member is missed, their number.`,
 		Args: positional(),
@@ -132,6 +132,7 @@ type eventObject struct {
 	Name   string             `json:"name"`
 	Code   *int               `json:"code,omitempty"`
 	Signal int                `json:"signal,omitempty"`
+	Memory bool               `json:"out_of_memory,omitempty"` // why that signal
 	Cause  string             `json:"cause,omitempty"`
 }
 
@@ -160,7 +161,7 @@ func toObject(n messages.NumberedEvent) eventObject {
 	switch exit := n.Event.Exit.Value; {
 	case !exit.Known:
 	case exit.Signal != 0:
-		o.Signal = exit.Signal
+		o.Signal, o.Memory = exit.Signal, exit.OutOfMemory
 	default:
 		o.Code = &exit.Code
 	}

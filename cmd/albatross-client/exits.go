@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ func (a *app) exitsCommand() *cobra.Command {
 		Short: "Show how the last runs of unikernels ended",
 		Long: `Show how the last runs of unikernels ended: by which exit code or signal, when, and
 how often each had been started again by then. That is kept as long as its console,
-which is there after the unikernel is gone.`,
+which is there after the unikernel is gone. What waits to be started again is shown, too.`,
 		Args: positional(),
 		RunE: func(c *cobra.Command, _ []string) error { return a.exits(c.Context(), name) },
 	}
@@ -62,9 +63,31 @@ func (a *app) showRequest(name messages.Name, command messages.Command) error {
 }
 
 func endText(n messages.NamedEnd) string {
-	when := "unknown time"
-	if n.End.AtMillis != 0 {
-		when = timeText(time.UnixMilli(n.End.AtMillis))
+	text := ""
+	if n.End != (messages.End{}) || !n.Wait.OK {
+		text = fmt.Sprintf("%v %s restarts %d", n.End.Exit, endTime(n.End), n.End.Restarts)
 	}
-	return fmt.Sprintf("%s: %v at %s restarts %d", nameText(n.Name), n.End.Exit, when, n.End.Restarts)
+	if n.Wait.OK {
+		text = strings.TrimPrefix(text+", "+waitText(n.Wait.Value), ", ")
+	}
+	return nameText(n.Name) + ": " + text
+}
+
+// endTime is when a run ended, as far as it is known.
+func endTime(e messages.End) string {
+	switch {
+	case e.AtMillis != 0:
+		return "at " + timeText(time.UnixMilli(e.AtMillis))
+	case e.FoundMillis != 0:
+		return "before " + timeText(time.UnixMilli(e.FoundMillis))
+	}
+	return "at unknown time"
+}
+
+func waitText(w messages.Wait) string {
+	text := "waits to be started since " + timeText(w.Since)
+	if w.Cause != "" {
+		text += ": " + escape(w.Cause)
+	}
+	return text
 }

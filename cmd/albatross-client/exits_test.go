@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -17,8 +18,17 @@ func TestEndText(t *testing.T) {
 		"[unikernel: a:x]: signal 9 at 2026-01-02T03:04:05-00:00 restarts 3": {
 			Exit: messages.Exit{Known: true, Signal: 9}, AtMillis: 1767323045678, Restarts: 3,
 		},
-		"[unikernel: a:x]: exit unknown at unknown time restarts 1": {Restarts: 1},
+		"[unikernel: a:x]: exit unknown at unknown time restarts 1":                  {Restarts: 1},
+		"[unikernel: a:x]: exit unknown before 2026-01-02T03:04:05-00:00 restarts 1": {FoundMillis: 1767323045678, Restarts: 1},
+		"[unikernel: a:x]: out of memory at 2026-01-02T03:04:05-00:00 restarts 1": {
+			Exit: messages.Exit{Known: true, Signal: 9, OutOfMemory: true}, AtMillis: 1767323045678, Restarts: 1,
+		},
 	} {
 		require.Equal(t, want, endText(messages.NamedEnd{Name: name, End: end}))
 	}
+	wait := messages.Some(messages.NewWait(time.UnixMilli(1767323045678), "no"))
+	require.Equal(t, "[unikernel: a:x]: exit 3 at 2026-01-02T03:04:05-00:00 restarts 0, waits to be started since 2026-01-02T03:04:05-00:00: no",
+		endText(messages.NamedEnd{Name: name, End: messages.End{Exit: messages.Exit{Known: true, Code: 3}, AtMillis: 1767323045678}, Wait: wait}))
+	require.Equal(t, "[unikernel: a:x]: waits to be started since 2026-01-02T03:04:05-00:00: no",
+		endText(messages.NamedEnd{Name: name, Wait: wait}), "it has not run before")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -18,14 +19,18 @@ func (a *app) infoCommand() *cobra.Command {
 		Use:   "info",
 		Short: "Show the unikernels that run",
 		Long: `Show the unikernels that run. Their arguments, which may be secrets, are shown with
---verbose only.`,
+--verbose only. On the machine of the daemon, those that do not run but will be started
+again are shown behind the others, with the reason.`,
 		Args: positional(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			about, infos, err := a.infos(c.Context(), name)
 			if err != nil {
 				return err
 			}
-			return a.show(about, infos)
+			if err := a.show(about, infos); err != nil {
+				return err
+			}
+			return a.showWaits(c.Context(), name)
 		},
 	}
 	c.Flags().VarP(one("NAME", messages.ParseName, &name), "name", "n",
@@ -43,6 +48,33 @@ func (a *app) infos(ctx context.Context, name messages.Name) (about messages.Nam
 		}
 	}
 	return about, infos, err
+}
+
+// showWaits shows what does not run, but will be started again. Only our daemon tells
+// that, on its machine.
+func (a *app) showWaits(ctx context.Context, name messages.Name) error {
+	if a.destination.given() || a.socket != "" {
+		return nil
+	}
+	conn, err := a.connectSocket(ctx, eventSocket)
+	if err != nil { // a native daemon has no such socket
+		a.tell(info, fmt.Sprintf("what waits to be started is not known: %v", err))
+		return nil
+	}
+	defer conn.Close()
+	ends, err := conn.Ends(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, e := range ends {
+		if !e.Wait.OK {
+			continue
+		}
+		if err := a.print(nameText(e.Name) + " does not run: it " + waitText(e.Wait.Value)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // refusesForm tells whether a daemon may not know the form of a command. It closes
