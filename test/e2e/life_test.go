@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
 )
 
 // quick is how long the daemon may take to stop, on a machine that is busy: it has
@@ -38,6 +41,28 @@ func TestStop(t *testing.T) {
 	require.Equal(t, told, h.infos(":"))
 	require.Equal(t, before, h.processes())
 	require.Contains(t, h.subscribe("one", 0).line(), "tick")
+}
+
+// TestAnAdoptedOneEndsByTheSameRules: one that somebody kills is not started again,
+// whichever daemon has started it.
+func TestAnAdoptedOneEndsByTheSameRules(t *testing.T) {
+	for title, adopted := range map[string]bool{"its own": false, "adopted": true} {
+		t.Run(title, func(t *testing.T) {
+			h := newHost(t)
+			c := guest("hello", "--quiet")
+			c.Fail = messages.FailBehaviour{Restart: true}
+			h.create("one", c)
+			pid := h.pid("one")
+			if adopted {
+				h.untilStored()
+				h.kill()
+				h.start()
+			}
+			require.NoError(t, unix.Kill(pid, unix.SIGKILL))
+			h.until("it is gone", func() bool { return len(h.infos("one")) == 0 })
+			require.Equal(t, messages.Exit{Known: true, Signal: 9}, h.exit("one"))
+		})
+	}
 }
 
 // TestTwoDaemons: a second daemon refuses to start, and changes nothing.

@@ -98,7 +98,7 @@ func TestSeveralDevices(t *testing.T) {
 	h.create("several", c)
 	require.Equal(t, map[string]string{"vmmtap0": "service", "vmmtap1": "br1"}, seen(2))
 	h.until("it has ended", func() bool { return len(h.infos("several")) == 0 })
-	require.Equal(t, 0, h.exitCode("several"))
+	require.Equal(t, 0, h.exit("several").Code)
 	h.untilFree("storage")
 	require.Empty(t, netns.Ports(t, "service"))
 	require.Empty(t, netns.Ports(t, "br1"))
@@ -133,8 +133,8 @@ func watchTaps(t *testing.T) func(n int) map[string]string {
 	}
 }
 
-// exitCode is that of the last run of a unikernel that has ended.
-func (h *host) exitCode(name string) int {
+// exit is that of the last run of a unikernel that has ended.
+func (h *host) exit(name string) messages.Exit {
 	h.t.Helper()
 	c, err := client.Dial(context.Background(), h.socket("events"))
 	require.NoError(h.t, err)
@@ -142,7 +142,7 @@ func (h *host) exitCode(name string) int {
 	ends, err := c.Ends(context.Background(), parse(h.t, name))
 	require.NoError(h.t, err)
 	require.Len(h.t, ends, 1)
-	return ends[0].End.Exit.Code
+	return ends[0].End.Exit
 }
 
 // churned are the unikernels that TestKillLeavesNoTaps creates and destroys.
