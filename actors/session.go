@@ -49,6 +49,7 @@ type session struct {
 	credit     bool            // more is asked for, and has not come
 	source     *actor.PID      // the console, block device or events actor that is followed
 	more       any             // the credit for it
+	farewell   string          // why nothing more is followed; empty: nothing is to be said
 	upload     upload          // the stream that follows the command
 	tale       tale            // what is told to a native collector
 }
@@ -62,6 +63,7 @@ const (
 	following sessionState = "following" // passes on lines of a console, the contents of a block device, or events
 	telling   sessionState = "telling"   // has given a native collector a command, and waits for its answer
 	draining  sessionState = "draining"  // has answered while the client still streams
+	parting   sessionState = "parting"   // tells why nothing more is followed
 )
 
 // What the session's goroutines tell it.
@@ -96,7 +98,9 @@ func (s *session) Handle(c *supervise.Context, message any) {
 		s.resume(c, messages.ConsoleResume(m))
 	case messages.EventBatch:
 		s.followEvents(c, m)
-	case messages.ConsoleDetached, messages.EventsDetached, messages.StatsDetached, supervise.Terminated:
+	case messages.ConsoleDetached:
+		s.dismissed(c, m)
+	case messages.EventsDetached, messages.StatsDetached, supervise.Terminated:
 		s.detached(c)
 	case messages.StatsTell:
 		s.tell(c, m)
@@ -108,7 +112,7 @@ func (s *session) Handle(c *supervise.Context, message any) {
 		s.moreAsked(c)
 	case streamed:
 		s.streamed(c, m)
-	case drainOver:
+	case drainOver, partOver:
 		c.Stop(c.Self())
 	default:
 		c.Unknown(message)
@@ -218,6 +222,8 @@ func (s *session) written(c *supervise.Context, m written) {
 		s.state = following
 		s.receive(c) // nothing more is expected: it tells when the client leaves
 		s.askMore(c)
+	case s.farewell != "":
+		s.part(c)
 	case s.keep:
 		s.state = reading
 		s.receive(c)

@@ -2,10 +2,17 @@ package actors
 
 import (
 	"fmt"
+	"time"
 
 	"albatross/actors/supervise"
 	"albatross/messages"
 )
+
+// partTimeout is how long a client that is not told any more lines may take to read
+// those that it has been told, and why.
+const partTimeout = 20 * time.Second
+
+type partOver struct{}
 
 // follows tells whether the session passes on the lines of a console.
 func (s *session) follows() bool { return s.state == following && s.subscribes && s.source != nil }
@@ -63,6 +70,31 @@ func (s *session) crashed(c *supervise.Context, m supervise.Crashed) {
 		return
 	}
 	s.lost(c, hasFailed)
+}
+
+// dismissed is detached, and tells the client the reason, where there is one, behind
+// what is being written. Whoever does not read is not waited for.
+func (s *session) dismissed(c *supervise.Context, m messages.ConsoleDetached) {
+	if m.Reason == "" || s.source == nil {
+		s.detached(c)
+		return
+	}
+	s.source, s.farewell = nil, m.Reason
+	if s.state != following {
+		return // the answer is being written
+	}
+	c.After(partTimeout, partOver{})
+	if s.credit { // no lines are being written
+		s.part(c)
+	}
+}
+
+// part tells why nothing more is followed. It is a failure: whoever follows a
+// console can tell that from all that the unikernel prints.
+func (s *session) part(c *supervise.Context) {
+	text := s.farewell
+	s.state, s.farewell = parting, ""
+	s.write(c, messages.Wire{Header: s.header, Payload: messages.Failure{Text: text}})
 }
 
 // detached ends what was followed. Even one that has ended at once is answered.

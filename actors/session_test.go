@@ -4,6 +4,7 @@ import (
 	"context"
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -34,9 +35,68 @@ func TestDetachedBeforeAnswer(t *testing.T) {
 		<-first.writing
 		second := w.follow(":x", 0)
 		require.IsType(t, messages.SuccessText{}, first.receive().Payload)
-		<-first.closed
+		first.requireDismissed()
 		require.NoError(t, second.Close())
 	}
+}
+
+// dismissal is what a follower reads whose place another one has taken.
+const dismissal = "at most 1 clients may follow a console, and a newer one has taken the place of this one"
+
+// requireDismissed reads no more than the reason why the daemon ends this.
+func (c *client) requireDismissed() {
+	c.w.t.Helper()
+	m := c.receive()
+	require.Equal(c.w.t, messages.Failure{Text: dismissal}, m.Payload)
+	require.Equal(c.w.t, int64(7), m.Header.Sequence)
+	c.requireClosed()
+}
+
+// TestAFollowerIsToldWhyItIsDropped: behind the lines that it is being told, where
+// there are any.
+func TestAFollowerIsToldWhyItIsDropped(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.config.MaxSubscribers = 1 })
+	idle := w.follow(":x", 0)
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	require.Contains(t, idle.line(), "hello")
+
+	next := &slowClient{w.newClient(), make(chan struct{}, 9)}
+	w.serve(actors.Console, next)
+	next.send(":x", messages.ConsoleSubscribe{Count: messages.Some(-1)})
+	require.IsType(t, messages.SuccessText{}, next.receive().Payload)
+	idle.requireDismissed()
+
+	<-next.writing
+	<-next.writing // it is being told lines, but takes none
+	last := w.follow(":x", 0)
+	require.Contains(t, next.line(), "hello")
+	next.requireDismissed()
+	require.NoError(t, last.Close())
+}
+
+// TestADroppedFollowerThatReadsNothing is not waited for.
+func TestADroppedFollowerThatReadsNothing(t *testing.T) {
+	due := make(chan func(), 9)
+	w := newWorld(t, func(w *world) {
+		w.config.MaxSubscribers = 1
+		w.clock.AfterFunc = heldBack(20*time.Second, due)
+	})
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	mute := &slowClient{w.newClient(), make(chan struct{}, 9)}
+	w.serve(actors.Console, mute)
+	mute.send(":x", messages.ConsoleSubscribe{Count: messages.Some(-1)})
+	mute.receive()
+	<-mute.writing
+	<-mute.writing
+	last := w.follow(":x", 0)
+	select {
+	case tooLate := <-due:
+		tooLate()
+	case <-time.After(deadline):
+		require.FailNow(t, "it is waited for without an end")
+	}
+	mute.requireClosed()
+	require.NoError(t, last.Close())
 }
 
 // TestAnswersToSessionsThatHaveEnded: a client may leave while what it has asked

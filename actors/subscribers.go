@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -102,7 +103,7 @@ func (k *console) attach(c *supervise.Context, a attacher) {
 func (k *console) answerAttach(c *supervise.Context, s *subscriber, m messages.ConsoleAttach) {
 	if len(k.subscribers) > k.maxSubscribers {
 		oldest := k.subscribers[0].pid
-		c.Send(oldest, messages.ConsoleDetached{})
+		c.Send(oldest, messages.ConsoleDetached{Reason: k.fullText()})
 		k.detach(c, oldest.Id)
 	}
 	text := "subscribed"
@@ -110,6 +111,11 @@ func (k *console) answerAttach(c *supervise.Context, s *subscriber, m messages.C
 		text = "waiting for VM"
 	}
 	c.Request(s.pid, messages.Answer{ID: m.ID, Payload: messages.SuccessText{Text: text}})
+}
+
+// fullText is what a subscriber is told that a newer one has pushed off.
+func (k *console) fullText() string {
+	return fmt.Sprintf("at most %d clients may follow a console, and a newer one has taken the place of this one", k.maxSubscribers)
 }
 
 // start is the number of the first line that a subscription asks for.

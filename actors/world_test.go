@@ -245,12 +245,17 @@ func (w *world) ask(name string, command messages.Command) messages.Payload {
 	m := c.receive()
 	require.Equal(w.t, int64(7), m.Header.Sequence)
 	require.Equal(w.t, messages.Version5, m.Header.Version)
+	c.requireClosed()
+	return m.Payload
+}
+
+func (c *client) requireClosed() {
+	c.w.t.Helper()
 	select {
 	case <-c.closed:
 	case <-time.After(deadline):
-		require.FailNow(w.t, "the connection stays open")
+		require.FailNow(c.w.t, "the connection stays open")
 	}
-	return m.Payload
 }
 
 func (w *world) succeeds(text, name string, command messages.Command) {

@@ -37,8 +37,9 @@ type (
 	// ConsoleLeave says that a subscriber wants the lines that there are now, and
 	// then ConsoleDetached.
 	ConsoleLeave struct{}
-	// ConsoleDetached says that there will be no more lines for a subscriber.
-	ConsoleDetached struct{}
+	// ConsoleDetached says that there will be no more lines for a subscriber, and why,
+	// where the subscriber cannot know.
+	ConsoleDetached struct{ Reason string }
 	// ConsoleLost says that the actor of the console has failed, and with which
 	// line a subscriber has to go on: by ConsoleResume.
 	ConsoleLost struct{ Next int }

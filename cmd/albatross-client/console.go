@@ -22,8 +22,12 @@ func (a *app) consoleCommand() *cobra.Command {
 	var follow, past bool
 	var since messages.Option[time.Time]
 	c := &cobra.Command{
-		Use:               "console " + nameArgument,
-		Short:             "Follow what a unikernel prints, until interrupted",
+		Use:   "console " + nameArgument,
+		Short: "Follow what a unikernel prints, until interrupted",
+		Long: `Follow what a unikernel prints, until interrupted, also when it is gone.
+
+So many clients may follow a console (albatrossd --max-subscribers); one more takes
+the place of the one that came first, which is told so and ends with exit code 115.`,
 		Args:              positional(nameArgument),
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {

@@ -19,6 +19,7 @@ type exitCode int
 
 const (
 	exitSuccess       exitCode = 0
+	exitEnded         exitCode = 115 // the daemon has ended what was followed, and said why; not native's
 	exitChain         exitCode = 116 // our certificates lead to nobody who is trusted
 	exitRefused       exitCode = 117 // the daemon said no
 	exitRejected      exitCode = 119 // the endpoint does not accept our certificate
@@ -69,6 +70,7 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 	var usage usageError
 	var input inputError
 	var refusal *client.Refusal
+	var ended *client.Ended
 	var connect *client.ConnectError
 	var broken *client.ProtocolError
 	var trust *client.TrustError
@@ -80,6 +82,8 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 		return exitUsage, string(input)
 	case errors.As(err, &refusal):
 		return refusalCode(refusal), refusalText(refusal)
+	case errors.As(err, &ended):
+		return exitEnded, fmt.Sprintf("[WARNING] host %s: the daemon has ended this: %s", nameText(ended.Name), escape(ended.Text))
 	case errors.As(err, &connect):
 		return exitConnect, "[ERROR] " + escape(err.Error()) + "\n" + a.connectAdvice(connect)
 	case errors.As(err, &chain):

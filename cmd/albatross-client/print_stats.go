@@ -8,9 +8,10 @@ import (
 	"albatross/messages"
 )
 
-// statsText shows statistics as native does, which leaves out whose they are.
-func statsText(_ messages.Name, s messages.DataStats) string {
-	lines := []string{"stats: " + rusageText(s.Rusage), "no kinfo_mem stats", "no vmm stats"}
+// statsText shows statistics as native does, but for the name: that leaves out whose
+// they are.
+func statsText(name messages.Name, s messages.DataStats) string {
+	lines := []string{fmt.Sprintf("stats %s: %s", nameText(name), rusageText(s.Rusage)), "no kinfo_mem stats", "no vmm stats"}
 	if s.KinfoMem.OK {
 		lines[1] = memoryText(s.KinfoMem.Value)
 	}

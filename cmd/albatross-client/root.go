@@ -87,7 +87,8 @@ with a certificate: --ca and --ca-key are what the asker may do, and sign a
 certificate for each question. With --csr nobody is asked, but a request is written
 that somebody else can sign.
 
-Exit codes: 0 success, 116 our certificates lead to nobody in --server-ca, 117 the
+Exit codes: 0 success, 115 the daemon has ended what was followed, for a newer
+follower for instance, 116 our certificates lead to nobody in --server-ca, 117 the
 daemon refused, 119 the endpoint does not accept our certificate, 120 we do not accept
 the endpoint's, 121 the conversation broke off, 122 no daemon there, 124 wrong command
 line or file, 125 anything else.`

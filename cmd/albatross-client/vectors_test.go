@@ -266,7 +266,8 @@ func TestTextOfAnswers(t *testing.T) {
 		}
 		switch answer := m.Payload.(type) {
 		case messages.DataStats:
-			require.Equal(t, printable(string(v.Text)), statsText(m.Header.Name, answer), v.ID)
+			named := strings.Replace(printable(string(v.Text)), "stats: ", "stats "+nameText(m.Header.Name)+": ", 1)
+			require.Equal(t, named, statsText(m.Header.Name, answer), v.ID)
 			compared["messages.DataStats"]++
 		case messages.SuccessEmpty, messages.SuccessText, messages.SuccessPolicies, messages.SuccessImage,
 			messages.SuccessBlocks, messages.SuccessDump:

@@ -19,8 +19,8 @@
 //	errors.go       what can go wrong
 //
 // What went wrong is told by the type of the error, because a caller acts on
-// it: *ConnectError, *TrustError, *ProtocolError, and *Refusal for what the
-// daemon said no to.
+// it: *ConnectError, *TrustError, *ProtocolError, *Refusal for what the daemon
+// said no to, and *Ended for what it does not go on with.
 package client
 
 import (
@@ -191,6 +191,9 @@ func (c *Conn) during(ctx context.Context, work func() error) error {
 func (c *Conn) failed(err error) error {
 	if refused := new(TrustError); errors.As(err, &refused) {
 		return refused
+	}
+	if ended := new(Ended); errors.As(err, &ended) {
+		return ended
 	}
 	return &ProtocolError{Peer: c.peer, Err: err}
 }

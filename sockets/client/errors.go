@@ -79,6 +79,15 @@ type Refusal struct {
 
 func (e *Refusal) Error() string { return e.Text }
 
+// An Ended is why the daemon has ended a stream that has no end, in its words, which
+// may contain any bytes.
+type Ended struct {
+	Name messages.Name
+	Text string
+}
+
+func (e *Ended) Error() string { return e.Text }
+
 // cause is why reading or writing has failed. An endpoint may reject our
 // certificate at any time after we have shown it.
 func (c *Conn) cause(err error) error {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,8 @@ import (
 )
 
 // Next waits for the next message of the stream that follows the answer. At its
-// end it returns io.EOF, where the daemon has marked it.
+// end it returns io.EOF, where the daemon has marked it, and an *Ended where the
+// daemon says why it ends.
 func (c *Conn) Next(ctx context.Context) (messages.Name, messages.Data, error) {
 	var m messages.Wire
 	err := c.during(ctx, func() (err error) {
@@ -36,7 +38,9 @@ func (c *Conn) NextLine(ctx context.Context) (line messages.DataConsole, err err
 		if err != nil {
 			return err
 		}
-		_, line, err = wire.DecodeLine(frame)
+		if _, line, err = wire.DecodeLine(frame); err != nil {
+			err = cmp.Or(reasonIn(frame), err)
+		}
 		return err
 	})
 	return line, err
@@ -47,7 +51,27 @@ func (c *Conn) readNext() (messages.Wire, error) {
 	if err != nil {
 		return messages.Wire{}, err
 	}
-	return wire.Decode(frame)
+	m, err := wire.Decode(frame)
+	if err != nil {
+		return messages.Wire{}, err
+	}
+	return m, reason(m)
+}
+
+// reason is an *Ended where a message says why the daemon ends the stream.
+func reason(m messages.Wire) error {
+	if f, ok := m.Payload.(messages.Failure); ok {
+		return &Ended{Name: m.Header.Name, Text: f.Text}
+	}
+	return nil
+}
+
+func reasonIn(frame []byte) error {
+	m, err := wire.Decode(frame)
+	if err != nil {
+		return nil
+	}
+	return reason(m)
 }
 
 // nextFrame reads a frame of the stream that follows an answer.
@@ -92,7 +116,10 @@ func (c *Conn) nextChunk(ctx context.Context) ([]byte, error) {
 	defer cancel()
 	_, data, err := c.Next(ctx)
 	block, ok := data.(messages.DataBlock)
+	var ended *Ended
 	switch {
+	case errors.As(err, &ended): // something is missing, as where it breaks off
+		return nil, c.failed(errors.New(ended.Text))
 	case err == io.EOF: // of the connection: a dump ends by a message of its own
 		return nil, c.failed(ErrClosed)
 	case err != nil:

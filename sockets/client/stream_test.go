@@ -64,7 +64,7 @@ func TestContentsThatBreakOff(t *testing.T) {
 		"ended":        {inOrder(chunks("one"), func(_ *testing.T, conn net.Conn) { wire.WriteEnd(conn) }), "the connection was closed"},
 		"cut":          {inOrder(chunks("one"), func(_ *testing.T, conn net.Conn) { io.WriteString(conn, "\x00\x00\x00\x09x") }), "unexpected EOF"},
 		"a line":       {inOrder(chunks("one"), sayOnly(messages.DataConsole{})), "the stream has a messages.DataConsole in it"},
-		"a failure":    {inOrder(chunks("one"), sayOnly(messages.Failure{Text: "bad sector"})), "the stream has a messages.Failure in it"},
+		"a failure":    {inOrder(chunks("one"), sayOnly(messages.Failure{Text: "bad sector"})), "bad sector"},
 		"a long chunk": {inOrder(chunks("one"), func(_ *testing.T, conn net.Conn) { io.WriteString(conn, "\x00\x50\x00\x00") }), "frame is too long"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,4 +103,19 @@ func TestCancelADump(t *testing.T) {
 	}))
 	_, err := io.ReadAll(c.Contents(ctx))
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// TestStreamsThatEndWithAReason: whoever follows is told what the daemon says.
+func TestStreamsThatEndWithAReason(t *testing.T) {
+	ends := sayOnly(messages.Failure{Text: "others follow"})
+	for name, next := range map[string]func(*client.Conn) error{
+		"a line": func(c *client.Conn) error { _, err := c.NextLine(t.Context()); return err },
+		"data":   func(c *client.Conn) error { _, _, err := c.Next(t.Context()); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var ended *client.Ended
+			require.ErrorAs(t, next(serve(t, ends)), &ended)
+			require.Equal(t, "others follow", ended.Text)
+		})
+	}
 }
