@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,7 +48,7 @@ the place of the one that came first, which is told so and ends with exit code 1
 	}
 	c.Flags().BoolVar(&follow, "follow", false, "go on with the lines that come, as without it")
 	c.Flags().BoolVar(&past, "no-follow", false, "end behind the lines that there are now")
-	c.MarkFlagsMutuallyExclusive("follow", "no-follow")
+	excludeEachOther(c, "follow", "no-follow")
 	c.Flags().Var(one("N", parseInteger, &count), "count", "begin with the last N lines; negative: all that there are")
 	c.Flags().Var(maybe("TIME", parseTime, &since), "since", "begin with the lines since a time, such as "+sinceHelp)
 	return c
@@ -74,13 +75,13 @@ func (a *app) printLines(ctx context.Context, name messages.Name, subscribe mess
 		return err
 	}
 	defer conn.Close()
-	if err := a.show(conn.Name(), answer); err != nil {
-		return err
-	}
 	if past {
-		if err := conn.CloseWrite(); err != nil {
+		if err := errors.Join(a.consoleExists(ctx, name, answer), conn.CloseWrite()); err != nil {
 			return err
 		}
+	}
+	if err := a.show(conn.Name(), answer); err != nil {
+		return err
 	}
 	for {
 		line, err := conn.NextLine(ctx)
@@ -95,6 +96,28 @@ func (a *app) printLines(ctx context.Context, name messages.Name, subscribe mess
 		}
 	}
 }
+
+// consoleExists is an error where there is nothing to be read, and nobody to wait for:
+// a daemon answers who follows in the same way where there may be a unikernel later,
+// and where there was one that has printed nothing.
+func (a *app) consoleExists(ctx context.Context, name messages.Name, answer messages.Success) error {
+	if answer != (messages.SuccessText{Text: "waiting for VM"}) {
+		return nil
+	}
+	list := messages.Name{Path: name.Path}
+	conn, answer, err := a.open(ctx, consoleSocket, list, messages.ConsoleListInactive{})
+	if err != nil {
+		return err
+	}
+	consoles, _ := answer.(messages.SuccessConsoles)
+	if slices.ContainsFunc(consoles.List, func(n messages.Name) bool { return list.Relative(name) == n }) {
+		return conn.Close()
+	}
+	return errors.Join(&client.Refusal{Name: name, Text: noConsole}, conn.Close())
+}
+
+// noConsole is said by us: for the daemon it is no failure.
+const noConsole = "there is no console of this name"
 
 func (a *app) inactiveConsolesCommand() *cobra.Command {
 	var path messages.Path

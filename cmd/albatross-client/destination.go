@@ -64,10 +64,7 @@ func (a *app) checkDestination() error {
 			given = append(given, o.name)
 		}
 	}
-	if len(given) > 1 {
-		return usageError(strings.Join(given, " and ") + " exclude each other")
-	}
-	return nil
+	return exclusive(given)
 }
 
 func parseDestination(s string) (string, error) {

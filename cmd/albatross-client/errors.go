@@ -140,6 +140,7 @@ var refusalAdvice = map[string]string{
 	"Unikernel with same name is already running": "Give --force to replace it, or another name.",
 	"destroy: not found":                          seeUnikernels,
 	"get: no unikernel found":                     seeUnikernels,
+	noConsole:                                     "'albatross-client inactive-consoles' shows those of unikernels that are gone, and 'info' what runs.",
 	"path used instead of name":                   "The name of a unikernel has no ':' at its end.",
 
 	"unknown policy":                             seePolicies,

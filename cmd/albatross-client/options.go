@@ -82,6 +82,7 @@ func optionText(err error) string {
 	var unknown *pflag.NotExistError
 	var empty *pflag.ValueRequiredError
 	var invalid *pflag.InvalidValueError
+	var syntax *pflag.InvalidSyntaxError
 	switch {
 	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
 		return fmt.Sprintf("unknown option '-%s'.", escape(unknown.GetSpecifiedName()))
@@ -91,8 +92,31 @@ func optionText(err error) string {
 		return fmt.Sprintf("option '--%s' needs an argument", empty.GetFlag().Name)
 	case errors.As(err, &invalid):
 		return invalidText(invalid)
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("option '%s' has no name", escape(syntax.GetSpecifiedFlag()))
 	}
 	return escape(err.Error())
+}
+
+// excludeEachOther has a command refuse two of these options.
+func excludeEachOther(c *cobra.Command, names ...string) {
+	c.PreRunE = func(c *cobra.Command, _ []string) error {
+		var given []string
+		for _, name := range names {
+			if c.Flags().Changed(name) {
+				given = append(given, "--"+name)
+			}
+		}
+		return exclusive(given)
+	}
+}
+
+// exclusive is wrong with options of which only one can be given.
+func exclusive(given []string) error {
+	if len(given) > 1 {
+		return usageError(strings.Join(given, " and ") + " exclude each other")
+	}
+	return nil
 }
 
 func invalidText(err *pflag.InvalidValueError) string {

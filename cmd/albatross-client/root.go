@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -74,7 +75,35 @@ func (a *app) root() *cobra.Command {
 		a.certificateCommand(), a.generateCommand(), a.revokeCommand(), a.signCommand(),
 		a.exportCommand(), a.wireCommand(),
 	)
+	addDefaults(root)
 	return root
+}
+
+// addDefaults adds the commands that cobra has, with our errors.
+func addDefaults(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Run, c.RunE = nil, func(_ *cobra.Command, args []string) error { return help(root, args) }
+		case "completion":
+			c.Args, c.RunE = knownCommand, func(c *cobra.Command, _ []string) error { return c.Help() }
+			for _, shell := range c.Commands() {
+				shell.Args = positional()
+			}
+		}
+	}
+}
+
+// help shows the help of a command.
+func help(root *cobra.Command, args []string) error {
+	c, rest, err := root.Find(args)
+	if err != nil || len(rest) > 0 {
+		return errors.Join(err, knownCommand(root, rest))
+	}
+	c.InitDefaultHelpFlag()
+	return c.Help()
 }
 
 const long = `Ask an albatross daemon to create, show and destroy unikernels and block devices,
