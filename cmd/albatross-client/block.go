@@ -23,7 +23,7 @@ func (a *app) blockCommand() *cobra.Command {
 		Short: "Show the block devices",
 		Args:  positional(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.ask(c.Context(), name, messages.BlockList{})
+			return a.list(c.Context(), name, "block device", messages.BlockList{})
 		},
 	}
 	c.Flags().Var(one("NAME", messages.ParseName, &name), "name", "only this one; with ':' at the end, all below that path")
@@ -73,7 +73,12 @@ func (a *app) createFrom(ctx context.Context, name messages.Name, size int, path
 		return err
 	}
 	defer file.Close()
-	if !file.fits(size) {
+	switch nothing, err := file.empty(); {
+	case err != nil:
+		return err
+	case nothing:
+		return inputError(escape(path) + " is empty: leave --data out to create an empty block device")
+	case !file.fits(size):
 		return inputError("data exceeds size")
 	}
 	if err := a.ask(ctx, name, messages.BlockAdd{Size: size}); err != nil {

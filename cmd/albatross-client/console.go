@@ -130,7 +130,11 @@ func (a *app) inactiveConsolesCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return errors.Join(a.show(conn.Name(), answer), conn.Close())
+			if err := errors.Join(a.show(conn.Name(), answer), conn.Close()); err != nil {
+				return err
+			}
+			a.tellNothing(messages.Name{Path: path}, "inactive console", empty(answer))
+			return nil
 		},
 	}
 	c.Flags().VarP(one("PATH", messages.ParsePath, &path), "path", "p", "only those at and below this path")

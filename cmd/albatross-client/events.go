@@ -83,13 +83,14 @@ func (a *app) printEvents(ctx context.Context, o eventsOptions) error {
 	if err != nil {
 		return err
 	}
-	for {
+	for told := false; ; told = true {
 		next, err := stream.Next(ctx)
 		if err != nil {
 			return err
 		}
 		if _, present := next.(messages.DataPresent); present {
 			if o.noFollow {
+				a.tellNothing(o.name, "event of", !told)
 				return nil
 			}
 			continue

@@ -47,7 +47,11 @@ func (a *app) exits(ctx context.Context, name messages.Name) error {
 	if err != nil {
 		return err
 	}
-	return a.print(fmt.Sprintf("host %s: %s", nameText(name), listText(ends, "no exits", endText)))
+	if err := a.print(fmt.Sprintf("host %s: %s", nameText(name), listText(ends, "no exits", endText))); err != nil {
+		return err
+	}
+	a.tellNothing(name, "exit of", len(ends) == 0)
+	return nil
 }
 
 // showRequest is showMessage for the socket of events.

@@ -30,7 +30,12 @@ again are shown behind the others, with the reason.`,
 			if err := a.show(about, infos); err != nil {
 				return err
 			}
-			return a.showWaits(c.Context(), name)
+			waits, err := a.showWaits(c.Context(), name)
+			if err != nil {
+				return err
+			}
+			a.tellNothing(name, "unikernel", empty(infos) && !waits)
+			return nil
 		},
 	}
 	c.Flags().VarP(one("NAME", messages.ParseName, &name), "name", "n",
@@ -50,31 +55,32 @@ func (a *app) infos(ctx context.Context, name messages.Name) (about messages.Nam
 	return about, infos, err
 }
 
-// showWaits shows what does not run, but will be started again. Only our daemon tells
-// that, on its machine.
-func (a *app) showWaits(ctx context.Context, name messages.Name) error {
+// showWaits shows what does not run, but will be started again, and tells whether
+// there is any. Only our daemon tells that, on its machine.
+func (a *app) showWaits(ctx context.Context, name messages.Name) (some bool, err error) {
 	if a.destination.given() || a.socket != "" {
-		return nil
+		return false, nil
 	}
 	conn, err := a.connectSocket(ctx, eventSocket)
 	if err != nil { // a native daemon has no such socket
 		a.tell(info, fmt.Sprintf("what waits to be started is not known: %v", err))
-		return nil
+		return false, nil
 	}
 	defer conn.Close()
 	ends, err := conn.Ends(ctx, name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, e := range ends {
 		if !e.Wait.OK {
 			continue
 		}
 		if err := a.print(nameText(e.Name) + " does not run: it " + waitText(e.Wait.Value)); err != nil {
-			return err
+			return true, err
 		}
+		some = true
 	}
-	return nil
+	return some, nil
 }
 
 // refusesForm tells whether a daemon may not know the form of a command. It closes

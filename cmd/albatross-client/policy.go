@@ -14,7 +14,7 @@ func (a *app) policyCommand() *cobra.Command {
 		Short: "Show the policies, which limit what may run",
 		Args:  positional(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.ask(c.Context(), messages.Name{Path: path}, messages.PolicyInfo{})
+			return a.list(c.Context(), messages.Name{Path: path}, "policy", messages.PolicyInfo{})
 		},
 	}
 	c.Flags().VarP(one("PATH", messages.ParsePath, &path), "path", "p", "only those at and below this path")

@@ -42,6 +42,21 @@ func successText(answer messages.Success, arguments bool) (text string, ok bool)
 	return "", false
 }
 
+// empty tells whether an answer is a list of nothing.
+func empty(answer messages.Success) bool {
+	switch s := answer.(type) {
+	case messages.SuccessPolicies:
+		return len(s.List) == 0
+	case messages.SuccessInfos:
+		return len(s.List) == 0
+	case messages.SuccessConsoles:
+		return len(s.List) == 0
+	case messages.SuccessBlocks:
+		return len(s.List) == 0
+	}
+	return false
+}
+
 func listText[T any](list []T, none string, text func(T) string) string {
 	if len(list) == 0 {
 		return none

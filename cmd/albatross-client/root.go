@@ -158,6 +158,31 @@ func (a *app) ask(ctx context.Context, name messages.Name, command messages.Comm
 	return a.show(about, answer)
 }
 
+// list is ask for a list of what there is at and below a name, in words.
+func (a *app) list(ctx context.Context, name messages.Name, words string, command messages.Command) error {
+	about, answer, err := a.answer(ctx, name, command)
+	if err != nil {
+		return err
+	}
+	if err := a.show(about, answer); err != nil {
+		return err
+	}
+	a.tellNothing(name, words, empty(answer))
+	return nil
+}
+
+// tellNothing warns who has asked for something of a name of which there is nothing:
+// that is no error, as natively.
+func (a *app) tellNothing(name messages.Name, words string, nothing bool) {
+	switch {
+	case !nothing || name == messages.Name{}:
+	case name.IsPath():
+		a.tell(warning, fmt.Sprintf("there is no %s at or below the path %s", words, name.Path))
+	default:
+		a.tell(warning, fmt.Sprintf("there is no %s %s", words, strings.TrimPrefix(name.String(), ":")))
+	}
+}
+
 // show prints the answer to a question about a name.
 func (a *app) show(name messages.Name, answer messages.Success) error {
 	text, ok := successText(answer, a.showsArguments())

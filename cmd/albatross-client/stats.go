@@ -129,6 +129,7 @@ func (a *app) printStats(ctx context.Context, name messages.Name, output string)
 			return err
 		}
 	}
+	a.tellIdle(ctx, name)
 	for {
 		told, data, err := conn.Next(ctx)
 		if err == io.EOF {
@@ -144,6 +145,19 @@ func (a *app) printStats(ctx context.Context, name messages.Name, output string)
 		if err := a.print(statsOutputs[output](inFull(conn.Name().Path, told), stats)); err != nil {
 			return err
 		}
+	}
+}
+
+// tellIdle warns who follows what does not run: there is nothing to be read then, until
+// it does. It is known of the daemon on this machine, which need not tell.
+func (a *app) tellIdle(ctx context.Context, name messages.Name) {
+	if a.destination.given() || a.socket != "" || name == (messages.Name{}) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
+	defer cancel()
+	if _, infos, err := a.infos(ctx, name); err == nil && empty(infos) {
+		a.tellNothing(name, "unikernel", true)
 	}
 }
 

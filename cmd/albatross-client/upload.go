@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 func (a *app) setBlockCommand() *cobra.Command {
 	var level messages.Option[int]
+	var force bool
 	c := &cobra.Command{
 		Use:               "set-block " + blockArgument + " " + fileArgument,
 		Short:             "Replace the contents of a block device by those of a file",
@@ -35,11 +37,24 @@ func (a *app) setBlockCommand() *cobra.Command {
 				return err
 			}
 			defer file.Close()
+			if err := wipes(file, force); err != nil {
+				return err
+			}
 			return a.setBlock(c.Context(), name, file, a.compression(level))
 		},
 	}
+	c.Flags().BoolVarP(&force, "force", "f", false, "also where the file is empty, which leaves nothing but zeros")
 	registerLevel(c.Flags(), &level)
 	return c
+}
+
+// wipes refuses contents that would leave nothing of those that there are.
+func wipes(file *contents, force bool) error {
+	nothing, err := file.empty()
+	if err == nil && nothing && !force {
+		err = inputError(escape(file.path) + " is empty: nothing would be left in the block device. Give --force to wipe it.")
+	}
+	return err
 }
 
 func registerLevel(flags *pflag.FlagSet, level *messages.Option[int]) {
@@ -127,6 +142,27 @@ func openContents(path string) (*contents, error) {
 // contentsOf are bytes as contents.
 func contentsOf(b []byte) *contents {
 	return &contents{from: io.NopCloser(bytes.NewReader(b)), size: int64(len(b))}
+}
+
+// empty waits for the first byte, and tells whether there is none. The size does not
+// tell: that of a pipe is not known, and that of what the kernel makes up is 0.
+func (c *contents) empty() (bool, error) {
+	if c.size > 0 {
+		return false, nil
+	}
+	ahead := bufio.NewReader(c.from)
+	c.from = struct {
+		io.Reader
+		io.Closer
+	}{ahead, c.from}
+	switch _, err := ahead.Peek(1); {
+	case err == io.EOF:
+		return true, nil
+	case err != nil:
+		return false, unreadable(c.path, err)
+	}
+	c.size = -1
+	return false, nil
 }
 
 // fits tells whether the file is no larger than so many MB, 1 at least, as far as

@@ -124,7 +124,7 @@ func commandLine(name messages.Name, command messages.Command) (args []string, o
 		return []string{"destroy-block", name.String()}, true
 	case messages.BlockSet:
 		level := map[bool]string{false: "0", true: "9"}[c.Compressed]
-		return []string{"set-block", name.String(), os.DevNull, "--compression-level", level}, true
+		return []string{"set-block", name.String(), os.DevNull, "--force", "--compression-level", level}, true
 	case messages.StatsSubscribe:
 		return []string{"stats", "-n", name.String()}, true
 	case messages.StatsRemove:
