@@ -105,7 +105,7 @@ func (a *app) sayWith(ctx context.Context, name messages.Name, command messages.
 	defer file.Close()
 	level := 0
 	if compressed {
-		level = bestCompression
+		level = farLevel
 	}
 	return a.upload(ctx, name, command, file, level)
 }
