@@ -94,6 +94,22 @@ func TestWhatCannotBeCreated(t *testing.T) {
 			"specified bridge(s) does not match with the manifest. Devices present in manifest: net \"service\""},
 		"an unknown block device": {":x", with(func(c *messages.Config) { c.Blocks = []messages.BlockDevice{{Name: "storage"}} }),
 			"block device :storage not found"},
+		"an empty name of a device on the host": {":x", with(func(c *messages.Config) {
+			c.Blocks = []messages.BlockDevice{{Name: "storage", Device: messages.Some("")}}
+		}), "cannot attach block device: an empty name cannot be used"},
+		"a control character in that": {":x", with(func(c *messages.Config) {
+			c.Blocks = []messages.BlockDevice{{Name: "storage", Device: messages.Some("a\nb")}}
+		}), `cannot attach block device: the name "a\nb" cannot be used`},
+		"an empty name in the manifest": {":x", with(func(c *messages.Config) { c.Blocks = []messages.BlockDevice{{}} }),
+			"cannot attach block device: an empty name cannot be used"},
+		"a bridge without a name": {":x", with(func(c *messages.Config) {
+			c.Networks = []messages.Network{{Name: "service", Bridge: messages.Some("")}}
+		}), `cannot attach network: "" cannot be the name of an interface: it is empty`},
+		"a bridge that no interface can be": {":x", with(func(c *messages.Config) {
+			c.Networks = []messages.Network{{Name: "service", Bridge: messages.Some("br 0")}}
+		}), `cannot attach network: "br 0" cannot be the name of an interface`},
+		"a long name of a partition": {":x", with(func(c *messages.Config) { c.LinuxBoot = messages.Some(strings.Repeat("x", 256)) }),
+			"cannot boot from a partition with a name of 256 bytes"},
 		"a name too long for a file": {strings.Repeat("a:", 200) + "x", guest("hello"), "cannot create a unikernel with a name of 401 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {

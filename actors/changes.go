@@ -101,14 +101,32 @@ func startable(args messages.Arguments) error {
 			return fmt.Errorf("cannot pass argument %d: it contains a zero byte", i+1) // it may be a secret
 		}
 	}
-	for _, n := range args.Networks {
-		if n.MAC.OK {
-			if err := n.MAC.Value.Usable(); err != nil {
-				return err
-			}
+	for _, b := range args.Blocks {
+		if err := deviceable(b.Name, b.Device, messages.CheckText); err != nil {
+			return fmt.Errorf("cannot attach block device: %w", err)
 		}
 	}
+	for _, n := range args.Networks {
+		if err := deviceable(n.Name, n.Bridge, messages.CheckInterface); err != nil {
+			return fmt.Errorf("cannot attach network: %w", err)
+		}
+		if err := n.Address(messages.Name{}).Usable(); err != nil {
+			return err
+		}
+	}
+	if len(args.LinuxBoot.Value) > maxName {
+		return fmt.Errorf("cannot boot from a partition with a name of %d bytes: at most %d are possible", len(args.LinuxBoot.Value), maxName)
+	}
 	return nil
+}
+
+// deviceable refuses names of a device that cannot be those of any, in the
+// manifest or of the host.
+func deviceable(name string, host messages.Option[string], check func(string) error) error {
+	if err := messages.CheckText(name); err != nil || !host.OK {
+		return err
+	}
+	return check(host.Value)
 }
 
 // restart replaces a unikernel by itself, with other arguments where they are

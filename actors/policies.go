@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"fmt"
+
 	"errors"
 
 	"albatross/actors/supervise"
@@ -44,6 +46,10 @@ func (h *host) changePolicy(c *supervise.Context, a ask) {
 }
 
 func (h *host) addPolicy(c *supervise.Context, a ask, path messages.Path, p messages.Policy) {
+	if len(path) > maxName { // nothing could be below it
+		h.answer(c, a.ticket, failure(fmt.Sprintf("cannot put a policy on a path of %d bytes: at most %d are possible", len(path), maxName)))
+		return
+	}
 	changes, err := h.ledger.ProposePolicy(path, p)
 	switch {
 	case err != nil:

@@ -1,12 +1,14 @@
 package actors_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"albatross/actors"
 	"albatross/messages"
+	"albatross/runtime/store"
 )
 
 func policy(unikernels, memory int) messages.Policy {
@@ -103,3 +105,33 @@ func TestPoliciesAtOnce(t *testing.T) {
 }
 
 func fails(text string) messages.Payload { return messages.Failure{Text: text} }
+
+// TestNamesThatNoPolicyCanHave are refused, though one that is on record is loaded
+// and may be said again.
+func TestNamesThatNoPolicyCanHave(t *testing.T) {
+	w := newWorld(t)
+	odd := policy(1, 64)
+	for name, why := range map[string]string{
+		"":                 `"" cannot be the name of an interface: it is empty`,
+		"br\n0":            `"br\n0" cannot be the name of an interface: it contains a space or a control character`,
+		"sixteen--letters": `"sixteen--letters" cannot be the name of an interface: it has more than 15 bytes`,
+	} {
+		odd.Bridges = []string{"br0", name}
+		require.Equal(t, fails("cannot allow a bridge: "+why), w.addPolicy("a:", odd))
+	}
+	deep := strings.Repeat("a:", 128)
+	require.Equal(t, success("added policy"), w.addPolicy(deep, policy(1, 64)))
+	require.Equal(t, fails("cannot put a policy on a path of 257 bytes: at most 255 are possible"), w.addPolicy(deep+"a:", policy(1, 64)))
+
+	w.shutdown()
+	db, err := store.Open(w.dir)
+	require.NoError(t, err)
+	odd.Bridges = []string{""}
+	require.NoError(t, db.Apply([]messages.Change{messages.PutPolicy{Path: "old", Policy: odd}}))
+	require.NoError(t, db.Close())
+	w.start()
+	require.Equal(t, odd, w.policies("old:")[":"])
+	require.Equal(t, success("no modification of policy"), w.addPolicy("old:", odd))
+	w.succeeds("removed policy", "old:", messages.PolicyRemove{})
+	w.succeeds("removed policy", deep, messages.PolicyRemove{})
+}

@@ -101,11 +101,21 @@ func (s *stats) addable(name messages.Name, command messages.StatsAdd) error {
 		return fmt.Errorf("cannot add %s with %d taps: at most %d are possible", name, len(command.Taps), maxAddedTaps)
 	}
 	for _, t := range command.Taps {
-		if len(t.Device) > maxDevice || len(t.Tap) > maxDevice {
-			return fmt.Errorf("cannot add %s: the names of a tap may have at most %d bytes", name, maxDevice)
+		if err := addableTap(t); err != nil {
+			return fmt.Errorf("cannot add %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+func addableTap(t messages.Tap) error {
+	if len(t.Device) > maxDevice {
+		return fmt.Errorf("the name of a device may have at most %d bytes", maxDevice)
+	}
+	if err := messages.CheckText(t.Device); err != nil {
+		return err
+	}
+	return messages.CheckInterface(t.Tap)
 }
 
 // found adds a process, if there still is nothing of that name.

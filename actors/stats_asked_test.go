@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -67,6 +68,15 @@ func TestWhatClientsMayHaveRememberedIsBounded(t *testing.T) {
 	c.tells("removed", ":more", messages.StatsRemove{})
 	refused = c.says(":more", messages.StatsAdd{PID: os.Getpid(), Taps: make([]messages.Tap, 65)})
 	require.Equal(t, messages.Failure{Text: "cannot add :more with 65 taps: at most 64 are possible"}, refused)
+	for text, tap := range map[string]messages.Tap{
+		"an empty name cannot be used":                                              {Tap: "lo"},
+		`the name "a b" cannot be used: it contains a space or a control character`: {Device: "a b", Tap: "lo"},
+		"the name of a device may have at most 255 bytes":                           {Device: strings.Repeat("x", 256), Tap: "lo"},
+		`"" cannot be the name of an interface: it is empty`:                        {Device: "net"},
+	} {
+		refused = c.says(":more", messages.StatsAdd{PID: os.Getpid(), Taps: []messages.Tap{tap}})
+		require.Equal(t, fails("cannot add :more: "+text), refused)
+	}
 	for i := range 16 {
 		c.tells("subscribed", fmt.Sprintf("none:n%d", i), messages.StatsSubscribe{})
 	}

@@ -131,7 +131,7 @@ func (l *Ledger) checkDevices(name messages.Name, args messages.Arguments) error
 	devices := Devices(name, args)
 	for i, n := range devices {
 		d, ok := l.devices[n]
-		if !ok {
+		if !ok || n.IsPath() { // native makes some that are named like a path, and cannot use them either
 			return fmt.Errorf("block device %s not found", n)
 		}
 		user, used := l.users[n]

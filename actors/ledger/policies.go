@@ -134,6 +134,11 @@ func usable(p messages.Policy) error {
 		//lint:ignore ST1005 the text of native albatross
 		return fmt.Errorf("Unusable policy with block %d MB < 0 MB", p.Block.Value)
 	}
+	for _, b := range p.Bridges {
+		if err := messages.CheckInterface(b); err != nil {
+			return fmt.Errorf("cannot allow a bridge: %w", err)
+		}
+	}
 	return nil
 }
 

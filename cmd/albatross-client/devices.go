@@ -39,6 +39,9 @@ func parseNetwork(s string) (messages.Network, error) {
 	names, address, addressed := strings.Cut(s, "@")
 	name, bridge, err := parseDevice(names)
 	n := messages.Network{Name: name, Bridge: bridge}
+	if err == nil && bridge.OK {
+		err = messages.CheckInterface(bridge.Value)
+	}
 	if err != nil || !addressed {
 		return n, err
 	}
@@ -58,10 +61,11 @@ func parseDevice(s string) (name string, host messages.Option[string], err error
 	if name == "" || given && slices.Contains(strings.Split(other, ":"), "") {
 		return "", host, errDeviceFormat
 	}
-	if given {
+	if err = messages.CheckText(name); given && err == nil {
 		host = messages.Some(other)
+		err = messages.CheckText(other)
 	}
-	return name, host, nil
+	return name, host, err
 }
 
 // parseMAC reads six bytes in hexadecimal, with ':' or '-' between them.

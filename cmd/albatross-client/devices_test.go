@@ -52,7 +52,6 @@ func TestParseNetwork(t *testing.T) {
 	for text, want := range map[string]messages.Network{
 		"service":                       {Name: "service"},
 		"service:br0":                   {Name: "service", Bridge: messages.Some("br0")},
-		"service:b:r@00:80:41:ab:cd:ef": {Name: "service", Bridge: messages.Some("b:r"), MAC: mac},
 		"service@00:80:41:ab:cd:ef":     {Name: "service", MAC: mac},
 		"service:br0@00-80-41-AB-CD-EF": {Name: "service", Bridge: messages.Some("br0"), MAC: mac},
 	} {
@@ -62,6 +61,10 @@ func TestParseNetwork(t *testing.T) {
 	}
 	const notSix = " is not six bytes like 00:80:41:12:34:56"
 	for text, want := range map[string]string{
+		"a:b:c":               `"b:c" cannot be the name of an interface: it contains '/' or ':'`,
+		"a:b c":               `the name "b c" cannot be used: it contains a space or a control character`,
+		"a\n:b":               `the name "a\n" cannot be used: it contains a space or a control character`,
+		"a:sixteen--letters":  `"sixteen--letters" cannot be the name of an interface: it has more than 15 bytes`,
 		"a:b:":                "format is 'name' or 'name:device-name'",
 		"a@zz":                "Macaddr: invalid character 'z' at 0",
 		"a@00:80:41:12:34:5g": "Macaddr: invalid character 'g' at 16",

@@ -188,6 +188,9 @@ func parseOutput(s string) (string, error) {
 
 func parseText(s string) (string, error) { return s, nil }
 
+// parseInterface reads the name of an interface of the host, such as a bridge.
+func parseInterface(s string) (string, error) { return s, messages.CheckInterface(s) }
+
 // parseInteger reads any number.
 func parseInteger(s string) (int, error) { return parseFrom(messages.MinInt, messages.MaxInt, s) }
 

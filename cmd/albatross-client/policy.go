@@ -68,7 +68,7 @@ func (a *app) addPolicyCommand() *cobra.Command {
 	flags.Var(one("MB", parseInteger, &p.Memory), "mem", "memory in MB, for all of them")
 	flags.Var(many("CPU", parseNumber, &p.CPUIDs), "cpu", "a CPU that they may run on; repeat for several (default 0)")
 	flags.Var(maybe("MB", parseInteger, &p.Block), "block", "block devices in MB, all together; without it none are allowed (also: --size)")
-	flags.Var(many("BRIDGE", parseText, &p.Bridges), "bridge", "a bridge that they may be attached to; repeat for several (also: --network)")
+	flags.Var(many("BRIDGE", parseInterface, &p.Bridges), "bridge", "a bridge that they may be attached to; repeat for several (also: --network)")
 	otherNames(flags, map[string]string{"size": "block", "network": "bridge"})
 	return c
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"albatross/cmd/commandline"
 	"albatross/messages"
 	"albatross/sockets/client"
 	"albatross/sockets/wire"
@@ -57,6 +58,9 @@ func (a *app) root() *cobra.Command {
 		Args:          knownCommand,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			a.command = c.Name()
+			if err := commandline.CheckTexts(c.Flags()); err != nil {
+				return usageError(err.Error())
+			}
 			return a.checkDestination()
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },

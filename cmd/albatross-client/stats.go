@@ -89,7 +89,10 @@ func parseTap(s string) (messages.Tap, error) {
 	if !ok || strings.Contains(tap, ":") {
 		return messages.Tap{}, errors.New("broken, format is bridge:tap")
 	}
-	return messages.Tap{Device: device, Tap: tap}, nil
+	if err := messages.CheckText(device); err != nil {
+		return messages.Tap{}, err
+	}
+	return messages.Tap{Device: device, Tap: tap}, messages.CheckInterface(tap)
 }
 
 // askStats is ask for the socket of statistics.

@@ -26,6 +26,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"albatross/cmd/commandline"
 	"albatross/messages"
 	"albatross/runtime/activation"
 )
@@ -66,7 +67,10 @@ func command() *cobra.Command {
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := commandline.CheckTexts(c.Flags()); err != nil {
+				return err
+			}
 			log := logger(o)
 			defer activation.OnHangup(log, nil)()
 			r, err := newRelay(o, log)

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"albatross/cmd/commandline"
 	"albatross/messages"
 	"albatross/runtime/activation"
 	"albatross/sockets/remote"
@@ -69,7 +70,10 @@ func command() *cobra.Command {
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := commandline.CheckTexts(c.Flags()); err != nil {
+				return err
+			}
 			o.ca, o.certificate, o.key = args[0], args[1], args[2]
 			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 			defer stop()

@@ -11,10 +11,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"albatross/cmd/commandline"
 	"albatross/messages"
 	"albatross/runtime/activation"
+	"albatross/runtime/cgroup"
 	"albatross/runtime/tender"
 )
 
@@ -43,6 +46,27 @@ func main() {
 	}
 }
 
+// check refuses what cannot be meant.
+func (o options) check(flags *pflag.FlagSet) error {
+	if err := commandline.CheckTexts(flags, "cgroup"); err != nil {
+		return err
+	}
+	if o.cgroup != "" {
+		if err := cgroup.CheckParent(o.cgroup); err != nil {
+			return fmt.Errorf("cannot use --cgroup: %w", err)
+		}
+	}
+	switch {
+	case o.grace < 0:
+		return fmt.Errorf("cannot use --grace %v: it is negative", o.grace)
+	case o.interval <= 0:
+		return fmt.Errorf("cannot use --interval %v: statistics need a time between them", o.interval)
+	case o.maxSubscribers < 1:
+		return fmt.Errorf("cannot use --max-subscribers %d: 1 is the least", o.maxSubscribers)
+	}
+	return nil
+}
+
 func command() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
@@ -52,7 +76,10 @@ func command() *cobra.Command {
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := o.check(c.Flags()); err != nil {
+				return err
+			}
 			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 			defer stop()
 			return run(ctx, o)

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"albatross/messages"
@@ -40,6 +41,20 @@ type Tree struct {
 }
 
 var errNone = errors.New("no controller of memory or CPUs is mounted, or only a part of its hierarchy")
+
+// CheckParent says why a name cannot be that of a parent, in which Sweep may
+// remove what it does not know. It is one step or several, such as "a/b".
+func CheckParent(name string) error {
+	for step := range strings.SplitSeq(strings.Trim(name, "/"), "/") {
+		if step == "" || step == "." || step == ".." || len(step) > maxStep {
+			return fmt.Errorf("%q cannot be the name of a cgroup: each of its steps is a name of 1 to %d bytes", name, maxStep)
+		}
+	}
+	return nil
+}
+
+// maxStep is the longest name of a file, which a cgroup is.
+const maxStep = 255
 
 // Open finds the controllers of this machine and makes the parent, such as
 // "albatross", of all cgroups. What is below it already stays as it is.

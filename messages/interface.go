@@ -1,0 +1,50 @@
+package messages
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// maxInterface is the longest name of an interface, in bytes.
+const maxInterface = 15
+
+// CheckInterface says why no interface, such as a bridge, can have a name, or why
+// nobody would recognise it. The texts are for clients.
+func CheckInterface(name string) error {
+	if err := checkInterface(name); err != nil {
+		return fmt.Errorf("%q cannot be the name of an interface: %w", name, err)
+	}
+	return nil
+}
+
+func checkInterface(name string) error {
+	switch {
+	case name == "":
+		return errors.New("it is empty")
+	case len(name) > maxInterface:
+		return fmt.Errorf("it has more than %d bytes", maxInterface)
+	case name == "." || name == "..":
+		return errors.New("it is that of a directory")
+	case strings.ContainsAny(name, "/:"):
+		return errors.New("it contains '/' or ':'")
+	case strings.ContainsFunc(name, isBlank):
+		return errors.New("it contains a space or a control character")
+	}
+	return nil
+}
+
+// CheckText says why nobody would recognise a name of which not more is known.
+func CheckText(name string) error {
+	switch {
+	case name == "":
+		return errors.New("an empty name cannot be used")
+	case strings.ContainsFunc(name, isBlank):
+		return fmt.Errorf("the name %q cannot be used: it contains a space or a control character", name)
+	}
+	return nil
+}
+
+// isBlank tells whether a character is a space or a control character, and so not
+// to be seen. What is no UTF-8 can be.
+func isBlank(r rune) bool { return r <= ' ' || r >= 0x7f && r <= 0xa0 }
