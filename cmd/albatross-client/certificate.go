@@ -76,7 +76,7 @@ func (a *app) showReady(certPath, keyPath string) (name messages.Name, command m
 func (a *app) say(ctx context.Context, name messages.Name, command messages.Command, data string) error {
 	switch c := command.(type) {
 	case messages.ConsoleSubscribe:
-		return a.follow(ctx, name, c, false)
+		return a.follow(ctx, name, c, &beginning{print: a.printLine}, false)
 	case messages.StatsSubscribe:
 		return a.followStats(ctx, name, "text")
 	case messages.UnikernelGet:

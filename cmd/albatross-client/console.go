@@ -15,7 +15,8 @@ import (
 	"albatross/sockets/client"
 )
 
-// consoleCount is how much history is shown where nothing is said.
+// consoleCount is how much history is shown where nothing is said, before that of the
+// run that goes on.
 const consoleCount = 20
 
 func (a *app) consoleCommand() *cobra.Command {
@@ -27,6 +28,10 @@ func (a *app) consoleCommand() *cobra.Command {
 		Short: "Follow what a unikernel prints, until interrupted",
 		Long: `Follow what a unikernel prints, until interrupted, also when it is gone.
 
+It begins with all that is kept of the run that goes on, behind the last 20 lines of
+what was before, which tell why the last run ended; where none goes on, with the last
+20 lines. With --count it is so many lines exactly.
+
 So many clients may follow a console (albatrossd --max-subscribers); one more takes
 the place of the one that came first, which is told so and ends with exit code 115.`,
 		Args:              positional(nameArgument),
@@ -36,40 +41,45 @@ the place of the one that came first, which is told so and ends with exit code 1
 			if err != nil {
 				return err
 			}
-			subscribe := messages.ConsoleSubscribe{Since: since}
-			if !since.OK {
-				subscribe.Count = messages.Some(count)
-			}
 			if past && a.destination.address != "" {
 				return usageError("--no-follow needs a daemon on this machine")
 			}
-			return a.follow(c.Context(), name, subscribe, past)
+			subscribe, begin := messages.ConsoleSubscribe{Since: since}, beginning{few: consoleCount, print: a.printLine}
+			if !since.OK {
+				subscribe.Count = messages.Some(count)
+			}
+			if !since.OK && !c.Flags().Changed("count") {
+				if start, ok := a.started(c.Context(), name); ok {
+					subscribe.Count, begin.start = messages.Some(keptLines), start
+				}
+			}
+			return a.follow(c.Context(), name, subscribe, &begin, past)
 		},
 	}
 	c.Flags().BoolVar(&follow, "follow", false, "go on with the lines that come, as without it")
 	c.Flags().BoolVar(&past, "no-follow", false, "end behind the lines that there are now")
 	excludeEachOther(c, "follow", "no-follow")
-	c.Flags().Var(one("N", parseInteger, &count), "count", "begin with the last N lines; negative: all that there are")
+	c.Flags().Var(one("N", parseInteger, &count), "count", "begin with the last N lines, no more and no fewer; negative: all that there are")
 	c.Flags().Var(maybe("TIME", parseTime, &since), "since", "begin with the lines since a time, such as "+sinceHelp)
 	return c
 }
 
 // follow prints lines until it is interrupted, which is how it is meant to end, or
 // only those of the past.
-func (a *app) follow(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe, past bool) error {
+func (a *app) follow(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe, begin *beginning, past bool) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	// Whoever does not read our output has us wait with a line in hand; a second
 	// interrupt ends that.
 	context.AfterFunc(ctx, stop)
-	err := a.printLines(ctx, name, subscribe, past)
+	err := errors.Join(a.printLines(ctx, name, subscribe, begin, past), begin.end())
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-func (a *app) printLines(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe, past bool) error {
+func (a *app) printLines(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe, begin *beginning, past bool) error {
 	conn, answer, err := a.open(ctx, consoleSocket, name, subscribe)
 	if err != nil {
 		return err
@@ -91,11 +101,13 @@ func (a *app) printLines(ctx context.Context, name messages.Name, subscribe mess
 		if err != nil {
 			return err
 		}
-		if err := a.print(lineText(line)); err != nil {
+		if err := begin.add(line); err != nil {
 			return err
 		}
 	}
 }
+
+func (a *app) printLine(line messages.DataConsole) error { return a.print(lineText(line)) }
 
 // consoleExists is an error where there is nothing to be read, and nobody to wait for:
 // a daemon answers who follows in the same way where there may be a unikernel later,

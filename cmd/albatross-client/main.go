@@ -14,6 +14,7 @@
 //	files.go         certificates and private keys in files
 //	options.go       how values of options and arguments are read
 //	since.go         how a time is read
+//	beginning.go     with which lines of a console is begun
 //	devices.go       block devices and networks on the command line
 //	print.go         how answers are shown
 //	command_text.go  how commands are shown to whoever is to sign them

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"albatross/messages"
+)
+
+const (
+	// keptLines is how many lines of a console a daemon keeps.
+	keptLines = 1024
+	// historyPause is how long nothing comes behind lines of the past before the
+	// unikernel is taken to have printed no more: no daemon tells where they end.
+	historyPause = 300 * time.Millisecond
+)
+
+// A beginning prints all lines since the start of the run that goes on, and of those
+// before the last few, where the run before it has told why it ended.
+type beginning struct {
+	start time.Time // zero: all lines are printed
+	few   int
+	print func(messages.DataConsole) error
+
+	mu     sync.Mutex
+	held   []messages.DataConsole // the last of those before the start
+	begun  bool                   // the lines that were held are printed
+	failed error                  // they could not be
+	pause  *time.Timer            // nil: none was held yet
+}
+
+// add prints a line, or holds it as long as it may be followed by others of the past.
+func (b *beginning) add(line messages.DataConsole) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.begun && line.Time.Before(b.start) {
+		b.hold(line)
+		return nil
+	}
+	if b.begin(); b.failed != nil {
+		return b.failed
+	}
+	return b.print(line)
+}
+
+func (b *beginning) hold(line messages.DataConsole) {
+	b.held = append(b.held, line)
+	b.held = b.held[max(0, len(b.held)-b.few):]
+	if b.pause == nil {
+		b.pause = time.AfterFunc(historyPause, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.begin()
+		})
+		return
+	}
+	b.pause.Reset(historyPause)
+}
+
+// begin prints what is held, once.
+func (b *beginning) begin() {
+	b.begun = true
+	for _, line := range b.held {
+		b.failed = errors.Join(b.failed, b.print(line))
+	}
+	b.held = nil
+}
+
+// end prints what is held when no more comes.
+func (b *beginning) end() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pause != nil {
+		b.pause.Stop()
+	}
+	b.begin()
+	return b.failed
+}
+
+// started asks since when a unikernel runs. Where it does not, or nobody can be asked,
+// there is no answer.
+func (a *app) started(ctx context.Context, name messages.Name) (start time.Time, ok bool) {
+	if a.socket != "" || a.destination.csr || name.IsPath() {
+		return start, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	_, answer, err := a.infos(ctx, name)
+	infos, _ := answer.(messages.SuccessInfos)
+	if err != nil || len(infos.List) != 1 {
+		return start, false
+	}
+	return infos.List[0].Info.Started, true
+}
+
+// startTimeout is how long who follows a console waits to know where to begin.
+const startTimeout = 5 * time.Second
