@@ -164,7 +164,7 @@ func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 		c.Request(s.events, messages.EventsAttach{ID: s.asks, Name: s.header.Name, Since: subscribe.Since})
 		return
 	}
-	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command})
+	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command, Peer: s.client.Peer()})
 }
 
 func (s *session) answered(c *supervise.Context, m messages.Answer) {

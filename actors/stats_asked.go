@@ -42,7 +42,7 @@ func (s *stats) asked(c *supervise.Context, m messages.StatsAsk) {
 	case messages.StatsSubscribe:
 		s.subscribe(c, a, m.Name)
 	case messages.StatsAdd:
-		s.add(c, a, m.Name, command)
+		s.add(c, a, m.Peer, m.Name, command)
 	case messages.StatsRemove:
 		s.remove(c, a, m.Name)
 	case messages.StatsInitial:
@@ -65,9 +65,9 @@ func (s *stats) subscribe(c *supervise.Context, a asker, name messages.Name) {
 	tell(c, a, success("subscribed"))
 }
 
-// add looks for a process. Only its pid is known; from here on it is the one that
-// has it now.
-func (s *stats) add(c *supervise.Context, a asker, name messages.Name, command messages.StatsAdd) {
+// add looks for a process of the user who asks. Only its pid is known; from here on it
+// is the one that has it now.
+func (s *stats) add(c *supervise.Context, a asker, peer messages.Peer, name messages.Name, command messages.StatsAdd) {
 	if err := s.addable(name, command); err != nil {
 		tell(c, a, failure(err.Error()))
 		return
@@ -76,7 +76,7 @@ func (s *stats) add(c *supervise.Context, a asker, name messages.Name, command m
 	number := s.adders.last
 	s.adders.byNumber[number] = a
 	c.Go(func(context.Context) any {
-		process, started, err := sample.Find(command.PID)
+		process, started, err := sample.Find(command.PID, peer.UID)
 		return found{number, addedTarget(name, process, started, command.Taps), err}
 	})
 }

@@ -97,3 +97,14 @@ func TestWhatClientsMayHaveRememberedIsBounded(t *testing.T) {
 	}
 	c.tells("subscribed", "none:n3", messages.StatsSubscribe{})
 }
+
+// TestProcessesOfOthersCannotBeAdded: the daemon is root, and who asks it is not.
+func TestProcessesOfOthersCannotBeAdded(t *testing.T) {
+	w := newWorld(t)
+	w.user.Store(65501)
+	c := w.connect(actors.Stats)
+	refused := c.says(":p", messages.StatsAdd{PID: os.Getpid()})
+	require.Equal(t, messages.Failure{Text: fmt.Sprintf("cannot look at process %d: it is a process of another user", os.Getpid())}, refused)
+	w.user.Store(uint32(os.Getuid()))
+	require.Equal(t, success("added"), c.says(":p", messages.StatsAdd{PID: os.Getpid()}))
+}

@@ -85,7 +85,7 @@ func (s *statsSession) received(c *supervise.Context, m received) {
 		s.wants = messages.Some(s.header.Name)
 	}
 	command := m.wire.Payload.(messages.Command) // nothing else is known to a socket
-	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command})
+	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command, Peer: s.client.Peer()})
 }
 
 func (s *statsSession) answered(c *supervise.Context, m messages.Answer) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,6 +60,7 @@ type world struct {
 	t      *testing.T
 	dir    string
 	config *actors.Config
+	user   atomic.Uint32 // of the clients
 	clock  supervise.Clock
 	fault  func(actor string, message any)
 	cgroup string // the parent of the cgroups, if there are any
@@ -75,6 +77,7 @@ type world struct {
 
 func newWorld(t *testing.T, set ...func(*world)) *world {
 	w := &world{t: t, dir: t.TempDir(), clock: supervise.WallClock(), log: t.Output()}
+	w.user.Store(uint32(os.Getuid()))
 	w.config = &actors.Config{
 		Tenders:        &tender.Finder{Dir: w.dir, Builtin: builtin, Policy: tender.Builtin},
 		Launcher:       []string{builtin, "launch"},
@@ -193,7 +196,7 @@ func (c *client) Write(list []messages.Wire) error {
 	return nil
 }
 
-func (c *client) Peer() messages.Peer { return messages.Peer{UID: 1000, PID: 7} }
+func (c *client) Peer() messages.Peer { return messages.Peer{UID: c.w.user.Load(), PID: 7} }
 
 func (c *client) Close() error {
 	c.once.Do(func() { close(c.closed) })

@@ -13,6 +13,7 @@ type (
 		ID      uint64
 		Name    Name
 		Command Command
+		Peer    Peer
 	}
 	// Answer is a Success or a Failure.
 	Answer struct {
@@ -131,6 +132,7 @@ type (
 		ID      uint64
 		Name    Name
 		Command Command
+		Peer    Peer
 	}
 	// StatsMore is the credit of a subscriber: it wants the next StatsTaken.
 	StatsMore struct{}

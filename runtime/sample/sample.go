@@ -111,9 +111,13 @@ func (p *Pass) note(err error) {
 	}
 }
 
-// Find tells who has a pid now, and when that was started.
-func Find(pid int) (messages.Process, time.Time, error) {
+// Find returns who has a pid now, and when that was started. The error is
+// proc.ErrForeign where it is not a process of that user.
+func Find(pid int, user uint32) (messages.Process, time.Time, error) {
 	process, err := proc.Identify(pid)
+	if err == nil {
+		err = proc.RequireOwner(process, user)
+	}
 	if err != nil {
 		return messages.Process{}, time.Time{}, err
 	}

@@ -138,13 +138,13 @@ func copyFile(t *testing.T, to, from string) {
 func TestFind(t *testing.T) {
 	before := time.Now()
 	target, c := start(t, "wait")
-	process, started, err := sample.Find(c.Process.Pid)
+	process, started, err := sample.Find(c.Process.Pid, 0)
 	require.NoError(t, err)
 	require.Equal(t, target.Process, process)
 	require.WithinRange(t, started, before.Add(-20*time.Millisecond), time.Now())
 	require.NoError(t, c.Process.Kill())
 	_ = c.Wait()
-	_, _, err = sample.Find(c.Process.Pid)
+	_, _, err = sample.Find(c.Process.Pid, 0)
 	require.ErrorIs(t, err, proc.ErrGone)
 }
 
