@@ -3,6 +3,7 @@ package actors
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -98,7 +99,7 @@ func (g *Config) prepareNow(ctx context.Context, name messages.Name, m messages.
 	failpoint.Here("prepare/image-stored")
 	p, err := g.plan(ctx, name, digest, m.Spec)
 	if err == nil {
-		err = checkFree(m.Joins)
+		err = errors.Join(checkFree(m.Joins), g.checkStrangers(name, p.guest))
 	}
 	if err != nil {
 		pin.release()

@@ -28,6 +28,7 @@ type Config struct {
 	Tenders    *tender.Finder
 	Launcher   []string // see tender.Command
 	FIFODir    string
+	Strangers  []tender.Running                // that ran when the daemon started, and are not on record
 	GID        int                             // the group of the FIFOs; negative: our own
 	RootPolicy messages.Policy                 // what the machine has at the start
 	Look       func() (messages.Policy, error) // what it has now

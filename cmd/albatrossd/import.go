@@ -15,9 +15,11 @@ import (
 	"github.com/klauspost/compress/zlib"
 	"golang.org/x/sys/unix"
 
+	"albatross/actors"
 	"albatross/messages"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/store"
+	"albatross/runtime/tender"
 	"albatross/sockets/wire"
 )
 
@@ -42,7 +44,7 @@ const (
 //
 // Nobody else may use the database and the images yet. And as no native daemon
 // may write the file meanwhile, the sockets must be ours by now.
-func importNative(dbdir string, db *store.DB, images *store.Images, log *slog.Logger) error {
+func importNative(dbdir string, db *store.DB, images *store.Images, beside strangers, log *slog.Logger) error {
 	path := filepath.Join(dbdir, nativeState)
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -55,7 +57,7 @@ func importNative(dbdir string, db *store.DB, images *store.Images, log *slog.Lo
 		log.Info("The state file of native albatross is left alone, for the database has been in use", "file", path)
 		return markImported(db, stored)
 	}
-	if err := importFile(path, db, images, log); err != nil {
+	if err := importFile(path, db, images, beside, log); err != nil {
 		return fmt.Errorf("cannot import %s: %w; nothing was changed: move the file away to start without its unikernels", path, err)
 	}
 	return nil
@@ -75,7 +77,7 @@ func markImported(db *store.DB, stored messages.State) error {
 	return db.Apply([]messages.Change{messages.MarkImported{}})
 }
 
-func importFile(path string, db *store.DB, images *store.Images, log *slog.Logger) error {
+func importFile(path string, db *store.DB, images *store.Images, beside strangers, log *slog.Logger) error {
 	// Left to itself, Go would keep the memory of the images for hours.
 	defer debug.FreeOSMemory()
 	file, err := readState(path)
@@ -95,13 +97,48 @@ func importFile(path string, db *store.DB, images *store.Images, log *slog.Logge
 	}
 	failpoint.Here("import/images-stored")
 	changes = append(changes, policyChanges(state.Policies)...)
+	changes, taken := takeOverAll(changes, beside, log)
 	if err := db.Apply(append(changes, messages.MarkImported{})); err != nil {
 		return err
 	}
 	failpoint.Here("import/stored")
+	for _, image := range taken { // their tenders have read them, and native albatross would remove them
+		if err := os.Remove(image); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			log.Warn("Cannot remove an image of native albatross", "error", err)
+		}
+	}
 	log.Info("Imported the state file of native albatross", "file", path,
-		"unikernels", len(state.Unikernels), "policies", len(state.Policies))
+		"unikernels", len(state.Unikernels), "policies", len(state.Policies), "running", len(taken))
 	return nil
+}
+
+// takeOverAll adds what is to be stored of the unikernels that run, and returns the
+// images that these were started from.
+func takeOverAll(changes []messages.Change, beside strangers, log *slog.Logger) (all []messages.Change, images []string) {
+	all = changes
+	for _, change := range changes {
+		if put, ok := change.(messages.PutSpec); ok {
+			if more, image := beside.takeOver(put.Name, put.Spec, log); more != nil {
+				all = append(all, more...)
+				images = append(images, image)
+			}
+		}
+	}
+	return all, images
+}
+
+// importBeside imports what native albatross has left beside what it has left running.
+// It returns what runs that is not on record now.
+func importBeside(o options, db *store.DB, config *actors.Config, log *slog.Logger) ([]tender.Running, error) {
+	beside, err := findStrangers(o, config.Blocks)
+	if err != nil {
+		return nil, err
+	}
+	if err := importNative(o.dbdir, db, config.Images, beside, log); err != nil {
+		return nil, err
+	}
+	state, err := db.Load()
+	return beside.without(state.Unikernels), err
 }
 
 // readState reads the file, which may be anything.

@@ -40,7 +40,7 @@ func begin(t testing.TB, dir string) *start {
 }
 
 func (s *start) imports() error {
-	return importNative(s.dir, s.db, s.images, slog.New(slog.NewTextHandler(&s.log, nil)))
+	return importNative(s.dir, s.db, s.images, strangers{}, slog.New(slog.NewTextHandler(&s.log, nil)))
 }
 
 func (s *start) stored(t testing.TB) messages.State {

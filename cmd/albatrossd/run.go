@@ -81,7 +81,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	tellSockets(listeners, log)
-	if err := importNative(o.dbdir, db, config.Images, log); err != nil {
+	if config.Strangers, err = importBeside(o, db, config, log); err != nil {
 		return err
 	}
 	system := supervise.New(supervise.WallClock(), log)

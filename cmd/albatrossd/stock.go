@@ -35,6 +35,9 @@ func takeStock(o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if found.images+found.consoles == 0 && nativeLeft(o) { // which tells about the pipes
+		return nil
+	}
 	if found.images+found.consoles+found.pipes+len(found.processes) > 0 {
 		if answered(o) {
 			return fmt.Errorf("cannot begin with a new database beside what uses %s: another daemon listens there", utilDir(o))
@@ -45,6 +48,12 @@ func takeStock(o options, log *slog.Logger) error {
 		log.Info("The database is new; block devices that are there are used", "count", found.devices)
 	}
 	return nil
+}
+
+// nativeLeft tells whether native albatross has left what is imported.
+func nativeLeft(o options) bool {
+	_, err := os.Lstat(filepath.Join(o.dbdir, nativeState))
+	return err == nil
 }
 
 // answered tells whether a daemon runs already. Where systemd listens for us, that

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,6 +39,19 @@ func Identify(pid int) (messages.Process, error) {
 		return messages.Process{}, fmt.Errorf("cannot identify process %d: %w", pid, err)
 	}
 	return messages.Process{PID: pid, StartTime: start, BootID: boot}, nil
+}
+
+// ticks is how many clock ticks a second has for programs, on all machines.
+const ticks = 100
+
+// Started is when a process was started, by the clock as it is now.
+func Started(p messages.Process) (time.Time, error) {
+	var up unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
+		return time.Time{}, fmt.Errorf("cannot find out when process %d was started: %w", p.PID, err)
+	}
+	age := time.Duration(up.Nano()) - time.Duration(p.StartTime)*time.Second/ticks
+	return time.Now().Add(-age), nil
 }
 
 // startTime is when a process was started, in clock ticks since boot. An exec

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -75,6 +76,22 @@ func TestIdentifyAwkwardProgramName(t *testing.T) {
 	require.GreaterOrEqual(t, p.StartTime, self.StartTime)
 	require.Equal(t, self.BootID, p.BootID)
 	require.Len(t, p.BootID, 36)
+}
+
+func TestWhenAProcessWasStarted(t *testing.T) {
+	const tick = 10 * time.Millisecond
+	before := time.Now()
+	cmd := exec.Command("sleep", "1h")
+	require.NoError(t, cmd.Start())
+	defer func() { _ = cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	after := time.Now()
+	p, err := Identify(cmd.Process.Pid)
+	require.NoError(t, err)
+	started, err := Started(p)
+	require.NoError(t, err)
+	require.False(t, started.Before(before.Add(-2*tick)), "%v, and not before %v", started, before)
+	require.False(t, started.After(after.Add(2*tick)), "%v, and not after %v", started, after)
 }
 
 func TestIdentifyNobody(t *testing.T) {

@@ -136,13 +136,20 @@ func watchTaps(t *testing.T) func(n int) map[string]string {
 // exit is that of the last run of a unikernel that has ended.
 func (h *host) exit(name string) messages.Exit {
 	h.t.Helper()
+	ends := h.ends(name)
+	require.Len(h.t, ends, 1)
+	return ends[0].End.Exit
+}
+
+// ends is what is told of how the last runs ended.
+func (h *host) ends(name string) []messages.NamedEnd {
+	h.t.Helper()
 	c, err := client.Dial(context.Background(), h.socket("events"))
 	require.NoError(h.t, err)
 	defer c.Close()
 	ends, err := c.Ends(context.Background(), parse(h.t, name))
 	require.NoError(h.t, err)
-	require.Len(h.t, ends, 1)
-	return ends[0].End.Exit
+	return ends
 }
 
 // churned are the unikernels that TestKillLeavesNoTaps creates and destroys.

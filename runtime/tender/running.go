@@ -1,0 +1,184 @@
+package tender
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/runtime/proc"
+)
+
+// A Running is a process that was started as a tender, whoever has started it.
+type Running struct {
+	Process messages.Process
+	Program string
+	// Guest is what it was told. Its label is not told apart from the arguments, and
+	// addresses that were not given are zero.
+	Guest  Guest
+	Odd    bool   // it was told more, which is not understood
+	Output string // the file of its standard output, also where that is gone; empty: not known
+}
+
+// String tells people which it is. Arguments may be secrets.
+func (r Running) String() string {
+	return fmt.Sprintf("process %d (%s of %s)", r.Process.PID, filepath.Base(r.Program), r.Guest.Image)
+}
+
+// Runs tells whether the process is still there, and has not ended.
+func (r Running) Runs() bool {
+	h, err := proc.Open(r.Process)
+	if err != nil {
+		return !errors.Is(err, proc.ErrGone)
+	}
+	defer func() { _ = h.Close() }()
+	return !h.Ended()
+}
+
+// FindRunning finds all tenders that run on this machine, as far as we may see them.
+func FindRunning() (list []Running, err error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("cannot look for tenders: %w", err)
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if r, ok := findRunning(pid); ok {
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
+
+// findRunning looks at one process. Who has its pid before and behind that is the one
+// that was looked at.
+func findRunning(pid int) (r Running, ok bool) {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return Running{}, false
+	}
+	if r, ok = parseLine(strings.Split(string(bytes.TrimSuffix(line, []byte{0})), "\x00")); !ok {
+		return Running{}, false
+	}
+	if r.Process, err = proc.Identify(pid); err != nil {
+		return Running{}, false
+	}
+	output, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/1", pid))
+	if err == nil {
+		r.Output = strings.TrimSuffix(output, " (deleted)")
+	}
+	again, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	now, nowErr := proc.Identify(pid)
+	return r, err == nil && nowErr == nil && now == r.Process && bytes.Equal(line, again) && r.Runs()
+}
+
+// parseLine reads the command line of a tender, as Args writes it or as native
+// albatross does. A script has its interpreter before it.
+func parseLine(line []string) (r Running, ok bool) {
+	for i := range min(2, len(line)) {
+		if isTender(line[i]) {
+			r.Program = line[i]
+			return r, r.parseArgs(line[i+1:])
+		}
+	}
+	return Running{}, false
+}
+
+func isTender(program string) bool {
+	name := filepath.Base(program)
+	return name == "albatross-tender" || strings.HasPrefix(name, "solo5-spt") || strings.HasPrefix(name, "solo5-hvt")
+}
+
+// parseArgs is false where that is not what runs a guest.
+func (r *Running) parseArgs(args []string) bool {
+	if len(args) > 0 && args[0] == "spt" { // of our own tender
+		args = args[1:]
+	}
+	for i, arg := range args {
+		if arg != "--" {
+			r.Odd = !r.Guest.parseOption(arg) || r.Odd
+			continue
+		}
+		if args = args[i+1:]; len(args) > 0 {
+			r.Guest.Image, r.Guest.Argv = args[0], args[1:]
+		}
+		return len(args) > 0
+	}
+	return false
+}
+
+func (g *Guest) parseOption(arg string) bool {
+	option, value, _ := strings.Cut(arg, "=")
+	kind, name, _ := strings.Cut(option, ":")
+	n, err := strconv.Atoi(value)
+	switch kind {
+	case "--mem":
+		g.Memory = n
+		return err == nil
+	case "--net":
+		g.Networks = append(g.Networks, Network{Name: name, Tap: value})
+		return true
+	case "--net-mac":
+		i := slices.IndexFunc(g.Networks, func(n Network) bool { return n.Name == name })
+		if i < 0 {
+			return false
+		}
+		mac, err := net.ParseMAC(value)
+		copy(g.Networks[i].MAC[:], mac)
+		return err == nil && len(mac) == len(messages.MAC{})
+	case "--block":
+		g.Blocks = append(g.Blocks, Block{Name: name, File: value})
+		return true
+	case "--block-sector-size":
+		i := slices.IndexFunc(g.Blocks, func(b Block) bool { return b.Name == name })
+		if i < 0 {
+			return false
+		}
+		g.Blocks[i].SectorSize = messages.Some(n)
+		return err == nil
+	}
+	return false
+}
+
+// NativeImage is where native albatross has the image of a unikernel that it runs.
+func NativeImage(tmpdir string, name messages.Name) string {
+	return filepath.Join(tmpdir, name.String()+".img")
+}
+
+// Shares is a file that both guests have as a block device.
+func (g Guest) Shares(other Guest) (file string, ok bool) {
+	for _, a := range g.Blocks {
+		for _, b := range other.Blocks {
+			if SameFile(a.File, b.File) {
+				return b.File, true
+			}
+		}
+	}
+	return "", false
+}
+
+// SameFile tells whether two paths are of one file, or would be if it were there.
+func SameFile(a, b string) bool {
+	one, err := stat(a)
+	two, otherErr := stat(b)
+	if err != nil || otherErr != nil {
+		return filepath.Clean(a) == filepath.Clean(b)
+	}
+	return one.Dev == two.Dev && one.Ino == two.Ino
+}
+
+func stat(path string) (s unix.Stat_t, err error) {
+	err = unix.Stat(path, &s)
+	return s, err
+}
