@@ -13,6 +13,7 @@ import (
 
 	"albatross/actors"
 	"albatross/messages"
+	"albatross/runtime/proc"
 )
 
 // ends asks how the last runs ended.
@@ -116,6 +117,30 @@ func TestEndThatNobodySaw(t *testing.T) {
 	end := w.ended(":x")
 	require.GreaterOrEqual(t, end.FoundMillis, before)
 	require.Equal(t, messages.End{FoundMillis: end.FoundMillis}, end)
+	w.requireNothing()
+}
+
+// TestEndThatIsFound: how it has ended can be seen where nobody has cleared it away,
+// but not when. It was not taken over.
+func TestEndThatIsFound(t *testing.T) {
+	w := newWorld(t)
+	again := guest("hello", "--quiet")
+	again.Fail = messages.FailBehaviour{Restart: true}
+	w.succeeds("created unikernel", ":x", create(again))
+	p, _ := w.record(":x")
+	h, err := proc.Open(p.Runtime.Value.Process)
+	require.NoError(t, err)
+	defer func() { _ = h.Close() }()
+	w.shutdown()
+	require.NoError(t, unix.Kill(h.Process().PID, unix.SIGKILL))
+	w.until("it has ended", h.Ended)
+	before := time.Now().UnixMilli()
+	w.start()
+	end := w.ended(":x")
+	require.GreaterOrEqual(t, end.FoundMillis, before)
+	require.Equal(t, messages.End{Exit: messages.Exit{Known: true, Signal: 9}, FoundMillis: end.FoundMillis}, end)
+	w.requireEvents(":x", "created: the command create", "started: the command create",
+		"exited by signal 9: it ended while no daemon saw it", "destroyed: signal 9 asks for no restart")
 	w.requireNothing()
 }
 

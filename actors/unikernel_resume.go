@@ -39,8 +39,8 @@ func (u *unikernel) startLater(c *supervise.Context) {
 func (u *unikernel) resume(c *supervise.Context) {
 	u.to(c, resuming)
 	config, name, images, digest, runtime := u.config, u.name, u.config.Images, u.spec.Digest, u.runtime
-	c.Go(func(context.Context) any {
-		r := config.resume(name, runtime)
+	c.Go(func(ctx context.Context) any {
+		r := config.resume(ctx, name, runtime)
 		if images.Pin(digest) == nil { // one that is lost is missed at the next start
 			r.pin = &pin{images: images, digest: digest}
 		}
@@ -50,13 +50,16 @@ func (u *unikernel) resume(c *supervise.Context) {
 
 // resume looks for a tender that has been recorded. One that is gone was cut
 // off if the machine has been started anew since, or if it never was released.
-func (g *Config) resume(name messages.Name, r messages.Runtime) resumed {
+func (g *Config) resume(ctx context.Context, name messages.Name, r messages.Runtime) resumed {
 	handle, err := proc.Open(r.Process)
 	if err == nil && !r.Released {
 		if err = tender.Settle(g.Launcher, handle); err != nil {
 			_ = handle.Close()
 			handle = nil
 		}
+	}
+	if err == nil && handle.Ended() { // and nobody has cleared it away
+		return g.lateEnd(ctx, name, handle)
 	}
 	if !errors.Is(err, proc.ErrGone) {
 		return resumed{handle: handle, err: err}
@@ -69,6 +72,16 @@ func (g *Config) resume(name messages.Name, r messages.Runtime) resumed {
 		return resumed{cut: "the daemon ended while it started or replaced it", err: err}
 	}
 	return resumed{exit: g.seenEnd(name, messages.Exit{}), err: err}
+}
+
+// lateEnd is how a tender has ended of which nobody saw when.
+func (g *Config) lateEnd(ctx context.Context, name messages.Name, handle *proc.Handle) resumed {
+	defer func() { _ = handle.Close() }()
+	exit, err := handle.Wait(ctx)
+	if err != nil {
+		return resumed{err: err}
+	}
+	return resumed{exit: g.seenEnd(name, exit), err: proc.ErrGone}
 }
 
 func (u *unikernel) resumed(c *supervise.Context, m resumed) {
