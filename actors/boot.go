@@ -42,7 +42,9 @@ func (g *Config) sweep(state messages.State) swept {
 	images := map[messages.Digest]bool{}
 	for _, r := range state.Unikernels {
 		names[r.Name] = true
-		images[r.Spec.Digest] = true
+		for digest := range digests(r.Spec) {
+			images[digest] = true
+		}
 	}
 	ended := map[messages.Name]bool{}
 	for _, e := range state.Ends {

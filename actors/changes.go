@@ -136,7 +136,7 @@ func (h *host) restart(c *supervise.Context, a ask, t *tenant, command messages.
 		h.answer(c, a.ticket, failure("destroy: not found"))
 		return
 	}
-	spec := t.current.spec
+	spec := t.current.spec.Proven()
 	if command.Args.OK {
 		spec.Arguments = command.Args.Value
 		spec.NameRefused = false
@@ -174,8 +174,8 @@ func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
 	switch {
 	case t == nil || t.phase != checking || t.next.number != m.Run: // it has been given up
 	case t.unstored() != "":
-		h.dropNext(c, m.Name, t, t.unstored())
-		h.settle(c, m.Name, t)
+		h.dropNext(c, m.Name, t)
+		h.startFailed(c, m.Name, t, t.unstored())
 	case t.current != nil:
 		t.phase = switching
 		t.next.spec = m.Spec
@@ -183,16 +183,15 @@ func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
 		failpoint.Here("change/switch-asked")
 	default:
 		t.next.spec = m.Spec
-		h.launch(c, t, false)
+		h.launch(c, t)
 	}
 }
 
-// launch starts what is next. There is something on record that it replaces where
-// that was kept.
-func (h *host) launch(c *supervise.Context, t *tenant, kept bool) {
+// launch starts what is next.
+func (h *host) launch(c *supervise.Context, t *tenant) {
 	t.phase = launching
 	h.consoles.begin(c, t.ask.name, h.ledger)
-	c.Send(t.next.pid, messages.UnikernelStart{Creates: t.creates || !kept})
+	c.Send(t.next.pid, messages.UnikernelStart{Creates: t.creates || t.former == nil, Former: t.replaced()})
 	failpoint.Here("change/start-asked")
 }
 
@@ -201,10 +200,11 @@ func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
 	switch {
 	case t == nil:
 	case t.current != nil && t.current.number == m.Run: // started again, or taken over
-		t.current.spec = m.Spec
+		h.respec(c, t.current, m.Spec)
 		t.current.started, t.current.restarts = m.Started, m.Restarts
 		t.current.wait, t.current.unstored = messages.Option[messages.Wait]{}, ""
 		h.watch(c, t.current, m)
+		h.restored(c, m.Name, t, "the one before was started again")
 	case t.phase == launching && t.next.number == m.Run:
 		h.ledger.Commit(m.Name)
 		failpoint.Here("change/committed")
@@ -224,6 +224,7 @@ func (h *host) rests(c *supervise.Context, m messages.UnikernelWaiting) {
 		t.current.unstored = ""
 		t.current.rest(c.Now(), m.Cause)
 		c.Send(h.stats, messages.StatsForget{Name: m.Name})
+		h.restored(c, m.Name, t, "the one before waits to be started again: "+m.Cause)
 	}
 }
 
@@ -257,19 +258,32 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 	c.Stop(ended.pid)
 	c.Send(h.stats, messages.StatsForget{Name: m.Name})
 	failpoint.Here("change/ended")
-	if t.phase == switching && t.next != nil {
-		t.replaced = messages.Some(ended.spec.Digest)
-		h.launch(c, t, m.Kept)
-		return
+	if m.Left != nil {
+		h.need(m.Left.Spec)
 	}
-	h.images[ended.spec.Digest]--
+	h.unneed(c, ended.spec)
+	switch {
+	case t.phase == switching && t.next != nil:
+		t.former = m.Left
+		h.launch(c, t)
+	case t.phase == halted: // the next daemon starts it
+		h.settle(c, m.Name, t)
+	case m.Left != nil:
+		h.comeBack(c, m.Name, t, m.Left, m.Why)
+	default:
+		h.ended(c, m.Name, t, ended)
+	}
+}
+
+// ended is the end of a run of which nothing is left.
+func (h *host) ended(c *supervise.Context, name messages.Name, t *tenant, ended *run) {
 	switch t.phase {
 	case checking: // it has ended by itself; prepared goes on
-	case switching:
-		h.startAgain(c, m.Name, t, ended)
-	case halted: // the next daemon needs its image
-		h.settle(c, m.Name, t)
 		return
+	case switching:
+		h.answerAsk(c, t, failure(t.refusal))
+	case restoring:
+		h.answerAsk(c, t, failure(t.refusal+"; the one before is gone, too"))
 	case destroying:
 		text := "destroyed unikernel"
 		if ended.wait.OK {
@@ -277,23 +291,12 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 		}
 		h.answerAsk(c, t, success(text))
 		failpoint.Here("change/destruction-told")
-		h.settle(c, m.Name, t)
-	default:
-		h.settle(c, m.Name, t)
 	}
-	h.collect(c, ended.spec.Digest)
+	h.settle(c, name, t)
 }
 
 // failedStarting is for a client whose command was lost by a bug of ours.
 const failedStarting = "internal error: the daemon failed while it started the unikernel; its log tells more"
-
-// startAgain starts what has been stopped for a successor that has failed
-// meanwhile.
-func (h *host) startAgain(c *supervise.Context, name messages.Name, t *tenant, ended *run) {
-	h.setCurrent(t, h.spawn(c, name, ended.spec))
-	c.Send(t.current.pid, messages.UnikernelResume{Record: messages.Record{Name: name, Spec: ended.spec}, Cause: successorFailed})
-	h.settle(c, name, t)
-}
 
 // failed is the end of a run that has not been started.
 func (h *host) failed(c *supervise.Context, m messages.UnikernelFailed) {
@@ -304,27 +307,42 @@ func (h *host) failed(c *supervise.Context, m messages.UnikernelFailed) {
 		h.gone(c, messages.UnikernelGone{Name: m.Name, Run: m.Run})
 	case t.next != nil && t.next.number == m.Run:
 		t.next.spec.Digest = m.Digest
-		h.dropNext(c, m.Name, t, m.Text)
-		h.settle(c, m.Name, t)
+		h.dropNext(c, m.Name, t)
+		h.startFailed(c, m.Name, t, m.Text)
 	}
 }
 
-// dropNext answers a command whose unikernel could not be started.
-func (h *host) dropNext(c *supervise.Context, name messages.Name, t *tenant, text string) {
+// dropNext forgets what could not be started.
+func (h *host) dropNext(c *supervise.Context, name messages.Name, t *tenant) {
 	ended := t.next
 	t.next = nil
 	c.Stop(ended.pid)
 	h.ledger.Release(name)
-	h.answerAsk(c, t, failure(text))
-	failpoint.Here("change/refusal-told")
 	h.collect(c, ended.spec.Digest)
+}
+
+// startFailed ends a command whose unikernel could not be started, when what it was
+// to replace has been started again.
+func (h *host) startFailed(c *supervise.Context, name messages.Name, t *tenant, text string) {
+	t.refusal = text
+	switch {
+	case t.phase == switching: // the one before is being stopped; gone goes on
+	case t.former != nil:
+		former := t.former
+		t.former = nil
+		h.comeBack(c, name, t, former, successorFailed+": "+text)
+	default:
+		h.answerAsk(c, t, failure(text))
+		failpoint.Here("change/refusal-told")
+		h.settle(c, name, t)
+	}
 }
 
 // settle ends the command under way, forgets a tenant without anything that
 // runs, and goes on with the command that waits longest.
 func (h *host) settle(c *supervise.Context, name messages.Name, t *tenant) {
 	t.phase = settled
-	t.ask = ask{}
+	t.ask, t.refusal = ask{}, ""
 	waiting := t.waiting
 	t.waiting = nil
 	if t.current == nil {
@@ -332,11 +350,10 @@ func (h *host) settle(c *supervise.Context, name messages.Name, t *tenant) {
 		delete(h.tenants, name)
 		h.consoles.tenantGone(c, name)
 	}
-	if t.replaced.OK {
-		replaced := t.replaced.Value
-		t.replaced = messages.Option[messages.Digest]{}
-		h.images[replaced]--
-		h.collect(c, replaced)
+	if t.former != nil { // what runs may come back to it on its own
+		former := t.former
+		t.former = nil
+		h.unneed(c, former.Spec)
 	}
 	failpoint.Here("change/settled")
 	if h.halter != nil {
@@ -353,7 +370,15 @@ func (h *host) settle(c *supervise.Context, name messages.Name, t *tenant) {
 // setCurrent makes r what runs.
 func (h *host) setCurrent(t *tenant, r *run) {
 	t.current = r
-	h.images[r.spec.Digest]++
+	h.need(r.spec)
+}
+
+// respec notes that a run has another spec on disk.
+func (h *host) respec(c *supervise.Context, r *run, spec messages.Spec) {
+	former := r.spec
+	r.spec = spec
+	h.need(spec)
+	h.unneed(c, former)
 }
 
 // spawn makes a unikernel actor and the console that it prints to.
@@ -386,11 +411,9 @@ func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
 		}
 	case t.next == nil || t.next.number != m.Run:
 	case t.phase == launching:
-		c.Send(t.next.pid, messages.UnikernelRecover{Abandon: true})
-	case t.phase == switching: // the old one ends; gone starts it again
-		h.dropNext(c, m.Name, t, failedStarting)
+		c.Send(t.next.pid, messages.UnikernelRecover{Abandon: true, Former: t.replaced()})
 	default:
-		h.dropNext(c, m.Name, t, failedStarting)
-		h.settle(c, m.Name, t)
+		h.dropNext(c, m.Name, t)
+		h.startFailed(c, m.Name, t, failedStarting)
 	}
 }

@@ -28,6 +28,7 @@ func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
 		after    func(*world) // all works
 	}{
 		"unikernels": {[]string{"host", "unikernel", "console", "store"}, unikernelCommands, afterUnikernels},
+		"comebacks":  {[]string{"host", "unikernel", "store"}, comebackCommands, afterUnikernels},
 		"consoles":   {[]string{"host", "console"}, consoleCommands, afterConsoles},
 		"blocks":     {[]string{"host", "block"}, blockCommands, afterBlocks},
 		"policies":   {[]string{"host", "store"}, policyCommands, afterPolicies},
@@ -79,6 +80,20 @@ func unikernelCommands(w *world) {
 		_, there := w.record(":x")
 		require.False(w.t, there)
 	}
+}
+
+// comebackCommands replace a unikernel by some that refuse.
+func comebackCommands(w *world) {
+	w.t.Helper()
+	if w.ask(":x", create(guest("hello", "--quiet", "one"))) != success("created unikernel") {
+		return
+	}
+	w.ask(":x", force(refusing()))
+	w.until("the one before runs", func() bool {
+		r, there := w.record(":x")
+		require.True(w.t, there)
+		return len(r.Spec.Arguments.Argv.Value) == 2 && r.Runtime.OK // that it is released is told to the store once
+	})
 }
 
 func afterUnikernels(w *world) {

@@ -94,6 +94,10 @@ func (h *host) Handle(c *supervise.Context, message any) {
 	case messages.UnikernelUnstored:
 		h.unstored(c, m)
 		h.waveGoesOn(c, m.Run)
+	case messages.UnikernelRevert:
+		h.revert(c, m)
+	case messages.UnikernelProven:
+		h.proven(c, m)
 	case messages.UnikernelRestarted:
 		h.restarted(c, m)
 	case messages.ConsoleAdopted:

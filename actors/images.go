@@ -2,12 +2,37 @@ package actors
 
 import (
 	"context"
+	"iter"
 	"maps"
 	"slices"
 
 	"albatross/actors/supervise"
 	"albatross/messages"
 )
+
+// digests are the images that a spec on disk needs.
+func digests(spec messages.Spec) iter.Seq[messages.Digest] {
+	return func(yield func(messages.Digest) bool) {
+		if yield(spec.Digest) && spec.Former != nil {
+			yield(spec.Former.Spec.Digest)
+		}
+	}
+}
+
+// need keeps the images of a spec.
+func (h *host) need(spec messages.Spec) {
+	for digest := range digests(spec) {
+		h.images[digest]++
+	}
+}
+
+// unneed ends what need has begun.
+func (h *host) unneed(c *supervise.Context, spec messages.Spec) {
+	for digest := range digests(spec) {
+		h.images[digest]--
+		h.collect(c, digest)
+	}
+}
 
 // collect removes the image of a run that has ended, if no other needs it. One
 // that is being prepared has pinned it.

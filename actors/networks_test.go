@@ -88,6 +88,7 @@ func TestATapIsMadeAnewForEachRun(t *testing.T) {
 	require.Equal(t, []string{"vmmtap0"}, netns.Ports(t, bridge))
 	w.succeeds("created unikernel", ":x", force(echo()))
 	require.Equal(t, []string{"vmmtap0"}, netns.Ports(t, bridge))
+	w.untilProven(":x")
 	pid := w.pid(":x")
 	w.shutdown()
 	w.killAndReap(pid)

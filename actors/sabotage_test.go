@@ -2,9 +2,12 @@ package actors_test
 
 import (
 	"crypto/rand"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"sync"
 
 	"github.com/stretchr/testify/require"
@@ -17,14 +20,14 @@ import (
 // A sabotage breaks the machine once, just before an actor handles a message of
 // some type.
 type sabotage struct {
-	before any
+	before any // one of the type, or its name
 
 	mu     sync.Mutex
 	breaks func() // nil: not armed
 }
 
 func (s *sabotage) at(_ string, message any) {
-	if reflect.TypeOf(message) != reflect.TypeOf(s.before) {
+	if reflect.TypeOf(message) != reflect.TypeOf(s.before) && fmt.Sprintf("%T", message) != s.before {
 		return
 	}
 	s.mu.Lock()
@@ -133,4 +136,19 @@ func (w *world) breakCgroups() {
 		_, err := cgroup.Open(w.cgroup)
 		require.NoError(w.t, err)
 	})
+}
+
+// intrude puts a process of somebody else into the cgroup of a unikernel, until
+// repair.
+func (w *world) intrude(name string) {
+	intruder := exec.Command("sleep", "1000")
+	require.NoError(w.t, intruder.Start())
+	w.repairs = append(w.repairs, func() {
+		require.NoError(w.t, intruder.Process.Kill())
+		_ = intruder.Wait()
+	})
+	for _, dir := range w.cgroupDirs() {
+		pid := strconv.Itoa(intruder.Process.Pid)
+		require.NoError(w.t, os.WriteFile(filepath.Join(dir, name, "cgroup.procs"), []byte(pid), 0))
+	}
 }

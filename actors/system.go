@@ -36,9 +36,15 @@ type Config struct {
 	Work       *fair.Workers // long work with images
 
 	Grace          time.Duration // between SIGTERM and SIGKILL
+	Trial          time.Duration // of what replaces something; see Trial
 	MaxSubscribers int           // of one console
 	StatsInterval  time.Duration // between statistics
 }
+
+// Trial is how long a unikernel that has replaced another one has to run. What it
+// has replaced comes back where it cannot be started, or where its tender refuses
+// by then what could not be checked before.
+const Trial = time.Second
 
 // Actors are the running actors.
 type Actors struct {

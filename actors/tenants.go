@@ -18,9 +18,10 @@ type tenant struct {
 	cause   string // for events: why it is under way
 	creates bool   // and it creates what it starts, even where that replaces something
 	waiting []ask
-	// replaced is the image of what ran until next was about to be started: on
-	// disk it is what runs until next is.
-	replaced messages.Option[messages.Digest]
+	// former is what ran until next was about to be started: on disk it is what
+	// runs until next is, and it comes back where next cannot be started.
+	former  *messages.Former
+	refusal string // why next could not be started, for the answer
 }
 
 // A phase is how far the command under way is.
@@ -31,6 +32,7 @@ const (
 	checking   phase = "checking"   // next is being prepared
 	switching  phase = "switching"  // current is being stopped for next
 	launching  phase = "launching"  // next is being started
+	restoring  phase = "restoring"  // next could not be started: what it was to replace is
 	destroying phase = "destroying" // current is being stopped for good
 	halted     phase = "halted"     // current is being stopped until the next daemon
 )

@@ -37,7 +37,8 @@ const askAgainAfter = 500 * time.Millisecond
 //	resuming    → running, preparing                 or closing
 //	running     → stopping (asked), closing (exited)
 //	stopping    → closing
-//	closing     → forgetting
+//	closing     → forgetting, reverting (on trial)
+//	reverting   → forgetting
 //	forgetting  → gone, waiting
 //	waiting     → preparing (due), closing (asked to stop)
 type unikernel struct {
@@ -82,12 +83,18 @@ type unikernel struct {
 	ran     bool                          // there is a tender, or its end has not been noted
 	end     messages.Option[messages.End] // of the last run
 	returns bool                          // it is started again, as the store has been told
-	kept    bool                          // its spec stays on disk without it, as the store has been told
+	left    *messages.Former              // stays on disk without it, as the store has been told; nil: nothing
 	refused bool                          // it has just refused its name
 	backoff backoff
 	unkill  func() // ends the grace time before SIGKILL
 	trouble trouble
 	tries   int // to store its end that have failed
+
+	// As long as spec.Former is there, it is on trial; see unikernel_trial.go.
+	untry   func()           // ends the time of the trial
+	proving bool             // the store is being told that the trial is over
+	back    *messages.Former // what comes back in its place, as the host has said
+	barred  string           // or why that cannot be
 }
 
 type unikernelState string
@@ -101,6 +108,7 @@ const (
 	running    unikernelState = "running"    // the tender runs
 	stopping   unikernelState = "stopping"   // it has been asked to end
 	closing    unikernelState = "closing"    // it has ended: what it had is being freed
+	reverting  unikernelState = "reverting"  // the host has to say whether what it has replaced may come back
 	forgetting unikernelState = "forgetting" // the store is being told
 	waiting    unikernelState = "waiting"    // it will be started again
 	gone       unikernelState = "gone"
@@ -147,6 +155,7 @@ type (
 	retryResume struct{}
 	retryWait   struct{}
 	retryMark   struct{ marking uint64 }
+	trialOver   struct{}
 )
 
 // Discard has taps vanish that nobody will use.
@@ -183,11 +192,16 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 		u.startAsked(c, m)
 	case messages.UnikernelResume:
 		u.held, u.cause = m.Hold, m.Cause
+		u.runtime.Restarts = m.Restarts
 		u.resumeAsked(c, m.Record)
 	case messages.UnikernelRecover:
 		u.recoverAsked(c, m)
 	case messages.UnikernelStop:
 		u.stopAsked(c, m)
+	case messages.UnikernelReverted:
+		u.reverted(c, m)
+	case trialOver:
+		u.trialOver(c)
 	case prepared:
 		u.prepared(c, m)
 	case fifoMade:
@@ -264,7 +278,11 @@ func (u *unikernel) unanswered(c *supervise.Context) {
 	case starting:
 		u.fail(c, errors.New(failure))
 	case resuming:
-		c.After(retryAfter, messages.UnikernelRecover{Abandon: u.abandon})
+		c.After(retryAfter, messages.UnikernelRecover{Abandon: u.abandon, Former: u.spec.Former})
+	case running:
+		if u.proving {
+			u.proven(c, failure)
+		}
 	case stopping:
 		u.terminate(c)
 	case closing: // what was in the pipe is lost

@@ -15,8 +15,8 @@ import (
 	"albatross/runtime/proc"
 )
 
-// begin is the beginning of running.
-func (u *unikernel) begin(c *supervise.Context) {
+// begin is the beginning of running, or of knowing that it does since then.
+func (u *unikernel) begin(c *supervise.Context, since time.Time) {
 	u.to(c, running)
 	u.eager, u.held, u.ran = true, false, true
 	u.outcome = outcome{}
@@ -27,6 +27,7 @@ func (u *unikernel) begin(c *supervise.Context) {
 		Restarts: u.runtime.Restarts,
 	})
 	failpoint.Here("unikernel/running-told")
+	u.try(c, since)
 	u.wait(c)
 	if u.stop.OK {
 		u.stopRunning(c)
@@ -74,6 +75,9 @@ func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
 		u.stopRunning(c)
 	case ready, waiting:
 		u.close(c)
+	case reverting:
+		u.to(c, forgetting)
+		u.forget(c)
 	case stopping:
 	default: // what goes on there ends soon, and looks at stop then
 	}
@@ -184,6 +188,9 @@ func (u *unikernel) close(c *supervise.Context) {
 	if u.unkill != nil {
 		u.unkill()
 	}
+	if u.untry != nil {
+		u.untry()
+	}
 	u.request++
 	c.Request(u.console, messages.ConsoleClose{ID: u.request})
 }
@@ -212,35 +219,63 @@ func (u *unikernel) freed(c *supervise.Context, m freed) {
 	}
 	failpoint.Here("unikernel/freed")
 	u.runtime.Taps = nil
+	if u.failsTrial() {
+		u.revert(c)
+		return
+	}
 	u.to(c, forgetting)
 	u.forget(c)
 }
 
 // forget tells the store what is not there any more.
 func (u *unikernel) forget(c *supervise.Context) {
-	u.returns, u.kept = u.comesBack(), u.stop.OK && u.stop.Value.KeepSpec
+	u.returns, u.left = u.comesBack(), u.leaves()
 	u.refused = u.returns && u.nameRefused()
 	changes := append(u.unmarked, u.endEvents(c)...)
 	if u.end.OK {
 		changes = append(changes, messages.PutEnd{Name: u.name, End: u.end.Value})
 	}
 	switch {
-	case u.kept:
+	case u.left != nil && u.left == u.back:
+		changes = append(changes, messages.DeleteRuntime{Name: u.name}, messages.PutSpec{Name: u.name, Spec: u.back.Spec})
+	case u.left != nil:
 		changes = append(changes, messages.DeleteRuntime{Name: u.name})
 	case u.returns:
-		spec := u.spec
-		spec.NameRefused = spec.NameRefused || u.refused
-		changes = append(changes, messages.DeleteRuntime{Name: u.name}, messages.PutSpec{Name: u.name, Spec: spec})
+		changes = append(changes, messages.DeleteRuntime{Name: u.name}, messages.PutSpec{Name: u.name, Spec: u.nextSpec()})
 	default:
 		changes = append(changes, messages.DeleteUnikernel{Name: u.name})
 	}
 	u.record(c, changes...)
 }
 
+// nextSpec is the one with which it is started again. How it has ended may say
+// that its trial is over.
+func (u *unikernel) nextSpec() messages.Spec {
+	spec := u.spec
+	if u.outcome.cut == "" && !u.refused {
+		spec = spec.Proven()
+	}
+	spec.NameRefused = spec.NameRefused || u.refused
+	return spec
+}
+
+// leaves is what stays on disk when it is gone.
+func (u *unikernel) leaves() *messages.Former {
+	switch {
+	case u.stop.OK && !u.stop.Value.KeepSpec:
+		return nil
+	case u.back != nil:
+		return u.back
+	case u.stop.OK:
+		return &messages.Former{Spec: u.spec, Restarts: u.runtime.Restarts}
+	}
+	return nil
+}
+
 // comesBack tells whether it is started again.
 func (u *unikernel) comesBack() bool {
 	switch {
-	case u.stop.OK:
+	case u.stop.OK, u.back != nil:
 		return false
 	case u.outcome.failure != "":
 		return u.eager
@@ -268,25 +303,28 @@ func (u *unikernel) forgotten(c *supervise.Context, failure string) {
 	u.unmarked, u.tries = nil, 0
 	u.cause = u.startCause()
 	u.runtime.StartTold = false
-	u.spec.NameRefused = u.spec.NameRefused || u.refused
 	switch {
-	case u.returns && u.stop.OK: // it has been stopped meanwhile
+	case u.stop.OK && (u.returns || u.left != nil && !u.stop.Value.KeepSpec): // it has been stopped meanwhile
 		u.forget(c)
 	case u.returns:
+		u.spec = u.nextSpec()
 		u.restartLater(c)
-	case u.outcome.failure != "" && !u.stop.OK:
+	case u.outcome.failure != "" && !u.stop.OK && !u.eager:
 		u.giveUp(c, errors.New(u.outcome.failure))
 	default:
 		u.to(c, gone)
 		u.pin.release()
-		c.Send(u.host, messages.UnikernelGone{Name: u.name, Run: u.run, End: u.end, Kept: u.kept})
+		c.Send(u.host, messages.UnikernelGone{Name: u.name, Run: u.run, End: u.end, Left: u.left, Why: u.cause})
 		failpoint.Here("unikernel/gone-told")
 	}
 }
 
 // unstored tells what has become of the unikernel while that is not on disk.
 func (u *unikernel) unstored(failure string) string {
-	if u.outcome.failure != "" {
+	switch {
+	case u.back != nil:
+		return fmt.Sprintf("%s; the one before cannot be started again, since that cannot be stored: %s; this is tried again until it can", u.revertCause(), failure)
+	case u.outcome.failure != "":
 		return fmt.Sprintf("%s; and what is stored of it cannot be removed: %s; this is tried again until it can", u.outcome.failure, failure)
 	}
 	return fmt.Sprintf("the unikernel has ended, but that cannot be stored: %s; this is tried again until it can", failure)

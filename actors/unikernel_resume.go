@@ -101,7 +101,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 		c.Log().Info("Unikernel taken over", "pid", u.runtime.Process.PID)
 		u.config.Meter.Adopted()
 		u.handle = m.handle
-		u.begin(c)
+		u.begin(c, u.runtime.Started())
 		u.openConsole(c)
 		failpoint.Here("unikernel/taken-over")
 		u.tellAdopted(c)
@@ -110,7 +110,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 
 // recoverAsked goes on where an incarnation has failed, by what is on disk.
 func (u *unikernel) recoverAsked(c *supervise.Context, m messages.UnikernelRecover) {
-	u.abandon = m.Abandon
+	u.abandon, u.spec.Former = m.Abandon, m.Former
 	u.cause = recovering
 	u.to(c, resuming)
 	u.request++
@@ -123,7 +123,7 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	}
 	if m.Err != "" {
 		u.trouble.note(c, "Cannot recover unikernel", errors.New(m.Err))
-		c.After(retryAfter, messages.UnikernelRecover{Abandon: u.abandon})
+		c.After(retryAfter, messages.UnikernelRecover{Abandon: u.abandon, Former: u.spec.Former})
 		return
 	}
 	u.trouble.over(c)

@@ -18,6 +18,7 @@ func (u *unikernel) prepareAsked(c *supervise.Context, m messages.UnikernelPrepa
 
 func (u *unikernel) prepare(c *supervise.Context, m messages.UnikernelPrepare) {
 	u.to(c, preparing)
+	u.barred = ""
 	c.Go(func(ctx context.Context) any { return u.config.prepare(ctx, u.name, m) })
 }
 
@@ -43,7 +44,7 @@ func (u *unikernel) prepared(c *supervise.Context, m prepared) {
 func (u *unikernel) startAsked(c *supervise.Context, m messages.UnikernelStart) {
 	switch u.state {
 	case ready:
-		u.creates = m.Creates
+		u.creates, u.spec.Former = m.Creates, m.Former
 		u.start(c)
 	case waiting:
 		u.held = false
@@ -191,6 +192,8 @@ func (u *unikernel) written(c *supervise.Context, m messages.StoreWritten) {
 	switch u.state {
 	case starting:
 		u.recorded(c, m.Err)
+	case running:
+		u.proven(c, m.Err)
 	case stopping:
 		u.intentRecorded(c, m.Err)
 	case closing: // it has ended before it was asked to
@@ -225,7 +228,7 @@ func (u *unikernel) released(c *supervise.Context, m released) {
 	failpoint.Here("unikernel/released")
 	u.handle = gated.Handle()
 	u.markReleased(c, u.startEvent(messages.EventStarted, u.cause))
-	u.begin(c)
+	u.begin(c, c.Now())
 }
 
 // markReleased says on disk that the tender runs, with the events that tell so.

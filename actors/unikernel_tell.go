@@ -34,7 +34,9 @@ func (u *unikernel) endEvents(c *supervise.Context) (events []messages.Change) {
 		events = append(events, u.exitEvent(c))
 	}
 	switch {
-	case u.kept:
+	case u.left != nil && u.left == u.back:
+		events = append(events, happened(c, messages.EventRestarting, u.name, u.nextCause()))
+	case u.left != nil:
 	case u.returns:
 		events = append(events, happened(c, messages.EventRestarting, u.name, u.nextCause()))
 	case u.stored:
@@ -73,17 +75,27 @@ func (u *unikernel) exitCause() string {
 // startCause is why it is started, when it is the next time: what has kept it from
 // that before is none of the reasons.
 func (u *unikernel) startCause() string {
-	if !u.stop.OK && u.outcome.failure != "" {
+	if !u.stop.OK && u.back == nil && u.outcome.failure != "" {
 		return triedAgain
 	}
 	return u.nextCause()
 }
 
-// nextCause is why it is started again, or is not.
+// nextCause is why it is started again, or is not, or what it has replaced is.
 func (u *unikernel) nextCause() string {
+	cause := u.ownCause()
+	if u.barred != "" {
+		cause += "; the one before cannot come back: " + u.barred
+	}
+	return cause
+}
+
+func (u *unikernel) ownCause() string {
 	switch {
 	case u.stop.OK:
 		return u.stop.Value.Cause
+	case u.back != nil:
+		return u.revertCause()
 	case u.outcome.failure != "":
 		return "it could not be started: " + u.outcome.failure
 	case u.outcome.cut != "":

@@ -24,7 +24,7 @@ func (h *host) unstored(c *supervise.Context, m messages.UnikernelUnstored) {
 		return
 	}
 	if t.phase == switching && t.next != nil { // gone starts the old one again
-		h.dropNext(c, m.Name, t, m.Text)
+		h.dropNext(c, m.Name, t)
 	}
 	if t.phase != checking { // prepared goes on
 		h.answerAsk(c, t, failure(m.Text))

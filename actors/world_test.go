@@ -86,6 +86,7 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 		RootPolicy:     messages.Policy{Unikernels: messages.MaxInt, CPUIDs: []int{0, 1}, Memory: 256},
 		Look:           w.machine,
 		Grace:          5 * time.Second,
+		Trial:          actors.Trial,
 		MaxSubscribers: 5,
 		Meter:          meter.New("test"),
 		Work:           fair.New(2),
@@ -229,12 +230,17 @@ func (c *client) send(name string, payload messages.Payload) {
 
 func (c *client) receive() messages.Wire {
 	c.w.t.Helper()
+	return c.receiveWithin(deadline)
+}
+
+func (c *client) receiveWithin(limit time.Duration) messages.Wire {
+	c.w.t.Helper()
 	select {
 	case m := <-c.out:
 		return m
 	case <-c.closed:
 		require.FailNow(c.w.t, "the daemon has closed the connection")
-	case <-time.After(deadline):
+	case <-time.After(limit):
 		require.FailNow(c.w.t, "no answer")
 	}
 	panic("unreachable")

@@ -39,15 +39,17 @@ type (
 	// UnikernelStart follows UnikernelPrepared, or UnikernelWaiting where that was
 	// held. Answered by UnikernelRunning or UnikernelFailed.
 	UnikernelStart struct {
-		Creates bool // it is created by that, as far as events tell
+		Creates bool    // it is created by that, as far as events tell
+		Former  *Former // what it replaces, whose spec is on disk; nil: nothing
 	}
 	// UnikernelResume takes over what a former daemon has recorded. Where it has
 	// to be started, Hold has that wait for UnikernelStart: its answer is
 	// UnikernelWaiting then, else UnikernelRunning or UnikernelGone.
 	UnikernelResume struct {
-		Record Record
-		Hold   bool
-		Cause  string // for the events
+		Record   Record
+		Restarts int // where the record has no Runtime that tells
+		Hold     bool
+		Cause    string // for the events
 	}
 	// UnikernelStop ends a unikernel. Answered by UnikernelGone.
 	UnikernelStop struct {
@@ -62,7 +64,26 @@ type (
 		Run  uint64
 	}
 	// Abandon: it was being started for the first time; that is given up.
-	UnikernelRecover struct{ Abandon bool }
+	UnikernelRecover struct {
+		Abandon bool
+		Former  *Former // see UnikernelStart
+	}
+
+	// UnikernelRevert says that a unikernel on trial could not be started, or has
+	// refused, holds nothing any more, and is about to put back what it has
+	// replaced. Answered by UnikernelReverted, unless it has been stopped.
+	UnikernelRevert struct {
+		Name   Name
+		Run    uint64
+		Former *Former
+	}
+	UnikernelReverted struct{ Err string } // why that cannot be; empty: it can
+
+	// UnikernelProven says that a unikernel is not on trial any more.
+	UnikernelProven struct {
+		Name Name
+		Run  uint64
+	}
 
 	UnikernelPrepared struct {
 		Name Name
@@ -103,13 +124,15 @@ type (
 		Digest Digest // of its image, where it is in the store
 		Text   string // for the client
 	}
-	// UnikernelGone says that it has ended, holds nothing and is not on disk, but
-	// for its spec where that was to be kept, and it had not ended before.
+	// UnikernelGone says that it has ended and holds nothing.
 	UnikernelGone struct {
 		Name Name
 		Run  uint64
 		End  Option[End] // absent: nothing has run
-		Kept bool        // the spec
+		// Left is what is on disk under its name: itself where its spec was to be
+		// kept and it had not ended before, or what it has put back. Nil: nothing.
+		Left *Former
+		Why  string // what was put back comes back, where it was; for the event
 	}
 )
 

@@ -24,6 +24,21 @@ type Spec struct {
 	// NameRefused: the unikernel exited with 64 or 124 when it was given its name as
 	// an argument, so it is started without, whatever Arguments.AddName says.
 	NameRefused bool `cbor:"4,keyasint,omitempty"`
+	// Former is what this has replaced, as long as it is on trial: it comes back
+	// where this cannot be started, or refuses.
+	Former *Former `cbor:"5,keyasint,omitempty"`
+}
+
+// A Former is what has run under a name before. It has none of its own.
+type Former struct {
+	Spec     Spec `cbor:"1,keyasint"`
+	Restarts int  `cbor:"2,keyasint,omitempty"` // see Runtime
+}
+
+// Proven is the same, not on trial any more.
+func (s Spec) Proven() Spec {
+	s.Former = nil
+	return s
 }
 
 // A Process identifies a process beyond the reuse of its pid.

@@ -135,6 +135,20 @@ func (l *Ledger) Release(name messages.Name) {
 	}
 }
 
+// Revert promises what a unikernel has replaced what it needs, in place of the
+// unikernel, or says why not. What is promised to its successor stays so.
+func (l *Ledger) Revert(name messages.Name, args messages.Arguments) error {
+	now := l.claims[name]
+	back := claim{now: args, next: now.next}
+	l.drop(name)
+	err := l.check(name, args, usage{unikernels: 1, memory: back.memory()})
+	if err != nil {
+		back = now
+	}
+	l.set(name, back)
+	return err
+}
+
 // set makes c the claim of name.
 func (l *Ledger) set(name messages.Name, c claim) {
 	l.drop(name)

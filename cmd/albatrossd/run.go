@@ -190,6 +190,7 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 		RootPolicy:     policy,
 		Look:           look,
 		Grace:          o.grace,
+		Trial:          actors.Trial,
 		MaxSubscribers: o.maxSubscribers,
 		Meter:          meter.New(version),
 		Work:           fair.New(2 * runtime.GOMAXPROCS(0)), // half of it waits for the disk

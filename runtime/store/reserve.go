@@ -105,13 +105,14 @@ func (db *DB) count() error {
 
 // growth is how many bytes changes add to what is stored. Events count nothing:
 // there are so many of them at most, and fewer without a reserve. Neither do
-// processes and ends, of which there is one for each unikernel.
+// processes and ends, and what has been replaced, of which there is one for each
+// unikernel.
 func (db *DB) growth(changes []messages.Change) (bytes int) {
 	_ = db.view(func(tx *bbolt.Tx) error { // the change itself meets the same error
 		for _, change := range changes {
 			switch c := change.(type) {
 			case messages.PutSpec:
-				bytes += growth(tx.Bucket(specBucket), c.Name, c.Spec)
+				bytes += growth(tx.Bucket(specBucket), c.Name, c.Spec.Proven())
 			case messages.PutPolicy:
 				bytes += growth(tx.Bucket(policyBucket), messages.Name{Path: c.Path}, c.Policy)
 			}

@@ -32,6 +32,11 @@ func (c *caller) restart(name string, g guest) {
 // run has a guest run, and notes as which process.
 func (c *caller) run(name messages.Name, g guest, how messages.Command) {
 	c.change(thing{unikernel, name}, g.state(), command(name, how))
+	c.noteProcess(name)
+}
+
+// noteProcess notes as which process a unikernel runs.
+func (c *caller) noteProcess(name messages.Name) {
 	if c.dead {
 		return
 	}
@@ -44,6 +49,46 @@ func (c *caller) run(name messages.Name, g guest, how messages.Command) {
 		return
 	}
 	c.h.journal.runs(name, found[0])
+}
+
+// refusedStart replaces a unikernel by a guest that cannot be started, but only
+// when that is tried: it is started again.
+func (c *caller) refusedStart(name string, g guest) {
+	n := parse(name)
+	c.end(n)
+	c.refused(name, messages.UnikernelCreate{Form: 5, Force: true, Config: g.config()})
+	c.noteProcess(n)
+}
+
+// refusing replaces a unikernel by a guest that refuses as a tender does, after
+// which the one before is started again.
+func (c *caller) refusing(name string, before, g guest) {
+	if c.dead {
+		return
+	}
+	n, t := parse(name), thing{unikernel, parse(name)}
+	c.end(n)
+	c.h.journal.moves(n, true)
+	c.h.journal.may(thing{end, n}, exits(1))
+	c.change(t, g.state(), command(n, messages.UnikernelCreate{Form: 5, Force: true, Config: g.config()}))
+	c.h.journal.may(t, before.state())
+	c.waitFor("the comeback of "+name, func() bool {
+		return slices.ContainsFunc(c.infos(), func(i messages.NamedInfo) bool { return i.Name == n && stateOfUnikernel(i.Info) == before.state() })
+	})
+	if !c.dead {
+		c.h.journal.moves(n, false)
+		c.h.journal.is(t, before.state())
+		c.noteProcess(n)
+	}
+}
+
+// waitProven waits until nothing is on record of what a unikernel has replaced.
+func (c *caller) waitProven(name string) {
+	c.waitFor("the end of the trial of "+name, func() bool {
+		c.infos() // finds out whether the daemon lives
+		s, err := c.h.stored()
+		return err == nil && !slices.ContainsFunc(s.state.Unikernels, func(r messages.Record) bool { return r.Name == parse(name) && r.Spec.Former != nil })
+	})
 }
 
 // end notes that a unikernel is about to be ended.

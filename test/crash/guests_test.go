@@ -25,9 +25,11 @@ func run(program string, argv ...string) guest {
 }
 
 // networked has a network device on the bridge of the host.
-func (g guest) networked(h *host, names ...string) guest {
+func (g guest) networked(h *host, names ...string) guest { return g.networkedOn(h.bridge, names...) }
+
+func (g guest) networkedOn(bridge string, names ...string) guest {
 	for _, name := range names {
-		g.Networks = append(g.Networks, messages.Network{Name: name, Bridge: messages.Some(h.bridge)})
+		g.Networks = append(g.Networks, messages.Network{Name: name, Bridge: messages.Some(bridge)})
 	}
 	return g
 }

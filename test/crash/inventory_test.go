@@ -57,6 +57,9 @@ func (h *host) recorded(records []messages.Record) map[string][]string {
 	must := map[string][]string{}
 	for _, r := range records {
 		must[images] = append(must[images], r.Spec.Digest.String())
+		if r.Spec.Former != nil {
+			must[images] = append(must[images], r.Spec.Former.Spec.Digest.String())
+		}
 		must[listed] = append(must[listed], r.Name.String())
 		if !r.Runtime.OK {
 			continue

@@ -87,7 +87,7 @@ type moment struct {
 
 // TestEveryPoint kills the daemon at every point.
 func TestEveryPoint(t *testing.T) {
-	netns.Need(t)
+	netns.FullBridge(t, fullBridge)
 	_, all := wantedKills(t)
 	sum.add(points, len(named(t)))
 	moments := explore(t)
@@ -111,6 +111,9 @@ func TestEveryPoint(t *testing.T) {
 		}
 	}
 }
+
+// fullBridge is a bridge that nothing can be attached to.
+const fullBridge = "full"
 
 func workingHost(t *testing.T, bridge string) *host {
 	netns.Bridge(t, bridge)

@@ -58,6 +58,15 @@ var scenarios = []scenario{
 	}, do: func(c *caller) {
 		c.restart("one", run("net", "other").networked(c.h, "service"))
 	}},
+	{name: "comebacks", before: func(c *caller) {
+		c.create("one", run("hello", "--quiet"))
+		c.create("two", run("chatty", "1").again())
+	}, do: func(c *caller) {
+		c.refusedStart("one", run("net").networkedOn(fullBridge, "service"))
+		c.refusing("two", run("chatty", "1").again(), run("exit", "1", "10"))
+		c.force("one", run("chatty", "2"))
+		c.waitProven("one")
+	}},
 	{name: "devices", do: func(c *caller) {
 		c.addDevice("a:disk", "old")
 		c.createMoving("a:several", run("several").with("disk").networked(c.h, "service", "management"), exits(0))

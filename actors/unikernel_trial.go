@@ -1,0 +1,92 @@
+package actors
+
+import (
+	"errors"
+	"time"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/failpoint"
+)
+
+// exitRefused is how a tender ends that refuses.
+const exitRefused = 1
+
+// try begins a trial, or goes on with one. On disk it is on trial until it has
+// ended, so that another daemon goes on with it.
+func (u *unikernel) try(c *supervise.Context, since time.Time) {
+	if u.spec.Former != nil {
+		u.untry = c.After(max(0, u.config.Trial-c.Now().Sub(since)), trialOver{})
+	}
+}
+
+// trialOver says on disk that a trial is over.
+func (u *unikernel) trialOver(c *supervise.Context) {
+	switch u.state {
+	case running:
+		failpoint.Here("unikernel/trial-over")
+		u.proving = true
+		u.spec.Former = nil
+		u.record(c, messages.PutSpec{Name: u.name, Spec: u.spec})
+	default: // it is over for another reason
+	}
+}
+
+// proven tells that a trial is over: nothing on disk refers any more to what was
+// replaced.
+func (u *unikernel) proven(c *supervise.Context, failure string) {
+	u.proving = false
+	if failure != "" {
+		u.trouble.note(c, "Cannot store that a unikernel has not refused to run", errors.New(failure))
+		u.untry = c.After(retryAfter, trialOver{})
+		return
+	}
+	u.trouble.over(c)
+	failpoint.Here("unikernel/proven")
+	c.Send(u.host, messages.UnikernelProven{Name: u.name, Run: u.run})
+}
+
+// failsTrial tells whether what it has replaced is to come back. Where nobody saw
+// how it ended, it has not been shown to run.
+func (u *unikernel) failsTrial() bool {
+	switch {
+	case u.spec.Former == nil, u.stop.OK, u.outcome.cut != "":
+		return false
+	case u.outcome.failure != "":
+		return true
+	}
+	exit := u.outcome.exit
+	return !exit.Known || exit == messages.Exit{Known: true, Code: exitRefused}
+}
+
+// revert asks the host, for somebody else may have by now what the one before
+// needs.
+func (u *unikernel) revert(c *supervise.Context) {
+	u.to(c, reverting)
+	c.Send(u.host, messages.UnikernelRevert{Name: u.name, Run: u.run, Former: u.spec.Former})
+	failpoint.Here("unikernel/revert-asked")
+}
+
+func (u *unikernel) reverted(c *supervise.Context, m messages.UnikernelReverted) {
+	switch u.state {
+	case reverting:
+		if m.Err == "" {
+			u.back = u.spec.Former
+		}
+		u.barred, u.spec.Former = m.Err, nil
+		u.to(c, forgetting)
+		u.forget(c)
+	default: // it has been stopped meanwhile
+	}
+}
+
+// revertCause is why what was replaced is started again.
+func (u *unikernel) revertCause() string {
+	switch {
+	case u.outcome.failure != "":
+		return successorFailed + ": " + u.outcome.failure
+	case u.outcome.unseen:
+		return "what had replaced it ended while no daemon saw it"
+	}
+	return "what had replaced it refused to run: " + u.outcome.exit.String()
+}
