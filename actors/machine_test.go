@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -151,9 +152,11 @@ func onCPU(cpu int) messages.Config {
 
 // TestAMachineThatShrinks ends nothing that runs, and gives nothing more away.
 func TestAMachineThatShrinks(t *testing.T) {
-	h := &hardware{}
-	w := newWorld(t, withHardware(h))
-	w.succeeds("created unikernel", ":x", create(withMemory(100)))
+	h, log := &hardware{}, bytes.Buffer{}
+	w := newWorld(t, withHardware(h), func(w *world) { w.log = &log })
+	running := withMemory(100)
+	running.CPUIDs = []int{0, 1}
+	w.succeeds("created unikernel", ":x", create(running))
 	pid := w.pid(":x")
 	less := messages.Policy{Unikernels: messages.MaxInt, CPUIDs: []int{0}, Memory: 50}
 	h.becomes(less, nil)
@@ -161,10 +164,16 @@ func TestAMachineThatShrinks(t *testing.T) {
 	require.Equal(t, less, w.root())
 	require.Equal(t, pid, w.pid(":x"))
 	w.fails("maximum allowed memory (50, used 100) would be exceeded (requesting 16)", ":y", create(withMemory(16)))
-	w.restart()
+	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(2, 64)))
+	w.shutdown()
+	require.Contains(t, log.String(), `beyond="CPU 1, 100 MB of memory (there are 50 MB)"`)
+	require.Contains(t, log.String(), `path=a beyond="64 MB of memory (there are 50 MB)"`)
+	w.start()
 	require.Equal(t, pid, w.pid(":x"))
-	w.succeeds("created unikernel", ":x", messages.UnikernelRestart{})
-	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	w.until("the machine has been looked at", func() bool { return w.root().Memory == 50 })
+	w.fails("CPUids 1 are not allowed by policy", ":x", messages.UnikernelRestart{})
+	require.Equal(t, pid, w.pid(":x"))
+	w.succeeds("created unikernel", ":x", force(withMemory(100))) // it needs no more than before
 }
 
 // TestTheRootPolicyIsTheMachines: one that has been set counts, whatever the

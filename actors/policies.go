@@ -2,9 +2,11 @@ package actors
 
 import (
 	"fmt"
+	"strings"
 
 	"errors"
 
+	"albatross/actors/ledger"
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/failpoint"
@@ -98,7 +100,7 @@ func (h *host) policyWritten(c *supervise.Context, refusal string) {
 	failpoint.Here("policy/written")
 	a := h.policies.now.Value
 	h.policies.now = messages.Option[ask]{}
-	_, added := a.command.(messages.PolicyAdd)
+	addition, added := a.command.(messages.PolicyAdd)
 	switch {
 	case refusal != "":
 		h.ledger.WithdrawPolicy()
@@ -106,6 +108,7 @@ func (h *host) policyWritten(c *supervise.Context, refusal string) {
 		h.undo(c, a.name.Path)
 	case added:
 		h.ledger.CommitPolicy()
+		h.warnBeyond(c, a.name.Path, addition.Policy)
 		h.answer(c, a.ticket, success("added policy"))
 		failpoint.Here("policy/addition-told")
 	default:
@@ -117,6 +120,14 @@ func (h *host) policyWritten(c *supervise.Context, refusal string) {
 	h.policies.waiting = nil
 	for _, next := range waiting {
 		h.changePolicy(c, next)
+	}
+}
+
+// warnBeyond logs that a policy allows more than there is. The answer says nothing
+// of it: it is what native clients know.
+func (h *host) warnBeyond(c *supervise.Context, path messages.Path, p messages.Policy) {
+	if beyond := ledger.Beyond(h.ledger.Machine(), p); len(beyond) > 0 {
+		c.Log().Warn("A policy allows more than the machine has", "path", path.String(), "beyond", strings.Join(beyond, ", "))
 	}
 }
 

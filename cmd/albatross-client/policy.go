@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"albatross/actors/ledger"
@@ -60,7 +63,11 @@ func (a *app) addPolicyCommand() *cobra.Command {
 			if err := a.checkPolicy(&p); err != nil {
 				return err
 			}
-			return a.ask(c.Context(), messages.Name{Path: path}, messages.PolicyAdd{Policy: p})
+			if err := a.ask(c.Context(), messages.Name{Path: path}, messages.PolicyAdd{Policy: p}); err != nil {
+				return err
+			}
+			a.warnBeyond(c.Context(), p)
+			return nil
 		},
 	}
 	// Numbers that make no sense are refused by checkPolicy, in native's words.
@@ -86,4 +93,19 @@ func (a *app) checkPolicy(p *messages.Policy) error {
 		a.tell(warning, "policy without any network access")
 	}
 	return nil
+}
+
+// warnBeyond tells what of a policy the daemon's machine does not have, where the
+// daemon can be asked: it accepts such a policy, and says nothing of it.
+func (a *app) warnBeyond(ctx context.Context, p messages.Policy) {
+	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
+	defer cancel()
+	_, answer, err := a.answer(ctx, messages.Name{}, messages.PolicyInfo{})
+	told, ok := answer.(messages.SuccessPolicies)
+	if err != nil || !ok || len(told.List) == 0 || told.List[0].Name != (messages.Name{}) {
+		return
+	}
+	if beyond := ledger.Beyond(told.List[0].Policy, p); len(beyond) > 0 {
+		a.tell(warning, "the policy allows more than the root has, which is all of the machine unless it was limited: "+strings.Join(beyond, ", "))
+	}
 }
