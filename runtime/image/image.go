@@ -181,6 +181,9 @@ func (i *Image) names(kind DeviceKind) []string {
 }
 
 func (i *Image) present() string {
+	if len(i.Devices) == 0 {
+		return "Devices present in manifest: none"
+	}
 	var devices []string
 	for _, d := range i.Devices {
 		devices = append(devices, d.String())

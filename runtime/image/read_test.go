@@ -245,8 +245,8 @@ func TestMatchDevices(t *testing.T) {
 		want         string
 	}{
 		{"hello", nil, nil, ""},
-		{"hello", []string{"storage"}, nil, block},
-		{"hello", nil, []string{"service"}, net},
+		{"hello", []string{"storage"}, nil, block + "none"},
+		{"hello", nil, []string{"service"}, net + "none"},
 		{"several", nil, nil, block + three},
 		{"several", []string{"storage"}, nil, net + three},
 		{"several", []string{"storage"}, []string{"management", "service"}, ""},

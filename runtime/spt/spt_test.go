@@ -120,7 +120,7 @@ func TestRefusals(t *testing.T) {
 		{Config{Image: hello, Memory: 2<<20 + 1}, "internal error: memory of 2097153 bytes is not a number of pages"},
 
 		{Config{Image: hello, Blocks: block("x", 0)},
-			"cannot attach devices: specified block device(s) does not match with manifest. Devices present in manifest: "},
+			"cannot attach devices: specified block device(s) does not match with manifest. Devices present in manifest: none"},
 		{Config{Image: disk},
 			`cannot attach devices: specified block device(s) does not match with manifest. Devices present in manifest: block "storage"`},
 		{Config{Image: net},
