@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -249,6 +250,27 @@ func TestAnotherCommandEndsEvents(t *testing.T) {
 	require.Equal(t, messages.DataPresent{}, c.receive().Payload)
 	c.send(":", messages.EndList{})
 	<-c.closed
+}
+
+// Events are told in the order of time, though each happens a moment before it is
+// stored, and many do at once.
+func TestEventsAreInTheOrderOfTime(t *testing.T) {
+	w := newWorld(t)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			name := fmt.Sprintf("a:x%d", i)
+			w.ask(name, create(guest("hello", "--quiet")))
+			w.ask(name, messages.UnikernelDestroy{})
+		})
+	}
+	all.Wait()
+	list, _, err := w.config.DB.Events(1, math.MaxInt)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(list), 8*4)
+	for i, e := range list[1:] {
+		require.LessOrEqual(t, list[i].Event.AtMillis, e.Event.AtMillis, "%v before %v", list[i], e)
+	}
 }
 
 // TestEventsOfAStoreThatFails are told when it is there again, even if nothing

@@ -45,6 +45,24 @@ func TestWhoWantsMoreMemoryIsKilled(t *testing.T) {
 	requireOutOfMemory(false, name)
 }
 
+// What the kernel tells in either version, and one that is too old to tell.
+func TestWhatTellsOfMemory(t *testing.T) {
+	const v1, v2 = "oom_kill_disable 0\nunder_oom 0\n", "low 0\nhigh 3\nmax 5\noom 2\n"
+	for text, want := range map[string]bool{
+		v2 + "oom_kill 0\noom_group_kill 1\n": false, v2 + "oom_kill 12\noom_group_kill 0\n": true,
+		v1 + "oom_kill 0\n": false, v1 + "oom_kill 1\n": true, v1: false, "": false,
+	} {
+		for file, version2 := range map[string]bool{"memory.events": true, "memory.oom_control": false} {
+			b, name := branch{parent: t.TempDir(), v2: version2, controllers: []string{memory}}, parse(t, "hello")
+			require.NoError(t, os.Mkdir(b.path(name), 0o700))
+			require.NoError(t, os.WriteFile(filepath.Join(b.path(name), file), []byte(text), 0o600))
+			killed, err := (&Tree{branches: []branch{{controllers: []string{cpuset}}, b}}).OutOfMemory(name)
+			require.NoError(t, err)
+			require.Equal(t, want, killed, "%q in %s", text, file)
+		}
+	}
+}
+
 func TestMemoryIsLimitedExactly(t *testing.T) {
 	tree, name := newTree(t), parse(t, "hello")
 	b := branchOf(t, tree, memory)

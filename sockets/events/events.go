@@ -61,8 +61,8 @@
 //	                     ; any more: the client reads too slowly
 //	present = {}     ; what comes now was not there yet when it was asked for
 //
-// Events come in the order of their numbers, which the clock of the host has no
-// part in: the first one that was not before the time that was asked for is
+// Events come in the order of their numbers. That is the order of their times, too,
+// unless the clock of the host has been set back: the first one that was not before the time that was asked for is
 // followed by all that are behind it. The newest 10,000 are kept.
 //
 // Keys that are not known are ignored, on both sides, so that new ones can be
