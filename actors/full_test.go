@@ -94,7 +94,9 @@ func (w *world) addPolicies() (refusal messages.Payload) {
 	w.t.Helper()
 	for i := range 2000 {
 		p := policy(1, 32)
-		p.Bridges = []string{strings.Repeat("b", 4000)}
+		for b := range 300 {
+			p.Bridges = append(p.Bridges, fmt.Sprintf("bridge-%07d", b))
+		}
 		if answer := w.addPolicy(fmt.Sprintf("p%d:", i), p); answer != success("added policy") {
 			return answer
 		}

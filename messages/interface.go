@@ -13,7 +13,7 @@ const maxInterface = 15
 // nobody would recognise it. The texts are for clients.
 func CheckInterface(name string) error {
 	if err := checkInterface(name); err != nil {
-		return fmt.Errorf("%q cannot be the name of an interface: %w", name, err)
+		return fmt.Errorf("%q cannot be the name of an interface: %w", begin(name), err)
 	}
 	return nil
 }
@@ -40,9 +40,19 @@ func CheckText(name string) error {
 	case name == "":
 		return errors.New("an empty name cannot be used")
 	case strings.ContainsFunc(name, isBlank):
-		return fmt.Errorf("the name %q cannot be used: it contains a space or a control character", name)
+		return fmt.Errorf("the name %q cannot be used: it contains a space or a control character", begin(name))
 	}
 	return nil
+}
+
+// maxShown is how much of a name that cannot be used is shown, in bytes.
+const maxShown = 40
+
+func begin(name string) string {
+	if len(name) <= maxShown {
+		return name
+	}
+	return name[:maxShown] + "..."
 }
 
 // isBlank tells whether a character is a space or a control character, and so not

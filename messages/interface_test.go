@@ -1,6 +1,7 @@
 package messages_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,8 @@ func TestNamesOfInterfaces(t *testing.T) {
 	} {
 		require.ErrorContains(t, messages.CheckInterface(name), "cannot be the name of an interface: "+why, "%q", name)
 	}
+	long := strings.Repeat("b", 4000)
+	require.EqualError(t, messages.CheckInterface(long), `"`+long[:40]+`..." cannot be the name of an interface: it has more than 15 bytes`)
 	for _, name := range []string{"br0", "fifteen-letters", "brücke", "br\xff", "...", "-", "br%d", "'\"$;`", "vmmtap0"} {
 		require.NoError(t, messages.CheckInterface(name), "%q", name)
 	}

@@ -65,10 +65,10 @@ func (l *Ledger) Demand() messages.Policy {
 // Beyond tells what of a policy a machine does not have, in words.
 func Beyond(machine, p messages.Policy) (list []string) {
 	if cpus := without(p.CPUIDs, machine.CPUIDs); len(cpus) > 0 {
-		list = append(list, "CPU "+join(set(cpus)))
+		list = append(list, "CPU "+some(set(cpus)))
 	}
 	if bridges := without(p.Bridges, machine.Bridges); len(bridges) > 0 {
-		list = append(list, "bridge "+join(set(bridges)))
+		list = append(list, "bridge "+some(set(bridges)))
 	}
 	if p.Unikernels > machine.Unikernels {
 		list = append(list, fmt.Sprintf("%d unikernels (there may be %d)", p.Unikernels, machine.Unikernels))
@@ -80,4 +80,14 @@ func Beyond(machine, p messages.Policy) (list []string) {
 		list = append(list, fmt.Sprintf("%d MB for block devices (there are %d MB)", p.Block.Value, has))
 	}
 	return list
+}
+
+// maxShown is how many of a list are shown that may be of any length.
+const maxShown = 10
+
+func some[T any](list []T) string {
+	if len(list) <= maxShown {
+		return join(list)
+	}
+	return fmt.Sprintf("%s and %d more", join(list[:maxShown]), len(list)-maxShown)
 }

@@ -18,6 +18,11 @@ func TestWhatIsBeyondAMachine(t *testing.T) {
 	}, Beyond(machine, messages.Policy{
 		Unikernels: 11, CPUIDs: []int{3, 0, 2, 3}, Memory: 101, Block: messages.Some(51), Bridges: []string{"br1", "br0", "a"},
 	}))
+	many := make([]int, 100)
+	for i := range many {
+		many[i] = i
+	}
+	require.Equal(t, []string{"CPU 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 88 more"}, Beyond(machine, messages.Policy{CPUIDs: many}))
 }
 
 // TestTheRootFollowsTheMachine until it is set, and again when it is removed.
