@@ -3,6 +3,7 @@ package actors_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -306,3 +307,31 @@ func (w *world) requireFiles(names ...string) {
 }
 
 func (w *world) requireNoBlocks() { w.requireFiles() }
+
+// TestADumpThatFailsBeforeItsAnswerIsRead: the client gets the answer, and learns then
+// that nothing follows.
+func TestADumpThatFailsBeforeItsAnswerIsRead(t *testing.T) {
+	told := make(chan struct{})
+	w := newWorld(t, withBlocks, func(w *world) {
+		w.fault = func(_ string, message any) {
+			switch m := message.(type) {
+			case messages.BlockChunk:
+				if m.Err != "" {
+					close(told)
+				}
+			default:
+				if fmt.Sprintf("%T", m) == "actors.partRead" {
+					panic("injected")
+				}
+			}
+		}
+	})
+	w.succeeds("added block device", ":disk", messages.BlockAdd{Size: 1})
+	c := w.connect(actors.VMMD)
+	c.send(":disk", messages.BlockDump{})
+	<-told // the session is being told, while it waits for the client
+	require.Equal(t, messages.SuccessDump{}, c.receive().Payload)
+	data, complete := c.dumped()
+	require.False(t, complete)
+	require.Empty(t, data)
+}

@@ -131,12 +131,12 @@ func (s *session) drain(c *supervise.Context) {
 
 // followBlock passes the contents of a block device on.
 func (s *session) followBlock(c *supervise.Context, m messages.BlockChunk) {
-	if s.state != following {
-		return
-	}
 	if m.Err != "" { // a stream without its end tells that something is missing
 		c.Log().Error("Cannot dump a block device", "error", m.Err)
-		c.Stop(c.Self())
+		s.detached(c)
+		return
+	}
+	if s.state != following {
 		return
 	}
 	var frames []messages.Wire
