@@ -11,8 +11,9 @@
 // file beside it, fsynced, get the name of the device, and then the directory
 // is fsynced. The price is room for old and new contents at the same time.
 //
-// Nothing but a regular file is ever opened or removed, and no symbolic link
-// is followed. Who may use a device, and that nobody else does meanwhile, is
+// Nothing but a regular file is ever opened. A symbolic link to one of the right
+// owner is a device, too: a set writes what it leads to, and a removal removes the
+// link. Who may use a device, and that nobody else does meanwhile, is
 // not decided here.
 package block
 
@@ -62,7 +63,7 @@ func Open(path string) (*Dir, error) {
 	return &Dir{path: path, files: map[messages.Name]string{}, writing: map[string]*os.File{}}, nil
 }
 
-// Path is where the device is, if it is there. A name always has a ':' in it
+// Path is where the device is, if it is there, or the link to it. A name always has a ':' in it
 // and never a '/', so it is always a file in the directory, even though "." and
 // ".." are labels.
 func (d *Dir) Path(name messages.Name) string {
@@ -85,10 +86,7 @@ func (d *Dir) Remove(name messages.Name) error {
 
 func (d *Dir) remove(name messages.Name) error {
 	path := d.Path(name)
-	info, err := os.Lstat(path)
-	if err == nil {
-		err = check(info)
-	}
+	err := d.removable(path)
 	if err == nil {
 		err = os.Remove(path)
 	}
@@ -106,6 +104,19 @@ func (d *Dir) remove(name messages.Name) error {
 	return nil
 }
 
+// removable refuses what is no device.
+func (d *Dir) removable(path string) error {
+	path, _, err := d.follow(filepath.Base(path))
+	if err != nil {
+		return err
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	return check(info)
+}
+
 // cannot is what is told of a device with which something did not work. It may
 // reach a tenant, whom the paths of the host are no business of.
 func cannot(what string, name messages.Name, err error) error {
@@ -119,21 +130,28 @@ func cannot(what string, name messages.Name, err error) error {
 }
 
 // open opens the file of a device for reading and tells its size in bytes.
-func (d *Dir) open(name messages.Name) (*os.File, int64, error) {
-	// Without O_NONBLOCK, a named pipe would be waited for.
-	f, err := os.OpenFile(d.Path(name), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+func (d *Dir) open(name messages.Name) (f *os.File, size int64, linked bool, err error) {
+	path, linked, err := d.follow(filepath.Base(d.Path(name)))
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, linked, err
+	}
+	// Without O_NONBLOCK, a named pipe would be waited for.
+	f, err = os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, linked, err
 	}
 	info, err := f.Stat()
 	if err == nil {
 		err = check(info)
 	}
+	if err == nil && linked {
+		err = checkLinked(info)
+	}
 	if err != nil {
 		_ = f.Close()
-		return nil, 0, err
+		return nil, 0, linked, err
 	}
-	return f, info.Size(), nil
+	return f, info.Size(), linked, nil
 }
 
 // check refuses what cannot be a device.

@@ -19,7 +19,7 @@ func (d *Dir) Reader(name messages.Name, level int) (io.ReadCloser, error) {
 	if level < zlib.NoCompression || level > zlib.BestCompression {
 		return nil, fmt.Errorf("cannot read block device %s: a compression level of %d is not between 0 and 9", name, level)
 	}
-	f, size, err := d.open(name)
+	f, size, _, err := d.open(name)
 	if err != nil {
 		return nil, cannot("read", name, err)
 	}

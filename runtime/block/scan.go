@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"albatross/messages"
 	"albatross/runtime/failpoint"
@@ -34,10 +35,9 @@ func (d *Dir) Scan() (devices []Device, problems []error, err error) {
 		return nil, nil, fmt.Errorf("cannot look for block devices: %w", err)
 	}
 	d.files = map[messages.Name]string{}
-	// Of several spellings of a name, the one in lower case sorts last and comes
-	// first here.
-	for _, entry := range slices.Backward(entries) {
-		switch device, err := d.look(entry); {
+	used := map[inode]string{}
+	for _, entry := range inOrder(entries) {
+		switch device, err := d.look(entry, used); {
 		case errors.Is(err, os.ErrNotExist): // removed meanwhile
 		case err == errTemporary:
 		case err != nil:
@@ -54,7 +54,7 @@ var errTemporary = errors.New("a temporary file")
 
 // look tells which device an entry of the directory is, or why it is none. It
 // needs mu.
-func (d *Dir) look(entry fs.DirEntry) (Device, error) {
+func (d *Dir) look(entry fs.DirEntry, used map[inode]string) (Device, error) {
 	if isTemporary(entry) {
 		return Device{}, d.sweep(entry.Name())
 	}
@@ -62,7 +62,7 @@ func (d *Dir) look(entry fs.DirEntry) (Device, error) {
 	if err != nil {
 		return Device{}, err
 	}
-	info, err := entry.Info()
+	info, err := d.stat(entry.Name())
 	if err != nil {
 		return Device{}, err
 	}
@@ -72,7 +72,45 @@ func (d *Dir) look(entry fs.DirEntry) (Device, error) {
 	if other, taken := d.files[name]; taken {
 		return Device{}, fmt.Errorf("%s is the block device of this name", other)
 	}
+	if other, taken := used[inodeOf(info)]; taken { // two unikernels would write to it
+		return Device{}, fmt.Errorf("it is the same file as the block device %s", other)
+	}
+	used[inodeOf(info)] = entry.Name()
 	return Device{Name: name, Size: int(info.Size() / megabyte)}, nil
+}
+
+// stat tells about the file of a device, which may be behind a link, and removes
+// what a crash may have left beside that. It needs mu.
+func (d *Dir) stat(file string) (fs.FileInfo, error) {
+	path, linked, err := d.follow(file)
+	if err != nil {
+		return nil, err
+	}
+	if leftover := path + newSuffix; linked && d.writing[leftover] == nil {
+		if err := removeLeftover(leftover); err != nil {
+			return nil, err
+		}
+	}
+	return os.Lstat(path)
+}
+
+// An inode is a file, whatever its names are.
+type inode struct{ device, number uint64 }
+
+func inodeOf(info fs.FileInfo) inode {
+	stat, _ := info.Sys().(*syscall.Stat_t) // that is what it is on Linux
+	return inode{uint64(stat.Dev), stat.Ino}
+}
+
+// inOrder has files come before links to them; and of several spellings of a name
+// the one in lower case first, which sorts last.
+func inOrder(entries []fs.DirEntry) []fs.DirEntry {
+	entries = slices.Clone(entries)
+	slices.Reverse(entries)
+	slices.SortStableFunc(entries, func(a, b fs.DirEntry) int {
+		return int(a.Type()&fs.ModeSymlink) - int(b.Type()&fs.ModeSymlink)
+	})
+	return entries
 }
 
 // parseFile is the name of the device that is in a file.

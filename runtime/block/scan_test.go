@@ -119,7 +119,7 @@ func TestScanOfWhatIsNoFile(t *testing.T) {
 	require.Equal(t, []string{":disk 1"}, devices)
 	require.Equal(t, []string{
 		":dir: it is not a regular file",
-		":link: it is not a regular file",
+		":link: it is the same file as the block device :disk",
 		"tmp_1: it is not named as a block device: invalid name",
 	}, problems)
 	require.Len(t, files(t, path), 4)

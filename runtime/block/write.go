@@ -56,7 +56,7 @@ func (d *Dir) create(ctx context.Context, name messages.Name, size int, contents
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return d.write(ctx, int64(size)*megabyte, contents, func(temporary string) error {
+	return d.write(ctx, int64(size)*megabyte, contents, d.createTemporary, func(temporary string) error {
 		return d.link(temporary, path)
 	})
 }
@@ -94,24 +94,30 @@ func (d *Dir) Set(ctx context.Context, name messages.Name, contents io.Reader) e
 }
 
 func (d *Dir) set(ctx context.Context, name messages.Name, contents io.Reader) error {
-	old, size, err := d.open(name)
+	old, size, linked, err := d.open(name)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = old.Close() }()
-	return d.write(ctx, size, contents, func(temporary string) error {
+	create := d.createTemporary
+	if linked {
+		create = func() (*os.File, error) { return d.createBeside(old.Name()) }
+	}
+	return d.write(ctx, size, contents, create, func(temporary string) error {
 		if err := os.Rename(temporary, old.Name()); err != nil {
 			return err
 		}
 		failpoint.Here("device/renamed")
-		return syncDir(d.path)
+		return syncDir(filepath.Dir(old.Name()))
 	})
 }
 
 // write puts contents into a file of size bytes, which is on disk when place
 // is to give it its name.
-func (d *Dir) write(ctx context.Context, size int64, contents io.Reader, place func(temporary string) error) error {
-	f, err := d.createTemporary()
+func (d *Dir) write(
+	ctx context.Context, size int64, contents io.Reader, create func() (*os.File, error), place func(temporary string) error,
+) error {
+	f, err := create()
 	if err != nil {
 		return err
 	}
@@ -142,6 +148,35 @@ func (d *Dir) createTemporary() (*os.File, error) {
 	return f, err
 }
 
+// createBeside makes the file that is going to take the place of one that a link
+// leads to. One of its name is what a crash has left behind.
+func (d *Dir) createBeside(path string) (*os.File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	path += newSuffix
+	if err := removeLeftover(path); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err == nil {
+		d.writing[path] = f
+	}
+	return f, err
+}
+
+func removeLeftover(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return errors.New("what a former set has left behind beside its file is none of ours")
+	}
+	return os.Remove(path)
+}
+
 // finish lets go of a file and of its temporary name. What cannot be removed is
 // left to Scan.
 func (d *Dir) finish(f *os.File) {
@@ -151,10 +186,12 @@ func (d *Dir) finish(f *os.File) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	// Where the file was renamed, its old name may already be that of another.
-	if name := filepath.Base(f.Name()); d.writing[name] == f {
-		delete(d.writing, name)
-		_ = os.Remove(f.Name())
-		failpoint.Here("device/temporary-removed")
+	for _, name := range []string{filepath.Base(f.Name()), f.Name()} { // see createTemporary, createBeside
+		if d.writing[name] == f {
+			delete(d.writing, name)
+			_ = os.Remove(f.Name())
+			failpoint.Here("device/temporary-removed")
+		}
 	}
 }
 
