@@ -180,3 +180,25 @@ func TestBlockDeviceHasAnEnd(t *testing.T) {
 	r := u.run(t, tender, "--mem=2", "--block:storage="+path, "--", guest("disk"), "beyond")
 	require.Equal(t, syscall.SIGSYS, r.signal)
 }
+
+// TestRefusalsOfBlockDevices are in the words that Solo5's own tests look for.
+func TestRefusalsOfBlockDevices(t *testing.T) {
+	u := users()[0]
+	for _, tc := range []struct {
+		size   int
+		sector string
+		want   string
+	}{
+		{6144, "4096", "Backing storage size must be block aligned"},
+		{3 * 521, "521", "Block size must be a multiple of 2"},
+		{256, "256", "Block size must be a multiple of 2 greater than or equal 512"},
+		{0, "512", "Backing storage must be at least 1 block (512 bytes) in size"},
+		{1000, "512", "Backing storage size must be block aligned"},
+	} {
+		path := u.disk(t, tc.size)
+		r := u.run(t, tender, "--mem=2", "--block:storage="+path, "--block-sector-size:storage="+tc.sector, "--", guest("disk"))
+		require.Equal(t, 1, r.exit, tc.want)
+		require.Contains(t, r.stderr, tc.want)
+		require.Empty(t, r.stdout)
+	}
+}

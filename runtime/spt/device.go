@@ -45,6 +45,14 @@ const (
 	minSectorSize     = 512
 )
 
+// The words of Solo5's own tender, which its tests compare; what is behind them is
+// ours.
+const (
+	oddSectors  = "Block size must be a multiple of 2 greater than or equal 512"
+	partSectors = "Backing storage size must be block aligned"
+	noSectors   = "Backing storage must be at least 1 block"
+)
+
 // openBlock opens a block device and checks that it consists of whole sectors,
 // which the rules of the filter rely on.
 func openBlock(b Block) (device, error) {
@@ -53,8 +61,7 @@ func openBlock(b Block) (device, error) {
 		d.sectorSize = defaultSectorSize
 	}
 	if d.sectorSize < minSectorSize || d.sectorSize&(d.sectorSize-1) != 0 {
-		return device{}, fmt.Errorf("cannot attach block device %s: sector size %d is not a power of two of at least %d",
-			b.Name, d.sectorSize, minSectorSize)
+		return device{}, fmt.Errorf("cannot attach block device %s: %s: %d is no such power of two", b.Name, oddSectors, d.sectorSize)
 	}
 	var err error
 	if d.file, err = open(b.Path, unix.O_RDWR); err != nil {
@@ -81,8 +88,11 @@ func (d *device) measure() error {
 		return err
 	}
 	d.capacity = uint64(size)
-	if d.capacity == 0 || d.capacity%uint64(d.sectorSize) != 0 {
-		return fmt.Errorf("%d bytes are not a number of sectors of %d", size, d.sectorSize)
+	switch {
+	case d.capacity == 0:
+		return fmt.Errorf("%s (%d bytes) in size", noSectors, d.sectorSize)
+	case d.capacity%uint64(d.sectorSize) != 0:
+		return fmt.Errorf("%s: %d bytes are no number of sectors of %d", partSectors, size, d.sectorSize)
 	}
 	return nil
 }
