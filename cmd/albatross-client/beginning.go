@@ -17,8 +17,7 @@ const (
 	historyPause = 300 * time.Millisecond
 )
 
-// A beginning prints all lines since the start of the run that goes on, and of those
-// before the last few, where the run before it has told why it ended.
+// A beginning prints all lines since the start of a run, and of those before the last few, where the run before it has told why it ended.
 type beginning struct {
 	start time.Time // zero: all lines are printed
 	few   int
@@ -79,7 +78,7 @@ func (b *beginning) end() error {
 	return b.failed
 }
 
-// started asks since when a unikernel runs. Where it does not, or nobody can be asked,
+// started asks when the run began that goes on, or the last one. Where nobody knows,
 // there is no answer.
 func (a *app) started(ctx context.Context, name messages.Name) (start time.Time, ok bool) {
 	if a.socket != "" || a.destination.csr || name.IsPath() {
@@ -89,10 +88,38 @@ func (a *app) started(ctx context.Context, name messages.Name) (start time.Time,
 	defer cancel()
 	_, answer, err := a.infos(ctx, name)
 	infos, _ := answer.(messages.SuccessInfos)
-	if err != nil || len(infos.List) != 1 {
+	switch {
+	case err != nil:
+		return start, false
+	case len(infos.List) == 1:
+		return infos.List[0].Info.Started, true
+	case a.destination.address != "": // only the daemon on this machine tells events
 		return start, false
 	}
-	return infos.List[0].Info.Started, true
+	return a.lastStarted(ctx, name)
+}
+
+// lastStarted asks when the last run began of a unikernel that does not run.
+func (a *app) lastStarted(ctx context.Context, name messages.Name) (start time.Time, ok bool) {
+	conn, err := a.connectSocket(ctx, eventSocket)
+	if err != nil { // a native daemon has no such socket
+		return start, false
+	}
+	defer conn.Close()
+	stream, err := conn.Events(ctx, name, messages.Some(time.Unix(0, 0).UTC()))
+	for err == nil {
+		var next messages.Data
+		next, err = stream.Next(ctx)
+		switch d := next.(type) {
+		case messages.DataEvent:
+			if d.Event.Kind == messages.EventStarted {
+				start, ok = d.Event.Time(), true
+			}
+		case messages.DataPresent:
+			return start, ok
+		}
+	}
+	return time.Time{}, false
 }
 
 // startTimeout is how long who follows a console waits to know where to begin.

@@ -16,7 +16,7 @@ import (
 )
 
 // consoleCount is how much history is shown where nothing is said, before that of the
-// run that goes on.
+// last run.
 const consoleCount = 20
 
 func (a *app) consoleCommand() *cobra.Command {
@@ -28,9 +28,10 @@ func (a *app) consoleCommand() *cobra.Command {
 		Short: "Follow what a unikernel prints, until interrupted",
 		Long: `Follow what a unikernel prints, until interrupted, also when it is gone.
 
-It begins with all that is kept of the run that goes on, behind the last 20 lines of
-what was before, which tell why the last run ended; where none goes on, with the last
-20 lines. With --count it is so many lines exactly.
+It begins with all that is kept of the run that goes on, or of the last one, behind the
+20 lines before that, which tell why the one before it ended. Where it is not known when
+that began, as of one that is gone and asked for from afar, it begins with the last 20
+lines. With --count it is so many lines exactly.
 
 So many clients may follow a console (albatrossd --max-subscribers); one more takes
 the place of the one that came first, which is told so and ends with exit code 115.`,

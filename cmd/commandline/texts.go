@@ -1,3 +1,4 @@
+// Package commandline reads what the command lines of all programs have in common.
 package commandline
 
 import (
