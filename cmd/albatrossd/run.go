@@ -71,7 +71,6 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	tellStart(o, config, log)
 	prometheus, err := listenForPrometheus(o, log)
 	if err != nil {
 		return err
@@ -80,6 +79,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	tellStart(o, config, log)
 	tellSockets(listeners, log)
 	if config.Strangers, err = importBeside(o, db, config, log); err != nil {
 		return err
