@@ -4,10 +4,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,6 +69,17 @@ func (o options) check(flags *pflag.FlagSet) error {
 	return nil
 }
 
+// absolute makes directories those that tenders find, too, which run elsewhere.
+func (o *options) absolute() (err error) {
+	if o.tmpdir, err = filepath.Abs(o.tmpdir); err != nil {
+		return fmt.Errorf("cannot find the directory of --tmpdir: %w", err)
+	}
+	if o.dbdir, err = filepath.Abs(o.dbdir); err != nil {
+		return fmt.Errorf("cannot find the directory of --dbdir: %w", err)
+	}
+	return nil
+}
+
 func command() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
@@ -77,7 +90,7 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := o.check(c.Flags()); err != nil {
+			if err := errors.Join(o.check(c.Flags()), o.absolute()); err != nil {
 				return err
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)

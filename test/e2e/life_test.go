@@ -116,3 +116,17 @@ func TestRefusals(t *testing.T) {
 	require.NoError(t, os.Mkdir(h.path("mine"), 0o500))
 	require.Contains(t, h.refused("--dbdir", h.path("mine", "db")), "permission denied")
 }
+
+// TestRelativeDirectories: a tender, which runs elsewhere, finds its image in a
+// directory that was given as seen from where the daemon was started.
+func TestRelativeDirectories(t *testing.T) {
+	h := emptyHost(t)
+	here, err := os.Getwd()
+	require.NoError(t, err)
+	dir, err := filepath.Rel(here, h.dir)
+	require.NoError(t, err)
+	h.args = []string{"--tmpdir", dir, "--dbdir", filepath.Join(dir, "db")}
+	h.start()
+	h.create("hello", guest("hello"))
+	require.Equal(t, "hello from albatross: --name=hello", h.subscribe("hello", 0).line())
+}
