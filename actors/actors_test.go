@@ -21,6 +21,17 @@ import (
 	"albatross/test/guests"
 )
 
+// TestNamesWithTheirPaths: those of unikernels are told as natively with
+// --no-drop-path.
+func TestNamesWithTheirPaths(t *testing.T) {
+	w := newWorld(t)
+	w.config.FullNames = true
+	for name, told := range map[string]string{"a:b:hello": "a:b:hello", ":hello": ":hello"} {
+		w.succeeds("created unikernel", name, create(guest("hello", "--quiet")))
+		require.Equal(t, []string{"hello from albatross: --name=" + told + " --quiet"}, w.lines(name, 1))
+	}
+}
+
 func TestLifeOfAUnikernel(t *testing.T) {
 	w := newWorld(t)
 	image := guests.Image("hello", "spt")

@@ -180,6 +180,14 @@ func (g *Config) plan(ctx context.Context, name messages.Name, digest messages.D
 	return g.planFor(name, digest, spec, t, size), nil
 }
 
+// toldName is the name that a unikernel is told as an argument.
+func (g *Config) toldName(name messages.Name) string {
+	if g.FullNames {
+		return name.String()
+	}
+	return string(name.Label)
+}
+
 // planFor puts together what has been checked.
 func (g *Config) planFor(name messages.Name, digest messages.Digest, spec messages.Spec, t tender.Tender, size int64) plan {
 	args := spec.Arguments
@@ -190,7 +198,7 @@ func (g *Config) planFor(name messages.Name, digest messages.Digest, spec messag
 		memory: int64(args.Memory)<<20 + size + tenderMemory,
 	}
 	if named(spec) {
-		p.guest.Label = name.Label
+		p.guest.Name = g.toldName(name)
 	}
 	for i, device := range ledger.Devices(name, args) {
 		p.guest.Blocks = append(p.guest.Blocks, tender.Block{

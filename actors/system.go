@@ -39,6 +39,7 @@ type Config struct {
 	Trial          time.Duration // of what replaces something; see Trial
 	MaxSubscribers int           // of one console
 	StatsInterval  time.Duration // between statistics
+	FullNames      bool          // are told to unikernels, with their paths
 }
 
 // Trial is how long a unikernel that has replaced another one has to run. What it

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,11 +18,34 @@ func (a *app) policyCommand() *cobra.Command {
 		Short: "Show the policies, which limit what may run",
 		Args:  positional(),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if a.destination.address != "" {
+				return a.policiesFromAfar(c.Context(), path)
+			}
 			return a.list(c.Context(), messages.Name{Path: path}, "policy", messages.PolicyInfo{})
 		},
 	}
 	c.Flags().VarP(one("PATH", messages.ParsePath, &path), "path", "p", "only those at and below this path")
 	return c
+}
+
+// policiesFromAfar shows the policies at and below a path that is itself below that of
+// the certificate. An endpoint can be asked for all below the latter only.
+func (a *app) policiesFromAfar(ctx context.Context, path messages.Path) error {
+	about, answer, err := a.answer(ctx, messages.Name{}, messages.PolicyInfo{})
+	policies, err := as[messages.SuccessPolicies](about, answer, err)
+	if err != nil {
+		return err
+	}
+	at := messages.Name{Path: path}
+	policies.List = slices.DeleteFunc(policies.List, func(p messages.NamedPolicy) bool { return !at.Covers(p.Name) })
+	for i, p := range policies.List {
+		policies.List[i].Name = at.Relative(p.Name)
+	}
+	if err := a.show(inFull(about.Path, at), policies); err != nil {
+		return err
+	}
+	a.tellNothing(at, "policy", len(policies.List) == 0)
+	return nil
 }
 
 func (a *app) removePolicyCommand() *cobra.Command {

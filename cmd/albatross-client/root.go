@@ -134,6 +134,8 @@ func (a *app) registerCommon(root *cobra.Command) {
 	flags.CountVarP(&a.more, "verbose", "v", "tell more; repeat for even more")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print no warnings and errors")
 	a.verbosity = warning
+	commandline.RegisterColor(flags)
+	commandline.RegisterHelp(flags)
 	flags.Var(one("LEVEL", parseVerbosity, &a.verbosity), "verbosity", "quiet, error, warning, info or debug")
 }
 

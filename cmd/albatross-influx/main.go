@@ -6,7 +6,6 @@
 // # Reading the source
 //
 //	main.go    the command line
-//	lines.go   statistics as lines
 //	relay.go   both connections, and how they are made again
 //	outbox.go  what is bounded between them
 package main
@@ -16,12 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -29,6 +25,7 @@ import (
 	"albatross/cmd/commandline"
 	"albatross/messages"
 	"albatross/runtime/activation"
+	"albatross/sockets/influx"
 )
 
 // version is set when a release is built.
@@ -38,9 +35,6 @@ var version = "devel"
 // goes wrong is tried again until a signal ends it, with success.
 const exitUsage = 124
 
-// influxPort is where Telegraf listens by default.
-const influxPort = "8094"
-
 // options are the command line.
 type options struct {
 	influx     string
@@ -48,7 +42,7 @@ type options struct {
 	socket     string
 	name       string
 	noDropPath bool
-	verbose    bool
+	log        commandline.Logging
 }
 
 func main() {
@@ -71,7 +65,10 @@ func command() *cobra.Command {
 			if err := commandline.CheckTexts(c.Flags()); err != nil {
 				return err
 			}
-			log := logger(o)
+			log, err := o.log.Logger("albatross-influx")
+			if err != nil {
+				return err
+			}
 			defer activation.OnHangup(log, nil)()
 			r, err := newRelay(o, log)
 			if err != nil {
@@ -86,28 +83,26 @@ func command() *cobra.Command {
 	}
 	cmd.SetVersionTemplate(fmt.Sprintf("version %s protocol version %d\n", version, messages.CurrentVersion))
 	flags := cmd.Flags()
-	flags.StringVar(&o.influx, "influx", "", "where to push the statistics to: HOST[:PORT], port "+influxPort+" if none is given")
+	flags.StringVar(&o.influx, "influx", "", "where to push the statistics to: HOST[:PORT], port "+influx.Port+" if none is given")
 	flags.StringVarP(&o.name, "name", "n", messages.Name{}.String(), "the unikernel, or the path (a:b:), whose statistics are pushed")
 	flags.BoolVar(&o.noDropPath, "no-drop-path", false, "push the name of a unikernel with its path")
 	flags.StringVar(&o.tmpdir, "tmpdir", "/run/albatross", "where the daemon has its sockets")
 	flags.StringVar(&o.socket, "socket", "", "ask the daemon at this socket")
-	flags.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
+	flags.Bool("drop-label", false, "push the name of a unikernel without its path, as without this option")
+	cmd.MarkFlagsMutuallyExclusive("drop-label", "no-drop-path")
+	o.log.Register(flags)
+	commandline.RegisterHelp(flags)
 	return cmd
-}
-
-func logger(o options) *slog.Logger {
-	level := slog.LevelInfo
-	if o.verbose {
-		level = slog.LevelDebug
-	}
-	return slog.New(activation.NewLogHandler(&slog.HandlerOptions{Level: level}))
 }
 
 // newRelay is what a command line asks for.
 func newRelay(o options, log *slog.Logger) (*relay, error) {
-	influx, err := influxAddress(o.influx)
+	if o.influx == "" {
+		return nil, errors.New("cannot push statistics: tell where to by --influx HOST[:PORT]")
+	}
+	address, err := influx.Address(o.influx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot use --influx %q: %w", o.influx, err)
 	}
 	name, err := messages.ParseName(o.name)
 	if err != nil {
@@ -119,7 +114,7 @@ func newRelay(o options, log *slog.Logger) (*relay, error) {
 	}
 	return &relay{
 		socket:  socket,
-		influx:  influx,
+		influx:  address,
 		name:    name,
 		full:    o.noDropPath,
 		timing:  standard,
@@ -127,30 +122,4 @@ func newRelay(o options, log *slog.Logger) (*relay, error) {
 		losses:  losses{log: log, every: lossInterval},
 		logging: log,
 	}, nil
-}
-
-// influxAddress reads HOST[:PORT]. An IPv6 address needs brackets only where a
-// port follows it.
-func influxAddress(s string) (string, error) {
-	if s == "" {
-		return "", errors.New("cannot push statistics: tell where to by --influx HOST[:PORT]")
-	}
-	bare := s
-	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
-		bare = s[1 : len(s)-1]
-	}
-	if a, err := netip.ParseAddr(bare); err == nil {
-		return net.JoinHostPort(a.String(), influxPort), nil
-	}
-	if !strings.Contains(s, ":") {
-		return net.JoinHostPort(s, influxPort), nil
-	}
-	host, port, err := net.SplitHostPort(s)
-	if err == nil && (host == "" || port == "") {
-		err = errors.New("neither host nor port may be empty")
-	}
-	if err != nil {
-		return "", fmt.Errorf("cannot use --influx %q: %w", s, err)
-	}
-	return net.JoinHostPort(host, port), nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
@@ -12,26 +13,6 @@ import (
 
 	"albatross/test/programs"
 )
-
-func TestAddresses(t *testing.T) {
-	for given, want := range map[string]string{
-		"192.0.2.1":          "192.0.2.1:8094",
-		"192.0.2.1:1":        "192.0.2.1:1",
-		"::1":                "[::1]:8094",
-		"[::1]":              "[::1]:8094",
-		"[::1]:1":            "[::1]:1",
-		"db.example.org":     "db.example.org:8094",
-		"db.example.org:123": "db.example.org:123",
-	} {
-		got, err := influxAddress(given)
-		require.NoError(t, err, given)
-		require.Equal(t, want, got)
-	}
-	for _, given := range []string{"", ":", ":1", "x:", "x:1:2", "[::1", "::1]:8094:"} {
-		_, err := influxAddress(given)
-		require.Error(t, err, "%q", given)
-	}
-}
 
 // TestTheProgram runs it as a process, and as nobody where there is a choice.
 func TestTheProgram(t *testing.T) {
@@ -55,6 +36,24 @@ func TestTheProgram(t *testing.T) {
 			require.True(t, errors.As(err, &exit), "%v: %s", args, out)
 			require.Equal(t, 124, exit.ExitCode())
 			require.Regexp(t, "^albatross-influx: .*\n$", string(out))
+		}
+	})
+	t.Run("native command lines", func(t *testing.T) {
+		for i, args := range [][]string{
+			{"--drop-label"},
+			{"--no-drop-path", "--verbosity=warning", "--color=never"},
+			{"-q", "--color", "always"},
+		} {
+			l, conns := listen(t, "unix", fmt.Sprintf("%s/native%d", dir, i))
+			require.NoError(t, os.Chmod(l.Addr().String(), 0o777))
+			tcp, pushes := listen(t, "tcp", "127.0.0.1:0")
+			c := run(append(args, "--influx="+tcp.Addr().String(), "--socket", l.Addr().String())...)
+			require.NoError(t, c.Start())
+			daemon, influx := subscribed(t, conns), pushed(t, pushes)
+			daemon.tell("a:hello", 1)
+			influx.mustGet(map[bool]string{true: "a:hello", false: "hello"}[args[0] == "--no-drop-path"], 1)
+			require.NoError(t, c.Process.Signal(unix.SIGTERM))
+			require.NoError(t, c.Wait(), "success")
 		}
 	})
 	t.Run("signals", func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"albatross/messages"
 	"albatross/sockets/client"
+	"albatross/sockets/influx"
 )
 
 // timing is how long a relay waits for what.
@@ -98,7 +99,7 @@ func (r *relay) follow(ctx context.Context) (useful bool, err error) {
 		}
 		useful = true
 		now := time.Now()
-		if !r.outbox.put(appendLines(nil, r.vm(name), stats, now)) {
+		if !r.outbox.put(influx.AppendLines(nil, r.vm(name), stats, now)) {
 			r.losses.add(1, now)
 		}
 	}

@@ -36,7 +36,6 @@ type options struct {
 	ip     string
 	port   uint16
 	inetd  bool
-	syslog bool
 	tmpdir string
 	spool  string
 	crl    string
@@ -44,7 +43,8 @@ type options struct {
 
 	handshake time.Duration
 
-	verbose bool
+	inherits bool // its socket from systemd
+	log      commandline.Logging
 }
 
 func main() {
@@ -84,15 +84,18 @@ func command() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&o.ip, "ip", "", "which address to listen on (all)")
 	flags.Uint16Var(&o.port, "port", 1025, "which port to listen on; 0: any, which is logged")
-	flags.BoolVar(&o.inetd, "inetd", false, "serve one connection, which is standard input")
-	flags.BoolVar(&o.syslog, "syslog", false, "log to syslog instead of standard error, which --inetd does not have")
+	flags.BoolVar(&o.inetd, "inetd", false, "serve one connection, which is standard input: with --syslog, since there is no standard error")
+	flags.BoolVar(&o.inherits, "systemd-socket-activation", false, "fail where systemd has not opened the socket; one that it has opened is used in any case")
 	flags.StringVar(&o.tmpdir, "tmpdir", "/run/albatross", "where the daemon has its sockets")
 	flags.StringVar(&o.spool, "spool", "/var/tmp", "directory of images that are being received, on a disk")
 	flags.StringVar(&o.crl, "crl", "", "file of lists of revoked certificates, in PEM; while it is not there or wrong, nobody is served")
 	flags.StringVar(&o.audit, "audit", "", "file to append a JSON object to for each command; while that cannot be written, nobody is served")
 	flags.DurationVar(&o.handshake, "handshake-timeout", remote.DefaultGate.Patience, "how long a client may take for its handshake; four times as long with an image in its certificate")
-	flags.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
+	o.log.Register(flags)
+	commandline.RegisterHelp(flags)
 	cmd.MarkFlagsMutuallyExclusive("inetd", "port")
 	cmd.MarkFlagsMutuallyExclusive("inetd", "ip")
+	cmd.MarkFlagsMutuallyExclusive("systemd-socket-activation", "port")
+	cmd.MarkFlagsMutuallyExclusive("systemd-socket-activation", "inetd")
 	return cmd
 }

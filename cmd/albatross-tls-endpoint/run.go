@@ -20,7 +20,7 @@ import (
 
 // run is the endpoint, until ctx is done.
 func run(ctx context.Context, o options) (err error) {
-	log, err := logger(o)
+	log, err := o.log.Logger("albatross-tls-endpoint")
 	if err != nil {
 		return err
 	}
@@ -46,22 +46,6 @@ func run(ctx context.Context, o options) (err error) {
 	server.Serve(ctx, l)
 	log.Info("Stopping", "cause", context.Cause(ctx))
 	return nil
-}
-
-func logger(o options) (*slog.Logger, error) {
-	level := slog.LevelInfo
-	if o.verbose {
-		level = slog.LevelDebug
-	}
-	options := &slog.HandlerOptions{Level: level}
-	if !o.syslog {
-		return slog.New(activation.NewLogHandler(options)), nil
-	}
-	h, err := activation.NewSyslogHandler("albatross-tls-endpoint", options)
-	if err != nil {
-		return nil, err
-	}
-	return slog.New(h), nil
 }
 
 func configure(o options, log *slog.Logger) (remote.Config, error) {
@@ -121,8 +105,11 @@ func listen(o options) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if inherited != nil {
+	switch {
+	case inherited != nil:
 		return inherited, nil
+	case o.inherits:
+		return nil, errors.New("cannot use --systemd-socket-activation: systemd has not opened a socket for this program")
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(o.ip, strconv.Itoa(int(o.port))))
 	if err != nil {

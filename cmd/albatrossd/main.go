@@ -38,7 +38,13 @@ type options struct {
 	maxSubscribers int
 	interval       time.Duration
 	stopUnikernels bool
-	verbose        bool
+
+	// As native has them.
+	inherits   bool   // its sockets from systemd
+	noDropPath bool   // from the names of unikernels
+	influx     string // where to push what the daemon itself uses
+	zvols      string // a path that may use ZFS volumes
+	log        commandline.Logging
 }
 
 func main() {
@@ -109,6 +115,11 @@ func command() *cobra.Command {
 	flags.DurationVar(&o.interval, "interval", 10*time.Second, "how often statistics are told to those who follow them")
 	flags.StringVar(&o.metrics, "metrics", "", "tell Prometheus at http://ADDRESS/metrics what runs: a port of 127.0.0.1, or HOST:PORT, where whoever can reach it can read it")
 	flags.BoolVar(&o.stopUnikernels, "stop-unikernels", false, "stop the unikernels when the daemon is stopped by a signal; they are started again with it")
-	flags.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
+	flags.BoolVar(&o.inherits, "systemd-socket-activation", false, "fail where systemd has not opened a socket; those that it has opened are used in any case")
+	flags.BoolVar(&o.noDropPath, "no-drop-path", false, "tell unikernels their names with their paths: --name=path:hello instead of --name=hello")
+	flags.StringVar(&o.influx, "influx", "", "push what the daemon itself uses to InfluxDB at HOST[:PORT]; albatross-influx does so for unikernels")
+	flags.StringVar(&o.zvols, "allow-zvol-for", "", "has no effect: block devices are files, not volumes of ZFS")
+	o.log.Register(flags)
+	commandline.RegisterHelp(flags)
 	return cmd
 }

@@ -42,9 +42,19 @@ const (
 
 // run is the daemon, until ctx is done.
 func run(ctx context.Context, o options) (err error) {
-	log := logger(o)
+	log, err := o.log.Logger("albatrossd")
+	if err != nil {
+		return err
+	}
 	defer activation.OnHangup(log, nil)()
 	activation.OnAbort(log, filepath.Join(o.tmpdir, "aborted.txt"))
+	if o.zvols != "" {
+		log.Warn("--allow-zvol-for has no effect: block devices are files in the database directory, not volumes of ZFS", "path", o.zvols)
+	}
+	influx, err := newReporter(o, log)
+	if err != nil {
+		return err
+	}
 	memory, err := useMemory(log)
 	if err != nil {
 		return err
@@ -94,6 +104,7 @@ func run(ctx context.Context, o options) (err error) {
 		manager.Attend(ctx, func(ctx context.Context) (string, error) { return status(ctx, a) })
 	})
 	attending.Go(func() { stayReachable(ctx, o, listeners, log) })
+	attending.Go(func() { influx.run(ctx) })
 	attending.Go(func() { prometheus.serve(ctx, config.Meter, system, a) })
 	serve(ctx, a, listeners, log)
 	attending.Wait()
@@ -116,14 +127,6 @@ func stop(ctx context.Context, o options, a *actors.Actors, log *slog.Logger) er
 	halting, cancel := context.WithTimeout(ctx, o.grace+haltTimeout)
 	defer cancel()
 	return errors.Join(a.Halt(halting), a.Stop(ctx))
-}
-
-func logger(o options) *slog.Logger {
-	level := slog.LevelInfo
-	if o.verbose {
-		level = slog.LevelDebug
-	}
-	return slog.New(activation.NewLogHandler(&slog.HandlerOptions{Level: level}))
 }
 
 func utilDir(o options) string    { return filepath.Join(o.tmpdir, "util") }
@@ -195,6 +198,7 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 		Meter:          meter.New(version),
 		Work:           fair.New(2 * runtime.GOMAXPROCS(0)), // half of it waits for the disk
 		StatsInterval:  o.interval,
+		FullNames:      o.noDropPath,
 	}, nil
 }
 
@@ -238,6 +242,9 @@ func listen(o options, b budget, counts *meter.Meter, log *slog.Logger) (map[act
 	inherited, err := activation.Sockets(paths)
 	if err != nil {
 		return nil, err
+	}
+	if o.inherits && len(inherited) == 0 {
+		return nil, errors.New("cannot use --systemd-socket-activation: systemd has not opened a socket for this program")
 	}
 	listeners := map[actors.Endpoint]*gateway.Listener{}
 	for endpoint, socket := range sockets {

@@ -26,7 +26,7 @@ type Guest struct {
 	Memory   int    // MB
 	Networks []Network
 	Blocks   []Block
-	Label    messages.Label // told to the guest before Argv; empty: not told
+	Name     string // told to the guest before Argv; empty: not told
 	Argv     []string
 }
 
@@ -44,8 +44,8 @@ func Args(g Guest) []string {
 		}
 	}
 	args = append(args, "--", g.Image)
-	if g.Label != "" {
-		args = append(args, "--name="+string(g.Label))
+	if g.Name != "" {
+		args = append(args, "--name="+g.Name)
 	}
 	return append(args, g.Argv...)
 }

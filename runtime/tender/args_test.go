@@ -20,7 +20,7 @@ func TestArgs(t *testing.T) {
 			[]string{"--mem=32", "--", "/i"},
 		},
 		"name before the arguments": {
-			tender.Guest{Image: "/i", Memory: 16, Label: "spt", Argv: []string{"hello"}},
+			tender.Guest{Image: "/i", Memory: 16, Name: "spt", Argv: []string{"hello"}},
 			[]string{"--mem=16", "--", "/i", "--name=spt", "hello"},
 		},
 		"arguments as they are": {
@@ -40,7 +40,7 @@ func TestArgs(t *testing.T) {
 		},
 		"everything, networks first": {
 			tender.Guest{
-				Image: "/images/ab", Memory: 256, Label: "web", Argv: []string{"-l", "debug"},
+				Image: "/images/ab", Memory: 256, Name: "web", Argv: []string{"-l", "debug"},
 				Networks: []tender.Network{{Name: "a", Tap: "t0"}, {Name: "b", Tap: "t1", MAC: mac}},
 				Blocks:   []tender.Block{{Name: "s", File: "/f", SectorSize: messages.Some(512)}},
 			},

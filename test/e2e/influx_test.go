@@ -44,6 +44,26 @@ func TestInflux(t *testing.T) {
 	}
 }
 
+// TestInfluxOfTheDaemon: it pushes what it uses itself, as a native one does.
+func TestInfluxOfTheDaemon(t *testing.T) {
+	database, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer database.Close()
+	h := emptyHost(t)
+	h.args = []string{"--influx", database.Addr().String()}
+	h.start()
+	conn, err := database.Accept()
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	lines := bufio.NewReader(conn)
+	untilPushed(t, lines, "resource_usage", "albatross")
+	untilPushed(t, lines, "kinfo_mem", "albatross")
+	require.NoError(t, h.stop(), "it does not wait for a database that takes nothing")
+	h.args = nil
+	h.start()
+}
+
 // push runs albatross-influx until the test ends, and makes sure of how that does.
 func push(t *testing.T, args ...string) {
 	t.Helper()

@@ -48,7 +48,7 @@ func (h *host) runNative(name messages.Name, guest tender.Guest) (pid int, ended
 	console, err := fifo.OpenWriter(fifo.Path(h.path("fifo"), name))
 	require.NoError(h.t, err)
 	defer console.Close()
-	guest.Image, guest.Label = h.nativeImage(name), name.Label
+	guest.Image, guest.Name = h.nativeImage(name), string(name.Label)
 	c := exec.Command(h.path("bin", "solo5-spt"), tender.Args(guest)...)
 	c.Stdout = console
 	c.SysProcAttr = &unix.SysProcAttr{Setsid: true}

@@ -226,6 +226,45 @@ func TestSocketsThatCannotBe(t *testing.T) {
 		", which the service manager has opened: only console, events, stat, vmmd are known\n", s.log())
 }
 
+// TestNativeUnits: the daemon starts by the command lines of native units, and with
+// all that a native albatrossd can be told.
+func TestNativeUnits(t *testing.T) {
+	database, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer database.Close()
+	for name, args := range map[string][]string{
+		"Debian": {"--systemd-socket-activation"},
+		"NixOS":  {"--systemd-socket-activation", "-vv"},
+		"all": {"--systemd-socket-activation", "--no-drop-path", "--influx", database.Addr().String(), "--allow-zvol-for=a:b",
+			"--color=always", "--verbosity=warning", "-v"},
+		"quiet": {"--systemd-socket-activation", "--color", "auto", "-q"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSystemd(t)
+			s.listen("vmmd", "albatross_daemon.socket")
+			s.launch(s.command(args...))
+			require.Equal(t, ready(0), s.hears())
+			require.True(t, s.answers())
+			switch log := s.log(); name {
+			case "all":
+				require.Contains(t, log, "--allow-zvol-for has no effect: block devices are files")
+				require.NotContains(t, log, "level=INFO")
+			case "quiet":
+				require.Empty(t, log)
+			}
+		})
+	}
+}
+
+// TestNoSocketWhereOneIsPromised is an error, as natively.
+func TestNoSocketWhereOneIsPromised(t *testing.T) {
+	s := newSystemd(t)
+	var exit *exec.ExitError
+	require.ErrorAs(t, s.command("--systemd-socket-activation", "--cgroup", "").Run(), &exit)
+	require.Equal(t, 1, exit.ExitCode())
+	require.Contains(t, s.log(), "cannot use --systemd-socket-activation: systemd has not opened a socket")
+}
+
 // TestReady: a daemon is ready when it has taken over what runs, and tells when it
 // begins to stop.
 func TestReady(t *testing.T) {

@@ -37,6 +37,8 @@ func TestWrongCommandLines(t *testing.T) {
 		"address already in use":            append(files, "--ip", "127.0.0.1", "--port", portOf(w.address)),
 		"standard input, which has to be":   append(files, "--inetd"),
 		"none of the others can be":         append(files, "--inetd", "--port", "1"),
+		"has not opened a socket for":       append(files, "--systemd-socket-activation"),
+		"were all set":                      append(files, "--systemd-socket-activation", "--port", "1"),
 	} {
 		full := args
 		if !strings.Contains(strings.Join(args, " "), "--spool") {
@@ -64,7 +66,7 @@ func TestSocketActivation(t *testing.T) {
 	f, err := l.(*net.TCPListener).File()
 	require.NoError(t, err)
 	defer f.Close()
-	c := w.command()
+	c := w.command("--systemd-socket-activation", "--color=auto", "--verbosity=info") // as in a native unit
 	c.Args = append([]string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, c.Path}, c.Args[1:]...)
 	c.Path = "/bin/sh"
 	c.Env = append(os.Environ(), "LISTEN_FDS=1")

@@ -1,4 +1,6 @@
-package main
+// Package influx owns how InfluxDB, and whatever else takes its line protocol over
+// TCP, is told statistics: which lines they are, and where such a thing listens.
+package influx
 
 import (
 	"fmt"
@@ -18,10 +20,10 @@ import (
 // float. No line has a time: the database gives it the one at which it comes, for
 // what precision a time should have is set there, and not known here.
 
-// appendLines appends the statistics of a unikernel, one line for each
+// AppendLines appends the statistics of a unikernel, one line for each
 // measurement that there is. The names are those of native albatross, and so is
 // what does not look like one of them ("maxflt" are the major faults).
-func appendLines(lines []byte, vm string, s messages.DataStats, now time.Time) []byte {
+func AppendLines(lines []byte, vm string, s messages.DataStats, now time.Time) []byte {
 	lines = appendRusage(lines, vm, s.Rusage)
 	if s.KinfoMem.OK {
 		lines = appendKinfoMem(lines, vm, s.KinfoMem.Value, now)

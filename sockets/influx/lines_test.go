@@ -1,4 +1,4 @@
-package main
+package influx
 
 import (
 	"encoding/hex"
@@ -39,7 +39,7 @@ func TestNativeStatistics(t *testing.T) {
 		"interface,vm=m,bridge=br send_queue_length=0i,max_send_queue_length=0i,send_queue_drops=0i,mtu=65536i,baudrate=0i,"+
 		"vm_to_host_packets=4352i,vm_to_host_errors=0i,vm_to_host_bytes=21892912i,vm_to_host_mcast=0i,vm_to_host_dropped=0i,"+
 		"collisions=0i,host_to_vm_packets=4352i,host_to_vm_errors=0i,host_to_vm_bytes=21892912i,host_to_vm_mcast=0i,host_to_vm_dropped=0i\n",
-		string(appendLines(nil, string(m.Header.Name.Label), m.Payload.(messages.DataStats), now)))
+		string(AppendLines(nil, string(m.Header.Name.Label), m.Payload.(messages.DataStats), now)))
 }
 
 // A point is what InfluxDB makes of a line.
@@ -100,7 +100,7 @@ func TestWhateverIsTold(t *testing.T) {
 		device := rapid.String().Draw(t, "device")
 		counter := rapid.StringN(1, 10, -1).Draw(t, "counter")
 		value := rapid.Int64().Draw(t, "value")
-		points, err := read(appendLines(nil, vm, messages.DataStats{
+		points, err := read(AppendLines(nil, vm, messages.DataStats{
 			Rusage:   messages.Rusage{MajFlt: value, UTime: messages.Timeval{Seconds: 1 << 40, Microseconds: 7}},
 			KinfoMem: messages.Some(messages.KinfoMem{Runtime: value}),
 			VMM:      messages.Some([]messages.Counter{{Name: counter, Value: value}}),
@@ -141,6 +141,6 @@ func TestEscaped(t *testing.T) {
 	points, err := read(appendInterface(nil, "x", messages.IfData{}))
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"vm": "x"}, points[0].tags, "a tag without a value is none")
-	require.Empty(t, appendLines(nil, "x", messages.DataStats{VMM: messages.Some([]messages.Counter{})}, time.Now())[len(appendRusage(nil, "x", messages.Rusage{})):],
+	require.Empty(t, AppendLines(nil, "x", messages.DataStats{VMM: messages.Some([]messages.Counter{})}, time.Now())[len(appendRusage(nil, "x", messages.Rusage{})):],
 		"a line without fields is none")
 }
