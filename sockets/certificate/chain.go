@@ -90,5 +90,5 @@ func (c Chain) Presented() Chain {
 
 // SelfSigned tells whether a certificate is signed by its own key.
 func SelfSigned(cert *x509.Certificate) bool {
-	return bytes.Equal(cert.RawIssuer, cert.RawSubject) && cert.CheckSignatureFrom(cert) == nil
+	return sameName(cert.RawIssuer, cert.RawSubject) && cert.CheckSignatureFrom(cert) == nil
 }

@@ -8,7 +8,9 @@
 //
 //	extension.go  the command in a certificate
 //	key.go        private keys
+//	name.go       the names in certificates: how they are written, and compared
 //	chain.go      certificates that vouch for each other, in one file
+//	verify.go     which chain leads to somebody who is trusted
 //	request.go    requests for certificates
 //	issue.go      authorities, and what they sign
 //	revoke.go     what they have signed and take back

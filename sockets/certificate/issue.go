@@ -26,7 +26,7 @@ const (
 )
 
 // backdate is by how much clocks may differ.
-const backdate = 10 * time.Second
+const backdate = time.Minute
 
 var (
 	errNotItsKey    = errors.New("the private key is not that of the certificate")
@@ -138,10 +138,13 @@ func template(name string, now time.Time, life time.Duration) *x509.Certificate 
 	}
 }
 
-// sign makes a certificate for a public key, with the identifiers that native
-// computes: a root of native's has none of its own.
+// sign makes a certificate for a public key, with a name as native programs write
+// it, and the identifiers that they compute: a root of theirs has none of its own.
 func sign(t, issuer *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
 	var err error
+	if t.RawSubject, err = encodeName(t.Subject.CommonName); err != nil {
+		return nil, err
+	}
 	if t.SubjectKeyId, err = identifier(public); err != nil {
 		return nil, err
 	}

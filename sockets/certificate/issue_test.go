@@ -37,14 +37,14 @@ func TestWhatIsIssued(t *testing.T) {
 	require.NoError(t, err)
 	for want, chain := range map[string]certificate.Chain{
 		`"root" by "root"
-2026-11-22 14:44:50 to 2036-11-19 14:45:00
+2026-11-22 14:44:00 to 2036-11-19 14:45:00
 CA true usage 001100011 extended []
 2.5.29.15 critical true
 2.5.29.19 critical true
 2.5.29.14 critical false
 2.5.29.35 critical false`: root.Chain,
 		`"alice" by "root"
-2026-11-22 14:44:50 to 2027-11-22 14:45:00
+2026-11-22 14:44:00 to 2027-11-22 14:45:00
 CA true usage 001100011 extended []
 2.5.29.15 critical true
 2.5.29.19 critical true
@@ -52,7 +52,7 @@ CA true usage 001100011 extended []
 2.5.29.35 critical false
 1.3.6.1.4.1.49836.42 critical false`: alice.Chain,
 		`"server" by "root"
-2026-11-22 14:44:50 to 2027-11-22 14:45:00
+2026-11-22 14:44:00 to 2027-11-22 14:45:00
 CA false usage 000000101 extended [serverAuth]
 2.5.29.15 critical true
 2.5.29.37 critical false
@@ -60,7 +60,7 @@ CA false usage 000000101 extended [serverAuth]
 2.5.29.14 critical false
 2.5.29.35 critical false`: server,
 		`"hello" by "alice"
-2026-11-22 14:44:50 to 2026-11-23 14:45:00
+2026-11-22 14:44:00 to 2026-11-23 14:45:00
 CA false usage 000000101 extended [clientAuth]
 2.5.29.15 critical true
 2.5.29.37 critical false
@@ -69,7 +69,7 @@ CA false usage 000000101 extended [clientAuth]
 2.5.29.35 critical false
 1.3.6.1.4.1.49836.42 critical false`: issue(t, alice, command, now),
 		`"" by "alice"
-2026-11-22 14:44:50 to 2026-11-22 14:50:00
+2026-11-22 14:44:00 to 2026-11-22 14:50:00
 CA false usage 000000101 extended [clientAuth]
 2.5.29.15 critical true
 2.5.29.37 critical false

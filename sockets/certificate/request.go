@@ -33,8 +33,12 @@ func EncodeRequest(name string, command messages.Command, key crypto.Signer) ([]
 	if err != nil {
 		return nil, err
 	}
+	subject, err := encodeName(name)
+	if err != nil {
+		return nil, err
+	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-		Subject:         pkix.Name{CommonName: name},
+		RawSubject:      subject,
 		ExtraExtensions: []pkix.Extension{extension},
 	}, key)
 	if err != nil {

@@ -18,10 +18,14 @@ import (
 // is not a sign of somebody in between; past its time it is refused all the same.
 const RevocationLife = 3650 * day
 
+// maxSkew is by how much the clock of who makes a list may be ahead.
+const maxSkew = 5 * time.Minute
+
 var (
 	errNotOnlyList    = errors.New("it holds more than one list of revocations")
 	errNoRevocations  = errors.New("it holds no list of revocations")
 	errForeignList    = errors.New("the list of revocations is not by this authority")
+	errFutureList     = errors.New("the list of revocations is from the future: are the clocks right?")
 	errOldList        = errors.New("the list of revocations is out of date: make it anew")
 	errCriticalInList = errors.New("the list of revocations says something critical that is not understood")
 )
@@ -76,19 +80,15 @@ func (r *Revocations) Len() int { return len(r.serials) }
 
 // By tells whether the list bears the name of an authority.
 func (r *Revocations) By(authority *x509.Certificate) bool {
-	return bytes.Equal(r.list.RawIssuer, authority.RawSubject)
+	return sameName(r.list.RawIssuer, authority.RawSubject)
 }
 
-// Verify tells why the list is not to be believed now as that of an authority.
-func (r *Revocations) Verify(authority *x509.Certificate, now time.Time) error {
-	if err := r.verifySignature(authority); err != nil {
-		return err
-	}
-	return r.InTime(now)
-}
-
-// InTime tells whether there should be a newer list by now, which is an error.
+// InTime tells why the list is not to be believed at this time: it was made later,
+// or there should be a newer one by now.
 func (r *Revocations) InTime(now time.Time) error {
+	if r.list.ThisUpdate.After(now.Add(maxSkew)) {
+		return errFutureList
+	}
 	if !r.list.NextUpdate.IsZero() && now.After(r.list.NextUpdate) {
 		return errOldList
 	}
@@ -98,7 +98,9 @@ func (r *Revocations) InTime(now time.Time) error {
 // Issuer is whose list it claims to be.
 func (r *Revocations) Issuer() string { return r.list.Issuer.String() }
 
-func (r *Revocations) verifySignature(authority *x509.Certificate) error {
+// Verify tells why the list is not to be believed as that of an authority, at any
+// time.
+func (r *Revocations) Verify(authority *x509.Certificate) error {
 	if !r.By(authority) {
 		return errForeignList
 	}
@@ -144,7 +146,7 @@ func (a *Authority) Revoke(old *Revocations, serials []*big.Int, now time.Time, 
 	}
 	had := func(*big.Int) bool { return false }
 	if old != nil {
-		if err := old.verifySignature(own); err != nil {
+		if err := old.Verify(own); err != nil {
 			return nil, err
 		}
 		list.RevokedCertificateEntries = old.list.RevokedCertificateEntries

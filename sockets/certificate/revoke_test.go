@@ -30,7 +30,8 @@ func TestRevoke(t *testing.T) {
 	first := revoke(t, alice, empty, now, one)
 	both := revoke(t, alice, first, now, two, one)
 	for _, list := range []*certificate.Revocations{empty, first, both} {
-		require.NoError(t, list.Verify(alice.Chain[0], now))
+		require.NoError(t, list.Verify(alice.Chain[0]))
+		require.NoError(t, list.InTime(now))
 		read, err := certificate.ParseRevocations(list.Encode())
 		require.NoError(t, err)
 		require.Equal(t, list, read)
@@ -60,7 +61,7 @@ func parseList(t *testing.T, list *certificate.Revocations) *x509.RevocationList
 func TestNativeAuthorityRevokes(t *testing.T) {
 	root := nativeAuthority(t, "cacert")
 	list := revoke(t, root, nil, now, nativeChain(t, "alice.pem")[0].SerialNumber)
-	require.NoError(t, list.Verify(root.Chain[0], now))
+	require.NoError(t, list.Verify(root.Chain[0]))
 }
 
 func TestOpenSSLHonoursRevocations(t *testing.T) {
@@ -84,12 +85,11 @@ func TestOpenSSLHonoursRevocations(t *testing.T) {
 
 func TestListsThatAreNotBelieved(t *testing.T) {
 	root := makeRoot(t, now)
-	authority := root.Chain[0]
 	good := revoke(t, root, nil, now, big.NewInt(1))
 
-	require.ErrorContains(t, good.Verify(makeRoot(t, now).Chain[0], now), "not by this authority", "of the same name")
-	require.ErrorContains(t, good.Verify(below(t, root, "alice", now).Chain[0], now), "not by this authority")
-	require.ErrorContains(t, good.Verify(authority, now.Add(3651*day)), "out of date")
+	require.ErrorContains(t, good.Verify(makeRoot(t, now).Chain[0]), "not by this authority", "of the same name")
+	require.ErrorContains(t, good.Verify(below(t, root, "alice", now).Chain[0]), "not by this authority")
+	require.ErrorContains(t, good.InTime(now.Add(3651*day)), "out of date")
 
 	key := makeKey(t)
 	other, err := certificate.NewRoot("root", key, now, day)
@@ -105,7 +105,7 @@ func TestListsThatAreNotBelieved(t *testing.T) {
 		require.NoError(t, err)
 		list, err := certificate.ParseRevocations(der)
 		require.NoError(t, err)
-		require.ErrorContains(t, list.Verify(other.Chain[0], now), "something critical", name)
+		require.ErrorContains(t, list.Verify(other.Chain[0]), "something critical", name)
 		_, err = other.Revoke(list, nil, now, day)
 		require.Error(t, err, name)
 	}
@@ -132,4 +132,12 @@ func TestListsThatCannotBeRead(t *testing.T) {
 		_, err = certificate.ParseRevocations(append(append(bytes.Clone(more), '\n'), good...))
 		require.ErrorContains(t, err, "more than one")
 	}
+}
+
+// TestListsFromTheFuture are believed when their time has come, or nearly so.
+func TestListsFromTheFuture(t *testing.T) {
+	root := makeRoot(t, now)
+	list := revoke(t, root, nil, now)
+	require.NoError(t, list.InTime(now.Add(-5*time.Minute)))
+	require.ErrorContains(t, list.InTime(now.Add(-6*time.Minute)), "from the future")
 }

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"albatross/messages"
+	"albatross/sockets/certificate"
 )
 
 // An Endpoint is where a daemon is asked from afar.
 type Endpoint struct {
-	Address   string          // HOST:PORT
-	Authority *x509.CertPool  // one of these must vouch for the endpoint's certificate
-	Shown     tls.Certificate // says the command, and goes with those that vouch for it
+	Address   string              // HOST:PORT
+	Authority []*x509.Certificate // one of these must vouch for the endpoint's certificate
+	Shown     tls.Certificate     // says the command, and goes with those that vouch for it
 }
 
 const (
@@ -74,15 +75,7 @@ func (e Endpoint) config() *tls.Config {
 
 // verify checks that the endpoint's certificate leads to an authority.
 func (e Endpoint) verify(state tls.ConnectionState) error {
-	options := x509.VerifyOptions{
-		Roots:         e.Authority,
-		Intermediates: x509.NewCertPool(),
-		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	for _, c := range state.PeerCertificates[1:] {
-		options.Intermediates.AddCert(c)
-	}
-	_, err := state.PeerCertificates[0].Verify(options)
+	_, err := certificate.Verify(state.PeerCertificates, e.Authority, time.Now(), x509.ExtKeyUsageServerAuth)
 	if err == nil {
 		return nil
 	}

@@ -60,7 +60,7 @@ func (p pki) config() *tls.Config {
 }
 
 func (p pki) dial(t *testing.T, address string) (*client.Conn, error) {
-	return client.DialTLS(t.Context(), client.Endpoint{Address: address, Authority: p.pool(), Shown: p.shown})
+	return client.DialTLS(t.Context(), client.Endpoint{Address: address, Authority: p.root.Chain, Shown: p.shown})
 }
 
 // endpoint accepts one connection; the test ends when its script has ended.
@@ -235,6 +235,6 @@ func TestCancelAHandshake(t *testing.T) {
 		cancel()
 		waitForEnd(conn)
 	})
-	_, err := client.DialTLS(ctx, client.Endpoint{Address: address, Authority: p.pool(), Shown: p.shown})
+	_, err := client.DialTLS(ctx, client.Endpoint{Address: address, Authority: p.root.Chain, Shown: p.shown})
 	require.ErrorIs(t, err, context.Canceled)
 }

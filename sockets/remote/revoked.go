@@ -33,7 +33,7 @@ const (
 //
 // The file is read again when it has changed. One that cannot be read, or in which
 // anything is wrong, revokes everything, and so does a list that should have been
-// replaced by now. Who replaces the file, should rename another one to it.
+// replaced by now, or that was made later than now. Who replaces the file, should rename another one to it.
 type Revocations struct {
 	path string
 	root *x509.Certificate
@@ -62,7 +62,7 @@ type stamp struct {
 func OpenRevocations(path string, root *x509.Certificate, now func() time.Time, log *slog.Logger) (*Revocations, error) {
 	r := &Revocations{path: path, root: root, now: now, log: log}
 	r.refresh()
-	return r, r.err
+	return r, r.usable()
 }
 
 // ErrRevoked ends the text that a client gets whose certificate, or one above it, is
@@ -80,7 +80,7 @@ func (r *Revocations) check(chain []*x509.Certificate) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refresh()
-	if r.err != nil || r.lists.inTime(r.now()) != nil {
+	if r.usable() != nil {
 		return errNoRevoked
 	}
 	for i, cert := range chain[:len(chain)-1] {
@@ -99,11 +99,23 @@ func (r *Revocations) refresh() {
 	}
 	r.seen = now
 	r.lists, r.err = r.load()
-	if r.err != nil {
-		r.log.Error("Cannot find out which certificates are revoked; nobody is let in", "error", r.err)
+	if err := r.usable(); err != nil {
+		r.log.Error("Cannot find out which certificates are revoked; nobody is let in", "error", err)
 	} else {
 		r.log.Info("The list of revoked certificates has been read", "file", r.path)
 	}
+}
+
+// usable tells why the lists are not to be believed now. One from the future is when
+// its time has come.
+func (r *Revocations) usable() error {
+	if r.err != nil {
+		return r.err
+	}
+	if err := r.lists.inTime(r.now()); err != nil {
+		return fmt.Errorf("cannot use %s: %w", r.path, err)
+	}
+	return nil
 }
 
 func (l lists) have(signer, cert *x509.Certificate) bool {
@@ -143,7 +155,7 @@ func (r *Revocations) load() (lists, error) {
 	signers := signersBelow(r.root, cas)
 	all := lists{}
 	for _, list := range found {
-		signer, err := signerOf(list, signers, r.now())
+		signer, err := signerOf(list, signers)
 		if err != nil {
 			return nil, fmt.Errorf("cannot use the list of revoked certificates of %s in %s: %w", list.Issuer(), r.path, err)
 		}
@@ -224,13 +236,13 @@ func signedByAny(ca *x509.Certificate, signers []*x509.Certificate) bool {
 
 var errStranger = errors.New("it is neither by our CA nor by one whose certificates, up to ours, are in the file")
 
-func signerOf(list *certificate.Revocations, signers []*x509.Certificate, now time.Time) (*x509.Certificate, error) {
+func signerOf(list *certificate.Revocations, signers []*x509.Certificate) (*x509.Certificate, error) {
 	err := errStranger
 	for _, s := range signers {
 		if !list.By(s) {
 			continue
 		}
-		if err = list.Verify(s, now); err == nil {
+		if err = list.Verify(s); err == nil {
 			return s, nil
 		}
 	}

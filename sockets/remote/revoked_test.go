@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,6 +138,7 @@ func TestListsThatAreWrong(t *testing.T) {
 		"out of date": {w.root.revokes(t, func(l *x509.RevocationList) {
 			l.ThisUpdate, l.NextUpdate = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
 		})},
+		"of the future": {w.root.revokes(t, func(l *x509.RevocationList) { l.ThisUpdate = time.Now().Add(10 * time.Minute) })},
 		"critical": {w.root.revokes(t, func(l *x509.RevocationList) {
 			l.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 28}, Critical: true, Value: []byte{0x30, 0}}}
 		})},
@@ -181,4 +183,24 @@ func TestConnectionsThatAreOpen(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.NoError(t, os.Remove(path))
 	requireCut(t, bobs.NetConn())
+}
+
+// TestAListOfTheFuture is believed when its time has come.
+func TestAListOfTheFuture(t *testing.T) {
+	root := newRoot(t)
+	path := filepath.Join(t.TempDir(), "crl")
+	replace(t, path, root.revokes(t, func(l *x509.RevocationList) { l.ThisUpdate = time.Now().Add(10 * time.Minute) }))
+	var later atomic.Int64
+	w := newWorld(t, answering(messages.SuccessEmpty{}), func(w *world, c *remote.Config) {
+		w.root, c.CA, c.Certificate = root, root.cert, root.server(t)
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+		var err error
+		c.Revocations, err = remote.OpenRevocations(path, c.CA, c.Now, c.Log)
+		require.ErrorContains(t, err, "from the future")
+	})
+	leaf := root.leaf(t, "x", info).presented()
+	require.Contains(t, w.refusal(leaf), "cannot find out which certificates are revoked")
+	later.Store(int64(6 * time.Minute))
+	_, err := w.ask(leaf)
+	require.NoError(t, err)
 }

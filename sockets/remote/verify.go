@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"albatross/sockets/certificate"
 )
 
 // maxSent is how many certificates are looked at: a chain, the root, and what some
@@ -32,22 +34,12 @@ func verify(sent []*x509.Certificate, root *x509.Certificate, now time.Time) ([]
 	case sent[0].IsCA:
 		return nil, errLeafCA
 	}
-	options := x509.VerifyOptions{
-		Roots:         x509.NewCertPool(),
-		Intermediates: x509.NewCertPool(),
-		CurrentTime:   now,
-		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-	}
-	options.Roots.AddCert(root)
-	for _, cert := range sent[1:] {
-		options.Intermediates.AddCert(cert)
-	}
-	chains, err := sent[0].Verify(options)
+	chain, err := certificate.Verify(sent, []*x509.Certificate{root}, now, x509.ExtKeyUsageAny)
 	if err != nil {
 		return nil, err
 	}
-	if len(chains[0]) < 2 { // the root itself, if it were no CA
+	if len(chain) < 2 { // the root itself, if it were no CA
 		return nil, errLeafCA
 	}
-	return chains[0], nil
+	return chain, nil
 }

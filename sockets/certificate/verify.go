@@ -1,0 +1,54 @@
+package certificate
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"time"
+)
+
+// Verify returns a chain from the first of the certificates that were sent to one
+// of the roots, which is its last. The others that were sent are used where they
+// are part of it. Package x509 finds and judges the chain: signatures, times, who
+// may sign, and how deep, and what keys are used for. Only names are compared in
+// another way.
+func Verify(sent, roots []*x509.Certificate, now time.Time, usage x509.ExtKeyUsage) (Chain, error) {
+	if len(sent) == 0 {
+		return nil, errors.New("there is no certificate")
+	}
+	chains, err := withCanonicalNames(sent[0]).Verify(x509.VerifyOptions{
+		Roots: pool(roots), Intermediates: pool(sent[1:]),
+		CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return originals(chains[0], sent, roots), nil
+}
+
+func pool(certs []*x509.Certificate) *x509.CertPool {
+	p := x509.NewCertPool()
+	for _, c := range certs {
+		p.AddCert(withCanonicalNames(c))
+	}
+	return p
+}
+
+// originals returns the certificates of a chain with the names that were signed.
+func originals(chain []*x509.Certificate, among ...[]*x509.Certificate) (c Chain) {
+	for _, one := range chain {
+		c = append(c, original(one, among))
+	}
+	return c
+}
+
+func original(cert *x509.Certificate, among [][]*x509.Certificate) *x509.Certificate {
+	for _, some := range among {
+		for _, one := range some {
+			if bytes.Equal(one.Raw, cert.Raw) {
+				return one
+			}
+		}
+	}
+	return cert // not reached: all of a chain are among those that were given
+}
