@@ -14,28 +14,66 @@ import (
 // status asks the actors what runs, as a client would: whoever answers works,
 // and knows. The error says that nobody did before ctx was done.
 func status(ctx context.Context, a *actors.Actors) (string, error) {
-	c := insider{answer: make(chan messages.Payload, 1)}
-	if err := a.Serve(ctx, actors.VMMD, c); err != nil {
+	infos, err := ask[messages.SuccessInfos](ctx, a, actors.VMMD, messages.UnikernelInfo{Form: 6})
+	if err != nil {
 		return "", err
 	}
-	select {
-	case answer := <-c.answer:
-		infos, ok := answer.(messages.SuccessInfos)
-		if !ok {
-			return "", fmt.Errorf("cannot find out what runs: %v", answer)
+	ends, err := ask[messages.SuccessEnds](ctx, a, actors.Events, messages.EndList{})
+	if err != nil {
+		return "", err
+	}
+	return statusText(infos.List, ends.List), nil
+}
+
+// statusText counts what runs. What waits to be started again is among what native
+// clients are told of.
+func statusText(infos []messages.NamedInfo, ends []messages.NamedEnd) string {
+	waits := map[messages.Name]bool{}
+	for _, e := range ends {
+		if e.Wait.OK {
+			waits[e.Name] = true
 		}
-		return fmt.Sprintf("Unikernels that run: %d", len(infos.List)), nil
+	}
+	run := 0
+	for _, i := range infos {
+		if !waits[i.Name] {
+			run++
+		}
+	}
+	text := fmt.Sprintf("Unikernels that run: %d", run)
+	if len(waits) > 0 {
+		text += fmt.Sprintf(", that wait to be started: %d", len(waits))
+	}
+	return text
+}
+
+// ask is a whole conversation with the actors.
+func ask[A messages.Payload](ctx context.Context, a *actors.Actors, socket actors.Endpoint, question messages.Command) (answer A, err error) {
+	c := insider{question: question, answer: make(chan messages.Payload, 1)}
+	if err := a.Serve(ctx, socket, c); err != nil {
+		return answer, err
+	}
+	select {
+	case given := <-c.answer:
+		answer, ok := given.(A)
+		if !ok {
+			return answer, fmt.Errorf("cannot find out what runs: %v", given)
+		}
+		return answer, nil
 	default:
-		return "", errors.New("cannot find out what runs: there was no answer in time")
+		return answer, errors.New("cannot find out what runs: there was no answer in time")
 	}
 }
 
 // An insider is a client without a connection, who asks one question.
-type insider struct{ answer chan messages.Payload } // one fits in
+type insider struct {
+	question messages.Command
+	answer   chan messages.Payload // one fits in
+}
 
 func (c insider) Read() (messages.Wire, error) {
 	header := messages.Header{Version: messages.CurrentVersion}
-	return messages.Wire{Header: header, Payload: messages.UnikernelInfo{Form: 6}}, nil
+	return messages.Wire{Header: header, Payload: c.question}, nil
 }
 
 func (c insider) ReadStream([]byte) (int, error) { return 0, io.EOF }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,15 +75,28 @@ func TestStatus(t *testing.T) {
 	requireWell()
 }
 
+// TestStatusOfWhatWaits: it does not run.
+func TestStatusOfWhatWaits(t *testing.T) {
+	name := func(label messages.Label) messages.Name { return messages.Name{Label: label} }
+	infos := []messages.NamedInfo{{Name: name("runs")}, {Name: name("loops")}, {Name: name("ran")}}
+	ends := []messages.NamedEnd{
+		{Name: name("ran")}, {Name: name("gone")},
+		{Name: name("loops"), Wait: messages.Some(messages.Wait{})}, {Name: name("never-ran"), Wait: messages.Some(messages.Wait{})},
+	}
+	require.Equal(t, "Unikernels that run: 2, that wait to be started: 2", statusText(infos, ends))
+	require.Equal(t, "Unikernels that run: 3", statusText(infos, ends[:2]))
+}
+
 // TestStatusWaitsForTheStart: nothing is told before it is known what runs.
 func TestStatusWaitsForTheStart(t *testing.T) {
 	release, asked := make(chan struct{}), make(chan struct{})
+	var once sync.Once
 	a := startActors(t, func(message any) {
 		switch message.(type) {
 		case messages.StoreLoad:
 			<-release
 		case messages.Ask:
-			close(asked)
+			once.Do(func() { close(asked) })
 		}
 	})
 	told := make(chan string)
