@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
@@ -68,7 +70,7 @@ func TestOnAFullDisk(t *testing.T) {
 		require.Contains(t, w.ask(name, command).(messages.Failure).Text, "no space left on device", name)
 	}
 	require.Equal(t, fails("cannot write "+w.dir+"/state.db: there is no room for anything new: no space left on device"), w.addPolicies())
-	w.until("a policy can be removed", func() bool { return w.ask("a:", messages.PolicyRemove{}) == success("removed policy") })
+	w.succeeds("removed policy", "a:", messages.PolicyRemove{})
 	w.succeeds("removed block", ":disk", messages.BlockRemove{})
 	w.fillDisk(true) // also with what that has freed
 
@@ -206,6 +208,59 @@ func TestEndsThatCannotBeStored(t *testing.T) {
 	w.shutdown()
 	require.Less(t, strings.Count(log.String(), "Cannot store the end"), 10, log.String())
 	w.start()
+}
+
+// TestWhatNobodyWaitsForIsStoredLater: that a unikernel runs, and what has become of a
+// block device, is on disk with its events when the disk works again, once.
+func TestWhatNobodyWaitsForIsStoredLater(t *testing.T) {
+	var once sync.Once
+	mends := make(chan func(), 1)
+	w := newWorld(t, withBlocks, func(w *world) {
+		w.fault = func(_ string, message any) {
+			if fmt.Sprintf("%T", message) == "actors.released" {
+				once.Do(func() { mends <- w.breakDisk() })
+			}
+		}
+	})
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	w.succeeds("added block device", ":disk", messages.BlockOldAdd{Size: 1})
+	w.until("it was tried", func() bool { return w.failedCommits() > 1 })
+	r, _ := w.record(":x")
+	require.False(t, r.Runtime.Value.Released)
+	(<-mends)()
+	w.untilMarked(":x")
+	told := func() (kinds []string) {
+		list, _, err := w.config.DB.Events(1, 100)
+		require.NoError(t, err)
+		for _, e := range list {
+			kinds = append(kinds, string(e.Event.Kind))
+		}
+		slices.Sort(kinds)
+		return kinds
+	}
+	want := []string{"block-created", "created", "daemon-started", "started"}
+	w.until("all is told", func() bool { return len(told()) == len(want) })
+	require.Equal(t, want, told())
+}
+
+// TestAStateThatCannotBeRead is told to whoever asks, and all works when it can be.
+func TestAStateThatCannotBeRead(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	w.shutdown()
+	path := filepath.Join(w.dir, store.DBFile)
+	db, err := bbolt.Open(path, 0, nil)
+	require.NoError(t, err)
+	require.NoError(t, db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("policies")).Put([]byte("a:"), []byte{0xff}) }))
+	require.NoError(t, db.Close())
+	w.start()
+	refusal, ok := w.ask(":", messages.UnikernelInfo{Form: 6}).(messages.Failure)
+	require.True(t, ok)
+	require.Contains(t, refusal.Text, "cannot understand what is stored of a:")
+	require.Equal(t, refusal, w.ask(":x", messages.UnikernelDestroy{}))
+	require.NoError(t, w.config.DB.Apply([]messages.Change{messages.DeletePolicy{Path: "a"}}))
+	w.until("it is read", func() bool { return w.ask(":x", messages.UnikernelInfo{Form: 6}) != messages.Payload(refusal) })
+	w.pid(":x")
 }
 
 // untilMarked waits until the disk says that unikernels run, which nobody else

@@ -127,7 +127,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.blockDone(c, m)
 	case messages.StoreWritten:
 		if m.ID == h.policies.request {
-			h.policyWritten(c, m.Err)
+			h.policyWritten(c, m)
 		}
 	case retryUndo:
 		h.requestPolicy(c, h.policies.undo)
@@ -164,7 +164,7 @@ func (h *host) Stopping(c *supervise.Context, _ bool) {
 func (h *host) storeLost(c *supervise.Context) {
 	if h.policies.now.OK || h.policies.undo != nil {
 		h.policies.request++ // whatever the store says of it now
-		h.policyWritten(c, storeFailed)
+		h.policyWritten(c, messages.StoreWritten{Err: storeFailed})
 		return
 	}
 	c.After(retryAfter, retryLoad{})

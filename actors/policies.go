@@ -92,9 +92,9 @@ func (h *host) requestPolicy(c *supervise.Context, changes []messages.Change) {
 }
 
 // policyWritten is the end of a change, and the beginning of the next.
-func (h *host) policyWritten(c *supervise.Context, refusal string) {
+func (h *host) policyWritten(c *supervise.Context, m messages.StoreWritten) {
 	if h.policies.undo != nil {
-		h.undone(c, refusal)
+		h.undone(c, m.Err)
 		return
 	}
 	failpoint.Here("policy/written")
@@ -102,10 +102,12 @@ func (h *host) policyWritten(c *supervise.Context, refusal string) {
 	h.policies.now = messages.Option[ask]{}
 	addition, added := a.command.(messages.PolicyAdd)
 	switch {
-	case refusal != "":
+	case m.Err != "":
 		h.ledger.WithdrawPolicy()
-		h.answer(c, a.ticket, failure(refusal))
-		h.undo(c, a.name.Path)
+		h.answer(c, a.ticket, failure(m.Err))
+		if !m.Refused {
+			h.undo(c, a.name.Path)
+		}
 	case added:
 		h.ledger.CommitPolicy()
 		h.warnBeyond(c, a.name.Path, addition.Policy)

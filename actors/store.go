@@ -53,9 +53,9 @@ type write struct {
 	changes []messages.Change
 }
 
-func (w write) answer(c *supervise.Context, failure string) {
+func (w write) answer(c *supervise.Context, err error) {
 	if w.pid != nil {
-		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: failure})
+		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: text(err), Refused: errors.Is(err, store.ErrNoRoom)})
 	}
 }
 
@@ -109,7 +109,7 @@ func (s *storeActor) Handle(c *supervise.Context, message any) {
 // be. One whose commit is under way may be stored all the same.
 func (s *storeActor) Stopping(c *supervise.Context, _ bool) {
 	for _, w := range append(s.committing, s.pending...) {
-		w.answer(c, storeFailed)
+		w.answer(c, errors.New(storeFailed))
 	}
 	for _, l := range s.loading {
 		c.Send(l.pid, messages.StoreLoaded{ID: l.id, Err: storeFailed})
@@ -212,7 +212,7 @@ func (s *storeActor) answer(c *supervise.Context, m committed) {
 	s.meter.Committed(c.Now().Sub(s.since), errors.Join(m.errs...))
 	var unwaited error
 	for i, w := range s.committing {
-		w.answer(c, text(m.errs[i]))
+		w.answer(c, m.errs[i])
 		if w.pid == nil && m.errs[i] != nil {
 			unwaited = m.errs[i]
 			s.keep(w.changes)

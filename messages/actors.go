@@ -267,8 +267,9 @@ type (
 		Changes []Change
 	}
 	StoreWritten struct {
-		ID  uint64
-		Err string
+		ID      uint64
+		Err     string
+		Refused bool // that was known before anything was written
 	}
 	// StoreLoad is answered by StoreLoaded with all that is stored.
 	StoreLoad   struct{ ID uint64 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -28,6 +29,10 @@ const (
 	margin = 64 << 10
 )
 
+// ErrNoRoom says that the reserve cannot be kept, and that nothing was written of
+// what is new.
+var ErrNoRoom = errors.New("there is no room for anything new")
+
 // reserveBucket is there while the reserve is being filled up.
 var reserveBucket = []byte("reserve")
 
@@ -41,7 +46,7 @@ func (db *DB) makeRoom(growth int) error {
 		return nil
 	}
 	if err := db.fill(fullReserve*db.pageSize + growth); err != nil {
-		return fmt.Errorf("there is no room for anything new: %w", err)
+		return fmt.Errorf("%w: %w", ErrNoRoom, err)
 	}
 	return nil
 }
