@@ -40,6 +40,9 @@ to start yet.`,
 			if err != nil {
 				return err
 			}
+			if err := mayExport(path); err != nil {
+				return err
+			}
 			return a.exportState(c.Context(), path)
 		},
 	}
@@ -56,6 +59,21 @@ func parseReplaceable(path string) (string, error) {
 		_, err = parseFile(filepath.Dir(path))
 	}
 	return path, err
+}
+
+// mayExport refuses to replace a file that is no state.
+func mayExport(path string) error {
+	data, err := existing(path, os.ReadFile)
+	if err != nil {
+		return unreadable(path, err)
+	}
+	if len(data) == 0 {
+		return nil
+	}
+	if _, err := wire.DecodeState(data); err != nil {
+		return inputError(fmt.Sprintf("%s is there, and is no state of native albatross: give another name, or move it away", escape(path)))
+	}
+	return nil
 }
 
 func (a *app) exportState(ctx context.Context, path string) error {

@@ -126,6 +126,13 @@ func quietDaemon() *toldDaemon {
 	}
 }
 
+// emptyState is what a native daemon has that runs nothing.
+func emptyState(t *testing.T) []byte {
+	data, err := wire.AppendState(nil, wire.OldestState(nil, nil))
+	require.NoError(t, err)
+	return data
+}
+
 // exportTo runs the command, and returns what it prints.
 func (d *toldDaemon) exportTo(t *testing.T, path string) (code exitCode, stdout, stderr string) {
 	var out, errs strings.Builder
@@ -148,7 +155,7 @@ var plain = messages.Arguments{AddName: true, CPUIDs: []int{1}, CPUs: 1, Memory:
 func TestExport(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state")
-	require.NoError(t, os.WriteFile(path, []byte("old"), 0o644))
+	require.NoError(t, os.WriteFile(path, emptyState(t), 0o644))
 	d := quietDaemon()
 	policies := []messages.NamedPolicy{
 		{Policy: messages.Policy{Unikernels: messages.MaxInt, CPUIDs: []int{0, 1}, Memory: 4096, Block: messages.Some(100)}},
@@ -268,7 +275,7 @@ func TestExportWhileSomethingHappens(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			path := filepath.Join(dir, "state")
-			require.NoError(t, os.WriteFile(path, []byte("old"), 0o600))
+			require.NoError(t, os.WriteFile(path, emptyState(t), 0o600))
 			d := quietDaemon()
 			for _, n := range []string{":a", ":b", ":c"} {
 				d.add(t, n, plain, nil, nil)
@@ -286,7 +293,7 @@ func TestExportWhileSomethingHappens(t *testing.T) {
 			require.Empty(t, stdout)
 			data, err := os.ReadFile(path)
 			require.NoError(t, err)
-			require.Equal(t, "old", string(data))
+			require.Equal(t, emptyState(t), data)
 		})
 	}
 }
@@ -304,6 +311,7 @@ func TestExportReplacesFilesOnly(t *testing.T) {
 		in("link"):       "FILE argument: '" + in("link") + "' is there, and is no regular file",
 		in("pipe"):       "is no regular file",
 		in("dir"):        "is no regular file",
+		in("file"):       "file is there, and is no state of native albatross: give another name",
 		in("none/state"): "FILE argument: no '" + in("none") + "' file or directory",
 		in("file/state"): "not a directory",
 	} {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,6 +66,9 @@ func (a *app) sign(authority *certificate.Authority, db, path string, days messa
 	if err := mayBeSigned(authority.Chain, request); err != nil {
 		return err
 	}
+	if err := maySign(authority.Chain, fileName(request, path)+".pem", request); err != nil {
+		return err
+	}
 	chain, err := authority.Issue(request, time.Now(), lifetime(days, request.Life()))
 	if err != nil {
 		return inputError("error while signing: " + escape(err.Error()))
@@ -92,6 +98,21 @@ func mayBeSigned(chain certificate.Chain, request certificate.Request) error {
 	return judge(chain, label, request.Command)
 }
 
+// maySign refuses to replace a certificate that is not an earlier one for such a
+// request: whoever wrote it has chosen its name, which may be that of an authority or
+// of an endpoint.
+func maySign(chain certificate.Chain, path string, request certificate.Request) error {
+	old, err := existing(path, readChain)
+	if err != nil || old == nil {
+		return err
+	}
+	_, _, command, _ := certificate.Command(old[0])
+	if !command || old[0].Subject.CommonName != request.Name || old[0].CheckSignatureFrom(chain[0]) != nil {
+		return otherCertificate(path)
+	}
+	return nil
+}
+
 // isPathItself tells whether endpoints take the common name of a command's
 // certificate for the path of whoever has signed it.
 func isPathItself(common string) bool { return common == "" || common == hereIsPath || common == ":" }
@@ -108,12 +129,40 @@ func fileName(request certificate.Request, path string) string {
 // keep notes a certificate in the db file, and writes it. In this order, so that
 // there is none that is not noted.
 func keep(chain certificate.Chain, db, name string) error {
+	if err := isDatabase(db); err != nil {
+		return err
+	}
 	line := hex.EncodeToString(chain[0].SerialNumber.Bytes()) + " " + name + "\n"
 	if err := appendFile(db, line); err != nil {
 		return fmt.Errorf("cannot write to %s: %w", db, err)
 	}
 	return replaceFile(name+".pem", chain.Encode(), 0o644)
 }
+
+// isDatabase refuses to add to a file that is something else, as where arguments are
+// in another order.
+func isDatabase(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return unreadable(path, err)
+	}
+	defer f.Close()
+	line, err := bufio.NewReader(io.LimitReader(f, maxLine)).ReadString('\n')
+	if err == io.EOF && line == "" {
+		return nil
+	}
+	serial, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	if _, wrong := parseSerial(serial); err != nil || wrong != nil || name == "" {
+		return inputError(fmt.Sprintf("%s is no list of serial numbers and names, and is not touched", escape(path)))
+	}
+	return nil
+}
+
+// maxLine is longer than a line of a db file.
+const maxLine = 1 << 10
 
 func appendFile(path, text string) error {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)

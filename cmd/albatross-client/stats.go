@@ -104,19 +104,18 @@ func (a *app) askStats(ctx context.Context, name messages.Name, command messages
 	return errors.Join(a.show(conn.Name(), answer), conn.Close())
 }
 
-// followStats prints statistics until it is interrupted, or somebody else follows
-// the same name.
+// followStats prints statistics until it is interrupted, which is how it is meant to
+// end. Where it ends by the daemon, nobody knows whether anything is missing.
 func (a *app) followStats(ctx context.Context, name messages.Name, output string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	context.AfterFunc(ctx, stop) // see follow
 	err := a.printStats(ctx, name, output)
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return nil
-	case errors.Is(err, client.ErrClosed):
-		a.tell(warning, "the daemon has ended this: it is stopping, or somebody else follows "+nameText(name))
-		return nil
+	}
+	if errors.Is(err, client.ErrClosed) {
+		a.tell(warning, "the daemon has been stopped, or it is a native one and somebody else follows "+nameText(name))
 	}
 	return err
 }
