@@ -17,7 +17,8 @@ const (
 	historyPause = 300 * time.Millisecond
 )
 
-// A beginning prints all lines since the start of a run, and of those before the last few, where the run before it has told why it ended.
+// A beginning prints all lines since the start of a run, and of those before the last
+// few, where the run before has told why it ended.
 type beginning struct {
 	start time.Time // zero: all lines are printed
 	few   int
