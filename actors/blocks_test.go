@@ -230,6 +230,32 @@ func TestABlockDeviceIsUsedByOneAtATime(t *testing.T) {
 	w.succeeds("removed block", "a:storage", messages.BlockRemove{})
 }
 
+// TestALinkedBlockDevice: a unikernel, a set and a dump use what the link leads to.
+func TestALinkedBlockDevice(t *testing.T) {
+	w := newWorld(t, withBlocks)
+	volume := filepath.Join(t.TempDir(), "volume")
+	require.NoError(t, os.WriteFile(volume, padded("before", 1), 0o600))
+	require.NoError(t, os.Symlink(volume, filepath.Join(w.dir, "block", ":volume")))
+	w.restart()
+	require.Equal(t, []messages.NamedBlock{{Name: w.name(":volume"), Size: 1}}, w.blocks(":"))
+	require.Equal(t, padded("before", 1), w.dump(":volume", 0))
+	config := guest("disk", "write", "there")
+	config.Blocks = []messages.BlockDevice{{Name: "storage", Device: messages.Some("volume")}}
+	w.succeeds("created unikernel", ":x", create(config))
+	w.until("it is written", func() bool {
+		data, err := os.ReadFile(volume)
+		return err == nil && bytes.Contains(data, []byte("there"))
+	})
+	w.ask(":x", messages.UnikernelDestroy{}) // whether it runs or has ended
+	w.until("it is free", func() bool { return !w.blocks(":volume")[0].Active })
+	require.Equal(t, success("set block device"), w.set(":volume", false, strings.NewReader("after")))
+	data, err := os.ReadFile(volume)
+	require.NoError(t, err)
+	require.Equal(t, padded("after", 1), data)
+	w.succeeds("removed block", ":volume", messages.BlockRemove{})
+	require.FileExists(t, volume)
+}
+
 // TestABlockDeviceBelowThePathOfItsUnikernel is given with a colon.
 func TestABlockDeviceBelowThePathOfItsUnikernel(t *testing.T) {
 	w := newWorld(t, withBlocks)
