@@ -18,6 +18,13 @@ type Policy struct {
 	Bridges    []string    `cbor:"5,keyasint,omitempty"` // which bridges their taps may be attached to; a set
 }
 
+// AllowsNothing tells whether nobody can run or keep anything below the policy. It is
+// what a front end says of a user to whom nothing has been given.
+func (p Policy) AllowsNothing() bool {
+	noUnikernel := p.Unikernels == 0 || len(p.CPUIDs) == 0 || p.Memory == 0
+	return noUnikernel && p.Block.Or(0) == 0
+}
+
 // A NamedPolicy is a policy and the path that it sits on.
 type NamedPolicy struct {
 	Name   Name

@@ -16,12 +16,13 @@ const (
 
 // A conduct is what a command is like, for whoever passes it on.
 type conduct struct {
-	word    string // what people call it
-	allowed bool   // in the certificate of a client
-	named   bool   // it is about something at a path, not about the path
-	socket  string // who carries it out
-	sends   stream // what the client sends behind its certificate
-	answers answers
+	word     string // what people call it
+	allowed  bool   // in the certificate of a client
+	named    bool   // it is about something at a path, not about the path
+	question bool   // it changes nothing
+	socket   string // who carries it out
+	sends    stream // what the client sends behind its certificate
+	answers  answers
 }
 
 // A stream is what follows a command.
@@ -46,14 +47,14 @@ const (
 func conductOf(command messages.Command) conduct {
 	switch c := command.(type) {
 	case messages.ConsoleSubscribe:
-		return conduct{word: "console", allowed: true, socket: console, answers: forever}
+		return conduct{word: "console", allowed: true, question: true, socket: console, answers: forever}
 	case messages.ConsoleListInactive:
-		return conduct{word: "console-inactive", allowed: true, socket: console}
+		return conduct{word: "console-inactive", allowed: true, question: true, socket: console}
 	case messages.StatsSubscribe:
-		return conduct{word: "stats", allowed: true, socket: stat, answers: forever}
+		return conduct{word: "stats", allowed: true, question: true, socket: stat, answers: forever}
 
 	case messages.UnikernelInfo:
-		return conduct{word: "info", allowed: true, socket: vmmd}
+		return conduct{word: "info", allowed: true, question: true, socket: vmmd}
 	case messages.UnikernelCreate:
 		return conductOfCreate(c)
 	case messages.UnikernelDestroy:
@@ -61,13 +62,13 @@ func conductOf(command messages.Command) conduct {
 	case messages.UnikernelRestart:
 		return conduct{word: "restart", allowed: true, socket: vmmd}
 	case messages.UnikernelGet:
-		return conduct{word: "get", allowed: true, socket: vmmd}
+		return conduct{word: "get", allowed: true, question: true, socket: vmmd}
 
 	case messages.PolicyInfo:
-		return conduct{word: "policy", allowed: true, socket: vmmd}
+		return conduct{word: "policy", allowed: true, question: true, socket: vmmd}
 
 	case messages.BlockList:
-		return conduct{word: "block", allowed: true, socket: vmmd}
+		return conduct{word: "block", allowed: true, question: true, socket: vmmd}
 	case messages.BlockAdd, messages.BlockOldAdd:
 		return conduct{word: "create-block", allowed: true, named: true, socket: vmmd}
 	case messages.BlockRemove:
@@ -81,9 +82,9 @@ func conductOf(command messages.Command) conduct {
 		}
 		return conduct
 	case messages.BlockDump:
-		return conduct{word: "dump-block", allowed: true, named: true, socket: vmmd, answers: aDump}
+		return conduct{word: "dump-block", allowed: true, named: true, question: true, socket: vmmd, answers: aDump}
 	case messages.BlockOldDump:
-		return conduct{word: "dump-block", allowed: true, named: true, socket: vmmd}
+		return conduct{word: "dump-block", allowed: true, named: true, question: true, socket: vmmd}
 	}
 	_, word, _ := strings.Cut(fmt.Sprintf("%T", command), ".")
 	return conduct{word: word}

@@ -12,24 +12,44 @@ import (
 )
 
 // applyPolicies tells the daemon the policies of the chain, from the root on, in
-// place of those that are there. When one is refused, nothing else happens.
+// place of those that are there. When one is refused, nothing else happens. Only
+// commands for vmmd are limited by them: who follows a console or statistics changes
+// nothing, and goes on where a policy has become smaller than what runs.
 func (x *exchange) applyPolicies(ctx context.Context) error {
-	if len(x.request.Policies) == 0 {
+	if x.conduct.socket != vmmd {
 		return nil
+	}
+	policies, err := x.policiesToTell()
+	if err != nil || len(policies) == 0 {
+		return err
 	}
 	if err := x.reach(ctx, vmmd); err != nil {
 		return err
 	}
-	err := x.sendPolicies()
-	// The connection stays open for a command, if that is for the same socket.
-	if err != nil || x.conduct.socket != vmmd {
+	if err = x.sendPolicies(policies); err != nil {
 		x.hangUp()
 	}
 	return err
 }
 
-func (x *exchange) sendPolicies() error {
-	for _, p := range x.request.Policies {
+// policiesToTell are the policies above the first one that allows nothing. Below that
+// one there is nothing to be limited: questions are answered, and all else is refused
+// here. The daemon takes no such policy.
+func (x *exchange) policiesToTell() ([]messages.NamedPolicy, error) {
+	for i, p := range x.request.Policies {
+		if !p.Policy.AllowsNothing() {
+			continue
+		}
+		if !x.conduct.question {
+			return nil, refusal{fmt.Errorf("the policy of %s allows nothing, and so no %s", p.Name, x.conduct.word)}
+		}
+		return x.request.Policies[:i], nil
+	}
+	return x.request.Policies, nil
+}
+
+func (x *exchange) sendPolicies(policies []messages.NamedPolicy) error {
+	for _, p := range policies {
 		if err := x.sendPolicy(p); err != nil {
 			return err
 		}

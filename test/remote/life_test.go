@@ -123,11 +123,13 @@ func TestPoliciesOfTheChain(t *testing.T) {
 	alices := alices
 	alices.Unikernels = 5
 	other := w.below(w.root, "alice", alices)
-	for _, command := range []messages.Command{info, messages.ConsoleListInactive{}} {
-		w.ask(w.leaf(alice, ".", command))
-		require.Equal(t, 4, policies()["alice:"], "%T", command)
-		w.ask(w.leaf(other, ".", command))
-		require.Equal(t, 5, policies()["alice:"], "%T", command)
+	for range 2 {
+		w.ask(w.leaf(alice, ".", info))
+		require.Equal(t, 4, policies()["alice:"])
+		w.ask(w.leaf(other, ".", messages.ConsoleListInactive{}))
+		require.Equal(t, 4, policies()["alice:"], "it is for commands to the daemon only")
+		w.ask(w.leaf(other, ".", info))
+		require.Equal(t, 5, policies()["alice:"])
 	}
 
 	larger := alices
@@ -137,6 +139,53 @@ func TestPoliciesOfTheChain(t *testing.T) {
 	require.Contains(t, answer.Payload.(messages.Failure).Text, "cannot set the policy of alice:mallory:")
 	require.Empty(t, w.local(messages.Name{}, info).(messages.SuccessInfos).List)
 	require.NotContains(t, policies(), "alice:mallory:")
+}
+
+// TestPoliciesBelowWhatRuns: who has got less than what runs is not cut off from
+// its console.
+func TestPoliciesBelowWhatRuns(t *testing.T) {
+	w := newWorld(t)
+	alice := w.below(w.root, "alice", alices)
+	image := guests.Image("hello", "spt")
+	for _, name := range []string{"one", "two"} {
+		require.Equal(t, text("created unikernel"), w.send(w.leaf(alice, name, creates(config(nil))), image).Payload)
+	}
+	less := alices
+	less.Memory = 17
+	poor := w.below(w.root, "alice", less)
+	require.IsType(t, messages.Failure{}, w.ask(w.leaf(poor, ".", info)).Payload)
+	g := w.connect(w.leaf(poor, "one", messages.ConsoleSubscribe{Count: messages.Some(10)}))
+	require.Equal(t, text("subscribed"), g.hear().Payload)
+	require.IsType(t, messages.DataConsole{}, g.hear().Payload)
+	require.NoError(t, g.Close())
+	g = w.connect(w.leaf(poor, "one", messages.StatsSubscribe{}))
+	require.Equal(t, text("subscribed"), g.hear().Payload)
+	require.NoError(t, g.Close())
+}
+
+// TestAPolicyThatAllowsNothing is that of somebody to whom nothing has been given yet:
+// questions are answered, and everything else is refused. What is there stays as it is.
+func TestAPolicyThatAllowsNothing(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.below(w.root, "alice", messages.Policy{}), w.below(w.root, "bob", alices)
+	below := w.below(alice, "below", alices)
+	for _, at := range []*certificate.Authority{alice, below, w.below(bob, "none", messages.Policy{Unikernels: 1, Memory: 32})} {
+		require.Empty(t, w.ask(w.leaf(at, ".", info)).Payload.(messages.SuccessInfos).List)
+		require.Empty(t, w.ask(w.leaf(at, ".", messages.PolicyInfo{})).Payload.(messages.SuccessPolicies).List)
+		require.Empty(t, w.ask(w.leaf(at, ".", messages.BlockList{})).Payload.(messages.SuccessBlocks).List)
+		for _, command := range []messages.Command{messages.UnikernelDestroy{}, messages.BlockAdd{Size: 1}, messages.BlockRemove{}, messages.UnikernelRestart{Form: messages.RestartSame}} {
+			require.Contains(t, w.ask(w.leaf(at, "x", command)).Payload.(messages.Failure).Text, "allows nothing", "%T", command)
+		}
+		answer := w.send(w.leaf(at, "x", creates(config(nil))), guests.Image("hello", "spt"))
+		require.Contains(t, answer.Payload.(messages.Failure).Text, "allows nothing, and so no create")
+	}
+	list := w.local(messages.Name{}, messages.PolicyInfo{}).(messages.SuccessPolicies).List
+	require.Len(t, list, 2, "that of the machine, and bob's")
+
+	// What is there when somebody is left with nothing is shown all the same.
+	require.Equal(t, text("created unikernel"), w.send(w.leaf(bob, "one", creates(config(nil))), guests.Image("hello", "spt")).Payload)
+	poor := w.below(w.root, "bob", messages.Policy{})
+	require.Len(t, w.ask(w.leaf(poor, ".", info)).Payload.(messages.SuccessInfos).List, 1)
 }
 
 // TestBlockDevices moves contents in both directions.
