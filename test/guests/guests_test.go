@@ -1,6 +1,8 @@
 package guests_test
 
 import (
+	"bytes"
+	"debug/elf"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,4 +59,24 @@ func TestUnknownGuestPanics(t *testing.T) {
 	require.PanicsWithValue(t, "internal error: no guest nobody for spt", func() {
 		guests.Image("nobody", "spt")
 	})
+}
+
+// TestSectionsAreThoseOfSolo5: native clients find ABI and manifest of an image by the
+// names of sections, as Solo5's toolchain writes them.
+func TestSectionsAreThoseOfSolo5(t *testing.T) {
+	for _, name := range guests.Names() {
+		for _, target := range guests.Targets() {
+			image, err := elf.NewFile(bytes.NewReader(guests.Image(name, target)))
+			require.NoError(t, err)
+			for section, kind := range map[string]uint32{".note.solo5.abi": 0x31494241, ".note.solo5.manifest": 0x3154464d} {
+				s := image.Section(section)
+				require.NotNil(t, s, "%s.%s has no %s", name, target, section)
+				require.Equal(t, elf.SHT_NOTE, s.Type)
+				note, err := s.Data()
+				require.NoError(t, err)
+				require.Equal(t, kind, image.ByteOrder.Uint32(note[8:]))
+				require.Equal(t, "Solo5\x00", string(note[12:18]))
+			}
+		}
+	}
 }

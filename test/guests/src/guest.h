@@ -56,7 +56,7 @@ struct manifest {
 #define DEVICES(...)                                                           \
     { {.type = DEVICE_FIRST}, __VA_ARGS__ }
 #define MANIFEST(...)                                                          \
-    __attribute__((section(".note.manifest"), aligned(8), used)) static const  \
+    __attribute__((section(".note.solo5.manifest"), aligned(8), used)) static const  \
         struct {                                                               \
         u32 owner_size, size, type;                                            \
         char owner[8];                                                         \

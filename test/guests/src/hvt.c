@@ -12,7 +12,7 @@ enum {
     CALL_HALT = 8,
 };
 
-__attribute__((section(".note.abi"), aligned(4), used)) static const struct {
+__attribute__((section(".note.solo5.abi"), aligned(4), used)) static const struct {
     u32 owner_size, size, type;
     char owner[8];
     u32 target, version, reserved[2];

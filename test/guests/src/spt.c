@@ -18,7 +18,7 @@ enum {
 /* The exit status of a guest whose tender mixed these up. */
 #define UNEXPECTED_EVENT 70
 
-__attribute__((section(".note.abi"), aligned(4), used)) static const struct {
+__attribute__((section(".note.solo5.abi"), aligned(4), used)) static const struct {
     u32 owner_size, size, type;
     char owner[8];
     u32 target, version, reserved[2];
