@@ -16,6 +16,7 @@ import (
 	"albatross/messages"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/image"
+	"albatross/runtime/machine"
 	"albatross/runtime/netif"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
@@ -177,7 +178,20 @@ func (g *Config) plan(ctx context.Context, name messages.Name, digest messages.D
 	if err != nil {
 		return plan{}, err
 	}
-	return g.planFor(name, digest, spec, t, size), nil
+	p := g.planFor(name, digest, spec, t, size)
+	if err := checkCPUs(p.cpus); err != nil {
+		return plan{}, err
+	}
+	return p, t.Check(img, p.guest)
+}
+
+// checkCPUs refuses CPUs that nothing can run on now, whatever policies say.
+func checkCPUs(cpus []int) error {
+	offline, err := machine.OfflineCPUs(cpus)
+	if err == nil && len(offline) > 0 {
+		err = fmt.Errorf("cannot run on CPU %d: there is none, or it is offline", offline[0])
+	}
+	return err
 }
 
 // toldName is the name that a unikernel is told as an argument.

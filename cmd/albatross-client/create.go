@@ -19,10 +19,11 @@ const imageArgument = "UNIKERNEL-IMAGE"
 
 func (a *app) createCommand() *cobra.Command {
 	var (
-		u     unikernelOptions
-		typ   messages.Type
-		force bool
-		level messages.Option[int]
+		u      unikernelOptions
+		typ    messages.Type
+		force  bool
+		noWait bool
+		level  messages.Option[int]
 	)
 	c := &cobra.Command{
 		Use:   "create " + nameArgument + " " + imageArgument,
@@ -46,11 +47,14 @@ func (a *app) createCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.create(c.Context(), name, wire.OldestCreate(config, force))
+			return a.start(c.Context(), name, noWait, func() error {
+				return a.create(c.Context(), name, wire.OldestCreate(config, force))
+			})
 		},
 	}
 	u.register(c.Flags())
 	c.Flags().Var(one("TYPE", parseType, &typ), "typ", "solo5; or bhyve, which daemons on FreeBSD can run, and whose image is not sent")
+	registerNoWait(c.Flags(), &noWait)
 	c.Flags().BoolVarP(&force, "force", "f", false, "replace the unikernel of that name, if there is one")
 	c.Flags().Var(maybe("LEVEL", parseLevel, &level), "compression-level", "compress the image to send it, 0 (not) to 9 (most)"+levelDefault)
 	return c
@@ -121,6 +125,9 @@ func readImage(path string, args messages.Arguments) ([]byte, error) {
 	if err := i.MatchDevices(blockNames(args.Blocks), networkNames(args.Networks)); err != nil {
 		return nil, inputError(escape(err.Error()) +
 			"\nEach of them must be given, with --block NAME or --net NAME:BRIDGE, and no other.")
+	}
+	if err := i.CheckMemory(uint64(args.Memory) << 20); err != nil {
+		return nil, inputError(escape(err.Error()) + "\nGive it more with --mem.")
 	}
 	return data, nil
 }

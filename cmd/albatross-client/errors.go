@@ -21,7 +21,7 @@ const (
 	exitSuccess       exitCode = 0
 	exitEnded         exitCode = 115 // the daemon has ended what was followed, and said why; not native's
 	exitChain         exitCode = 116 // our certificates lead to nobody who is trusted
-	exitRefused       exitCode = 117 // the daemon said no
+	exitRefused       exitCode = 117 // the daemon said no, or what it has started has ended at once
 	exitRejected      exitCode = 119 // the endpoint does not accept our certificate
 	exitUntrusted     exitCode = 120 // we do not accept the endpoint's
 	exitCommunication exitCode = 121 // the conversation broke off
@@ -71,6 +71,7 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 	var input inputError
 	var refusal *client.Refusal
 	var ended *client.Ended
+	var atOnce *endedError
 	var connect *client.ConnectError
 	var broken *client.ProtocolError
 	var trust *client.TrustError
@@ -80,6 +81,8 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 		return exitUsage, string(usage) + "\n" + usageText(command)
 	case errors.As(err, &input):
 		return exitUsage, string(input)
+	case errors.As(err, &atOnce):
+		return exitRefused, "[ERROR] " + atOnce.Error()
 	case errors.As(err, &refusal):
 		return refusalCode(refusal), refusalText(refusal)
 	case errors.As(err, &ended):

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,6 +16,7 @@ func (a *app) restartCommand() *cobra.Command {
 	var (
 		u       unikernelOptions
 		replace bool
+		noWait  bool
 	)
 	c := &cobra.Command{
 		Use:   "restart " + nameArgument,
@@ -36,10 +36,11 @@ given stays as it is.`,
 			if err != nil {
 				return err
 			}
-			return a.ask(c.Context(), name, wire.OldestRestart(with))
+			return a.start(c.Context(), name, noWait, func() error { return a.ask(c.Context(), name, wire.OldestRestart(with)) })
 		},
 	}
 	u.register(c.Flags())
+	registerNoWait(c.Flags(), &noWait)
 	c.Flags().BoolVar(&replace, "replace-arguments", false, "start it with the arguments that are given here instead of its own")
 	return c
 }
@@ -61,7 +62,7 @@ func (a *app) newArguments(c *cobra.Command, name messages.Name, u *unikernelOpt
 }
 
 func anyGiven(flags *pflag.FlagSet) (given bool) {
-	flags.VisitAll(func(f *pflag.Flag) { given = given || f.Changed })
+	flags.VisitAll(func(f *pflag.Flag) { given = given || f.Changed && f.Name != noWaitOption })
 	return given
 }
 
@@ -103,11 +104,7 @@ func (a *app) settings(ctx context.Context, name messages.Name) ([]messages.Name
 	if a.destination.given() {
 		return nil, errors.ErrUnsupported
 	}
-	path := filepath.Join(a.tmpdir, eventSocket)
-	if a.socket != "" { // that of commands, which has the other ones beside it
-		path = filepath.Join(filepath.Dir(a.socket), filepath.Base(eventSocket))
-	}
-	conn, err := client.Dial(ctx, path)
+	conn, err := client.Dial(ctx, a.beside(eventSocket))
 	if err != nil {
 		return nil, err
 	}

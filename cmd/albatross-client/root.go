@@ -122,9 +122,9 @@ that somebody else can sign.
 
 Exit codes: 0 success, 115 the daemon has ended what was followed, for a newer
 follower for instance, 116 our certificates lead to nobody in --server-ca, 117 the
-daemon refused, 119 the endpoint does not accept our certificate, 120 we do not accept
-the endpoint's, 121 the conversation broke off, 122 no daemon there, 124 wrong command
-line or file, 125 anything else.`
+daemon refused, or what it has started has ended at once, 119 the endpoint does not
+accept our certificate, 120 we do not accept the endpoint's, 121 the conversation broke
+off, 122 no daemon there, 124 wrong command line or file, 125 anything else.`
 
 func (a *app) registerCommon(root *cobra.Command) {
 	flags := root.PersistentFlags()
@@ -240,6 +240,15 @@ func (a *app) connect(ctx context.Context, socket string, name messages.Name, co
 		return a.connectEndpoint(ctx, name, command)
 	}
 	return a.connectSocket(ctx, socket)
+}
+
+// beside is the path of a socket of the daemon on this machine, also where only that
+// of commands was told.
+func (a *app) beside(socket string) string {
+	if a.socket != "" {
+		return filepath.Join(filepath.Dir(a.socket), filepath.Base(socket))
+	}
+	return filepath.Join(a.tmpdir, socket)
 }
 
 // connectSocket connects to a socket of the daemon on this machine.

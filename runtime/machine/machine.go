@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -39,6 +40,21 @@ func rootPolicy(blockDir string) (p messages.Policy, err error) {
 	p.Block = messages.Some(disk)
 	p.Bridges, err = netif.Bridges()
 	return p, err
+}
+
+// OfflineCPUs are those of some that nothing can run on now.
+func OfflineCPUs(wanted []int) ([]int, error) {
+	online, err := onlineCPUs()
+	if err != nil {
+		return nil, fmt.Errorf("cannot find out which CPUs there are: %w", err)
+	}
+	var offline []int
+	for _, cpu := range wanted {
+		if !slices.Contains(online, cpu) {
+			offline = append(offline, cpu)
+		}
+	}
+	return offline, nil
 }
 
 func onlineCPUs() ([]int, error) {

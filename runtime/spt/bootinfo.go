@@ -2,7 +2,6 @@ package spt
 
 import (
 	"encoding/binary"
-	"fmt"
 	"strings"
 
 	"albatross/runtime/image"
@@ -11,10 +10,9 @@ import (
 // What the tender tells the guest lies below the image, which begins at 1 MB:
 // boot info, manifest and command line, one behind the other.
 const (
-	memoryBase     = 0x10000 // where guest memory begins
-	bootInfoBase   = memoryBase + 0x1000
-	bootInfoSize   = 40
-	commandLineMax = 8192 // the NUL behind it included
+	memoryBase   = 0x10000 // where guest memory begins
+	bootInfoBase = memoryBase + 0x1000
+	bootInfoSize = 40
 )
 
 // The boot info:
@@ -29,11 +27,10 @@ const (
 // The end counts zeroed memory at the end of the image, which Solo5's tenders
 // leave out; a guest of theirs that used it would overwrite its own variables.
 func bootInfo(memory, imageEnd uint64, devices []device, arguments []string) ([]byte, error) {
-	line := strings.Join(arguments, " ")
-	if len(line) >= commandLineMax {
-		return nil, fmt.Errorf("cannot pass arguments: they have %d bytes, of at most %d",
-			len(line), commandLineMax-1)
+	if err := image.CheckArguments(arguments); err != nil {
+		return nil, err
 	}
+	line := strings.Join(arguments, " ")
 	m := manifest(devices)
 	le := binary.LittleEndian
 	b := le.AppendUint64(nil, memory)

@@ -40,30 +40,17 @@ type device struct {
 	mtu uint16
 }
 
-const (
-	defaultSectorSize = 512
-	minSectorSize     = 512
-)
-
-// The words of Solo5's own tender, which its tests compare; what is behind them is
-// ours.
-const (
-	oddSectors  = "Block size must be a multiple of 2 greater than or equal 512"
-	partSectors = "Backing storage size must be block aligned"
-	noSectors   = "Backing storage must be at least 1 block"
-)
-
 // openBlock opens a block device and checks that it consists of whole sectors,
 // which the rules of the filter rely on.
 func openBlock(b Block) (device, error) {
 	d := device{name: b.Name, kind: image.Block, sectorSize: b.SectorSize}
 	if d.sectorSize == 0 {
-		d.sectorSize = defaultSectorSize
+		d.sectorSize = image.DefaultSectorSize
 	}
-	if d.sectorSize < minSectorSize || d.sectorSize&(d.sectorSize-1) != 0 {
-		return device{}, fmt.Errorf("cannot attach block device %s: %s: %d is no such power of two", b.Name, oddSectors, d.sectorSize)
+	err := image.CheckSectorSize(int(d.sectorSize))
+	if err != nil {
+		return device{}, fmt.Errorf("cannot attach block device %s: %w", b.Name, err)
 	}
-	var err error
 	if d.file, err = open(b.Path, unix.O_RDWR); err != nil {
 		return device{}, fmt.Errorf("cannot attach block device %s: %s: %w", b.Name, b.Path, err)
 	}
@@ -88,13 +75,7 @@ func (d *device) measure() error {
 		return err
 	}
 	d.capacity = uint64(size)
-	switch {
-	case d.capacity == 0:
-		return fmt.Errorf("%s (%d bytes) in size", noSectors, d.sectorSize)
-	case d.capacity%uint64(d.sectorSize) != 0:
-		return fmt.Errorf("%s: %d bytes are no number of sectors of %d", partSectors, size, d.sectorSize)
-	}
-	return nil
+	return image.CheckSectors(d.capacity, int(d.sectorSize))
 }
 
 // openNetwork attaches to a tap interface that exists already: who may create

@@ -8,23 +8,17 @@ import (
 	"albatross/runtime/image"
 )
 
-const (
-	megabyte = 1 << 20
-
-	// minStack is what has to be left for the stack at the least; any program
-	// needs more and finds out for itself.
-	minStack = image.PageSize
-)
+const megabyte = 1 << 20
 
 // checkMemory refuses memory that is too small for the image, and what Linux
 // would refuse when it executes the guest, too late to say why.
 func checkMemory(i *image.Image, memory uint64) error {
+	if err := i.CheckMemory(memory); err != nil {
+		return err
+	}
 	switch {
 	case memory%image.PageSize != 0:
 		return fmt.Errorf("internal error: memory of %d bytes is not a number of pages", memory)
-	case memory < i.End+minStack:
-		return fmt.Errorf("cannot fit image into memory: it needs %d MB, there are %d",
-			(i.End+minStack+megabyte-1)/megabyte, memory/megabyte)
 	case memory > stubBase:
 		return fmt.Errorf("cannot use %d MB of memory: at most %d can be addressed",
 			memory/megabyte, uint64(stubBase/megabyte))

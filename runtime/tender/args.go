@@ -43,9 +43,13 @@ func Args(g Guest) []string {
 			args = append(args, fmt.Sprintf("--block-sector-size:%s=%d", b.Name, b.SectorSize.Value))
 		}
 	}
-	args = append(args, "--", g.Image)
-	if g.Name != "" {
-		args = append(args, "--name="+g.Name)
+	return append(append(args, "--", g.Image), g.arguments()...)
+}
+
+// arguments are those that the guest gets.
+func (g Guest) arguments() []string {
+	if g.Name == "" {
+		return g.Argv
 	}
-	return append(args, g.Argv...)
+	return append([]string{"--name=" + g.Name}, g.Argv...)
 }

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+)
+
+// What a daemon has started may end at once: a tender refuses it, or it does not
+// like its arguments. So the client looks on for a moment, at the events of our
+// daemon where these can be had, else at what is told to run.
+
+const (
+	// lookOnFor is how long the client looks on, from the answer.
+	lookOnFor = time.Second
+	// lastWords is how many lines of a console are shown at most.
+	lastWords = 10
+	// silence is after how long without a line of the console there are no more, where
+	// nobody tells that.
+	silence = 300 * time.Millisecond
+)
+
+// An endedError says that what was started does not run any more.
+type endedError struct {
+	name  messages.Name
+	how   []string // in lines
+	words []string // what it has printed last
+}
+
+func (e *endedError) Error() string {
+	text := fmt.Sprintf("host %s: it was started, and has ended at once", nameText(e.name))
+	for _, line := range e.how {
+		text += "\n" + line
+	}
+	if len(e.words) > 0 {
+		text += "\nThe last that it has printed:\n" + strings.Join(e.words, "\n")
+	}
+	return text
+}
+
+const noWaitOption = "no-wait"
+
+func registerNoWait(flags *pflag.FlagSet, to *bool) {
+	flags.BoolVar(to, noWaitOption, false, "do not look on for a second whether it goes on to run")
+}
+
+// start gives a command that starts a unikernel, and looks on for a moment.
+func (a *app) start(ctx context.Context, name messages.Name, noWait bool, give func() error) error {
+	if noWait || a.socket == "-" || a.destination.csr {
+		return give()
+	}
+	events := a.openEvents(ctx, name)
+	if events == nil {
+		if err := give(); err != nil {
+			return err
+		}
+		return a.lookOn(ctx, name)
+	}
+	defer events.conn.Close()
+	if err := give(); err != nil {
+		return err
+	}
+	return events.lookOn(ctx)
+}
+
+// A followed unikernel is one whose events are read from before it is started.
+type followed struct {
+	app    *app
+	name   messages.Name
+	conn   *client.Conn
+	stream *client.EventStream
+
+	began time.Time // when it was started, the last time
+	ended messages.Option[messages.Event]
+	told  []messages.Event // since that end
+}
+
+// openEvents begins to follow the events of a unikernel. There are none where
+// another daemon than ours is asked, or one that is far away.
+func (a *app) openEvents(ctx context.Context, name messages.Name) *followed {
+	if a.destination.given() {
+		return nil
+	}
+	conn, err := client.Dial(ctx, a.beside(eventSocket))
+	if err != nil {
+		a.tell(info, fmt.Sprintf("its events cannot be followed: %v", err))
+		return nil
+	}
+	f := &followed{app: a, name: name, conn: conn}
+	if f.stream, err = conn.Events(ctx, name, messages.Option[time.Time]{}); err == nil {
+		err = f.awaitPresent(ctx)
+	}
+	if err != nil {
+		a.tell(info, fmt.Sprintf("its events cannot be followed: %v", err))
+		conn.Close()
+		return nil
+	}
+	return f
+}
+
+// awaitPresent waits until no event can be missed any more.
+func (f *followed) awaitPresent(ctx context.Context) error {
+	for {
+		data, err := f.stream.Next(ctx)
+		if _, present := data.(messages.DataPresent); err != nil || present {
+			return err
+		}
+	}
+}
+
+// lookOn reads events until the time is over, or nothing runs for good.
+func (f *followed) lookOn(ctx context.Context) error {
+	within, cancel := context.WithTimeout(ctx, lookOnFor)
+	defer cancel()
+	for {
+		data, err := f.stream.Next(within)
+		if err != nil {
+			return f.judge(ctx)
+		}
+		if e, ok := data.(messages.DataEvent); ok && f.note(e.Event) {
+			return f.judge(ctx)
+		}
+	}
+}
+
+// note tells whether there is nothing more to come. What ends before it is started
+// is what it has replaced.
+func (f *followed) note(e messages.Event) (over bool) {
+	switch {
+	case f.ended.OK && e.Kind == messages.EventStarted && refusesArguments(f.ended.Value.Exit.Value):
+		f.began, f.ended, f.told = e.Time(), messages.Option[messages.Event]{}, nil // without its name
+	case f.ended.OK:
+		f.told = append(f.told, e)
+		return e.Kind == messages.EventDestroyed || e.Kind == messages.EventStarted
+	case e.Kind == messages.EventStarted:
+		f.began = e.Time()
+	case e.Kind == messages.EventExited && !f.began.IsZero():
+		f.ended = messages.Some(e)
+	}
+	return false
+}
+
+// refusesArguments tells whether a unikernel has ended as one does that does not
+// know its arguments: one that was given its name is started once more without.
+func refusesArguments(exit messages.Exit) bool {
+	return exit.Known && exit.Signal == 0 && (exit.Code == 64 || exit.Code == 124)
+}
+
+func (f *followed) judge(ctx context.Context) error {
+	exit := f.ended.Value.Exit.Value
+	if !f.ended.OK || exit == (messages.Exit{Known: true}) || refusesArguments(exit) && f.restarts() {
+		return nil
+	}
+	e := &endedError{name: f.name, how: []string{eventLine(f.ended.Value)}}
+	until := time.Time{}
+	for _, told := range f.told {
+		e.how = append(e.how, eventLine(told))
+		if told.Kind == messages.EventStarted { // what it prints is another's
+			until = told.Time()
+		}
+	}
+	e.words = f.app.lastWords(ctx, f.name, f.began, until)
+	return e
+}
+
+// restarts tells whether what has ended is going to be started again.
+func (f *followed) restarts() bool {
+	return slices.ContainsFunc(f.told, func(e messages.Event) bool { return e.Kind == messages.EventRestarting })
+}
+
+func eventLine(e messages.Event) string {
+	return fmt.Sprintf("%s: %s", escape(string(e.Kind)), eventDetail(e))
+}
+
+// lookOn asks what runs, now and at the end of the time. How something has ended is
+// not told there.
+func (a *app) lookOn(ctx context.Context, name messages.Name) error {
+	if a.destination.made != nil { // it is for one command
+		return nil
+	}
+	asked := time.Now()
+	before, err := a.running(ctx, name)
+	if err != nil {
+		a.tell(info, fmt.Sprintf("whether it goes on to run is not known: %v", err))
+		return nil
+	}
+	if before == nil {
+		return a.vanished(ctx, name, asked.Add(-lookOnFor), "")
+	}
+	select {
+	case <-time.After(lookOnFor):
+	case <-ctx.Done():
+		return nil
+	}
+	after, err := a.running(ctx, name)
+	switch {
+	case err != nil:
+		a.tell(info, fmt.Sprintf("whether it goes on to run is not known: %v", err))
+	case after == nil:
+		return a.vanished(ctx, name, before.Started, "")
+	case !sameBut(*before, *after):
+		return a.vanished(ctx, name, before.Started, "What it had replaced runs again.")
+	}
+	return nil
+}
+
+// sameBut tells whether both are the same unikernel, though one of them may have been
+// started later: without its name, say.
+func sameBut(a, b messages.Info) bool {
+	a.Started = b.Started
+	return reflect.DeepEqual(a, b)
+}
+
+// running is what runs under a name; nil: nothing.
+func (a *app) running(ctx context.Context, name messages.Name) (*messages.Info, error) {
+	infos, err := as[messages.SuccessInfos](a.infos(ctx, name))
+	if err != nil || len(infos.List) == 0 {
+		return nil, err
+	}
+	return &infos.List[0].Info, nil
+}
+
+func (a *app) vanished(ctx context.Context, name messages.Name, since time.Time, how string) error {
+	e := &endedError{name: name, how: []string{"Whoever asks here is not told how."}}
+	if how != "" {
+		e.how = append(e.how, how)
+	}
+	e.words = a.lastWords(ctx, name, since.Truncate(time.Second), time.Time{}) // older daemons tell full seconds
+	return e
+}
+
+// lastWords are the last lines of a console between two times, as far as they can be
+// had; no second time is the present.
+func (a *app) lastWords(ctx context.Context, name messages.Name, since, until time.Time) (words []string) {
+	conn, err := a.openConsole(ctx, name, since)
+	if err != nil {
+		a.tell(info, fmt.Sprintf("what it has printed cannot be had: %v", err))
+		return nil
+	}
+	defer conn.Close()
+	for {
+		patient, cancel := context.WithTimeout(ctx, silence)
+		line, err := conn.NextLine(patient)
+		cancel()
+		if err != nil || !until.IsZero() && !line.Time.Before(until) {
+			return words
+		}
+		words = append(words, escapeLine(line.Line))
+		words = words[max(0, len(words)-lastWords):]
+	}
+}
+
+// openConsole subscribes to a console. Our daemon ends that behind what there is,
+// where it is told that nobody will say more.
+func (a *app) openConsole(ctx context.Context, name messages.Name, since time.Time) (*client.Conn, error) {
+	subscribe := messages.ConsoleSubscribe{Since: messages.Some(since)}
+	if a.destination.address != "" {
+		conn, _, err := a.open(ctx, consoleSocket, name, subscribe)
+		return conn, err
+	}
+	conn, err := client.Dial(ctx, a.beside(consoleSocket))
+	if err != nil {
+		return nil, err
+	}
+	if _, err = conn.Ask(ctx, name, subscribe); err == nil {
+		err = conn.CloseWrite()
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}

@@ -1,0 +1,90 @@
+package tender
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"unicode"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/image"
+)
+
+// Check refuses what the tender would refuse of a guest, but for its networks, which
+// are not there yet. A tenant gets to read why.
+func (t Tender) Check(i *image.Image, g Guest) error {
+	if err := i.CheckMemory(uint64(g.Memory) << 20); err != nil {
+		return err
+	}
+	if err := image.CheckArguments(g.arguments()); err != nil {
+		return err
+	}
+	for _, d := range i.Devices {
+		if !t.understands(d.Name) {
+			return fmt.Errorf("cannot attach %v: Solo5's tenders, of which one is installed here, understand names of letters and digits only", d)
+		}
+	}
+	for _, b := range g.Blocks {
+		if err := t.checkBlock(b); err != nil {
+			return fmt.Errorf("cannot attach block device %s: %w", b.Name, err)
+		}
+	}
+	return nil
+}
+
+// understands tells whether the tender can be told of a device of that name.
+func (t Tender) understands(name string) bool {
+	for _, c := range []byte(name) {
+		if !t.Builtin && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+func (t Tender) checkBlock(b Block) error {
+	size := b.SectorSize.Or(image.DefaultSectorSize)
+	if err := image.CheckSectorSize(size); err != nil {
+		return err
+	}
+	if !t.Builtin && strings.ContainsFunc(b.File, unicode.IsSpace) {
+		return errors.New("there is a space in the path of its file, which Solo5's tenders do not understand")
+	}
+	length, err := measure(b.File)
+	if err != nil {
+		return err
+	}
+	return image.CheckSectors(length, size)
+}
+
+// measure opens a file as a tender does, and tells its length. A named pipe would be
+// waited for, were it not for O_NONBLOCK.
+func measure(path string) (uint64, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return 0, withoutPath(err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, withoutPath(err)
+	}
+	if mode := info.Mode(); !mode.IsRegular() && mode&fs.ModeType != fs.ModeDevice {
+		return 0, errors.New("neither a file nor a block device")
+	}
+	length, err := f.Seek(0, io.SeekEnd)
+	return uint64(length), withoutPath(err)
+}
+
+// withoutPath is an error without a path of the host, which no tenant needs.
+func withoutPath(err error) error {
+	var e *fs.PathError
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}

@@ -1,0 +1,53 @@
+package tender
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/runtime/image"
+)
+
+// TestWhatSolo5DoesNotUnderstand: the names and paths of its tenders are those of
+// sscanf.
+func TestWhatSolo5DoesNotUnderstand(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "with space")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	file := filepath.Join(dir, "disk")
+	require.NoError(t, os.WriteFile(file, make([]byte, 512), 0o600))
+	named := func(name string) *image.Image {
+		return &image.Image{Target: image.SPT, Devices: []image.Device{{Name: name, Kind: image.Net}}}
+	}
+	disk := Guest{Memory: 1, Blocks: []Block{{Name: "disk", File: file}}}
+	for title, tc := range map[string]struct {
+		image *image.Image
+		guest Guest
+		says  string
+	}{
+		"letters and digits": {named("eth0"), Guest{Memory: 1}, ""},
+		"a hyphen":           {named("my-net"), Guest{Memory: 1}, `cannot attach net "my-net": Solo5's tenders, of which one is installed here, understand names of letters and digits only`},
+		"a space":            {named("disk"), disk, "cannot attach block device disk: there is a space in the path of its file, which Solo5's tenders do not understand"},
+	} {
+		t.Run(title, func(t *testing.T) {
+			require.NoError(t, Tender{Builtin: true}.Check(tc.image, tc.guest), "our own understands it")
+			err := Tender{}.Check(tc.image, tc.guest)
+			if tc.says == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.EqualError(t, err, tc.says)
+		})
+	}
+}
+
+// TestErrorsTellNoPaths of the host, which no tenant needs.
+func TestErrorsTellNoPaths(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "disk")
+	i := &image.Image{Target: image.SPT}
+	g := Guest{Memory: 1, Blocks: []Block{{Name: "disk", File: file}}}
+	require.EqualError(t, Tender{Builtin: true}.Check(i, g), "cannot attach block device disk: no such file or directory")
+	require.NoError(t, os.Mkdir(file, 0o700))
+	require.EqualError(t, Tender{Builtin: true}.Check(i, g), "cannot attach block device disk: is a directory")
+}
