@@ -25,6 +25,9 @@ func (a *app) exportCommand() *cobra.Command {
 albatrossd of native albatross starts with, if it is named state and in its database
 directory. It goes on with the block devices that are there.
 
+Block devices whose files have upper-case letters in their names get a link in lower case
+beside them, in --dbdir: native albatross finds them by that since 2.6.
+
 Stop this daemon together with the unikernels before that one is started, or each of
 them runs twice: 'albatrossd --stop-unikernels' does so when it is stopped.
 
@@ -94,6 +97,7 @@ func (a *app) exportState(ctx context.Context, path string) error {
 	if err := replaceFile(path, data, 0o600); err != nil {
 		return fmt.Errorf("cannot write the state: %w", err)
 	}
+	a.linkBlocks(state.Unikernels)
 	return a.print(fmt.Sprintf("exported %d unikernels and %d policies to %s", len(state.Unikernels), len(state.Policies), escape(path)))
 }
 

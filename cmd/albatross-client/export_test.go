@@ -137,7 +137,9 @@ func emptyState(t *testing.T) []byte {
 func (d *toldDaemon) exportTo(t *testing.T, path string) (code exitCode, stdout, stderr string) {
 	var out, errs strings.Builder
 	a := app{stdout: &out, stderr: &errs}
-	code = a.run(t.Context(), []string{"export-state", path, "--socket", d.serve(t)})
+	dbdir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dbdir, "block"), 0o700))
+	code = a.run(t.Context(), []string{"export-state", path, "--socket", d.serve(t), "--dbdir", dbdir})
 	return code, out.String(), errs.String()
 }
 

@@ -39,7 +39,7 @@ func (d *Dir) Scan() (devices []Device, problems []error, err error) {
 	for _, entry := range inOrder(entries) {
 		switch device, err := d.look(entry, used); {
 		case errors.Is(err, os.ErrNotExist): // removed meanwhile
-		case err == errTemporary:
+		case err == errTemporary, err == errSpelling:
 		case err != nil:
 			problems = append(problems, fmt.Errorf("cannot use %s: %w", filepath.Join(d.path, entry.Name()), err))
 		default:
@@ -50,7 +50,10 @@ func (d *Dir) Scan() (devices []Device, problems []error, err error) {
 	return devices, problems, nil
 }
 
-var errTemporary = errors.New("a temporary file")
+var (
+	errTemporary = errors.New("a temporary file")
+	errSpelling  = errors.New("a link from another spelling of its name")
+)
 
 // look tells which device an entry of the directory is, or why it is none. It
 // needs mu.
@@ -70,6 +73,9 @@ func (d *Dir) look(entry fs.DirEntry, used map[inode]string) (Device, error) {
 		return Device{}, err
 	}
 	if other, taken := d.files[name]; taken {
+		if used[inodeOf(info)] == other { // for native albatross, see the client
+			return Device{}, errSpelling
+		}
 		return Device{}, fmt.Errorf("%s is the block device of this name", other)
 	}
 	if other, taken := used[inodeOf(info)]; taken { // two unikernels would write to it

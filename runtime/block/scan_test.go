@@ -234,3 +234,14 @@ func TestKillDuringASetKeepsTheOldContents(t *testing.T) {
 	same(t, old, read(t, d, disk))
 	require.NoError(t, d.Set(t.Context(), disk, bytes.NewReader(nil)))
 }
+
+// TestALinkFromAnotherSpelling of the same device is nothing to complain about: native
+// albatross finds it by that.
+func TestALinkFromAnotherSpelling(t *testing.T) {
+	d, path := open(t)
+	put(t, path+"/:Disk", 1<<20)
+	require.NoError(t, os.Symlink(":Disk", path+"/:disk"))
+	devices, problems := scan(t, d, path)
+	require.Equal(t, []string{":disk 1"}, devices)
+	require.Empty(t, problems)
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"albatross/messages"
+)
+
+// linkBlocks gives block devices that native albatross could not find a name by which
+// it can, and tells of them. It is no reason to fail: the state is written.
+func (a *app) linkBlocks(unikernels []messages.NamedConfig) {
+	dir := filepath.Join(a.dbdir, "block")
+	linked, err := linkLowerCase(dir)
+	for _, link := range linked {
+		a.tell(warning, link+" is a link now, by which native albatross finds the block device since 2.6: it makes all names lower case")
+	}
+	uses := func(u messages.NamedConfig) bool { return len(u.Config.Blocks) > 0 }
+	if err != nil && slices.ContainsFunc(unikernels, uses) {
+		a.tell(warning, fmt.Sprintf("block devices whose files in %s have upper-case letters in their names are not found by native albatross, "+
+			"and cannot be looked for (%v): is it the directory of --dbdir?", dir, err))
+	}
+}
+
+// linkLowerCase links files in a directory to their names in lower case, where there
+// is nothing of that name, and returns the links. They have no directory in them, so
+// that they go on leading there when all of it is moved.
+func linkLowerCase(dir string) (linked []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		lower := strings.ToLower(entry.Name())
+		if lower == entry.Name() || !strings.Contains(lower, ":") {
+			continue
+		}
+		link := filepath.Join(dir, lower)
+		switch err := os.Symlink(entry.Name(), link); {
+		case errors.Is(err, os.ErrExist):
+		case err != nil:
+			return linked, err
+		default:
+			linked = append(linked, link)
+		}
+	}
+	return linked, syncDir(dir)
+}
