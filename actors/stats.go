@@ -48,7 +48,7 @@ func newStats(host *actor.PID, interval time.Duration, again bool) *stats {
 		watched: map[messages.Name]messages.Target{},
 		added:   map[messages.Name]messages.Target{},
 		adders:  adders{byNumber: map[uint64]asker{}},
-		readers: newReaders(),
+		readers: readers{},
 	}
 }
 
@@ -98,7 +98,7 @@ func (s *stats) Stopping(c *supervise.Context, _ bool) {
 	for _, a := range append(s.serving, s.waiting...) {
 		c.Send(a.pid, messages.StatsSnapshotTaken{ID: a.id, Err: text})
 	}
-	for _, r := range s.readers.bySession {
+	for _, r := range s.readers {
 		c.Send(r.pid, messages.StatsDetached{})
 	}
 	s.unlink(c)
@@ -121,7 +121,7 @@ func (s *stats) forget(c *supervise.Context, name messages.Name) {
 
 // left forgets a session that has ended.
 func (s *stats) left(session string) {
-	s.readers.drop(session)
+	delete(s.readers, session)
 	if s.link != nil && s.link.pid.Id == session {
 		s.link = nil
 	}
@@ -130,7 +130,7 @@ func (s *stats) left(session string) {
 // tickLater has a tick be due, as long as somebody wants to know, or clients
 // have added what may be gone.
 func (s *stats) tickLater(c *supervise.Context) {
-	if s.ticking || s.readers.none() && len(s.added) == 0 {
+	if s.ticking || len(s.readers) == 0 && len(s.added) == 0 {
 		return
 	}
 	s.ticking = true

@@ -9,12 +9,10 @@ import (
 	"albatross/messages"
 )
 
-// readers are the sessions that follow statistics. A name is followed by the last
-// one that has asked for it.
-type readers struct {
-	bySession map[string]*reader // by the id of the session
-	byName    map[messages.Name]*reader
-}
+// readers are the sessions that follow statistics, by their id. Each gets every tick
+// that it asks for, whoever else follows the same names. There are no more than the
+// socket of statistics has clients, and each follows maxFollowed names at most.
+type readers map[string]*reader
 
 // A reader is a session that gets every tick that it has asked for.
 type reader struct {
@@ -23,60 +21,35 @@ type reader struct {
 	credit bool // it has asked for the next one
 }
 
-func newReaders() readers {
-	return readers{bySession: map[string]*reader{}, byName: map[messages.Name]*reader{}}
-}
-
-func (r readers) none() bool { return len(r.bySession) == 0 }
-
-// add has a session follow a name. One that has done so before is told that it
-// is over, with all it follows.
+// add has a session follow a name.
 func (r readers) add(c *supervise.Context, session *actor.PID, name messages.Name) {
-	a := r.bySession[session.Id]
+	a := r[session.Id]
 	if a == nil {
 		a = &reader{pid: session}
-		r.bySession[session.Id] = a
+		r[session.Id] = a
 		c.Watch(session)
 	}
-	before := r.byName[name]
-	if before == a {
-		return
+	if !slices.Contains(a.names, name) {
+		a.names = append(a.names, name)
 	}
-	if before != nil {
-		c.Send(before.pid, messages.StatsDetached{})
-		r.drop(before.pid.Id)
-	}
-	a.names = append(a.names, name)
-	r.byName[name] = a
 }
 
 // full tells whether a session may follow no more.
 func (r readers) full(session *actor.PID, name messages.Name) bool {
-	a := r.bySession[session.Id]
+	a := r[session.Id]
 	return a != nil && len(a.names) >= maxFollowed && !slices.Contains(a.names, name)
-}
-
-func (r readers) drop(session string) {
-	a := r.bySession[session]
-	if a == nil {
-		return
-	}
-	delete(r.bySession, session)
-	for _, n := range a.names {
-		delete(r.byName, n)
-	}
 }
 
 // more is the credit of a session.
 func (r readers) more(session *actor.PID) {
-	if a := r.bySession[session.Id]; a != nil {
+	if a := r[session.Id]; a != nil {
 		a.credit = true
 	}
 }
 
 // give sends a tick to all who wait for one.
 func (r readers) give(c *supervise.Context, samples []messages.Sample) {
-	for _, a := range r.bySession {
+	for _, a := range r {
 		if a.credit {
 			a.credit = false
 			c.Request(a.pid, messages.StatsTaken{Samples: samples})

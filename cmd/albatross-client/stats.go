@@ -29,8 +29,6 @@ func (a *app) statsCommand() *cobra.Command {
 		Long: `Follow what unikernels use, until interrupted: of CPUs and memory, and what passes
 through their network interfaces, which is counted as seen from the host.
 
-Whoever follows a name ends it for who has done so before.
-
 With --output=json every line is an object with the members name, rusage, memory and
 interfaces. Their members are called as in the text. Times that have been used, and
 runtime, are in microseconds, virtual-size is in bytes, and other memory in pages.`,
