@@ -3,6 +3,7 @@ package actors_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -89,5 +90,22 @@ func TestADamagedImage(t *testing.T) {
 			w.succeeds("created unikernel", ":x", messages.UnikernelRestart{})
 			require.Equal(t, messages.SuccessImage{Image: guest("hello").Image}, w.ask(":x", messages.UnikernelGet{Form: 3}))
 		})
+	}
+}
+
+// TestAnImageIsNoLargerThanTheMemoryOfItsUnikernel: whatever it is that is unpacked,
+// no more than that is written to disk.
+func TestAnImageIsNoLargerThanTheMemoryOfItsUnikernel(t *testing.T) {
+	w := newWorld(t)
+	image := append(guest("hello").Image, make([]byte, 64<<20)...)
+	for title, config := range map[string]messages.Config{
+		"as it is":   {Image: image},
+		"compressed": {Image: deflated(t, image), Compressed: true},
+	} {
+		config.Arguments = guest("hello").Arguments
+		w.fails("cannot use image: it is larger than the 16 MB of memory of its unikernel: give it more", ":x", create(config))
+		entries, err := os.ReadDir(filepath.Join(w.dir, "images"))
+		require.NoError(t, err)
+		require.Empty(t, entries, title)
 	}
 }

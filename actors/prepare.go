@@ -126,7 +126,12 @@ func (g *Config) store(m messages.UnikernelPrepare) (messages.Digest, error) {
 	if m.Image == nil {
 		return m.Spec.Digest, g.Images.Pin(m.Spec.Digest)
 	}
+	limit := imageLimit(m.Spec.Arguments)
+	tooLarge := fmt.Errorf("cannot use image: it is larger than the %d MB of memory of its unikernel: give it more", m.Spec.Arguments.Memory)
 	if !m.Compressed {
+		if int64(len(m.Image)) > limit {
+			return messages.Digest{}, tooLarge
+		}
 		return g.Images.AddBytes(m.Image)
 	}
 	z, err := zlib.NewReader(bytes.NewReader(m.Image))
@@ -134,11 +139,21 @@ func (g *Config) store(m messages.UnikernelPrepare) (messages.Digest, error) {
 		return messages.Digest{}, fmt.Errorf("cannot decompress image: %w", err)
 	}
 	in := &inflating{r: z}
-	digest, _, err := g.Images.Add(in, maxImage)
-	if in.err != nil {
+	digest, _, err := g.Images.Add(in, limit)
+	switch {
+	case in.err != nil:
 		return messages.Digest{}, fmt.Errorf("cannot decompress image: %w", in.err)
+	case errors.Is(err, store.ErrTooLarge):
+		return messages.Digest{}, tooLarge
 	}
 	return digest, err
+}
+
+// imageLimit is the largest image, in bytes, of a unikernel with these arguments. It
+// is loaded into its memory, so that what a tenant can put on disk is bounded by the
+// memory that it may use.
+func imageLimit(args messages.Arguments) int64 {
+	return min(maxImage, int64(min(args.Memory, maxImage>>20))<<20)
 }
 
 // inflating remembers an error of the compressed data: it is not one of the

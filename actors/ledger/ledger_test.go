@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -171,4 +172,32 @@ func TestBlockDevicesAreToldRelativeToThePath(t *testing.T) {
 	require.Equal(t, []string{":", "b:disk"}, names("a:"))
 	require.Equal(t, []string{"a:b:disk"}, names("a:b:disk"))
 	require.Empty(t, names("nobody:"))
+}
+
+// TestPoliciesBelowAPathAreBounded: by what the policy of the path allows to run, at
+// every path above.
+func TestPoliciesBelowAPathAreBounded(t *testing.T) {
+	const possible = 2 + 16
+	l := New()
+	policy := messages.Policy{Unikernels: 2, CPUIDs: []int{0}, Memory: 64}
+	put := func(path string) error {
+		_, err := l.ProposePolicy(messages.Path(path), policy)
+		if err == nil {
+			l.CommitPolicy()
+		}
+		return err
+	}
+	require.NoError(t, put("alice"))
+	require.NoError(t, put("alice:below"))
+	for i := range possible - 1 {
+		require.NoError(t, put(fmt.Sprintf("alice:below:x%d", i)))
+	}
+	const want = "cannot add a policy: there are 18 below alice, whose own allows 2 unikernels, and no more are possible: remove one"
+	require.EqualError(t, put("alice:below:more"), want)
+	require.EqualError(t, put("alice:more"), want)
+	require.NoError(t, put("bob")) // others go on
+	l.DropPolicy("alice:below:x3")
+	require.NoError(t, put("alice:more"))
+	policy.Memory-- // one that is there can be changed
+	require.NoError(t, put("alice:more"))
 }

@@ -47,6 +47,9 @@ func (l *Ledger) ProposePolicy(path messages.Path, p messages.Policy) (changes b
 	if err := usable(p); err != nil {
 		return false, err
 	}
+	if err := l.fitsNumber(path); err != nil {
+		return false, err
+	}
 	if err := l.fitsPolicies(path, p); err != nil {
 		return false, err
 	}
@@ -137,6 +140,30 @@ func usable(p messages.Policy) error {
 	for _, b := range p.Bridges {
 		if err := messages.CheckInterface(b); err != nil {
 			return fmt.Errorf("cannot allow a bridge: %w", err)
+		}
+	}
+	return nil
+}
+
+// policiesBeside is how many policies there may be below a path beside one for each
+// unikernel that its own policy allows.
+const policiesBeside = 16
+
+// fitsNumber says below which path there are too many policies for another one.
+// Below the root there may be any number.
+func (l *Ledger) fitsNumber(path messages.Path) error {
+	if _, there := l.policies[path]; there {
+		return nil
+	}
+	for at, super := range l.above(path) {
+		below := 0
+		for other := range l.policies {
+			if other != at && at.Contains(other) {
+				below++
+			}
+		}
+		if at != messages.Root && at != path && below-policiesBeside >= super.Unikernels {
+			return fmt.Errorf("cannot add a policy: there are %d below %s, whose own allows %d unikernels, and no more are possible: remove one", below, at, super.Unikernels)
 		}
 	}
 	return nil

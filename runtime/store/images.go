@@ -30,6 +30,9 @@ const (
 	copySize = 256 << 10
 )
 
+// ErrTooLarge is the reason why an image is not stored that is longer than allowed.
+var ErrTooLarge = errors.New("it is too large")
+
 // Images is the image store: every image once, under the hash of its contents.
 // Its methods may be called concurrently. What it opens has the contents that were
 // stored: see verify.
@@ -199,7 +202,7 @@ func copyHashed(f *os.File, r io.Reader, limit int64) (d messages.Digest, size i
 	case err != nil:
 		return d, size, err
 	case size > limit:
-		return d, size, fmt.Errorf("it is larger than %d bytes", limit)
+		return d, size, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
 	}
 	hash.Sum(d[:0])
 	return d, size, nil

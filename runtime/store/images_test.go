@@ -138,7 +138,7 @@ func TestFileOfAnotherSizeIsReplaced(t *testing.T) {
 func TestImageOverTheLimitLeavesNothing(t *testing.T) {
 	images, dir := openImages(t)
 	_, _, err := images.Add(strings.NewReader("12345"), 4)
-	require.EqualError(t, err, "cannot store image: it is larger than 4 bytes")
+	require.EqualError(t, err, "cannot store image: it is too large: more than 4 bytes")
 	require.Empty(t, files(t, dir))
 	_, size, err := images.Add(strings.NewReader("12345"), 5)
 	require.NoError(t, err)
@@ -149,7 +149,7 @@ func TestImageOverTheLimitLeavesNothing(t *testing.T) {
 func TestEndlessImageIsRefused(t *testing.T) {
 	images, _ := openImages(t)
 	_, _, err := images.Add(zeros{}, 1<<20)
-	require.ErrorContains(t, err, "larger than 1048576 bytes")
+	require.ErrorContains(t, err, "more than 1048576 bytes")
 }
 
 type zeros struct{}
