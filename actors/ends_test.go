@@ -269,8 +269,7 @@ func TestOnlyEndsOnTheSocketOfEvents(t *testing.T) {
 	}
 }
 
-// TestSettings: it is told who wants no name among the arguments, and who has refused
-// it.
+// TestSettings: it is told who wants no name among the arguments.
 func TestSettings(t *testing.T) {
 	w := newWorld(t)
 	unnamed := guest("hello", "--quiet")
