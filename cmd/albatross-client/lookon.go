@@ -132,12 +132,12 @@ func (f *followed) lookOn(ctx context.Context) error {
 	}
 }
 
-// note tells whether there is nothing more to come. What ends before it is started
-// is what it has replaced.
+// note tells whether there is nothing more to come. Behind an end comes what becomes
+// of it, unless it is that of what was replaced: the start of its successor follows.
 func (f *followed) note(e messages.Event) (over bool) {
 	switch {
-	case f.ended.OK && e.Kind == messages.EventStarted && refusesArguments(f.ended.Value.Exit.Value):
-		f.began, f.ended, f.told = e.Time(), messages.Option[messages.Event]{}, nil // without its name
+	case f.ended.OK && e.Kind == messages.EventStarted && (!f.hasTold(messages.EventRestarting) || f.refusesArguments()):
+		f.began, f.ended, f.told = e.Time(), messages.Option[messages.Event]{}, nil
 	case f.ended.OK:
 		f.told = append(f.told, e)
 		return e.Kind == messages.EventDestroyed || e.Kind == messages.EventStarted
@@ -149,15 +149,19 @@ func (f *followed) note(e messages.Event) (over bool) {
 	return false
 }
 
-// refusesArguments tells whether a unikernel has ended as one does that does not
-// know its arguments: one that was given its name is started once more without.
-func refusesArguments(exit messages.Exit) bool {
+// refusesArguments tells whether it has ended as one does that does not know its
+// arguments: one that was given its name is started once more without.
+func (f *followed) refusesArguments() bool {
+	exit := f.ended.Value.Exit.Value
 	return exit.Known && exit.Signal == 0 && (exit.Code == 64 || exit.Code == 124)
 }
 
 func (f *followed) judge(ctx context.Context) error {
-	exit := f.ended.Value.Exit.Value
-	if !f.ended.OK || exit == (messages.Exit{Known: true}) || refusesArguments(exit) && f.restarts() {
+	again := f.hasTold(messages.EventRestarting)
+	switch {
+	case !f.ended.OK, f.ended.Value.Exit.Value == (messages.Exit{Known: true}), f.refusesArguments() && again:
+		return nil
+	case !again && !f.hasTold(messages.EventDestroyed): // it was replaced
 		return nil
 	}
 	e := &endedError{name: f.name, how: []string{eventLine(f.ended.Value)}}
@@ -172,9 +176,9 @@ func (f *followed) judge(ctx context.Context) error {
 	return e
 }
 
-// restarts tells whether what has ended is going to be started again.
-func (f *followed) restarts() bool {
-	return slices.ContainsFunc(f.told, func(e messages.Event) bool { return e.Kind == messages.EventRestarting })
+// hasTold tells whether something has been told since the end.
+func (f *followed) hasTold(kind messages.EventKind) bool {
+	return slices.ContainsFunc(f.told, func(e messages.Event) bool { return e.Kind == kind })
 }
 
 func eventLine(e messages.Event) string {

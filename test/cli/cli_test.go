@@ -7,6 +7,7 @@
 // Beside the commands of testscript, a script has
 //
 //	exits CODE COMMAND...   runs a command that must exit with that code
+//	soon CODE COMMAND...    runs a command until it does
 //	serve SOCKET FILE       answers at a socket as the file says
 //	until FILE TEXT         waits for a text to appear in a file
 package cli
@@ -73,6 +74,7 @@ func runScripts(t *testing.T, dir string) {
 		Condition:          condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits,
+			"soon":  soon,
 			"serve": serve,
 			"until": until,
 
@@ -138,16 +140,34 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	err = ts.Exec(args[1], args[2:]...)
-	got := 0
+	if got := exitCode(ts, args[1:]); got != want {
+		ts.Fatalf("exit code %d instead of %d", got, want)
+	}
+}
+
+func exitCode(ts *testscript.TestScript, command []string) int {
+	err := ts.Exec(command[0], command[1:]...)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		got = exit.ExitCode()
-	} else {
-		ts.Check(err)
+		return exit.ExitCode()
 	}
-	if got != want {
-		ts.Fatalf("exit code %d instead of %d", got, want)
+	ts.Check(err)
+	return 0
+}
+
+// soon runs a command again and again until it exits with a code: the first time,
+// unless the machine is busy.
+func soon(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: soon CODE COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	deadline := time.Now().Add(patience)
+	for got := -1; got != want; got = exitCode(ts, args[1:]) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("exit code %d instead of %d", got, want)
+		}
 	}
 }
 
