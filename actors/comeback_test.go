@@ -392,3 +392,26 @@ func TestAnAutomaticRestartThatCannotBe(t *testing.T) {
 		})
 	}
 }
+
+// TestDestroyInATrialThatIsCutOff: the daemon dies while it destroys what is on trial.
+// What that has replaced does not come back.
+func TestDestroyInATrialThatIsCutOff(t *testing.T) {
+	w := newWorld(t, withLongTrial, tenderScript(t, "case \"$*\" in *two*) trap '' TERM;; esac\n"+forEver),
+		func(w *world) { w.config.Grace = time.Hour })
+	w.succeeds("created unikernel", ":x", create(guest("hello", "one")))
+	w.succeeds("created unikernel", ":x", force(guest("hello", "two")))
+	w.lines(":x", 2)
+	pid := w.pid(":x")
+	c := w.connect(actors.VMMD)
+	c.send(":x", messages.UnikernelDestroy{})
+	w.until("it is on record that it is destroyed", func() bool {
+		r, _ := w.record(":x")
+		return r.Spec.Former == nil
+	})
+	c.Close()
+	w.shutdown()
+	w.killAndReap(pid)
+	w.start()
+	w.until("it is gone", func() bool { _, there := w.record(":x"); return !there })
+	w.requireNothing()
+}

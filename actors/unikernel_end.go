@@ -84,20 +84,26 @@ func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
 }
 
 // stopRunning ends a tender. One that is replaced comes back if we die before
-// its successor is on record: so the disk says that its end will not be its own.
+// its successor is on record: so the disk says that its end will not be its own. Of one
+// that is destroyed it says that its trial is over: if we die, what it has replaced
+// does not come back.
 func (u *unikernel) stopRunning(c *supervise.Context) {
 	u.to(c, stopping)
-	if !u.stop.Value.KeepSpec {
+	switch {
+	case u.stop.Value.KeepSpec:
+		u.runtime.Released = false
+		u.record(c, messages.PutRuntime{Name: u.name, Runtime: u.runtime})
+	case u.spec.Former != nil || u.proving:
+		u.spec.Former = nil
+		u.record(c, messages.PutSpec{Name: u.name, Spec: u.spec})
+	default:
 		u.terminate(c)
-		return
 	}
-	u.runtime.Released = false
-	u.record(c, messages.PutRuntime{Name: u.name, Runtime: u.runtime})
 }
 
 func (u *unikernel) intentRecorded(c *supervise.Context, failure string) {
 	if failure != "" {
-		c.Log().Error("Cannot store that a unikernel is being replaced", "error", failure)
+		c.Log().Error("Cannot store that a unikernel is being ended", "error", failure)
 	}
 	failpoint.Here("unikernel/intent-recorded")
 	u.terminate(c)
