@@ -233,6 +233,9 @@ var verbosities = []string{"quiet", "error", "warning", "info", "debug"}
 func (v verbosity) String() string { return verbosities[v] }
 
 func parseVerbosity(s string) (verbosity, error) {
+	if s == "app" { // native has it: only what has been asked for
+		return failure, nil
+	}
 	for i, name := range verbosities {
 		if s == name {
 			return verbosity(i), nil
