@@ -20,10 +20,10 @@ const lookAfter = time.Second
 func stayReachable(ctx context.Context, o options, listeners map[actors.Endpoint]*gateway.Listener, log *slog.Logger) {
 	tick := time.NewTicker(lookAfter)
 	defer tick.Stop()
-	said := ""
+	said, gid := "", group()
 	for {
 		says := ""
-		if err := renew(o, listeners); err != nil {
+		if err := renew(o, gid, listeners); err != nil {
 			says = err.Error()
 		}
 		if says != "" && says != said {
@@ -38,8 +38,8 @@ func stayReachable(ctx context.Context, o options, listeners map[actors.Endpoint
 	}
 }
 
-func renew(o options, listeners map[actors.Endpoint]*gateway.Listener) error {
-	if err := makeDirs(o); err != nil {
+func renew(o options, gid int, listeners map[actors.Endpoint]*gateway.Listener) error {
+	if err := makeDirs(o, gid); err != nil {
 		return err
 	}
 	var failed error

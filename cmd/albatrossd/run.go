@@ -63,7 +63,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := makeDirs(o); err != nil {
+	if err := errors.Join(makeDirs(o, group()), shareDirs(o, group(), log)); err != nil {
 		return err
 	}
 	if err := takeStock(o, log); err != nil {
@@ -133,17 +133,6 @@ func utilDir(o options) string    { return filepath.Join(o.tmpdir, "util") }
 func fifoDir(o options) string    { return filepath.Join(o.tmpdir, "fifo") }
 func blockDir(o options) string   { return filepath.Join(o.dbdir, "block") }
 func historyDir(o options) string { return filepath.Join(o.dbdir, "console") }
-
-// makeDirs makes the directories that are not there. Whether they are ours
-// alone is for whoever has made them before us.
-func makeDirs(o options) error {
-	for _, dir := range []string{utilDir(o), fifoDir(o)} {
-		if err := os.MkdirAll(dir, 0o750); err != nil {
-			return fmt.Errorf("cannot create directory: %w (albatrossd runs as root, or with --tmpdir and --dbdir that you may write to)", err)
-		}
-	}
-	return nil
-}
 
 func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error) {
 	images, err := store.OpenImages(o.dbdir)

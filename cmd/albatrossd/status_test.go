@@ -29,7 +29,7 @@ func startActors(t *testing.T, fault func(message any)) *actors.Actors {
 	require.NoError(t, os.WriteFile(beside, nil, 0o700))
 	t.Cleanup(func() { require.NoError(t, os.Remove(beside)) })
 	o := options{tmpdir: dir, dbdir: dir, tender: tender.Builtin.String()}
-	require.NoError(t, makeDirs(o))
+	require.NoError(t, makeDirs(o, -1))
 	db, err := store.Open(o.dbdir)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
