@@ -18,10 +18,10 @@ FUZZTIME ?= 1m
 # How often `make crash` kills the daemon at random moments.
 KILLS ?= 1000
 
-.PHONY: help overlay build demo test lint bench fuzz crash guests clean
+.PHONY: help overlay build demo test lint bench fuzz crash vm-test guests clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
 
 overlay:
 	@GOFLAGS='$(GOFLAGS_BEFORE)' $(GO) run ./sockets/remote/overlay "$$($(GO) env GOROOT)" "$(OVERLAY)"
@@ -57,6 +57,9 @@ fuzz: overlay ## run each fuzz target for FUZZTIME
 
 crash: overlay ## kill the daemon at every failpoint and KILLS times at random, and count what is lost
 	@cd test/crash && ALBATROSS_CRASH_KILLS=$(KILLS) $(GO) test -count 1 -timeout 1h
+
+vm-test: overlay ## boot a Debian in qemu, and try the units there (ten minutes)
+	@machine=$$(test/vm/prepare.sh) && cd test/vm && ALBATROSS_VM="$$machine" $(GO) test -v -count 1 -timeout 2h
 
 guests: overlay ## rebuild our own unikernels, which needs gcc
 	$(GO) generate ./test/guests

@@ -1,0 +1,195 @@
+package vm
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestUnits: the units as they are shipped, on a machine on which they are installed
+// by the words of README.
+func TestUnits(t *testing.T) {
+	m := newMachine(t)
+	m.install()
+	m.sh(`useradd --groups albatross alice; useradd bob`)
+	for _, test := range []struct {
+		name string
+		run  func(*machine)
+	}{
+		{"the group", theGroup},
+		{"by hand", byHand},
+		{"all functions", allFunctions},
+		{"the endpoint", theEndpoint},
+		{"influx", influx},
+		{"the journal", theJournal},
+		{"stopping", stopping},
+		{"exposure", exposure},
+	} {
+		m.t = t
+		t.Run(test.name, func(t *testing.T) {
+			m.t = t
+			test.run(m)
+		})
+	}
+	m.t = t
+}
+
+// owners are those of what the group needs.
+const owners = `/run/albatross root:albatross 750
+/run/albatross/fifo root:albatross 750
+/run/albatross/util root:albatross 750
+/run/albatross/util/console.sock root:albatross 660
+/run/albatross/util/events.sock root:albatross 660
+/run/albatross/util/stat.sock root:albatross 660
+/run/albatross/util/vmmd.sock root:albatross 660
+`
+
+// requireReachable: members of the group may use the daemon, and nobody else.
+func (m *machine) requireReachable() {
+	m.t.Helper()
+	m.client("alice", "info")
+	m.client("root", "info")
+	require.Equal(m.t, owners, m.sh(`stat -c '%n %U:%G %a' /run/albatross /run/albatross/* /run/albatross/util/*`))
+	require.Contains(m.t, m.fails(asUser("bob", "info")...), "permission denied")
+}
+
+// theGroup: each start of the service leaves the sockets to the group, also where
+// directories have been swept, or a former unit has given them to root.
+func theGroup(m *machine) {
+	m.requireReachable()
+	m.run("systemctl", "restart", service)
+	m.requireReachable()
+	m.sh(`rm -r /run/albatross/fifo; chgrp -R root /run/albatross; systemd-tmpfiles --create; systemctl restart albatrossd-vmmd.socket; systemctl start albatrossd`)
+	m.requireReachable()
+	m.sh(`kill -9 $(systemctl show -P MainPID albatrossd)`)
+	m.requireReachable()
+}
+
+// byHand is a daemon that no unit has started.
+func byHand(m *machine) {
+	m.run("systemctl", "stop", sockets[0])
+	m.sh(`rm -r /run/albatross; umask 077; albatrossd >/tmp/by-hand 2>&1 & `)
+	m.eventually(`albatross-client info`)
+	m.requireReachable()
+	m.sh(`pkill -x albatrossd`)
+	m.eventually(`! pgrep -x albatrossd`)
+	m.sh(`rm -r /run/albatross; systemd-tmpfiles --create; systemctl start albatrossd`)
+	m.requireReachable()
+}
+
+// allFunctions: the hardened unit keeps nothing of what unikernels need from them.
+func allFunctions(m *machine) {
+	m.sh(`ip link add name service type bridge; ip link set service up`)
+	m.run("systemctl", "restart", service)
+	m.client("alice", "add-policy", "web", "4", "--mem=256", "--cpu=0", "--block=100", "--bridge=service")
+	m.client("alice", "create-block", "web:data", "1")
+	m.client("alice", "create", "web:net", "/payload/guests/net.spt", "--mem=32", "--net=service")
+	m.client("alice", "create", "web:disk", "/payload/guests/disk.spt", "--mem=32", "--block=storage:data", "--arg=write", "--arg=kept")
+	m.client("alice", "create", "web:hello", "/payload/guests/hello.spt", "--mem=32", "--arg=--quiet")
+	m.eventually(`albatross-client console --no-follow web:disk | grep kept`)
+	require.Contains(m.t, m.run("bridge", "link"), "master service")
+	m.eventually(`albatross-client info -n web:hello | grep hello`)
+	pid := strings.TrimSpace(m.sh(`pgrep -f -- 'hello' | head -1; true`))
+	cgroups := m.sh(`find /sys/fs/cgroup/albatross-var-lib-albatross -name memory.max | xargs grep -H . `)
+	require.Regexp(m.t, `hello\S*/memory.max:\d+`, cgroups)
+	m.run("systemctl", "restart", service)
+	require.Contains(m.t, m.client("alice", "info"), "web:hello")
+	require.Equal(m.t, pid, strings.TrimSpace(m.sh(`pgrep -f -- 'hello' | head -1; true`)), "it is taken over")
+	m.client("alice", "restart", "web:hello")
+	m.client("alice", "destroy", "web:net")
+	m.client("alice", "destroy", "web:hello")
+	require.Empty(m.t, m.sh(`bridge link`))
+}
+
+// theEndpoint runs as its own user, and commands come to it over TLS.
+func theEndpoint(m *machine) {
+	m.sh(`mkdir -p /root/ca /etc/albatross; cd /root/ca
+albatross-client generate ca db
+cp cacert.pem server.pem server.key /etc/albatross/
+systemctl start albatross-tls-endpoint.socket
+albatross-client add-policy eve 3 --mem=128 --cpu=0 --csr
+albatross-client sign cacert.pem db ca.key eve.req`)
+	remote := "cd /root/ca; albatross-client %s -d 127.0.0.1 --ca eve.pem --ca-key eve.key --server-ca cacert.pem"
+	m.sh(fmt.Sprintf(remote, "create far /payload/guests/hello.spt --mem=32 --arg=--quiet"))
+	require.Contains(m.t, m.client("alice", "info"), "eve:far")
+	require.NotEqual(m.t, "root", strings.TrimSpace(m.sh(`ps -o user= -p $(systemctl show -P MainPID albatross-tls-endpoint)`)))
+	m.run("systemctl", "restart", service)
+	m.run("systemctl", "reload", "albatross-tls-endpoint.service")
+	m.sh(fmt.Sprintf(remote, "destroy far"))
+	m.run("systemctl", "is-active", "albatross-tls-endpoint.service")
+}
+
+// influx runs as its own user, and goes on when the daemon is another one.
+func influx(m *machine) {
+	m.client("alice", "create", "measured", "/payload/guests/hello.spt", "--mem=32", "--arg=--quiet")
+	m.sh(`systemd-run --unit=taker /payload/agent take /tmp/influx; systemctl start albatross-influx`)
+	m.eventually(`grep measured /tmp/influx`)
+	m.run("systemctl", "restart", service)
+	before := m.run("wc", "-c", "/tmp/influx")
+	m.until("more is pushed", func() bool { return m.run("wc", "-c", "/tmp/influx") != before })
+	m.sh(`systemctl stop albatross-influx; systemctl stop taker || :`) // it ends with who pushes
+	m.client("alice", "destroy", "measured")
+}
+
+// theJournal has a priority for each line, and one time. What the daemon was doing
+// that a watchdog ends is not in it.
+func theJournal(m *machine) {
+	require.Contains(m.t, m.run("journalctl", "-u", service, "-p", "info", "-o", "cat"), "A command was carried out")
+	require.NotContains(m.t, m.run("journalctl", "-u", service, "-o", "cat"), "time=")
+	m.client("alice", "create", "killed", "/payload/guests/hello.spt", "--mem=32", "--arg=--quiet")
+	m.sh(`for f in /sys/fs/cgroup/albatross-var-lib-albatross/*killed*/cgroup.procs; do kill -9 $(cat $f); done`)
+	warnings := func() string { return m.run("journalctl", "-u", service, "-p", "warning", "-o", "cat") }
+	m.until("the end is a warning", func() bool {
+		return regexp.MustCompile(`Unikernel exited.*killed.*signal 9`).MatchString(warnings())
+	})
+	require.NotContains(m.t, warnings(), "A command was carried out")
+	lines := strings.Count(m.run("journalctl", "-u", service, "-o", "cat"), "\n")
+	m.sh(`kill -ABRT $(systemctl show -P MainPID albatrossd)`)
+	m.eventually(`journalctl -u albatrossd -p err -o cat | grep SIGABRT`)
+	m.client("alice", "info")
+	require.Less(m.t, strings.Count(m.run("journalctl", "-u", service, "-o", "cat"), "\n")-lines, 30)
+	m.run("grep", "-q", "goroutine", "/run/albatross/aborted.txt")
+}
+
+// tries is how often the service is stopped under clients.
+const tries = 20
+
+// stopping: the service and its sockets stay stopped, however many clients connect
+// again and again.
+func stopping(m *machine) {
+	m.client("alice", "create", "followed", "/payload/guests/hello.spt", "--mem=32", "--arg=--quiet")
+	// One client follows a console, and as soon as it is cut off it comes again, at
+	// whatever socket listens.
+	m.sh(`systemd-run --unit=clients sh -c 'while :; do albatross-client console followed; done & while :; do albatross-client info; sleep 0.5; done'`)
+	for i := range tries {
+		m.eventually(`systemctl is-active albatrossd && ss -xH state connected | grep -q albatross/util/console.sock`)
+		units := append([]string{service}, sockets...)
+		if i%2 == 1 { // whatever comes first
+			units = append(append([]string{}, sockets[i/2%4:]...), append(append([]string{}, sockets[:i/2%4]...), service)...)
+		}
+		m.run(append([]string{"systemctl", "stop"}, units...)...)
+		m.eventually(`test -z "$(systemctl list-jobs --no-legend 'albatrossd*')"`)
+		require.NotContains(m.t, "\n"+m.sh(`systemctl is-active `+strings.Join(units, " ")+` || :`), "\nactive", "after try %d", i)
+		m.fails("pgrep", "-x", "albatrossd")
+		m.sh(`systemctl start albatrossd.service`)
+		m.logf("try %d: all of it stays stopped", i+1)
+	}
+	m.sh(`systemctl stop clients`)
+	m.client("alice", "destroy", "followed")
+}
+
+// exposure: README has the figures of systemd.
+func exposure(m *machine) {
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(m.t, err)
+	for _, unit := range []string{"albatrossd", "albatross-tls-endpoint", "albatross-influx"} {
+		text := m.sh(`systemd-analyze security ` + unit + `.service | tail -1`)
+		figure := regexp.MustCompile(unit + `.service: (\d+\.\d)`).FindStringSubmatch(text)
+		require.Len(m.t, figure, 2, text)
+		require.Contains(m.t, string(readme), fmt.Sprintf("| `%s.service` | %s |", unit, figure[1]))
+	}
+}
