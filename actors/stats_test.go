@@ -99,6 +99,20 @@ func TestWhatIsMeasured(t *testing.T) {
 	require.Equal(t, "service", again.IfData[0].Device)
 }
 
+// TestASmallGuest uses less than the kernel counts in many of its files, and more than
+// nothing.
+func TestASmallGuest(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	m := w.subscribe(":x").statistics(1)[":x"].KinfoMem.Value
+	pages := m.VSize / int64(os.Getpagesize())
+	require.Positive(t, m.Runtime)
+	require.Positive(t, m.RSS)
+	require.Less(t, m.RSS, pages)
+	require.Positive(t, m.TSize)
+	require.Less(t, m.TSize, pages)
+}
+
 func TestOnlyWhatRunsIsMeasured(t *testing.T) {
 	w := newWorld(t)
 	for _, name := range []string{":x", ":y"} {

@@ -3,6 +3,7 @@ package sample
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"strconv"
 	"time"
 
@@ -19,6 +20,7 @@ type usage struct {
 	ended                  bool  // only its parent has not taken notice
 	minflt, majflt, nswap  int64
 	utime, stime           int64 // ticks
+	runtime                time.Duration
 	vsize                  int64 // bytes
 	size                   int64 // pages; 0 where it has ended
 	rss, text, data        int64 // pages
@@ -39,7 +41,7 @@ func (u *usage) memory(started time.Time) messages.KinfoMem {
 	return messages.KinfoMem{
 		VSize: u.vsize, RSS: u.rss,
 		TSize: u.text, DSize: u.data, SSize: u.data, // Linux counts both as one
-		Runtime: (u.utime + u.stime) * tick.Microseconds(),
+		Runtime: u.runtime.Microseconds(),
 		Start:   messages.Timeval{Seconds: started.Unix(), Microseconds: started.Nanosecond() / 1000},
 	}
 }
@@ -72,8 +74,6 @@ func (u *usage) parseStat(stat []byte) error {
 			return &u.start
 		case 23:
 			return &u.vsize
-		case 24:
-			return &u.rss
 		case nswap:
 			return &u.nswap
 		}
@@ -88,8 +88,8 @@ func (u *usage) parseStatm(statm []byte) error {
 		switch number {
 		case 1:
 			return &u.size
-		case 4:
-			return &u.text
+		case 2: // stat has it as well, but less exact in newer kernels
+			return &u.rss
 		case data:
 			return &u.data
 		}
@@ -97,12 +97,35 @@ func (u *usage) parseStatm(statm []byte) error {
 	})
 }
 
-// parseStatus reads /proc/PID/status.
+// pageKB is the size of a page.
+var pageKB = int64(os.Getpagesize() >> 10)
+
+// parseStatus reads /proc/PID/status. Its size of the text is no more than what can be
+// executed; statm has the distance from its first byte to its last, and that of a guest
+// may be far below the tender's.
 func (u *usage) parseStatus(status []byte) (err error) {
+	if bytes.Contains(status, []byte(vmExe)) { // not where there is no memory any more
+		if u.text, err = labelled("status", status, vmExe); err != nil {
+			return err
+		}
+		u.text /= pageKB
+	}
 	if u.voluntary, err = labelled("status", status, "\nvoluntary_ctxt_switches:"); err != nil {
 		return err
 	}
 	u.involuntary, err = labelled("status", status, "\nnonvoluntary_ctxt_switches:")
+	return err
+}
+
+const vmExe = "\nVmExe:"
+
+// parseRollup reads /proc/PID/smaps_rollup.
+func (u *usage) parseRollup(contents []byte) error {
+	if len(contents) == 0 { // it has ended
+		return nil
+	}
+	rss, err := labelled("smaps_rollup", contents, "\nRss:")
+	u.rss = rss / pageKB
 	return err
 }
 
@@ -140,14 +163,14 @@ func scan(file string, line []byte, first, last int, place func(number int) *int
 	return fmt.Errorf("cannot understand /proc/PID/%s: it ends before field %d", file, number)
 }
 
-// labelled is the number behind a label.
+// labelled is the number behind a label, of kB where it has a unit.
 func labelled(file string, contents []byte, label string) (int64, error) {
 	i := bytes.LastIndex(contents, []byte(label))
 	if i < 0 {
 		return 0, fmt.Errorf("cannot understand /proc/PID/%s: there is no %q", file, label[1:])
 	}
 	line, _, _ := bytes.Cut(contents[i+len(label):], []byte("\n"))
-	n, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
+	n, err := strconv.ParseInt(string(bytes.TrimSpace(bytes.TrimSuffix(line, []byte(" kB")))), 10, 64)
 	if err != nil || n < 0 {
 		return 0, fmt.Errorf("cannot understand /proc/PID/%s: %q is %q", file, label[1:], line)
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -29,7 +30,7 @@ func TestStatIsReadBehindAnyProgramName(t *testing.T) {
 		name := rapid.StringOfN(rapid.RuneFrom([]rune("a )(\n\t0Zé")), 0, 15, -1).Draw(t, "name")
 		var u usage
 		require.NoError(t, u.parseStat([]byte(stat(name, "S"))))
-		require.Equal(t, usage{minflt: 10, majflt: 12, utime: 14, stime: 15, start: 22, vsize: 23, rss: 24, nswap: 36}, u)
+		require.Equal(t, usage{minflt: 10, majflt: 12, utime: 14, stime: 15, start: 22, vsize: 23, nswap: 36}, u)
 	})
 }
 
@@ -52,7 +53,7 @@ func TestNonsense(t *testing.T) {
 	} {
 		require.Error(t, u.parseStat([]byte(text)), "%q", text)
 	}
-	for _, text := range []string{"", "1 2 3 4 5", "1 2 3 x 5 6", "x"} {
+	for _, text := range []string{"", "1 2 3 4 5", "1 x 3 4 5 6", "x"} {
 		require.Error(t, u.parseStatm([]byte(text)), "%q", text)
 	}
 	for _, text := range []string{"", "Name:\tx\n", "\nvoluntary_ctxt_switches:\t1\n", "\nnonvoluntary_ctxt_switches:\t1\n", "\nvoluntary_ctxt_switches:\t\nnonvoluntary_ctxt_switches:\t1"} {
@@ -69,6 +70,11 @@ func TestLabels(t *testing.T) {
 	var u usage
 	require.NoError(t, u.parseStatus([]byte("Name:\tx\nvoluntary_ctxt_switches:\t9\nvoluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t2\n")))
 	require.Equal(t, usage{voluntary: 1, involuntary: 2}, u)
+	require.NoError(t, u.parseStatus([]byte("Name:\tx\nVmExe:\t      16 kB\nvoluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t2\n")))
+	require.Equal(t, 16/pageKB, u.text)
+	require.NoError(t, u.parseRollup([]byte("00010000-7ffe6f18e000 ---p 00000000 00:00 0      [rollup]\nRss:                  36 kB\nPss:                  20 kB\n")))
+	require.Equal(t, 36/pageKB, u.rss)
+	require.Error(t, u.parseRollup([]byte("Pss: 20 kB\n")))
 	require.NoError(t, u.parseIO([]byte("rchar: 9\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 7\n")))
 	require.Equal(t, messages.Some(messages.BlockIO{Read: 4096, Written: 8192}), u.io)
 }
@@ -101,24 +107,24 @@ func TestFewDescriptors(t *testing.T) {
 }
 
 func TestUnits(t *testing.T) {
-	u := usage{utime: 1234, stime: 5}
+	u := usage{utime: 1234, stime: 5, runtime: 12399999 * time.Microsecond}
 	require.Equal(t, messages.Timeval{Seconds: 12, Microseconds: 340_000}, u.rusage().UTime)
 	require.Equal(t, messages.Timeval{Microseconds: 50_000}, u.rusage().STime)
-	require.Equal(t, int64(12_390_000), u.memory(messages.Target{}.Started).Runtime)
+	require.Equal(t, int64(12_399_999), u.memory(messages.Target{}.Started).Runtime)
 }
 
 // Whatever is in the files, nothing fails but by an error, and no number is
 // negative.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(stat(") S (", "S")))
-	for _, file := range []string{"stat", "statm", "status", "io"} {
+	for _, file := range []string{"stat", "statm", "status", "io", "smaps_rollup"} {
 		contents, err := os.ReadFile("/proc/self/" + file)
 		require.NoError(f, err)
 		f.Add(contents)
 	}
 	f.Fuzz(func(t *testing.T, contents []byte) {
 		var u usage
-		for _, parse := range []func([]byte) error{u.parseStat, u.parseStatm, u.parseStatus, u.parseIO} {
+		for _, parse := range []func([]byte) error{u.parseStat, u.parseStatm, u.parseStatus, u.parseIO, u.parseRollup} {
 			_ = parse(contents)
 		}
 		for _, n := range []int64{
