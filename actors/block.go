@@ -172,6 +172,8 @@ func (b *blockDevice) begin(c *supervise.Context, m messages.BlockDo) {
 		b.add(c, m.Size, contents(command.Data.Value, command.Compressed && command.Data.OK))
 	case messages.BlockRemove:
 		b.work(c, "removed block", func(context.Context) error { return removed(dir.Remove(name)) })
+	case messages.BlockReserve:
+		b.work(c, "reserved block device", func(ctx context.Context) error { return dir.Reserve(ctx, name) })
 	case messages.BlockOldSet:
 		b.work(c, "set block device", func(ctx context.Context) error {
 			return dataSized(dir.Set(ctx, name, contents(command.Data, command.Compressed)))
@@ -198,8 +200,18 @@ func (b *blockDevice) add(c *supervise.Context, size int, contents io.Reader) {
 		if err := dir.Create(ctx, name, size, contents); err != nil {
 			return worked{err: dataSized(err)}
 		}
-		return worked{answer: success("added block device"), made: dir, name: name}
+		return worked{answer: added(dir, size), made: dir, name: name}
 	})
+}
+
+// added is the answer about a new device of so many MB. It takes no room yet but that
+// of its contents, and there may be less when it wants more.
+func added(dir *block.Dir, size int) messages.Success {
+	const text = "added block device"
+	if room, err := dir.Room(); err == nil && room < int64(size) { // it is there, whatever is known of the disk
+		return success(fmt.Sprintf("%s, which may not fit on the disk: %d MB are free for its %d MB", text, room, size))
+	}
+	return success(text)
 }
 
 // removed is fine with a device whose file is gone already.

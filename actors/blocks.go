@@ -51,6 +51,8 @@ func (h *host) reserveBlock(a ask) (size int, err error) {
 		return h.ledger.TakeDevice(a.name, "remove block")
 	case messages.BlockSet, messages.BlockOldSet:
 		return h.ledger.TakeDevice(a.name, "set block")
+	case messages.BlockReserve:
+		return h.ledger.TakeDevice(a.name, "reserve block")
 	case messages.BlockDump:
 		return h.reserveDump(a.name, command.Level)
 	case messages.BlockOldDump:

@@ -14,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/zlib"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"albatross/actors"
 	"albatross/messages"
@@ -360,4 +361,20 @@ func TestADumpThatFailsBeforeItsAnswerIsRead(t *testing.T) {
 	data, complete := c.dumped()
 	require.False(t, complete)
 	require.Empty(t, data)
+}
+
+// TestReservingABlockDevice is asked for on the socket of events.
+func TestReservingABlockDevice(t *testing.T) {
+	w := newWorld(t, withBlocks)
+	w.succeeds("added block device", ":disk", messages.BlockAdd{Size: 3})
+	var stat unix.Stat_t
+	c := w.connect(actors.Events)
+	c.send(":disk", messages.BlockReserve{})
+	require.Equal(t, success("reserved block device"), c.receive().Payload)
+	require.NoError(t, unix.Stat(w.config.Blocks.Path(w.name(":disk")), &stat))
+	require.GreaterOrEqual(t, stat.Blocks*512, int64(3<<20))
+
+	c = w.connect(actors.Events)
+	c.send(":nosuch", messages.BlockReserve{})
+	require.Equal(t, messages.Failure{Text: "reserve block: not found"}, c.receive().Payload)
 }

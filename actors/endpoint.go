@@ -20,7 +20,7 @@ func (e Endpoint) refuses(payload messages.Payload) string {
 	switch p := payload.(type) {
 	case messages.BadRequest:
 		return p.Why
-	case messages.EndList, messages.SettingList, messages.EventsSubscribe:
+	case messages.EndList, messages.SettingList, messages.EventsSubscribe, messages.BlockReserve:
 		at = Events
 	case messages.ConsoleSubscribe, messages.ConsoleAdd, messages.ConsoleListInactive:
 		at = Console

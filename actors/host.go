@@ -259,7 +259,7 @@ func (h *host) do(c *supervise.Context, a ask) {
 	case messages.BlockList:
 		h.answer(c, a.ticket, messages.SuccessBlocks{List: h.ledger.Blocks(a.name)})
 	case messages.BlockAdd, messages.BlockOldAdd, messages.BlockRemove,
-		messages.BlockSet, messages.BlockOldSet, messages.BlockDump, messages.BlockOldDump:
+		messages.BlockSet, messages.BlockOldSet, messages.BlockDump, messages.BlockOldDump, messages.BlockReserve:
 		h.block(c, a)
 	case messages.UnikernelGet:
 		h.get(c, a, command)

@@ -45,6 +45,8 @@ func verb(command messages.Payload) string {
 		return "create-block"
 	case messages.BlockSet, messages.BlockOldSet:
 		return "set-block"
+	case messages.BlockReserve:
+		return "reserve-block"
 	case messages.BlockRemove:
 		return "destroy-block"
 	}

@@ -291,6 +291,8 @@ type (
 		isSuccess
 		List []NamedSettings
 	}
+	// BlockReserve has the disk keep room for all of a block device.
+	BlockReserve struct{ isCommand }
 	// EventsSubscribe asks for the events since a time, and then every new one.
 	// Without a time only new ones are told.
 	EventsSubscribe struct {

@@ -32,6 +32,8 @@ func command(p messages.Payload) string {
 		return "block_set"
 	case messages.BlockDump, messages.BlockOldDump:
 		return "block_dump"
+	case messages.BlockReserve:
+		return "block_reserve"
 	case messages.ConsoleAdd:
 		return "console_add"
 	case messages.ConsoleSubscribe:

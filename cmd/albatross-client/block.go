@@ -34,11 +34,14 @@ func (a *app) createBlockCommand() *cobra.Command {
 	var (
 		path  string
 		level messages.Option[int]
+		thick bool
 	)
 	c := &cobra.Command{
 		Use:   "create-block " + blockArgument + " " + sizeArgument,
 		Short: "Create a block device of this many MB",
-		Args:  positional(blockArgument, sizeArgument),
+		Long: `Create a block device of this many MB. It takes room on the disk as it is written to;
+with --thick all its room is kept for it from the beginning.`,
+		Args: positional(blockArgument, sizeArgument),
 		RunE: func(c *cobra.Command, args []string) error {
 			name, err := parseArgument(blockArgument, messages.ParseName, args[0])
 			if err != nil {
@@ -48,18 +51,63 @@ func (a *app) createBlockCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if thick && (a.destination.given() || a.socket != "") {
+				return inputError("--thick is possible on the machine of the daemon only, and without --socket: create the block device, and use 'reserve-block' there")
+			}
 			if path == "" {
 				if level.OK {
 					a.tell(warning, "--compression-level has no effect without --data")
 				}
-				return a.ask(c.Context(), name, messages.BlockAdd{Size: size})
+				err = a.ask(c.Context(), name, messages.BlockAdd{Size: size})
+			} else {
+				err = a.createFrom(c.Context(), name, size, path, a.compression(level))
 			}
-			return a.createFrom(c.Context(), name, size, path, a.compression(level))
+			if err != nil || !thick {
+				return err
+			}
+			return a.reserveBlock(c.Context(), name)
 		},
 	}
 	c.Flags().Var(one("FILE", parseFile, &path), "data", "put the contents of this file into it")
+	c.Flags().BoolVar(&thick, "thick", false, "keep all its room on the disk for it")
 	registerLevel(c.Flags(), &level)
 	return c
+}
+
+func (a *app) reserveBlockCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reserve-block " + blockArgument,
+		Short: "Keep all the room on the disk for a block device",
+		Long: `Keep all the room on the disk for a block device, so that what is written to it always
+fits. It keeps it when it gets other contents.`,
+		Args:              positional(blockArgument),
+		ValidArgsFunction: a.completeBlocks,
+		RunE: func(c *cobra.Command, args []string) error {
+			name, err := parseArgument(blockArgument, messages.ParseName, args[0])
+			switch {
+			case err != nil:
+				return err
+			case a.destination.given():
+				return inputError("room for block devices can only be reserved on the machine of the daemon")
+			case a.socket == "-":
+				return a.showRequest(name, messages.BlockReserve{})
+			}
+			return a.reserveBlock(c.Context(), name)
+		},
+	}
+}
+
+// reserveBlock asks on the socket of events, for native albatross has no such command.
+func (a *app) reserveBlock(ctx context.Context, name messages.Name) error {
+	conn, err := a.connectSocket(ctx, eventSocket)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.Reserve(ctx, name); err != nil {
+		return err
+	}
+	return a.print(fmt.Sprintf("host %s: reserved block device", nameText(name)))
 }
 
 // createFrom creates a block device and sets its contents. One that exists keeps

@@ -103,6 +103,9 @@ func (d *Dir) set(ctx context.Context, name messages.Name, contents io.Reader) e
 	if linked {
 		create = func() (*os.File, error) { return d.createBeside(old.Name()) }
 	}
+	if isReserved(old) {
+		create = d.reserved(create, size)
+	}
 	return d.write(ctx, size, contents, create, func(temporary string) error {
 		if err := os.Rename(temporary, old.Name()); err != nil {
 			return err
@@ -110,6 +113,21 @@ func (d *Dir) set(ctx context.Context, name messages.Name, contents io.Reader) e
 		failpoint.Here("device/renamed")
 		return syncDir(filepath.Dir(old.Name()))
 	})
+}
+
+// reserved makes files as create does, with room for so many bytes.
+func (d *Dir) reserved(create func() (*os.File, error), size int64) func() (*os.File, error) {
+	return func() (*os.File, error) {
+		f, err := create()
+		if err != nil {
+			return nil, err
+		}
+		if err := reserve(f, size); err != nil {
+			d.finish(f)
+			return nil, err
+		}
+		return f, nil
+	}
 }
 
 // write puts contents into a file of size bytes, which is on disk when place

@@ -40,6 +40,12 @@ func (c *Conn) Settings(ctx context.Context, name messages.Name) ([]messages.Nam
 	return settings.List, nil
 }
 
+// Reserve has the disk keep room for all of a block device. The rest is as with Ends.
+func (c *Conn) Reserve(ctx context.Context, name messages.Name) error {
+	_, err := c.askEvents(ctx, name, messages.BlockReserve{}, events.ReadDone)
+	return err
+}
+
 // askEvents sends a request about a name and reads the answer to it.
 func (c *Conn) askEvents(ctx context.Context, name messages.Name, command messages.Command, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
 	request, err := events.AppendRequest(nil, name, command)

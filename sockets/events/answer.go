@@ -42,6 +42,8 @@ func Append(dst []byte, m messages.Wire) ([]byte, error) {
 		return appendEnds(dst, p.List)
 	case messages.SuccessSettings:
 		return appendSettings(dst, p.List)
+	case messages.SuccessText: // what was to be done has been done
+		return append(dst, all...), nil
 	case messages.SuccessEvents: // the events themselves are the answer
 		return dst, nil
 	case messages.Data:
@@ -178,6 +180,20 @@ func readList[T any](r io.Reader, most int, one func([]byte) (T, error)) ([]T, *
 		list = append(list, item)
 	}
 	return nil, nil, fmt.Errorf("cannot read the answer: it has more than %d items", most)
+}
+
+// ReadDone reads the answer to a request that has something done: a
+// messages.SuccessEmpty, or a messages.Failure. Errors are those of ReadAnswer.
+func ReadDone(r io.Reader) (messages.Payload, error) {
+	none := func([]byte) (struct{}, error) { return struct{}{}, errors.New("it has something in it") }
+	_, failure, err := readList(r, 0, none)
+	switch {
+	case err != nil:
+		return nil, err
+	case failure != nil:
+		return *failure, nil
+	}
+	return messages.SuccessEmpty{}, nil
 }
 
 func readEnd(b []byte) (messages.NamedEnd, error) {

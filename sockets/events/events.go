@@ -14,13 +14,14 @@
 //	  1: 1,          ; version
 //	  2: "ends" /    ; how the last runs of unikernels ended, or
 //	     "settings" / ; what unikernels were created with that native cannot tell, or
+//	     "reserve-block" / ; have the disk keep room for all of a block device, or
 //	     "events",   ; what happens
 //	  ? 3: tstr,     ; a name, as on command lines, or with ':' at its end all at
 //	                 ; and below a path; ":" is everything, also if it is absent
 //	  ? 4: tdate,    ; since when events are told; absent: only what is new
 //	}
 //
-//	answer  = (* end, all) / (* setting, all) / events / failure
+//	answer  = (* end, all) / (* setting, all) / all / events / failure
 //	end     = {
 //	  1: tstr,       ; name, relative to the path that was asked for
 //	  ? 2: int,      ; exit code

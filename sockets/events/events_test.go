@@ -54,6 +54,30 @@ const (
 		a0`
 )
 
+// TestReservingIsTheseBytes: the question, and either answer.
+func TestReservingIsTheseBytes(t *testing.T) {
+	disk, err := messages.ParseName("a:disk")
+	require.NoError(t, err)
+	requireRequest(t, "a3 0101 02 6d 726573657276652d626c6f636b 03 66 613a6469736b", disk, messages.BlockReserve{})
+	for golden, p := range map[string]messages.Payload{
+		"a0":                messages.SuccessText{Text: "reserved block device"},
+		"a1 00 64 66756c6c": messages.Failure{Text: "full"},
+	} {
+		answer, err := events.Append(nil, messages.Wire{Payload: p})
+		require.NoError(t, err)
+		require.Equal(t, unhex(t, golden), answer)
+		read, err := events.ReadDone(bytes.NewReader(answer))
+		require.NoError(t, err)
+		if p, refused := p.(messages.Failure); refused {
+			require.Equal(t, p, read)
+		} else {
+			require.Equal(t, messages.SuccessEmpty{}, read)
+		}
+	}
+	_, err = events.ReadDone(bytes.NewReader(unhex(t, "a1 01 61 61")))
+	require.ErrorContains(t, err, "it has something in it")
+}
+
 // TestSettingsAreTheseBytes: both the question and the answer.
 func TestSettingsAreTheseBytes(t *testing.T) {
 	requireRequest(t, goldenSettings, messages.Name{}, messages.SettingList{})
@@ -209,7 +233,7 @@ func TestAnswersThatAreCutOff(t *testing.T) {
 // TestNotNative: nothing of this can be said to a native albatross.
 func TestNotNative(t *testing.T) {
 	for _, p := range []messages.Payload{
-		messages.EndList{}, messages.SuccessEnds{}, messages.SettingList{}, messages.SuccessSettings{}, messages.BadRequest{},
+		messages.EndList{}, messages.SuccessEnds{}, messages.SettingList{}, messages.SuccessSettings{}, messages.BadRequest{}, messages.BlockReserve{},
 		messages.EventsSubscribe{}, messages.SuccessEvents{}, messages.DataEvent{}, messages.DataMissed{}, messages.DataPresent{},
 	} {
 		_, err := wire.Append(nil, messages.Wire{Header: messages.Header{Version: messages.CurrentVersion}, Payload: p})
@@ -218,8 +242,8 @@ func TestNotNative(t *testing.T) {
 }
 
 func TestOnlyThis(t *testing.T) {
-	_, err := events.Append(nil, messages.Wire{Payload: messages.SuccessText{}})
-	require.EqualError(t, err, "internal error: a messages.SuccessText cannot be said on the socket of events")
+	_, err := events.Append(nil, messages.Wire{Payload: messages.SuccessEmpty{}})
+	require.EqualError(t, err, "internal error: a messages.SuccessEmpty cannot be said on the socket of events")
 	_, err = events.Append(nil, messages.Wire{Payload: messages.DataBlock{}})
 	require.EqualError(t, err, "internal error: a messages.DataBlock cannot be said on the socket of events")
 	_, err = events.AppendRequest(nil, messages.Name{}, messages.PolicyInfo{})

@@ -13,6 +13,7 @@ const (
 	ends     = "ends"     // how unikernels ended
 	settings = "settings" // what they were created with
 	stream   = "events"   // what happens
+	reserve  = "reserve-block"
 )
 
 type request struct {
@@ -56,6 +57,8 @@ func decodeRequest(item []byte) (m messages.Wire, err error) {
 		m.Payload = messages.EndList{}
 	case settings:
 		m.Payload = messages.SettingList{}
+	case reserve:
+		m.Payload = messages.BlockReserve{}
 	case stream:
 		subscribe := messages.EventsSubscribe{}
 		if r.Since != nil {
@@ -75,6 +78,8 @@ func AppendRequest(dst []byte, name messages.Name, command messages.Command) ([]
 		return appendItem(dst, request{Version: Version, Request: ends, Name: name.String()})
 	case messages.SettingList:
 		return appendItem(dst, request{Version: Version, Request: settings, Name: name.String()})
+	case messages.BlockReserve:
+		return appendItem(dst, request{Version: Version, Request: reserve, Name: name.String()})
 	case messages.EventsSubscribe:
 		r := request{Version: Version, Request: stream, Name: name.String()}
 		if m.Since.OK {
