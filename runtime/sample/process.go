@@ -116,7 +116,7 @@ func (s *Sampler) read(f *files, blockIO bool) (u usage, err error) {
 	if err := s.parse(f.status, u.parseStatus); err != nil {
 		return usage{}, err
 	}
-	if u.size > 0 && u.rss < fewPages { // a thread of the kernel has no memory
+	if u.size > 0 && u.rss == 0 { // see parseRollup
 		if err := s.parseAllowed(f.rollup, u.parseRollup); err != nil {
 			return usage{}, err
 		}
@@ -126,11 +126,6 @@ func (s *Sampler) read(f *files, blockIO bool) (u usage, err error) {
 	}
 	return u, s.parseAllowed(f.io, u.parseIO)
 }
-
-// fewPages is where it matters that many kernels count pages in batches on each CPU,
-// which statm leaves out: a small guest would have none. To count them exactly takes
-// the kernel the longer the more there are.
-const fewPages = 256
 
 // cpuTime returns the time that all threads of a process have run on CPUs. The files
 // tell it in hundredths of a second only, which many guests never use.
