@@ -14,6 +14,7 @@ import (
 	"albatross/messages"
 	"albatross/runtime/block"
 	"albatross/runtime/failpoint"
+	"albatross/runtime/fair"
 )
 
 // blockWindow is how many parts of a stream are asked for before the first of
@@ -30,6 +31,7 @@ type blockDevice struct {
 	run   uint64
 	dir   *block.Dir
 	host  *actor.PID
+	turns *fair.Workers
 	again bool // an incarnation has failed before; it has answered
 
 	state blockState
@@ -381,9 +383,13 @@ func (b *blockDevice) moreAsked(c *supervise.Context) {
 // readAhead reads the next part while the one before is on its way. Two buffers
 // are enough: that before is given back when this one is asked for.
 func (b *blockDevice) readAhead(c *supervise.Context) {
-	out, part := b.out, b.buffers.next()
-	c.Go(func(context.Context) any {
-		n, err := io.ReadFull(out, part)
+	out, part, turns, tenant := b.out, b.buffers.next(), b.turns, tenantOf(b.name)
+	c.Go(func(ctx context.Context) any {
+		n := 0
+		var err error
+		if turn := turns.Do(ctx, tenant, func() { n, err = io.ReadFull(out, part) }); turn != nil {
+			err = turn
+		}
 		return partRead{part[:n], err}
 	})
 }

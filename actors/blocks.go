@@ -29,9 +29,9 @@ func (h *host) block(c *supervise.Context, a ask) {
 	asker := h.open[a.ticket]
 	delete(h.open, a.ticket)
 	h.runs++
-	number, host, dir, again := h.runs, c.Self(), h.config.Blocks, false
+	number, host, dir, turns, again := h.runs, c.Self(), h.config.Blocks, h.config.Work, false
 	pid := c.Child("block/"+a.name.String(), func() supervise.Actor {
-		b := &blockDevice{name: a.name, run: number, dir: dir, host: host, again: again}
+		b := &blockDevice{name: a.name, run: number, dir: dir, host: host, turns: turns, again: again}
 		again = true
 		return b
 	})

@@ -37,16 +37,17 @@ func (w *world) damageImage(name string) {
 // prepared, and everything else goes on.
 func TestWorkWithImagesTakesAPlace(t *testing.T) {
 	var done atomic.Int64
-	w := newWorld(t, func(w *world) {
+	w := newWorld(t, withBlocks, func(w *world) {
 		w.config.Work = fair.New(1)
 		w.fault = func(_ string, message any) {
 			switch fmt.Sprintf("%T", message) {
-			case "actors.prepared", "actors.imageRead":
+			case "actors.prepared", "actors.imageRead", "actors.partRead":
 				done.Add(1)
 			}
 		}
 	})
 	w.succeeds("created unikernel", ":old", create(guest("hello")))
+	w.succeeds("added block device", ":disk", messages.BlockAdd{Size: 1})
 	begun, end := make(chan struct{}), make(chan struct{})
 	var working sync.WaitGroup
 	working.Go(func() {
@@ -55,7 +56,9 @@ func TestWorkWithImagesTakesAPlace(t *testing.T) {
 		}
 	})
 	<-begun
-	creates, gets := w.connect(actors.VMMD), w.connect(actors.VMMD)
+	creates, gets, dumps := w.connect(actors.VMMD), w.connect(actors.VMMD), w.connect(actors.VMMD)
+	dumps.send(":disk", messages.BlockDump{})
+	require.Equal(t, messages.SuccessDump{}, dumps.receive().Payload)
 	creates.send("bob:x", create(guest("hello")))
 	gets.send(":old", messages.UnikernelGet{Form: 3})
 	for range 1000 { // far longer than either would take
@@ -66,6 +69,8 @@ func TestWorkWithImagesTakesAPlace(t *testing.T) {
 	working.Wait()
 	require.Equal(t, success("created unikernel"), creates.receive().Payload)
 	require.Equal(t, messages.SuccessImage{Image: guest("hello").Image}, gets.receive().Payload)
+	_, complete := dumps.dumped()
+	require.True(t, complete)
 }
 
 // TestADamagedImage is neither started nor told as what was stored; who runs with it

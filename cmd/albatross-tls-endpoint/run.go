@@ -10,10 +10,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"time"
 
 	"albatross/runtime/activation"
+	"albatross/runtime/fair"
 	"albatross/sockets/certificate"
 	"albatross/sockets/remote"
 )
@@ -53,6 +55,7 @@ func configure(o options, log *slog.Logger) (remote.Config, error) {
 		return remote.Config{}, fmt.Errorf("cannot use --handshake-timeout %v: it must be longer than nothing", o.handshake)
 	}
 	config := remote.Config{
+		Work:     fair.New(runtime.GOMAXPROCS(0)).Do,
 		Sockets:  filepath.Join(o.tmpdir, "util"),
 		Now:      time.Now,
 		Log:      log,

@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -129,6 +131,29 @@ func TestStrangersWithAllPlaces(t *testing.T) {
 			require.Contains(t, w.log.String(), "its address has most")
 		})
 	}
+}
+
+// TestChainsAreVerifiedInTurns of the addresses that they come from; who does not get
+// one is refused.
+func TestChainsAreVerifiedInTurns(t *testing.T) {
+	var turns []string
+	refuse := errors.New("no turn")
+	w := newWorld(t, answering(messages.SuccessEmpty{}), func(_ *world, c *remote.Config) {
+		c.Work = func(_ context.Context, whose string, work func()) error {
+			if turns = append(turns, whose); len(turns) > 1 {
+				return refuse
+			}
+			work()
+			return nil
+		}
+	})
+	client := w.root.leaf(t, "x", info).presented()
+	_, err := w.ask(client)
+	require.NoError(t, err)
+	_, err = w.ask(client)
+	require.Error(t, err)
+	eventually(t, "it is logged", func() bool { return strings.Contains(w.log.String(), refuse.Error()) })
+	require.Equal(t, []string{"127.0.0.1", "127.0.0.1"}, turns)
 }
 
 // TestACrowdOfOneAddress: who comes is refused while all others of its address are

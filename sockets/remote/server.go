@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -25,6 +26,9 @@ type Config struct {
 	Audit       *Audit       // none: nothing is noted down
 	Now         func() time.Time
 	Log         *slog.Logger
+
+	// Work does long work for somebody, in turns: with whoever else has some.
+	Work func(ctx context.Context, whose string, work func()) error
 
 	Gate     GateLimits
 	Conns    ConnLimits
@@ -127,7 +131,7 @@ func (s *Server) admit(ctx context.Context, c net.Conn) {
 		return // it has left already
 	}
 	defer meter.done()
-	conn, chain, err := s.handshake(ctx, meter)
+	conn, chain, err := s.handshake(ctx, address, meter)
 	if err != nil {
 		switch {
 		case errors.Is(context.Cause(ctx), errPlace):
@@ -140,12 +144,18 @@ func (s *Server) admit(ctx context.Context, c net.Conn) {
 	s.serve(ctx, guest{conn: conn, chain: chain, large: meter.large, end: end, enter: leave})
 }
 
-// handshake is the time in which the client is a stranger.
-func (s *Server) handshake(ctx context.Context, meter *meter) (*tls.Conn, []*x509.Certificate, error) {
+// handshake is the time in which the client is a stranger. Chains are verified in turns
+// of the addresses that they come from.
+func (s *Server) handshake(ctx context.Context, address netip.Addr, meter *meter) (*tls.Conn, []*x509.Certificate, error) {
 	var chain []*x509.Certificate
 	config := s.tls.Clone()
 	config.VerifyConnection = func(state tls.ConnectionState) (err error) {
-		chain, err = verify(state.PeerCertificates, s.config.CA, s.config.Now())
+		turn := s.config.Work(ctx, address.String(), func() {
+			chain, err = verify(state.PeerCertificates, s.config.CA, s.config.Now())
+		})
+		if turn != nil {
+			return turn
+		}
 		return err
 	}
 	conn := tls.Server(meter, config)

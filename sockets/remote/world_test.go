@@ -60,7 +60,8 @@ func newWorld(t testing.TB, behave script, changes ...func(*world, *remote.Confi
 	spool, err := remote.OpenSpool(dir, remote.DefaultSpool)
 	require.NoError(t, err)
 	config := remote.Config{
-		CA: root.cert, Certificate: root.server(t), Sockets: dir, Spool: spool, Now: time.Now,
+		Work: func(_ context.Context, _ string, work func()) error { work(); return nil },
+		CA:   root.cert, Certificate: root.server(t), Sockets: dir, Spool: spool, Now: time.Now,
 		Log:  slog.New(slog.NewTextHandler(w.log, nil)),
 		Gate: remote.DefaultGate, Conns: remote.DefaultConns, Patience: remote.DefaultPatience,
 	}
