@@ -86,7 +86,7 @@ type kind struct {
 var (
 	policies = kind{"policy",
 		func(n string) []string { return []string{"add-policy", "cut:" + n, "1", "--mem=32", "--cpu=0"} },
-		func(n string) []string { return []string{"remove-policy", "cut:" + n} },
+		func(n string) []string { return []string{"remove-policy", "-p", "cut:" + n} },
 		[]string{"policy"},
 	}
 	blocks = kind{"block device",
