@@ -70,6 +70,7 @@ type closer struct {
 type (
 	feedOpened struct {
 		feed    *history.Pipe // nil where err is not
+		ended   history.Taken // the last line of the run before, where that had no end
 		foreign bool
 		same    bool // as the one that is open already
 		err     error

@@ -68,11 +68,19 @@ func (k *console) awaited(foreign bool) bool {
 func (k *console) attempt(c *supervise.Context, foreign bool) {
 	k.opening = true
 	k.attempts++
-	path, old, tender := k.fifo, k.feed, k.tender
+	path, old, tender, log := k.fifo, k.feed, k.tender, k.log
 	c.Go(func(context.Context) any {
-		if !foreign {
-			feed, err := openOurs(path, tender)
+		switch {
+		case !foreign && tender.OK:
+			feed, err := openOurs(path, tender.Value)
 			return feedOpened{feed: feed, err: err}
+		case !foreign: // a new run: what it prints belongs to no line of the one before
+			ended, err := log.Finish(nil)
+			if err != nil {
+				return feedOpened{err: err}
+			}
+			feed, err := history.OpenPipe(path)
+			return feedOpened{feed: feed, ended: ended, err: err}
 		}
 		feed, err := history.OpenForeignPipe(path)
 		return feedOpened{feed: feed, foreign: true, same: err == nil && old != nil && old.Same(feed), err: err}
@@ -82,17 +90,16 @@ func (k *console) attempt(c *supervise.Context, foreign bool) {
 // openOurs opens the FIFO of a unikernel of ours. Where that runs already, it is the
 // one that its tender has: the file may have been removed, or be another one, since.
 // What a tender has printed that has just ended is in the file.
-func openOurs(path string, tender messages.Option[messages.Process]) (*history.Pipe, error) {
-	if tender.OK {
-		if feed, err := history.OpenOutputPipe(tender.Value); err == nil {
-			return feed, nil
-		}
+func openOurs(path string, tender messages.Process) (*history.Pipe, error) {
+	if feed, err := history.OpenOutputPipe(tender); err == nil {
+		return feed, nil
 	}
 	return history.OpenPipe(path)
 }
 
 func (k *console) opened(c *supervise.Context, m feedOpened) {
 	k.opening = false
+	k.add(c, m.ended)
 	switch {
 	case m.err != nil:
 		k.notOpened(c, m)

@@ -338,3 +338,23 @@ func TestAFullDiskStopsNoConsole(t *testing.T) {
 	w.restart() // who stops tries once more
 	require.Equal(t, want, w.lines(":x", history.Lines))
 }
+
+// TestALineThatTheRunBeforeHasNotEnded is a line of its own, also where the console has
+// failed instead of reading the end of that run.
+func TestALineThatTheRunBeforeHasNotEnded(t *testing.T) {
+	faults := &failOnce{actor: "console"}
+	closes := func(actor string, message any) {
+		if _, ok := message.(messages.ConsoleClose); ok {
+			faults.at(actor, message)
+		}
+	}
+	script := tenderScript(t, `case "$*" in *second*) echo second;; *) printf first;; esac; exec sleep 1000`+"\n")
+	w := newWorld(t, script, func(w *world) { w.fault = closes })
+	w.succeeds("created unikernel", ":x", create(guest("hello", "first")))
+	w.until("it is on disk", func() bool { return w.historySize(":x") > 0 })
+	faults.arm(1)
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	require.True(t, faults.done())
+	w.succeeds("created unikernel", ":x", create(guest("hello", "second")))
+	require.Equal(t, []string{"first", "second"}, w.lines(":x", 2))
+}
