@@ -127,6 +127,6 @@ func TestRelativeDirectories(t *testing.T) {
 	require.NoError(t, err)
 	h.args = []string{"--tmpdir", dir, "--dbdir", filepath.Join(dir, "db")}
 	h.start()
-	h.create("hello", guest("hello"))
-	require.Equal(t, "hello from albatross: --name=hello", h.subscribe("hello", 0).line())
+	h.create("hello", guest("hello", "--quiet"))
+	require.Equal(t, "hello from albatross: --name=hello --quiet", h.subscribe("hello", 1).line())
 }
