@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -21,6 +22,7 @@ import (
 
 	"albatross/messages"
 	"albatross/sockets/wire"
+	"albatross/test/hostile"
 	"albatross/test/vectors"
 )
 
@@ -36,24 +38,68 @@ var canaries = []string{"canary", "a:b:canary"}
 // unikernels.
 func TestHostile(t *testing.T) {
 	h := newHost(t)
+	h.besieged(func() {
+		h.sendHalves()
+		for _, socket := range sockets {
+			h.sendAll(socket, slices.Values(garbage()))
+			h.sendAll(socket, slices.Values(allMessages(t)))
+		}
+	})
+}
+
+// TestHostileMessages: changes of the messages that native programs send, or refuse
+// to read, do no more harm than these.
+func TestHostileMessages(t *testing.T) {
+	h := newHost(t)
+	h.requireText("added policy", ":", messages.PolicyAdd{Policy: messages.Policy{
+		Unikernels: 10, CPUIDs: []int{0}, Memory: 256, Block: messages.Some(100),
+	}}) // what is asked for by accident must not fill the machine
+	frames := allMessages(t)
+	sent := 0
+	h.besieged(func() {
+		for _, socket := range sockets {
+			h.sendAll(socket, mutations(frames, hostile.Choose(1_000, 85_000), &sent))
+		}
+	})
+	hostile.Figure(t, "mutated messages", sent)
+}
+
+// mutations are n that are made of frames, and counts them.
+func mutations(frames [][]byte, n int, sent *int) iter.Seq[[]byte] {
+	random := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	return func(yield func([]byte) bool) {
+		for range n {
+			if !yield(reframed(random, hostile.Mutate(random, frames))) {
+				return
+			}
+			*sent++
+		}
+	}
+}
+
+// reframed mends, mostly, the length of a frame that was changed.
+func reframed(random *rand.Rand, frame []byte) []byte {
+	if len(frame) > 4 && random.IntN(5) > 0 {
+		binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
+	}
+	return frame
+}
+
+// besieged makes sure that an attack harms neither the daemon nor the canaries.
+func (h *host) besieged(attack func()) {
+	h.t.Helper()
 	for _, c := range canaries {
 		h.create(c, guest("hello", "--quiet"))
 	}
 	daemon, start := h.daemon.Process.Pid, h.peak()
 	told, processes := h.canaries()
-
-	h.sendHalves()
-	for _, socket := range sockets {
-		h.sendAll(socket, garbage())
-		h.sendAll(socket, messagesOf(t, append([]string{vectors.Reject, vectors.Accept}, vectors.Wire...)))
-	}
-
-	require.Equal(t, daemon, h.daemon.Process.Pid)
+	attack()
+	require.Equal(h.t, daemon, h.daemon.Process.Pid)
 	nowTold, nowProcesses := h.canaries()
-	require.Equal(t, told, nowTold)
-	require.Equal(t, processes, nowProcesses)
-	t.Logf("memory: %d MB before, %d MB at most since", start>>20, h.peak()>>20)
-	require.Less(t, h.peak()-start, hostileMemory)
+	require.Equal(h.t, told, nowTold)
+	require.Equal(h.t, processes, nowProcesses)
+	h.t.Logf("memory: %d MB before, %d MB at most since", start>>20, h.peak()>>20)
+	require.Less(h.t, h.peak()-start, hostileMemory)
 }
 
 // canaries are what the daemon tells of them, and their processes.
@@ -94,6 +140,10 @@ func garbage() (list [][]byte) {
 	return list
 }
 
+func allMessages(t *testing.T) [][]byte {
+	return messagesOf(t, append([]string{vectors.Reject, vectors.Accept}, vectors.Wire...))
+}
+
 // messagesOf are the frames of vectors. None is for a canary. Of the many random
 // ones there is one in eight.
 func messagesOf(t *testing.T, files []string) (list [][]byte) {
@@ -115,7 +165,7 @@ const talkers = 8
 
 // sendAll sends each on a connection of its own. What is a message is answered,
 // to whoever has asked; all else is not.
-func (h *host) sendAll(socket string, list [][]byte) {
+func (h *host) sendAll(socket string, list iter.Seq[[]byte]) {
 	todo := make(chan []byte)
 	var talking sync.WaitGroup
 	for range talkers {
@@ -127,7 +177,7 @@ func (h *host) sendAll(socket string, list [][]byte) {
 			}
 		})
 	}
-	for _, b := range list {
+	for b := range list {
 		todo <- b
 	}
 	close(todo)
