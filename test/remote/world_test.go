@@ -60,6 +60,8 @@ type world struct {
 	root *certificate.Authority
 	key  crypto.Signer // of all certificates of clients
 
+	rootKey crypto.Signer
+
 	daemon   *exec.Cmd
 	endpoint *exec.Cmd
 	address  string
@@ -74,9 +76,9 @@ func newWorld(t testing.TB, args ...string) *world {
 func newWorldWith(t testing.TB, args func(*world) []string) *world {
 	dir, err := os.MkdirTemp("", "remote") // a short name, for the sockets
 	require.NoError(t, err)
-	w := &world{t: t, dir: dir, key: newKey(t)}
+	w := &world{t: t, dir: dir, key: newKey(t), rootKey: newKey(t)}
 	t.Cleanup(w.end)
-	w.root, err = certificate.NewRoot("root", newKey(t), time.Now(), time.Hour)
+	w.root, err = certificate.NewRoot("root", w.rootKey, time.Now(), time.Hour)
 	require.NoError(t, err)
 	w.putFiles()
 	w.startDaemon()
