@@ -22,6 +22,7 @@ import (
 
 	"albatross/messages"
 	"albatross/sockets/wire"
+	"albatross/test/guests"
 	"albatross/test/hostile"
 	"albatross/test/vectors"
 )
@@ -83,6 +84,35 @@ func reframed(random *rand.Rand, frame []byte) []byte {
 		binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
 	}
 	return frame
+}
+
+// TestHostileImages: changes of images that run are refused, or run, and harm
+// neither the daemon nor others.
+func TestHostileImages(t *testing.T) {
+	h := newHost(t)
+	var images [][]byte
+	for _, name := range guests.Names() {
+		images = append(images, guests.Image(name, "spt"))
+	}
+	random := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	n, created := hostile.Choose(60, 2_000), 0
+	c := guest("hello")
+	h.besieged(func() {
+		for range n {
+			c.Image = hostile.Mutate(random, images)
+			switch answer := h.ask("x", create(c)).(type) {
+			case messages.SuccessText:
+				created++
+				h.ask("x", messages.UnikernelDestroy{}) // it may have ended
+			case messages.Failure:
+				require.NotContains(t, answer.Text, h.dir)
+			default:
+				require.Fail(t, "an answer that is none", "%#v", answer)
+			}
+		}
+	})
+	hostile.Figure(t, "mutated images that the daemon was to run", n)
+	t.Logf("%d of them were created", created)
 }
 
 // besieged makes sure that an attack harms neither the daemon nor the canaries.
