@@ -61,6 +61,13 @@ crash: overlay ## kill the daemon at every failpoint and KILLS times at random, 
 vm-test: overlay ## boot a Debian in qemu, and try the units there (ten minutes)
 	@machine=$$(test/vm/prepare.sh) && cd test/vm && ALBATROSS_VM="$$machine" $(GO) test -v -count 1 -timeout 2h
 
+# The tests write their figures to a file.
+hostile: overlay ## attack messages, certificates, images and the database at length, and count
+	@rm -f bin/hostile.md
+	ALBATROSS_HOSTILE=$(CURDIR)/bin/hostile.md $(GO) test $(RACE) -count 1 -p 1 -timeout 1h -run '^TestHostile' \
+		./runtime/image ./runtime/store ./test/e2e ./test/remote
+	@printf '| | |\n|---|---|\n' && cat bin/hostile.md
+
 guests: overlay ## rebuild our own unikernels, which needs gcc
 	$(GO) generate ./test/guests
 

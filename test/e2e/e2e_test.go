@@ -58,6 +58,7 @@ func TestMain(m *testing.M) {
 type host struct {
 	t    *testing.T
 	dir  string
+	bin  string   // where its programs are
 	args []string // more of them for the daemon
 
 	inside string // directory of the cgroup that the daemon is in, if any
@@ -78,7 +79,7 @@ func newHost(t *testing.T) *host {
 func emptyHost(t *testing.T) *host {
 	dir, err := os.MkdirTemp("", "e2e")
 	require.NoError(t, err)
-	h := &host{t: t, dir: dir}
+	h := &host{t: t, dir: dir, bin: bin}
 	t.Cleanup(h.end)
 	return h
 }
@@ -104,6 +105,7 @@ func (h *host) end() {
 	require.Empty(h.t, h.cgroupParents(), "cgroups that are left")
 	require.NotContains(h.t, strings.Join(h.files("db/block"), " "), "tmp_", "files that are left in db/block")
 	require.NotContains(h.t, h.log(), "nternal error", "the log of the daemon")
+	require.NotContains(h.t, h.log(), "DATA RACE", "the log of the daemon")
 }
 
 // destroyAll destroys all at once.
@@ -158,7 +160,7 @@ func (h *host) command(args ...string) *exec.Cmd {
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { _ = log.Close() })
 	all := append([]string{"--tmpdir", h.dir, "--dbdir", h.path("db"), "--cgroup", h.cgroup(), "--tender", "builtin"}, args...)
-	c := exec.Command(filepath.Join(bin, "albatrossd"), all...)
+	c := exec.Command(filepath.Join(h.bin, "albatrossd"), all...)
 	if h.inside != "" {
 		enter := []string{"-c", `echo 0 > "$0/cgroup.procs" && exec "$@"`, h.inside}
 		c = exec.Command("/bin/sh", append(enter, c.Args...)...)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 
 	"albatross/messages"
@@ -19,7 +21,18 @@ func Build(dir string, names ...string) error { return BuildTagged(dir, "", name
 
 // BuildTagged is Build with a build tag.
 func BuildTagged(dir, tag string, names ...string) error {
-	args := []string{"build", "-tags", tag, "-o", dir + string(filepath.Separator)}
+	return build(dir, []string{"-tags", tag}, names)
+}
+
+// BuildAlike is Build, with the race detector where this program has it.
+func BuildAlike(dir string, names ...string) (race bool, err error) {
+	info, _ := debug.ReadBuildInfo() // there is one in all that Go builds
+	race = slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+	return race, build(dir, []string{fmt.Sprintf("-race=%t", race)}, names)
+}
+
+func build(dir string, flags, names []string) error {
+	args := append([]string{"build", "-o", dir + string(filepath.Separator)}, flags...)
 	for _, name := range names {
 		args = append(args, "albatross/cmd/"+name)
 	}
