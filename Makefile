@@ -18,7 +18,7 @@ FUZZTIME ?= 1m
 # How often `make crash` kills the daemon at random moments.
 KILLS ?= 1000
 
-.PHONY: help overlay build demo test lint bench fuzz crash vm-test guests clean
+.PHONY: help overlay build demo test lint bench fuzz crash hostile vm-test guests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -61,11 +61,11 @@ crash: overlay ## kill the daemon at every failpoint and KILLS times at random, 
 vm-test: overlay ## boot a Debian in qemu, and try the units there (ten minutes)
 	@machine=$$(test/vm/prepare.sh) && cd test/vm && ALBATROSS_VM="$$machine" $(GO) test -v -count 1 -timeout 2h
 
-# The tests write their figures to a file.
-hostile: overlay ## attack messages, certificates, images and the database at length, and count
+# The tests of any package whose names begin with TestHostile: see test/hostile.
+hostile: overlay ## attack at length with messages, certificates, images and load, and print figures
 	@rm -f bin/hostile.md
 	ALBATROSS_HOSTILE=$(CURDIR)/bin/hostile.md $(GO) test $(RACE) -count 1 -p 1 -timeout 1h -run '^TestHostile' \
-		./runtime/image ./runtime/store ./test/e2e ./test/remote
+		$$(grep -rl --include='*_test.go' '^func TestHostile' . | xargs -n 1 dirname | sort -u)
 	@printf '| | |\n|---|---|\n' && cat bin/hostile.md
 
 guests: overlay ## rebuild our own unikernels, which needs gcc
