@@ -135,6 +135,7 @@ func TestNativeLeftRunningOtherwise(t *testing.T) {
 	h.until("it runs", func() bool { return len(h.infos("x")) == 1 })
 	require.Len(t, h.settledProcesses()["x"], 1)
 	h.requireText("created unikernel", "new", create(config))
+	h.until("it has ended by itself", func() bool { return len(h.infos("new")) == 0 })
 	require.NoError(t, os.RemoveAll(h.path("bin")))
 	for _, f := range []string{h.nativeImage(x), h.nativeImage(other)} {
 		require.NoError(t, os.Remove(f))
