@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"albatross/messages"
+	"albatross/sockets/events"
 	"albatross/sockets/wire"
 	"albatross/test/guests"
 	"albatross/test/hostile"
@@ -59,18 +60,42 @@ func TestHostileMessages(t *testing.T) {
 	sent := 0
 	h.besieged(hostileMemory, func() {
 		for _, socket := range sockets {
-			h.sendAll(socket, mutations(frames, hostile.Choose(1_000, 85_000), &sent))
+			h.sendAll(socket, mutations(frames, reframed, hostile.Choose(1_000, 85_000), &sent))
 		}
 	})
 	hostile.Figure(t, "mutated messages", sent)
 }
 
-// mutations are n that are made of frames, and counts them.
-func mutations(frames [][]byte, n int, sent *int) iter.Seq[[]byte] {
+// TestHostileRequests: the same of the socket of events, whose language is ours.
+func TestHostileRequests(t *testing.T) {
+	h := newHost(t)
+	var requests [][]byte
+	for _, command := range []messages.Command{
+		messages.EndList{}, messages.SettingList{}, messages.BlockReserve{}, messages.EventsSubscribe{},
+		messages.EventsSubscribe{Since: messages.Some(time.Now())},
+	} {
+		for _, name := range []string{":", "a:b:", "a:b:other"} {
+			b, err := events.AppendRequest(nil, parse(t, name), command)
+			require.NoError(t, err)
+			requests = append(requests, b)
+		}
+	}
+	sent := 0
+	h.besieged(hostileMemory, func() {
+		h.sendAll("events", mutations(requests, unframed, hostile.Choose(1_000, 20_000), &sent))
+	})
+	hostile.Figure(t, "mutated requests for events", sent)
+}
+
+// A framing makes what is sent of a message that was changed.
+type framing func(*rand.Rand, []byte) []byte
+
+// mutations are n that are made of list, and counts them.
+func mutations(list [][]byte, framed framing, n int, sent *int) iter.Seq[[]byte] {
 	random := rand.New(rand.NewPCG(rand.Uint64(), 0))
 	return func(yield func([]byte) bool) {
 		for range n {
-			if !yield(reframed(random, hostile.Mutate(random, frames))) {
+			if !yield(framed(random, hostile.Mutate(random, list))) {
 				return
 			}
 			*sent++
@@ -85,6 +110,8 @@ func reframed(random *rand.Rand, frame []byte) []byte {
 	}
 	return frame
 }
+
+func unframed(_ *rand.Rand, item []byte) []byte { return item }
 
 // TestHostileImages: changes of images that run are refused, or run, and harm
 // neither the daemon nor others.
@@ -236,7 +263,21 @@ func (h *host) send(socket string, b []byte) error {
 	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
 		return err
 	}
+	if socket == "events" {
+		return judgeRequest(b, answer)
+	}
 	return judge(b, answer)
+}
+
+// judgeRequest is judge for the socket of events, which also answers what it does
+// not understand. Who follows events, and closes half of the connection, has left:
+// there may be no answer.
+func judgeRequest(said, answer []byte) error {
+	m, err := events.Read(bytes.NewReader(said), events.MaxItem)
+	if _, follows := m.Payload.(messages.EventsSubscribe); err == nil && !follows && len(answer) == 0 {
+		return errors.New("a request is not answered")
+	}
+	return nil
 }
 
 // judge compares an answer with what was said.
