@@ -276,7 +276,7 @@ var attacked = []struct {
 }{
 	{"canary", messages.UnikernelDestroy{}},
 	{"disk", messages.BlockRemove{}},
-	{"canary", messages.ConsoleSubscribe{Count: messages.Some(10)}},
+	{"canary", messages.UnikernelRestart{Form: messages.RestartSame}},
 	{"canary", messages.UnikernelGet{Form: 3}},
 	{"canary", info},
 }
