@@ -189,7 +189,8 @@ func (a *app) explainTrust(e *client.TrustError) (exitCode, string) {
 	case client.Stranger:
 		return exitUntrusted, text + "The certificate in --server-ca must be the one that has signed the endpoint's."
 	case client.Unfit:
-		return exitUntrusted, text + "The endpoint needs another one: 'albatross-client generate' makes it."
+		return exitUntrusted, text + "Somebody else may be posing as the endpoint. If it is the right one, it needs another certificate, signed by the\n" +
+			"authority itself: 'albatross-client generate' makes it."
 	}
 	return exitRejected, text + "The endpoint says no more than that. Is the authority that has signed for us the one that it trusts, and\n" +
 		"are the clocks right?" + a.largeAdvice()

@@ -38,7 +38,12 @@ func readLimited(path string) ([]byte, error) {
 
 func readChain(path string) (certificate.Chain, error) { return readPEM(path, certificate.ParseChain) }
 
-func readKey(path string) (crypto.Signer, error) { return readPEM(path, certificate.ParseKey) }
+func readKey(path string) (crypto.Signer, error) {
+	if err := certificate.CheckPrivate(path); err != nil {
+		return nil, inputError(escape(err.Error()))
+	}
+	return readPEM(path, certificate.ParseKey)
+}
 
 // readAuthority reads what can sign.
 func readAuthority(chainPath, keyPath string) (*certificate.Authority, error) {

@@ -73,9 +73,12 @@ func (e Endpoint) config() *tls.Config {
 	}
 }
 
-// verify checks that the endpoint's certificate leads to an authority.
+// verify checks that an authority itself has signed the endpoint's certificate.
 func (e Endpoint) verify(state tls.ConnectionState) error {
-	_, err := certificate.Verify(state.PeerCertificates, e.Authority, time.Now(), x509.ExtKeyUsageServerAuth)
+	chain, err := certificate.Verify(state.PeerCertificates, e.Authority, time.Now(), x509.ExtKeyUsageServerAuth)
+	if err == nil {
+		err = noTenant(chain)
+	}
 	if err == nil {
 		return nil
 	}
@@ -84,4 +87,22 @@ func (e Endpoint) verify(state tls.ConnectionState) error {
 		kind = Stranger
 	}
 	return &TrustError{Peer: e.Address, Kind: kind, Err: err}
+}
+
+var (
+	errIndirect = errors.New("it is not signed by the authority itself")
+	errCommand  = errors.New("it, or its authority, is for a client: it holds a command or policy")
+)
+
+// noTenant refuses what a tenant who may sign can have signed.
+func noTenant(chain certificate.Chain) error {
+	if len(chain) > 2 {
+		return errIndirect
+	}
+	for _, c := range chain {
+		if _, _, command, _ := certificate.Command(c); command {
+			return errCommand
+		}
+	}
+	return nil
 }
