@@ -83,17 +83,28 @@ func each(b *bbolt.Bucket, do func(name messages.Name, key, value []byte) error)
 // are on disk. That something is not there to be deleted is fine. What adds
 // nothing works on a disk that is full; see reserve.go.
 func (db *DB) Apply(changes []messages.Change) error {
-	growth := db.growth(changes)
-	err := db.makeRoom(growth)
-	if err == nil || growth == 0 {
-		full := err != nil
-		err = db.update(func(tx *bbolt.Tx) error { return applyAll(tx, changes, full) })
+	err := db.inPlace()
+	if err == nil {
+		err = db.commit(changes)
+	}
+	if err == nil {
+		err = db.inPlace() // it may have gone meanwhile
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", db.path, err)
 	}
 	failpoint.Here("database/committed")
 	return nil
+}
+
+func (db *DB) commit(changes []messages.Change) error {
+	growth := db.growth(changes)
+	err := db.makeRoom(growth)
+	if err != nil && growth > 0 {
+		return err
+	}
+	full := err != nil
+	return db.update(func(tx *bbolt.Tx) error { return applyAll(tx, changes, full) })
 }
 
 func applyAll(tx *bbolt.Tx, changes []messages.Change, full bool) error {

@@ -43,6 +43,8 @@ type DB struct {
 	path     string
 	bolt     *bbolt.DB
 	pageSize int
+	opened   os.FileInfo // the file that bolt writes
+	fd       uintptr     // its descriptor
 
 	// Uncopied is why there is no copy of the database as it was found, if there
 	// should be one.
@@ -95,8 +97,14 @@ func (db *DB) open() error {
 		_ = unix.Flock(int(file.Fd()), unix.LOCK_UN)
 		_ = file.Close()
 		return db.damaged(err)
+	case err != nil:
+		return err
 	}
-	return err
+	db.fd = file.Fd()
+	if db.opened, err = file.Stat(); err != nil {
+		return errors.Join(err, db.bolt.Close())
+	}
+	return nil
 }
 
 // prepare looks at all of an open database before anything is written, sets up

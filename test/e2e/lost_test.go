@@ -2,12 +2,15 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"albatross/messages"
 	"albatross/runtime/store"
 )
 
@@ -65,4 +68,26 @@ func TestANewDatabaseWithBlockDevices(t *testing.T) {
 	require.NoError(t, os.Truncate(h.path("db/block/:disk"), 1<<20))
 	h.start()
 	require.Contains(t, h.log(), "The database is new; block devices that are there are used")
+}
+
+// TestADatabaseThatGoesUnderTheDaemon: no command is answered as done that the next
+// daemon would not know of, and what the refusal tells to do brings all back.
+func TestADatabaseThatGoesUnderTheDaemon(t *testing.T) {
+	h := newHost(t)
+	h.create("x", guest("hello", "--quiet"))
+	pid := h.pid("x")
+	path := h.path("db", store.DBFile)
+	require.NoError(t, os.Remove(path))
+	policy := messages.PolicyAdd{Policy: messages.Policy{Unikernels: 2, CPUIDs: []int{0}, Memory: 64}}
+	said := fmt.Sprint(h.ask("a:", policy))
+	require.Contains(t, said, "somebody has removed or replaced the database under the daemon")
+	open := regexp.MustCompile(`/proc/\d+/fd/\d+`).FindString(said)
+	data, err := os.ReadFile(open)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	require.Contains(t, fmt.Sprint(h.ask("a:", policy)), "cannot ", "it is another file")
+	h.kill()
+	h.start()
+	require.Equal(t, pid, h.pid("x"))
+	h.requireText("added policy", "a:", policy)
 }
