@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"albatross/messages"
 	"albatross/sockets/client"
@@ -62,15 +63,27 @@ func Answers(ctx context.Context, dir string) bool {
 }
 
 // RemoveCgroups removes those that a daemon with this --dbdir has made, and
-// could not remove because it was killed. No process may be in them any more.
+// could not remove because it was killed. Processes in them must have been killed, and
+// are waited for.
 func RemoveCgroups(dbdir string) {
+	const leaving, pause = 10 * time.Second, 10 * time.Millisecond
+	for end := time.Now().Add(leaving); removeCgroups(dbdir) > 0 && time.Now().Before(end); {
+		time.Sleep(pause)
+	}
+}
+
+// removeCgroups returns how many could not be removed.
+func removeCgroups(dbdir string) (left int) {
 	parent := "albatross" + strings.ReplaceAll(dbdir, "/", "-")
 	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
 		for _, below := range []string{"/*:*", ""} {
 			found, _ := filepath.Glob(pattern + parent + below)
 			for _, dir := range found {
-				_ = os.Remove(dir) // where there are none, nobody could
+				if os.Remove(dir) != nil {
+					left++
+				}
 			}
 		}
 	}
+	return left
 }
