@@ -1,6 +1,7 @@
 package block_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -29,13 +30,13 @@ func TestReserve(t *testing.T) {
 func TestReserveWithoutRoom(t *testing.T) {
 	d, _ := open(t)
 	disk := name(t, "disk")
-	const size = 1 << 24 // 16 TB
-	if err := d.Create(t.Context(), disk, size, nil); err != nil {
-		t.Skipf("this file system has no such files: %v", err)
-	}
-	err := d.Reserve(t.Context(), disk)
+	room, err := d.Room()
+	require.NoError(t, err)
+	size := int(room) + 100_000 // far more than others free meanwhile
+	require.NoError(t, d.Create(t.Context(), disk, size, nil))
+	err = d.Reserve(t.Context(), disk)
 	require.ErrorIs(t, err, unix.ENOSPC)
-	require.ErrorContains(t, err, "16777216 MB are missing")
+	require.ErrorContains(t, err, fmt.Sprintf("%d MB are missing", size))
 	require.Less(t, occupied(t, d.Path(disk)), int64(megabyte))
 }
 
