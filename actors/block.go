@@ -13,6 +13,7 @@ import (
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/block"
+	"albatross/runtime/compress"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/fair"
 )
@@ -226,10 +227,14 @@ func removed(err error) error {
 
 func contents(data []byte, compressed bool) io.Reader {
 	if compressed {
-		return block.Inflate(bytes.NewReader(data))
+		return inflated(bytes.NewReader(data))
 	}
 	return bytes.NewReader(data)
 }
+
+// inflated are contents that came as a zlib stream. How many they may be is limited by
+// the size of the device.
+func inflated(r io.Reader) io.Reader { return compress.Inflate(r, "contents") }
 
 // dataSized and streamSized say in native words that contents are too large.
 func dataSized(err error) error { return sized(err, "data exceeds block size") }
@@ -288,7 +293,7 @@ func (b *blockDevice) set(c *supervise.Context, command messages.BlockSet) {
 	b.work(c, "set block device", func(ctx context.Context) error {
 		defer func() { _ = r.Close() }()
 		if command.Compressed {
-			return streamSized(dir.Set(ctx, name, block.Inflate(r)))
+			return streamSized(dir.Set(ctx, name, inflated(r)))
 		}
 		return streamSized(dir.Set(ctx, name, r))
 	})

@@ -10,10 +10,9 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/klauspost/compress/zlib"
-
 	"albatross/actors/ledger"
 	"albatross/messages"
+	"albatross/runtime/compress"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/image"
 	"albatross/runtime/machine"
@@ -134,17 +133,12 @@ func (g *Config) store(m messages.UnikernelPrepare) (messages.Digest, error) {
 		}
 		return g.Images.AddBytes(m.Image)
 	}
-	z, err := zlib.NewReader(bytes.NewReader(m.Image))
-	if err != nil {
-		return messages.Digest{}, fmt.Errorf("cannot decompress image: %w", err)
-	}
-	in := &inflating{r: z}
-	digest, _, err := g.Images.Add(in, limit)
-	switch {
-	case in.err != nil:
-		return messages.Digest{}, fmt.Errorf("cannot decompress image: %w", in.err)
-	case errors.Is(err, store.ErrTooLarge):
+	digest, _, err := g.Images.Add(compress.Inflate(bytes.NewReader(m.Image), "image"), limit)
+	if errors.Is(err, store.ErrTooLarge) {
 		return messages.Digest{}, tooLarge
+	}
+	if damaged := new(compress.DamagedError); errors.As(err, &damaged) {
+		return messages.Digest{}, damaged // and not something about the store
 	}
 	return digest, err
 }
@@ -154,21 +148,6 @@ func (g *Config) store(m messages.UnikernelPrepare) (messages.Digest, error) {
 // memory that it may use.
 func imageLimit(args messages.Arguments) int64 {
 	return min(maxImage, int64(min(args.Memory, maxImage>>20))<<20)
-}
-
-// inflating remembers an error of the compressed data: it is not one of the
-// image store.
-type inflating struct {
-	r   io.Reader
-	err error
-}
-
-func (i *inflating) Read(b []byte) (int, error) {
-	n, err := i.r.Read(b)
-	if err != io.EOF {
-		i.err = err
-	}
-	return n, err
 }
 
 // plan checks the image against the devices and finds the tender for it.
@@ -280,18 +259,15 @@ func (g *Config) readCompressed(digest messages.Digest, level int) ([]byte, erro
 	if level == 0 {
 		return readWhole(f, size)
 	}
-	var out bytes.Buffer
-	z, err := zlib.NewWriterLevel(&out, level)
+	stream, err := compress.Deflate(f, level)
 	if err != nil {
-		return nil, fmt.Errorf("cannot compress image: %w", err)
+		return nil, err
 	}
-	if _, err := io.Copy(z, f); err != nil {
+	data, err := io.ReadAll(stream)
+	if err != nil {
 		return nil, fmt.Errorf("cannot read image: %w", err)
 	}
-	if err := z.Close(); err != nil {
-		return nil, fmt.Errorf("cannot compress image: %w", err)
-	}
-	return out.Bytes(), nil
+	return data, nil
 }
 
 func readWhole(f *os.File, size int64) ([]byte, error) {

@@ -8,6 +8,7 @@ import (
 	"albatross/actors/ledger"
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/compress"
 )
 
 // infos are what runs at the name, or at and below the path, in the order of
@@ -136,7 +137,7 @@ func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
 
 // compressible refuses a level that zlib does not have.
 func compressible(level int) error {
-	if level < 0 || level > 9 {
+	if level < compress.None || level > compress.Most {
 		return fmt.Errorf("cannot compress at level %d: 0 to 9 are possible", level)
 	}
 	return nil

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"albatross/messages"
+	"albatross/runtime/compress"
 	"albatross/runtime/image"
 	"albatross/sockets/wire"
 )
@@ -97,8 +99,17 @@ func (a *app) config(typ messages.Type, path string, args messages.Arguments, le
 		return config, err
 	}
 	config.Compressed = true
-	config.Image, err = compress(config.Image, level)
+	config.Image, err = compressed(config.Image, level)
 	return config, err
+}
+
+// compressed is a zlib stream of an image.
+func compressed(image []byte, level int) ([]byte, error) {
+	stream, err := compress.Deflate(bytes.NewReader(image), level)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(stream)
 }
 
 func parseType(s string) (messages.Type, error) {

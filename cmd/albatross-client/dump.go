@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/compress"
 )
 
 func (a *app) dumpBlockCommand() *cobra.Command {
@@ -32,8 +33,8 @@ func (a *app) dumpBlockCommand() *cobra.Command {
 	return c
 }
 
-// dumpBlock saves the contents of a block device. They are inflated while they
-// come: what is in the file does not depend on how it was sent.
+// dumpBlock saves the contents of a block device. They are decompressed while
+// they come: what is in the file does not depend on how it was sent.
 func (a *app) dumpBlock(ctx context.Context, name messages.Name, level int) error {
 	// Whoever interrupts it does not want half a file to stay.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, unix.SIGTERM)
@@ -58,12 +59,10 @@ func (a *app) dumpBlock(ctx context.Context, name messages.Name, level int) erro
 	return a.print("dumped to " + escape(path))
 }
 
-// receive saves what comes from the daemon, inflated where it is compressed.
+// receive saves what comes from the daemon, decompressed where it is compressed.
 func (a *app) receive(name messages.Name, compressed bool, stream io.Reader) (path string, err error) {
 	if compressed {
-		if stream, err = inflate(stream); err != nil {
-			return "", err
-		}
+		stream = compress.Inflate(stream, "what the daemon has sent")
 	}
 	stream, done := a.progress("receiving", -1, stream)
 	defer done()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"albatross/runtime/compress"
 	"albatross/sockets/client"
 	"albatross/sockets/remote"
 )
@@ -51,7 +52,6 @@ func unreadable(path string, err error) error {
 var (
 	errNothingSent = errors.New("nothing was sent: --socket=- only shows the message")
 	errOddAnswer   = errors.New("cannot show the answer: it is of a kind that was not asked for")
-	errInflate     = errors.New("cannot inflate what the daemon has sent")
 )
 
 // report prints what went wrong and what can be done about it.
@@ -76,6 +76,7 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 	var broken *client.ProtocolError
 	var trust *client.TrustError
 	var chain *chainError
+	var damaged *compress.DamagedError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage, string(usage) + "\n" + usageText(command)
@@ -98,7 +99,7 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 			"\nThe daemon refuses like this what it does not understand: is it of another version? Its log tells more."
 	case errors.As(err, &broken):
 		return exitCommunication, "[ERROR] " + escape(err.Error()) + a.largeAdvice()
-	case errors.Is(err, errNothingSent), errors.Is(err, errOddAnswer), errors.Is(err, errInflate):
+	case errors.Is(err, errNothingSent), errors.Is(err, errOddAnswer), errors.As(err, &damaged):
 		return exitCommunication, "[ERROR] " + escape(err.Error())
 	}
 	return exitInternal, "[ERROR] " + escape(err.Error())

@@ -21,7 +21,6 @@
 //	escape.go        why a console cannot drive the terminal
 //	errors.go        exit codes, and what to do about an error
 //	complete.go      what the shell completes
-//	compress.go      zlib streams of images and of block devices
 //	save.go          why a file that is written replaces none, and is never half there
 //	progress.go      how far an upload or a dump is
 //

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"albatross/messages"
+	"albatross/runtime/compress"
 )
 
 // An option is the value of an option on the command line: read by parse, and
@@ -202,7 +203,7 @@ func parseNumber(s string) (int, error) { return parseFrom(0, messages.MaxInt, s
 func parsePositive(s string) (int, error) { return parseFrom(1, messages.MaxInt, s) }
 
 // parseLevel reads a compression level of zlib.
-func parseLevel(s string) (int, error) { return parseFrom(0, 9, s) }
+func parseLevel(s string) (int, error) { return parseFrom(compress.None, compress.Most, s) }
 
 func parseFrom(low, high int, s string) (int, error) {
 	n, err := strconv.Atoi(s)

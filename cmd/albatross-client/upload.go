@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"albatross/messages"
+	"albatross/runtime/compress"
 	"albatross/sockets/client"
 )
 
@@ -105,7 +106,7 @@ func (a *app) send(ctx context.Context, conn *client.Conn, name messages.Name, c
 	defer done()
 	if level > 0 {
 		var err error
-		if stream, err = newDeflater(stream, level); err != nil {
+		if stream, err = compress.Deflate(stream, level); err != nil {
 			return nil, err
 		}
 	}

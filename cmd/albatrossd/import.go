@@ -12,11 +12,11 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/klauspost/compress/zlib"
 	"golang.org/x/sys/unix"
 
 	"albatross/actors"
 	"albatross/messages"
+	"albatross/runtime/compress"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
@@ -208,11 +208,7 @@ func storeImages(unikernels []messages.NamedConfig, images *store.Images) (chang
 func storeImage(c messages.Config, images *store.Images) (messages.Digest, error) {
 	var image io.Reader = bytes.NewReader(c.Image)
 	if c.Compressed {
-		z, err := zlib.NewReader(image)
-		if err != nil {
-			return messages.Digest{}, fmt.Errorf("cannot decompress image: %w", err)
-		}
-		image = inflating{z}
+		image = compress.Inflate(image, "image")
 	}
 	digest, _, err := images.Add(image, maxImage)
 	if err == nil {
@@ -220,17 +216,6 @@ func storeImage(c messages.Config, images *store.Images) (messages.Digest, error
 	}
 	failpoint.Here("import/image-stored")
 	return digest, err
-}
-
-// inflating tells an error of the compressed data from one of the image store.
-type inflating struct{ io.Reader }
-
-func (i inflating) Read(b []byte) (int, error) {
-	n, err := i.Reader.Read(b)
-	if err != nil && err != io.EOF {
-		err = fmt.Errorf("cannot decompress it: %w", err)
-	}
-	return n, err
 }
 
 // policyChanges leave out the policy of the root, which is what the machine has.

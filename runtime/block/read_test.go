@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/runtime/block"
+	"albatross/runtime/compress"
 )
 
 func TestReaderAtEachLevel(t *testing.T) {
@@ -96,7 +97,7 @@ func TestSetOfACompressedStream(t *testing.T) {
 		contents := random(3, size)
 		stream := deflate(t, contents)
 		for _, in := range []io.Reader{bytes.NewReader(stream), iotest.OneByteReader(bytes.NewReader(stream)), iotest.DataErrReader(bytes.NewReader(stream))} {
-			require.NoError(t, d.Set(t.Context(), disk, block.Inflate(in)))
+			require.NoError(t, d.Set(t.Context(), disk, compress.Inflate(in, "contents")))
 			same(t, padded(contents, 2*megabyte), read(t, d, disk))
 		}
 	}
@@ -126,7 +127,7 @@ func TestCompressedStreamThatIsBroken(t *testing.T) {
 		"lost behind":  {io.MultiReader(bytes.NewReader(stream), iotest.ErrReader(lost)), "connection lost"},
 	} {
 		t.Run(kind, func(t *testing.T) {
-			contents := block.Inflate(c.stream)
+			contents := compress.Inflate(c.stream, "contents")
 			require.EqualError(t, d.Set(t.Context(), disk, contents), "cannot set block device :disk: "+c.want)
 			_, err := contents.Read(make([]byte, 10))
 			require.EqualError(t, err, c.want, "it stays so")
@@ -141,7 +142,7 @@ func TestCompressedStreamThatBecomesTooMuch(t *testing.T) {
 	d, path, disk, old := created(t)
 	bomb := bytes.NewReader(deflate(t, make([]byte, 8*megabyte)))
 	all := bomb.Len()
-	require.ErrorIs(t, d.Set(t.Context(), disk, block.Inflate(iotest.OneByteReader(bomb))), block.ErrTooLarge)
+	require.ErrorIs(t, d.Set(t.Context(), disk, compress.Inflate(iotest.OneByteReader(bomb), "contents")), block.ErrTooLarge)
 	require.Greater(t, bomb.Len(), all/2)
 	require.Equal(t, []string{":disk"}, files(t, path))
 	same(t, old, read(t, d, disk))

@@ -1,4 +1,4 @@
-package block
+package compress
 
 import (
 	"bufio"
@@ -9,21 +9,32 @@ import (
 	"github.com/klauspost/compress/zlib"
 )
 
+// A DamagedError says that something is no zlib stream, or not a whole one, or has
+// something behind its end.
+type DamagedError struct {
+	What string // was to be decompressed
+	Err  error
+}
+
+func (e *DamagedError) Error() string { return fmt.Sprintf("cannot decompress %s: %v", e.What, e.Err) }
+
+func (e *DamagedError) Unwrap() error { return e.Err }
+
 var errBehind = errors.New("something comes behind its end")
 
-// Inflate is what the zlib stream (RFC 1950) in r was made of. A stream that is
-// damaged, cut off, or has something behind its end ends with an error that
-// says so; an error of r itself is passed on as it is. How much a stream becomes
-// is limited by whoever reads it.
-func Inflate(r io.Reader) io.Reader {
-	i := &inflater{}
+// Inflate is what the zlib stream in r was made of. A damaged one ends with a
+// DamagedError, which calls it by what; an error of r itself is passed on as it is.
+// A small stream may become a large one: whoever reads it limits how much that is.
+func Inflate(r io.Reader, what string) io.Reader {
+	i := &inflater{what: what}
 	i.source.r = r
-	i.in = bufio.NewReaderSize(&i.source, 64<<10)
+	i.in = bufio.NewReaderSize(&i.source, pieceSize) // zlib takes no byte more of it than it needs
 	return i
 }
 
 // An inflater reads nothing before it is read: r may have to be waited for.
 type inflater struct {
+	what   string
 	source source
 	in     *bufio.Reader
 	z      io.Reader // nil before the first read
@@ -54,7 +65,7 @@ func (i *inflater) Read(b []byte) (n int, err error) {
 	case i.source.err != nil:
 		i.err = i.source.err
 	default:
-		i.err = fmt.Errorf("cannot decompress contents: %w", i.err)
+		i.err = &DamagedError{i.what, i.err}
 	}
 	return n, i.err
 }

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+)
+
+// BenchmarkCompress compresses 9 MB of a program, as an image is, at every level, and
+// tells what becomes of them. The default from afar was chosen by it.
+func BenchmarkCompress(b *testing.B) {
+	self, err := os.Executable()
+	require.NoError(b, err)
+	program, err := os.ReadFile(self)
+	require.NoError(b, err)
+	program = program[:min(len(program), 9<<20)]
+	for level := 1; level <= 9; level++ {
+		b.Run(fmt.Sprint(level), func(b *testing.B) {
+			b.SetBytes(int64(len(program)))
+			var size int
+			for b.Loop() {
+				packed, err := compressed(program, level)
+				require.NoError(b, err)
+				size = len(packed)
+			}
+			b.ReportMetric(float64(size), "bytes")
+		})
+	}
+}
+
+// TestLevels: on this machine nothing is compressed, and from afar as well as costs
+// little time.
+func TestLevels(t *testing.T) {
+	here, far, request := app{}, app{destination: destination{address: "x:1"}}, app{destination: destination{csr: true}}
+	none, nine := messages.Option[int]{}, messages.Some(9)
+	require.Equal(t, []int{0, 6, 6}, []int{here.compression(none), far.compression(none), request.compression(none)})
+	require.Equal(t, []int{9, 9, 9}, []int{here.compression(nine), far.compression(nine), request.compression(nine)})
+}
