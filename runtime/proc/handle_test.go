@@ -115,6 +115,9 @@ func child(t *testing.T) subject {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = out.Close()
+		if t.Failed() {
+			_ = syscall.Kill(pid, unix.SIGKILL) // it may be what never ended
+		}
 		_, _ = syscall.Wait4(pid, nil, 0, nil) // where the test did not
 	})
 	return subject{Process: identify(t, pid), end: ender(t, out), reap: func() {}}
@@ -214,9 +217,11 @@ func TestWaitTellsExitCode(t *testing.T) {
 	})
 }
 
+// SIGHUP and SIGINT are left out: where the tests run in the background, their
+// processes inherit that these are ignored.
 func TestWaitTellsSignal(t *testing.T) {
 	both(t, func(t *testing.T, start func(*testing.T) subject) {
-		for _, sig := range []syscall.Signal{unix.SIGKILL, unix.SIGTERM, unix.SIGHUP} {
+		for _, sig := range []syscall.Signal{unix.SIGKILL, unix.SIGTERM} {
 			s := start(t)
 			h := open(t, s.Process)
 			s.end("signal", int(sig))
