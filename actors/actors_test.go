@@ -466,3 +466,18 @@ func TestWrongSocket(t *testing.T) {
 		})
 	}
 }
+
+// TestEveryCommandIsCarriedOut at its socket, and refused at the others.
+func TestEveryCommandIsCarriedOut(t *testing.T) {
+	w := newWorld(t)
+	for _, conduct := range messages.Conducts() {
+		for _, at := range []actors.Endpoint{actors.VMMD, actors.Console, actors.Stats, actors.Events} {
+			c := w.connect(at)
+			c.send(":x", conduct.Command)
+			answer, _ := c.receive().Payload.(messages.Failure)
+			known := !strings.HasPrefix(answer.Text, "unknown command") && !strings.HasPrefix(answer.Text, "unexpected ")
+			require.Equal(t, at == conduct.At, known, "%T at %s: %s", conduct.Command, at, answer.Text)
+			c.Close()
+		}
+	}
+}

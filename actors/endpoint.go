@@ -2,46 +2,31 @@ package actors
 
 import "albatross/messages"
 
-// An Endpoint is one of the sockets of the daemon; each has its own commands.
-type Endpoint string
+// An Endpoint is one of the sockets of the daemon.
+type Endpoint = messages.Endpoint
 
-// The sockets, by the names of their files.
+// The sockets.
 const (
-	VMMD    Endpoint = "vmmd"
-	Console Endpoint = "console"
-	Stats   Endpoint = "stat"
-	Events  Endpoint = "events" // other than native
+	VMMD    = messages.AtVMMD
+	Console = messages.AtConsole
+	Stats   = messages.AtStats
+	Events  = messages.AtEvents
 )
 
-// refuses tells what a client gets to read that has used the wrong socket, or
+// refusal tells what a client gets to read that has used the wrong socket, or
 // that says what only a daemon says or nobody understands.
-func (e Endpoint) refuses(payload messages.Payload) string {
-	at := Endpoint("")
-	switch p := payload.(type) {
-	case messages.BadRequest:
-		return p.Why
-	case messages.EndList, messages.SettingList, messages.EventsSubscribe, messages.BlockReserve:
-		at = Events
-	case messages.ConsoleSubscribe, messages.ConsoleAdd, messages.ConsoleListInactive:
-		at = Console
-	case messages.StatsSubscribe, messages.StatsAdd, messages.StatsRemove:
-		at = Stats
-	case messages.StatsInitial:
-		if e == Stats {
-			return "unexpected message initial"
-		}
-		at = VMMD
-	case messages.UnikernelCreate, messages.UnikernelDestroy, messages.UnikernelGet,
-		messages.UnikernelInfo, messages.UnikernelRestart,
-		messages.PolicyInfo, messages.PolicyAdd, messages.PolicyRemove,
-		messages.BlockList, messages.BlockAdd, messages.BlockOldAdd, messages.BlockRemove,
-		messages.BlockSet, messages.BlockOldSet, messages.BlockDump, messages.BlockOldDump:
-		at = VMMD
+func refusal(at Endpoint, payload messages.Payload) string {
+	if bad, ok := payload.(messages.BadRequest); ok {
+		return bad.Why
 	}
+	_, initial := payload.(messages.StatsInitial)
+	conduct, known := messages.ConductOf(payload)
 	switch {
-	case at == e:
+	case known && conduct.At == at:
 		return ""
-	case e == Stats:
+	case at == Stats && initial: // as natively
+		return "unexpected message initial"
+	case at == Stats:
 		return "unexpected command"
 	}
 	return "unknown command"

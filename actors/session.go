@@ -149,10 +149,11 @@ func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 	s.changes = verb(wire.Payload)
 	s.asks++
 	s.state = asking
-	s.keep, s.patient = keeps(wire.Payload)
-	s.upload = upload{expected: streams(wire.Payload)}
-	s.tale = tale{expected: linking(wire.Payload), header: wire.Header}
-	if refusal := s.endpoint.refuses(wire.Payload); refusal != "" {
+	conduct, _ := messages.ConductOf(wire.Payload)
+	s.keep, s.patient = conduct.Keeps != messages.Never, conduct.Keeps == messages.Always
+	s.upload = upload{expected: conduct.Sends == messages.Contents}
+	s.tale = tale{expected: conduct.Answers == messages.Commands, header: wire.Header}
+	if refusal := refusal(s.endpoint, wire.Payload); refusal != "" {
 		s.patient = false
 		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: refusal}})
 		return

@@ -24,11 +24,6 @@ type tale struct {
 // tellOver is what a timer of the session tells it.
 type tellOver struct{}
 
-func linking(payload messages.Payload) bool {
-	_, ok := payload.(messages.StatsInitial)
-	return ok
-}
-
 // tell gives a command to the native collector.
 func (s *session) tell(c *supervise.Context, m messages.StatsTell) {
 	switch s.state {

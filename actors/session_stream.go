@@ -42,24 +42,6 @@ type (
 	drainOver struct{}
 )
 
-// keeps tells whether another command may follow on the connection, where this
-// one succeeds, and where it does not.
-func keeps(payload messages.Payload) (succeeded, failed bool) {
-	switch payload.(type) {
-	case messages.PolicyAdd:
-		return true, false
-	case messages.ConsoleAdd: // another daemon has no other connection
-		return true, true
-	}
-	return false, false
-}
-
-// streams tells whether a stream follows a command.
-func streams(payload messages.Payload) bool {
-	_, ok := payload.(messages.BlockSet)
-	return ok
-}
-
 // moreAsked is the credit of a block device for one more part.
 func (s *session) moreAsked(c *supervise.Context) {
 	s.upload.to = c.Sender()

@@ -75,7 +75,7 @@ func (s *statsSession) received(c *supervise.Context, m received) {
 	s.request = s.meter.Asked(string(Stats), m.wire.Payload, c.Now())
 	s.asks++
 	s.state = asking
-	if refusal := Stats.refuses(m.wire.Payload); refusal != "" {
+	if refusal := refusal(Stats, m.wire.Payload); refusal != "" {
 		s.last = true
 		s.reply(c, messages.Failure{Text: refusal})
 		return

@@ -27,28 +27,13 @@ func commandCause(command messages.Command) string { return "the command " + ver
 // verb is what a command that changes something is called on the command line. It is
 // empty for the others.
 func verb(command messages.Payload) string {
-	switch m := command.(type) {
-	case messages.UnikernelCreate:
-		if m.Force {
-			return "create --force"
-		}
-		return "create"
-	case messages.UnikernelRestart:
-		return "restart"
-	case messages.UnikernelDestroy:
-		return "destroy"
-	case messages.PolicyAdd:
-		return "add-policy"
-	case messages.PolicyRemove:
-		return "remove-policy"
-	case messages.BlockAdd, messages.BlockOldAdd:
-		return "create-block"
-	case messages.BlockSet, messages.BlockOldSet:
-		return "set-block"
-	case messages.BlockReserve:
-		return "reserve-block"
-	case messages.BlockRemove:
-		return "destroy-block"
+	conduct, _ := messages.ConductOf(command)
+	create, _ := command.(messages.UnikernelCreate)
+	switch {
+	case !conduct.Changes:
+		return ""
+	case create.Force:
+		return conduct.Word + " --force"
 	}
-	return ""
+	return conduct.Word
 }

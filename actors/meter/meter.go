@@ -108,6 +108,15 @@ func (m *Meter) Asked(socket string, payload messages.Payload, now time.Time) Re
 	return Request{m, socket, command(payload), now}
 }
 
+// command is what a command is called, in whatever form it was said. What is none has
+// one name together.
+func command(p messages.Payload) string {
+	if conduct, known := messages.ConductOf(p); known {
+		return conduct.Metric
+	}
+	return "unknown"
+}
+
 // Answered notes the answer.
 func (r Request) Answered(with messages.Payload, now time.Time) {
 	result := "failure"

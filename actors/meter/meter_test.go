@@ -2,10 +2,6 @@ package meter_test
 
 import (
 	"errors"
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -57,47 +53,4 @@ func TestCounters(t *testing.T) {
 	} {
 		require.Contains(t, text, line+"\n")
 	}
-}
-
-// TestEveryCommandHasAName.
-func TestEveryCommandHasAName(t *testing.T) {
-	named := map[string]bool{}
-	inspect(t, "commands.go", func(n ast.Node) {
-		if s, ok := n.(*ast.SelectorExpr); ok {
-			named[s.Sel.Name] = true
-		}
-	})
-	known := 0
-	files, err := filepath.Glob("../../messages/*.go")
-	require.NoError(t, err)
-	for _, file := range files {
-		inspect(t, file, func(n ast.Node) {
-			s, ok := n.(*ast.TypeSpec)
-			if ok && s.Name.Name != "BadRequest" && isCommand(s) { // that is the one that is not understood
-				known++
-				require.True(t, named[s.Name.Name], "%s has no name", s.Name.Name)
-			}
-		})
-	}
-	require.Greater(t, known, 20)
-}
-
-func inspect(t *testing.T, path string, f func(ast.Node)) {
-	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-	require.NoError(t, err)
-	ast.Inspect(file, func(n ast.Node) bool { f(n); return true })
-}
-
-// isCommand tells whether a type embeds what makes it one.
-func isCommand(s *ast.TypeSpec) bool {
-	t, ok := s.Type.(*ast.StructType)
-	if !ok {
-		return false
-	}
-	for _, f := range t.Fields.List {
-		if id, ok := f.Type.(*ast.Ident); ok && len(f.Names) == 0 && id.Name == "isCommand" {
-			return true
-		}
-	}
-	return false
 }

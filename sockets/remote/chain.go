@@ -117,10 +117,10 @@ func (r *Request) readLeaf(leaf *x509.Certificate) error {
 func Allowed(name messages.Name, command messages.Command) error {
 	c := conductOf(command)
 	switch {
-	case !c.allowed:
-		return fmt.Errorf("%s is not allowed in a certificate", c.word)
-	case c.named && name.IsPath():
-		return fmt.Errorf("%s needs a name, and the common name of the certificate is none", c.word)
+	case !c.Afar:
+		return fmt.Errorf("%s is not allowed in a certificate", c.Word)
+	case c.Named && name.IsPath():
+		return fmt.Errorf("%s needs a name, and the common name of the certificate is none", c.Word)
 	}
 	return nil
 }

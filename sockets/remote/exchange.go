@@ -20,7 +20,7 @@ import (
 type exchange struct {
 	server  *Server
 	request Request
-	conduct conduct
+	conduct messages.Conduct
 	peer    *peer
 	stream  *wire.ChunkReader // what the client sends
 	record  Record
@@ -106,7 +106,7 @@ func (s *Server) newExchange(g guest) (*exchange, error) {
 		peer: p, stream: wire.NewChunkReader(p), large: g.large,
 	}
 	x.record = newRecord(s.number.Add(1), g.conn.RemoteAddr(), g.chain)
-	x.record.Command, x.record.Name = x.conduct.word, request.Name.String()
+	x.record.Command, x.record.Name = x.conduct.Word, request.Name.String()
 	return x, err
 }
 
@@ -132,20 +132,20 @@ func (x *exchange) run(ctx context.Context) {
 
 // carryOut has the daemon do it, and passes on what it says.
 func (x *exchange) carryOut(ctx context.Context) error {
-	if x.large && x.conduct.answers == forever {
+	if x.large && x.conduct.Answers == messages.Forever {
 		return refusal{errors.New("the certificate is too large for somebody who stays")}
 	}
 	if err := x.applyPolicies(ctx); err != nil {
 		return err
 	}
-	if err := x.reach(ctx, x.conduct.socket); err != nil {
+	if err := x.reach(ctx, x.conduct.At); err != nil {
 		return err
 	}
 	defer x.hangUp()
-	switch x.conduct.sends {
-	case anImage:
+	switch x.conduct.Sends {
+	case messages.ImageAfar:
 		return x.create()
-	case contents:
+	case messages.Contents, messages.ContentsAfar:
 		return x.set()
 	}
 	if err := x.ask(x.request.Command); err != nil {
@@ -157,7 +157,7 @@ func (x *exchange) carryOut(ctx context.Context) error {
 var errNoDaemon = errors.New("the daemon cannot be reached: try again later")
 
 // reach connects to a socket of the daemon.
-func (x *exchange) reach(ctx context.Context, socket string) error {
+func (x *exchange) reach(ctx context.Context, socket messages.Endpoint) error {
 	if x.daemon != nil {
 		return nil
 	}
@@ -237,7 +237,7 @@ func (x *exchange) conclude(result string, reason error) {
 
 // finish ends the connection when the client has read the answer.
 func (x *exchange) finish() {
-	if x.conduct.sends != nothing && !x.drained {
+	if x.conduct.Sends != messages.Nothing && !x.drained {
 		x.peer.drain(x.stream)
 	}
 	x.peer.leave()

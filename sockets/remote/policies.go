@@ -16,14 +16,14 @@ import (
 // commands for vmmd are limited by them: who follows a console or statistics changes
 // nothing, and goes on where a policy has become smaller than what runs.
 func (x *exchange) applyPolicies(ctx context.Context) error {
-	if x.conduct.socket != vmmd {
+	if x.conduct.At != messages.AtVMMD {
 		return nil
 	}
 	policies, err := x.policiesToTell()
 	if err != nil || len(policies) == 0 {
 		return err
 	}
-	if err := x.reach(ctx, vmmd); err != nil {
+	if err := x.reach(ctx, messages.AtVMMD); err != nil {
 		return err
 	}
 	if err = x.sendPolicies(policies); err != nil {
@@ -40,8 +40,8 @@ func (x *exchange) policiesToTell() ([]messages.NamedPolicy, error) {
 		if !p.Policy.AllowsNothing() {
 			continue
 		}
-		if !x.conduct.question {
-			return nil, refusal{fmt.Errorf("the policy of %s allows nothing, and so no %s", p.Name, x.conduct.word)}
+		if x.conduct.Changes {
+			return nil, refusal{fmt.Errorf("the policy of %s allows nothing, and so no %s", p.Name, x.conduct.Word)}
 		}
 		return x.request.Policies[:i], nil
 	}

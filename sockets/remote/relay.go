@@ -29,13 +29,13 @@ var (
 
 // relay passes on what the daemon says: the answer, and what follows it.
 func (x *exchange) relay() error {
-	if x.conduct.answers == forever {
+	if x.conduct.Answers == messages.Forever {
 		return x.relayForever()
 	}
 	if err := x.relayNext(); err != nil {
 		return err
 	}
-	for x.conduct.answers == aDump && x.record.Result == Done {
+	for x.conduct.Answers == messages.Dump && x.record.Result == Done {
 		if err := x.daemon.SetReadDeadline(time.Now().Add(x.peer.patience.Step)); err != nil {
 			return err
 		}

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"albatross/messages"
 )
 
 // A Config is what a Server needs.
@@ -205,6 +207,6 @@ func (s *Server) endRevoked() {
 	}
 }
 
-func (s *Server) socket(name string) string {
-	return filepath.Join(s.config.Sockets, name+".sock")
+func (s *Server) socket(at messages.Endpoint) string {
+	return filepath.Join(s.config.Sockets, string(at)+".sock")
 }

@@ -1,0 +1,82 @@
+package messages_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+)
+
+// TestEveryCommandHasAConduct, once, and with all that is asked of it.
+func TestEveryCommandHasAConduct(t *testing.T) {
+	var told []string
+	for _, c := range messages.Conducts() {
+		name := reflect.TypeOf(c.Command).Name()
+		told = append(told, name)
+		require.NotEmpty(t, c.Word, name)
+		require.NotEmpty(t, c.At, name)
+		require.Equal(t, metric(name), c.Metric, name)
+		require.True(t, c.Afar || !c.Named, "%s is not to be compared with a common name", name)
+		found, known := messages.ConductOf(c.Command)
+		require.True(t, known, name)
+		require.Equal(t, c, found)
+	}
+	slices.Sort(told)
+	require.Equal(t, commandTypes(t), told, "each has a row in commands.go")
+}
+
+// TestWhatIsNoCommandHasNoConduct.
+func TestWhatIsNoCommandHasNoConduct(t *testing.T) {
+	for _, p := range []messages.Payload{nil, messages.BadRequest{}, messages.SuccessEmpty{}, messages.Failure{}, messages.DataBlock{}} {
+		conduct, known := messages.ConductOf(p)
+		require.False(t, known, "%T", p)
+		require.Zero(t, conduct)
+	}
+}
+
+// metric is what Prometheus is to call a command: the same in an old form.
+func metric(name string) string {
+	name = strings.Replace(name, "Old", "", 1)
+	return strings.ToLower(regexp.MustCompile(`\B[A-Z]`).ReplaceAllString(name, "_$0"))
+}
+
+// commandTypes are the types that embed what makes them commands, as the source has
+// them, sorted.
+func commandTypes(t *testing.T) (names []string) {
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	for _, path := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		require.NoError(t, err)
+		ast.Inspect(file, func(n ast.Node) bool {
+			// BadRequest stands for what is not understood.
+			if s, ok := n.(*ast.TypeSpec); ok && isCommand(s) && s.Name.Name != "BadRequest" {
+				names = append(names, s.Name.Name)
+			}
+			return true
+		})
+	}
+	require.Greater(t, len(names), 20)
+	slices.Sort(names)
+	return names
+}
+
+func isCommand(s *ast.TypeSpec) bool {
+	t, ok := s.Type.(*ast.StructType)
+	if !ok {
+		return false
+	}
+	return slices.ContainsFunc(t.Fields.List, func(f *ast.Field) bool {
+		id, ok := f.Type.(*ast.Ident)
+		return ok && len(f.Names) == 0 && id.Name == "isCommand"
+	})
+}
