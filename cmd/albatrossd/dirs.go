@@ -8,44 +8,64 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"albatross/runtime/store"
+	"albatross/runtime/trust"
 )
 
 // dirMode lets the group go to the sockets and to the pipes of consoles.
 const dirMode = 0o750
 
-// makeDirs makes the directories that are not there, for a group.
+// makeDirs makes the directories that are not there, for a group, and refuses those
+// that somebody else could change.
 func makeDirs(o options, gid int) error {
-	for _, dir := range []string{utilDir(o), fifoDir(o)} {
-		if err := makeDir(dir, gid); err != nil {
-			return fmt.Errorf("cannot create directory: %w (albatrossd runs as root, or with --tmpdir and --dbdir that you may write to)", err)
+	return makeAll(gid, o.tmpdir, utilDir(o), fifoDir(o))
+}
+
+// makeDatabaseDir is makeDirs for the directory of the database. What is below that is
+// made by whoever uses it, and nobody else can be there first.
+func makeDatabaseDir(o options) error {
+	if err := makeAll(-1, o.dbdir); err != nil {
+		return err
+	}
+	for _, dir := range []string{filepath.Join(o.dbdir, store.ImageDir), blockDir(o), historyDir(o)} {
+		if err := trust.Dir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	return nil
 }
 
-// makeDir makes a directory, and those above it.
-func makeDir(dir string, gid int) error {
+func makeAll(gid int, dirs ...string) error {
+	for _, dir := range dirs {
+		err := makeDir(dir, gid, trust.Dir)
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w (albatrossd runs as root, or with --tmpdir and --dbdir that you may write to)", err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeDir makes a directory, and those above it. Each is looked at before anything is
+// made in it, and so is one that somebody else has made just before us.
+func makeDir(dir string, gid int, check func(string) error) error {
+	if err := check(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := makeDir(filepath.Dir(dir), gid, trust.Parent); err != nil {
+		return err
+	}
 	err := os.Mkdir(dir, dirMode)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return requireDir(dir)
-	case errors.Is(err, fs.ErrNotExist):
-		if err := makeDir(filepath.Dir(dir), gid); err != nil {
-			return err
-		}
-		return makeDir(dir, gid)
+		return check(dir)
 	case err != nil:
-		return err
+		return fmt.Errorf("cannot create directory: %w", err)
 	}
 	return share(dir, gid)
-}
-
-func requireDir(path string) error {
-	info, err := os.Stat(path)
-	if err == nil && !info.IsDir() {
-		err = &fs.PathError{Op: "mkdir", Path: path, Err: syscall.ENOTDIR}
-	}
-	return err
 }
 
 // share lets a group go to a directory, whatever the umask is.

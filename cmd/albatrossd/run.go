@@ -47,7 +47,6 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer activation.OnHangup(log, nil)()
-	activation.OnAbort(log, filepath.Join(o.tmpdir, "aborted.txt"))
 	if o.zvols != "" {
 		log.Warn("--allow-zvol-for has no effect: block devices are files in the database directory, not volumes of ZFS", "path", o.zvols)
 	}
@@ -63,7 +62,14 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(makeDirs(o, group()), shareDirs(o, group(), log)); err != nil {
+	if err := makeDatabaseDir(o); err != nil {
+		return err
+	}
+	if err := makeDirs(o, group()); err != nil {
+		return err
+	}
+	activation.OnAbort(log, filepath.Join(o.tmpdir, "aborted.txt"))
+	if err := shareDirs(o, group(), log); err != nil {
 		return err
 	}
 	if err := takeStock(o, log); err != nil {
