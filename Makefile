@@ -13,12 +13,14 @@ export GOFLAGS := $(GOFLAGS_BEFORE) -overlay=$(OVERLAY)/overlay.json
 # The race detector needs cgo, and that needs a C compiler.
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
+# Where the client is to build beside Linux.
+CLIENT_SYSTEMS := darwin freebsd
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 1m
 # How often `make crash` kills the daemon at random moments.
 KILLS ?= 1000
 
-.PHONY: help overlay build demo test lint bench fuzz crash hostile vm-test guests clean
+.PHONY: help overlay build demo test lint vet tidy bench fuzz crash hostile vm-test guests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -39,10 +41,18 @@ test: lint ## run all tests, with the race detector where there is a C compiler
 	@$(if $(RACE),,echo 'Running without the race detector, which needs a C compiler: install gcc to have it.')
 	$(GO) test $(RACE) -count 1 -timeout 30m ./...
 
-lint: overlay ## gofmt, go vet and staticcheck
+lint: vet tidy ## gofmt, go vet, also of the client for other systems, staticcheck and go.mod
+	$(GO) tool staticcheck ./...
+	@set -e; for os in $(CLIENT_SYSTEMS); do echo "vet the client for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./cmd/albatross-client; done
+
+vet: overlay
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted: $$files"; exit 1; }
 	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+
+# Nobody is asked over the network: it is not checked where the module cache has
+# no more than what the programs are made of.
+tidy: overlay
+	@diff=$$(GOPROXY=off $(GO) mod tidy -diff 2>/dev/null) || test -z "$$diff" || { echo "go mod tidy would change:"; echo "$$diff"; exit 1; }
 
 bench: overlay ## run all benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"albatross/runtime/compress"
+	"albatross/sockets/certificate"
 	"albatross/sockets/client"
-	"albatross/sockets/remote"
 )
 
 // An exitCode tells scripts what went wrong. The numbers are native's.
@@ -118,7 +118,7 @@ func usageText(command *cobra.Command) string {
 // refusalCode tells what the daemon says no to from what the endpoint does: who is
 // revoked is told so, instead of being turned away in the handshake.
 func refusalCode(r *client.Refusal) exitCode {
-	if strings.HasSuffix(r.Text, remote.ErrRevoked.Error()) {
+	if strings.HasSuffix(r.Text, certificate.ErrRevoked.Error()) {
 		return exitRejected
 	}
 	return exitRefused

@@ -9,7 +9,6 @@ import (
 
 	"albatross/messages"
 	"albatross/sockets/client"
-	"albatross/sockets/remote"
 	"albatross/sockets/wire"
 )
 
@@ -88,5 +87,5 @@ func (a *app) showWaits(ctx context.Context, name messages.Name) (some bool, err
 func refusesForm(err error) bool {
 	var refusal *client.Refusal
 	return errors.Is(err, client.ErrNoAnswer) ||
-		errors.As(err, &refusal) && refusal.Text == remote.ErrSilent.Error()
+		errors.As(err, &refusal) && refusal.Text == client.ErrSilent.Error()
 }

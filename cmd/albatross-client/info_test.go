@@ -8,14 +8,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/sockets/client"
-	"albatross/sockets/remote"
 )
 
 // TestRefusesForm: a daemon that closes the connection may not know the form of the
 // question, also where an endpoint says so of the daemon behind it.
 func TestRefusesForm(t *testing.T) {
 	closed := &client.ProtocolError{Peer: "x", Err: client.ErrNoAnswer}
-	for _, err := range []error{closed, &client.Refusal{Text: remote.ErrSilent.Error()}, fmt.Errorf("x: %w", closed)} {
+	for _, err := range []error{closed, &client.Refusal{Text: client.ErrSilent.Error()}, fmt.Errorf("x: %w", closed)} {
 		require.True(t, refusesForm(err), err)
 	}
 	for _, err := range []error{nil, errors.New("x"), errNothingSent, errRequested, &client.Refusal{Text: "no"},

@@ -4,7 +4,6 @@ import (
 	"albatross/actors/ledger"
 	"albatross/messages"
 	"albatross/sockets/certificate"
-	"albatross/sockets/remote"
 )
 
 // hereIsPath is the common name of a certificate whose command is about the path
@@ -28,7 +27,7 @@ func mayTravel(name messages.Name, command messages.Command) error {
 	if _, ok := command.(messages.PolicyAdd); ok {
 		return inputError("a policy cannot be added from afar: write it into a certificate, with --csr and 'sign', and ask with that")
 	}
-	if err := remote.Allowed(name, command); err != nil {
+	if err := certificate.Allowed(name, command); err != nil {
 		return inputError(err.Error() + ": from afar, it cannot be given")
 	}
 	return nil
@@ -38,7 +37,7 @@ func mayTravel(name messages.Name, command messages.Command) error {
 // certificates allow. The label is that of what it is about. What is there
 // already is not known here: block devices, for one, are the daemon's to check.
 func judge(chain certificate.Chain, label messages.Label, command messages.Command) error {
-	path, policies, err := remote.Delegated(chain.Presented())
+	path, policies, err := certificate.Delegated(chain.Presented())
 	if err != nil {
 		return inputError(escape(err.Error()))
 	}

@@ -10,6 +10,7 @@
 //	key.go        private keys
 //	name.go       the names in certificates: how they are written, and compared
 //	chain.go      certificates that vouch for each other, in one file
+//	delegate.go   what those above a client's hand down, and what its own may ask for
 //	verify.go     which chain leads to somebody who is trusted
 //	request.go    requests for certificates
 //	issue.go      authorities, and what they sign

@@ -30,6 +30,10 @@ var (
 	errCriticalInList = errors.New("the list of revocations says something critical that is not understood")
 )
 
+// ErrRevoked ends the text that an endpoint tells a client whose certificate, or one
+// above it, is revoked.
+var ErrRevoked = errors.New("is revoked")
+
 const typeRevocations = "X509 CRL"
 
 // Revocations is a list of certificates that an authority has signed and that

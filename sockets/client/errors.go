@@ -11,6 +11,10 @@ import (
 	"albatross/messages"
 )
 
+// ErrSilent is what an endpoint tells a client where the daemon refuses a command
+// without a word, as native ones refuse forms that they do not know.
+var ErrSilent = errors.New("the daemon has closed the connection without an answer: it does not know this form of the command, perhaps")
+
 // What a ProtocolError may wrap.
 var (
 	// ErrNoAnswer: the connection was closed instead of an answer. Daemons

@@ -32,7 +32,7 @@
 // # Reading the source
 //
 //	chain.go    what a chain of certificates asks for: a pure function
-//	conduct.go  what each command is like, and which are allowed
+//	conduct.go  what each command is like, as it was said
 //	verify.go   which chain a client has
 //	server.go   listening; what all connections share
 //	gate.go     handshakes: how many, how long, how large

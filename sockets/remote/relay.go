@@ -10,15 +10,12 @@ import (
 	"time"
 
 	"albatross/messages"
+	"albatross/sockets/client"
 	"albatross/sockets/wire"
 )
 
 // dumpChunk is how much of a block device is in one message on TLS, at most.
 const dumpChunk = 16_000
-
-// ErrSilent is what a client is told where the daemon refuses a command without a
-// word, as native ones refuse forms that they do not know.
-var ErrSilent = errors.New("the daemon has closed the connection without an answer: it does not know this form of the command, perhaps")
 
 var (
 	errLate     = errors.New("the daemon has not answered in time")
@@ -82,7 +79,7 @@ func (x *exchange) relayNext() error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errLate
 	case err != nil:
-		return ErrSilent
+		return client.ErrSilent
 	case x.request.Version != messages.CurrentVersion:
 		return x.translate(length)
 	}

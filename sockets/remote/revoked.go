@@ -65,10 +65,6 @@ func OpenRevocations(path string, root *x509.Certificate, now func() time.Time, 
 	return r, r.usable()
 }
 
-// ErrRevoked ends the text that a client gets whose certificate, or one above it, is
-// revoked.
-var ErrRevoked = errors.New("is revoked")
-
 var errNoRevoked = errors.New("the endpoint cannot find out which certificates are revoked, and so accepts none: its operator has to look after the list")
 
 // check tells whether a chain, from the leaf to the root, may be used. Without
@@ -85,7 +81,7 @@ func (r *Revocations) check(chain []*x509.Certificate) error {
 	}
 	for i, cert := range chain[:len(chain)-1] {
 		if r.lists.have(chain[i+1], cert) {
-			return fmt.Errorf("the certificate of %q (serial %s) %w", cert.Subject.CommonName, cert.SerialNumber.Text(16), ErrRevoked)
+			return fmt.Errorf("the certificate of %q (serial %s) %w", cert.Subject.CommonName, cert.SerialNumber.Text(16), certificate.ErrRevoked)
 		}
 	}
 	return nil

@@ -1,0 +1,80 @@
+package certificate
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"albatross/messages"
+)
+
+var (
+	errNoLabel      = errors.New("its common name is empty")
+	errSeveralNames = errors.New("it has several common names")
+)
+
+// Delegated is what the certificates between a client's own and the root, in this
+// order, delegate: the path they lead to, and policies on the way there, from the root
+// on. Where there is an error, it is as much as could be read.
+func Delegated(above []*x509.Certificate) (path messages.Path, policies []messages.NamedPolicy, err error) {
+	for i := len(above) - 1; i >= 0; i-- {
+		label, policy, err := step(above[i])
+		switch {
+		case err != nil:
+			return path, policies, fmt.Errorf("cannot use the certificate of %q: %w", above[i].Subject.CommonName, err)
+		case policy.OK:
+			path = path.Append(label)
+			policies = append(policies, messages.NamedPolicy{Name: messages.Name{Path: path}, Policy: policy.Value})
+		}
+	}
+	return path, policies, nil
+}
+
+// step is the step of the path that a certificate between root and leaf is, with its
+// policy. One without a command is none.
+func step(cert *x509.Certificate) (label messages.Label, policy messages.Option[messages.Policy], err error) {
+	command, _, present, err := Command(cert)
+	if err != nil || !present {
+		return label, policy, err
+	}
+	add, ok := command.(messages.PolicyAdd)
+	if !ok {
+		return label, policy, errors.New("it has another command than a policy, but others are signed with it")
+	}
+	common, err := CommonName(cert)
+	if err != nil {
+		return label, policy, err
+	}
+	if common == "" {
+		return label, policy, errNoLabel
+	}
+	label, err = messages.ParseLabel(common)
+	return label, messages.Some(add.Policy), err
+}
+
+// Allowed tells why a command about a name must not be in the certificate of a
+// client.
+func Allowed(name messages.Name, command messages.Command) error {
+	c, _ := messages.ConductOf(command)
+	switch {
+	case !c.Afar:
+		return fmt.Errorf("%s is not allowed in a certificate", c.Word)
+	case c.Named && name.IsPath():
+		return fmt.Errorf("%s needs a name, and the common name of the certificate is none", c.Word)
+	}
+	return nil
+}
+
+// CommonName is the only one of a certificate, and empty where there is none.
+func CommonName(cert *x509.Certificate) (string, error) {
+	n := 0
+	for _, attribute := range cert.Subject.Names {
+		if attribute.Type.Equal(oidCommonName) {
+			n++
+		}
+	}
+	if n > 1 {
+		return "", errSeveralNames
+	}
+	return cert.Subject.CommonName, nil
+}
