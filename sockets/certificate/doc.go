@@ -13,6 +13,7 @@
 //	delegate.go   what those above a client's hand down, and what its own may ask for
 //	verify.go     which chain leads to somebody who is trusted
 //	request.go    requests for certificates
+//	host.go       at which names and addresses an endpoint is reached
 //	issue.go      authorities, and what they sign
 //	revoke.go     what they have signed and take back
 package certificate

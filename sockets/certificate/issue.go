@@ -88,9 +88,13 @@ func (a *Authority) Issue(r Request, now time.Time, life time.Duration) (Chain, 
 	return a.issue(t, r.Key)
 }
 
-// IssueServer makes a certificate for an endpoint.
-func (a *Authority) IssueServer(name string, key crypto.PublicKey, now time.Time, life time.Duration) (Chain, error) {
+// IssueServer makes a certificate for an endpoint that is reached at these hosts, names
+// or addresses. Where none is given, it tells of none, and is taken at any.
+func (a *Authority) IssueServer(name string, key crypto.PublicKey, now time.Time, life time.Duration, hosts ...string) (Chain, error) {
 	t := client(name, now, life)
+	if err := addHosts(t, hosts); err != nil {
+		return nil, err
+	}
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	return a.issue(t, key)
 }

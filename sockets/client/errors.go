@@ -53,9 +53,10 @@ type Distrust int
 
 // The kinds of distrust.
 const (
-	Stranger Distrust = iota // the endpoint's certificate is by nobody that we trust
-	Unfit                    // it is, but must not be used as an endpoint's now
-	Rejected                 // the endpoint does not want our certificate
+	Stranger  Distrust = iota // the endpoint's certificate is by nobody that we trust
+	Unfit                     // it is, but must not be used as an endpoint's now
+	Misplaced                 // it is that of another host than was asked for
+	Rejected                  // the endpoint does not want our certificate
 )
 
 // A TrustError says that one side did not accept the certificate of the other.

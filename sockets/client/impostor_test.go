@@ -3,6 +3,7 @@ package client_test
 import (
 	"crypto/tls"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -40,5 +41,27 @@ func TestATenantIsNoEndpoint(t *testing.T) {
 		require.ErrorAs(t, err, &trust)
 		require.Equal(t, client.Unfit, trust.Kind)
 		require.ErrorContains(t, err, want)
+	}
+}
+
+// TestAnotherHostIsNotTheEndpoint: the authority has signed certificates of other hosts
+// as well, and one of those answers.
+func TestAnotherHostIsNotTheEndpoint(t *testing.T) {
+	p := newPKI(t, messages.PolicyInfo{})
+	for _, hosts := range [][]string{{"127.0.0.1"}, {"host.example", "127.0.0.1"}, nil, {"host.example"}, {"127.0.0.2"}} {
+		config := p.config()
+		config.Certificates = []tls.Certificate{serverCertificate(t, p.root, time.Now(), hosts...)}
+		c, err := p.dial(t, endpoint(t, config, func(_ *testing.T, conn net.Conn) { waitForEnd(conn) }))
+		if err == nil {
+			require.NoError(t, c.Close())
+		}
+		if hosts == nil || slices.Contains(hosts, "127.0.0.1") {
+			require.NoError(t, err)
+			continue
+		}
+		var trust *client.TrustError
+		require.ErrorAs(t, err, &trust, hosts)
+		require.Equal(t, client.Misplaced, trust.Kind)
+		require.ErrorContains(t, err, "it is for "+hosts[0]+", and not for 127.0.0.1")
 	}
 }

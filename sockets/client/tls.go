@@ -62,8 +62,8 @@ func (c *Conn) noHandshake(ctx context.Context, err error) error {
 func (e Endpoint) config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
-		// Endpoints are known by who vouches for them, not by the name of the
-		// host: verify does what is skipped, but for the name.
+		// Endpoints are known by who vouches for them, and not all certificates
+		// tell of a host: verify does what is skipped.
 		InsecureSkipVerify: true,
 		VerifyConnection:   e.verify,
 		// Whatever authorities the endpoint says it wants: there is only this one.
@@ -73,20 +73,42 @@ func (e Endpoint) config() *tls.Config {
 	}
 }
 
-// verify checks that an authority itself has signed the endpoint's certificate.
+// verify checks that an authority itself has signed the endpoint's certificate, and
+// not for another host.
 func (e Endpoint) verify(state tls.ConnectionState) error {
 	chain, err := certificate.Verify(state.PeerCertificates, e.Authority, time.Now(), x509.ExtKeyUsageServerAuth)
 	if err == nil {
 		err = noTenant(chain)
 	}
 	if err == nil {
+		err = certificate.CheckHost(chain[0], e.host())
+	}
+	if err == nil {
 		return nil
 	}
-	kind := Unfit
-	if stranger := new(x509.UnknownAuthorityError); errors.As(err, stranger) {
-		kind = Stranger
+	return &TrustError{Peer: e.Address, Kind: distrustOf(err), Err: err}
+}
+
+// host is the part of the address that a certificate may tell of.
+func (e Endpoint) host() string {
+	host, _, err := net.SplitHostPort(e.Address)
+	if err != nil {
+		return e.Address // not reached: nobody can connect to that
 	}
-	return &TrustError{Peer: e.Address, Kind: kind, Err: err}
+	return host
+}
+
+// distrustOf is how an endpoint is not trusted.
+func distrustOf(err error) Distrust {
+	var stranger x509.UnknownAuthorityError
+	var other *certificate.HostError
+	switch {
+	case errors.As(err, &stranger):
+		return Stranger
+	case errors.As(err, &other):
+		return Misplaced
+	}
+	return Unfit
 }
 
 var (

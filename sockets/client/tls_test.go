@@ -41,10 +41,10 @@ func newPKI(t *testing.T, command messages.Command) pki {
 	return p
 }
 
-func serverCertificate(t *testing.T, root *certificate.Authority, at time.Time) tls.Certificate {
+func serverCertificate(t *testing.T, root *certificate.Authority, at time.Time, hosts ...string) tls.Certificate {
 	key, err := certificate.Ed25519.Generate()
 	require.NoError(t, err)
-	chain, err := root.IssueServer("server", key.Public(), at, time.Minute)
+	chain, err := root.IssueServer("server", key.Public(), at, time.Minute, hosts...)
 	require.NoError(t, err)
 	return tls.Certificate{Certificate: [][]byte{chain[0].Raw}, PrivateKey: key}
 }

@@ -1,0 +1,95 @@
+package certificate
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// oidAltName names the extension that tells at which hosts a server is reached.
+var oidAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
+
+// hostName is how the name of a host is written: labels of 63 letters at most, with dots
+// between them.
+var hostName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)
+
+// maxHostName is how long the name of a host may be (RFC 1035).
+const maxHostName = 253
+
+// ParseHost reads the name or address of a host, and returns it in one form.
+func ParseHost(s string) (string, error) {
+	if address, err := netip.ParseAddr(s); err == nil && address.Zone() == "" {
+		return address.Unmap().String(), nil
+	}
+	name := strings.ToLower(strings.TrimSuffix(s, "."))
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	if len(name) > maxHostName || !hostName.MatchString(name) || strings.Trim(last, "0123456789") == "" {
+		return "", fmt.Errorf("%q is neither the name nor the address of a host", s)
+	}
+	return name, nil
+}
+
+// addHosts writes into a certificate at which hosts its server is reached.
+func addHosts(t *x509.Certificate, hosts []string) error {
+	for _, s := range hosts {
+		host, err := ParseHost(s)
+		if err != nil {
+			return err
+		}
+		if address, err := netip.ParseAddr(host); err == nil {
+			t.IPAddresses = append(t.IPAddresses, address.AsSlice())
+		} else {
+			t.DNSNames = append(t.DNSNames, host)
+		}
+	}
+	return nil
+}
+
+// Hosts are the names and addresses at which a server is reached, as its certificate
+// tells.
+func Hosts(cert *x509.Certificate) []string {
+	hosts := slices.Clone(cert.DNSNames)
+	for _, address := range cert.IPAddresses {
+		hosts = append(hosts, address.String())
+	}
+	return hosts
+}
+
+// A HostError says that a certificate is for other hosts than the one that was asked for.
+type HostError struct {
+	Host  string
+	Hosts []string // of the certificate
+}
+
+// maxShown is how many hosts an error names.
+const maxShown = 8
+
+func (e *HostError) Error() string {
+	list := strings.Join(e.Hosts[:min(len(e.Hosts), maxShown)], ", ")
+	switch more := len(e.Hosts) - maxShown; {
+	case len(e.Hosts) == 0:
+		list = "no host at all"
+	case more > 0:
+		list = fmt.Sprintf("%s and %d more", list, more)
+	}
+	return fmt.Sprintf("it is for %s, and not for %s", list, e.Host)
+}
+
+// CheckHost refuses the certificate of another host than the one that was asked for, by
+// name or address. A certificate that tells of no hosts, as native ones are, is for any.
+func CheckHost(cert *x509.Certificate, host string) error {
+	tells := slices.ContainsFunc(cert.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidAltName) })
+	if !tells {
+		return nil
+	}
+	asked, _, _ := strings.Cut(host, "%") // a zone is known on this machine only
+	if cert.VerifyHostname(asked) != nil {
+		return &HostError{Host: host, Hosts: Hosts(cert)}
+	}
+	return nil
+}
