@@ -191,6 +191,9 @@ func (a *app) explainTrust(e *client.TrustError) (exitCode, string) {
 	case client.Unfit:
 		return exitUntrusted, text + "Somebody else may be posing as the endpoint. If it is the right one, it needs another certificate, signed by the\n" +
 			"authority itself: 'albatross-client generate' makes it."
+	case client.Misplaced:
+		return exitUntrusted, text + "Somebody else may be posing as the endpoint. If it is the right one, give --destination a name or address that its\n" +
+			"certificate is for, or make one for all that it is reached at: 'albatross-client generate' with --server-host for each."
 	}
 	return exitRejected, text + "The endpoint says no more than that. Is the authority that has signed for us the one that it trusts, and\n" +
 		"are the clocks right?" + a.largeAdvice()

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ import (
 
 func (a *app) generateCommand() *cobra.Command {
 	var days, serverDays messages.Option[int]
+	var hosts []string
 	server := "server"
 	c := &cobra.Command{
 		Use:   "generate NAME " + databaseArgument,
@@ -26,31 +28,70 @@ keys that are there already are used again, and certificates are renewed where t
 of the same authority; those of another one are not touched. The serial number of the endpoint's
 certificate is added to the file DB.
 
+With --server-host, the endpoint's certificate tells at which names and addresses it is
+reached, and clients of ours take it there only. Where none is given, one that is renewed
+keeps those that it has, and a --server with a dot in it, such as host.example, is one.
+A certificate that tells of none is taken at any, as native ones are.
+
 An endpoint is started with cacert.pem, server.pem and server.key. NAME.key is needed to
 sign only, and better kept where nobody else gets it.`,
-		Args: positional("NAME", databaseArgument),
+		Example: `  albatross-client generate ca db --server-host=host.example --server-host=192.0.2.1`,
+		Args:    positional("NAME", databaseArgument),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.generate(args[0], args[1], server, lifetime(days, certificate.RootLife), lifetime(serverDays, certificate.ServerLife))
+			e := endpoint{server, hosts, lifetime(serverDays, certificate.ServerLife)}
+			return a.generate(args[0], args[1], lifetime(days, certificate.RootLife), e)
 		},
 	}
 	c.Flags().Var(maybe("DAYS", parsePositive, &days), "days", "how long the authority is valid (default 3650)")
 	c.Flags().Var(one("NAME", parseText, &server), "server", "the name of the endpoint, and of its files")
+	c.Flags().Var(many("HOST", parseHost, &hosts), "server-host", "a name or address at which the endpoint is reached; may be repeated")
 	c.Flags().Var(maybe("DAYS", parsePositive, &serverDays), "server-days", "how long the endpoint's certificate is valid (default 365)")
 	return c
 }
 
 const authorityFile = "cacert.pem"
 
-func (a *app) generate(name, db, server string, life, serverLife time.Duration) error {
-	for _, n := range []string{name, server} {
+// parseHost reads the name or address of a host.
+func parseHost(s string) (string, error) {
+	host, err := certificate.ParseHost(s)
+	if err != nil {
+		return "", fmt.Errorf("invalid value '%s', expected the name or address of a host", escape(s))
+	}
+	return host, nil
+}
+
+// An endpoint is what gets a certificate beside an authority.
+type endpoint struct {
+	name  string   // and that of its files
+	hosts []string // at which it is reached, where they are given
+	life  time.Duration
+}
+
+// reached is at which hosts it is reached, where its certificate may be there already.
+func (e endpoint) reached() ([]string, error) {
+	old, err := existing(e.name+".pem", readChain)
+	switch {
+	case err != nil || len(e.hosts) > 0:
+		return e.hosts, err
+	case old != nil:
+		return certificate.Hosts(old[0]), nil
+	}
+	if host, err := certificate.ParseHost(e.name); err == nil && strings.ContainsAny(host, ".:") {
+		return []string{host}, nil
+	}
+	return nil, nil
+}
+
+func (a *app) generate(name, db string, life time.Duration, e endpoint) error {
+	for _, n := range []string{name, e.name} {
 		if n == "" || n == hereIsPath || n == ".." || n != filepath.Base(n) {
 			return usageError(fmt.Sprintf("'%s' cannot be the name of a file", escape(n)))
 		}
 	}
-	if name == server {
+	if name == e.name {
 		return usageError("the authority and the endpoint must not have the same name, and so the same private key")
 	}
-	if err := mayGenerate(name+".key", server+".pem"); err != nil {
+	if err := mayGenerate(name+".key", e.name+".pem"); err != nil {
 		return err
 	}
 	if err := isDatabase(db); err != nil {
@@ -60,24 +101,42 @@ func (a *app) generate(name, db, server string, life, serverLife time.Duration) 
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	root, err := certificate.NewRoot(name, key, now, life)
+	root, err := certificate.NewRoot(name, key, time.Now(), life)
 	if err != nil {
 		return err
 	}
 	if err := replaceFile(authorityFile, root.Chain.Encode(), 0o644); err != nil {
 		return err
 	}
-	serverKey, err := a.ownKey(server + ".key")
+	return a.generateEndpoint(root, db, e)
+}
+
+// generateEndpoint makes the certificate of an endpoint, or renews it.
+func (a *app) generateEndpoint(root *certificate.Authority, db string, e endpoint) error {
+	hosts, err := e.reached()
 	if err != nil {
 		return err
 	}
-	chain, err := root.IssueServer(server, serverKey.Public(), now, serverLife)
+	key, err := a.ownKey(e.name + ".key")
 	if err != nil {
 		return err
 	}
-	a.tellShorter(chain, serverLife)
-	return keep(chain, db, server)
+	chain, err := root.IssueServer(e.name, key.Public(), time.Now(), e.life, hosts...)
+	if err != nil {
+		return err
+	}
+	a.tellShorter(chain, e.life)
+	a.tellHosts(hosts)
+	return keep(chain, db, e.name)
+}
+
+// tellHosts says where the certificate of an endpoint is taken.
+func (a *app) tellHosts(hosts []string) {
+	where := "any host: --server-host restricts it"
+	if len(hosts) > 0 {
+		where = strings.Join(hosts, ", ")
+	}
+	a.tell(info, "the certificate of the endpoint is for "+where)
 }
 
 // mayGenerate refuses to replace the certificate of another authority, or one that it

@@ -50,9 +50,9 @@ func authority(t *testing.T, at time.Time, life time.Duration) root {
 
 // endpointConfig is that of an endpoint whose certificate is by an authority, made at
 // some time, and who trusts the same.
-func endpointConfig(t *testing.T, root root, at time.Time) *tls.Config {
+func endpointConfig(t *testing.T, root root, at time.Time, hosts ...string) *tls.Config {
 	key := newKey(t)
-	chain, err := root.IssueServer("server", key.Public(), at, time.Minute)
+	chain, err := root.IssueServer("server", key.Public(), at, time.Minute, hosts...)
 	require.NoError(t, err)
 	trusted := x509.NewCertPool()
 	trusted.AddCert(root.Chain[0])
@@ -136,6 +136,14 @@ func TestWhoDoesNotTrustWhom(t *testing.T) {
 			other := authority(t, time.Now(), time.Hour)
 			w.config.Certificates = endpointConfig(t, other, time.Now()).Certificates
 		}, exitUntrusted, "signed by unknown authority"},
+		"the endpoint's is for where it is asked": {func(w *trustWorld) {
+			root := authority(t, time.Now(), time.Hour)
+			w.config, w.files = endpointConfig(t, root, time.Now(), "host.example", "127.0.0.1"), authorityFiles(t, root)
+		}, exitCommunication, "without an answer"},
+		"the endpoint's is for another host": {func(w *trustWorld) {
+			root := authority(t, time.Now(), time.Hour)
+			w.config, w.files = endpointConfig(t, root, time.Now(), "host.example"), authorityFiles(t, root)
+		}, exitUntrusted, "it is for host.example, and not for 127.0.0.1\nSomebody else may be posing as the endpoint."},
 		"ours is by another authority, for the endpoint": {func(w *trustWorld) {
 			w.config.ClientCAs = endpointConfig(t, authority(t, time.Now(), time.Hour), time.Now()).ClientCAs
 		}, exitRejected, "does not accept our certificate"},
