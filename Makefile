@@ -20,7 +20,7 @@ FUZZTIME ?= 1m
 # How often `make crash` kills the daemon at random moments.
 KILLS ?= 1000
 
-.PHONY: help overlay build demo test lint vet tidy bench fuzz crash hostile vm-test guests clean
+.PHONY: help overlay build demo test check cover lint vet tidy bench fuzz crash hostile vm-test guests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -40,6 +40,22 @@ demo: build ## run a unikernel and see that it outlives the daemon
 test: lint ## run all tests, with the race detector where there is a C compiler
 	@$(if $(RACE),,echo 'Running without the race detector, which needs a C compiler: install gcc to have it.')
 	$(GO) test $(RACE) -count 1 -timeout 30m ./...
+
+# Packages whose tests start no daemon and wait for little. What has not changed since
+# comes from the cache.
+FAST := ./messages/... ./actors/ledger ./actors/meter ./actors/supervise ./cmd/commandline \
+	$(addprefix ./sockets/,client events gateway influx metrics wire/...) \
+	$(addprefix ./runtime/,block compress fair fifo image machine proc spt tender/... trust) \
+	./test/rules
+
+check: vet build ## gofmt, go vet, build and the fast tests: what to run after each step
+	$(GO) test $(FAST)
+
+cover: overlay ## run all tests, and tell how much of the source they come to
+	@mkdir -p bin
+	$(GO) test -count 1 -timeout 30m -coverpkg ./... -coverprofile bin/cover.out ./...
+	@$(GO) tool cover -func bin/cover.out | tail -n 1
+	@echo 'by line: $(GO) tool cover -html bin/cover.out'
 
 lint: vet tidy ## gofmt, go vet, also of the client for other systems, staticcheck and go.mod
 	$(GO) tool staticcheck ./...

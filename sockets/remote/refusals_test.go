@@ -112,7 +112,7 @@ func TestLimitsOfConnections(t *testing.T) {
 	carl := w.root.policy(t, "carl", small)
 	follow(carl) // has none, and gets the first of alice's
 	requireCut(t, first.NetConn())
-	require.Contains(t, w.log.String(), "another tenant had fewer of them")
+	eventually(t, "the log tells why", func() bool { return strings.Contains(w.log.String(), "another tenant had fewer of them") })
 	require.Contains(t, w.refusal(carl.leaf(t, "x", info).presented()), "no room for another connection")
 	require.NoError(t, third.Close())
 	eventually(t, "there is room again", func() bool {
