@@ -81,7 +81,7 @@ func TestRestartsAfterAnEndForWantOfMemory(t *testing.T) {
 func TestTimeOfAnEnd(t *testing.T) {
 	now := time.UnixMilli(5)
 	for unseen, end := range map[bool]messages.End{false: {AtMillis: 5}, true: {FoundMillis: 5}} {
-		u := unikernel{ran: true, outcome: outcome{unseen: unseen}}
+		u := unikernel{outcome: outcome{unseen: unseen}}
 		u.noteEnd(now)
 		require.Equal(t, messages.Some(end), u.end)
 		require.True(t, now.Equal(end.Known()))

@@ -58,8 +58,9 @@ type unikernel struct {
 	eager bool // it starts as soon as it is prepared, and is tried again where it fails
 	stop  messages.Option[messages.UnikernelStop]
 
-	abandon bool // what an incarnation that has failed was starting is not wanted any more
-	held    bool // the host says when it is started, not the backoff
+	held bool // the host says when it is started, not the backoff
+
+	recovery messages.UnikernelRecover // after an incarnation that has failed
 
 	// What events tell; see unikernel_tell.go.
 	cause   string // why it is started
@@ -80,11 +81,8 @@ type unikernel struct {
 	handle  *proc.Handle  // where it has
 	runtime messages.Runtime
 	outcome outcome
-	ran     bool                          // there is a tender, or its end has not been noted
 	end     messages.Option[messages.End] // of the last run
-	returns bool                          // it is started again, as the store has been told
-	left    *messages.Former              // stays on disk without it, as the store has been told; nil: nothing
-	refused bool                          // it has just refused its name
+	fate    fate                          // as the store has been told
 	backoff backoff
 	unkill  func() // ends the grace time before SIGKILL
 	trouble trouble
@@ -278,7 +276,7 @@ func (u *unikernel) unanswered(c *supervise.Context) {
 	case starting:
 		u.fail(c, errors.New(failure))
 	case resuming:
-		c.After(retryAfter, messages.UnikernelRecover{Abandon: u.abandon, Former: u.spec.Former})
+		c.After(retryAfter, u.recovery)
 	case running:
 		if u.proving {
 			u.proven(c, failure)

@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 // begin is the beginning of running, or of knowing that it does since then.
 func (u *unikernel) begin(c *supervise.Context, since time.Time) {
 	u.to(c, running)
-	u.eager, u.held, u.ran = true, false, true
+	u.eager, u.held = true, false
 	u.outcome = outcome{}
 	u.backoff.started(c.Now())
 	c.Send(u.host, messages.UnikernelRunning{
@@ -56,6 +55,7 @@ func (u *unikernel) exited(c *supervise.Context, m exited) {
 	_ = u.handle.Close()
 	u.handle = nil
 	u.outcome = outcome{exit: m.exit, asked: u.state == stopping}
+	u.noteEnd(c.Now())
 	u.close(c)
 }
 
@@ -170,13 +170,9 @@ func (u *unikernel) aborted(c *supervise.Context, m aborted) {
 	u.close(c)
 }
 
-// noteEnd keeps how the tender has ended, if there was one. When, is not known
-// of one whose end nobody saw, but that it was before now.
+// noteEnd keeps how the tender has ended. Of one whose end nobody saw, the time
+// is not known, except that it was before now.
 func (u *unikernel) noteEnd(now time.Time) {
-	if !u.ran {
-		return
-	}
-	u.ran = false
 	end := messages.End{Exit: u.outcome.exit, Restarts: u.runtime.Restarts}
 	if u.outcome.unseen {
 		end.FoundMillis = now.UnixMilli()
@@ -190,7 +186,6 @@ func (u *unikernel) noteEnd(now time.Time) {
 // end.
 func (u *unikernel) close(c *supervise.Context) {
 	u.to(c, closing)
-	u.noteEnd(c.Now())
 	if u.unkill != nil {
 		u.unkill()
 	}
@@ -225,7 +220,7 @@ func (u *unikernel) freed(c *supervise.Context, m freed) {
 	}
 	failpoint.Here("unikernel/freed")
 	u.runtime.Taps = nil
-	if u.failsTrial() {
+	if u.ending().failsTrial() {
 		u.revert(c)
 		return
 	}
@@ -233,66 +228,22 @@ func (u *unikernel) freed(c *supervise.Context, m freed) {
 	u.forget(c)
 }
 
-// forget tells the store what is not there any more.
+// ending returns what its fate depends on, as it is now.
+func (u *unikernel) ending() ending {
+	return ending{
+		spec: u.spec, outcome: u.outcome, restarts: u.runtime.Restarts,
+		stop: u.stop, eager: u.eager, back: u.back, barred: u.barred,
+	}
+}
+
+// forget tells the store what becomes of the unikernel.
 func (u *unikernel) forget(c *supervise.Context) {
-	u.returns, u.left = u.comesBack(), u.leaves()
-	u.refused = u.returns && u.nameRefused()
+	u.fate = u.ending().fate()
 	changes := append(u.unmarked, u.endEvents(c)...)
 	if u.end.OK {
 		changes = append(changes, messages.PutEnd{Name: u.name, End: u.end.Value})
 	}
-	switch {
-	case u.left != nil && u.left == u.back:
-		changes = append(changes, messages.DeleteRuntime{Name: u.name}, messages.PutSpec{Name: u.name, Spec: u.back.Spec})
-	case u.left != nil:
-		changes = append(changes, messages.DeleteRuntime{Name: u.name})
-	case u.returns:
-		changes = append(changes, messages.DeleteRuntime{Name: u.name}, messages.PutSpec{Name: u.name, Spec: u.nextSpec()})
-	default:
-		changes = append(changes, messages.DeleteUnikernel{Name: u.name})
-	}
-	u.record(c, changes...)
-}
-
-// nextSpec is the one with which it is started again. How it has ended may say
-// that its trial is over.
-func (u *unikernel) nextSpec() messages.Spec {
-	spec := u.spec
-	if u.outcome.cut == "" && !u.refused {
-		spec = spec.Proven()
-	}
-	spec.NameRefused = spec.NameRefused || u.refused
-	return spec
-}
-
-// leaves is what stays on disk when it is gone.
-func (u *unikernel) leaves() *messages.Former {
-	switch {
-	case u.stop.OK && !u.stop.Value.KeepSpec:
-		return nil
-	case u.back != nil:
-		return u.back
-	case u.stop.OK:
-		return &messages.Former{Spec: u.spec, Restarts: u.runtime.Restarts}
-	}
-	return nil
-}
-
-// comesBack tells whether it is started again.
-func (u *unikernel) comesBack() bool {
-	switch {
-	case u.stop.OK, u.back != nil:
-		return false
-	case u.outcome.failure != "":
-		return u.eager
-	}
-	return u.outcome.cut != "" || u.nameRefused() || restarts(u.spec.Arguments, u.outcome.exit)
-}
-
-// nameRefused tells whether it has ended because it does not understand the
-// argument --name.
-func (u *unikernel) nameRefused() bool {
-	return named(u.spec) && refusesArguments(u.outcome.exit)
+	u.record(c, append(changes, u.fate.changes(u.name)...)...)
 }
 
 func (u *unikernel) forgotten(c *supervise.Context, failure string) {
@@ -300,40 +251,29 @@ func (u *unikernel) forgotten(c *supervise.Context, failure string) {
 	if failure != "" { // nobody may be told before it is true
 		u.trouble.note(c, "Cannot store the end of a unikernel", errors.New(failure))
 		if u.tries++; u.tries >= patientTries {
-			c.Send(u.host, messages.UnikernelUnstored{Name: u.name, Run: u.run, Text: u.unstored(failure)})
+			c.Send(u.host, messages.UnikernelUnstored{Name: u.name, Run: u.run, Text: u.fate.unstored(u.outcome, failure)})
 		}
 		c.After(retryAfter, retryForget{})
 		return
 	}
 	u.trouble.over(c)
 	u.unmarked, u.tries = nil, 0
-	u.cause = u.startCause()
 	u.runtime.StartTold = false
+	ending := u.ending()
+	now := ending.fate()
 	switch {
-	case u.stop.OK && (u.returns || u.left != nil && !u.stop.Value.KeepSpec): // it has been stopped meanwhile
+	case u.fate.changesTo(now):
 		u.forget(c)
-	case u.returns:
-		u.spec = u.nextSpec()
-		u.restartLater(c)
-	case u.outcome.failure != "" && !u.stop.OK && !u.eager:
+	case ending.neverRan():
 		u.giveUp(c, errors.New(u.outcome.failure))
+	case u.fate.kind == againNow, u.fate.kind == againLater:
+		u.startAgain(c)
 	default:
 		u.to(c, gone)
 		u.pin.release()
-		c.Send(u.host, messages.UnikernelGone{Name: u.name, Run: u.run, End: u.end, Left: u.left, Why: u.cause})
+		c.Send(u.host, messages.UnikernelGone{Name: u.name, Run: u.run, End: u.end, Left: u.fate.left, Why: now.cause})
 		failpoint.Here("unikernel/gone-told")
 	}
-}
-
-// unstored tells what has become of the unikernel while that is not on disk.
-func (u *unikernel) unstored(failure string) string {
-	switch {
-	case u.back != nil:
-		return fmt.Sprintf("%s; the one before cannot be started again, since that cannot be stored: %s; this is tried again until it can", u.revertCause(), failure)
-	case u.outcome.failure != "":
-		return fmt.Sprintf("%s; and what is stored of it cannot be removed: %s; this is tried again until it can", u.outcome.failure, failure)
-	}
-	return fmt.Sprintf("the unikernel has ended, but that cannot be stored: %s; this is tried again until it can", failure)
 }
 
 // giveUp ends a unikernel that holds nothing and was never started.
@@ -346,13 +286,18 @@ func (u *unikernel) giveUp(c *supervise.Context, err error) {
 	failpoint.Here("unikernel/failure-told")
 }
 
-func (u *unikernel) restartLater(c *supervise.Context) {
+// startAgain has it started at once, after the backoff, or when the host says so.
+func (u *unikernel) startAgain(c *supervise.Context) {
 	u.to(c, waiting)
-	c.Send(u.host, messages.UnikernelWaiting{Name: u.name, Run: u.run, End: u.end, Cause: u.nextCause()})
+	u.spec, u.cause = u.fate.next, u.fate.cause
+	if u.outcome.failure != "" { // the next start is for none of the reasons that it failed for
+		u.cause = triedAgain
+	}
+	c.Send(u.host, messages.UnikernelWaiting{Name: u.name, Run: u.run, End: u.end, Cause: u.fate.cause})
 	failpoint.Here("unikernel/waiting-told")
 	switch {
 	case u.held: // UnikernelStart follows
-	case u.outcome.cut != "", u.refused:
+	case u.fate.kind == againNow:
 		u.restartDue(c)
 	default:
 		c.After(u.backoff.ended(c.Now()), restartDue{})

@@ -91,7 +91,9 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 	case errors.Is(m.err, proc.ErrGone):
 		failpoint.Here("unikernel/found-gone")
 		u.outcome = outcome{exit: m.exit, cut: m.cut, unseen: true}
-		u.ran = u.runtime.Released
+		if u.runtime.Released { // it has been a tender
+			u.noteEnd(c.Now())
+		}
 		u.close(c)
 	case m.err != nil: // it may be there: a second one must not be started
 		u.trouble.note(c, "Cannot take over unikernel", m.err)
@@ -110,7 +112,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 
 // recoverAsked goes on where an incarnation has failed, by what is on disk.
 func (u *unikernel) recoverAsked(c *supervise.Context, m messages.UnikernelRecover) {
-	u.abandon, u.spec.Former = m.Abandon, m.Former
+	u.recovery, u.spec.Former = m, m.Former
 	u.cause = recovering
 	u.to(c, resuming)
 	u.request++
@@ -123,7 +125,7 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	}
 	if m.Err != "" {
 		u.trouble.note(c, "Cannot recover unikernel", errors.New(m.Err))
-		c.After(retryAfter, messages.UnikernelRecover{Abandon: u.abandon, Former: u.spec.Former})
+		c.After(retryAfter, u.recovery)
 		return
 	}
 	u.trouble.over(c)
@@ -131,7 +133,7 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 		if record.Name != u.name {
 			continue
 		}
-		if !u.abandon {
+		if !u.recovery.Abandon {
 			u.resumeAsked(c, record)
 			return
 		}

@@ -33,14 +33,8 @@ func (u *unikernel) endEvents(c *supervise.Context) (events []messages.Change) {
 	if u.runtime.StartTold {
 		events = append(events, u.exitEvent(c))
 	}
-	switch {
-	case u.left != nil && u.left == u.back:
-		events = append(events, happened(c, messages.EventRestarting, u.name, u.nextCause()))
-	case u.left != nil:
-	case u.returns:
-		events = append(events, happened(c, messages.EventRestarting, u.name, u.nextCause()))
-	case u.stored:
-		events = append(events, happened(c, messages.EventDestroyed, u.name, u.nextCause()))
+	for _, kind := range u.fate.events(u.stored) {
+		events = append(events, happened(c, kind, u.name, u.fate.cause))
 	}
 	return events
 }
@@ -70,40 +64,4 @@ func (u *unikernel) exitCause() string {
 		return "the kernel killed it, since it or the machine had no memory left"
 	}
 	return "it ended by itself"
-}
-
-// startCause is why it is started, when it is the next time: what has kept it from
-// that before is none of the reasons.
-func (u *unikernel) startCause() string {
-	if !u.stop.OK && u.back == nil && u.outcome.failure != "" {
-		return triedAgain
-	}
-	return u.nextCause()
-}
-
-// nextCause is why it is started again, or is not, or what it has replaced is.
-func (u *unikernel) nextCause() string {
-	cause := u.ownCause()
-	if u.barred != "" {
-		cause += "; the one before cannot come back: " + u.barred
-	}
-	return cause
-}
-
-func (u *unikernel) ownCause() string {
-	switch {
-	case u.stop.OK:
-		return u.stop.Value.Cause
-	case u.back != nil:
-		return u.revertCause()
-	case u.outcome.failure != "":
-		return "it could not be started: " + u.outcome.failure
-	case u.outcome.cut != "":
-		return u.outcome.cut
-	case u.refused:
-		return u.outcome.exit.String() + " refuses the argument --name"
-	case u.returns:
-		return u.outcome.exit.String() + " asks for a restart"
-	}
-	return u.outcome.exit.String() + " asks for no restart"
 }

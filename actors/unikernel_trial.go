@@ -46,19 +46,6 @@ func (u *unikernel) proven(c *supervise.Context, failure string) {
 	c.Send(u.host, messages.UnikernelProven{Name: u.name, Run: u.run})
 }
 
-// failsTrial tells whether what it has replaced is to come back. Where nobody saw
-// how it ended, it has not been shown to run.
-func (u *unikernel) failsTrial() bool {
-	switch {
-	case u.spec.Former == nil, u.stop.OK, u.outcome.cut != "":
-		return false
-	case u.outcome.failure != "":
-		return true
-	}
-	exit := u.outcome.exit
-	return !exit.Known || exit == messages.Exit{Known: true, Code: exitRefused}
-}
-
 // revert asks the host, for somebody else may have by now what the one before
 // needs.
 func (u *unikernel) revert(c *supervise.Context) {
@@ -78,15 +65,4 @@ func (u *unikernel) reverted(c *supervise.Context, m messages.UnikernelReverted)
 		u.forget(c)
 	default: // it has been stopped meanwhile
 	}
-}
-
-// revertCause is why what was replaced is started again.
-func (u *unikernel) revertCause() string {
-	switch {
-	case u.outcome.failure != "":
-		return successorFailed + ": " + u.outcome.failure
-	case u.outcome.unseen:
-		return "what had replaced it ended while no daemon saw it"
-	}
-	return "what had replaced it refused to run: " + u.outcome.exit.String()
 }
