@@ -55,6 +55,7 @@ func (h *host) set(name string, compressed bool) *upload {
 // write sends a part of the contents.
 func (u *upload) write(chunk []byte) {
 	u.t.Helper()
+	goesOn(u.t, u)
 	require.NoError(u.t, wire.WriteChunk(u, chunk))
 }
 

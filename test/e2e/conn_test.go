@@ -22,8 +22,15 @@ func (h *host) dial(socket string) *net.UnixConn {
 	c, err := net.Dial("unix", h.socket(socket))
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { _ = c.Close() })
-	require.NoError(h.t, c.SetDeadline(time.Now().Add(2*patience)))
+	goesOn(h.t, c)
 	return c.(*net.UnixConn)
+}
+
+// goesOn gives the next step on a connection its time: a stream as a whole may
+// take longer, as long as it goes on.
+func goesOn(t *testing.T, c net.Conn) {
+	t.Helper()
+	require.NoError(t, c.SetDeadline(time.Now().Add(2*patience)))
 }
 
 // framed is a frame with any contents.

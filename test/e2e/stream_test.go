@@ -73,10 +73,12 @@ func (h *host) addStreamed(name string, size int) {
 	frames := bytes.Repeat(framed(make([]byte, wire.ChunkSize)), megabyte/wire.ChunkSize)
 	for i := range size {
 		copy(frames[4:], mark(i))
+		goesOn(h.t, u)
 		_, err := u.Write(frames)
 		require.NoError(h.t, err)
 	}
 	u.end()
+	goesOn(h.t, u)
 	u.requireAnswer(messages.SuccessText{Text: "set block device"})
 	var file unix.Stat_t
 	require.NoError(h.t, unix.Stat(h.path("db/block", ":"+name), &file))
@@ -104,6 +106,7 @@ func (h *host) dump(name string, level int) *dump {
 // behind their end. It makes no garbage, which would take most of the time.
 func (d *dump) next() []byte {
 	d.t.Helper()
+	goesOn(d.t, d)
 	_, err := io.ReadFull(d, d.frame[:4])
 	require.NoError(d.t, err)
 	frame := d.frame[:binary.BigEndian.Uint32(d.frame)]
