@@ -74,12 +74,23 @@ func (e endpoint) reached() ([]string, error) {
 	case err != nil || len(e.hosts) > 0:
 		return e.hosts, err
 	case old != nil:
-		return certificate.Hosts(old[0]), nil
+		return kept(e.name+".pem", certificate.Hosts(old[0]))
 	}
 	if host, err := certificate.ParseHost(e.name); err == nil && strings.ContainsAny(host, ".:") {
 		return []string{host}, nil
 	}
 	return nil, nil
+}
+
+// kept are the hosts of a certificate that is renewed, where ours can have them, too.
+func kept(path string, hosts []string) ([]string, error) {
+	for _, host := range hosts {
+		if _, err := certificate.ParseHost(host); err != nil {
+			return nil, inputError(fmt.Sprintf("cannot renew %s with the names that it has: %s: give others with --server-host",
+				escape(path), escape(err.Error())))
+		}
+	}
+	return hosts, nil
 }
 
 func (a *app) generate(name, db string, life time.Duration, e endpoint) error {
@@ -97,6 +108,11 @@ func (a *app) generate(name, db string, life time.Duration, e endpoint) error {
 	if err := isDatabase(db); err != nil {
 		return err
 	}
+	hosts, err := e.reached()
+	if err != nil {
+		return err
+	}
+	e.hosts = hosts
 	key, err := a.ownKey(name + ".key")
 	if err != nil {
 		return err
@@ -113,20 +129,16 @@ func (a *app) generate(name, db string, life time.Duration, e endpoint) error {
 
 // generateEndpoint makes the certificate of an endpoint, or renews it.
 func (a *app) generateEndpoint(root *certificate.Authority, db string, e endpoint) error {
-	hosts, err := e.reached()
-	if err != nil {
-		return err
-	}
 	key, err := a.ownKey(e.name + ".key")
 	if err != nil {
 		return err
 	}
-	chain, err := root.IssueServer(e.name, key.Public(), time.Now(), e.life, hosts...)
+	chain, err := root.IssueServer(e.name, key.Public(), time.Now(), e.life, e.hosts...)
 	if err != nil {
 		return err
 	}
 	a.tellShorter(chain, e.life)
-	a.tellHosts(hosts)
+	a.tellHosts(e.hosts)
 	return keep(chain, db, e.name)
 }
 
