@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/durable"
 	"albatross/sockets/client"
 	"albatross/sockets/wire"
 )
@@ -94,7 +95,7 @@ func (a *app) exportState(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(path, data, 0o600); err != nil {
+	if err := durable.Replace(path, data, 0o600); err != nil {
 		return fmt.Errorf("cannot write the state: %w", err)
 	}
 	a.linkBlocks(state.Unikernels)

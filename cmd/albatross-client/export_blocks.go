@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"albatross/messages"
+	"albatross/runtime/durable"
 )
 
 // linkBlocks gives block devices that native albatross could not find a name by which
@@ -48,5 +49,5 @@ func linkLowerCase(dir string) (linked []string, err error) {
 			linked = append(linked, link)
 		}
 	}
-	return linked, syncDir(dir)
+	return linked, durable.SyncDir(dir)
 }

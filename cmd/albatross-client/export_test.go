@@ -325,12 +325,3 @@ func TestExportReplacesFilesOnly(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "old", string(data))
 }
-
-// TestReplaceFileNothingHalf: where it fails, nothing is left behind.
-func TestReplaceFileNothingHalf(t *testing.T) {
-	dir := t.TempDir()
-	in := filepath.Join(dir, "state")
-	require.NoError(t, os.MkdirAll(filepath.Join(in, "full"), 0o700))
-	require.Error(t, replaceFile(in, []byte("new"), 0o600))
-	requireFiles(t, dir, "state")
-}

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
+	"albatross/runtime/durable"
 	"albatross/sockets/certificate"
 )
 
@@ -77,47 +77,5 @@ func (a *app) ownKey(path string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return key, newFile(path, text)
-}
-
-// newFile writes a file that only its owner may read, where there is none.
-func newFile(path string, data []byte) error { return writeFile(path, data, 0o600, os.Link) }
-
-// replaceFile writes a file, in place of what is there.
-func replaceFile(path string, data []byte, mode fs.FileMode) error {
-	return writeFile(path, data, mode, os.Rename)
-}
-
-// writeFile writes a file under another name, and puts it into its place once it
-// is on disk: it is all new or all old, even after a power cut.
-func writeFile(path string, data []byte, mode fs.FileMode, put func(from, to string) error) error {
-	err := func() error {
-		dir := filepath.Dir(path)
-		f, err := os.CreateTemp(dir, filepath.Base(path)+".*.part")
-		if err != nil {
-			return err
-		}
-		defer os.Remove(f.Name())
-		_, err = f.Write(data)
-		if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-			return err
-		}
-		if err := put(f.Name(), path); err != nil {
-			return err
-		}
-		return syncDir(dir)
-	}()
-	if err != nil {
-		return fmt.Errorf("cannot write %s: %w", path, err)
-	}
-	return nil
-}
-
-// syncDir puts the names in a directory on disk.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return key, durable.Create(path, text, 0o600) // only its owner may read it
 }

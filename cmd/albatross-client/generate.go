@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"albatross/messages"
+	"albatross/runtime/durable"
 	"albatross/sockets/certificate"
 )
 
@@ -121,7 +122,7 @@ func (a *app) generate(name, db string, life time.Duration, e endpoint) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(authorityFile, root.Chain.Encode(), 0o644); err != nil {
+	if err := durable.Replace(authorityFile, root.Chain.Encode(), 0o644); err != nil {
 		return err
 	}
 	return a.generateEndpoint(root, db, e)

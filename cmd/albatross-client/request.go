@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"albatross/messages"
+	"albatross/runtime/durable"
 	"albatross/sockets/certificate"
 	"albatross/sockets/wire"
 )
@@ -34,7 +35,7 @@ func (a *app) writeRequest(name messages.Name, command messages.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(file+".req", text, 0o644); err != nil {
+	if err := durable.Replace(file+".req", text, 0o644); err != nil {
 		return err
 	}
 	a.tell(info, fmt.Sprintf("%s.req is to be signed, %[1]s.key to be kept", file))

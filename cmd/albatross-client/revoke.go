@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/durable"
 	"albatross/sockets/certificate"
 )
 
@@ -79,7 +80,7 @@ func (a *app) revoke(authority *certificate.Authority, path string, serials []*b
 	if err != nil {
 		return inputError(fmt.Sprintf("cannot add to %s: %s", escape(path), escape(err.Error())))
 	}
-	if err := replaceFile(path, list.Encode(), 0o644); err != nil {
+	if err := durable.Replace(path, list.Encode(), 0o644); err != nil {
 		return err
 	}
 	return a.print(fmt.Sprintf("%d certificates are revoked", list.Len()))

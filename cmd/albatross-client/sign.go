@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"albatross/messages"
+	"albatross/runtime/durable"
 	"albatross/sockets/certificate"
 )
 
@@ -136,7 +137,7 @@ func keep(chain certificate.Chain, db, name string) error {
 	if err := appendFile(db, line); err != nil {
 		return fmt.Errorf("cannot write to %s: %w", db, err)
 	}
-	return replaceFile(name+".pem", chain.Encode(), 0o644)
+	return durable.Replace(name+".pem", chain.Encode(), 0o644)
 }
 
 // isDatabase refuses to add to a file that is something else, as where arguments are

@@ -28,6 +28,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/durable"
 	"albatross/runtime/failpoint"
 )
 
@@ -55,7 +56,7 @@ type Dir struct {
 func Open(path string) (*Dir, error) {
 	err := os.MkdirAll(path, 0o750)
 	if err == nil {
-		err = syncDir(filepath.Dir(path)) // the directory may be new
+		err = durable.SyncDir(filepath.Dir(path)) // the directory may be new
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot open block devices in %s: %w", path, err)
@@ -94,7 +95,7 @@ func (d *Dir) remove(name messages.Name) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := syncDir(d.path); err != nil {
+	if err := durable.SyncDir(d.path); err != nil {
 		return err
 	}
 	failpoint.Here("device/removal-synced")
@@ -163,13 +164,4 @@ func check(info fs.FileInfo) error {
 		return fmt.Errorf("its size of %d bytes is not one or more full MB", size)
 	}
 	return nil
-}
-
-// syncDir puts the names in a directory on disk.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"albatross/messages"
+	"albatross/runtime/durable"
 	"albatross/runtime/failpoint"
 )
 
@@ -72,7 +73,7 @@ func (d *Dir) link(temporary, path string) error {
 		return err
 	}
 	failpoint.Here("device/linked")
-	if err := syncDir(d.path); err != nil {
+	if err := durable.SyncDir(d.path); err != nil {
 		return errors.Join(err, os.Remove(path))
 	}
 	failpoint.Here("device/link-synced")
@@ -111,7 +112,7 @@ func (d *Dir) set(ctx context.Context, name messages.Name, contents io.Reader) e
 			return err
 		}
 		failpoint.Here("device/renamed")
-		return syncDir(filepath.Dir(old.Name()))
+		return durable.SyncDir(filepath.Dir(old.Name()))
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"albatross/runtime/durable"
 	"albatross/runtime/failpoint"
 )
 
@@ -125,10 +126,7 @@ func replaceFile(path string, frames []byte) (*file, error) {
 	}
 	_, err = f.Write(frames)
 	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = durable.Rename(f, path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close(), unlink(f.Name()))

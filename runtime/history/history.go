@@ -30,6 +30,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/durable"
 )
 
 // Lines is how many lines of a console are remembered.
@@ -68,7 +69,7 @@ func Open(path string, now func() time.Time) (*Dir, error) {
 	}
 	err := os.MkdirAll(path, 0o700)
 	if err == nil {
-		err = errors.Join(syncDir(filepath.Dir(path)), d.removeTemporary()) // the directory may be new
+		err = errors.Join(durable.SyncDir(filepath.Dir(path)), d.removeTemporary()) // the directory may be new
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot open console history %s: %w", path, err)
@@ -209,7 +210,7 @@ func (d *Dir) sync(f *file) error {
 		return nil // another one has taken its place, and was synced before
 	}
 	if err == nil && !f.named.Load() {
-		if err = syncDir(d.path); err == nil {
+		if err = durable.SyncDir(d.path); err == nil {
 			f.named.Store(true)
 		}
 	}
@@ -230,13 +231,4 @@ func unlink(path string) error {
 		return nil
 	}
 	return &fs.PathError{Op: "unlink", Path: path, Err: err}
-}
-
-// syncDir puts the names in a directory on disk.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

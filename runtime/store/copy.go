@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"go.etcd.io/bbolt"
+
+	"albatross/runtime/durable"
 )
 
 // CopyFile is the name of a copy of the database, as the last daemon found it that
@@ -34,16 +36,12 @@ func (db *DB) copy(tx *bbolt.Tx) error {
 	}
 	_, err = tx.WriteTo(f)
 	if err == nil {
-		err = f.Sync()
+		err = durable.Rename(f, filepath.Join(dir, CopyFile))
 	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(temporary, filepath.Join(dir, CopyFile))
-	}
-	if err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 // Restoring tells an operator how to go back to the copy in a directory, if there

@@ -12,6 +12,7 @@ import (
 	bbolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 
+	"albatross/runtime/durable"
 	"albatross/runtime/failpoint"
 )
 
@@ -128,7 +129,7 @@ func (db *DB) prepare() error {
 			return err
 		}
 	}
-	return errors.Join(db.count(), syncDir(filepath.Dir(db.path))) // the file may be new
+	return errors.Join(db.count(), durable.SyncDir(filepath.Dir(db.path))) // the file may be new
 }
 
 // versionOf is the version of the format, 0 where there is nothing in the

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/durable"
 	"albatross/runtime/failpoint"
 )
 
@@ -63,7 +64,7 @@ func OpenImages(dir string) (*Images, error) {
 	}
 	err := os.MkdirAll(i.dir, 0o750)
 	if err == nil {
-		err = syncDir(dir) // the directory may be new
+		err = durable.SyncDir(dir) // the directory may be new
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot open image store %s: %w", i.dir, err)
@@ -160,7 +161,7 @@ func (i *Images) write(contents func(*os.File) (messages.Digest, int64, error)) 
 // syncPinned puts the name of an image on disk. That is for one that was there
 // already, too: whoever stored it may not have come to this yet.
 func (i *Images) syncPinned(d messages.Digest) error {
-	if err := syncDir(i.dir); err != nil {
+	if err := durable.SyncDir(i.dir); err != nil {
 		i.Unpin(d)
 		return err
 	}
