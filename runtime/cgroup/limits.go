@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"albatross/messages"
+	"albatross/runtime/cpulist"
 )
 
 // The controllers that are of use.
@@ -94,10 +95,14 @@ func (b branch) limitCPUs(group string, cpus []int) error {
 	if err != nil {
 		return err
 	}
-	if missing := without(cpus, usable); missing != nil {
-		return fmt.Errorf("there is no CPU %s to use, only %s", list(missing), usable)
+	there, err := cpulist.Parse(usable)
+	if err != nil {
+		return fmt.Errorf("cannot understand %s: %w", file, err)
 	}
-	return write(group, "cpuset.cpus", list(cpus))
+	if missing := cpulist.Missing(cpus, there); missing != nil {
+		return fmt.Errorf("there is no CPU %s to use, only %s", cpulist.Format(missing), usable)
+	}
+	return write(group, "cpuset.cpus", cpulist.Format(cpus))
 }
 
 // inherit gives the parent what the root has, and what is made below it from
@@ -132,43 +137,4 @@ func (b branch) limitTime(group string, cpus int) error {
 		return write(group, "cpu.max", fmt.Sprintf("%d %d", cpus*cpuPeriod, cpuPeriod))
 	}
 	return write(group, "cpu.cfs_quota_us", strconv.Itoa(cpus*cpuPeriod))
-}
-
-// without are the CPUs that are not in a list of the kernel.
-func without(cpus []int, usable string) (missing []int) {
-	for _, c := range cpus {
-		if !contains(usable, c) {
-			missing = append(missing, c)
-		}
-	}
-	return missing
-}
-
-// contains tells whether a list of the kernel, "0-3,5", has a CPU. What cannot
-// be understood of the list has none.
-func contains(list string, cpu int) bool {
-	for part := range strings.SplitSeq(list, ",") {
-		first, last, isRange := strings.Cut(part, "-")
-		if !isRange {
-			last = first
-		}
-		from, err := strconv.Atoi(first)
-		if err != nil {
-			continue
-		}
-		to, err := strconv.Atoi(last)
-		if err == nil && from <= cpu && cpu <= to {
-			return true
-		}
-	}
-	return false
-}
-
-// list writes CPUs as the kernel reads them: "0,1,5".
-func list(cpus []int) string {
-	texts := make([]string, len(cpus))
-	for i, c := range cpus {
-		texts[i] = strconv.Itoa(c)
-	}
-	return strings.Join(texts, ",")
 }

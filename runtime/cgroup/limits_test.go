@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/cpulist"
 )
 
 func TestWhoWantsMoreMemoryIsKilled(t *testing.T) {
@@ -101,12 +102,8 @@ func twoCPUs(t *testing.T, b branch) (one, another int) {
 	}
 	usable, err := read(b.root, file)
 	require.NoError(t, err)
-	var cpus []int
-	for c := range 1 << 13 {
-		if contains(usable, c) {
-			cpus = append(cpus, c)
-		}
-	}
+	cpus, err := cpulist.Parse(usable)
+	require.NoError(t, err)
 	if len(cpus) < 2 {
 		t.Skip("needs two CPUs")
 	}
@@ -224,14 +221,4 @@ func only(t *testing.T, controller string) (some []mount) {
 		t.Skipf("needs the controller %s", controller)
 	}
 	return some
-}
-
-func TestListOfCPUs(t *testing.T) {
-	for cpu, want := range map[int]bool{-1: false, 0: true, 1: true, 3: true, 4: false, 5: true, 6: false, 10: true, 35: false} {
-		require.Equal(t, want, contains("0-3,5,10", cpu), cpu)
-	}
-	for _, list := range []string{"", "x", "-1", "1-", "0,x-2", ",", "-", "1-x"} {
-		require.False(t, contains(list, 1), "%q", list)
-	}
-	require.Equal(t, "0,1,12", list([]int{0, 1, 12}))
 }

@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"math/bits"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/cpulist"
 	"albatross/runtime/netif"
 )
 
@@ -48,13 +47,7 @@ func OfflineCPUs(wanted []int) ([]int, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot find out which CPUs there are: %w", err)
 	}
-	var offline []int
-	for _, cpu := range wanted {
-		if !slices.Contains(online, cpu) {
-			offline = append(offline, cpu)
-		}
-	}
-	return offline, nil
+	return cpulist.Missing(wanted, online), nil
 }
 
 func onlineCPUs() ([]int, error) {
@@ -63,31 +56,9 @@ func onlineCPUs() ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	cpus, err := parseCPUList(strings.TrimSpace(string(list)))
+	cpus, err := cpulist.Parse(strings.TrimSpace(string(list)))
 	if err != nil {
 		return nil, fmt.Errorf("cannot understand %s: %q", path, list)
-	}
-	return cpus, nil
-}
-
-// parseCPUList reads the kernel's lists, "0-3,5", which are in order.
-func parseCPUList(list string) (cpus []int, err error) {
-	for part := range strings.SplitSeq(list, ",") {
-		first, last, isRange := strings.Cut(part, "-")
-		if !isRange {
-			last = first
-		}
-		from, err := strconv.ParseUint(first, 10, 16)
-		if err != nil {
-			return nil, err
-		}
-		to, err := strconv.ParseUint(last, 10, 16)
-		if err != nil {
-			return nil, err
-		}
-		for cpu := from; cpu <= to; cpu++ {
-			cpus = append(cpus, int(cpu))
-		}
 	}
 	return cpus, nil
 }

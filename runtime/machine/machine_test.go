@@ -66,20 +66,3 @@ func TestMegabytes(t *testing.T) {
 		require.Equal(t, test.want, megabytes(test.n, test.unit), "%d * %d", test.n, test.unit)
 	}
 }
-
-func TestCPUList(t *testing.T) {
-	for list, want := range map[string][]int{
-		"0":           {0},
-		"0-3":         {0, 1, 2, 3},
-		"0,2-3,5,8-9": {0, 2, 3, 5, 8, 9},
-		"10,100":      {10, 100},
-	} {
-		cpus, err := parseCPUList(list)
-		require.NoError(t, err)
-		require.Equal(t, want, cpus)
-	}
-	for _, list := range []string{"", "x", "0-", "-1", "0,,1", "0-99999999"} {
-		_, err := parseCPUList(list)
-		require.Error(t, err, "%q", list)
-	}
-}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/cpulist"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/proc"
 	"albatross/runtime/tender/launcher"
@@ -144,16 +144,8 @@ func (c Command) argv() []string {
 	for _, file := range c.Tasks {
 		argv = append(argv, "--join="+file)
 	}
-	argv = append(argv, "--cpus="+join(c.CPUs), "--", c.Program)
+	argv = append(argv, "--cpus="+cpulist.Format(c.CPUs), "--", c.Program)
 	return append(argv, c.Args...)
-}
-
-func join(cpus []int) string {
-	texts := make([]string, len(cpus))
-	for i, cpu := range cpus {
-		texts[i] = strconv.Itoa(cpu)
-	}
-	return strings.Join(texts, ",")
 }
 
 func hold(pid, pidfd int) (*proc.Handle, error) {

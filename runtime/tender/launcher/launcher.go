@@ -17,12 +17,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"albatross/runtime/cpulist"
 )
 
 // What the daemon hands over besides standard input and output.
@@ -104,26 +105,10 @@ func parse(arguments []string) (o order, err error) {
 		return order{}, fmt.Errorf("cannot launch: --cpus=LIST expected, not %q", arguments[0])
 	}
 	o.argv = arguments[2:]
-	o.cpus, err = parseCPUs(list)
-	return o, err
-}
-
-// maxCPU is far more than a kernel can be built for (8192); it bounds the set.
-const maxCPU = 1 << 16
-
-func parseCPUs(list string) ([]int, error) {
-	if list == "" {
-		return nil, nil
+	if o.cpus, err = cpulist.Parse(list); err != nil {
+		return o, fmt.Errorf("cannot launch: %w", err)
 	}
-	var cpus []int
-	for text := range strings.SplitSeq(list, ",") {
-		cpu, err := strconv.Atoi(text)
-		if err != nil || cpu < 0 || cpu > maxCPU {
-			return nil, fmt.Errorf("cannot launch: %q is no CPU", text)
-		}
-		cpus = append(cpus, cpu)
-	}
-	return cpus, nil
+	return o, nil
 }
 
 // prepare gives the process all that the tender shall inherit, and nothing of
@@ -165,7 +150,7 @@ func pin(cpus []int) error {
 	if len(cpus) == 0 {
 		return nil
 	}
-	set := unix.NewCPUSet(maxCPU + 1)
+	set := unix.NewCPUSet(cpulist.Max + 1)
 	for _, cpu := range cpus {
 		set.Set(cpu)
 	}
