@@ -213,7 +213,7 @@ func (x *exchange) judge(beginning []byte, length int) {
 		return
 	}
 	m, err := wire.Decode(beginning)
-	if err != nil && length > len(beginning) && saysNo(beginning) {
+	if err != nil && length > len(beginning) && wire.BeginsFailure(beginning) {
 		m.Payload = messages.Failure{Text: "a long text"}
 	}
 	x.judgeMessage(m)
@@ -227,30 +227,4 @@ func (x *exchange) judgeMessage(m messages.Wire) {
 	if f, ok := m.Payload.(messages.Failure); ok {
 		x.record.Result, x.record.Reason = Failed, f.Text
 	}
-}
-
-// saysNo tells whether a message, of which this is the beginning, is a failure.
-func saysNo(message []byte) bool {
-	const failure = 0xa2 // behind the header
-	_, inside := contentsOf(message)
-	length, header := contentsOf(inside)
-	return length < len(header) && header[length] == failure
-}
-
-// contentsOf is behind the tag and the length of an element of DER.
-func contentsOf(b []byte) (length int, contents []byte) {
-	if len(b) < 2 {
-		return 0, nil
-	}
-	if b[1] < 0x80 {
-		return int(b[1]), b[2:]
-	}
-	n := 2 + int(b[1]&0x7f)
-	if n > len(b) || n > 6 {
-		return 0, nil
-	}
-	for _, octet := range b[2:n] {
-		length = length<<8 | int(octet)
-	}
-	return length, b[n:]
 }

@@ -1,0 +1,28 @@
+package wire
+
+// BeginsFailure tells whether a message, of which this is the beginning, is a failure.
+// Decode wants all of it.
+func BeginsFailure(message []byte) bool {
+	const failure = 0xa2 // behind the header
+	_, inside := contentsOf(message)
+	length, header := contentsOf(inside)
+	return length < len(header) && header[length] == failure
+}
+
+// contentsOf is behind the tag and the length of an element of DER.
+func contentsOf(b []byte) (length int, contents []byte) {
+	if len(b) < 2 {
+		return 0, nil
+	}
+	if b[1] < 0x80 {
+		return int(b[1]), b[2:]
+	}
+	n := 2 + int(b[1]&0x7f)
+	if n > len(b) || n > 6 {
+		return 0, nil
+	}
+	for _, octet := range b[2:n] {
+		length = length<<8 | int(octet)
+	}
+	return length, b[n:]
+}
