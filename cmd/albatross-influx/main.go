@@ -15,12 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"albatross/cmd/commandline"
 	"albatross/messages"
@@ -45,22 +42,14 @@ type options struct {
 	log        commandline.Logging
 }
 
-func main() {
-	if err := command().Execute(); err != nil {
-		fmt.Fprintf(activation.Stderr(slog.LevelError), "albatross-influx: %v\n", err)
-		os.Exit(exitUsage)
-	}
-}
+func main() { commandline.Main(command(), exitUsage) }
 
 func command() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
-		Use:           "albatross-influx --influx HOST[:PORT]",
-		Short:         "Pass the statistics of unikernels on to InfluxDB",
-		Args:          cobra.NoArgs,
-		Version:       version,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:   "albatross-influx --influx HOST[:PORT]",
+		Short: "Pass the statistics of unikernels on to InfluxDB",
+		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := commandline.CheckTexts(c.Flags()); err != nil {
 				return err
@@ -74,14 +63,13 @@ func command() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+			ctx, stop := commandline.UntilTold()
 			defer stop()
 			r.run(ctx)
 			log.Info("Stopping", "cause", context.Cause(ctx))
 			return nil
 		},
 	}
-	cmd.SetVersionTemplate(fmt.Sprintf("version %s protocol version %d\n", version, messages.CurrentVersion))
 	flags := cmd.Flags()
 	flags.StringVar(&o.influx, "influx", "", "where to push the statistics to: HOST[:PORT], port "+influx.Port+" if none is given")
 	flags.StringVarP(&o.name, "name", "n", messages.Name{}.String(), "the unikernel, or the path (a:b:), whose statistics are pushed")
@@ -91,7 +79,7 @@ func command() *cobra.Command {
 	flags.Bool("drop-label", false, "push the name of a unikernel without its path, as without this option")
 	cmd.MarkFlagsMutuallyExclusive("drop-label", "no-drop-path")
 	o.log.Register(flags)
-	commandline.RegisterHelp(flags)
+	commandline.Daemon(cmd, version)
 	return cmd
 }
 

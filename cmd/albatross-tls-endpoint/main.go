@@ -10,19 +10,11 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"log/slog"
-	"os"
-	"os/signal"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"albatross/cmd/commandline"
-	"albatross/messages"
-	"albatross/runtime/activation"
 	"albatross/sockets/remote"
 )
 
@@ -48,14 +40,10 @@ type options struct {
 }
 
 func main() {
-	err := quiet()
-	if err == nil {
-		err = command().Execute()
+	if err := quiet(); err != nil {
+		commandline.Fail("albatross-tls-endpoint", err, 1)
 	}
-	if err != nil {
-		fmt.Fprintf(activation.Stderr(slog.LevelError), "albatross-tls-endpoint: %v\n", err)
-		os.Exit(1)
-	}
+	commandline.Main(command(), 1)
 }
 
 func command() *cobra.Command {
@@ -66,21 +54,17 @@ func command() *cobra.Command {
 		Long: "Serve clients over TLS 1.3. Chains of certificates lead to the one in CACERT; CERT and KEY\n" +
 			"are the certificate of this server and its private key, all of them in PEM.\n" +
 			"A SIGHUP makes it open the file of --audit again.",
-		Args:          cobra.ExactArgs(3),
-		Version:       version,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Args: cobra.ExactArgs(3),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := commandline.CheckTexts(c.Flags()); err != nil {
 				return err
 			}
 			o.ca, o.certificate, o.key = args[0], args[1], args[2]
-			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+			ctx, stop := commandline.UntilTold()
 			defer stop()
 			return run(ctx, o)
 		},
 	}
-	cmd.SetVersionTemplate(fmt.Sprintf("version %s protocol version %d\n", version, messages.CurrentVersion))
 	flags := cmd.Flags()
 	flags.StringVar(&o.ip, "ip", "", "which address to listen on (all)")
 	flags.Uint16Var(&o.port, "port", 1025, "which port to listen on; 0: any, which is logged")
@@ -92,7 +76,7 @@ func command() *cobra.Command {
 	flags.StringVar(&o.audit, "audit", "", "file to append a JSON object to for each command; while that cannot be written, nobody is served")
 	flags.DurationVar(&o.handshake, "handshake-timeout", remote.DefaultGate.Patience, "how long a client may take for its handshake; four times as long with an image in its certificate")
 	o.log.Register(flags)
-	commandline.RegisterHelp(flags)
+	commandline.Daemon(cmd, version)
 	cmd.MarkFlagsMutuallyExclusive("inetd", "port")
 	cmd.MarkFlagsMutuallyExclusive("inetd", "ip")
 	cmd.MarkFlagsMutuallyExclusive("systemd-socket-activation", "port")

@@ -3,22 +3,15 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/sys/unix"
 
 	"albatross/cmd/commandline"
-	"albatross/messages"
-	"albatross/runtime/activation"
 	"albatross/runtime/cgroup"
 	"albatross/runtime/tender"
 )
@@ -47,12 +40,7 @@ type options struct {
 	log        commandline.Logging
 }
 
-func main() {
-	if err := command().Execute(); err != nil {
-		fmt.Fprintf(activation.Stderr(slog.LevelError), "albatrossd: %v\n", err)
-		os.Exit(1)
-	}
-}
+func main() { commandline.Main(command(), 1) }
 
 // check refuses what cannot be meant.
 func (o options) check(flags *pflag.FlagSet) error {
@@ -89,22 +77,18 @@ func (o *options) absolute() (err error) {
 func command() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
-		Use:           "albatrossd",
-		Short:         "Run MirageOS unikernels",
-		Args:          cobra.NoArgs,
-		Version:       version,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:   "albatrossd",
+		Short: "Run MirageOS unikernels",
+		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := errors.Join(o.check(c.Flags()), o.absolute()); err != nil {
 				return err
 			}
-			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+			ctx, stop := commandline.UntilTold()
 			defer stop()
 			return run(ctx, o)
 		},
 	}
-	cmd.SetVersionTemplate(fmt.Sprintf("version %s protocol version %d\n", version, messages.CurrentVersion))
 	flags := cmd.Flags()
 	flags.StringVar(&o.tmpdir, "tmpdir", "/run/albatross", "directory of the sockets and consoles")
 	flags.StringVar(&o.dbdir, "dbdir", "/var/lib/albatross", "directory of the database, images and block devices")
@@ -120,6 +104,6 @@ func command() *cobra.Command {
 	flags.StringVar(&o.influx, "influx", "", "push what the daemon itself uses to InfluxDB at HOST[:PORT]; albatross-influx does so for unikernels")
 	flags.StringVar(&o.zvols, "allow-zvol-for", "", "has no effect: block devices are files, not volumes of ZFS")
 	o.log.Register(flags)
-	commandline.RegisterHelp(flags)
+	commandline.Daemon(cmd, version)
 	return cmd
 }

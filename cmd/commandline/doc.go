@@ -5,4 +5,5 @@
 //	logging.go  -v, -q, --verbosity, --color, --syslog
 //	help.go     --help=plain
 //	texts.go    options that are given and say nothing
+//	daemon.go   the mains of what goes on until it is told to end
 package commandline
