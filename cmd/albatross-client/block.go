@@ -75,26 +75,20 @@ with --thick all its room is kept for it from the beginning.`,
 }
 
 func (a *app) reserveBlockCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "reserve-block " + blockArgument,
+	return a.aboutBlock(&cobra.Command{
+		Use:   "reserve-block",
 		Short: "Keep all the room on the disk for a block device",
 		Long: `Keep all the room on the disk for a block device, so that what is written to it always
 fits. It keeps it when it gets other contents.`,
-		Args:              positional(blockArgument),
-		ValidArgsFunction: a.completeBlocks,
-		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseArgument(blockArgument, messages.ParseName, args[0])
-			switch {
-			case err != nil:
-				return err
-			case a.destination.given():
-				return inputError("room for block devices can only be reserved on the machine of the daemon")
-			case a.socket == "-":
-				return a.showRequest(name, messages.BlockReserve{})
-			}
-			return a.reserveBlock(c.Context(), name)
-		},
-	}
+	}, func(c *cobra.Command, name messages.Name) error {
+		switch {
+		case a.destination.given():
+			return inputError("room for block devices can only be reserved on the machine of the daemon")
+		case a.socket == "-":
+			return a.showRequest(name, messages.BlockReserve{})
+		}
+		return a.reserveBlock(c.Context(), name)
+	})
 }
 
 // reserveBlock asks on the socket of events, for native albatross has no such command.
@@ -140,17 +134,10 @@ func (a *app) createFrom(ctx context.Context, name messages.Name, size int, path
 }
 
 func (a *app) destroyBlockCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:               "destroy-block " + blockArgument,
-		Short:             "Remove a block device and its contents",
-		Args:              positional(blockArgument),
-		ValidArgsFunction: a.completeBlocks,
-		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseArgument(blockArgument, messages.ParseName, args[0])
-			if err != nil {
-				return err
-			}
-			return a.ask(c.Context(), name, messages.BlockRemove{})
-		},
-	}
+	return a.aboutBlock(&cobra.Command{
+		Use:   "destroy-block",
+		Short: "Remove a block device and its contents",
+	}, func(c *cobra.Command, name messages.Name) error {
+		return a.ask(c.Context(), name, messages.BlockRemove{})
+	})
 }

@@ -23,8 +23,8 @@ func (a *app) consoleCommand() *cobra.Command {
 	count := consoleCount
 	var follow, past bool
 	var since messages.Option[time.Time]
-	c := &cobra.Command{
-		Use:   "console " + nameArgument,
+	c := a.aboutUnikernel(&cobra.Command{
+		Use:   "console",
 		Short: "Follow what a unikernel prints, until interrupted",
 		Long: `Follow what a unikernel prints, until interrupted, also when it is gone.
 
@@ -35,28 +35,21 @@ lines. With --count it is so many lines exactly.
 
 So many clients may follow a console (albatrossd --max-subscribers); one more takes
 the place of the one that came first, which is told so and ends with exit code 115.`,
-		Args:              positional(nameArgument),
-		ValidArgsFunction: a.completeNames,
-		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseArgument(nameArgument, messages.ParseName, args[0])
-			if err != nil {
-				return err
+	}, func(c *cobra.Command, name messages.Name) error {
+		if past && a.destination.address != "" {
+			return usageError("--no-follow needs a daemon on this machine")
+		}
+		subscribe, begin := messages.ConsoleSubscribe{Since: since}, beginning{few: consoleCount, print: a.printLine}
+		if !since.OK {
+			subscribe.Count = messages.Some(count)
+		}
+		if !since.OK && !c.Flags().Changed("count") {
+			if start, ok := a.started(c.Context(), name); ok {
+				subscribe.Count, begin.start = messages.Some(keptLines), start
 			}
-			if past && a.destination.address != "" {
-				return usageError("--no-follow needs a daemon on this machine")
-			}
-			subscribe, begin := messages.ConsoleSubscribe{Since: since}, beginning{few: consoleCount, print: a.printLine}
-			if !since.OK {
-				subscribe.Count = messages.Some(count)
-			}
-			if !since.OK && !c.Flags().Changed("count") {
-				if start, ok := a.started(c.Context(), name); ok {
-					subscribe.Count, begin.start = messages.Some(keptLines), start
-				}
-			}
-			return a.follow(c.Context(), name, subscribe, &begin, past)
-		},
-	}
+		}
+		return a.follow(c.Context(), name, subscribe, &begin, past)
+	})
 	c.Flags().BoolVar(&follow, "follow", false, "go on with the lines that come, as without it")
 	c.Flags().BoolVar(&past, "no-follow", false, "end behind the lines that there are now")
 	excludeEachOther(c, "follow", "no-follow")

@@ -7,17 +7,10 @@ import (
 )
 
 func (a *app) destroyCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:               "destroy " + nameArgument,
-		Short:             "Stop a unikernel and forget it",
-		Args:              positional(nameArgument),
-		ValidArgsFunction: a.completeNames,
-		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseArgument(nameArgument, messages.ParseName, args[0])
-			if err != nil {
-				return err
-			}
-			return a.ask(c.Context(), name, messages.UnikernelDestroy{})
-		},
-	}
+	return a.aboutUnikernel(&cobra.Command{
+		Use:   "destroy",
+		Short: "Stop a unikernel and forget it",
+	}, func(c *cobra.Command, name messages.Name) error {
+		return a.ask(c.Context(), name, messages.UnikernelDestroy{})
+	})
 }

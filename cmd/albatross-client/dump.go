@@ -16,19 +16,12 @@ import (
 
 func (a *app) dumpBlockCommand() *cobra.Command {
 	var level messages.Option[int]
-	c := &cobra.Command{
-		Use:               "dump-block " + blockArgument,
-		Short:             "Write the contents of a block device to a file in the temporary directory",
-		Args:              positional(blockArgument),
-		ValidArgsFunction: a.completeBlocks,
-		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseArgument(blockArgument, messages.ParseName, args[0])
-			if err != nil {
-				return err
-			}
-			return a.dumpBlock(c.Context(), name, a.compression(level))
-		},
-	}
+	c := a.aboutBlock(&cobra.Command{
+		Use:   "dump-block",
+		Short: "Write the contents of a block device to a file in the temporary directory",
+	}, func(c *cobra.Command, name messages.Name) error {
+		return a.dumpBlock(c.Context(), name, a.compression(level))
+	})
 	registerLevel(c.Flags(), &level)
 	return c
 }

@@ -12,19 +12,12 @@ import (
 
 func (a *app) getCommand() *cobra.Command {
 	var level messages.Option[int]
-	c := &cobra.Command{
-		Use:               "get " + nameArgument,
-		Short:             "Write the image of a unikernel to a file in the temporary directory",
-		Args:              positional(nameArgument),
-		ValidArgsFunction: a.completeNames,
-		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseArgument(nameArgument, messages.ParseName, args[0])
-			if err != nil {
-				return err
-			}
-			return a.get(c.Context(), name, messages.UnikernelGet{Form: 3, Level: a.compression(level)})
-		},
-	}
+	c := a.aboutUnikernel(&cobra.Command{
+		Use:   "get",
+		Short: "Write the image of a unikernel to a file in the temporary directory",
+	}, func(c *cobra.Command, name messages.Name) error {
+		return a.get(c.Context(), name, messages.UnikernelGet{Form: 3, Level: a.compression(level)})
+	})
 	c.Flags().Var(maybe("LEVEL", parseLevel, &level), "compression-level", "have the image compressed, 0 (not) to 9 (most)"+levelDefault)
 	return c
 }

@@ -170,6 +170,31 @@ func quoted(args []string) string {
 // nameArgument is the name of a unikernel, as an argument.
 const nameArgument = "UNIKERNEL-NAME"
 
+// aboutUnikernel makes c a command about a unikernel, whose name is its only argument.
+func (a *app) aboutUnikernel(c *cobra.Command, do func(*cobra.Command, messages.Name) error) *cobra.Command {
+	c.ValidArgsFunction = a.completeNames
+	return about(nameArgument, c, do)
+}
+
+// aboutBlock makes c a command about a block device, whose name is its only argument.
+func (a *app) aboutBlock(c *cobra.Command, do func(*cobra.Command, messages.Name) error) *cobra.Command {
+	c.ValidArgsFunction = a.completeBlocks
+	return about(blockArgument, c, do)
+}
+
+func about(argument string, c *cobra.Command, do func(*cobra.Command, messages.Name) error) *cobra.Command {
+	c.Use += " " + argument
+	c.Args = positional(argument)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		name, err := parseArgument(argument, messages.ParseName, args[0])
+		if err != nil {
+			return err
+		}
+		return do(c, name)
+	}
+	return c
+}
+
 // parseArgument reads the value of a positional argument.
 func parseArgument[T any](argument string, parse func(string) (T, error), value string) (T, error) {
 	v, err := parse(value)

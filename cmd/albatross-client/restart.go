@@ -18,27 +18,20 @@ func (a *app) restartCommand() *cobra.Command {
 		replace bool
 		noWait  bool
 	)
-	c := &cobra.Command{
-		Use:   "restart " + nameArgument,
+	c := a.aboutUnikernel(&cobra.Command{
+		Use:   "restart",
 		Short: "Stop a unikernel and start it again, with the same image",
 		Long: `Stop a unikernel and start it again, with the same image and the same arguments; with
 --replace-arguments, with those that are given here instead of its own: what is not
 given stays as it is.`,
-		Example:           "  albatross-client restart web:site --replace-arguments --mem=128",
-		Args:              positional(nameArgument),
-		ValidArgsFunction: a.completeNames,
-		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseArgument(nameArgument, messages.ParseName, args[0])
-			if err != nil {
-				return err
-			}
-			with, err := a.newArguments(c, name, &u, replace)
-			if err != nil {
-				return err
-			}
-			return a.start(c.Context(), name, noWait, func() error { return a.ask(c.Context(), name, wire.OldestRestart(with)) })
-		},
-	}
+		Example: "  albatross-client restart web:site --replace-arguments --mem=128",
+	}, func(c *cobra.Command, name messages.Name) error {
+		with, err := a.newArguments(c, name, &u, replace)
+		if err != nil {
+			return err
+		}
+		return a.start(c.Context(), name, noWait, func() error { return a.ask(c.Context(), name, wire.OldestRestart(with)) })
+	})
 	u.register(c.Flags())
 	registerNoWait(c.Flags(), &noWait)
 	c.Flags().BoolVar(&replace, "replace-arguments", false, "start it with the arguments that are given here instead of its own")
