@@ -102,7 +102,7 @@ func (a *app) started(ctx context.Context, name messages.Name) (start time.Time,
 
 // lastStarted asks when the last run began of a unikernel that does not run.
 func (a *app) lastStarted(ctx context.Context, name messages.Name) (start time.Time, ok bool) {
-	conn, err := a.connectSocket(ctx, eventSocket)
+	conn, err := a.connectSocket(ctx, messages.AtEvents)
 	if err != nil { // a native daemon has no such socket
 		return start, false
 	}

@@ -93,7 +93,7 @@ fits. It keeps it when it gets other contents.`,
 
 // reserveBlock asks on the socket of events, for native albatross has no such command.
 func (a *app) reserveBlock(ctx context.Context, name messages.Name) error {
-	conn, err := a.connectSocket(ctx, eventSocket)
+	conn, err := a.connectSocket(ctx, messages.AtEvents)
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func (a *app) follow(ctx context.Context, name messages.Name, subscribe messages
 }
 
 func (a *app) printLines(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe, begin *beginning, past bool) error {
-	conn, answer, err := a.open(ctx, consoleSocket, name, subscribe)
+	conn, answer, err := a.open(ctx, name, subscribe)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (a *app) consoleExists(ctx context.Context, name messages.Name, answer mess
 		return nil
 	}
 	list := messages.Name{Path: name.Path}
-	conn, answer, err := a.open(ctx, consoleSocket, list, messages.ConsoleListInactive{})
+	conn, answer, err := a.open(ctx, list, messages.ConsoleListInactive{})
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (a *app) inactiveConsolesCommand() *cobra.Command {
 		Short: "Show the consoles of unikernels that are gone",
 		Args:  positional(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			conn, answer, err := a.open(c.Context(), consoleSocket, messages.Name{Path: path}, messages.ConsoleListInactive{})
+			conn, answer, err := a.open(c.Context(), messages.Name{Path: path}, messages.ConsoleListInactive{})
 			if err != nil {
 				return err
 			}

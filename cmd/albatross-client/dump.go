@@ -32,7 +32,7 @@ func (a *app) dumpBlock(ctx context.Context, name messages.Name, level int) erro
 	// Whoever interrupts it does not want half a file to stay.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, unix.SIGTERM)
 	defer stop()
-	conn, answer, err := a.open(ctx, unikernelSocket, name, messages.BlockDump{Level: level})
+	conn, answer, err := a.open(ctx, name, messages.BlockDump{Level: level})
 	if err != nil {
 		return err
 	}

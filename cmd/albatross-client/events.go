@@ -74,7 +74,7 @@ func (a *app) events(ctx context.Context, o eventsOptions) error {
 }
 
 func (a *app) printEvents(ctx context.Context, o eventsOptions) error {
-	conn, err := a.connectSocket(ctx, eventSocket)
+	conn, err := a.connectSocket(ctx, messages.AtEvents)
 	if err != nil {
 		return err
 	}

@@ -12,9 +12,6 @@ import (
 	"albatross/sockets/events"
 )
 
-// eventSocket is for what native albatross cannot be asked.
-const eventSocket = "util/events.sock"
-
 func (a *app) exitsCommand() *cobra.Command {
 	var name messages.Name
 	c := &cobra.Command{
@@ -38,7 +35,7 @@ func (a *app) exits(ctx context.Context, name messages.Name) error {
 	case a.socket == "-":
 		return a.showRequest(name, messages.EndList{})
 	}
-	conn, err := a.connectSocket(ctx, eventSocket)
+	conn, err := a.connectSocket(ctx, messages.AtEvents)
 	if err != nil {
 		return err
 	}

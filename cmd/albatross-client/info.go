@@ -60,7 +60,7 @@ func (a *app) showWaits(ctx context.Context, name messages.Name) (some bool, err
 	if a.destination.given() || a.socket != "" {
 		return false, nil
 	}
-	conn, err := a.connectSocket(ctx, eventSocket)
+	conn, err := a.connectSocket(ctx, messages.AtEvents)
 	if err != nil { // a native daemon has no such socket
 		a.tell(info, fmt.Sprintf("what waits to be started is not known: %v", err))
 		return false, nil

@@ -90,7 +90,7 @@ func (a *app) openEvents(ctx context.Context, name messages.Name) *followed {
 	if a.destination.given() {
 		return nil
 	}
-	conn, err := client.Dial(ctx, a.beside(eventSocket))
+	conn, err := client.Dial(ctx, a.beside(messages.AtEvents))
 	if err != nil {
 		a.tell(info, fmt.Sprintf("its events cannot be followed: %v", err))
 		return nil
@@ -268,10 +268,10 @@ func (a *app) lastWords(ctx context.Context, name messages.Name, since, until ti
 func (a *app) openConsole(ctx context.Context, name messages.Name, since time.Time) (*client.Conn, error) {
 	subscribe := messages.ConsoleSubscribe{Since: messages.Some(since)}
 	if a.destination.address != "" {
-		conn, _, err := a.open(ctx, consoleSocket, name, subscribe)
+		conn, _, err := a.open(ctx, name, subscribe)
 		return conn, err
 	}
-	conn, err := client.Dial(ctx, a.beside(consoleSocket))
+	conn, err := client.Dial(ctx, a.beside(messages.AtConsole))
 	if err != nil {
 		return nil, err
 	}

@@ -18,13 +18,6 @@ import (
 	"albatross/sockets/wire"
 )
 
-// The sockets of a daemon, below its temporary directory.
-const (
-	unikernelSocket = "util/vmmd.sock"
-	consoleSocket   = "util/console.sock"
-	statsSocket     = "util/stat.sock"
-)
-
 // An app is one run of the command: what it reads and writes, and the options
 // that all commands have.
 type app struct {
@@ -205,20 +198,20 @@ func (a *app) showsArguments() bool { return a.level() >= info }
 // answer sends one command to the daemon and returns the answer, and what it is
 // about: from afar, a name has the path of the asker before it.
 func (a *app) answer(ctx context.Context, name messages.Name, command messages.Command) (messages.Name, messages.Success, error) {
-	conn, answer, err := a.open(ctx, unikernelSocket, name, command)
+	conn, answer, err := a.open(ctx, name, command)
 	if err != nil {
 		return name, nil, err
 	}
 	return conn.Name(), answer, conn.Close()
 }
 
-// open connects to a socket and sends a command. The caller closes the
-// connection.
-func (a *app) open(ctx context.Context, socket string, name messages.Name, command messages.Command) (*client.Conn, messages.Success, error) {
+// open connects to whoever is to be sent a command, and sends it. The caller closes
+// the connection.
+func (a *app) open(ctx context.Context, name messages.Name, command messages.Command) (*client.Conn, messages.Success, error) {
 	if a.socket == "-" {
 		return nil, nil, a.showMessage(name, command)
 	}
-	conn, err := a.connect(ctx, socket, name, command)
+	conn, err := a.connect(ctx, name, command)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -230,32 +223,40 @@ func (a *app) open(ctx context.Context, socket string, name messages.Name, comma
 	return conn, answer, nil
 }
 
-// connect connects to whoever is to be sent a command: an endpoint, or a socket
-// of the daemon. The caller closes the connection.
-func (a *app) connect(ctx context.Context, socket string, name messages.Name, command messages.Command) (*client.Conn, error) {
+// connect connects to whoever is to be sent a command: an endpoint, or the socket of
+// the daemon that takes it. The caller closes the connection.
+func (a *app) connect(ctx context.Context, name messages.Name, command messages.Command) (*client.Conn, error) {
 	switch {
 	case a.destination.csr:
 		return nil, a.writeRequest(name, command)
 	case a.destination.address != "":
 		return a.connectEndpoint(ctx, name, command)
 	}
-	return a.connectSocket(ctx, socket)
+	conduct, _ := messages.ConductOf(command)
+	return a.connectSocket(ctx, conduct.At)
 }
 
 // beside is the path of a socket of the daemon on this machine, also where only that
 // of commands was told.
-func (a *app) beside(socket string) string {
+func (a *app) beside(at messages.Endpoint) string {
 	if a.socket != "" {
-		return filepath.Join(filepath.Dir(a.socket), filepath.Base(socket))
+		return filepath.Join(filepath.Dir(a.socket), socketFile(at))
 	}
-	return filepath.Join(a.tmpdir, socket)
+	return a.socketPath(at)
 }
 
+// socketPath is that of a socket below the temporary directory of the daemon.
+func (a *app) socketPath(at messages.Endpoint) string {
+	return filepath.Join(a.tmpdir, "util", socketFile(at))
+}
+
+func socketFile(at messages.Endpoint) string { return string(at) + ".sock" }
+
 // connectSocket connects to a socket of the daemon on this machine.
-func (a *app) connectSocket(ctx context.Context, socket string) (*client.Conn, error) {
+func (a *app) connectSocket(ctx context.Context, at messages.Endpoint) (*client.Conn, error) {
 	path := a.socket
 	if path == "" {
-		path = filepath.Join(a.tmpdir, socket)
+		path = a.socketPath(at)
 	}
 	a.tell(info, "connecting to "+path)
 	return client.Dial(ctx, path)

@@ -95,7 +95,7 @@ func parseTap(s string) (messages.Tap, error) {
 
 // askStats is ask for the socket of statistics.
 func (a *app) askStats(ctx context.Context, name messages.Name, command messages.Command) error {
-	conn, answer, err := a.open(ctx, statsSocket, name, command)
+	conn, answer, err := a.open(ctx, name, command)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (a *app) followStats(ctx context.Context, name messages.Name, output string
 }
 
 func (a *app) printStats(ctx context.Context, name messages.Name, output string) error {
-	conn, answer, err := a.open(ctx, statsSocket, name, messages.StatsSubscribe{})
+	conn, answer, err := a.open(ctx, name, messages.StatsSubscribe{})
 	if err != nil {
 		return err
 	}

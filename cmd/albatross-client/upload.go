@@ -89,7 +89,7 @@ func (a *app) upload(ctx context.Context, name messages.Name, command messages.C
 	if a.socket == "-" {
 		return a.showMessage(name, command)
 	}
-	conn, err := a.connect(ctx, unikernelSocket, name, command)
+	conn, err := a.connect(ctx, name, command)
 	if err != nil {
 		return err
 	}
