@@ -48,11 +48,11 @@ func (h *host) reserveBlock(a ask) (size int, err error) {
 	case messages.BlockOldAdd:
 		return command.Size, h.reserveNewBlock(a.name, command.Size)
 	case messages.BlockRemove:
-		return h.ledger.TakeDevice(a.name, "remove block")
+		return h.takeDevice(a.name, "remove block")
 	case messages.BlockSet, messages.BlockOldSet:
-		return h.ledger.TakeDevice(a.name, "set block")
+		return h.takeDevice(a.name, "set block")
 	case messages.BlockReserve:
-		return h.ledger.TakeDevice(a.name, "reserve block")
+		return h.takeDevice(a.name, "reserve block")
 	case messages.BlockDump:
 		return h.reserveDump(a.name, command.Level)
 	case messages.BlockOldDump:
@@ -72,7 +72,14 @@ func (h *host) reserveDump(name messages.Name, level int) (size int, err error) 
 	if err := compressible(level); err != nil {
 		return 0, err
 	}
-	return h.ledger.TakeDevice(name, "dump block")
+	return h.takeDevice(name, "dump block")
+}
+
+func (h *host) takeDevice(name messages.Name, what string) (size int, err error) {
+	if err := h.config.checkUnused(name, what); err != nil {
+		return 0, err
+	}
+	return h.ledger.TakeDevice(name, what)
 }
 
 // withoutData is a command that does not keep what a client has sent.

@@ -38,7 +38,7 @@ func (h *host) unreadable() bool { return h.loads >= patientTries }
 // cgroups that a crash has left behind, and finds the block devices. Nothing that is not
 // ours is in these directories.
 func (g *Config) sweep(state messages.State) swept {
-	names := map[messages.Name]bool{}
+	names := map[messages.Name]bool{} // that are used
 	images := map[messages.Digest]bool{}
 	for _, r := range state.Unikernels {
 		names[r.Name] = true
@@ -53,9 +53,10 @@ func (g *Config) sweep(state messages.State) swept {
 	devices, errs, err := g.Blocks.Scan()
 	errs = append(errs, err)
 	failpoint.Here("boot/devices-found")
-	_, err = g.Images.Collect(func(d messages.Digest) bool { return images[d] })
+	_, err = g.Images.Collect(func(d messages.Digest) bool { return images[d] || g.KeepImages })
 	errs = append(errs, err)
 	failpoint.Here("boot/images-collected")
+	g.addStrangers(names)
 	errs = append(errs, sweepFIFOs(g.FIFODir, names)...)
 	failpoint.Here("boot/fifos-swept")
 	errs = append(errs, g.History.Sweep(func(n messages.Name) bool { return names[n] || ended[n] }))

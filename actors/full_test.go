@@ -14,7 +14,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
-	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
@@ -247,12 +246,16 @@ func TestWhatNobodyWaitsForIsStoredLater(t *testing.T) {
 func TestAStateThatCannotBeRead(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	require.NoError(t, w.config.DB.Apply([]messages.Change{
+		messages.PutPolicy{Path: "a", Policy: messages.Policy{Bridges: []string{"damaged-one"}}},
+	}))
 	w.shutdown()
-	path := filepath.Join(w.dir, store.DBFile)
-	db, err := bbolt.Open(path, 0, nil)
-	require.NoError(t, err)
-	require.NoError(t, db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("policies")).Put([]byte("a:"), []byte{0xff}) }))
-	require.NoError(t, db.Close())
+	w.opened = func() { // nobody looks for damage any more
+		path := filepath.Join(w.dir, store.DBFile)
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, bytes.ReplaceAll(data, []byte("damaged-one"), []byte("damaged-too")), 0o600))
+	}
 	w.start()
 	refusal, ok := w.ask(":", messages.UnikernelInfo{Form: 6}).(messages.Failure)
 	require.True(t, ok)

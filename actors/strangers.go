@@ -33,3 +33,27 @@ func (g *Config) shares(r tender.Running, name messages.Name, guest tender.Guest
 	}
 	return ""
 }
+
+// addStrangers adds the names under which somebody else runs something: its console
+// and its cgroup are in use. It may be ours, where its record was damaged.
+func (g *Config) addStrangers(names map[messages.Name]bool) {
+	for _, r := range g.Strangers {
+		if filepath.Dir(r.Output) != filepath.Clean(g.FIFODir) {
+			continue
+		}
+		if name, err := messages.ParseName(filepath.Base(r.Output)); err == nil {
+			names[name] = true
+		}
+	}
+}
+
+// checkUnused refuses a block device that a stranger uses.
+func (g *Config) checkUnused(device messages.Name, what string) error {
+	guest := tender.Guest{Blocks: []tender.Block{{File: g.Blocks.Path(device)}}}
+	for _, r := range g.Strangers {
+		if _, ok := r.Guest.Shares(guest); ok && r.Runs() {
+			return fmt.Errorf("%s: is in use by process %d, which is none of this daemon's", what, r.Process.PID)
+		}
+	}
+	return nil
+}

@@ -29,6 +29,7 @@ type Config struct {
 	Launcher   []string // see tender.Command
 	FIFODir    string
 	Strangers  []tender.Running                // that ran when the daemon started, and are not on record
+	KeepImages bool                            // records of unikernels were damaged: it is not known which images they need
 	GID        int                             // the group of the FIFOs; negative: our own
 	RootPolicy messages.Policy                 // what the machine has at the start
 	Look       func() (messages.Policy, error) // what it has now

@@ -59,6 +59,7 @@ func TestMain(m *testing.M) {
 type world struct {
 	t      *testing.T
 	dir    string
+	opened func() // called when the database has been opened; may be nil
 	config *actors.Config
 	user   atomic.Uint32 // of the clients
 	clock  supervise.Clock
@@ -108,6 +109,9 @@ func (w *world) start() {
 	var err error
 	w.config.DB, err = store.Open(w.dir)
 	require.NoError(w.t, err)
+	if w.opened != nil {
+		w.opened()
+	}
 	w.config.Images, err = store.OpenImages(w.dir)
 	require.NoError(w.t, err)
 	w.config.Blocks, err = block.Open(filepath.Join(w.dir, "block"))

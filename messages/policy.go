@@ -16,6 +16,8 @@ type Policy struct {
 	Memory     int         `cbor:"3,keyasint"`           // MB of memory for all of them
 	Block      Option[int] `cbor:"4,keyasint,omitzero"`  // MB of block devices for all; absent: none allowed
 	Bridges    []string    `cbor:"5,keyasint,omitempty"` // which bridges their taps may be attached to; a set
+	// Damaged: what it was has been lost to damage on disk, and it allows nothing.
+	Damaged bool `cbor:"6,keyasint,omitempty"`
 }
 
 // AllowsNothing tells whether nobody can run or keep anything below the policy. It is

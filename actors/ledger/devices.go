@@ -47,6 +47,9 @@ func (l *Ledger) ReserveDevice(name messages.Name, size int) error {
 }
 
 func allowsBlock(p messages.Policy, used, size int) error {
+	if p.Damaged {
+		return errDamaged
+	}
 	if !p.Block.OK {
 		return errors.New("no block devices are allowed by policy")
 	}

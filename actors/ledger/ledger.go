@@ -216,6 +216,9 @@ func (l *Ledger) check(name messages.Name, args messages.Arguments, more usage) 
 
 // allows checks one policy.
 func allows(p messages.Policy, used, more usage, args messages.Arguments) error {
+	if p.Damaged {
+		return errDamaged
+	}
 	if more.unikernels > max(0, p.Unikernels-used.unikernels) {
 		return fmt.Errorf("maximum amount of unikernels (%d) reached", p.Unikernels)
 	}

@@ -114,9 +114,12 @@ func set[T int | string](list []T) []T {
 }
 
 func equal(a, b messages.Policy) bool {
-	return a.Unikernels == b.Unikernels && a.Memory == b.Memory && a.Block == b.Block &&
+	return a.Damaged == b.Damaged && a.Unikernels == b.Unikernels && a.Memory == b.Memory && a.Block == b.Block &&
 		slices.Equal(a.CPUIDs, b.CPUIDs) && slices.Equal(a.Bridges, b.Bridges)
 }
+
+// errDamaged is why nothing is allowed below a policy that nobody knows any more.
+var errDamaged = errors.New("the policy was damaged on disk and allows nothing until it is added again")
 
 // minMemory is the memory, in MB, that is too little for anything.
 const minMemory = 16
@@ -193,6 +196,8 @@ func (l *Ledger) fitsPolicies(path messages.Path, p messages.Policy) error {
 func smaller(super, sub messages.Policy) error {
 	block := super.Block.Or(0)
 	switch {
+	case super.Damaged:
+		return errDamaged
 	case super.Unikernels < sub.Unikernels:
 		return fmt.Errorf("policy above allows %d unikernels, which is fewer than %d", super.Unikernels, sub.Unikernels)
 	case super.Memory < sub.Memory:

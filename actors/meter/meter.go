@@ -31,6 +31,7 @@ type Meter struct {
 	adopted   prometheus.Counter
 	commits   prometheus.Histogram
 	failed    prometheus.Counter
+	aside     *prometheus.GaugeVec
 	turned    *prometheus.CounterVec
 	build     prometheus.Gauge
 }
@@ -64,6 +65,10 @@ func New(version string) *Meter {
 			Namespace: namespace, Subsystem: "store", Name: "commit_failures_total",
 			Help: "Commits to the database that have failed.",
 		}),
+		aside: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: namespace, Subsystem: "store", Name: "records_set_aside",
+			Help: "Damaged records of the database that were set aside when the daemon started.",
+		}, []string{"record"}),
 		turned: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "clients_turned_away_total",
 			Help: "Clients that were cut off because there were too many.",
@@ -79,7 +84,7 @@ func New(version string) *Meter {
 }
 
 func (m *Meter) all() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.durations, m.missed, m.adopted, m.commits, m.failed, m.turned, m.build}
+	return []prometheus.Collector{m.requests, m.durations, m.missed, m.adopted, m.commits, m.failed, m.aside, m.turned, m.build}
 }
 
 // Describe implements prometheus.Collector.
@@ -129,6 +134,9 @@ func (r Request) Answered(with messages.Payload, now time.Time) {
 
 // TurnedAway notes that a client of a socket was cut off because there were too many.
 func (m *Meter) TurnedAway(socket string) { m.turned.WithLabelValues(socket).Inc() }
+
+// SetAside notes that a record of a kind is damaged, and was set aside.
+func (m *Meter) SetAside(kind string) { m.aside.WithLabelValues(kind).Inc() }
 
 // Missed notes that somebody who follows a console has missed lines.
 func (m *Meter) Missed(lines int) { m.missed.Add(float64(lines)) }

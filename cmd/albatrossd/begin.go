@@ -3,10 +3,12 @@ package main
 import (
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"albatross/actors"
 	"albatross/messages"
+	"albatross/runtime/store"
 	"albatross/sockets/gateway"
 )
 
@@ -14,6 +16,23 @@ import (
 func tellStart(o options, config *actors.Config, log *slog.Logger) {
 	log.Info("albatrossd starts", "version", version, "protocol", int(messages.CurrentVersion), "pid", os.Getpid(),
 		"tmpdir", o.tmpdir, "dbdir", o.dbdir, "tenders", config.Tenders.Programs())
+}
+
+// maxTold bounds how many records are told of that were set aside.
+const maxTold = 50
+
+// tellDatabase logs what is wrong with the database, and what that means.
+func tellDatabase(o options, db *store.DB, log *slog.Logger) {
+	if db.Uncopied != nil {
+		log.Warn("Going on without a new copy of the database", "cause", db.Uncopied)
+	}
+	for _, a := range db.Aside[:min(len(db.Aside), maxTold)] {
+		log.Error("A record of the database is damaged, and was set aside", "record", a.String(), "of", a.Names, "cause", a.Cause, "means", a.Lost())
+	}
+	if len(db.Aside) > 0 {
+		log.Error("Records of the database were set aside: the disk may be failing", "count", len(db.Aside),
+			"kept", "the last of them in the database, in the bucket damaged", "copy", filepath.Join(o.dbdir, store.KeptFile))
+	}
 }
 
 // tellSockets logs where clients may connect, and who may, beside us and root.

@@ -118,7 +118,7 @@ func takeOverAll(changes []messages.Change, beside strangers, log *slog.Logger) 
 	all = changes
 	for _, change := range changes {
 		if put, ok := change.(messages.PutSpec); ok {
-			if more, image := beside.takeOver(put.Name, put.Spec, log); more != nil {
+			if more, image := beside.takeOver(put.Name, put.Spec, theImport, log); more != nil {
 				all = append(all, more...)
 				images = append(images, image)
 			}
@@ -135,6 +135,9 @@ func importBeside(o options, db *store.DB, config *actors.Config, log *slog.Logg
 		return nil, err
 	}
 	if err := importNative(o.dbdir, db, config.Images, beside, log); err != nil {
+		return nil, err
+	}
+	if err := beside.takeOverLost(db, log); err != nil {
 		return nil, err
 	}
 	state, err := db.Load()
@@ -230,7 +233,10 @@ func policyChanges(policies []messages.NamedPolicy) (changes []messages.Change) 
 	return changes
 }
 
+// theImport is why something has happened.
+const theImport = "the import from native albatross"
+
 // imported tells what an import has done.
 func imported(kind messages.EventKind, name messages.Name) messages.Change {
-	return messages.PutEvent{Event: messages.NewEvent(kind, name, time.Now(), "the import from native albatross")}
+	return messages.PutEvent{Event: messages.NewEvent(kind, name, time.Now(), theImport)}
 }

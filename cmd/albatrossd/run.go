@@ -46,6 +46,8 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	started := endUntilStarted(ctx, log)
+	defer started() // or not at all
 	defer activation.OnHangup(log, nil)()
 	if o.zvols != "" {
 		log.Warn("--allow-zvol-for has no effect: block devices are files in the database directory, not volumes of ZFS", "path", o.zvols)
@@ -79,13 +81,15 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	if db.Uncopied != nil {
-		log.Warn("Going on without a new copy of the database", "cause", db.Uncopied)
-	}
+	tellDatabase(o, db, log)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	config, err := configure(o, db, log)
 	if err != nil {
 		return err
+	}
+	for _, a := range db.Aside {
+		config.Meter.SetAside(a.Kind)
+		config.KeepImages = config.KeepImages || a.Kind == store.Unikernels
 	}
 	prometheus, err := listenForPrometheus(o, log)
 	if err != nil {
@@ -105,6 +109,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	started()
 	var attending sync.WaitGroup
 	attending.Go(func() {
 		manager.Attend(ctx, func(ctx context.Context) (string, error) { return status(ctx, a) })
@@ -119,6 +124,21 @@ func run(ctx context.Context, o options) (err error) {
 		err = errors.Join(err, config.Cgroups.Close())
 	}
 	return err
+}
+
+// endUntilStarted ends the program at once when ctx is done, whatever is waited for,
+// until started is called. Nothing has been acknowledged until then, and what has been
+// written is what a kill leaves, too.
+func endUntilStarted(ctx context.Context, log *slog.Logger) (started func()) {
+	keep := context.AfterFunc(ctx, func() {
+		log.Info("Stopping before the start is complete", "cause", context.Cause(ctx))
+		os.Exit(0)
+	})
+	return sync.OnceFunc(func() {
+		if !keep() {
+			select {} // it ends
+		}
+	})
 }
 
 // stop stops the actors, and the unikernels before where they are to be stopped.

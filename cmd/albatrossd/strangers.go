@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +18,7 @@ import (
 	"albatross/runtime/fifo"
 	"albatross/runtime/netif"
 	"albatross/runtime/proc"
+	"albatross/runtime/store"
 	"albatross/runtime/tender"
 )
 
@@ -54,7 +56,7 @@ func (s strangers) without(records []messages.Record) []tender.Running {
 // takeOver puts a tender on record that runs a unikernel which is imported, if there is
 // one of which all is known that has to be. What cannot be taken over is told: the
 // unikernel is not started before that has ended.
-func (s strangers) takeOver(name messages.Name, spec messages.Spec, log *slog.Logger) (changes []messages.Change, image string) {
+func (s strangers) takeOver(name messages.Name, spec messages.Spec, cause string, log *slog.Logger) (changes []messages.Change, image string) {
 	var found []tender.Running
 	for _, r := range s.running {
 		if s.runs(r, name) {
@@ -66,7 +68,7 @@ func (s strangers) takeOver(name messages.Name, spec messages.Spec, log *slog.Lo
 	}
 	runtime, refused, err := s.known(found, name, spec)
 	if err != nil {
-		log.Error("A unikernel of native albatross cannot be taken over, and is not started before what runs it has ended",
+		log.Error("A unikernel that runs cannot be taken over, and is not started before what runs it has ended",
 			"name", name, "running", fmt.Sprint(found), "cause", err)
 		return nil, ""
 	}
@@ -74,8 +76,30 @@ func (s strangers) takeOver(name messages.Name, spec messages.Spec, log *slog.Lo
 	return []messages.Change{
 		messages.PutSpec{Name: name, Spec: spec},
 		messages.PutRuntime{Name: name, Runtime: runtime},
-		imported(messages.EventStarted, name),
+		messages.PutEvent{Event: messages.NewEvent(messages.EventStarted, name, time.Now(), cause)},
 	}, found[0].Guest.Image
+}
+
+// takeOverLost puts the tenders on record again whose records were damaged and set aside.
+func (s strangers) takeOverLost(db *store.DB, log *slog.Logger) error {
+	state, err := db.Load()
+	if err != nil {
+		return err
+	}
+	lost := map[messages.Name]bool{}
+	for _, a := range db.Aside {
+		for _, name := range a.Names {
+			lost[name] = true
+		}
+	}
+	var changes []messages.Change
+	for _, r := range state.Unikernels {
+		if lost[r.Name] && !r.Runtime.OK {
+			more, _ := s.takeOver(r.Name, r.Spec, "its record was damaged, and it was found again", log)
+			changes = append(changes, more...)
+		}
+	}
+	return db.Apply(changes)
 }
 
 // runs tells whether a tender runs what has a name.

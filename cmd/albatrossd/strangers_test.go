@@ -78,7 +78,7 @@ func TestTakingOver(t *testing.T) {
 				s.running = append(s.running, r)
 			}
 			var log strings.Builder
-			changes, taken := s.takeOver(name, spec, slog.New(slog.NewTextHandler(&log, nil)))
+			changes, taken := s.takeOver(name, spec, theImport, slog.New(slog.NewTextHandler(&log, nil)))
 			if tc.why != "" {
 				require.Empty(t, changes)
 				require.Contains(t, log.String(), tc.why)
@@ -99,6 +99,6 @@ func TestTakingOver(t *testing.T) {
 		})
 	}
 	changes, _ := strangers{running: []tender.Running{running()}, tmpdir: dir, fifos: file("fifo"), blocks: blocks}.
-		takeOver(messages.Name{Path: "a", Label: "y"}, spec, slog.New(slog.DiscardHandler))
+		takeOver(messages.Name{Path: "a", Label: "y"}, spec, theImport, slog.New(slog.DiscardHandler))
 	require.Empty(t, changes, "that is another one")
 }

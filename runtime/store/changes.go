@@ -10,7 +10,8 @@ import (
 	"albatross/runtime/failpoint"
 )
 
-// Load is everything that is stored, ordered by the text of the names.
+// Load is everything that is stored, ordered by the text of the names. A record that
+// was damaged after the database was opened is an error: the next daemon sets it aside.
 func (db *DB) Load() (messages.State, error) {
 	var state messages.State
 	err := db.view(func(tx *bbolt.Tx) (err error) {
@@ -31,17 +32,11 @@ func (db *DB) Load() (messages.State, error) {
 }
 
 func loadUnikernels(tx *bbolt.Tx) (list []messages.Record, err error) {
-	runtimes := tx.Bucket(runtimeBucket)
-	err = each(tx.Bucket(specBucket), func(name messages.Name, key, value []byte) error {
-		r := messages.Record{Name: name}
-		if err := messages.Decode(value, &r.Spec); err != nil {
-			return err
-		}
-		if runtime := runtimes.Get(key); runtime != nil {
-			r.Runtime.OK = true
-			if err := messages.Decode(runtime, &r.Runtime.Value); err != nil {
-				return err
-			}
+	runtimes := in(tx, runtimeBucket)
+	err = each(in(tx, specBucket), func(n messages.Name, spec messages.Spec) (err error) {
+		r := messages.Record{Name: n, Spec: spec}
+		if r.Runtime.OK, err = runtimes.get(key(n), &r.Runtime.Value); err != nil {
+			return cannotUnderstand(n, err)
 		}
 		list = append(list, r)
 		return nil
@@ -50,34 +45,42 @@ func loadUnikernels(tx *bbolt.Tx) (list []messages.Record, err error) {
 }
 
 func loadPolicies(tx *bbolt.Tx) (list []messages.NamedPolicy, err error) {
-	err = each(tx.Bucket(policyBucket), func(name messages.Name, _, value []byte) error {
-		list = append(list, messages.NamedPolicy{Name: name})
-		return messages.Decode(value, &list[len(list)-1].Policy)
+	err = each(in(tx, policyBucket), func(n messages.Name, p messages.Policy) error {
+		list = append(list, messages.NamedPolicy{Name: n, Policy: p})
+		return nil
 	})
 	return list, err
 }
 
 func loadEnds(tx *bbolt.Tx) (list []messages.NamedEnd, err error) {
-	err = each(tx.Bucket(endBucket), func(name messages.Name, _, value []byte) error {
-		list = append(list, messages.NamedEnd{Name: name})
-		return messages.Decode(value, &list[len(list)-1].End)
+	err = each(in(tx, endBucket), func(n messages.Name, e messages.End) error {
+		list = append(list, messages.NamedEnd{Name: n, End: e})
+		return nil
 	})
 	return list, err
 }
 
-// each goes through a bucket whose keys are names.
-func each(b *bbolt.Bucket, do func(name messages.Name, key, value []byte) error) error {
-	return b.ForEach(func(key, value []byte) error {
+// each goes through records whose keys are names.
+func each[T any](r records, do func(messages.Name, T) error) error {
+	return r.bucket.ForEach(func(key, record []byte) error {
 		name, err := messages.ParseName(string(key))
 		if err != nil {
-			return fmt.Errorf("cannot understand the name %q: %w", key, err)
+			return fmt.Errorf("cannot understand the name %q: %w%s", key, err, startAgain)
 		}
-		if err := do(name, key, value); err != nil {
-			return fmt.Errorf("cannot understand what is stored of %s: %w", name, err)
+		var value T
+		if err := r.decode(key, record, &value); err != nil {
+			return cannotUnderstand(name, err)
 		}
-		return nil
+		return do(name, value)
 	})
 }
+
+func cannotUnderstand(name messages.Name, err error) error {
+	return fmt.Errorf("cannot understand what is stored of %s: %w%s", name, err, startAgain)
+}
+
+// startAgain is what to do about damage that was not there when the database was opened.
+const startAgain = "; it was damaged while the daemon ran: start that again, and it sets aside what is damaged"
 
 // Apply makes changes, in their order, all or none. When it returns nil, they
 // are on disk. That something is not there to be deleted is fine. What adds
@@ -119,45 +122,32 @@ func applyAll(tx *bbolt.Tx, changes []messages.Change, full bool) error {
 
 // apply makes one change; full says that it must not make the database larger.
 func apply(tx *bbolt.Tx, change messages.Change, full bool) error {
-	specs, runtimes := tx.Bucket(specBucket), tx.Bucket(runtimeBucket)
+	specs, runtimes := in(tx, specBucket), in(tx, runtimeBucket)
 	switch c := change.(type) {
 	case messages.PutSpec:
-		return put(specs, c.Name, c.Spec)
+		return specs.put(c.Name, c.Spec)
 	case messages.PutRuntime:
 		// Load would not find it, and nobody would ever free what it tells of.
-		if specs.Get(key(c.Name)) == nil {
+		if specs.bucket.Get(key(c.Name)) == nil {
 			return fmt.Errorf("internal error: runtime without a spec: %s", c.Name)
 		}
-		return put(runtimes, c.Name, c.Runtime)
+		return runtimes.put(c.Name, c.Runtime)
 	case messages.DeleteRuntime:
-		return runtimes.Delete(key(c.Name))
+		return runtimes.delete(c.Name)
 	case messages.DeleteUnikernel:
-		return errors.Join(specs.Delete(key(c.Name)), runtimes.Delete(key(c.Name)))
+		return errors.Join(specs.delete(c.Name), runtimes.delete(c.Name))
 	case messages.PutEnd:
-		return put(tx.Bucket(endBucket), c.Name, c.End)
+		return in(tx, endBucket).put(c.Name, c.End)
 	case messages.DeleteEnd:
-		return tx.Bucket(endBucket).Delete(key(c.Name))
+		return in(tx, endBucket).delete(c.Name)
 	case messages.PutPolicy:
-		return put(tx.Bucket(policyBucket), messages.Name{Path: c.Path}, c.Policy)
+		return in(tx, policyBucket).put(messages.Name{Path: c.Path}, c.Policy)
 	case messages.DeletePolicy:
-		return tx.Bucket(policyBucket).Delete(key(messages.Name{Path: c.Path}))
+		return in(tx, policyBucket).delete(messages.Name{Path: c.Path})
 	case messages.PutEvent:
-		return putEvent(tx.Bucket(eventBucket), c.Event, full)
+		return putEvent(in(tx, eventBucket), c.Event, full)
 	case messages.MarkImported:
-		return tx.Bucket(schemaBucket).Put(importedKey, []byte("yes"))
+		return tx.Bucket(schemaBucket).Put(importedKey, seal(schemaBucket, importedKey, []byte("yes")))
 	}
 	return fmt.Errorf("internal error: unknown change %T", change)
-}
-
-func key(n messages.Name) []byte { return []byte(n.String()) }
-
-func put(b *bbolt.Bucket, n messages.Name, value any) error {
-	data, err := messages.Encode(value)
-	if err != nil {
-		return fmt.Errorf("internal error: cannot encode %T of %s: %w", value, n, err)
-	}
-	if err := b.Put(key(n), data); err != nil {
-		return fmt.Errorf("cannot store %s: %w", n, err)
-	}
-	return nil
 }

@@ -3,10 +3,12 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 
 	"albatross/runtime/durable"
 )
@@ -44,14 +46,35 @@ func (db *DB) copy(tx *bbolt.Tx) error {
 	return durable.SyncDir(dir)
 }
 
+// KeptFile is the name of the copy from before records were set aside last: it may
+// have them.
+const KeptFile = CopyFile + ".kept"
+
+// preserveCopy keeps the copy in a directory, if there is one, from being replaced.
+func preserveCopy(dir string) error {
+	err := os.Rename(filepath.Join(dir, CopyFile), filepath.Join(dir, KeptFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot keep the copy from before: %w", err)
+	}
+	return nil
+}
+
 // Restoring tells an operator how to go back to the copy in a directory, if there
-// is one.
+// is one that can be used.
 func Restoring(dir string) string {
 	path := filepath.Join(dir, CopyFile)
-	info, err := os.Stat(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return "restore a copy of it"
 	}
-	return fmt.Sprintf("restore it from the copy of %s (cp -a %s %s)",
+	defer func() { _ = f.Close() }()
+	if err := look(f); err != nil {
+		return fmt.Sprintf("restore a copy of it from elsewhere, for %s is damaged, too (%v)", path, err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return "restore a copy of it"
+	}
+	return fmt.Sprintf("restore it from the copy of %s, which lacks what has changed since (cp -a %s %s)",
 		info.ModTime().UTC().Format("2006-01-02 15:04:05 UTC"), path, filepath.Join(dir, DBFile))
 }

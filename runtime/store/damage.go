@@ -26,12 +26,19 @@ func guard(do func() error) (err error) {
 	return do()
 }
 
+// errForeign says that a database is sound, and none of ours.
+var errForeign = errors.New("not a database of albatrossd")
+
 // damaged tells what to do about a damaged database. An error of the system,
 // that a file cannot be read say, is none of damage.
 func (db *DB) damaged(err error) error {
 	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if err == nil || errors.As(err, &errno) || errors.Is(err, errForeign) {
 		return err
 	}
-	return fmt.Errorf("the file is damaged (%w); it was left as it is: %s, or move it away to start with nothing", err, Restoring(filepath.Dir(db.path)))
+	advice := Restoring(filepath.Dir(db.path))
+	if half := (halfError{}); errors.As(err, &half) {
+		advice = half.goOn(db.path) + ", or " + advice
+	}
+	return fmt.Errorf("the file is damaged (%w); it was left as it is: %s, or move it away to start with nothing", err, advice)
 }

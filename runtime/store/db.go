@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-	bbolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 
 	"albatross/runtime/durable"
@@ -21,21 +20,25 @@ const DBFile = "state.db"
 
 // schemaVersion is raised when an older albatrossd would misunderstand what is
 // stored. A new field alone is no reason: see package messages.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // lockTimeout is how long another daemon may take to let go of the database:
 // as long as one that is being replaced needs to exit.
 const lockTimeout = time.Second
 
+// lockPause is how often that is looked for.
+const lockPause = 10 * time.Millisecond
+
 // The buckets, and the keys in the first.
 var (
 	schemaBucket  = []byte("schema")
-	specBucket    = []byte("specs")    // name: messages.Spec
+	specBucket    = []byte(Unikernels) // name: messages.Spec
 	runtimeBucket = []byte("runtimes") // name: messages.Runtime; only where there is a spec
 	policyBucket  = []byte("policies") // name of a path: messages.Policy
 	endBucket     = []byte("ends")     // name: messages.End; also of what is gone
 	eventBucket   = []byte("events")   // number: messages.Event; see events.go
-	versionKey    = []byte("version")
+	versionKey    = []byte("version")  // in digits, as all versions read it
+	sealedKey     = []byte("sealed")   // the same as a record
 	importedKey   = []byte("imported") // there where State.Imported is true
 )
 
@@ -50,11 +53,14 @@ type DB struct {
 	// Uncopied is why there is no copy of the database as it was found, if there
 	// should be one.
 	Uncopied error
+	// Aside are the records that were found to be damaged, and set aside.
+	Aside []Aside
 }
 
 // Open opens the database in a directory, and makes both if there is none. It
 // belongs to one daemon at a time. One that is damaged, or that this version
-// does not understand, is left exactly as it is.
+// does not understand, is left exactly as it is. Records that are damaged are set
+// aside, where it is sound else.
 func Open(dir string) (*DB, error) {
 	db := &DB{path: filepath.Join(dir, DBFile)}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -74,31 +80,31 @@ func Open(dir string) (*DB, error) {
 
 func (db *DB) cannotOpen(err error) error { return fmt.Errorf("cannot open %s: %w", db.path, err) }
 
-// open opens the file and takes its lock.
+// open opens the file, takes its lock, and looks at all of its pages before bbolt
+// does.
 func (db *DB) open() error {
-	if err := look(db.path); err != nil {
-		return db.damaged(err)
-	}
 	var file *os.File
 	options := &bbolt.Options{Timeout: lockTimeout}
 	options.OpenFile = func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
-		file, err = os.OpenFile(path, flag|unix.O_NOFOLLOW, mode)
+		if file, err = os.OpenFile(path, flag|unix.O_NOFOLLOW|unix.O_NONBLOCK, mode); err != nil {
+			return nil, err
+		}
+		if err = lock(file); err == nil {
+			err = db.damaged(look(file))
+		}
 		return file, err
 	}
 	err := guard(func() (err error) {
 		db.bolt, err = bbolt.Open(db.path, 0o600, options)
 		return err
 	})
-	switch {
-	case errors.Is(err, bbolterrors.ErrTimeout):
-		return errors.New("in use by another albatrossd")
-	case err != nil && file != nil:
-		// Where bbolt has panicked, the file is still open and mapped, and the
-		// mapping would keep the lock.
+	if err != nil && file != nil {
+		// Where bbolt has panicked, the file is still mapped, and the mapping would
+		// keep the lock.
 		_ = unix.Flock(int(file.Fd()), unix.LOCK_UN)
 		_ = file.Close()
-		return db.damaged(err)
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
 	db.fd = file.Fd()
@@ -108,28 +114,61 @@ func (db *DB) open() error {
 	return nil
 }
 
+// lock takes the lock that bbolt takes again: nobody may write the file while it is
+// looked at.
+func lock(file *os.File) error {
+	for end := time.Now().Add(lockTimeout); ; time.Sleep(lockPause) {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return os.NewSyscallError("flock", err)
+		}
+		if time.Now().After(end) {
+			return errors.New("in use by another albatrossd")
+		}
+	}
+}
+
 // prepare looks at all of an open database before anything is written, sets up
-// one that is new, and brings an older one to this version.
+// one that is new, brings an older one to this version, and sets aside what is
+// damaged.
 func (db *DB) prepare() error {
 	version := 0
 	if err := db.view(func(tx *bbolt.Tx) (err error) {
-		if err := check(tx, db.path); err != nil {
-			return db.damaged(err)
-		}
 		version, err = db.versionOf(tx)
 		return err
 	}); err != nil {
 		return err
 	}
-	if version > 0 {
-		db.Uncopied = db.keepCopy()
-	}
 	if version < schemaVersion {
-		if err := db.update(func(tx *bbolt.Tx) error { return migrate(tx, version) }); err != nil {
+		if err := db.migrate(version); err != nil {
 			return err
 		}
 	}
+	if err := db.setAside(); err != nil {
+		return err
+	}
+	if version == schemaVersion {
+		db.Uncopied = db.keepCopy()
+	}
 	return errors.Join(db.count(), durable.SyncDir(filepath.Dir(db.path))) // the file may be new
+}
+
+// setAside sets aside what is damaged. The copy from before may have it, and is kept.
+func (db *DB) setAside() error {
+	var list []damage
+	if err := db.view(func(tx *bbolt.Tx) error {
+		list = findDamage(tx)
+		return nil
+	}); err != nil || len(list) == 0 {
+		return err
+	}
+	if err := db.update(func(tx *bbolt.Tx) error { return db.damaged(setAside(tx, list)) }); err != nil {
+		return err
+	}
+	for _, d := range list {
+		db.Aside = append(db.Aside, d.aside())
+	}
+	return preserveCopy(filepath.Dir(db.path))
 }
 
 // versionOf is the version of the format, 0 where there is nothing in the
@@ -137,48 +176,71 @@ func (db *DB) prepare() error {
 func (db *DB) versionOf(tx *bbolt.Tx) (int, error) {
 	schema := tx.Bucket(schemaBucket)
 	if schema == nil {
-		if first, _ := tx.Cursor().First(); first != nil {
-			return 0, errors.New("not a database of albatrossd")
-		}
-		return 0, nil
+		return 0, db.damaged(isNew(tx))
 	}
-	version, err := strconv.Atoi(string(schema.Get(versionKey)))
-	switch {
-	case err != nil:
-		return 0, db.damaged(fmt.Errorf("its version is %q", schema.Get(versionKey)))
-	case version > schemaVersion:
+	text, sealed := schema.Get(versionKey), schema.Get(sealedKey)
+	version, err := strconv.Atoi(string(text))
+	if err != nil || version < 1 {
+		return 0, db.damaged(fmt.Errorf("its version is %q", text))
+	}
+	if version >= firstSealed || sealed != nil {
+		if data, err := unseal(schemaBucket, sealedKey, sealed); err != nil || string(data) != string(text) {
+			return 0, db.damaged(fmt.Errorf("its version is %q, and not what was written", text))
+		}
+	}
+	if version > schemaVersion {
 		return 0, fmt.Errorf("written by a newer albatrossd (version %d of the format, this one knows %d): run that one", version, schemaVersion)
-	case version < 1:
-		return 0, db.damaged(fmt.Errorf("there never was a version %d", version))
 	}
-	return version, nil
+	return version, db.damaged(errors.Join(checkBuckets(tx, version), checkSchema(schema, version)))
 }
 
-// migrations are what makes version i+1 of version i. A new database goes
-// through all of them.
-var migrations = [schemaVersion]func(*bbolt.Tx) error{
-	func(tx *bbolt.Tx) error { return createBuckets(tx, schemaBucket, specBucket, runtimeBucket) },
-	func(tx *bbolt.Tx) error { return createBuckets(tx, policyBucket, endBucket) },
-	func(tx *bbolt.Tx) error { return createBuckets(tx, eventBucket) },
-}
-
-func migrate(tx *bbolt.Tx, version int) error {
-	for _, step := range migrations[version:] {
-		if err := step(tx); err != nil {
-			return err
-		}
-		failpoint.Here("database/migrating")
+// isNew refuses what has something else in it than ours.
+func isNew(tx *bbolt.Tx) error {
+	first, _ := tx.Cursor().First()
+	switch {
+	case first == nil:
+		return nil
+	case tx.Bucket(specBucket) != nil:
+		return errors.New("it has lost its version")
 	}
-	return tx.Bucket(schemaBucket).Put(versionKey, []byte(strconv.Itoa(schemaVersion)))
+	return errForeign
 }
 
-func createBuckets(tx *bbolt.Tx, names ...[]byte) error {
-	for _, name := range names {
-		if _, err := tx.CreateBucket(name); err != nil {
-			return err
+// checkBuckets refuses a database that has not the buckets of its version.
+func checkBuckets(tx *bbolt.Tx, version int) error {
+	known := map[string]bool{string(reserveBucket): true}
+	for _, names := range buckets[:version] {
+		for _, name := range names {
+			known[string(name)] = true
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("it has no bucket %q", name)
+			}
 		}
 	}
-	return nil
+	return tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
+		if !known[string(name)] {
+			return fmt.Errorf("it has a bucket %q, which is unknown", name)
+		}
+		return nil
+	})
+}
+
+// checkSchema refuses what says something else about the database than was written.
+func checkSchema(schema *bbolt.Bucket, version int) error {
+	return schema.ForEach(func(k, v []byte) error {
+		switch string(k) {
+		case string(versionKey), string(sealedKey):
+			return nil
+		case string(importedKey):
+			if version < firstSealed {
+				return nil
+			}
+			if _, err := unseal(schemaBucket, k, v); err == nil {
+				return nil
+			}
+		}
+		return fmt.Errorf("what it says about itself as %q is not what was written", k)
+	})
 }
 
 // Close waits for what is under way and lets go of the database.

@@ -30,21 +30,24 @@ const (
 // putEvent stores the next event, and removes the one that is one too many. Both
 // are at an end of the bucket: what that costs does not depend on how many there
 // are.
-func putEvent(b *bbolt.Bucket, event messages.Event, full bool) error {
-	data, err := messages.Encode(event)
+func putEvent(r records, event messages.Event, full bool) error {
+	number := lastEvent(r.bucket) + 1
+	record, err := r.encode(eventKey(number), event)
 	if err != nil {
-		return fmt.Errorf("internal error: cannot encode an event: %w", err)
+		return err
 	}
-	number, err := b.NextSequence()
-	if err != nil {
-		return fmt.Errorf("cannot number an event: %w", err)
-	}
-	b.FillPercent = 1 // nothing is ever put between others
-	if err := b.Put(eventKey(number), data); err != nil {
+	r.bucket.FillPercent = 1 // nothing is ever put between others
+	if err := r.bucket.Put(eventKey(number), record); err != nil {
 		return fmt.Errorf("cannot store an event: %w", err)
 	}
 	failpoint.Here("database/event-put")
-	return trimEvents(b, number, full)
+	return trimEvents(r.bucket, number, full)
+}
+
+// lastEvent is the number of the newest event, which is always kept.
+func lastEvent(b *bbolt.Bucket) uint64 {
+	k, _ := b.Cursor().Last()
+	return eventNumber(k)
 }
 
 func trimEvents(b *bbolt.Bucket, last uint64, full bool) error {
@@ -75,7 +78,7 @@ func eventNumber(key []byte) uint64 {
 
 // LastEvent is the number of the newest event, and 0 where there never was one.
 func (db *DB) LastEvent() (last uint64, err error) {
-	err = db.viewEvents(func(b *bbolt.Bucket) { last = b.Sequence() })
+	err = db.viewEvents(func(r records) { last = lastEvent(r.bucket) })
 	return last, err
 }
 
@@ -86,15 +89,15 @@ func (db *DB) LastEvent() (last uint64, err error) {
 // set back since, so that some behind it were before: it is better to tell
 // too many than too few.
 func (db *DB) FindEvents(sinceMillis int64) (first, last uint64, err error) {
-	err = db.viewEvents(func(b *bbolt.Bucket) {
-		last = b.Sequence()
+	err = db.viewEvents(func(r records) {
+		last = lastEvent(r.bucket)
 		first = last + 1
-		c := b.Cursor()
+		c := r.bucket.Cursor()
 		for k, v := c.First(); k != nil; k, v = c.Next() {
 			var event struct {
 				AtMillis int64 `cbor:"3,keyasint"`
 			}
-			if messages.Decode(v, &event) == nil && event.AtMillis >= sinceMillis {
+			if r.decode(k, v, &event) == nil && event.AtMillis >= sinceMillis {
 				first = eventNumber(k)
 				return
 			}
@@ -108,13 +111,13 @@ func (db *DB) FindEvents(sinceMillis int64) (first, last uint64, err error) {
 // from where there are none.
 func (db *DB) Events(from uint64, limit int) (list []messages.NumberedEvent, next uint64, err error) {
 	next = from
-	err = db.viewEvents(func(b *bbolt.Bucket) {
-		c, size := b.Cursor(), 0
+	err = db.viewEvents(func(r records) {
+		c, size := r.bucket.Cursor(), 0
 		for k, v := c.Seek(eventKey(from)); k != nil && limit > 0 && size < maxEventBytes; k, v = c.Next() {
 			limit--
 			size += len(v)
 			e := messages.NumberedEvent{Number: eventNumber(k)}
-			if e.Number >= from && messages.Decode(v, &e.Event) == nil {
+			if e.Number >= from && r.decode(k, v, &e.Event) == nil {
 				list = append(list, e)
 			}
 			next = max(next, e.Number+1)
@@ -123,9 +126,9 @@ func (db *DB) Events(from uint64, limit int) (list []messages.NumberedEvent, nex
 	return list, next, err
 }
 
-func (db *DB) viewEvents(do func(b *bbolt.Bucket)) error {
+func (db *DB) viewEvents(do func(r records)) error {
 	err := db.view(func(tx *bbolt.Tx) error {
-		do(tx.Bucket(eventBucket))
+		do(in(tx, eventBucket))
 		return nil
 	})
 	if err != nil {

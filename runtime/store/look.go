@@ -9,18 +9,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 )
 
-// What a bbolt file begins with: two pages, each of which may be the newest that
-// says how many pages there are.
+// What a bbolt file begins with: two pages with a meta each, by turns. The newest
+// counts. bbolt takes the older one where the newest is damaged, and so forgets
+// the last commit without a word: so both have to be right.
 const (
 	pageHeader = 16 // bytes before what a page holds
 	metaSize   = 64
 	metaMagic  = 0xED0CDAED
 	metaFormat = 2
-	// maxPageSize bounds where the second page is looked for.
+	// The smallest and the largest page: they bound where the second meta is looked
+	// for.
+	minPageSize = 1 << 10
 	maxPageSize = 64 << 10
 )
 
@@ -37,62 +38,103 @@ func Missing(dir string) (bool, error) {
 	return info.Mode().IsRegular() && info.Size() == 0, nil
 }
 
-// look finds out whether a file is a database and all of it is there, before
-// anything believes what it says. One that another daemon uses is not looked at.
-func look(path string) error {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil // it is new, or opening it tells what is wrong
-	}
-	defer func() { _ = f.Close() }()
+// look finds out whether a file is a database and can be followed from its
+// beginning to all that is in it, before bbolt believes what it says. One that is
+// empty is to become one.
+func look(f *os.File) error {
 	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+	if err != nil {
 		return err
 	}
-	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil {
+	if !info.Mode().IsRegular() {
+		return errNoDatabase
+	}
+	if info.Size() == 0 {
 		return nil
 	}
-	needed, err := neededSize(f)
+	m, half, err := readMetas(f)
 	if err != nil {
 		return err
 	}
-	if uint64(info.Size()) < needed {
+	if needed := m.pages * m.pageSize; uint64(info.Size()) < needed {
 		return fmt.Errorf("it has %d bytes of %d", info.Size(), needed)
 	}
-	return nil
+	if err := checkPages(f, m); err != nil {
+		return err
+	}
+	return half
 }
 
 var errNoDatabase = errors.New("it does not begin as a database does")
 
-// neededSize is how many bytes a database has.
-func neededSize(f io.ReaderAt) (uint64, error) {
-	first, ok := readMeta(f, 0)
-	second, secondOK := meta{}, false
-	for size := int64(4 << 10); !secondOK && size <= maxPageSize; size *= 2 {
-		second, secondOK = readMeta(f, size)
+// readMetas is the newest meta, and which one is damaged, if one is.
+func readMetas(f io.ReaderAt) (newest meta, half, err error) {
+	first, firstErr := readMeta(f, 0)
+	second, secondErr := meta{}, errNoDatabase
+	if firstErr == nil {
+		second, secondErr = readMeta(f, int64(first.pageSize))
+	}
+	for size := int64(minPageSize); firstErr != nil && secondErr != nil && size <= maxPageSize; size *= 2 {
+		second, secondErr = readMeta(f, size)
 	}
 	switch {
-	case !ok && !secondOK:
-		return 0, errNoDatabase
-	case !ok || secondOK && second.transaction > first.transaction:
-		return second.size, nil
+	case firstErr != nil && secondErr != nil:
+		return meta{}, nil, errNoDatabase
+	case firstErr != nil:
+		return second, halfError{damaged: 0, meta: second}, nil
+	case secondErr != nil:
+		return first, halfError{damaged: 1, meta: first}, nil
+	case second.transaction > first.transaction:
+		return second, nil, nil
 	}
-	return first.size, nil
+	return first, nil, nil
 }
 
-// A meta is what such a page says.
-type meta struct{ size, transaction uint64 }
+// A halfError says that one of the two metas is damaged, and that the other leads to
+// a database that can be used. Which of them is of the last commit cannot be known.
+type halfError struct {
+	damaged int
+	meta    meta
+}
 
-func readMeta(f io.ReaderAt, at int64) (m meta, ok bool) {
+func (h halfError) Error() string {
+	return "one of its two headers, which may be that of the last change"
+}
+
+// goOn tells an operator how to take the other one.
+func (h halfError) goOn(path string) string {
+	return fmt.Sprintf("to go on, perhaps without the last change, put the other header in its place (dd if=%s of=%s bs=%d count=1 skip=%d seek=%d conv=notrunc)",
+		path, path, h.meta.pageSize, 1-h.damaged, h.damaged)
+}
+
+// A meta says where everything is.
+type meta struct {
+	pageSize    uint64
+	root        uint64 // the page with the buckets
+	freelist    uint64 // the page that tells which ones are free
+	pages       uint64 // how many there are
+	transaction uint64
+}
+
+func readMeta(f io.ReaderAt, at int64) (meta, error) {
 	var b [metaSize]byte
 	if _, err := f.ReadAt(b[:], at+pageHeader); err != nil {
-		return m, false
+		return meta{}, errNoDatabase
 	}
 	sum := fnv.New64a()
 	_, _ = sum.Write(b[:metaSize-8])
 	word := func(at int) uint64 { return uint64(binary.NativeEndian.Uint32(b[at:])) }
 	long := func(at int) uint64 { return binary.NativeEndian.Uint64(b[at:]) }
-	pageSize := word(8)
-	ok = word(0) == metaMagic && word(4) == metaFormat && long(56) == sum.Sum64() && pageSize <= maxPageSize
-	return meta{size: long(40) * pageSize, transaction: long(48)}, ok
+	m := meta{pageSize: word(8), root: long(16), freelist: long(32), pages: long(40), transaction: long(48)}
+	known := word(0) == metaMagic && word(4) == metaFormat && long(56) == sum.Sum64()
+	if !known || !m.possible() {
+		return meta{}, errNoDatabase
+	}
+	return m, nil
+}
+
+// possible bounds what is computed with what a meta says.
+func (m meta) possible() bool {
+	powerOfTwo := m.pageSize&(m.pageSize-1) == 0
+	return powerOfTwo && m.pageSize >= minPageSize && m.pageSize <= maxPageSize && m.pages >= 2 && m.pages < 1<<40
 }

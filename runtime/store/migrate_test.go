@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"compress/gzip"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,21 +16,109 @@ import (
 	"albatross/runtime/store"
 )
 
-// The first version knew unikernels only.
+// The first version knew unikernels only, and had no checksums.
 func TestFirstVersionIsMigrated(t *testing.T) {
 	dir := t.TempDir()
-	db := open(t, dir)
-	require.NoError(t, db.Apply([]messages.Change{messages.PutSpec{Name: name(t, "hello"), Spec: spec(1)}}))
-	require.NoError(t, db.Close())
 	alter(t, dir, func(tx *bbolt.Tx) error {
-		require.NoError(t, tx.DeleteBucket([]byte("policies")))
-		require.NoError(t, tx.DeleteBucket([]byte("ends")))
-		require.NoError(t, tx.DeleteBucket([]byte("events")))
-		return tx.Bucket([]byte("schema")).Put([]byte("version"), []byte("1"))
+		return errors.Join(
+			fill(tx, "schema", "version", []byte("1")), fill(tx, "runtimes", "", nil),
+			fill(tx, "specs", ":hello", encoded(t, spec(1))),
+		)
 	})
-	db = open(t, dir)
+	db := open(t, dir)
 	require.Equal(t, []messages.Record{{Name: name(t, "hello"), Spec: spec(1)}}, load(t, db))
 	require.NoError(t, db.Apply([]messages.Change{messages.PutPolicy{Path: "a"}, messages.PutEnd{Name: name(t, "x")}}))
+}
+
+// TestDamageBeforeChecksums: what cannot even be decoded is set aside when the
+// database is brought to this version.
+func TestDamageBeforeChecksums(t *testing.T) {
+	dir := t.TempDir()
+	alter(t, dir, func(tx *bbolt.Tx) error {
+		return errors.Join(
+			fill(tx, "schema", "version", []byte("1")), fill(tx, "runtimes", "", nil),
+			fill(tx, "specs", ":hello", encoded(t, spec(1))), fill(tx, "specs", ":there", []byte{0xff}),
+		)
+	})
+	db := open(t, dir)
+	require.Len(t, load(t, db), 1)
+	require.Len(t, db.Aside, 1)
+	require.Equal(t, `specs/":there"`, db.Aside[0].String())
+}
+
+// TestThirdVersionIsMigrated: it had all there is, without checksums.
+func TestThirdVersionIsMigrated(t *testing.T) {
+	dir := t.TempDir()
+	event := messages.Event{Kind: messages.EventCreated, Name: name(t, "hello"), AtMillis: 7}
+	policy := messages.Policy{Unikernels: 1, CPUIDs: []int{0}, Memory: 32}
+	alter(t, dir, func(tx *bbolt.Tx) error {
+		return errors.Join(
+			fill(tx, "schema", "version", []byte("3")), fill(tx, "schema", "imported", []byte("yes")),
+			fill(tx, "specs", ":hello", encoded(t, spec(1))), fill(tx, "runtimes", ":hello", encoded(t, runs(5))),
+			fill(tx, "policies", "a:", encoded(t, policy)), fill(tx, "ends", ":gone", encoded(t, messages.End{AtMillis: 3})),
+			fill(tx, "events", string([]byte{0, 0, 0, 0, 0, 0, 0, 9}), encoded(t, event)),
+		)
+	})
+	for range 2 {
+		db := open(t, dir)
+		require.Empty(t, db.Aside)
+		require.NoError(t, db.Uncopied)
+		state, err := db.Load()
+		require.NoError(t, err)
+		require.Equal(t, messages.State{
+			Unikernels: []messages.Record{{Name: name(t, "hello"), Spec: spec(1), Runtime: messages.Some(runs(5))}},
+			Policies:   []messages.NamedPolicy{{Name: name(t, "a:"), Policy: policy}},
+			Ends:       []messages.NamedEnd{{Name: name(t, "gone"), End: messages.End{AtMillis: 3}}},
+			Imported:   true,
+		}, state)
+		list, next := events(t, db, 1, 10)
+		require.Equal(t, []messages.NumberedEvent{{Number: 9, Event: event}}, list)
+		require.Equal(t, uint64(10), next)
+		require.NoError(t, db.Close())
+	}
+}
+
+// TestDamagedRecordsAreKept to be looked at, the newest of them.
+func TestDamagedRecordsAreKept(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	var changes []messages.Change
+	for i := range 130 {
+		changes = append(changes, messages.PutEnd{Name: name(t, fmt.Sprintf("n%03d", i))})
+	}
+	require.NoError(t, db.Apply(changes))
+	require.NoError(t, db.Close())
+	alter(t, dir, func(tx *bbolt.Tx) error {
+		for i := range 130 {
+			require.NoError(t, fill(tx, "ends", fmt.Sprintf(":n%03d", i), []byte{1}))
+		}
+		return nil
+	})
+	db = open(t, dir)
+	require.Len(t, db.Aside, 130)
+	keys, err := db.Damaged()
+	require.NoError(t, err)
+	require.Len(t, keys, 100)
+	require.Equal(t, ":n129", keys[99])
+	state, err := db.Load()
+	require.NoError(t, err)
+	require.Len(t, state.Ends, 130, "they are unknown, and not gone: their consoles stay")
+}
+
+// fill puts something into a bucket, which is made where it is not there.
+func fill(tx *bbolt.Tx, bucket, key string, value []byte) error {
+	b, err := tx.CreateBucketIfNotExists([]byte(bucket))
+	if err != nil || key == "" {
+		return err
+	}
+	return b.Put([]byte(key), value)
+}
+
+func encoded(t *testing.T, v any) []byte {
+	t.Helper()
+	data, err := messages.Encode(v)
+	require.NoError(t, err)
+	return data
 }
 
 // TestSecondVersionIsMigrated opens a database that the last daemon without

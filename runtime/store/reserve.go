@@ -117,9 +117,9 @@ func (db *DB) growth(changes []messages.Change) (bytes int) {
 		for _, change := range changes {
 			switch c := change.(type) {
 			case messages.PutSpec:
-				bytes += growth(tx.Bucket(specBucket), c.Name, c.Spec.Proven())
+				bytes += growth(in(tx, specBucket), c.Name, c.Spec.Proven())
 			case messages.PutPolicy:
-				bytes += growth(tx.Bucket(policyBucket), messages.Name{Path: c.Path}, c.Policy)
+				bytes += growth(in(tx, policyBucket), messages.Name{Path: c.Path}, c.Policy)
 			}
 		}
 		return nil
@@ -127,15 +127,14 @@ func (db *DB) growth(changes []messages.Change) (bytes int) {
 	return bytes
 }
 
-func growth(b *bbolt.Bucket, name messages.Name, value any) int {
-	data, err := messages.Encode(value)
+func growth(r records, name messages.Name, value any) int {
+	record, err := r.encode(key(name), value)
 	if err != nil {
 		return 0 // so does the change
 	}
-	k := key(name)
-	old := b.Get(k)
+	old := r.bucket.Get(key(name))
 	if old == nil {
-		return len(k) + len(data)
+		return len(key(name)) + len(record)
 	}
-	return max(0, len(data)-len(old)-slack)
+	return max(0, len(record)-len(old)-slack)
 }

@@ -120,6 +120,7 @@ func TestNativeLeftRunningOtherwise(t *testing.T) {
 		require.Empty(t, h.infos("x"))
 		require.Equal(t, []int{pid}, h.processes()["x"])
 		require.Equal(t, refusal("the block device "+disk), h.ask("new", create(config)))
+		h.requireRefused(fmt.Sprintf("remove block: is in use by process %d, which is none of this daemon's", pid), "disk", messages.BlockRemove{})
 		ends := h.ends("x")
 		require.Len(t, ends, 1)
 		require.True(t, ends[0].Wait.OK)
