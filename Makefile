@@ -88,7 +88,7 @@ vm-test: overlay ## boot a Debian in qemu, and try the units there (ten minutes)
 	@machine=$$(test/vm/prepare.sh) && cd test/vm && ALBATROSS_VM="$$machine" $(GO) test -v -count 1 -timeout 2h
 
 # The tests of any package whose names begin with TestHostile: see test/hostile.
-hostile: overlay ## attack at length with messages, certificates, images and load, and print figures
+hostile: overlay ## attack at length with messages, certificates, images, load and damage, and print figures
 	@rm -f bin/hostile.md
 	ALBATROSS_HOSTILE=$(CURDIR)/bin/hostile.md $(GO) test $(RACE) -count 1 -p 1 -timeout 1h -run '^TestHostile' \
 		$$(grep -rl --include='*_test.go' '^func TestHostile' . | xargs -n 1 dirname | sort -u)

@@ -35,7 +35,12 @@ type storeActor struct {
 	unstored   []messages.Change // events of which nobody else would try again to store them
 	failing    trouble           // of writes that nobody waits for
 	full       trouble
+	away       trouble // the file is not where the next start looks for it
 }
+
+// lookForFileEvery is how often the store looks for its file when there is nothing to be
+// stored.
+const lookForFileEvery = 10 * time.Second
 
 // maxUnstored bounds the events that wait for a disk to work again.
 const maxUnstored = 1000
@@ -55,7 +60,7 @@ type write struct {
 
 func (w write) answer(c *supervise.Context, err error) {
 	if w.pid != nil {
-		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: text(err), Refused: errors.Is(err, store.ErrNoRoom)})
+		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: text(err), Refused: errors.Is(err, store.ErrNoRoom) || errors.Is(err, store.ErrAway)})
 	}
 }
 
@@ -64,9 +69,12 @@ type (
 	committed struct {
 		errs   []error // of each write
 		room   error   // why nothing new can be stored
-		newest newest  // zero where no events were stored
+		place  inPlace
+		newest newest // zero where no events were stored
 	}
 	retryUnstored struct{}
+	lookForFile   struct{}
+	inPlace       struct{ err error }
 	newest        struct {
 		event uint64
 		err   error
@@ -82,6 +90,7 @@ type (
 // before it could.
 func (s *storeActor) Started(c *supervise.Context) {
 	c.Go(func(context.Context) any { return s.newest() })
+	c.After(lookForFileEvery, lookForFile{})
 }
 
 func (s *storeActor) Handle(c *supervise.Context, message any) {
@@ -96,6 +105,11 @@ func (s *storeActor) Handle(c *supervise.Context, message any) {
 		s.commit(c)
 	case retryUnstored:
 		s.commit(c)
+	case lookForFile:
+		c.Go(func(context.Context) any { return inPlace{s.db.InPlace()} })
+		c.After(lookForFileEvery, lookForFile{})
+	case inPlace:
+		s.noteAway(c, m)
 	case loaded:
 		s.loaded(c, m)
 	case newest:
@@ -139,6 +153,7 @@ func (s *storeActor) commit(c *supervise.Context) {
 	c.Go(func(context.Context) any {
 		m := committed{errs: apply(s.db, writes)}
 		m.room = s.db.Room()
+		m.place = inPlace{s.db.InPlace()}
 		if slices.Contains(m.errs, nil) && slices.ContainsFunc(writes, hasEvent) {
 			m.newest = s.newest()
 		}
@@ -220,11 +235,16 @@ func (s *storeActor) answer(c *supervise.Context, m committed) {
 	}
 	s.committing = nil
 	s.failing.note(c, "Cannot store what has happened, but will try again", unwaited)
+	s.noteAway(c, m.place)
 	s.full.note(c, "The disk is full: what exists goes on, and nothing new can be stored", m.room)
 	if len(s.unstored) > 0 {
 		c.After(retryAfter, retryUnstored{})
 	}
 	s.tell(c, m.newest)
+}
+
+func (s *storeActor) noteAway(c *supervise.Context, m inPlace) {
+	s.away.note(c, "Nothing is stored: the database is not where the next start looks for it", m.err)
 }
 
 // keep has the events of a write that nobody waits for be stored later, the

@@ -86,15 +86,14 @@ const startAgain = "; it was damaged while the daemon ran: start that again, and
 // are on disk. That something is not there to be deleted is fine. What adds
 // nothing works on a disk that is full; see reserve.go.
 func (db *DB) Apply(changes []messages.Change) error {
-	err := db.inPlace()
-	if err == nil {
-		err = db.commit(changes)
+	if db.InPlace() != nil {
+		return ErrAway
 	}
-	if err == nil {
-		err = db.inPlace() // it may have gone meanwhile
-	}
-	if err != nil {
+	if err := db.commit(changes); err != nil {
 		return fmt.Errorf("cannot write %s: %w", db.path, err)
+	}
+	if db.InPlace() != nil {
+		return errGoneMeanwhile
 	}
 	failpoint.Here("database/committed")
 	return nil

@@ -31,3 +31,26 @@ func (db *DB) Damaged() (keys []string, err error) {
 	})
 	return keys, err
 }
+
+// Occupy has the next change wait, until it is released.
+func (db *DB) Occupy() (release func() error, err error) {
+	tx, err := db.bolt.Begin(true)
+	if err != nil {
+		return nil, err
+	}
+	return tx.Rollback, nil
+}
+
+// Reads are how often the database has been read.
+func (db *DB) Reads() int { return db.bolt.Stats().TxN }
+
+// UseReserve leaves so little of the reserve that it has to be filled up.
+func (db *DB) UseReserve() error {
+	return db.update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucketIfNotExists(reserveBucket)
+		if err != nil {
+			return err
+		}
+		return b.Put([]byte("used"), make([]byte, fullReserve/2*db.pageSize+lowReserve/2*db.pageSize))
+	})
+}

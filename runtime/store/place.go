@@ -1,13 +1,23 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"os"
 )
 
-// inPlace tells whether the file that is written is the one that the next start will
+// The texts for clients: they tell nothing of this machine. InPlace tells the operator
+// what to do.
+var (
+	// ErrAway says that nothing was written, for the next start would not read it.
+	ErrAway = errors.New("somebody has removed or replaced the database under the daemon, and nothing is stored until it is back: the daemon's log tells what to do")
+	// errGoneMeanwhile says that what was written may be lost.
+	errGoneMeanwhile = errors.New("somebody has removed or replaced the database under the daemon while this was stored, and the next start may not know of it: the daemon's log tells what to do")
+)
+
+// InPlace tells whether the file that is written is the one that the next start will
 // read: what goes to another one is lost with this daemon.
-func (db *DB) inPlace() error {
+func (db *DB) InPlace() error {
 	there, err := os.Lstat(db.path)
 	if err == nil && os.SameFile(there, db.opened) {
 		return nil
@@ -16,6 +26,6 @@ func (db *DB) inPlace() error {
 	if err != nil {
 		cause = err.Error()
 	}
-	return fmt.Errorf("somebody has removed or replaced the database under the daemon, and nothing is stored until it is back (%s): "+
-		"move it back, or copy it (cp /proc/%d/fd/%d %s) and start the daemon again", cause, os.Getpid(), db.fd, db.path)
+	return fmt.Errorf("somebody has removed or replaced %s (%s): move it back, or copy it (cp /proc/%d/fd/%d %s) and start the daemon again",
+		db.path, cause, os.Getpid(), db.fd, db.path)
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -30,15 +31,40 @@ func TestNothingIsStoredInAFileThatIsNotThere(t *testing.T) {
 		require.NoError(t, put(), what)
 		before := contents(t, away)
 		err := db.Apply([]messages.Change{two})
-		require.ErrorContains(t, err, "somebody has removed or replaced the database under the daemon", what)
-		require.ErrorContains(t, db.Apply([]messages.Change{messages.DeleteUnikernel{Name: one.Name}}), "removed or replaced", what)
-		require.Equal(t, before, contents(t, away), what)
+		require.ErrorIs(t, err, store.ErrAway, what)
+		require.NotContains(t, err.Error(), dir, "clients read it")
+		require.ErrorIs(t, db.Apply([]messages.Change{messages.DeleteUnikernel{Name: one.Name}}), store.ErrAway, what)
+		require.NoError(t, db.UseReserve(), what)
+		used := contents(t, away)
+		require.NoError(t, db.Room(), what)
+		require.Equal(t, used, contents(t, away), what)
 
-		open := regexp.MustCompile(`/proc/\d+/fd/\d+`).FindString(err.Error())
+		before = used
+		open := regexp.MustCompile(`/proc/\d+/fd/\d+`).FindString(db.InPlace().Error())
 		require.Equal(t, before, contents(t, open), "the file that it tells to copy")
 		require.NoError(t, os.RemoveAll(path))
 		require.NoError(t, os.Rename(away, path))
 	}
 	require.NoError(t, db.Apply([]messages.Change{two}))
 	require.Len(t, load(t, db), 2)
+}
+
+// TestAFileThatGoesDuringACommit: nobody is told that a change is stored, nor that it
+// was not written.
+func TestAFileThatGoesDuringACommit(t *testing.T) {
+	dir := t.TempDir()
+	path, away := filepath.Join(dir, store.DBFile), filepath.Join(dir, "away")
+	db := open(t, dir)
+	release, err := db.Occupy()
+	require.NoError(t, err)
+	applied, looked := make(chan error, 1), db.Reads()
+	go func() { applied <- db.Apply([]messages.Change{messages.PutSpec{Name: name(t, "one"), Spec: spec(1)}}) }()
+	require.Eventually(t, func() bool { return db.Reads() > looked }, time.Minute, time.Millisecond, "it has looked before")
+	require.NoError(t, os.Rename(path, away))
+	require.NoError(t, release())
+	err = <-applied
+	require.ErrorContains(t, err, "while this was stored")
+	require.NotErrorIs(t, err, store.ErrAway)
+	require.NoError(t, os.Rename(away, path))
+	require.Len(t, load(t, db), 1)
 }

@@ -37,8 +37,13 @@ var ErrNoRoom = errors.New("there is no room for anything new")
 var reserveBucket = []byte("reserve")
 
 // Room keeps the reserve. The error tells why that is not possible: nothing new
-// can be stored until it is.
-func (db *DB) Room() error { return db.makeRoom(0) }
+// can be stored until it is. A file that is not in its place needs none.
+func (db *DB) Room() error {
+	if db.InPlace() != nil {
+		return nil
+	}
+	return db.makeRoom(0)
+}
 
 // makeRoom keeps the reserve beside growth bytes of new records.
 func (db *DB) makeRoom(growth int) error {
