@@ -36,7 +36,7 @@ func (h *host) block(c *supervise.Context, a ask) {
 		return b
 	})
 	h.blocks[a.name] = blockJob{number, pid, withoutData(a.command)}
-	c.RequestWithCustomSender(pid, messages.BlockDo{ID: asker.id, Command: a.command, Size: size}, asker.pid)
+	c.RequestFor(asker.pid, pid, messages.BlockDo{ID: asker.id, Command: a.command, Size: size})
 	failpoint.Here("block/work-asked")
 }
 

@@ -133,7 +133,7 @@ func (k *consoles) adopt(c *supervise.Context, name messages.Name, limit int, as
 	e := k.entry(c, name)
 	e.passed++
 	m := messages.ConsoleAdopt{ID: asker.id, Number: e.passed, Limit: limit}
-	c.RequestWithCustomSender(e.pid, m, asker.pid)
+	c.RequestFor(asker.pid, e.pid, m)
 }
 
 // adopted is the beginning of a unikernel of another daemon.

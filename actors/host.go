@@ -116,7 +116,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 	case messages.StatsRestarted:
 		h.watchAll(c)
 	case messages.StatsSnapshot:
-		c.Forward(h.stats)
+		c.RequestFor(c.Sender(), h.stats, m)
 	case imageRead:
 		h.imageRead(c, m)
 	case messages.StatusAsk:
@@ -177,7 +177,7 @@ func (h *host) asked(c *supervise.Context, m messages.Ask) {
 		h.subscribe(c, m, command)
 		return
 	case messages.StatsAdd, messages.StatsRemove, messages.StatsSubscribe, messages.StatsInitial:
-		c.RequestWithCustomSender(h.stats, messages.StatsAsk(m), c.Sender())
+		c.RequestFor(c.Sender(), h.stats, messages.StatsAsk(m))
 		return
 	}
 	h.tickets++
@@ -218,7 +218,7 @@ func (h *host) subscribe(c *supervise.Context, m messages.Ask, subscribe message
 		return
 	}
 	console, number := h.consoles.forSubscriber(c, m.Name)
-	c.RequestWithCustomSender(console, messages.ConsoleAttach{ID: m.ID, Number: number, Subscribe: subscribe}, c.Sender())
+	c.RequestFor(c.Sender(), console, messages.ConsoleAttach{ID: m.ID, Number: number, Subscribe: subscribe})
 }
 
 // adopt passes the wish of another daemon on to the console, which answers it.

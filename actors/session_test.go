@@ -133,7 +133,7 @@ func TestAnswersToSessionsThatHaveEnded(t *testing.T) {
 				}
 			})
 			w.succeeds("added block device", ":x", messages.BlockAdd{Size: 1})
-			w.until("only who is needed is there", func() bool { return w.system.Census()["block"].Actors == 0 })
+			w.until("only who is needed is there", func() bool { return w.system.Population()["block"].Actors == 0 })
 			for len(told) > 0 {
 				<-told
 			}

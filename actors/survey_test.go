@@ -70,7 +70,7 @@ func TestWhoeverFailsCostsOneSurvey(t *testing.T) {
 				_, err := w.actors.Survey(t.Context())
 				return err == nil
 			})
-			require.Equal(t, 1, w.system.Census()[kind].Failures)
+			require.Equal(t, 1, w.system.Population()[kind].Failures)
 		})
 	}
 }

@@ -383,7 +383,7 @@ func (w *world) until(what string, holds func() bool) {
 }
 
 // consoles is how many there are.
-func (w *world) consoles() int { return w.system.Census()["console"].Actors }
+func (w *world) consoles() int { return w.system.Population()["console"].Actors }
 
 // requireNothing makes sure that no trace of a unikernel is left.
 func (w *world) requireNothing() {

@@ -16,18 +16,18 @@ var (
 )
 
 // Actors tells how the actors of a system are.
-func Actors(system *supervise.System) prometheus.Collector { return census{system} }
+func Actors(system *supervise.System) prometheus.Collector { return population{system} }
 
-type census struct{ system *supervise.System }
+type population struct{ system *supervise.System }
 
-func (c census) Describe(to chan<- *prometheus.Desc) {
+func (c population) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{actors, queued, failures} {
 		to <- d
 	}
 }
 
-func (c census) Collect(to chan<- prometheus.Metric) {
-	for kind, p := range c.system.Census() {
+func (c population) Collect(to chan<- prometheus.Metric) {
+	for kind, p := range c.system.Population() {
 		to <- prometheus.MustNewConstMetric(actors, prometheus.GaugeValue, float64(p.Actors), kind)
 		to <- prometheus.MustNewConstMetric(queued, prometheus.GaugeValue, float64(p.Queued), kind)
 		to <- prometheus.MustNewConstMetric(failures, prometheus.CounterValue, float64(p.Failures), kind)

@@ -11,10 +11,10 @@ import (
 )
 
 // A Context is what an actor acts through. It is valid during the calls of the
-// Actor's methods only, and only on their goroutine.
+// Actor's methods only, and only on their goroutine. It has what is safe of
+// protoactor's own context, and no more.
 type Context struct {
-	actor.Context // of protoactor: Self, Sender, Respond, Send, Request, Forward, Watch, Stop
-
+	inner       actor.Context // of protoactor, for the message that is handled
 	system      *System
 	incarnation uint64
 	over        bool // Stopping has been called
@@ -48,6 +48,35 @@ func (c *Context) begin() {
 	c.timers = map[uint64]func() bool{}
 }
 
+// Self is the address of the actor.
+func (c *Context) Self() *actor.PID { return c.inner.Self() }
+
+// Sender is who asked for the message that is handled; nil: it is no request.
+func (c *Context) Sender() *actor.PID { return c.inner.Sender() }
+
+// Respond answers the request that is handled.
+func (c *Context) Respond(answer any) { c.inner.Respond(answer) }
+
+// Send puts a message into the mailbox of an actor. Those to one actor arrive
+// in the order in which they are sent.
+func (c *Context) Send(to *actor.PID, message any) { c.inner.Send(to, message) }
+
+// Request sends a message that is answered by another one.
+func (c *Context) Request(to *actor.PID, message any) { c.inner.Request(to, message) }
+
+// RequestFor sends a request whose answer goes to asker.
+func (c *Context) RequestFor(asker, to *actor.PID, message any) {
+	c.inner.RequestWithCustomSender(to, message, asker)
+}
+
+// Watch has Terminated handled when an actor has ended that is not a child: of
+// children it is told anyway.
+func (c *Context) Watch(who *actor.PID) { c.inner.Watch(who) }
+
+// Stop ends an actor and its children, once it has handled the message that it
+// is at. Requests that it has queued are answered by Undeliverable.
+func (c *Context) Stop(who *actor.PID) { c.inner.Stop(who) }
+
 // Log is the logger of the system, with the name of the actor.
 func (c *Context) Log() *slog.Logger { return c.system.log.With(slog.String("actor", c.Self().Id)) }
 
@@ -71,7 +100,7 @@ func (c *Context) Unknown(message any) {
 // restarted.
 func (c *Context) Child(name string, producer func() Actor) *actor.PID {
 	unique := c.system.unique(name)
-	pid, err := c.SpawnNamed(c.system.props(c.Self().Id+"/"+unique, name, producer, func() {}), unique)
+	pid, err := c.inner.SpawnNamed(c.system.props(c.Self().Id+"/"+unique, name, producer, func() {}), unique)
 	if err != nil {
 		panic(fmt.Sprintf("cannot spawn %s: %v", name, err)) // names are unique
 	}
@@ -188,8 +217,8 @@ func discard(result any) {
 	}
 }
 
-// apologise tells whoever asked that there will be no other answer.
-func (c *Context) apologise(answer any) {
+// respondIfAsked answers in the place of the actor: there will be no other answer.
+func (c *Context) respondIfAsked(answer any) {
 	if c.Sender() != nil {
 		c.Respond(answer)
 	}

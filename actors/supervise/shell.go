@@ -53,7 +53,7 @@ func newShell(s *System, inner Actor, ended func()) *shell {
 
 // Receive implements actor.Actor.
 func (s *shell) Receive(ac actor.Context) {
-	s.c.Context = ac
+	s.c.inner = ac
 	switch message := ac.Message().(type) {
 	case *actor.Started:
 		s.c.begin()
@@ -81,7 +81,7 @@ func (s *shell) Receive(ac actor.Context) {
 // children have stopped, more may come.
 func (s *shell) handle(message any) {
 	if s.c.over {
-		s.c.apologise(Undeliverable{})
+		s.c.respondIfAsked(Undeliverable{})
 		return
 	}
 	if p, ok := message.(taskPanic); ok {
@@ -103,7 +103,7 @@ func (s *shell) call(message any, f func()) {
 		if reason := recover(); reason != nil {
 			s.c.system.bugs.Add(1)
 			discard(message)
-			s.c.apologise(Crashed{Message: message})
+			s.c.respondIfAsked(Crashed{Message: message})
 			panic(asFailure(reason, message))
 		}
 	}()

@@ -41,24 +41,24 @@ func (f failures) at(now time.Time) float64 {
 
 // HandleFailure is called by protoactor on the parent's turn, or on the failing
 // actor's where it has none.
-func (s *restarting) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
-	wait := pause(s.fail(child.Id))
-	s.failed(child, reason, slog.Duration("restart_in", wait))
-	s.clock.AfterFunc(wait, func() { supervisor.RestartChildren(child) })
+func (r *restarting) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+	wait := pause(r.fail(child.Id))
+	r.failed(child, reason, slog.Duration("restart_in", wait))
+	r.clock.AfterFunc(wait, func() { supervisor.RestartChildren(child) })
 }
 
 // fail notes a failure and tells how many count now.
-func (s *restarting) fail(child string) float64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.clock.Now()
-	for id, f := range s.failures { // few: only those that failed lately
+func (r *restarting) fail(child string) float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.clock.Now()
+	for id, f := range r.failures { // few: only those that failed lately
 		if f.at(now) < 0.01 {
-			delete(s.failures, id)
+			delete(r.failures, id)
 		}
 	}
-	f := failures{count: s.failures[child].at(now) + 1, last: now}
-	s.failures[child] = f
+	f := failures{count: r.failures[child].at(now) + 1, last: now}
+	r.failures[child] = f
 	return f.count
 }
 

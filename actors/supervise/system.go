@@ -41,13 +41,13 @@ const (
 
 // A System is a set of actors and all goroutines and timers they have started.
 type System struct {
-	clock   Clock
-	log     *slog.Logger
-	actors  *actor.ActorSystem
-	restart *restarting
-	stop    *stopping
-	census  *census
-	fault   func(actor string, message any) // see InjectFaults
+	clock      Clock
+	log        *slog.Logger
+	actors     *actor.ActorSystem
+	restart    *restarting
+	stop       *stopping
+	population *population
+	fault      func(actor string, message any) // see InjectFaults
 
 	serial  atomic.Uint64  // of names and incarnations
 	running sync.WaitGroup // the goroutines of Context.Go
@@ -60,10 +60,10 @@ type System struct {
 // New makes a system without actors.
 func New(clock Clock, log *slog.Logger) *System {
 	s := &System{
-		clock:  clock,
-		log:    log,
-		census: newCensus(),
-		roots:  map[string]*Ref{},
+		clock:      clock,
+		log:        log,
+		population: newPopulation(),
+		roots:      map[string]*Ref{},
 	}
 	s.restart = &restarting{clock: clock, failed: s.failed, failures: map[string]failures{}}
 	s.stop = &stopping{failed: s.failed}
@@ -176,7 +176,7 @@ func (s *System) bug(text string, attrs ...any) {
 
 // failed notes and logs that an actor has failed.
 func (s *System) failed(who *actor.PID, reason any, attrs ...any) {
-	s.census.fail(who.Id)
+	s.population.fail(who.Id)
 	logFailure(s.log, who, reason, attrs...)
 }
 
@@ -184,10 +184,10 @@ func (s *System) failed(who *actor.PID, reason any, attrs ...any) {
 // be closed when the actor has ended.
 func (s *System) props(id, name string, producer func() Actor, ended func(), options ...actor.PropsOption) *actor.Props {
 	box := &mailbox{overflow: s.onOverflow, refuse: s.onRefused}
-	s.census.enter(id, name, box)
+	s.population.enter(id, name, box)
 	end := func() {
 		box.close()
-		s.census.leave(id)
+		s.population.leave(id)
 		ended()
 	}
 	return actor.PropsFromProducer(
@@ -227,12 +227,12 @@ func quiet(log *slog.Logger) *slog.Logger { return slog.New(warnings{log.Handler
 
 type warnings struct{ slog.Handler }
 
-func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
+func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
 }
 
-func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return warnings{h.Handler.WithAttrs(attrs)}
+func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{w.Handler.WithAttrs(attrs)}
 }
 
-func (h warnings) WithGroup(name string) slog.Handler { return warnings{h.Handler.WithGroup(name)} }
+func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }

@@ -106,6 +106,44 @@ func TestOnlyWhatIsSafeOfProtoactorIsUsed(t *testing.T) {
 	}
 }
 
+// TestProtoactorIsKnownInOneRoom: whatever else acts does so through
+// supervise.Context, and knows of protoactor how actors are addressed.
+func TestProtoactorIsKnownInOneRoom(t *testing.T) {
+	for _, s := range sources(t) {
+		if strings.HasPrefix(s.path, "actors/supervise/") {
+			continue
+		}
+		for _, sel := range selectedFrom(s, "github.com/asynkron/protoactor-go/actor") {
+			require.Equal(t, "PID", sel.Sel.Name, "%s uses protoactor", s.set.Position(sel.Pos()))
+		}
+	}
+}
+
+// selectedFrom are the uses of a package in a file.
+func selectedFrom(s source, path string) (uses []*ast.SelectorExpr) {
+	for _, i := range s.file.Imports {
+		if i.Path.Value != strconv.Quote(path) {
+			continue
+		}
+		name := filepath.Base(path)
+		if i.Name != nil {
+			name = i.Name.Name
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && isNamed(sel.X, name) {
+				uses = append(uses, sel)
+			}
+			return true
+		})
+	}
+	return uses
+}
+
+func isNamed(x ast.Expr, name string) bool {
+	id, ok := x.(*ast.Ident)
+	return ok && id.Name == name
+}
+
 func TestEveryPackageTellsWhatItOwns(t *testing.T) {
 	docs := map[string]bool{}
 	for _, s := range sources(t) {

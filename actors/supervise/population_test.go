@@ -12,24 +12,26 @@ import (
 	"albatross/actors/supervise"
 )
 
-// TestCensus: all actors are counted while they live, and their failures for
+// TestPopulation: all actors are counted while they live, and their failures for
 // ever; names of children do not make kinds of their own.
-func TestCensus(t *testing.T) {
+func TestPopulation(t *testing.T) {
 	s := newSystem(t)
-	require.Empty(t, s.Census())
+	require.Empty(t, s.Population())
 	gate, entered := make(chan struct{}), make(chan *actor.PID, 10)
+	var child *actor.PID
 	parent := spawn(t, s, &scripted{handle: func(c *supervise.Context, message any) {
 		switch message {
 		case "child":
-			entered <- c.Child("child/a:b:c", func() supervise.Actor {
+			child = c.Child("child/a:b:c", func() supervise.Actor {
 				return &scripted{handle: func(_ *supervise.Context, message any) {
 					if message == "panic" {
 						panic("as asked")
 					}
 				}}
 			})
+			entered <- child
 		case "panic a child":
-			c.Send(c.Children()[0], "panic")
+			c.Send(child, "panic")
 		case "wait":
 			entered <- nil
 			<-gate
@@ -43,21 +45,21 @@ func TestCensus(t *testing.T) {
 	receive(t, entered)
 	parent.Send("one")
 	parent.Send("two")
-	require.Equal(t, map[string]supervise.Population{
+	require.Equal(t, map[string]supervise.Count{
 		"test": {Actors: 1, Queued: 2}, "child": {Actors: 2},
-	}, s.Census())
+	}, s.Population())
 	parent.Send("panic a child")
 	close(gate)
-	counts := func(want map[string]supervise.Population) func() bool {
-		return func() bool { return maps.Equal(want, s.Census()) }
+	counts := func(want map[string]supervise.Count) func() bool {
+		return func() bool { return maps.Equal(want, s.Population()) }
 	}
-	require.Eventually(t, counts(map[string]supervise.Population{
+	require.Eventually(t, counts(map[string]supervise.Count{
 		"test": {Actors: 1}, "child": {Actors: 2, Failures: 1},
 	}), deadline, time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	require.NoError(t, parent.Stop(ctx))
-	require.Equal(t, map[string]supervise.Population{"child": {Failures: 1}}, s.Census())
+	require.Equal(t, map[string]supervise.Count{"child": {Failures: 1}}, s.Population())
 }
 
 // TestEveryFailureIsCounted: of actors that are not restarted, of goroutines, and
@@ -70,13 +72,13 @@ func TestEveryFailureIsCounted(t *testing.T) {
 		{started: func(c *supervise.Context) { c.Go(func(context.Context) any { panic("aside") }) }},
 		{handle: func(c *supervise.Context, _ any) { c.Stop(c.Self()) }, stopping: func(*supervise.Context, bool) { panic("stopping") }},
 	} {
-		before := s.Census()["weak"].Failures
+		before := s.Population()["weak"].Failures
 		ref, err := s.Spawn("weak", func() supervise.Actor { return &behaviour }, supervise.Stop)
 		require.NoError(t, err)
 		ref.Send("hello")
 		ctx, cancel := context.WithTimeout(t.Context(), deadline)
 		require.NoError(t, ref.Wait(ctx))
 		cancel()
-		require.Equal(t, supervise.Population{Failures: before + 1}, s.Census()["weak"])
+		require.Equal(t, supervise.Count{Failures: before + 1}, s.Population()["weak"])
 	}
 }
