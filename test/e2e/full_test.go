@@ -20,7 +20,7 @@ import (
 func onSmallDisk(t *testing.T) (h *host, fill, free func()) {
 	netns.Need(t) // which is a namespace of mounts, too
 	disk := t.TempDir()
-	require.NoError(t, unix.Mount("tmpfs", disk, "tmpfs", 0, "size=8m"))
+	require.NoError(t, unix.Mount("tmpfs", disk, "tmpfs", 0, "size=8m,mode=0700"))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(disk, unix.MNT_DETACH)) })
 	h = emptyHost(t)
 	require.NoError(t, os.Symlink(disk, h.path("db")))
