@@ -45,7 +45,8 @@ type session struct {
 	old        bool            // they are told in the old form
 	keep       bool            // another command may follow the one that is being answered
 	patient    bool            // even where that is refused
-	leaves     bool            // the client says nothing more, and wants no lines but those that there are
+	leaves     bool            // the client says nothing more, and wants no more than what there is
+	present    bool            // all events have been told that were there when it came
 	credit     bool            // more is asked for, and has not come
 	source     *actor.PID      // the console, block device or events actor that is followed
 	more       any             // the credit for it
@@ -126,7 +127,7 @@ func (s *session) receive(c *supervise.Context) { receiveFrom(c, s.client) }
 
 func (s *session) received(c *supervise.Context, m received) {
 	switch {
-	case m.err == io.EOF && s.follows():
+	case m.err == io.EOF && s.ends():
 		s.leave(c)
 	case m.err != nil:
 		if !errors.Is(m.err, io.EOF) {
@@ -217,6 +218,8 @@ func (s *session) written(c *supervise.Context, m written) {
 	case s.state == telling:
 		s.tale.written = true
 		s.tellOn(c)
+	case s.leaves && s.present:
+		c.Stop(c.Self())
 	case s.state == following && s.source != nil:
 		s.askMore(c)
 	case s.source != nil:

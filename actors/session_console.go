@@ -14,8 +14,17 @@ const partTimeout = 20 * time.Second
 
 type partOver struct{}
 
-// follows tells whether the session passes on the lines of a console.
-func (s *session) follows() bool { return s.state == following && s.subscribes && s.source != nil }
+// ends tells whether what the session passes on has an end, or is kept up to now: the
+// lines of a console, events, and the contents of a block device.
+func (s *session) ends() bool {
+	switch s.more.(type) {
+	case messages.ConsoleMore:
+		return s.state == following && s.source != nil
+	case messages.EventsMore, messages.BlockMore:
+		return s.state == following
+	}
+	return false
+}
 
 // follow passes console lines on, in the form that the client has asked for.
 func (s *session) follow(c *supervise.Context, m messages.ConsoleLines) {
@@ -40,12 +49,19 @@ func (s *session) follow(c *supervise.Context, m messages.ConsoleLines) {
 	s.write(c, frames...)
 }
 
-// leave goes on until the client has what the console remembers: it may have closed
-// its side of the connection only. One that has closed both is found out by writing,
-// or has nothing to wait for.
+// leave goes on until the client has what there is: it may have closed its side of the
+// connection only. One that has closed both is found out by writing, or has nothing to
+// wait for. (Statistics have no end, and none are kept: who follows them has left.)
 func (s *session) leave(c *supervise.Context) {
 	s.leaves = true
-	c.Request(s.source, messages.ConsoleLeave{})
+	switch s.more.(type) {
+	case messages.ConsoleMore:
+		c.Request(s.source, messages.ConsoleLeave{})
+	case messages.EventsMore:
+		if s.present && s.credit { // nothing is being written
+			c.Stop(c.Self())
+		}
+	}
 }
 
 // resume makes the session a subscriber again of a console whose actor has failed.

@@ -11,6 +11,8 @@ func (s *session) followEvents(c *supervise.Context, m messages.EventBatch) {
 	if s.state != following {
 		return
 	}
+	s.credit = false
+	s.present = s.present || m.Present
 	var frames []messages.Wire
 	add := func(p messages.Payload) { frames = append(frames, messages.Wire{Header: s.header, Payload: p}) }
 	if m.Missed > 0 {

@@ -42,7 +42,8 @@
 //	all     = {}     ; that was all: an answer without it has been cut off
 //	failure = {0: tstr}
 //
-//	events  = (* (event / missed), present, * (event / missed))  ; it has no end
+//	events  = (* (event / missed), present, * (event / missed))  ; it has no end, but where the
+//	                 ; client closes its side: then it ends with present, or what was under way
 //	event   = {
 //	  1: tstr,       ; name of the unikernel, block device or path (with ':' at
 //	                 ; its end), relative to the path that was asked for
