@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -250,12 +251,7 @@ func TestAStateThatCannotBeRead(t *testing.T) {
 		messages.PutPolicy{Path: "a", Policy: messages.Policy{Bridges: []string{"damaged-one"}}},
 	}))
 	w.shutdown()
-	w.opened = func() { // nobody looks for damage any more
-		path := filepath.Join(w.dir, store.DBFile)
-		data, err := os.ReadFile(path)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(path, bytes.ReplaceAll(data, []byte("damaged-one"), []byte("damaged-too")), 0o600))
-	}
+	w.opened = func() { w.overwrite("damaged-one", "damaged-too") } // nobody looks for damage any more
 	w.start()
 	refusal, ok := w.ask(":", messages.UnikernelInfo{Form: 6}).(messages.Failure)
 	require.True(t, ok)
@@ -264,6 +260,56 @@ func TestAStateThatCannotBeRead(t *testing.T) {
 	require.NoError(t, w.config.DB.Apply([]messages.Change{messages.DeletePolicy{Path: "a"}}))
 	w.until("it is read", func() bool { return w.ask(":x", messages.UnikernelInfo{Form: 6}) != messages.Payload(refusal) })
 	w.pid(":x")
+}
+
+// overwrite changes bytes of the database that are in use.
+func (w *world) overwrite(text, by string) {
+	w.t.Helper()
+	f, err := os.OpenFile(filepath.Join(w.dir, store.DBFile), os.O_RDWR, 0)
+	require.NoError(w.t, err)
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	require.NoError(w.t, err)
+	for at := 0; ; at += len(text) {
+		next := bytes.Index(data[at:], []byte(text))
+		if next < 0 {
+			require.NotZero(w.t, at)
+			return
+		}
+		at += next
+		_, err := f.WriteAt([]byte(by), int64(at))
+		require.NoError(w.t, err)
+	}
+}
+
+// TestARecordThatCannotBeRead: a unikernel whose actor fails and finds its record damaged
+// runs on, and whoever waits is told; others do not notice.
+func TestARecordThatCannotBeRead(t *testing.T) {
+	var armed atomic.Bool
+	w := newWorld(t, func(w *world) {
+		w.fault = func(_ string, message any) {
+			if _, ok := message.(messages.UnikernelStop); ok && armed.Swap(false) {
+				panic("injected")
+			}
+		}
+	})
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet", "damaged-one")))
+	w.succeeds("created unikernel", ":y", create(guest("hello", "--quiet")))
+	w.untilMarked(":x", ":y")
+	x := w.pid(":x")
+	w.overwrite("damaged-one", "damaged-too")
+	armed.Store(true)
+	w.until("the one that waits is told", func() bool {
+		refusal, _ := w.ask(":x", messages.UnikernelDestroy{}).(messages.Failure)
+		return strings.Contains(refusal.Text, "cannot understand what is stored of :x: its checksum is wrong")
+	})
+	armed.Store(true)
+	w.until("the other one ends", func() bool {
+		return w.ask(":y", messages.UnikernelDestroy{}) == messages.Payload(messages.SuccessText{Text: "destroyed unikernel"})
+	})
+	require.NoError(t, unix.Kill(x, 0), "it runs on")
+	w.overwrite("damaged-too", "damaged-one")
+	w.until("it is read, and ends", func() bool { return len(w.infos(":")) == 0 && unix.Kill(x, 0) != nil })
 }
 
 // untilMarked waits until the disk says that unikernels run, which nobody else

@@ -259,11 +259,15 @@ func (s *storeActor) keep(changes []messages.Change) {
 	s.unstored = s.unstored[max(0, len(s.unstored)-maxUnstored):]
 }
 
-// load reads all that is stored. It sees every change that has been answered.
+// load reads what is stored. It sees every change that has been answered.
 func (s *storeActor) load(c *supervise.Context, m messages.StoreLoad) {
 	l := load{c.Sender(), m.ID}
 	s.loading = append(s.loading, l)
 	c.Go(func(context.Context) any {
+		if m.Only.OK {
+			list, err := s.db.LoadUnikernel(m.Only.Value)
+			return loaded{l, messages.State{Unikernels: list}, err}
+		}
 		state, err := s.db.Load()
 		return loaded{l, state, err}
 	})

@@ -86,7 +86,7 @@ type unikernel struct {
 	backoff backoff
 	unkill  func() // ends the grace time before SIGKILL
 	trouble trouble
-	tries   int // to store its end that have failed
+	tries   int // to store its end, or to read what is stored of it, that have failed
 
 	// As long as spec.Former is there, it is on trial; see unikernel_trial.go.
 	untry   func()           // ends the time of the trial

@@ -116,7 +116,7 @@ func (u *unikernel) recoverAsked(c *supervise.Context, m messages.UnikernelRecov
 	u.cause = recovering
 	u.to(c, resuming)
 	u.request++
-	c.Request(u.store, messages.StoreLoad{ID: u.request})
+	c.Request(u.store, messages.StoreLoad{ID: u.request, Only: messages.Some(u.name)})
 }
 
 func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
@@ -125,14 +125,15 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	}
 	if m.Err != "" {
 		u.trouble.note(c, "Cannot recover unikernel", errors.New(m.Err))
+		if u.tries++; u.tries >= patientTries { // nobody should wait for it any longer
+			c.Send(u.host, messages.UnikernelUnstored{Name: u.name, Run: u.run, Text: m.Err})
+		}
 		c.After(retryAfter, u.recovery)
 		return
 	}
 	u.trouble.over(c)
+	u.tries = 0
 	for _, record := range m.State.Unikernels {
-		if record.Name != u.name {
-			continue
-		}
 		if !u.recovery.Abandon {
 			u.resumeAsked(c, record)
 			return

@@ -271,8 +271,12 @@ type (
 		Err     string
 		Refused bool // that was known before anything was written
 	}
-	// StoreLoad is answered by StoreLoaded with all that is stored.
-	StoreLoad   struct{ ID uint64 }
+	// StoreLoad is answered by StoreLoaded with all that is stored, or with what is of
+	// one unikernel only: what is stored of others may be damaged.
+	StoreLoad struct {
+		ID   uint64
+		Only Option[Name]
+	}
 	StoreLoaded struct {
 		ID    uint64
 		State State

@@ -31,6 +31,23 @@ func (db *DB) Load() (messages.State, error) {
 	return state, nil
 }
 
+// LoadUnikernel is what is stored of one unikernel, if anything is.
+func (db *DB) LoadUnikernel(n messages.Name) (list []messages.Record, err error) {
+	err = db.view(func(tx *bbolt.Tx) error {
+		r := messages.Record{Name: n}
+		there, err := in(tx, specBucket).get(key(n), &r.Spec)
+		if err == nil && there {
+			r.Runtime.OK, err = in(tx, runtimeBucket).get(key(n), &r.Runtime.Value)
+			list = []messages.Record{r}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", db.path, cannotUnderstand(n, err))
+	}
+	return list, nil
+}
+
 func loadUnikernels(tx *bbolt.Tx) (list []messages.Record, err error) {
 	runtimes := in(tx, runtimeBucket)
 	err = each(in(tx, specBucket), func(n messages.Name, spec messages.Spec) (err error) {

@@ -34,14 +34,14 @@ func TestNothingIsStoredInAFileThatIsNotThere(t *testing.T) {
 		require.ErrorIs(t, err, store.ErrAway, what)
 		require.NotContains(t, err.Error(), dir, "clients read it")
 		require.ErrorIs(t, db.Apply([]messages.Change{messages.DeleteUnikernel{Name: one.Name}}), store.ErrAway, what)
+		require.Equal(t, before, contents(t, away), what)
 		require.NoError(t, db.UseReserve(), what)
 		used := contents(t, away)
 		require.NoError(t, db.Room(), what)
 		require.Equal(t, used, contents(t, away), what)
 
-		before = used
 		open := regexp.MustCompile(`/proc/\d+/fd/\d+`).FindString(db.InPlace().Error())
-		require.Equal(t, before, contents(t, open), "the file that it tells to copy")
+		require.Equal(t, used, contents(t, open), "the file that it tells to copy")
 		require.NoError(t, os.RemoveAll(path))
 		require.NoError(t, os.Rename(away, path))
 	}

@@ -39,14 +39,18 @@ var small = messages.PolicyAdd{Policy: messages.Policy{Unikernels: 4, CPUIDs: []
 // TestADamagedUnikernel costs that one: it runs on, and nothing is run beside it
 // under its name, until its process is ended.
 func TestADamagedUnikernel(t *testing.T) {
-	h := newHost(t)
+	h := emptyHost(t)
+	h.args = []string{"--metrics", "0"}
+	h.start()
 	h.create("x", guest("hello", "--quiet"))
 	h.create("y", guest("hello", "--quiet"))
 	x, y := h.pid("x"), h.pid("y")
 	h.kill()
 	h.damageRecord("specs", ":x")
-	for range 2 { // the second daemon has to find the process by itself, too
+	for start := range 2 { // the second daemon has to find the process by itself, too
 		h.start()
+		asides, _ := h.scrape().value("albatross_store_records_set_aside", "record=specs")
+		require.Equal(t, float64(1-start), asides)
 		require.Equal(t, []int{x}, h.processes()["x"], "it runs on")
 		require.Equal(t, y, h.pid("y"))
 		require.Len(t, h.infos(":"), 1)
