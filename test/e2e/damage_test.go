@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -226,6 +227,7 @@ func (h *host) startsBesideDamage(what string) bool {
 	})
 	if refused {
 		h.daemon = nil
+		require.Less(h.t, int(c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)<<10, mostMemory, what)
 		require.Contains(h.t, read(h.t, said.Name()), "or move it away to start with nothing", what)
 		return false
 	}
