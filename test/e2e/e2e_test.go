@@ -37,6 +37,7 @@ const pause = 2 * time.Millisecond
 var bin string
 
 func TestMain(m *testing.M) {
+	asNativeTender()
 	netns.Enter()
 	var err error
 	if bin, err = os.MkdirTemp("", "e2e-bin"); err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
@@ -19,8 +20,19 @@ import (
 	"albatross/test/netns"
 )
 
-// nativeTender stands for solo5-spt: it has the same command line.
-const nativeTender = "#!/bin/sh\necho from native\nwhile sleep 0.05; do echo tick; done\n"
+// asNativeTender is the test itself where it has been started as solo5-spt, which it
+// stands for. It is one process, as that is.
+func asNativeTender() {
+	if filepath.Base(os.Args[0]) != "solo5-spt" {
+		return
+	}
+	fmt.Println("from native")
+	for range time.Tick(50 * time.Millisecond) {
+		if _, err := fmt.Println("tick"); err != nil {
+			os.Exit(1)
+		}
+	}
+}
 
 // leaveNative leaves what a native albatross leaves that is killed: its state, and in
 // its directory images and pipes.
@@ -29,7 +41,9 @@ func (h *host) leaveNative(unikernels ...messages.NamedConfig) {
 	for _, dir := range []string{"fifo", "db/block", "bin"} {
 		require.NoError(h.t, os.MkdirAll(h.path(dir), 0o700))
 	}
-	require.NoError(h.t, os.WriteFile(h.path("bin", "solo5-spt"), []byte(nativeTender), 0o700))
+	itself, err := os.ReadFile("/proc/self/exe")
+	require.NoError(h.t, err)
+	require.NoError(h.t, os.WriteFile(h.path("bin", "solo5-spt"), itself, 0o700))
 	state, err := wire.AppendState(nil, wire.State{Choice: wire.StateSince27, Unikernels: unikernels})
 	require.NoError(h.t, err)
 	require.NoError(h.t, os.WriteFile(h.path("db", "state"), state, 0o600))
