@@ -13,9 +13,16 @@ import (
 )
 
 // load asks for what a former daemon, or a former incarnation, has recorded.
-func (h *host) load(c *supervise.Context) { c.Request(h.store, messages.StoreLoad{}) }
+func (h *host) load(c *supervise.Context) {
+	h.loadID = c.NewID()
+	c.Request(h.store, messages.StoreLoad{ID: h.loadID})
+}
 
 func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
+	if m.ID != h.loadID { // it has been answered, or is one of an incarnation before
+		return
+	}
+	h.loadID = 0
 	if m.Err != "" {
 		h.loading.note(c, "Cannot load the state", errors.New(m.Err))
 		if h.loads++; h.unreadable() {

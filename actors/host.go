@@ -33,7 +33,8 @@ type host struct {
 	runs     uint64           // ever made
 
 	loading trouble
-	loads   int // that have failed
+	loadID  uint64 // of the request to the store that is under way; 0: none
+	loads   int    // that have failed
 	booted  bool
 	early   []ask      // commands that came before
 	halter  *actor.PID // wants to know when all have been stopped; nil: nobody does
@@ -126,9 +127,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 	case messages.BlockDone:
 		h.blockDone(c, m)
 	case messages.StoreWritten:
-		if m.ID == h.policies.request {
-			h.policyWritten(c, m)
-		}
+		h.policyWritten(c, m)
 	case retryUndo:
 		h.requestPolicy(c, h.policies.undo)
 	case waveOver:
@@ -144,7 +143,9 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		c.After(lookEvery, lookDue{})
 	case looked:
 		h.looked(c, m)
-	case supervise.Crashed, supervise.Undeliverable: // the store: nothing else is asked
+	case supervise.Crashed:
+		h.storeCrashed(c, m)
+	case supervise.Undeliverable: // to the store: nothing else is asked
 		h.storeLost(c)
 	case supervise.Terminated: // a child that was stopped
 	default:
@@ -160,14 +161,26 @@ func (h *host) Stopping(c *supervise.Context, _ bool) {
 	}
 }
 
-// storeLost goes on where the store has failed on a request.
+// storeCrashed is the answer to a request whose handler has failed. If it was under
+// way there may be another one, of the same ID.
+func (h *host) storeCrashed(c *supervise.Context, m supervise.Crashed) {
+	switch request := m.Message.(type) {
+	case messages.StoreLoad:
+		h.loaded(c, messages.StoreLoaded{ID: request.ID, Err: storeFailed})
+	case messages.StoreWrite:
+		h.policyWritten(c, messages.StoreWritten{ID: request.ID, Err: storeFailed})
+	default:
+		c.Unknown(m.Message)
+	}
+}
+
+// storeLost goes on where the store could not be asked.
 func (h *host) storeLost(c *supervise.Context) {
-	if h.policies.now.OK || h.policies.undo != nil {
-		h.policies.request++ // whatever the store says of it now
-		h.policyWritten(c, messages.StoreWritten{Err: storeFailed})
+	if h.loadID != 0 {
+		h.loaded(c, messages.StoreLoaded{ID: h.loadID, Err: storeFailed})
 		return
 	}
-	c.After(retryAfter, retryLoad{})
+	h.policyWritten(c, messages.StoreWritten{ID: h.policies.request, Err: storeFailed})
 }
 
 // asked takes a command. From here on it is answered exactly once.

@@ -17,7 +17,7 @@ import (
 type policyChanges struct {
 	now     messages.Option[ask] // the one that is being written to disk
 	waiting []ask
-	request uint64            // the ID of the last request to the store
+	request uint64            // the ID of the request to the store that is under way; 0: none
 	undo    []messages.Change // what makes the disk say again what counts; nil: it does
 	undoing trouble
 }
@@ -87,12 +87,16 @@ func (h *host) writePolicy(c *supervise.Context, a ask, change messages.Change, 
 }
 
 func (h *host) requestPolicy(c *supervise.Context, changes []messages.Change) {
-	h.policies.request++
+	h.policies.request = c.NewID()
 	c.Request(h.store, messages.StoreWrite{ID: h.policies.request, Changes: changes})
 }
 
 // policyWritten is the end of a change, and the beginning of the next.
 func (h *host) policyWritten(c *supervise.Context, m messages.StoreWritten) {
+	if m.ID == 0 || m.ID != h.policies.request { // it has been answered, or is one of an incarnation before
+		return
+	}
+	h.policies.request = 0
 	if h.policies.undo != nil {
 		h.undone(c, m.Err)
 		return

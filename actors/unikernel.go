@@ -72,9 +72,8 @@ type unikernel struct {
 
 	// What runs.
 	state   unikernelState
-	request uint64        // the ID of the last request to the console
-	writes  uint64        // requests to the store ever made
-	writing uint64        // the ID of the last one that something waits for
+	request uint64        // the ID of the last request to the console, or to load
+	writing uint64        // the ID of the write that something waits for; 0: none
 	marking uint64        // the ID of the last one that says that the tender runs
 	taps    []*netif.Tap  // those that vanish with us unless they are kept
 	gated   *tender.Gated // where the tender has not been released
@@ -242,7 +241,9 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 		u.wait(c)
 	case retryMark:
 		u.retryMark(c, m)
-	case supervise.Crashed, supervise.Undeliverable:
+	case supervise.Crashed:
+		u.crashed(c, m)
+	case supervise.Undeliverable:
 		u.unanswered(c)
 	default:
 		c.Unknown(message)
@@ -269,24 +270,42 @@ func (u *unikernel) to(c *supervise.Context, next unikernelState) {
 	u.state = next
 }
 
-// unanswered goes on where the console or the store has failed on a request.
+const othersFailed = "internal error: the daemon failed; its log tells more"
+
+// crashed is the answer to a request whose handler has failed. If it was under way
+// there may be another one, of the same ID.
+func (u *unikernel) crashed(c *supervise.Context, m supervise.Crashed) {
+	switch request := m.Message.(type) {
+	case messages.StoreWrite:
+		u.written(c, messages.StoreWritten{ID: request.ID, Err: othersFailed})
+	case messages.StoreLoad:
+		u.loaded(c, messages.StoreLoaded{ID: request.ID, Err: othersFailed})
+	case messages.ConsoleOpen:
+		u.consoleOpened(c, messages.ConsoleOpened{ID: request.ID, Err: othersFailed})
+	case messages.ConsoleClose: // what was in the pipe is lost
+		u.consoleClosed(c, messages.ConsoleClosed{ID: request.ID})
+	default:
+		c.Unknown(m.Message)
+	}
+}
+
+// unanswered goes on where the console or the store could not be asked.
 func (u *unikernel) unanswered(c *supervise.Context) {
-	failure := "internal error: the daemon failed; its log tells more"
 	switch u.state {
 	case starting:
-		u.fail(c, errors.New(failure))
+		u.fail(c, errors.New(othersFailed))
 	case resuming:
 		c.After(retryAfter, u.recovery)
 	case running:
 		if u.proving {
-			u.proven(c, failure)
+			u.proven(c, othersFailed)
 		}
 	case stopping:
 		u.terminate(c)
 	case closing: // what was in the pipe is lost
 		u.free(c)
 	case forgetting:
-		u.forgotten(c, failure)
+		u.forgotten(c, othersFailed)
 	default:
 	}
 }

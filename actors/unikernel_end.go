@@ -192,7 +192,7 @@ func (u *unikernel) close(c *supervise.Context) {
 	if u.untry != nil {
 		u.untry()
 	}
-	u.request++
+	u.request = c.NewID()
 	c.Request(u.console, messages.ConsoleClose{ID: u.request})
 }
 
@@ -200,6 +200,7 @@ func (u *unikernel) consoleClosed(c *supervise.Context, m messages.ConsoleClosed
 	if u.state != closing || m.ID != u.request {
 		return
 	}
+	u.request = 0
 	failpoint.Here("unikernel/console-closed")
 	u.free(c)
 }

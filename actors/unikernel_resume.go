@@ -115,7 +115,7 @@ func (u *unikernel) recoverAsked(c *supervise.Context, m messages.UnikernelRecov
 	u.recovery, u.spec.Former = m, m.Former
 	u.cause = recovering
 	u.to(c, resuming)
-	u.request++
+	u.request = c.NewID()
 	c.Request(u.store, messages.StoreLoad{ID: u.request, Only: messages.Some(u.name)})
 }
 
@@ -123,6 +123,7 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	if u.state != resuming || m.ID != u.request {
 		return
 	}
+	u.request = 0
 	if m.Err != "" {
 		u.trouble.note(c, "Cannot recover unikernel", errors.New(m.Err))
 		if u.tries++; u.tries >= patientTries { // nobody should wait for it any longer

@@ -78,7 +78,7 @@ func (u *unikernel) fifoMade(c *supervise.Context, m fifoMade) {
 // openConsole has the console read what the tender prints, if there is one, or
 // will.
 func (u *unikernel) openConsole(c *supervise.Context) {
-	u.request++
+	u.request = c.NewID()
 	m := messages.ConsoleOpen{ID: u.request}
 	if u.handle != nil {
 		m.Tender = messages.Some(u.runtime.Process)
@@ -92,6 +92,7 @@ func (u *unikernel) consoleOpened(c *supervise.Context, m messages.ConsoleOpened
 		if m.ID != u.request {
 			return
 		}
+		u.request = 0
 		if m.Err != "" {
 			u.fail(c, errors.New(m.Err))
 			return
@@ -175,9 +176,9 @@ func (u *unikernel) record(c *supervise.Context, changes ...messages.Change) {
 
 // write returns the ID of the request.
 func (u *unikernel) write(c *supervise.Context, changes []messages.Change) uint64 {
-	u.writes++
-	c.Request(u.store, messages.StoreWrite{ID: u.writes, Changes: changes})
-	return u.writes
+	id := c.NewID()
+	c.Request(u.store, messages.StoreWrite{ID: id, Changes: changes})
+	return id
 }
 
 func (u *unikernel) written(c *supervise.Context, m messages.StoreWritten) {
@@ -186,7 +187,8 @@ func (u *unikernel) written(c *supervise.Context, m messages.StoreWritten) {
 		u.marked(c, m.Err)
 		return
 	case u.writing:
-	default:
+		u.writing = 0
+	default: // it has been answered, or is one of an incarnation before
 		return
 	}
 	switch u.state {

@@ -83,6 +83,10 @@ func (c *Context) Log() *slog.Logger { return c.system.log.With(slog.String("act
 // Now is the time.
 func (c *Context) Now() time.Time { return c.system.clock.Now() }
 
+// NewID is what no request has been called before: an answer that an incarnation
+// gets may be to a request of one before it.
+func (c *Context) NewID() uint64 { return c.system.serial.Add(1) }
+
 // Unknown is for messages that the actor has no case for: our own bug.
 func (c *Context) Unknown(message any) {
 	name := fmt.Sprintf("%T", message)

@@ -49,7 +49,7 @@ type System struct {
 	population *population
 	fault      func(actor string, message any) // see InjectFaults
 
-	serial  atomic.Uint64  // of names and incarnations
+	serial  atomic.Uint64  // of names, incarnations and requests
 	running sync.WaitGroup // the goroutines of Context.Go
 	bugs    atomic.Int64   // what was logged as our own bug
 
