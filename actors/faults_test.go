@@ -6,19 +6,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"albatross/actors"
+	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/fifo"
 )
 
-// TestAPanicAnywhereIsAnsweredAndHealed makes one actor fail once, at each
-// message it ever handles in the course of a few commands, and expects that
+// TestAPanicAnywhereIsAnsweredAndHealed makes one actor fail once, before
+// or after each message it ever handles in the course of a few commands, and expects that
 // every command is answered, that an answer is true, and that the daemon works
 // as before afterwards.
 func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
@@ -36,10 +36,12 @@ func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
 		"statistics": {[]string{"host", "stats"}, statsCommands, afterStats},
 	} {
 		for _, actor := range tc.actors {
-			t.Run(title+"/"+actor, func(t *testing.T) {
-				for n := 1; n <= mostMessages && failsOnceAt(t, actor, n, tc.commands, tc.after); n++ {
-				}
-			})
+			for when, fault := range map[string]supervise.Fault{"before": supervise.CrashBefore, "after": supervise.CrashAfter} {
+				t.Run(title+"/"+actor+"/"+when, func(t *testing.T) {
+					for n := 1; n <= mostMessages && failsOnceAt(t, fault, actor, n, tc.commands, tc.after); n++ {
+					}
+				})
+			}
 		}
 	}
 }
@@ -47,16 +49,16 @@ func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
 // mostMessages is more than any actor handles in the course of the commands.
 const mostMessages = 60
 
-// failsOnceAt runs commands with a failure at the nth message of an actor, and
-// tells whether there were so many.
-func failsOnceAt(t *testing.T, actor string, n int, commands, after func(*world)) bool {
+// failsOnceAt runs commands with a failure before or after the nth message of an
+// actor, and tells whether there were so many.
+func failsOnceAt(t *testing.T, fault supervise.Fault, actor string, n int, commands, after func(*world)) bool {
 	reached := true // as far as is known of one that was not selected by -run
 	t.Run(fmt.Sprint(n), func(t *testing.T) {
-		faults := &failOnce{actor: actor, left: n}
-		w := newWorld(t, withBlocks, func(w *world) { w.fault = faults.at })
+		faults := crashOnce(fault, actor, n)
+		w := newWorld(t, withBlocks, func(w *world) { w.faults = faults })
 		commands(w)
-		reached = faults.done()
-		faults.disarm()
+		reached = faults.Met() > 0
+		faults.Set()
 		after(w)
 	})
 	return reached
@@ -248,42 +250,9 @@ func afterEvents(w *world) {
 
 func success(text string) messages.Payload { return messages.SuccessText{Text: text} }
 
-// failOnce makes an actor fail at one message.
-type failOnce struct {
-	mu    sync.Mutex
-	actor string
-	left  int
+// crashOnce makes an actor of a kind fail at the nth message of some types, or of any.
+func crashOnce(fault supervise.Fault, kind string, n int, of ...any) *supervise.Faults {
+	faults := supervise.NewFaults(0, nil)
+	faults.Set(supervise.Rule{Fault: fault, Kind: kind, Messages: of, Nth: n})
+	return faults
 }
-
-func (f *failOnce) at(actor string, message any) {
-	if f.hit(actor) {
-		panic(fmt.Sprintf("injected at %T", message))
-	}
-}
-
-func (f *failOnce) hit(actor string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	// host#2, host#2/unikernel/:x#7
-	name := strings.TrimPrefix(actor[strings.Index(actor, "/")+1:], "/")
-	if f.left <= 0 || !strings.HasPrefix(name, f.actor) {
-		return false
-	}
-	f.left--
-	return f.left == 0
-}
-
-func (f *failOnce) done() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.left == 0
-}
-
-// arm has the nth message from now on fail.
-func (f *failOnce) arm(n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.left = n
-}
-
-func (f *failOnce) disarm() { f.arm(0) }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/actors"
+	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/history"
 )
@@ -342,19 +343,13 @@ func TestAFullDiskStopsNoConsole(t *testing.T) {
 // TestALineThatTheRunBeforeHasNotEnded is a line of its own, also where the console has
 // failed instead of reading the end of that run.
 func TestALineThatTheRunBeforeHasNotEnded(t *testing.T) {
-	faults := &failOnce{actor: "console"}
-	closes := func(actor string, message any) {
-		if _, ok := message.(messages.ConsoleClose); ok {
-			faults.at(actor, message)
-		}
-	}
+	faults := crashOnce(supervise.CrashBefore, "console", 1, messages.ConsoleClose{})
 	script := tenderScript(t, `case "$*" in *second*) echo second;; *) printf first;; esac; exec sleep 1000`+"\n")
-	w := newWorld(t, script, func(w *world) { w.fault = closes })
+	w := newWorld(t, script, func(w *world) { w.faults = faults })
 	w.succeeds("created unikernel", ":x", create(guest("hello", "first")))
 	w.until("it is on disk", func() bool { return w.historySize(":x") > 0 })
-	faults.arm(1)
 	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
-	require.True(t, faults.done())
+	require.Equal(t, 1, faults.Met())
 	w.succeeds("created unikernel", ":x", create(guest("hello", "second")))
 	require.Equal(t, []string{"first", "second"}, w.lines(":x", 2))
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/actors/meter"
+	"albatross/actors/supervise"
 	"albatross/messages"
 )
 
@@ -69,7 +70,7 @@ func TestCommitsAreCounted(t *testing.T) {
 // TestFailuresAreCounted by the kind of actor.
 func TestFailuresAreCounted(t *testing.T) {
 	w := newWorld(t, func(w *world) {
-		w.fault = (&failOnce{actor: "host", left: 2}).at
+		w.faults = crashOnce(supervise.CrashBefore, "host", 2)
 	})
 	w.ask(":x", messages.PolicyInfo{})
 	w.until("it is counted", func() bool { return w.metric("albatross_actor_failures_total") == 1 })

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/actors"
+	"albatross/actors/supervise"
 	"albatross/messages"
 )
 
@@ -209,12 +210,12 @@ func TestASubscriberThatDoesNotRead(t *testing.T) {
 // A failure of the collector costs those who are connected to it their
 // connections, and nothing else.
 func TestACollectorThatFails(t *testing.T) {
-	faults := &failOnce{actor: "stats"}
-	w := newWorld(t, func(w *world) { w.fault = faults.at })
+	faults := supervise.NewFaults(0, nil)
+	w := newWorld(t, func(w *world) { w.faults = faults })
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
 	reader, native := w.subscribe(":"), w.linkUp()
 	w.adds(native, 8, ":x")
-	faults.arm(1)
+	faults.Set(supervise.Rule{Fault: supervise.CrashBefore, Kind: "stats", Nth: 1})
 	reader.untilClosed()
 	native.untilClosed()
 	require.Contains(t, w.subscribe(":").statistics(1), ":x")

@@ -63,8 +63,9 @@ type world struct {
 	config *actors.Config
 	user   atomic.Uint32 // of the clients
 	clock  supervise.Clock
-	fault  func(actor string, message any)
-	cgroup string // the parent of the cgroups, if there are any
+	fault  func(actor string, message any) // called before each message is handled
+	faults *supervise.Faults               // where fault is nil: what goes wrong
+	cgroup string                          // the parent of the cgroups, if there are any
 
 	log     io.Writer // of the daemon
 	repairs []func()  // what makes the machine as it was
@@ -124,14 +125,19 @@ func (w *world) start() {
 	}
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: level}))
 	w.system = supervise.New(w.clock, log)
-	w.system.InjectFaults(func(actor string, message any) {
-		if w.fault != nil {
-			w.fault(actor, message)
-		}
-	})
+	w.injectFaults()
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	w.actors, err = actors.Start(w.system, w.config)
 	require.NoError(w.t, err)
+}
+
+func (w *world) injectFaults() {
+	switch {
+	case w.fault != nil:
+		w.system.InjectFaults(supervise.NewFaults(0, w.fault))
+	case w.faults != nil:
+		w.system.InjectFaults(w.faults)
+	}
 }
 
 // shutdown stops the daemon. The unikernels go on.
@@ -159,7 +165,7 @@ func (w *world) end() {
 	for _, r := range state.Unikernels { // those between two starts, too
 		w.ask(r.Name.String(), messages.UnikernelDestroy{})
 	}
-	if w.fault == nil {
+	if w.fault == nil && w.faults == nil {
 		require.Zero(w.t, w.system.Bugs())
 	}
 	w.shutdown()

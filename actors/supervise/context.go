@@ -199,6 +199,14 @@ func (c *Context) take(d delivery) (any, bool) {
 	return result, ok
 }
 
+// peek is what take would be.
+func (c *Context) peek(d delivery) (any, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	result, ok := c.results[d.number]
+	return result, ok && d.incarnation == c.incarnation
+}
+
 // finish ends the goroutines and timers of the incarnation and discards what
 // they have delivered.
 func (c *Context) finish() {
@@ -221,9 +229,10 @@ func discard(result any) {
 	}
 }
 
-// respondIfAsked answers in the place of the actor: there will be no other answer.
-func (c *Context) respondIfAsked(answer any) {
-	if c.Sender() != nil {
-		c.Respond(answer)
+// respond answers whoever asked, if it was a request, in the place of the actor:
+// there will be no other answer.
+func (c *Context) respond(asker *actor.PID, answer any) {
+	if asker != nil {
+		c.Send(asker, answer)
 	}
 }

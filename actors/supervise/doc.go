@@ -16,5 +16,9 @@
 //     result that nobody sees is discarded.
 //   - A request to an actor that is gone is answered by Undeliverable.
 //   - A mailbox is bounded. What it drops is logged as our own bug, because
-//     every protocol between our actors has a bound of its own.
+//     every protocol between our actors has a bound of its own. A request that is
+//     dropped is answered by Undeliverable.
+//
+// That an actor bears all this is tested by Faults: middleware of protoactor that
+// has things go wrong on purpose. Where there are none there is no middleware.
 package supervise

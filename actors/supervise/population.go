@@ -51,6 +51,13 @@ func kindOf(name string) string {
 	return kind
 }
 
+// kind is that of an actor that has not left.
+func (p *population) kind(id string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.members[id].kind
+}
+
 // fail notes a failure of an actor that has not left.
 func (p *population) fail(id string) {
 	p.mu.Lock()

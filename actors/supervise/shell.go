@@ -57,53 +57,68 @@ func (s *shell) Receive(ac actor.Context) {
 	switch message := ac.Message().(type) {
 	case *actor.Started:
 		s.c.begin()
-		s.call(message, func() { s.inner.Started(&s.c) })
+		s.call(message, nil, func() { s.inner.Started(&s.c) })
 	case *actor.Restarting:
 		s.end(true)
 	case *actor.Stopping:
 		s.end(false)
 	case *actor.Stopped:
 		s.ended()
-	case *actor.Terminated:
-		s.handle(Terminated{ID: message.Who.Id})
-	case *actor.DeadLetterResponse:
-		s.handle(Undeliverable{})
 	case delivery:
 		if inner, ok := s.c.take(message); ok {
 			s.handle(inner)
 		}
 	default:
-		s.handle(message)
+		s.handle(translate(message))
 	}
+}
+
+// translate is what an actor is told in the place of what protoactor tells.
+func translate(message any) any {
+	switch m := message.(type) {
+	case *actor.Terminated:
+		return Terminated{ID: m.Who.Id}
+	case *actor.DeadLetterResponse:
+		return Undeliverable{}
+	}
+	return message
+}
+
+// sees is the message that the actor will handle for one of protoactor, if any.
+func (s *shell) sees(message any) (any, bool) {
+	switch m := message.(type) {
+	case *actor.Started, actor.AutoReceiveMessage:
+		return nil, false
+	case delivery:
+		result, ok := s.c.peek(m)
+		_, failed := result.(taskPanic)
+		return result, ok && !failed
+	}
+	return translate(message), !s.c.over
 }
 
 // handle passes a message on, unless the incarnation has ended: until its
 // children have stopped, more may come.
 func (s *shell) handle(message any) {
 	if s.c.over {
-		s.c.respondIfAsked(Undeliverable{})
+		s.c.respond(s.c.Sender(), Undeliverable{})
 		return
 	}
 	if p, ok := message.(taskPanic); ok {
 		panic(p.failure)
 	}
-	s.call(message, func() {
-		if fault := s.c.system.fault; fault != nil {
-			fault(s.c.Self().Id, message)
-		}
-		s.inner.Handle(&s.c, message)
-	})
+	s.call(message, s.c.Sender(), func() { s.inner.Handle(&s.c, message) })
 }
 
-// call runs f. A panic is answered to whoever asked, and then left to the
+// call runs f. A panic is answered to asker, unless that is nil, and then left to the
 // strategy of the parent. A result is discarded: it may have been taken over
 // already, so discarding twice must do no harm.
-func (s *shell) call(message any, f func()) {
+func (s *shell) call(message any, asker *actor.PID, f func()) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			s.c.system.bugs.Add(1)
 			discard(message)
-			s.c.respondIfAsked(Crashed{Message: message})
+			s.c.respond(asker, Crashed{Message: message})
 			panic(asFailure(reason, message))
 		}
 	}()

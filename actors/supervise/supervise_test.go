@@ -409,18 +409,33 @@ func TestAFullMailboxDropsAndTells(t *testing.T) {
 		target.Send("flood")
 	}
 	require.Equal(t, 5, s.Bugs())
+	p := newProbe(t, s)
+	p.ask(target, "hello")
+	require.Equal(t, supervise.Undeliverable{}, receive(t, p.heard), "a request is answered all the same")
 	close(block)
 }
 
 func BenchmarkRequest(b *testing.B) {
 	s := supervise.New(supervise.WallClock(), slog.New(slog.NewTextHandler(io.Discard, nil)))
 	defer s.Shutdown(context.Background())
+	request := newRequest(b, s.Spawn)
+	for b.Loop() {
+		request()
+	}
+}
+
+// A spawner is System.Spawn.
+type spawner func(name string, producer func() supervise.Actor, onFailure supervise.OnFailure) (*supervise.Ref, error)
+
+// newRequest makes an actor that asks another one. What it returns waits for one
+// answer.
+func newRequest(b *testing.B, spawn spawner) func() {
 	done := make(chan struct{}, 1)
-	target, err := s.Spawn("target", func() supervise.Actor {
+	target, err := spawn("target", func() supervise.Actor {
 		return &scripted{handle: func(c *supervise.Context, m any) { c.Respond(m) }}
 	}, supervise.Restart)
 	require.NoError(b, err)
-	asker, err := s.Spawn("asker", func() supervise.Actor {
+	asker, err := spawn("asker", func() supervise.Actor {
 		return &scripted{handle: func(c *supervise.Context, m any) {
 			if a, ok := m.(ask); ok {
 				c.Request(a.to, a.message)
@@ -430,7 +445,7 @@ func BenchmarkRequest(b *testing.B) {
 		}}
 	}, supervise.Restart)
 	require.NoError(b, err)
-	for b.Loop() {
+	return func() {
 		asker.Send(ask{target.PID(), "hello"})
 		<-done
 	}

@@ -47,7 +47,7 @@ type System struct {
 	restart    *restarting
 	stop       *stopping
 	population *population
-	fault      func(actor string, message any) // see InjectFaults
+	faults     *Faults // nil: nothing goes wrong on purpose
 
 	serial  atomic.Uint64  // of names, incarnations and requests
 	running sync.WaitGroup // the goroutines of Context.Go
@@ -77,10 +77,9 @@ func New(clock Clock, log *slog.Logger) *System {
 	return s
 }
 
-// InjectFaults has f called with the name of the actor before each message is
-// handled, so that a test can make any of them fail by a panic in f. It must be
-// called before any actor is spawned.
-func (s *System) InjectFaults(f func(actor string, message any)) { s.fault = f }
+// InjectFaults has things go wrong on purpose. It must be called before any actor
+// is spawned. Where it is not, no message is looked at for that.
+func (s *System) InjectFaults(f *Faults) { s.faults = f }
 
 // A Ref is an actor without a parent.
 type Ref struct {
@@ -180,9 +179,17 @@ func (s *System) failed(who *actor.PID, reason any, attrs ...any) {
 	logFailure(s.log, who, reason, attrs...)
 }
 
-// props are those of one actor: they are not shared, because the mailbox has to
-// be closed when the actor has ended.
+// props are those of one actor, with what goes wrong on purpose.
 func (s *System) props(id, name string, producer func() Actor, ended func(), options ...actor.PropsOption) *actor.Props {
+	if s.faults != nil {
+		options = append(options, s.faults.middleware(s, kindOf(name))...)
+	}
+	return s.faultless(id, name, producer, ended, options...)
+}
+
+// faultless are props where nothing goes wrong on purpose: they are not shared, because the mailbox has to
+// be closed when the actor has ended.
+func (s *System) faultless(id, name string, producer func() Actor, ended func(), options ...actor.PropsOption) *actor.Props {
 	box := &mailbox{overflow: s.onOverflow, refuse: s.onRefused}
 	s.population.enter(id, name, box)
 	end := func() {
@@ -207,9 +214,10 @@ func (s *System) unique(name string) string {
 
 func (s *System) onOverflow(message any) {
 	s.bug("mailbox full, message dropped", slog.String("message", typeOf(message)))
+	s.onRefused(message)
 }
 
-// onRefused answers a request to an actor that has ended.
+// onRefused answers a request to an actor that has ended or does not keep up.
 func (s *System) onRefused(message any) {
 	if _, _, sender := actor.UnwrapEnvelope(message); sender != nil {
 		s.actors.Root.Send(sender, Undeliverable{})

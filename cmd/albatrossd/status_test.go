@@ -36,7 +36,7 @@ func startActors(t *testing.T, fault func(message any)) *actors.Actors {
 	config, err := configure(o, db, log)
 	require.NoError(t, err)
 	system := supervise.New(supervise.WallClock(), log)
-	system.InjectFaults(func(_ string, message any) { fault(message) })
+	system.InjectFaults(supervise.NewFaults(0, func(_ string, message any) { fault(message) }))
 	a, err := actors.Start(system, config)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, a.Stop(context.Background())) })

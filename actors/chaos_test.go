@@ -1,0 +1,67 @@
+package actors_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// TestChaos has much go wrong at once, at random, in the course of a few commands:
+// all are answered, what they say is true, and all works when it is over. Which of
+// the messages between two kinds of actors meet what is decided by the seed.
+func TestChaos(t *testing.T) {
+	for title, tc := range map[string]struct {
+		commands func(*world)
+		after    func(*world)
+	}{
+		"unikernels": {unikernelCommands, afterUnikernels},
+		"policies":   {policyCommands, afterPolicies},
+		"blocks":     {blockCommands, afterBlocks},
+	} {
+		for seed := range uint64(chaosSeeds) {
+			t.Run(fmt.Sprint(title, "/", seed), func(t *testing.T) {
+				faults := supervise.NewFaults(seed, nil)
+				w := newWorld(t, withBlocks, func(w *world) { w.faults = faults })
+				faults.Set(chaos()...)
+				tc.commands(w)
+				t.Log("faults met:", faults.Met())
+				faults.Set()
+				tc.after(w)
+			})
+		}
+	}
+}
+
+const chaosSeeds = 8
+
+// mayComeAgain are those messages that an incarnation sends whatever the one before
+// it has sent.
+var mayComeAgain = []any{
+	messages.StoreLoad{}, messages.UnikernelRestarted{}, messages.UnikernelRunning{}, messages.UnikernelWaiting{},
+	messages.UnikernelGone{}, messages.ConsoleRestarted{}, messages.ConsoleIdle{}, messages.StatsRestarted{},
+	messages.EventsStored{}, messages.UnikernelStop{},
+}
+
+// mayBeDropped are the requests of which whoever has asked is told where a mailbox
+// is full.
+var mayBeDropped = []any{messages.StoreLoad{}, messages.StoreWrite{}, messages.ConsoleOpen{}, messages.ConsoleClose{}}
+
+// chaos is what goes wrong. Sessions only get late: their failure is that of one
+// client, who is told nothing.
+func chaos() (rules []supervise.Rule) {
+	for _, kind := range []string{"host", "unikernel", "console", "store", "block"} {
+		rules = append(rules,
+			supervise.Rule{Fault: supervise.CrashBefore, Kind: kind, Probability: 0.02},
+			supervise.Rule{Fault: supervise.CrashAfter, Kind: kind, Probability: 0.02},
+			supervise.Rule{Fault: supervise.Duplicate, Kind: kind, Messages: mayComeAgain, Probability: 0.2},
+			supervise.Rule{Fault: supervise.Drop, Kind: kind, Messages: mayBeDropped, Probability: 0.03})
+	}
+	return slices.Concat(rules, []supervise.Rule{
+		{Fault: supervise.Delay, Probability: 0.1, For: 2 * time.Millisecond},
+		{Fault: supervise.Reorder, Probability: 0.1, For: 5 * time.Millisecond},
+	})
+}
