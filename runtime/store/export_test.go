@@ -54,3 +54,9 @@ func (db *DB) UseReserve() error {
 		return b.Put([]byte("used"), make([]byte, fullReserve/2*db.pageSize+lowReserve/2*db.pageSize))
 	})
 }
+
+// Busy has an image be about to get its name or to lose it, until it is released.
+func (i *Images) Busy() (release func()) {
+	i.mu.Lock()
+	return i.mu.Unlock
+}

@@ -42,11 +42,10 @@ var ErrTooLarge = errors.New("it is too large")
 // referred to is pinned meanwhile: pins are in memory only, for after a crash
 // nobody is about to do anything.
 type Images struct {
-	dir string
+	dir  string
+	pins pins
 
 	mu sync.Mutex // held while an image gets its name or loses it
-	// pins counts the pins of an image.
-	pins map[messages.Digest]int
 	// writing are the temporary names in use.
 	writing map[string]bool
 	// verified are the files whose contents are known to be those of the image.
@@ -58,7 +57,7 @@ type Images struct {
 func OpenImages(dir string) (*Images, error) {
 	i := &Images{
 		dir:      filepath.Join(dir, ImageDir),
-		pins:     map[messages.Digest]int{},
+		pins:     pins{count: map[messages.Digest]int{}},
 		writing:  map[string]bool{},
 		verified: map[messages.Digest]stamp{},
 	}
@@ -230,7 +229,7 @@ func (i *Images) settle(f *os.File, d messages.Digest) error {
 	failpoint.Here("image/renamed")
 	i.noteVerified(f, d)
 	delete(i.writing, filepath.Base(f.Name()))
-	i.pins[d]++
+	i.pins.add(d)
 	return nil
 }
 
@@ -255,19 +254,14 @@ func (i *Images) Pin(d messages.Digest) error {
 	if _, err := os.Lstat(i.Path(d)); err != nil {
 		return fmt.Errorf("cannot find image: %w", withoutPath(err))
 	}
-	i.pins[d]++
+	i.pins.add(d)
 	return nil
 }
 
-// Unpin takes back one Pin or Add. The image stays until it is collected.
+// Unpin takes back one Pin or Add. The image stays until it is collected. It waits
+// for no disk.
 func (i *Images) Unpin(d messages.Digest) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.pins[d] > 1 {
-		i.pins[d]--
-	} else {
-		delete(i.pins, d)
-	}
+	i.pins.drop(d)
 }
 
 // Collect removes every image that is neither kept nor pinned, and what
@@ -304,7 +298,7 @@ func (i *Images) collect(name string, keep func(messages.Digest) bool) (removed 
 		return false, err
 	}
 	d, ok := parseDigest(name)
-	if !ok || i.pins[d] > 0 || keep(d) {
+	if !ok || i.pins.hold(d) || keep(d) {
 		return false, nil
 	}
 	return i.remove(name)
@@ -315,7 +309,7 @@ func (i *Images) collect(name string, keep func(messages.Digest) bool) (removed 
 func (i *Images) Remove(d messages.Digest) (bool, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.pins[d] > 0 {
+	if i.pins.hold(d) {
 		return false, nil
 	}
 	removed, err := i.remove(d.String())

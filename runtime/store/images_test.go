@@ -373,3 +373,27 @@ func TestImagesAreAMap(t *testing.T) {
 		}
 	})
 }
+
+// TestUnpinWaitsForNoDisk: actors do it, and nothing of theirs may wait for one.
+func TestUnpinWaitsForNoDisk(t *testing.T) {
+	images, err := store.OpenImages(t.TempDir())
+	require.NoError(t, err)
+	d, err := images.AddBytes([]byte("image"))
+	require.NoError(t, err)
+	release := images.Busy()
+	done := make(chan struct{})
+	go func() {
+		images.Unpin(d)
+		close(done)
+	}()
+	select {
+	case <-done:
+		release()
+	case <-time.After(10 * time.Second):
+		release()
+		require.FailNow(t, "it waits")
+	}
+	removed, err := images.Remove(d)
+	require.NoError(t, err)
+	require.True(t, removed)
+}

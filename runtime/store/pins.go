@@ -1,0 +1,36 @@
+package store
+
+import (
+	"sync"
+
+	"albatross/messages"
+)
+
+// pins counts who needs an image to stay. To take one back waits for no disk, for
+// actors do that; to add one, or to rely on there being none, needs Images.mu.
+type pins struct {
+	mu    sync.Mutex
+	count map[messages.Digest]int
+}
+
+func (p *pins) add(d messages.Digest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count[d]++
+}
+
+func (p *pins) drop(d messages.Digest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.count[d] > 1 {
+		p.count[d]--
+	} else {
+		delete(p.count, d)
+	}
+}
+
+func (p *pins) hold(d messages.Digest) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.count[d] > 0
+}
