@@ -53,8 +53,9 @@ type Finder struct {
 	Builtin string // path of albatross-tender; empty: not there
 	Policy  Policy
 
-	mu    sync.Mutex
-	known map[string]verdict // by path
+	mu     sync.Mutex
+	known  map[string]verdict   // by path
+	asking map[string]*question // by path; those that are under way
 }
 
 // A candidate is a tender whose version is not known yet.

@@ -2,6 +2,7 @@ package tender_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"albatross/runtime/image"
 	"albatross/runtime/tender"
@@ -72,6 +74,14 @@ func (h host) finds(program string) {
 	require.Equal(h.t, tender.Tender{Program: program}, got)
 }
 
+// findsAside is finds on another goroutine than that of the test.
+func (h host) findsAside(program string) {
+	got, err := h.find(image.HVT, 2)
+	if err != nil || got.Program != program {
+		h.t.Errorf("found %v, %v", got, err)
+	}
+}
+
 func tells(version int) string {
 	return fmt.Sprintf("echo solo5-hvt v0.9.0 >&2; echo ABI version %d >&2", version)
 }
@@ -121,17 +131,54 @@ func TestFindAsksOnceUntilTheFileChanges(t *testing.T) {
 	require.Equal(t, "--version\n--version\n", h.runs(program))
 }
 
+// TestATenderIsAskedOnceByAll who want to know at the same time.
+func TestATenderIsAskedOnceByAll(t *testing.T) {
+	h := newHost(t, tender.Auto)
+	gate := filepath.Join(h.bin, "gate")
+	require.NoError(t, unix.Mkfifo(gate, 0o600))
+	program := h.install(filepath.Join(h.bin, "solo5-hvt"), "read -r go < "+gate+"\n"+tells(2))
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() { h.findsAside(program) })
+	}
+	opened, err := os.OpenFile(gate, os.O_WRONLY, 0) // when it has been run
+	require.NoError(t, err)
+	_, err = opened.WriteString(strings.Repeat("go\n", 50))
+	require.NoError(t, err)
+	all.Wait()
+	require.NoError(t, opened.Close())
+	require.Equal(t, "--version\n", h.runs(program))
+}
+
+// TestWhoStopsWaitingDoesNotStopOthers: a question that was cut off is asked again.
+func TestWhoStopsWaitingDoesNotStopOthers(t *testing.T) {
+	h := newHost(t, tender.Auto)
+	gate := filepath.Join(h.bin, "gate")
+	require.NoError(t, unix.Mkfifo(gate, 0o600))
+	program := h.install(filepath.Join(h.bin, "solo5-hvt"), "test -e "+h.bin+"/fast || read -r go < "+gate+"\n"+tells(2))
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	all.Go(func() {
+		_, err := h.finder.Find(ctx, image.HVT, 2)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("it has not been cut off: %v", err)
+		}
+	})
+	opened, err := os.OpenFile(gate, os.O_WRONLY, 0) // when it has been run
+	require.NoError(t, err)
+	defer func() { _ = opened.Close() }()
+	all.Go(func() { h.findsAside(program) })
+	require.NoError(t, os.WriteFile(filepath.Join(h.bin, "fast"), nil, 0o600))
+	cancel()
+	all.Wait()
+}
+
 func TestFindCanBeCalledConcurrently(t *testing.T) {
 	h := newHost(t, tender.Auto)
 	program := h.install(filepath.Join(h.bin, "solo5-hvt"), tells(2))
 	var all sync.WaitGroup
 	for range 8 {
-		all.Go(func() {
-			got, err := h.find(image.HVT, 2)
-			if err != nil || got.Program != program {
-				t.Errorf("found %v, %v", got, err)
-			}
-		})
+		all.Go(func() { h.findsAside(program) })
 	}
 	all.Wait()
 }

@@ -43,13 +43,9 @@ func (f *Finder) check(ctx context.Context, c candidate, version uint32) error {
 	if err != nil {
 		return err
 	}
-	v, known := f.remembered(c.Program, file)
-	if !known {
-		v = verdict{file: file}
-		v.version, v.err = ask(ctx, c)
-		if !errors.Is(v.err, context.DeadlineExceeded) && ctx.Err() == nil {
-			f.remember(c.Program, v) // else a busy machine would be held against it
-		}
+	v, err := f.verdict(ctx, c, file)
+	if err != nil {
+		return err
 	}
 	if v.err == nil && v.version != version {
 		return fmt.Errorf("is for ABI version %d", v.version)
@@ -75,20 +71,66 @@ func identify(path string) (fileID, error) {
 	return fileID{stat.Dev, stat.Ino, stat.Size, info.ModTime().UnixNano()}, nil
 }
 
-func (f *Finder) remembered(path string, file fileID) (verdict, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	v, ok := f.known[path]
-	return v, ok && v.file == file
+// A question is put to a program once, for all who want to know at that time.
+type question struct {
+	answered chan struct{} // closed then; what is below does not change any more
+	verdict  verdict
+	cut      bool // who has asked does not want to know any more
 }
 
-func (f *Finder) remember(path string, v verdict) {
+// verdict is what is known of a program, or what it answers now.
+func (f *Finder) verdict(ctx context.Context, c candidate, file fileID) (verdict, error) {
+	for {
+		v, q, mine := f.remembered(c.Program, file)
+		switch {
+		case q == nil:
+			return v, nil
+		case mine:
+			f.put(ctx, q, c)
+			return q.verdict, nil
+		}
+		select {
+		case <-q.answered:
+		case <-ctx.Done():
+			return verdict{}, ctx.Err()
+		}
+		if !q.cut && q.verdict.file == file {
+			return q.verdict, nil
+		}
+	}
+}
+
+// remembered is what is known of a program, or else the question that will tell;
+// mine says that it is for the caller to put it.
+func (f *Finder) remembered(path string, file fileID) (v verdict, q *question, mine bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.known == nil {
-		f.known = map[string]verdict{}
+	if v, known := f.known[path]; known && v.file == file {
+		return v, nil, false
 	}
-	f.known[path] = v
+	if q := f.asking[path]; q != nil {
+		return verdict{}, q, false
+	}
+	if f.asking == nil {
+		f.asking, f.known = map[string]*question{}, map[string]verdict{}
+	}
+	q = &question{answered: make(chan struct{}), verdict: verdict{file: file}}
+	f.asking[path] = q
+	return verdict{}, q, true
+}
+
+// put asks a program. That it was too slow is not remembered, or a busy machine would
+// be held against it.
+func (f *Finder) put(ctx context.Context, q *question, c candidate) {
+	q.verdict.version, q.verdict.err = ask(ctx, c)
+	q.cut = ctx.Err() != nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !q.cut && !errors.Is(q.verdict.err, context.DeadlineExceeded) {
+		f.known[c.Program] = q.verdict
+	}
+	delete(f.asking, c.Program)
+	close(q.answered)
 }
 
 // ask runs a program for its version.
