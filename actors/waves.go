@@ -14,10 +14,15 @@ import (
 // from being started.
 const waveTimeout = 10 * time.Second
 
+// maxStarting is how many unikernels are in a wave at most: each start runs programs,
+// reads an image, and makes devices, and a machine that has just booted may have a
+// thousand to start.
+const maxStarting = 8
+
 // waves are the starts that a new daemon has to make. First every unikernel on
 // record tells whether it still runs. Those that do not, but should, are held
 // then, and started lowest startup first, each wave when all of the one before
-// have told what has become of them.
+// have told what has become of them. Many of one startup are several waves.
 type waves struct {
 	number  int              // of the wave; 0 is when all are asked whether they run
 	awaited map[uint64]bool  // runs of this wave that have told nothing yet
@@ -87,7 +92,8 @@ func (h *host) waveOver(c *supervise.Context, m waveOver) {
 	}
 }
 
-// nextWave starts all that have the lowest startup of those that wait.
+// nextWave starts those, up to maxStarting, that have the lowest startup of all that
+// wait.
 func (h *host) nextWave(c *supervise.Context) {
 	w := &h.waves
 	failpoint.Here("wave/over")
@@ -96,7 +102,7 @@ func (h *host) nextWave(c *supervise.Context) {
 	}
 	slices.SortStableFunc(w.due, func(a, b start) int { return cmp.Compare(a.startup, b.startup) })
 	for i, s := range w.due {
-		if len(w.awaited) > 0 && s.startup > w.due[i-1].startup {
+		if n := len(w.awaited); n == maxStarting || n > 0 && s.startup > w.due[i-1].startup {
 			w.due = w.due[i:]
 			h.await(c)
 			return

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"albatross/actors"
 	"albatross/messages"
 )
 
@@ -112,6 +113,22 @@ func (o *observer) note(actor string, message any) {
 	}
 }
 
+// mostAtOnce is how many were being started at the same time.
+func (o *observer) mostAtOnce() (most int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := 0
+	for _, e := range o.events {
+		if strings.HasPrefix(e, "start ") {
+			now++
+		} else {
+			now--
+		}
+		most = max(most, now)
+	}
+	return most
+}
+
 func (o *observer) reset() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -132,4 +149,26 @@ func (o *observer) ordered() []string {
 		from = to
 	}
 	return events
+}
+
+// TestStartsAreBounded: however many have the same startup, few are started at once.
+func TestStartsAreBounded(t *testing.T) {
+	o := &observer{}
+	w := newWorld(t, func(w *world) { w.fault, w.config.RootPolicy.Memory = o.note, 1024 })
+	var pids []int
+	for i := range 2*actors.MaxStarting + 3 {
+		config := guest("hello", "--quiet")
+		config.Fail = messages.FailBehaviour{Restart: true}
+		name := fmt.Sprint(":u", i)
+		w.succeeds("created unikernel", name, create(config))
+		pids = append(pids, w.pid(name))
+	}
+	w.shutdown()
+	for _, pid := range pids {
+		w.killAndReap(pid)
+	}
+	o.reset()
+	w.start()
+	w.until("all run again", func() bool { return len(w.infos(":")) == len(pids) })
+	require.LessOrEqual(t, o.mostAtOnce(), actors.MaxStarting)
 }
