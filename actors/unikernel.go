@@ -283,7 +283,7 @@ func (u *unikernel) crashed(c *supervise.Context, m supervise.Crashed) {
 	case messages.ConsoleOpen:
 		u.consoleOpened(c, messages.ConsoleOpened{ID: request.ID, Err: othersFailed})
 	case messages.ConsoleClose: // what was in the pipe is lost
-		u.consoleClosed(c, messages.ConsoleClosed{ID: request.ID})
+		u.consoleClosed(c, messages.ConsoleClosed(request))
 	default:
 		c.Unknown(m.Message)
 	}
