@@ -38,7 +38,7 @@ func (w *world) makeFIFO(name string) {
 	require.NoError(w.t, fifo.Create(w.fifo(name), -1))
 }
 
-func (w *world) fifo(name string) string { return filepath.Join(w.config.FIFODir, name) }
+func (w *world) fifo(name string) string { return filepath.Join(w.config.Machine.FIFODir, name) }
 
 func (w *world) runForeign(name string) *foreign {
 	w.t.Helper()

@@ -29,7 +29,7 @@ func (h *host) block(c *supervise.Context, a ask) {
 	asker := h.open[a.ticket]
 	delete(h.open, a.ticket)
 	h.runs++
-	number, host, dir, turns, again := h.runs, c.Self(), h.config.Blocks, h.config.Work, false
+	number, host, dir, turns, again := h.runs, c.Self(), h.config.Machine.Blocks, h.config.Work, false
 	pid := c.Child("block/"+a.name.String(), func() supervise.Actor {
 		b := &blockDevice{name: a.name, run: number, dir: dir, host: host, turns: turns, again: again}
 		again = true
@@ -76,7 +76,7 @@ func (h *host) reserveDump(name messages.Name, level int) (size int, err error) 
 }
 
 func (h *host) takeDevice(name messages.Name, what string) (size int, err error) {
-	if err := h.config.checkUnused(name, what); err != nil {
+	if err := h.config.Machine.CheckUnused(name, what); err != nil {
 		return 0, err
 	}
 	return h.ledger.TakeDevice(name, what)

@@ -3,13 +3,10 @@ package actors
 import (
 	"context"
 	"errors"
-	"os"
-	"slices"
 
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/failpoint"
-	"albatross/runtime/fifo"
 )
 
 // load asks for what a former daemon, or a former incarnation, has recorded.
@@ -41,50 +38,31 @@ func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
 // unreadable tells whether nobody should wait any longer for the state to be read.
 func (h *host) unreadable() bool { return h.loads >= patientTries }
 
-// sweep frees what belongs to nobody on record: images, FIFOs, history and
-// cgroups that a crash has left behind, and finds the block devices. Nothing that is not
-// ours is in these directories.
+// sweep frees what belongs to nobody on record, and finds the block devices.
 func (g *Config) sweep(state messages.State) swept {
-	names := map[messages.Name]bool{} // that are used
-	images := map[messages.Digest]bool{}
+	names, images := recorded(state)
+	g.Machine.AddStrangers(names)
+	devices, errs := g.Machine.Sweep(names, images)
+	for _, e := range state.Ends { // their consoles can still be read
+		names[e.Name] = true
+	}
+	if err := g.History.Sweep(func(n messages.Name) bool { return names[n] }); err != nil {
+		errs = append(errs, err)
+	}
+	failpoint.Here("boot/history-swept")
+	return swept{state, devices, errs}
+}
+
+// recorded are the names and images of unikernels on record.
+func recorded(state messages.State) (names map[messages.Name]bool, images map[messages.Digest]bool) {
+	names, images = map[messages.Name]bool{}, map[messages.Digest]bool{}
 	for _, r := range state.Unikernels {
 		names[r.Name] = true
 		for digest := range digests(r.Spec) {
 			images[digest] = true
 		}
 	}
-	ended := map[messages.Name]bool{}
-	for _, e := range state.Ends {
-		ended[e.Name] = true
-	}
-	devices, errs, err := g.Blocks.Scan()
-	errs = append(errs, err)
-	failpoint.Here("boot/devices-found")
-	_, err = g.Images.Collect(func(d messages.Digest) bool { return images[d] || g.KeepImages })
-	errs = append(errs, err)
-	failpoint.Here("boot/images-collected")
-	g.addStrangers(names)
-	errs = append(errs, sweepFIFOs(g.FIFODir, names)...)
-	failpoint.Here("boot/fifos-swept")
-	errs = append(errs, g.History.Sweep(func(n messages.Name) bool { return names[n] || ended[n] }))
-	failpoint.Here("boot/history-swept")
-	if g.Cgroups != nil {
-		errs = append(errs, g.Cgroups.Sweep(func(n messages.Name) bool { return names[n] }))
-	}
-	failpoint.Here("boot/cgroups-swept")
-	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
-	return swept{state, devices, errs}
-}
-
-func sweepFIFOs(dir string, keep map[messages.Name]bool) (errs []error) {
-	entries, err := os.ReadDir(dir)
-	errs = append(errs, err)
-	for _, e := range entries {
-		if n, err := messages.ParseName(e.Name()); err == nil && !keep[n] {
-			errs = append(errs, fifo.Remove(fifo.Path(dir, n)))
-		}
-	}
-	return errs
+	return names, images
 }
 
 // swept takes over all that is on record. The policy of the root is not what is on record, but what the

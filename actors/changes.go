@@ -386,9 +386,9 @@ func (h *host) spawn(c *supervise.Context, name messages.Name, spec messages.Spe
 	h.runs++
 	number, again := h.runs, false
 	console := h.consoles.forTenant(c, name)
-	host, store, config := c.Self(), h.store, h.config
+	host, store, config, machine := c.Self(), h.store, h.config, h.machine
 	pid := c.Child("unikernel/"+name.String(), func() supervise.Actor {
-		u := &unikernel{config: config, name: name, run: number, again: again, host: host, store: store, console: console}
+		u := &unikernel{config: config, machine: machine, name: name, run: number, again: again, host: host, store: store, console: console}
 		again = true
 		return u
 	})

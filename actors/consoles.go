@@ -10,7 +10,6 @@ import (
 	"albatross/actors/ledger"
 	"albatross/actors/supervise"
 	"albatross/messages"
-	"albatross/runtime/fifo"
 )
 
 // consoles are the console actors of the host. One outlives its unikernel: what
@@ -187,7 +186,7 @@ func (k *consoles) entry(c *supervise.Context, name messages.Name) *consoleEntry
 	var last *console
 	e := &consoleEntry{pid: c.Child("console/"+name.String(), func() supervise.Actor {
 		last = &console{
-			name: name, fifo: fifo.Path(config.FIFODir, name),
+			name: name, fifo: config.Machine.Console(name),
 			host: host, history: config.History, maxSubscribers: config.MaxSubscribers, former: last,
 		}
 		return last

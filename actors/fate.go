@@ -93,7 +93,7 @@ func (e ending) next() messages.Spec {
 // refusesName returns whether it has ended because it does not understand the
 // argument --name.
 func (e ending) refusesName() bool {
-	return named(e.spec) && refusesArguments(e.outcome.exit)
+	return e.spec.Named() && refusesArguments(e.outcome.exit)
 }
 
 // failsTrial returns whether what it has replaced is to come back. Where nobody

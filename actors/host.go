@@ -16,10 +16,11 @@ import (
 // the slow work, and then the host commits or releases. All that it knows is on
 // disk or in its children's hands: after a failure it starts from there.
 type host struct {
-	config *Config
-	store  *actor.PID
-	began  string // for events: why this incarnation did
-	stats  *actor.PID
+	config  *Config
+	machine Machine // of the unikernels
+	store   *actor.PID
+	began   string // for events: why this incarnation did
+	stats   *actor.PID
 
 	ledger   *ledger.Ledger
 	tenants  map[messages.Name]*tenant

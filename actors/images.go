@@ -41,7 +41,7 @@ func (h *host) collect(c *supervise.Context, digest messages.Digest) {
 		return
 	}
 	delete(h.images, digest)
-	images, log := h.config.Images, c.Log()
+	images, log := h.config.Machine.Images, c.Log()
 	c.Go(func(context.Context) any {
 		if _, err := images.Remove(digest); err != nil {
 			log.Error("Cannot remove image", "image", digest, "error", err)
@@ -53,7 +53,7 @@ func (h *host) collect(c *supervise.Context, digest messages.Digest) {
 // verifyAll reads the images of all that is on record, so that no client has to wait
 // for that, and one that is damaged is known before it is needed.
 func (h *host) verifyAll(c *supervise.Context) {
-	images, log, used := h.config.Images, c.Log(), slices.Collect(maps.Keys(h.images))
+	images, log, used := h.config.Machine.Images, c.Log(), slices.Collect(maps.Keys(h.images))
 	c.Go(func(ctx context.Context) any {
 		for _, err := range images.Verify(ctx, used) {
 			log.Error("An image cannot be used", "error", err)
@@ -64,7 +64,7 @@ func (h *host) verifyAll(c *supervise.Context) {
 
 // collectAll removes all images that no run needs.
 func (h *host) collectAll(c *supervise.Context) {
-	images, log, used := h.config.Images, c.Log(), maps.Clone(h.images)
+	images, log, used := h.config.Machine.Images, c.Log(), maps.Clone(h.images)
 	c.Go(func(context.Context) any {
 		if _, err := images.Collect(func(d messages.Digest) bool { return used[d] > 0 }); err != nil {
 			log.Error("Cannot remove images", "error", err)

@@ -126,7 +126,7 @@ func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
 	c.Go(func(ctx context.Context) any {
 		read := imageRead{ask: a, command: command, spec: spec}
 		err := config.Work.Do(ctx, tenantOf(a.name), func() {
-			read.image, read.err = config.readPinned(spec.Digest, command.Level)
+			read.image, read.err = config.Machine.ReadImage(spec.Digest, command.Level)
 		})
 		if err != nil {
 			read.err = err

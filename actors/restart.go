@@ -54,9 +54,6 @@ func refusesArguments(exit messages.Exit) bool {
 	return exit.Known && exit.Signal == 0 && (exit.Code == exitArguments || exit.Code == exitCommandLine)
 }
 
-// named tells whether the unikernel gets its name as an argument.
-func named(spec messages.Spec) bool { return spec.Arguments.AddName && !spec.NameRefused }
-
 // A unikernel that is restarted waits before, so that one that always fails
 // does not eat the machine.
 const (

@@ -9,28 +9,18 @@ import (
 	"albatross/actors/meter"
 	"albatross/actors/supervise"
 	"albatross/messages"
-	"albatross/runtime/block"
-	"albatross/runtime/cgroup"
 	"albatross/runtime/fair"
+	"albatross/runtime/guest"
 	"albatross/runtime/history"
 	"albatross/runtime/store"
-	"albatross/runtime/tender"
 )
 
 // A Config is what the actors need of the machine. It is not changed once it is
 // in use.
 type Config struct {
 	DB         *store.DB
-	Images     *store.Images
-	Blocks     *block.Dir
 	History    *history.Dir
-	Cgroups    *cgroup.Tree // nil: unikernels have none
-	Tenders    *tender.Finder
-	Launcher   []string // see tender.Command
-	FIFODir    string
-	Strangers  []tender.Running                // that ran when the daemon started, and are not on record
-	KeepImages bool                            // records of unikernels were damaged: it is not known which images they need
-	GID        int                             // the group of the FIFOs; negative: our own
+	Machine    *guest.Machine                  // where unikernels run
 	RootPolicy messages.Policy                 // what the machine has at the start
 	Look       func() (messages.Policy, error) // what it has now
 	Meter      *meter.Meter
@@ -40,7 +30,6 @@ type Config struct {
 	Trial          time.Duration // of what replaces something; see Trial
 	MaxSubscribers int           // of one console
 	StatsInterval  time.Duration // between statistics
-	FullNames      bool          // are told to unikernels, with their paths
 }
 
 // Trial is how long a unikernel that has replaced another one has to run. What it
@@ -72,7 +61,7 @@ func Start(system *supervise.System, config *Config) (*Actors, error) {
 	}
 	store, began := a.store.PID(), daemonStarts
 	a.host, err = system.Spawn("host", func() supervise.Actor {
-		h := &host{config: config, store: store, began: began}
+		h := &host{config: config, machine: config.Machine, store: store, began: began}
 		began = recovering
 		return h
 	}, supervise.Restart)

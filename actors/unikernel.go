@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -8,9 +9,7 @@ import (
 
 	"albatross/actors/supervise"
 	"albatross/messages"
-	"albatross/runtime/netif"
-	"albatross/runtime/proc"
-	"albatross/runtime/tender"
+	"albatross/runtime/guest"
 )
 
 // retryAfter is the pause before something is tried again that can only fail
@@ -24,6 +23,18 @@ const patientTries = 2
 // askAgainAfter is how long a SIGTERM may take: tenders know no other way to end
 // than at once.
 const askAgainAfter = 500 * time.Millisecond
+
+// A Machine is what a unikernel needs of the operating system; see guest.Machine, which
+// is one.
+type Machine interface {
+	Prepare(context.Context, messages.Name, messages.UnikernelPrepare) (messages.Digest, guest.Plan, error)
+	Pin(messages.Digest) error
+	Unpin(messages.Digest)
+	MakeConsole(messages.Name) error
+	Equip(messages.Name, guest.Plan) (guest.Equipment, error)
+	Resume(context.Context, messages.Name, messages.Runtime) (guest.Found, error)
+	Free(name messages.Name, taps []messages.Link) error
+}
 
 // A unikernel owns one tender, its FIFO, taps and cgroup, from the check of the image to the
 // last trace of it. It is a state machine: one method per event, each a switch
@@ -44,6 +55,7 @@ const askAgainAfter = 500 * time.Millisecond
 type unikernel struct {
 	// Static.
 	config  *Config
+	machine Machine
 	name    messages.Name
 	run     uint64
 	again   bool // an incarnation of this unikernel has failed before
@@ -54,7 +66,7 @@ type unikernel struct {
 	// What should run.
 	spec  messages.Spec
 	pin   *pin // of the image
-	plan  plan
+	plan  guest.Plan
 	eager bool // it starts as soon as it is prepared, and is tried again where it fails
 	stop  messages.Option[messages.UnikernelStop]
 
@@ -71,21 +83,21 @@ type unikernel struct {
 	unmarked []messages.Change // events of it that could not be stored
 
 	// What runs.
-	state   unikernelState
-	request uint64        // the ID of the last request to the console, or to load
-	writing uint64        // the ID of the write that something waits for; 0: none
-	marking uint64        // the ID of the last one that says that the tender runs
-	taps    []*netif.Tap  // those that vanish with us unless they are kept
-	gated   *tender.Gated // where the tender has not been released
-	handle  *proc.Handle  // where it has
-	runtime messages.Runtime
-	outcome outcome
-	end     messages.Option[messages.End] // of the last run
-	fate    fate                          // as the store has been told
-	backoff backoff
-	unkill  func() // ends the grace time before SIGKILL
-	trouble trouble
-	tries   int // to store its end, or to read what is stored of it, that have failed
+	state     unikernelState
+	request   uint64          // the ID of the last request to the console, or to load
+	writing   uint64          // the ID of the write that something waits for; 0: none
+	marking   uint64          // the ID of the last one that says that the tender runs
+	equipment guest.Equipment // with taps that vanish with us unless they are kept
+	gated     guest.Gated     // where the tender has not been released
+	tender    guest.Tender    // where it has
+	runtime   messages.Runtime
+	outcome   outcome
+	end       messages.Option[messages.End] // of the last run
+	fate      fate                          // as the store has been told
+	backoff   backoff
+	unkill    func() // ends the grace time before SIGKILL
+	trouble   trouble
+	tries     int // to store its end, or to read what is stored of it, that have failed
 
 	// As long as spec.Former is there, it is on trial; see unikernel_trial.go.
 	untry   func()           // ends the time of the trial
@@ -122,23 +134,30 @@ type outcome struct {
 
 // What the unikernel's goroutines and timers tell it.
 type (
+	prepared struct {
+		digest messages.Digest // as far as it is known
+		pin    *pin            // where err is nil
+		plan   guest.Plan
+		err    error
+	}
 	fifoMade struct{ err error }
 	equipped struct {
-		taps []*netif.Tap
-		err  error
+		equipment guest.Equipment
+		err       error
 	}
 	launched struct {
-		gated *tender.Gated
+		gated guest.Gated // nil where err is not
 		err   error
 	}
-	released struct{ err error }
-	aborted  struct{ err error }
-	resumed  struct {
-		handle *proc.Handle
-		pin    *pin
-		exit   messages.Exit // as far as is known where it has ended
-		cut    string        // see outcome
-		err    error         // proc.ErrGone where it has ended
+	released struct {
+		tender guest.Tender // that of gated, which ends it where nobody sees this
+		err    error
+	}
+	aborted struct{ err error }
+	resumed struct {
+		found guest.Found
+		pin   *pin
+		err   error // proc.ErrGone where it has ended
 	}
 	exited struct {
 		exit messages.Exit
@@ -155,8 +174,11 @@ type (
 	trialOver   struct{}
 )
 
+// Discard allows the image to be collected.
+func (p prepared) Discard() { p.pin.release() }
+
 // Discard has taps vanish that nobody will use.
-func (e equipped) Discard() { closeTaps(e.taps) }
+func (e equipped) Discard() { e.equipment.Close() }
 
 // Discard ends a tender that nobody will release.
 func (l launched) Discard() {
@@ -168,8 +190,8 @@ func (l launched) Discard() {
 // Discard lets go of a tender; it is on record.
 func (r resumed) Discard() {
 	r.pin.release()
-	if r.handle != nil {
-		_ = r.handle.Close()
+	if r.found.Tender != nil {
+		_ = r.found.Tender.Close()
 	}
 }
 
@@ -257,10 +279,12 @@ func (u *unikernel) Stopping(*supervise.Context, bool) {
 	if u.gated != nil {
 		launched{gated: u.gated}.Discard()
 	}
-	if u.handle != nil {
-		_ = u.handle.Close()
+	if u.tender != nil {
+		_ = u.tender.Close()
 	}
-	closeTaps(u.taps)
+	if u.equipment != nil {
+		u.equipment.Close()
+	}
 	u.pin.release()
 }
 

@@ -14,6 +14,16 @@ import (
 	"albatross/runtime/proc"
 )
 
+// ports are the taps with the names that the unikernel has for them. Both are in
+// the order of its networks.
+func ports(args messages.Arguments, taps []messages.Link) []messages.Port {
+	list := make([]messages.Port, min(len(taps), len(args.Networks)))
+	for i := range list {
+		list[i] = messages.Port{Device: args.Networks[i].Name, Link: taps[i]}
+	}
+	return list
+}
+
 // begin is the beginning of running, or of knowing that it does since then.
 func (u *unikernel) begin(c *supervise.Context, since time.Time) {
 	u.to(c, running)
@@ -34,13 +44,13 @@ func (u *unikernel) begin(c *supervise.Context, since time.Time) {
 }
 
 func (u *unikernel) wait(c *supervise.Context) {
-	config, name, handle := u.config, u.name, u.handle
+	tender := u.tender
 	c.Go(func(ctx context.Context) any {
-		exit, err := handle.Wait(ctx)
+		exit, err := tender.Wait(ctx)
 		if ctx.Err() != nil {
 			return nil // not needed any more
 		}
-		return exited{config.seenEnd(name, exit), err}
+		return exited{exit, err}
 	})
 }
 
@@ -52,8 +62,8 @@ func (u *unikernel) exited(c *supervise.Context, m exited) {
 	}
 	c.Log().Log(context.Background(), u.gravity(m.exit), "Unikernel exited", "exit", m.exit)
 	failpoint.Here("unikernel/exited")
-	_ = u.handle.Close()
-	u.handle = nil
+	_ = u.tender.Close()
+	u.tender = nil
 	u.outcome = outcome{exit: m.exit, asked: u.state == stopping}
 	u.noteEnd(c.Now())
 	u.close(c)
@@ -137,7 +147,7 @@ func (u *unikernel) graceOver(c *supervise.Context) {
 }
 
 func (u *unikernel) signal(c *supervise.Context, signal unix.Signal) {
-	if err := u.handle.Signal(signal); err != nil && !errors.Is(err, proc.ErrGone) {
+	if err := u.tender.Signal(signal); err != nil && !errors.Is(err, proc.ErrGone) {
 		c.Log().Error("Cannot signal tender", "signal", signal, "error", err)
 	}
 	failpoint.Here("unikernel/signalled")
@@ -207,11 +217,13 @@ func (u *unikernel) consoleClosed(c *supervise.Context, m messages.ConsoleClosed
 
 // free gives back what was made for the tender.
 func (u *unikernel) free(c *supervise.Context) {
-	config, name, taps, links := u.config, u.name, u.taps, u.runtime.Taps
-	u.taps = nil
+	machine, name, equipment, links := u.machine, u.name, u.equipment, u.runtime.Taps
+	u.equipment = nil
 	c.Go(func(context.Context) any {
-		closeTaps(taps)
-		return freed{config.free(name, links)}
+		if equipment != nil {
+			equipment.Close()
+		}
+		return freed{machine.Free(name, links)}
 	})
 }
 

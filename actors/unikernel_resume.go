@@ -8,7 +8,6 @@ import (
 	"albatross/messages"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/proc"
-	"albatross/runtime/tender"
 )
 
 // resumeAsked takes over what a former daemon has recorded, and starts it where
@@ -38,50 +37,15 @@ func (u *unikernel) startLater(c *supervise.Context) {
 
 func (u *unikernel) resume(c *supervise.Context) {
 	u.to(c, resuming)
-	config, name, images, digest, runtime := u.config, u.name, u.config.Images, u.spec.Digest, u.runtime
+	machine, name, digest, runtime := u.machine, u.name, u.spec.Digest, u.runtime
 	c.Go(func(ctx context.Context) any {
-		r := config.resume(ctx, name, runtime)
-		if images.Pin(digest) == nil { // one that is lost is missed at the next start
-			r.pin = &pin{images: images, digest: digest}
+		var r resumed
+		r.found, r.err = machine.Resume(ctx, name, runtime)
+		if machine.Pin(digest) == nil { // one that is lost is missed at the next start
+			r.pin = &pin{machine: machine, digest: digest}
 		}
 		return r
 	})
-}
-
-// resume looks for a tender that has been recorded. One that is gone was cut
-// off if the machine has been started anew since, or if it never was released.
-func (g *Config) resume(ctx context.Context, name messages.Name, r messages.Runtime) resumed {
-	handle, err := proc.Open(r.Process)
-	if err == nil && !r.Released {
-		if err = tender.Settle(g.Launcher, handle); err != nil {
-			_ = handle.Close()
-			handle = nil
-		}
-	}
-	if err == nil && handle.Ended() { // and nobody has cleared it away
-		return g.lateEnd(ctx, name, handle)
-	}
-	if !errors.Is(err, proc.ErrGone) {
-		return resumed{handle: handle, err: err}
-	}
-	boot, bootErr := proc.BootID()
-	switch {
-	case bootErr == nil && boot != r.Process.BootID:
-		return resumed{cut: "the machine was started anew", err: err}
-	case !r.Released:
-		return resumed{cut: "the daemon ended while it started or replaced it", err: err}
-	}
-	return resumed{exit: g.seenEnd(name, messages.Exit{}), err: err}
-}
-
-// lateEnd is how a tender has ended of which nobody saw when.
-func (g *Config) lateEnd(ctx context.Context, name messages.Name, handle *proc.Handle) resumed {
-	defer func() { _ = handle.Close() }()
-	exit, err := handle.Wait(ctx)
-	if err != nil {
-		return resumed{err: err}
-	}
-	return resumed{exit: g.seenEnd(name, exit), err: proc.ErrGone}
 }
 
 func (u *unikernel) resumed(c *supervise.Context, m resumed) {
@@ -90,7 +54,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 	switch {
 	case errors.Is(m.err, proc.ErrGone):
 		failpoint.Here("unikernel/found-gone")
-		u.outcome = outcome{exit: m.exit, cut: m.cut, unseen: true}
+		u.outcome = outcome{exit: m.found.Exit, cut: m.found.Cut, unseen: true}
 		if u.runtime.Released { // it has been a tender
 			u.noteEnd(c.Now())
 		}
@@ -102,7 +66,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 		u.trouble.over(c)
 		c.Log().Info("Unikernel taken over", "pid", u.runtime.Process.PID)
 		u.config.Meter.Adopted()
-		u.handle = m.handle
+		u.tender = m.found.Tender
 		u.begin(c, u.runtime.Started())
 		u.openConsole(c)
 		failpoint.Here("unikernel/taken-over")

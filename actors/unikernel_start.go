@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/failpoint"
-	"albatross/runtime/fifo"
 )
 
 func (u *unikernel) prepareAsked(c *supervise.Context, m messages.UnikernelPrepare) {
@@ -19,7 +19,28 @@ func (u *unikernel) prepareAsked(c *supervise.Context, m messages.UnikernelPrepa
 func (u *unikernel) prepare(c *supervise.Context, m messages.UnikernelPrepare) {
 	u.to(c, preparing)
 	u.barred = ""
-	c.Go(func(ctx context.Context) any { return u.config.prepare(ctx, u.name, m) })
+	machine, turns, name := u.machine, u.config.Work, u.name
+	c.Go(func(ctx context.Context) any {
+		p := prepared{digest: m.Spec.Digest}
+		err := turns.Do(ctx, tenantOf(name), func() { p = prepare(ctx, machine, name, m) })
+		p.err = errors.Join(p.err, err)
+		return p
+	})
+}
+
+func prepare(ctx context.Context, machine Machine, name messages.Name, m messages.UnikernelPrepare) (p prepared) {
+	p.digest, p.plan, p.err = machine.Prepare(ctx, name, m)
+	if p.err == nil {
+		p.pin = &pin{machine: machine, digest: p.digest}
+	}
+	return p
+}
+
+// tenantOf is whose turn it is to do long work about a unikernel: all below one path
+// of the root share what there is.
+func tenantOf(name messages.Name) string {
+	tenant, _, _ := strings.Cut(string(name.Path), ":")
+	return tenant
 }
 
 func (u *unikernel) prepared(c *supervise.Context, m prepared) {
@@ -54,16 +75,15 @@ func (u *unikernel) startAsked(c *supervise.Context, m messages.UnikernelStart) 
 	}
 }
 
-// start makes the FIFO. Its name is that of the unikernel, and that is how it
-// is found and freed after a crash.
+// start makes the FIFO.
 func (u *unikernel) start(c *supervise.Context) {
 	if u.stop.OK {
 		u.close(c)
 		return
 	}
 	u.to(c, starting)
-	path, gid := fifo.Path(u.config.FIFODir, u.name), u.config.GID
-	c.Go(func(context.Context) any { return fifoMade{fifo.Create(path, gid)} })
+	machine, name := u.machine, u.name
+	c.Go(func(context.Context) any { return fifoMade{machine.MakeConsole(name)} })
 }
 
 func (u *unikernel) fifoMade(c *supervise.Context, m fifoMade) {
@@ -80,7 +100,7 @@ func (u *unikernel) fifoMade(c *supervise.Context, m fifoMade) {
 func (u *unikernel) openConsole(c *supervise.Context) {
 	u.request = c.NewID()
 	m := messages.ConsoleOpen{ID: u.request}
-	if u.handle != nil {
+	if u.tender != nil {
 		m.Tender = messages.Some(u.runtime.Process)
 	}
 	c.Request(u.console, m)
@@ -118,15 +138,15 @@ func (u *unikernel) consoleRestarted(c *supervise.Context) {
 
 // equip makes what the tender is connected to, besides its console.
 func (u *unikernel) equip(c *supervise.Context) {
-	config, name, plan := u.config, u.name, u.plan
+	machine, name, plan := u.machine, u.name, u.plan
 	c.Go(func(context.Context) any {
-		taps, err := config.equip(name, plan)
-		return equipped{taps, err}
+		equipment, err := machine.Equip(name, plan)
+		return equipped{equipment, err}
 	})
 }
 
 func (u *unikernel) equipped(c *supervise.Context, m equipped) {
-	u.taps = m.taps
+	u.equipment = m.equipment
 	if m.err != nil {
 		u.fail(c, m.err)
 		return
@@ -137,9 +157,9 @@ func (u *unikernel) equipped(c *supervise.Context, m equipped) {
 
 // launch makes the process that becomes the tender when it is on record.
 func (u *unikernel) launch(c *supervise.Context) {
-	config, name, plan, taps := u.config, u.name, u.plan, links(u.taps)
+	equipment := u.equipment
 	c.Go(func(ctx context.Context) any {
-		gated, err := config.launch(ctx, name, plan, taps)
+		gated, err := equipment.Launch(ctx)
 		return launched{gated, err}
 	})
 }
@@ -156,7 +176,7 @@ func (u *unikernel) launched(c *supervise.Context, m launched) {
 	u.runtime = messages.Runtime{
 		Process:       m.gated.Process(),
 		StartedMillis: c.Now().UnixMilli(),
-		Taps:          links(u.taps),
+		Taps:          u.equipment.Links(),
 		Restarts:      u.runtime.Restarts,
 	}
 	changes := []messages.Change{
@@ -215,20 +235,22 @@ func (u *unikernel) recorded(c *supervise.Context, failure string) {
 	}
 	failpoint.Here("unikernel/recorded")
 	u.creates = false
-	gated, taps := u.gated, u.taps
-	u.taps = nil
-	c.Go(func(ctx context.Context) any { return released{release(ctx, gated, taps)} })
+	gated := u.gated
+	u.equipment = nil
+	c.Go(func(ctx context.Context) any {
+		tender, err := gated.Release(ctx)
+		return released{tender, err}
+	})
 }
 
 func (u *unikernel) released(c *supervise.Context, m released) {
-	gated := u.gated
 	u.gated = nil
 	if m.err != nil { // it has been aborted
 		u.fail(c, m.err)
 		return
 	}
 	failpoint.Here("unikernel/released")
-	u.handle = gated.Handle()
+	u.tender = m.tender
 	u.markReleased(c, u.startEvent(messages.EventStarted, u.cause))
 	u.begin(c, c.Now())
 }

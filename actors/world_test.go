@@ -23,6 +23,7 @@ import (
 	"albatross/messages"
 	"albatross/runtime/block"
 	"albatross/runtime/fair"
+	guestos "albatross/runtime/guest"
 	"albatross/runtime/history"
 	"albatross/runtime/proc"
 	"albatross/runtime/store"
@@ -81,10 +82,12 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 	w := &world{t: t, dir: t.TempDir(), clock: supervise.WallClock(), log: t.Output()}
 	w.user.Store(uint32(os.Getuid()))
 	w.config = &actors.Config{
-		Tenders:        &tender.Finder{Dir: w.dir, Builtin: builtin, Policy: tender.Builtin},
-		Launcher:       []string{builtin, "launch"},
-		FIFODir:        filepath.Join(w.dir, "fifo"),
-		GID:            -1,
+		Machine: &guestos.Machine{
+			Tenders:  &tender.Finder{Dir: w.dir, Builtin: builtin, Policy: tender.Builtin},
+			Launcher: []string{builtin, "launch"},
+			FIFODir:  filepath.Join(w.dir, "fifo"),
+			GID:      -1,
+		},
 		RootPolicy:     messages.Policy{Unikernels: messages.MaxInt, CPUIDs: []int{0, 1}, Memory: 256},
 		Look:           w.machine,
 		Grace:          5 * time.Second,
@@ -94,7 +97,7 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 		Work:           fair.New(2),
 		StatsInterval:  50 * time.Millisecond,
 	}
-	require.NoError(t, os.Mkdir(w.config.FIFODir, 0o700))
+	require.NoError(t, os.Mkdir(w.config.Machine.FIFODir, 0o700))
 	for _, f := range set {
 		f(w)
 	}
@@ -113,9 +116,9 @@ func (w *world) start() {
 	if w.opened != nil {
 		w.opened()
 	}
-	w.config.Images, err = store.OpenImages(w.dir)
+	w.config.Machine.Images, err = store.OpenImages(w.dir)
 	require.NoError(w.t, err)
-	w.config.Blocks, err = block.Open(filepath.Join(w.dir, "block"))
+	w.config.Machine.Blocks, err = block.Open(filepath.Join(w.dir, "block"))
 	require.NoError(w.t, err)
 	w.config.History, err = history.Open(filepath.Join(w.dir, "console"), w.clock.Now)
 	require.NoError(w.t, err)

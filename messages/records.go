@@ -41,6 +41,9 @@ func (s Spec) Proven() Spec {
 	return s
 }
 
+// Named tells whether the unikernel gets its name as an argument.
+func (s Spec) Named() bool { return s.Arguments.AddName && !s.NameRefused }
+
 // A Process identifies a process beyond the reuse of its pid.
 type Process struct {
 	PID       int    `cbor:"1,keyasint"`

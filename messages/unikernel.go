@@ -3,6 +3,7 @@ package messages
 import (
 	"crypto/md5" // not for security: it spreads names
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -69,12 +70,26 @@ type BlockDevice struct {
 	SectorSize Option[int]    `cbor:"3,keyasint,omitzero"` // bytes
 }
 
+// Of is the block device of the host that a unikernel gets: it is at the path of that, or
+// below it where it is given with one. What is no name is that of none.
+func (b BlockDevice) Of(owner Name) Name {
+	text := b.Device.Or(b.Name)
+	name, err := ParseName(string(owner.Path) + ":" + text)
+	if err != nil || name.IsPath() {
+		return Name{Path: owner.Path, Label: Label(strings.ToLower(text))}
+	}
+	return name
+}
+
 // A Network connects a network device in an image's manifest to a bridge.
 type Network struct {
 	Name   string         `cbor:"1,keyasint"`          // in the manifest
 	Bridge Option[string] `cbor:"2,keyasint,omitzero"` // absent: as in the manifest
 	MAC    Option[MAC]    `cbor:"3,keyasint,omitzero"` // absent: derived from the names
 }
+
+// OnBridge is the bridge that the network device is attached to.
+func (n Network) OnBridge() string { return n.Bridge.Or(n.Name) }
 
 // Address is the MAC address of the network device: one that is not given
 // follows from the name of its unikernel, so that it stays the same.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"albatross/messages"
 )
@@ -115,19 +114,9 @@ func (l *Ledger) Blocks(name messages.Name) []messages.NamedBlock {
 func Devices(name messages.Name, args messages.Arguments) []messages.Name {
 	devices := make([]messages.Name, len(args.Blocks))
 	for i, b := range args.Blocks {
-		devices[i] = deviceAt(name.Path, b.Device.Or(b.Name))
+		devices[i] = b.Of(name)
 	}
 	return devices
-}
-
-// deviceAt is the name of a block device that is given as seen from a path. What is
-// no name is that of none.
-func deviceAt(path messages.Path, text string) messages.Name {
-	name, err := messages.ParseName(string(path) + ":" + text)
-	if err != nil || name.IsPath() {
-		return messages.Name{Path: path, Label: messages.Label(strings.ToLower(text))}
-	}
-	return name
 }
 
 func (l *Ledger) checkDevices(name messages.Name, args messages.Arguments) error {

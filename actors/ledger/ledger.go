@@ -246,7 +246,7 @@ func (e bridgesError) Error() string { return fmt.Sprintf("bridges %s not allowe
 func Bridges(args messages.Arguments) []string {
 	bridges := make([]string, len(args.Networks))
 	for i, n := range args.Networks {
-		bridges[i] = n.Bridge.Or(n.Name)
+		bridges[i] = n.OnBridge()
 	}
 	return bridges
 }

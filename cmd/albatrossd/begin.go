@@ -15,7 +15,7 @@ import (
 // tellStart logs what starts here, and what it can run images with.
 func tellStart(o options, config *actors.Config, log *slog.Logger) {
 	log.Info("albatrossd starts", "version", version, "protocol", int(messages.CurrentVersion), "pid", os.Getpid(),
-		"tmpdir", o.tmpdir, "dbdir", o.dbdir, "tenders", config.Tenders.Programs())
+		"tmpdir", o.tmpdir, "dbdir", o.dbdir, "tenders", config.Machine.Tenders.Programs())
 }
 
 // maxTold bounds how many records are told of that were set aside.

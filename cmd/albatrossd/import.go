@@ -130,11 +130,11 @@ func takeOverAll(changes []messages.Change, beside strangers, log *slog.Logger) 
 // importBeside imports what native albatross has left beside what it has left running.
 // It returns what runs that is not on record now.
 func importBeside(o options, db *store.DB, config *actors.Config, log *slog.Logger) ([]tender.Running, error) {
-	beside, err := findStrangers(o, config.Blocks)
+	beside, err := findStrangers(o, config.Machine.Blocks)
 	if err != nil {
 		return nil, err
 	}
-	if err := importNative(o.dbdir, db, config.Images, beside, log); err != nil {
+	if err := importNative(o.dbdir, db, config.Machine.Images, beside, log); err != nil {
 		return nil, err
 	}
 	if err := beside.takeOverLost(db, log); err != nil {

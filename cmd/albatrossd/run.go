@@ -22,6 +22,7 @@ import (
 	"albatross/runtime/block"
 	"albatross/runtime/cgroup"
 	"albatross/runtime/fair"
+	"albatross/runtime/guest"
 	"albatross/runtime/history"
 	"albatross/runtime/machine"
 	"albatross/runtime/store"
@@ -89,7 +90,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	for _, a := range db.Aside {
 		config.Meter.SetAside(a.Kind)
-		config.KeepImages = config.KeepImages || a.Kind == store.Unikernels
+		config.Machine.KeepImages = config.Machine.KeepImages || a.Kind == store.Unikernels
 	}
 	prometheus, err := listenForPrometheus(o, log)
 	if err != nil {
@@ -101,7 +102,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	tellStart(o, config, log)
 	tellSockets(listeners, log)
-	if config.Strangers, err = importBeside(o, db, config, log); err != nil {
+	if config.Machine.Strangers, err = importBeside(o, db, config, log); err != nil {
 		return err
 	}
 	system := supervise.New(supervise.WallClock(), log)
@@ -120,8 +121,8 @@ func run(ctx context.Context, o options) (err error) {
 	serve(ctx, a, listeners, log)
 	attending.Wait()
 	err = stop(context.WithoutCancel(ctx), o, a, log.With("cause", context.Cause(ctx)))
-	if config.Cgroups != nil {
-		err = errors.Join(err, config.Cgroups.Close())
+	if config.Machine.Cgroups != nil {
+		err = errors.Join(err, config.Machine.Cgroups.Close())
 	}
 	return err
 }
@@ -196,15 +197,18 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 		return nil, fmt.Errorf("cannot find albatross-tender, which has to be in the same directory as albatrossd: %w", err)
 	}
 	return &actors.Config{
-		DB:             db,
-		Images:         images,
-		Blocks:         blocks,
-		History:        consoles,
-		Cgroups:        cgroups,
-		Tenders:        &tender.Finder{Dir: o.dbdir, Path: os.Getenv("PATH"), Builtin: builtin, Policy: allowed},
-		Launcher:       []string{builtin, "launch"},
-		FIFODir:        fifoDir(o),
-		GID:            group(),
+		DB:      db,
+		History: consoles,
+		Machine: &guest.Machine{
+			Images:    images,
+			Blocks:    blocks,
+			Cgroups:   cgroups,
+			Tenders:   &tender.Finder{Dir: o.dbdir, Path: os.Getenv("PATH"), Builtin: builtin, Policy: allowed},
+			Launcher:  []string{builtin, "launch"},
+			FIFODir:   fifoDir(o),
+			GID:       group(),
+			FullNames: o.noDropPath,
+		},
 		RootPolicy:     policy,
 		Look:           look,
 		Grace:          o.grace,
@@ -213,7 +217,6 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 		Meter:          meter.New(version),
 		Work:           fair.New(2 * runtime.GOMAXPROCS(0)), // half of it waits for the disk
 		StatsInterval:  o.interval,
-		FullNames:      o.noDropPath,
 	}, nil
 }
 

@@ -1,0 +1,48 @@
+package guest
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"albatross/messages"
+	"albatross/runtime/compress"
+)
+
+// ReadImage is an image as a client wants it: level 0 is uncompressed. It may be about
+// to be collected.
+func (m *Machine) ReadImage(digest messages.Digest, level int) ([]byte, error) {
+	if err := m.Images.Pin(digest); err != nil {
+		return nil, err
+	}
+	defer m.Images.Unpin(digest)
+	return m.readCompressed(digest, level)
+}
+
+func (m *Machine) readCompressed(digest messages.Digest, level int) ([]byte, error) {
+	f, size, err := m.Images.Open(digest)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	if level == 0 {
+		return readWhole(f, size)
+	}
+	stream, err := compress.Deflate(f, level)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(stream)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read image: %w", err)
+	}
+	return data, nil
+}
+
+func readWhole(f *os.File, size int64) ([]byte, error) {
+	data := make([]byte, size)
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fmt.Errorf("cannot read image: %w", err)
+	}
+	return data, nil
+}

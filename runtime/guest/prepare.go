@@ -1,0 +1,199 @@
+package guest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"albatross/messages"
+	"albatross/runtime/compress"
+	"albatross/runtime/failpoint"
+	"albatross/runtime/image"
+	"albatross/runtime/machine"
+	"albatross/runtime/netif"
+	"albatross/runtime/store"
+	"albatross/runtime/tender"
+)
+
+// maxImage is the largest uncompressed image, in bytes. An image is loaded into
+// the memory of its unikernel, and none is that large; a compressed one could
+// otherwise fill the disk.
+const maxImage = 1 << 30
+
+// A Plan is how a unikernel is started.
+type Plan struct {
+	tender   tender.Tender
+	guest    tender.Guest // without the taps, which are made when it is started
+	networks []attachment
+	cpus     []int
+	memory   int64 // bytes that the tender may use
+}
+
+// An attachment is a network device and the bridge that it gets a tap on.
+type attachment struct {
+	name   string // in the manifest
+	bridge string
+	mac    messages.MAC
+}
+
+// tenderMemory is what a tender may need beside the memory and the image of its
+// unikernel, in bytes: its own program before it has become the unikernel, what
+// hypervisor and page tables take, and a margin.
+const tenderMemory = 64 << 20
+
+// Prepare puts the image into the store where it is not there yet, and checks
+// everything about it that can be checked without starting it. The image is not
+// collected until Unpin is called, once. The digest is told after an error, too, as far
+// as it is known.
+func (m *Machine) Prepare(ctx context.Context, name messages.Name, ask messages.UnikernelPrepare) (messages.Digest, Plan, error) {
+	digest, err := m.store(ask)
+	if err != nil {
+		return ask.Spec.Digest, Plan{}, err
+	}
+	failpoint.Here("prepare/image-stored")
+	p, err := m.plan(ctx, name, digest, ask.Spec)
+	if err == nil {
+		err = errors.Join(checkFree(ask.Joins), m.checkStrangers(name, p.guest))
+	}
+	if err != nil {
+		m.Unpin(digest)
+		return digest, Plan{}, err
+	}
+	failpoint.Here("prepare/planned")
+	return digest, p, nil
+}
+
+// Pin keeps an image from being collected until Unpin is called.
+func (m *Machine) Pin(digest messages.Digest) error { return m.Images.Pin(digest) }
+
+// Unpin ends what Pin or Prepare has begun.
+func (m *Machine) Unpin(digest messages.Digest) { m.Images.Unpin(digest) }
+
+// checkFree refuses addresses that somebody else has, whom the ledger does not
+// know: as far as the bridge does.
+func checkFree(list []messages.Station) error {
+	for _, s := range list {
+		if err := netif.CheckFree(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// store pins the image.
+func (m *Machine) store(ask messages.UnikernelPrepare) (messages.Digest, error) {
+	if ask.Image == nil {
+		return ask.Spec.Digest, m.Images.Pin(ask.Spec.Digest)
+	}
+	limit := imageLimit(ask.Spec.Arguments)
+	tooLarge := fmt.Errorf("cannot use image: it is larger than the %d MB of memory of its unikernel: give it more", ask.Spec.Arguments.Memory)
+	if !ask.Compressed {
+		if int64(len(ask.Image)) > limit {
+			return messages.Digest{}, tooLarge
+		}
+		return m.Images.AddBytes(ask.Image)
+	}
+	digest, _, err := m.Images.Add(compress.Inflate(bytes.NewReader(ask.Image), "image"), limit)
+	if errors.Is(err, store.ErrTooLarge) {
+		return messages.Digest{}, tooLarge
+	}
+	if damaged := new(compress.DamagedError); errors.As(err, &damaged) {
+		return messages.Digest{}, damaged // and not something about the store
+	}
+	return digest, err
+}
+
+// imageLimit is the largest image, in bytes, of a unikernel with these arguments. It
+// is loaded into its memory, so that what a tenant can put on disk is bounded by the
+// memory that it may use.
+func imageLimit(args messages.Arguments) int64 {
+	return min(maxImage, int64(min(args.Memory, maxImage>>20))<<20)
+}
+
+// plan checks the image against the devices and finds the tender for it.
+func (m *Machine) plan(ctx context.Context, name messages.Name, digest messages.Digest, spec messages.Spec) (Plan, error) {
+	img, size, err := m.readImage(digest)
+	if err != nil {
+		return Plan{}, err
+	}
+	if err := img.CheckTarget(); err != nil {
+		return Plan{}, err
+	}
+	blocks, networks := deviceNames(spec.Arguments)
+	if err := img.MatchDevices(blocks, networks); err != nil {
+		return Plan{}, err
+	}
+	for _, n := range spec.Arguments.Networks {
+		if err := netif.CheckBridge(n.OnBridge()); err != nil {
+			return Plan{}, err
+		}
+	}
+	t, err := m.Tenders.Find(ctx, img.Target, img.ABIVersion)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := m.planFor(name, digest, spec, t, size)
+	if err := checkCPUs(p.cpus); err != nil {
+		return Plan{}, err
+	}
+	return p, t.Check(img, p.guest)
+}
+
+// checkCPUs refuses CPUs that nothing can run on now, whatever policies say.
+func checkCPUs(cpus []int) error {
+	offline, err := machine.OfflineCPUs(cpus)
+	if err == nil && len(offline) > 0 {
+		err = fmt.Errorf("cannot run on CPU %d: there is none, or it is offline", offline[0])
+	}
+	return err
+}
+
+// toldName is the name that a unikernel is told as an argument.
+func (m *Machine) toldName(name messages.Name) string {
+	if m.FullNames {
+		return name.String()
+	}
+	return string(name.Label)
+}
+
+// planFor puts together what has been checked.
+func (m *Machine) planFor(name messages.Name, digest messages.Digest, spec messages.Spec, t tender.Tender, size int64) Plan {
+	args := spec.Arguments
+	p := Plan{
+		tender: t,
+		guest:  tender.Guest{Image: m.Images.Path(digest), Memory: args.Memory, Argv: args.Argv.Value},
+		cpus:   args.CPUIDs,
+		memory: int64(args.Memory)<<20 + size + tenderMemory,
+	}
+	if spec.Named() {
+		p.guest.Name = m.toldName(name)
+	}
+	for _, b := range args.Blocks {
+		p.guest.Blocks = append(p.guest.Blocks, tender.Block{Name: b.Name, File: m.Blocks.Path(b.Of(name)), SectorSize: b.SectorSize})
+	}
+	for _, n := range args.Networks {
+		p.networks = append(p.networks, attachment{n.Name, n.OnBridge(), n.Address(name)})
+	}
+	return p
+}
+
+func (m *Machine) readImage(digest messages.Digest) (*image.Image, int64, error) {
+	f, size, err := m.Images.Open(digest)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = f.Close() }()
+	img, err := image.Read(f, size)
+	return img, size, err
+}
+
+func deviceNames(args messages.Arguments) (blocks, networks []string) {
+	for _, b := range args.Blocks {
+		blocks = append(blocks, b.Name)
+	}
+	for _, n := range args.Networks {
+		networks = append(networks, n.Name)
+	}
+	return blocks, networks
+}

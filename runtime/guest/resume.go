@@ -1,0 +1,92 @@
+package guest
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+	"albatross/runtime/proc"
+	"albatross/runtime/tender"
+)
+
+// held is a tender, as its handle and its cgroup tell of it.
+type held struct {
+	*proc.Handle
+	machine *Machine
+	name    messages.Name
+}
+
+func (h *held) Wait(ctx context.Context) (messages.Exit, error) {
+	exit, err := h.Handle.Wait(ctx)
+	if err != nil {
+		return messages.Exit{}, err
+	}
+	return h.machine.seenEnd(h.name, exit), nil
+}
+
+// Found is what has become of a tender that has been recorded.
+type Found struct {
+	Tender Tender        // where it runs
+	Exit   messages.Exit // as far as is known, where it has ended
+	Cut    string        // it has not ended by itself, and how
+}
+
+// Resume looks for a tender that has been recorded; the error is proc.ErrGone where it
+// has ended. One that is gone was cut off if the machine has been started anew since, or
+// if it never was released.
+func (m *Machine) Resume(ctx context.Context, name messages.Name, r messages.Runtime) (Found, error) {
+	handle, err := m.open(r)
+	switch {
+	case err == nil && handle.Ended(): // and nobody has cleared it away
+		return m.lateEnd(ctx, &held{handle, m, name})
+	case err == nil:
+		return Found{Tender: &held{handle, m, name}}, nil
+	case !errors.Is(err, proc.ErrGone):
+		return Found{}, err
+	}
+	boot, bootErr := proc.BootID()
+	switch {
+	case bootErr == nil && boot != r.Process.BootID:
+		return Found{Cut: "the machine was started anew"}, err
+	case !r.Released:
+		return Found{Cut: "the daemon ended while it started or replaced it"}, err
+	}
+	return Found{Exit: m.seenEnd(name, messages.Exit{})}, err
+}
+
+// open holds the process of a record, if it is a tender.
+func (m *Machine) open(r messages.Runtime) (*proc.Handle, error) {
+	handle, err := proc.Open(r.Process)
+	if err != nil || r.Released {
+		return handle, err
+	}
+	if err := tender.Settle(m.Launcher, handle); err != nil {
+		_ = handle.Close()
+		return nil, err
+	}
+	return handle, nil
+}
+
+// lateEnd is how a tender has ended of which nobody saw when.
+func (m *Machine) lateEnd(ctx context.Context, t *held) (Found, error) {
+	defer func() { _ = t.Close() }()
+	exit, err := t.Wait(ctx)
+	if err != nil {
+		return Found{}, err
+	}
+	return Found{Exit: exit}, proc.ErrGone
+}
+
+// seenEnd is how a tender has ended, with what its cgroup tells of that: whose end
+// nobody has seen may have been killed for want of memory.
+func (m *Machine) seenEnd(name messages.Name, exit messages.Exit) messages.Exit {
+	if m.Cgroups == nil || exit.Known && exit.Signal != int(unix.SIGKILL) {
+		return exit
+	}
+	if killed, err := m.Cgroups.OutOfMemory(name); err != nil || !killed {
+		return exit
+	}
+	return messages.Exit{Known: true, Signal: int(unix.SIGKILL), OutOfMemory: true}
+}
