@@ -399,6 +399,7 @@ func TestDestroyInATrialThatIsCutOff(t *testing.T) {
 	w := newWorld(t, withLongTrial, tenderScript(t, "case \"$*\" in *two*) trap '' TERM;; esac\n"+forEver),
 		func(w *world) { w.config.Grace = time.Hour })
 	w.succeeds("created unikernel", ":x", create(guest("hello", "one")))
+	w.lines(":x", 1) // it can print before it is replaced
 	w.succeeds("created unikernel", ":x", force(guest("hello", "two")))
 	w.lines(":x", 2)
 	pid := w.pid(":x")

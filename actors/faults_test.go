@@ -250,9 +250,23 @@ func afterEvents(w *world) {
 
 func success(text string) messages.Payload { return messages.SuccessText{Text: text} }
 
-// crashOnce makes an actor of a kind fail at the nth message of some types, or of any.
+// crashOnce has an actor of a kind meet a fault at the nth message of some types, or of any.
 func crashOnce(fault supervise.Fault, kind string, n int, of ...any) *supervise.Faults {
 	faults := supervise.NewFaults(0, nil)
 	faults.Set(supervise.Rule{Fault: fault, Kind: kind, Messages: of, Nth: n})
 	return faults
+}
+
+// TestAConsoleThatWasNotToldOfAnEnd reads what the next run prints all the same: its
+// FIFO is another one.
+func TestAConsoleThatWasNotToldOfAnEnd(t *testing.T) {
+	faults := crashOnce(supervise.Drop, "console", 1, messages.ConsoleClose{})
+	w := newWorld(t, func(w *world) { w.faults = faults })
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet", "one")))
+	w.lines(":x", 1)
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	require.Equal(t, 1, faults.Met())
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet", "two")))
+	w.followUntil(":x", "hello from albatross: --name=x --quiet two")
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
 }

@@ -26,9 +26,10 @@ const (
 )
 
 // openAsked reads the FIFO for our unikernel. What another daemon has run under
-// this name has to go.
+// this name has to go; and so has a former run of ours, whose end we may not have
+// been told of: the FIFO is another one now.
 func (k *console) openAsked(c *supervise.Context, m messages.ConsoleOpen) {
-	if k.feed != nil && !k.closing && !k.foreign {
+	if m.Tender.OK && k.feed != nil && !k.closing && !k.foreign {
 		c.Respond(messages.ConsoleOpened{ID: m.ID})
 		return
 	}
@@ -53,7 +54,7 @@ func (k *console) open(c *supervise.Context) {
 	case len(k.openers) == 0 || k.opening || k.closing:
 	case k.feed == nil || foreign && k.foreign:
 		k.attempt(c, foreign)
-	case k.foreign:
+	case k.foreign, !foreign:
 		k.close(c)
 	default:
 		k.answerOpeners(c, true, errOurs)
