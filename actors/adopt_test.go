@@ -164,7 +164,7 @@ func TestWhatIsNoConsoleOfAnotherDaemon(t *testing.T) {
 		":socket": "cannot read the console: not a named pipe",
 	} {
 		for _, max := range []messages.Option[int]{{}, messages.Some(messages.MinInt), messages.Some(3)} {
-			require.Equal(t, messages.Failure{Text: text}, link.ask(name, messages.ConsoleAdd{Max: max}), name)
+			require.Equal(t, messages.Failure{Text: messages.Public(text)}, link.ask(name, messages.ConsoleAdd{Max: max}), name)
 		}
 	}
 	require.Equal(t, []string{":ours"}, w.histories())

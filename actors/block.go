@@ -143,9 +143,9 @@ func (b *blockDevice) Stopping(c *supervise.Context, _ bool) {
 	b.closePipes(errBlockFailed)
 	switch b.state {
 	case blockWorking:
-		c.Send(b.asker, messages.Answer{ID: b.id, Payload: failure(errBlockFailed.Error())})
+		c.Send(b.asker, messages.Answer{ID: b.id, Payload: failure(told(c, errBlockFailed))})
 	case blockDumping:
-		c.Send(b.asker, messages.BlockChunk{Err: errBlockFailed.Error()})
+		c.Send(b.asker, messages.BlockChunk{Err: told(c, errBlockFailed)})
 	default:
 	}
 }
@@ -193,7 +193,7 @@ func (b *blockDevice) begin(c *supervise.Context, m messages.BlockDo) {
 }
 
 // work has do done, and answers with text when it is.
-func (b *blockDevice) work(c *supervise.Context, text string, do func(context.Context) error) {
+func (b *blockDevice) work(c *supervise.Context, text messages.Public, do func(context.Context) error) {
 	c.Go(func(ctx context.Context) any { return worked{answer: success(text), err: do(ctx)} })
 }
 
@@ -212,7 +212,7 @@ func (b *blockDevice) add(c *supervise.Context, size int, contents io.Reader) {
 func added(dir *block.Dir, size int) messages.Success {
 	const text = "added block device"
 	if room, err := dir.Room(); err == nil && room < int64(size) { // it is there, whatever is known of the disk
-		return success(fmt.Sprintf("%s, which may not fit on the disk: %d MB are free for its %d MB", text, room, size))
+		return success(messages.Publicf("%s, which may not fit on the disk: %d MB are free for its %d MB", text, room, size))
 	}
 	return success(text)
 }
@@ -258,7 +258,7 @@ func (b *blockDevice) worked(c *supervise.Context, m worked) {
 	failpoint.Here("block/done-told")
 	payload := messages.Payload(m.answer)
 	if m.err != nil {
-		payload = failure(m.err.Error())
+		payload = failure(told(c, m.err))
 	}
 	c.Send(b.asker, messages.Answer{ID: b.id, Payload: payload})
 	failpoint.Here("block/answered")
@@ -405,7 +405,7 @@ func (b *blockDevice) partRead(c *supervise.Context, m partRead) {
 	case m.err == io.EOF, m.err == io.ErrUnexpectedEOF:
 		part.Last = true
 	case m.err != nil:
-		part = messages.BlockChunk{Err: m.err.Error()}
+		part = messages.BlockChunk{Err: told(c, m.err)}
 	}
 	b.ready = messages.Some(part)
 	b.offer(c)

@@ -21,7 +21,7 @@ func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	}
 	h.loadID = 0
 	if m.Err != "" {
-		h.loading.note(c, "Cannot load the state", errors.New(m.Err))
+		h.loading.note(c, "Cannot load the state", errors.New(string(m.Err)))
 		if h.loads++; h.unreadable() {
 			h.doEarly(c)
 		}
@@ -106,7 +106,7 @@ func (h *host) doEarly(c *supervise.Context) {
 	h.early = nil
 	for _, a := range early {
 		if h.unreadable() {
-			h.answer(c, a.ticket, failure(h.loading.cause))
+			h.answer(c, a.ticket, failure(messages.Publicf("%s", h.loading.cause)))
 			continue
 		}
 		h.do(c, a)

@@ -35,11 +35,11 @@ func (h *host) change(c *supervise.Context, a ask) {
 
 func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.UnikernelCreate) {
 	if t != nil && !command.Force {
-		h.answer(c, a.ticket, failure(ledger.ErrRunning.Error()))
+		h.answer(c, a.ticket, failure(told(c, ledger.ErrRunning)))
 		return
 	}
 	if err := creatable(a.name, command.Config); err != nil {
-		h.answer(c, a.ticket, failure(err.Error()))
+		h.answer(c, a.ticket, failure(told(c, err)))
 		return
 	}
 	m := messages.UnikernelPrepare{
@@ -142,7 +142,7 @@ func (h *host) restart(c *supervise.Context, a ask, t *tenant, command messages.
 		spec.NameRefused = false
 	}
 	if err := startable(spec.Arguments); err != nil {
-		h.answer(c, a.ticket, failure(err.Error()))
+		h.answer(c, a.ticket, failure(told(c, err)))
 		return
 	}
 	h.replace(c, a, t, messages.UnikernelPrepare{Spec: spec, Cause: commandCause(command)})
@@ -285,7 +285,7 @@ func (h *host) ended(c *supervise.Context, name messages.Name, t *tenant, ended 
 	case restoring:
 		h.answerAsk(c, t, failure(t.refusal+"; the one before is gone, too"))
 	case destroying:
-		text := "destroyed unikernel"
+		text := messages.Public("destroyed unikernel")
 		if ended.wait.OK {
 			text = "destroyed: removed from restarting"
 		}
@@ -323,7 +323,7 @@ func (h *host) dropNext(c *supervise.Context, name messages.Name, t *tenant) {
 
 // startFailed ends a command whose unikernel could not be started, when what it was
 // to replace has been started again.
-func (h *host) startFailed(c *supervise.Context, name messages.Name, t *tenant, text string) {
+func (h *host) startFailed(c *supervise.Context, name messages.Name, t *tenant, text messages.Public) {
 	t.refusal = text
 	switch {
 	case t.phase == switching: // the one before is being stopped; gone goes on

@@ -27,7 +27,7 @@ func (h *host) revert(c *supervise.Context, m messages.UnikernelRevert) {
 	case t.current == nil || t.current.number != m.Run:
 	case t.phase == settled, t.phase == checking, t.phase == restoring:
 		err := h.ledger.Revert(m.Name, m.Former.Spec.Arguments)
-		c.Send(t.current.pid, messages.UnikernelReverted{Err: text(err)})
+		c.Send(t.current.pid, messages.UnikernelReverted{Err: told(c, err)})
 	default: // it is being stopped
 	}
 	failpoint.Here("change/revert-decided")
@@ -42,7 +42,7 @@ func (h *host) proven(c *supervise.Context, m messages.UnikernelProven) {
 
 // comeBack starts what is on disk under a name, and whose images are needed
 // already.
-func (h *host) comeBack(c *supervise.Context, name messages.Name, t *tenant, left *messages.Former, why string) {
+func (h *host) comeBack(c *supervise.Context, name messages.Name, t *tenant, left *messages.Former, why messages.Public) {
 	switch t.phase {
 	case launching, switching:
 		t.phase = restoring
@@ -57,7 +57,7 @@ func (h *host) comeBack(c *supervise.Context, name messages.Name, t *tenant, lef
 
 // restored answers a command whose unikernel could not be started: what it was to
 // replace has been, or has been tried to.
-func (h *host) restored(c *supervise.Context, name messages.Name, t *tenant, outcome string) {
+func (h *host) restored(c *supervise.Context, name messages.Name, t *tenant, outcome messages.Public) {
 	if t.phase != restoring {
 		return
 	}

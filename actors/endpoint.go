@@ -15,7 +15,7 @@ const (
 
 // refusal tells what a client gets to read that has used the wrong socket, or
 // that says what only a daemon says or nobody understands.
-func refusal(at Endpoint, payload messages.Payload) string {
+func refusal(at Endpoint, payload messages.Payload) messages.Public {
 	if bad, ok := payload.(messages.BadRequest); ok {
 		return bad.Why
 	}

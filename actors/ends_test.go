@@ -204,14 +204,14 @@ func TestWaiting(t *testing.T) {
 	}
 	e := waiting()
 	require.Equal(t, messages.Exit{Known: true, Code: 3}, e.End.Exit)
-	require.Equal(t, "exit 3 asks for a restart", e.Wait.Value.Cause)
+	require.Equal(t, messages.Public("exit 3 asks for a restart"), e.Wait.Value.Cause)
 	require.GreaterOrEqual(t, e.Wait.Value.Since.UnixMilli(), e.End.AtMillis)
 
 	require.NoError(t, os.Rename(filepath.Join(w.dir, "images"), filepath.Join(w.dir, "away")))
 	first := messages.NamedEnd{}
 	w.until("it cannot be started", func() bool {
 		first = waiting()
-		return strings.HasPrefix(first.Wait.Value.Cause, "it could not be started: ")
+		return strings.HasPrefix(string(first.Wait.Value.Cause), "it could not be started: ")
 	})
 	told := func() int {
 		return strings.Count(strings.Join(w.eventsOf(":x"), "\n"), "restarting: it could not be started: ")
@@ -263,7 +263,7 @@ func TestOnlyEndsOnTheSocketOfEvents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := w.connect(tc.endpoint)
 			c.send(":x", tc.payload)
-			require.Equal(t, messages.Failure{Text: tc.text}, c.receive().Payload)
+			require.Equal(t, messages.Failure{Text: messages.Public(tc.text)}, c.receive().Payload)
 			<-c.closed
 		})
 	}

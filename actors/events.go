@@ -2,7 +2,6 @@ package actors
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -99,7 +98,7 @@ func (e *events) Stopping(c *supervise.Context, _ bool) {
 // attachAsked looks for where a follower begins.
 func (e *events) attachAsked(c *supervise.Context, m messages.EventsAttach) {
 	if len(e.attaching)+len(e.followers) >= maxFollowers {
-		text := fmt.Sprintf("%d clients follow events: that is as many as may do so at once", maxFollowers)
+		text := messages.Publicf("%d clients follow events: that is as many as may do so at once", maxFollowers)
 		c.Respond(messages.Answer{ID: m.ID, Payload: failure(text)})
 		return
 	}
@@ -123,7 +122,7 @@ func (e *events) found(c *supervise.Context, m eventsFound) {
 	a := m.newcomer
 	e.attaching = slices.DeleteFunc(e.attaching, func(other newcomer) bool { return other == a })
 	if m.err != nil {
-		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: failure(m.err.Error())})
+		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: failure(told(c, m.err))})
 		return
 	}
 	e.last = max(e.last, m.last)

@@ -1,15 +1,13 @@
 package actors
 
 import (
-	"fmt"
-
 	"albatross/messages"
 )
 
 // A fate is what becomes of a unikernel whose tender is not there any more.
 type fate struct {
 	kind  fateKind
-	cause string           // why, for events and for who is told
+	cause messages.Public  // why, for events and for who is told
 	next  messages.Spec    // againNow, againLater: what is started
 	left  *messages.Former // kept, reverted: what stays on disk in its place
 }
@@ -32,7 +30,7 @@ type ending struct {
 	stop     messages.Option[messages.UnikernelStop] // it has been asked to end
 	eager    bool                                    // it is on record: one that cannot be started is tried again
 	back     *messages.Former                        // the host lets this one come back in its place
-	barred   string                                  // the host does not let what it has replaced come back: why
+	barred   messages.Public                         // the host does not let what it has replaced come back: why
 }
 
 // fate decides.
@@ -110,7 +108,7 @@ func (e ending) failsTrial() bool {
 }
 
 // cause returns why the fate is what it is.
-func (e ending) cause() string {
+func (e ending) cause() messages.Public {
 	cause := e.ownCause()
 	if e.barred != "" {
 		cause += "; the one before cannot come back: " + e.barred
@@ -118,7 +116,7 @@ func (e ending) cause() string {
 	return cause
 }
 
-func (e ending) ownCause() string {
+func (e ending) ownCause() messages.Public {
 	if e.stop.OK {
 		return e.stop.Value.Cause
 	}
@@ -132,34 +130,34 @@ func (e ending) ownCause() string {
 	}
 }
 
-func (e ending) againCause() string {
+func (e ending) againCause() messages.Public {
 	switch {
 	case e.outcome.failure != "":
 		return "it could not be started: " + e.outcome.failure
 	case e.outcome.cut != "":
 		return e.outcome.cut
 	case e.refusesName():
-		return e.outcome.exit.String() + " refuses the argument --name"
+		return messages.Publicf("%s refuses the argument --name", e.outcome.exit)
 	}
-	return e.outcome.exit.String() + " asks for a restart"
+	return messages.Publicf("%s asks for a restart", e.outcome.exit)
 }
 
-func (e ending) noMoreCause() string {
+func (e ending) noMoreCause() messages.Public {
 	if e.outcome.failure != "" {
 		return "it could not be started: " + e.outcome.failure
 	}
-	return e.outcome.exit.String() + " asks for no restart"
+	return messages.Publicf("%s asks for no restart", e.outcome.exit)
 }
 
 // revertCause returns why what was replaced is started again.
-func (e ending) revertCause() string {
+func (e ending) revertCause() messages.Public {
 	switch {
 	case e.outcome.failure != "":
 		return successorFailed + ": " + e.outcome.failure
 	case e.outcome.unseen:
 		return "what had replaced it ended while no daemon saw it"
 	}
-	return "what had replaced it refused to run: " + e.outcome.exit.String()
+	return messages.Publicf("what had replaced it refused to run: %s", e.outcome.exit)
 }
 
 // changes returns what the store has to be told.
@@ -200,12 +198,12 @@ func (f fate) changesTo(now fate) bool {
 }
 
 // unstored returns what is so as long as the fate cannot be stored.
-func (f fate) unstored(o outcome, failure string) string {
+func (f fate) unstored(o outcome, failure messages.Public) messages.Public {
 	switch {
 	case f.kind == reverted:
-		return fmt.Sprintf("%s; the one before cannot be started again, since that cannot be stored: %s; this is tried again until it can", f.cause, failure)
+		return messages.Publicf("%s; the one before cannot be started again, since that cannot be stored: %s; this is tried again until it can", f.cause, failure)
 	case o.failure != "":
-		return fmt.Sprintf("%s; and what is stored of it cannot be removed: %s; this is tried again until it can", o.failure, failure)
+		return messages.Publicf("%s; and what is stored of it cannot be removed: %s; this is tried again until it can", o.failure, failure)
 	}
-	return fmt.Sprintf("the unikernel has ended, but that cannot be stored: %s; this is tried again until it can", failure)
+	return messages.Publicf("the unikernel has ended, but that cannot be stored: %s; this is tried again until it can", failure)
 }

@@ -248,7 +248,7 @@ func afterEvents(w *world) {
 	require.Equal(w.t, uint64(1), r.numbers[0])
 }
 
-func success(text string) messages.Payload { return messages.SuccessText{Text: text} }
+func success(text string) messages.Payload { return messages.SuccessText{Text: messages.Public(text)} }
 
 // crashOnce has an actor of a kind meet a fault at the nth message of some types, or of any.
 func crashOnce(fault supervise.Fault, kind string, n int, of ...any) *supervise.Faults {

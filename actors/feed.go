@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -155,7 +154,7 @@ func (k *console) answerOpener(c *supervise.Context, o opener, err error) {
 	if !o.foreign {
 		m := messages.ConsoleOpened{ID: o.id}
 		if err != nil {
-			m.Err = err.Error()
+			m.Err = told(c, err)
 		}
 		c.Send(o.pid, m)
 		return
@@ -172,14 +171,14 @@ func (k *console) answerOpener(c *supervise.Context, o opener, err error) {
 }
 
 // adoptFailure is what another daemon is told: no path of this host.
-func adoptFailure(err error) string {
+func adoptFailure(err error) messages.Public {
 	if errors.Is(err, os.ErrNotExist) {
 		return "opening" // natively
 	}
 	if cause := errors.Unwrap(err); cause != nil {
 		err = cause
 	}
-	return fmt.Sprintf("cannot read the console: %v", err)
+	return "cannot read the console: " + messages.PublicError(err)
 }
 
 func (k *console) readMore(c *supervise.Context) {

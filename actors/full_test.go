@@ -69,7 +69,7 @@ func TestOnAFullDisk(t *testing.T) {
 	} {
 		require.Contains(t, w.ask(name, command).(messages.Failure).Text, "no space left on device", name)
 	}
-	require.Equal(t, fails("cannot write "+w.dir+"/state.db: there is no room for anything new: no space left on device"), w.addPolicies())
+	require.Equal(t, fails("cannot write state.db: there is no room for anything new: no space left on device"), w.addPolicies())
 	w.succeeds("removed policy", "a:", messages.PolicyRemove{})
 	w.succeeds("removed block", ":disk", messages.BlockRemove{})
 	w.fillDisk(true) // also with what that has freed
@@ -154,9 +154,8 @@ func (w *world) openedAs(path string) int {
 }
 
 // unstored is what a client is told of a unikernel that has ended on a broken disk.
-func (w *world) unstored() messages.Failure {
-	return messages.Failure{Text: "the unikernel has ended, but that cannot be stored: cannot write " + w.dir +
-		"/state.db: write " + w.dir + "/state.db: bad file descriptor; this is tried again until it can"}
+func unstored() messages.Failure {
+	return messages.Failure{Text: "the unikernel has ended, but that cannot be stored: cannot write state.db: write state.db: bad file descriptor; this is tried again until it can"}
 }
 
 // TestEndsThatCannotBeStored are told to who asks, at once; nothing shows as
@@ -177,10 +176,10 @@ func TestEndsThatCannotBeStored(t *testing.T) {
 	w.untilMarked(":destroyed", ":replaced", ":ended", ":lives")
 	mend := w.breakDisk()
 
-	require.Equal(t, w.unstored(), w.ask(":destroyed", messages.UnikernelDestroy{}))
-	require.Equal(t, w.unstored(), w.ask(":destroyed", messages.UnikernelDestroy{}))
-	require.Equal(t, w.unstored(), w.ask(":destroyed", force(kept)))
-	require.Equal(t, w.unstored(), w.ask(":replaced", messages.UnikernelRestart{Form: messages.RestartSame}))
+	require.Equal(t, unstored(), w.ask(":destroyed", messages.UnikernelDestroy{}))
+	require.Equal(t, unstored(), w.ask(":destroyed", messages.UnikernelDestroy{}))
+	require.Equal(t, unstored(), w.ask(":destroyed", force(kept)))
+	require.Equal(t, unstored(), w.ask(":replaced", messages.UnikernelRestart{Form: messages.RestartSame}))
 	require.NoError(t, unix.Kill(ended, unix.SIGKILL))
 	w.until("only one runs", func() bool { return len(w.infos(":")) == 1 })
 	require.Equal(t, ":lives", w.infos(":")[0].Name.String())
@@ -189,7 +188,7 @@ func TestEndsThatCannotBeStored(t *testing.T) {
 	for _, s := range survey.Status {
 		require.Equal(t, s.Name.String() == ":lives", s.Running, s.Name)
 	}
-	require.Equal(t, w.unstored(), w.ask(":ended", create(kept)))
+	require.Equal(t, unstored(), w.ask(":ended", create(kept)))
 	require.IsType(t, messages.Failure{}, w.addPolicy("a:", policy(1, 32)))
 	w.until("it was tried again", func() bool { return w.failedCommits() > 15 })
 
@@ -301,7 +300,7 @@ func TestARecordThatCannotBeRead(t *testing.T) {
 	armed.Store(true)
 	w.until("the one that waits is told", func() bool {
 		refusal, _ := w.ask(":x", messages.UnikernelDestroy{}).(messages.Failure)
-		return strings.Contains(refusal.Text, "cannot understand what is stored of :x: its checksum is wrong")
+		return strings.Contains(string(refusal.Text), "cannot understand what is stored of :x: its checksum is wrong")
 	})
 	armed.Store(true)
 	w.until("the other one ends", func() bool {

@@ -19,7 +19,7 @@ type host struct {
 	config  *Config
 	machine Machine // of the unikernels
 	store   *actor.PID
-	began   string // for events: why this incarnation did
+	began   messages.Public // for events: why this incarnation did
 	stats   *actor.PID
 
 	ledger   *ledger.Ledger
@@ -199,7 +199,7 @@ func (h *host) asked(c *supervise.Context, m messages.Ask) {
 	a := ask{ticket: h.tickets, name: m.Name, command: m.Command}
 	switch {
 	case h.unreadable():
-		h.answer(c, a.ticket, failure(h.loading.cause))
+		h.answer(c, a.ticket, failure(messages.Publicf("%s", h.loading.cause)))
 		return
 	case !h.booted:
 		h.early = append(h.early, a)
@@ -209,7 +209,7 @@ func (h *host) asked(c *supervise.Context, m messages.Ask) {
 }
 
 // tell tells what has happened that is no change of what is stored.
-func (h *host) tell(c *supervise.Context, kind messages.EventKind, name messages.Name, cause string) {
+func (h *host) tell(c *supervise.Context, kind messages.EventKind, name messages.Name, cause messages.Public) {
 	c.Send(h.store, messages.StoreWrite{Changes: []messages.Change{happened(c, kind, name, cause)}})
 }
 
@@ -221,9 +221,6 @@ func (h *host) answer(c *supervise.Context, t ticket, payload messages.Payload) 
 	delete(h.open, t)
 	c.Send(a.pid, messages.Answer{ID: a.id, Payload: payload})
 }
-
-func failure(text string) messages.Failure     { return messages.Failure{Text: text} }
-func success(text string) messages.SuccessText { return messages.SuccessText{Text: text} }
 
 // subscribe passes a subscription on to the console, which answers it.
 func (h *host) subscribe(c *supervise.Context, m messages.Ask, subscribe messages.ConsoleSubscribe) {

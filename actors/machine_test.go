@@ -207,6 +207,6 @@ func TestManyWhoAreRefusedAtOnce(t *testing.T) {
 	}
 	for _, c := range clients {
 		text := c.receive().Payload.(messages.Failure).Text
-		require.True(t, strings.HasPrefix(text, "CPUids 9"), text)
+		require.True(t, strings.HasPrefix(string(text), "CPUids 9"), text)
 	}
 }

@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"fmt"
 	"strings"
 
 	"errors"
@@ -49,13 +48,13 @@ func (h *host) changePolicy(c *supervise.Context, a ask) {
 
 func (h *host) addPolicy(c *supervise.Context, a ask, path messages.Path, p messages.Policy) {
 	if len(path) > maxName { // nothing could be below it
-		h.answer(c, a.ticket, failure(fmt.Sprintf("cannot put a policy on a path of %d bytes: at most %d are possible", len(path), maxName)))
+		h.answer(c, a.ticket, failure(messages.Publicf("cannot put a policy on a path of %d bytes: at most %d are possible", len(path), maxName)))
 		return
 	}
 	changes, err := h.ledger.ProposePolicy(path, p)
 	switch {
 	case err != nil:
-		h.answer(c, a.ticket, failure(err.Error()))
+		h.answer(c, a.ticket, failure(told(c, err)))
 	case !changes:
 		h.answer(c, a.ticket, success(notModified))
 	default:
@@ -150,9 +149,9 @@ func (h *host) undo(c *supervise.Context, path messages.Path) {
 	h.requestPolicy(c, h.policies.undo)
 }
 
-func (h *host) undone(c *supervise.Context, refusal string) {
+func (h *host) undone(c *supervise.Context, refusal messages.Public) {
 	if refusal != "" {
-		h.policies.undoing.note(c, "Cannot undo the change of a policy", errors.New(refusal))
+		h.policies.undoing.note(c, "Cannot undo the change of a policy", errors.New(string(refusal)))
 		c.After(retryAfter, retryUndo{})
 		return
 	}

@@ -104,7 +104,7 @@ func TestPoliciesAtOnce(t *testing.T) {
 	require.Len(t, w.policies("a:"), 1)
 }
 
-func fails(text string) messages.Payload { return messages.Failure{Text: text} }
+func fails(text string) messages.Payload { return messages.Failure{Text: messages.Public(text)} }
 
 // TestNamesThatNoPolicyCanHave are refused, though one that is on record is loaded
 // and may be said again.

@@ -119,7 +119,7 @@ func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
 		return
 	}
 	if err := compressible(command.Level); err != nil {
-		h.answer(c, a.ticket, failure(err.Error()))
+		h.answer(c, a.ticket, failure(told(c, err)))
 		return
 	}
 	config, spec := h.config, t.current.spec
@@ -155,7 +155,7 @@ type imageRead struct {
 func (h *host) imageRead(c *supervise.Context, m imageRead) {
 	switch {
 	case m.err != nil:
-		h.answer(c, m.ask.ticket, failure(m.err.Error()))
+		h.answer(c, m.ask.ticket, failure(told(c, m.err)))
 	case m.command.Form == 1:
 		config := messages.Config{Type: m.spec.Type, Image: m.image, Arguments: m.spec.Arguments}
 		h.answer(c, m.ask.ticket, messages.SuccessConfigs{List: []messages.NamedConfig{{Name: m.ask.name, Config: config}}})

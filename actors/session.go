@@ -50,7 +50,7 @@ type session struct {
 	credit     bool            // more is asked for, and has not come
 	source     *actor.PID      // the console, block device or events actor that is followed
 	more       any             // the credit for it
-	farewell   string          // why nothing more is followed; empty: nothing is to be said
+	farewell   messages.Public // why nothing more is followed; empty: nothing is to be said
 	upload     upload          // the stream that follows the command
 	tale       tale            // what is told to a native collector
 }
@@ -201,7 +201,7 @@ func (s *session) answered(c *supervise.Context, m messages.Answer) {
 }
 
 // lost answers a command in place of whom it was given to.
-func (s *session) lost(c *supervise.Context, text string) {
+func (s *session) lost(c *supervise.Context, text messages.Public) {
 	switch s.state {
 	case asking:
 		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: text}})

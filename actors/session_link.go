@@ -41,7 +41,7 @@ func (s *session) tell(c *supervise.Context, m messages.StatsTell) {
 // toldSo is the answer of the native collector. A failure is one too: it knows
 // best why.
 func (s *session) toldSo(c *supervise.Context, wire messages.Wire) {
-	text := ""
+	text := messages.Public("")
 	switch p := wire.Payload.(type) {
 	case messages.Success:
 	case messages.Failure:

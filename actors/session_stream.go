@@ -94,7 +94,7 @@ func chunk(m streamed) messages.BlockChunk {
 	case io.EOF:
 		return messages.BlockChunk{Data: m.data, Last: true}
 	}
-	return messages.BlockChunk{Err: m.err.Error()}
+	return messages.BlockChunk{Err: messages.PublicError(m.err)}
 }
 
 // drain reads what nobody wants any more, and closes the connection behind it.

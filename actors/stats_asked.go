@@ -35,7 +35,7 @@ type found struct {
 func (s *stats) asked(c *supervise.Context, m messages.StatsAsk) {
 	a := asker{c.Sender(), m.ID}
 	if len(m.Name.String()) > maxName {
-		tell(c, a, failure(fmt.Sprintf("cannot watch a name of %d bytes: at most %d are possible", len(m.Name.String()), maxName)))
+		tell(c, a, failure(messages.Publicf("cannot watch a name of %d bytes: at most %d are possible", len(m.Name.String()), maxName)))
 		return
 	}
 	switch command := m.Command.(type) {
@@ -57,7 +57,7 @@ func tell(c *supervise.Context, a asker, payload messages.Payload) {
 
 func (s *stats) subscribe(c *supervise.Context, a asker, name messages.Name) {
 	if s.readers.full(a.pid, name) {
-		tell(c, a, failure(fmt.Sprintf("cannot follow more than %d names on one connection: use another one", maxFollowed)))
+		tell(c, a, failure(messages.Publicf("cannot follow more than %d names on one connection: use another one", maxFollowed)))
 		return
 	}
 	s.readers.add(c, a.pid, name)
@@ -69,7 +69,7 @@ func (s *stats) subscribe(c *supervise.Context, a asker, name messages.Name) {
 // is the one that has it now.
 func (s *stats) add(c *supervise.Context, a asker, peer messages.Peer, name messages.Name, command messages.StatsAdd) {
 	if err := s.addable(name, command); err != nil {
-		tell(c, a, failure(err.Error()))
+		tell(c, a, failure(told(c, err)))
 		return
 	}
 	s.adders.last++
@@ -127,7 +127,7 @@ func (s *stats) found(c *supervise.Context, m found) {
 		err = s.addable(m.target.Name, messages.StatsAdd{})
 	}
 	if err != nil {
-		tell(c, a, failure(err.Error()))
+		tell(c, a, failure(told(c, err)))
 		return
 	}
 	s.added[m.target.Name] = m.target
@@ -139,7 +139,7 @@ func (s *stats) found(c *supervise.Context, m found) {
 // run.
 func (s *stats) remove(c *supervise.Context, a asker, name messages.Name) {
 	if _, runs := s.watched[name]; runs {
-		tell(c, a, failure(fmt.Sprintf("cannot remove %s: it is a unikernel, which is watched as long as it runs", name)))
+		tell(c, a, failure(messages.Publicf("cannot remove %s: it is a unikernel, which is watched as long as it runs", name)))
 		return
 	}
 	delete(s.added, name)

@@ -32,8 +32,8 @@ func TestProcessesThatClientsAdd(t *testing.T) {
 	c.Close() // what was added stays
 	c = w.connect(actors.Stats)
 	const twice = "cannot add %s: something is watched under this name already"
-	require.Equal(t, messages.Failure{Text: fmt.Sprintf(twice, ":p")}, c.says(":p", messages.StatsAdd{PID: os.Getpid()}))
-	require.Equal(t, messages.Failure{Text: fmt.Sprintf(twice, ":x")}, c.says(":x", messages.StatsAdd{PID: os.Getpid()}))
+	require.Equal(t, messages.Failure{Text: messages.Publicf(twice, ":p")}, c.says(":p", messages.StatsAdd{PID: os.Getpid()}))
+	require.Equal(t, messages.Failure{Text: messages.Publicf(twice, ":x")}, c.says(":x", messages.StatsAdd{PID: os.Getpid()}))
 	require.IsType(t, messages.Failure{}, c.says(":x", messages.StatsRemove{}))
 	c.tells("subscribed", ":", messages.StatsSubscribe{})
 	all := c.statistics(2)
@@ -104,7 +104,7 @@ func TestProcessesOfOthersCannotBeAdded(t *testing.T) {
 	w.user.Store(65501)
 	c := w.connect(actors.Stats)
 	refused := c.says(":p", messages.StatsAdd{PID: os.Getpid()})
-	require.Equal(t, messages.Failure{Text: fmt.Sprintf("cannot look at process %d: it is a process of another user", os.Getpid())}, refused)
+	require.Equal(t, messages.Failure{Text: messages.Publicf("cannot look at process %d: it is a process of another user", os.Getpid())}, refused)
 	w.user.Store(uint32(os.Getuid()))
 	require.Equal(t, success("added"), c.says(":p", messages.StatsAdd{PID: os.Getpid()}))
 }

@@ -104,7 +104,7 @@ func (s *statsSession) answered(c *supervise.Context, m messages.Answer) {
 }
 
 // lost answers a command in place of whom it was given to.
-func (s *statsSession) lost(c *supervise.Context, text string) {
+func (s *statsSession) lost(c *supervise.Context, text messages.Public) {
 	switch s.state {
 	case asking:
 		s.last = true

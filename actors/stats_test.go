@@ -24,7 +24,7 @@ func (w *world) subscribe(name string) *client {
 // that come between are passed over.
 func (c *client) tells(text, name string, command messages.Command) {
 	c.w.t.Helper()
-	require.Equal(c.w.t, messages.SuccessText{Text: text}, c.says(name, command))
+	require.Equal(c.w.t, messages.SuccessText{Text: messages.Public(text)}, c.says(name, command))
 }
 
 func (c *client) says(name string, command messages.Command) messages.Payload {

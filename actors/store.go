@@ -60,7 +60,7 @@ type write struct {
 
 func (w write) answer(c *supervise.Context, err error) {
 	if w.pid != nil {
-		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: text(err), Refused: errors.Is(err, store.ErrNoRoom) || errors.Is(err, store.ErrAway)})
+		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: told(c, err), Refused: errors.Is(err, store.ErrNoRoom) || errors.Is(err, store.ErrAway)})
 	}
 }
 
@@ -275,13 +275,5 @@ func (s *storeActor) load(c *supervise.Context, m messages.StoreLoad) {
 
 func (s *storeActor) loaded(c *supervise.Context, m loaded) {
 	s.loading = slices.DeleteFunc(s.loading, func(l load) bool { return l == m.load })
-	c.Send(m.load.pid, messages.StoreLoaded{ID: m.load.id, State: m.state, Err: text(m.err)})
-}
-
-// text is the text of an error, and nothing where there is none.
-func text(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
+	c.Send(m.load.pid, messages.StoreLoaded{ID: m.load.id, State: m.state, Err: told(c, m.err)})
 }

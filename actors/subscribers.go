@@ -2,7 +2,6 @@ package actors
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -106,7 +105,7 @@ func (k *console) answerAttach(c *supervise.Context, s *subscriber, m messages.C
 		c.Send(oldest, messages.ConsoleDetached{Reason: k.fullText()})
 		k.detach(c, oldest.Id)
 	}
-	text := "subscribed"
+	text := messages.Public("subscribed")
 	if k.feed == nil && !k.opening && len(k.ring.lines) == 0 {
 		text = "waiting for VM"
 	}
@@ -114,8 +113,8 @@ func (k *console) answerAttach(c *supervise.Context, s *subscriber, m messages.C
 }
 
 // fullText is what a subscriber is told that a newer one has pushed off.
-func (k *console) fullText() string {
-	return fmt.Sprintf("at most %d clients may follow a console, and a newer one has taken the place of this one", k.maxSubscribers)
+func (k *console) fullText() messages.Public {
+	return messages.Publicf("at most %d clients may follow a console, and a newer one has taken the place of this one", k.maxSubscribers)
 }
 
 // start is the number of the first line that a subscription asks for.

@@ -8,21 +8,23 @@ import (
 // Why something has happened, in the words of events. Those of commands are the
 // words of the command line.
 const (
-	daemonStarts    = "the daemon started"
-	recovering      = "the daemon recovers from an internal error"
-	successorFailed = "what was to replace it could not be started"
-	triedAgain      = "it could not be started before"
-	undoing         = "a change that failed is undone"
+	daemonStarts    messages.Public = "the daemon started"
+	recovering      messages.Public = "the daemon recovers from an internal error"
+	successorFailed                 = "what was to replace it could not be started"
+	triedAgain                      = "it could not be started before"
+	undoing                         = "a change that failed is undone"
 )
 
 // happened is the change that tells what has happened now. It goes to disk with
 // the change that it tells of, where there is one.
-func happened(c *supervise.Context, kind messages.EventKind, name messages.Name, cause string) messages.Change {
+func happened(c *supervise.Context, kind messages.EventKind, name messages.Name, cause messages.Public) messages.Change {
 	return messages.PutEvent{Event: messages.NewEvent(kind, name, c.Now(), cause)}
 }
 
 // commandCause is the cause of what a command does.
-func commandCause(command messages.Command) string { return "the command " + verb(command) }
+func commandCause(command messages.Command) messages.Public {
+	return messages.Publicf("the command %s", verb(command))
+}
 
 // verb is what a command that changes something is called on the command line. It is
 // empty for the others.

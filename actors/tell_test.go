@@ -37,7 +37,7 @@ func eventText(e messages.Event) string {
 	if e.Exit.OK {
 		text += " by " + e.Exit.Value.String()
 	}
-	return text + ": " + e.Cause
+	return text + ": " + string(e.Cause)
 }
 
 // requireEvents waits until exactly this was told about a name.
@@ -214,7 +214,7 @@ func TestEventsOfAStartThatFails(t *testing.T) {
 	gone.arm(func() { require.NoError(t, os.Remove(w.config.Machine.Tenders.Builtin)) })
 	refusal, ok := w.ask(":x", create(guest("hello", "--quiet"))).(messages.Failure)
 	require.True(t, ok)
-	w.requireEvents(":x", "created: the command create", "destroyed: it could not be started: "+refusal.Text)
+	w.requireEvents(":x", "created: the command create", "destroyed: it could not be started: "+string(refusal.Text))
 }
 
 // TestEventsOfARestartOfWhatHasEnded: while its successor is checked, it ends by

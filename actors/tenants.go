@@ -12,16 +12,16 @@ import (
 // change it are carried out one after the other.
 type tenant struct {
 	phase   phase
-	current *run   // what runs, or is kept running; nil where that has ended
-	next    *run   // what is going to
-	ask     ask    // the command under way, where phase is not settled
-	cause   string // for events: why it is under way
-	creates bool   // and it creates what it starts, even where that replaces something
+	current *run            // what runs, or is kept running; nil where that has ended
+	next    *run            // what is going to
+	ask     ask             // the command under way, where phase is not settled
+	cause   messages.Public // for events: why it is under way
+	creates bool            // and it creates what it starts, even where that replaces something
 	waiting []ask
 	// former is what ran until next was about to be started: on disk it is what
 	// runs until next is, and it comes back where next cannot be started.
 	former  *messages.Former
-	refusal string // why next could not be started, for the answer
+	refusal messages.Public // why next could not be started, for the answer
 }
 
 // A phase is how far the command under way is.
@@ -44,7 +44,7 @@ type run struct {
 	spec     messages.Spec
 	started  time.Time
 	wait     messages.Option[messages.Wait] // between two starts
-	unstored string                         // it does not run, and that cannot be stored: what a client is told
+	unstored messages.Public                // it does not run, and that cannot be stored: what a client is told
 	restarts int                            // by itself
 	target   messages.Target                // as the collector of statistics knows it
 }
@@ -59,7 +59,7 @@ func (r *run) waits() messages.Option[messages.Wait] {
 }
 
 // rest notes that it does not run. Attempts to start it that fail are no end of that.
-func (r *run) rest(now time.Time, cause string) {
+func (r *run) rest(now time.Time, cause messages.Public) {
 	since := now
 	if r.wait.OK {
 		since = r.wait.Value.Since
@@ -86,7 +86,7 @@ type asker struct {
 
 // unstored tells a client that what ran here does not, and that this cannot be
 // stored. It is empty where that is not so.
-func (t *tenant) unstored() string {
+func (t *tenant) unstored() messages.Public {
 	for _, r := range []*run{t.current, t.next} {
 		if r != nil && r.unstored != "" {
 			return r.unstored

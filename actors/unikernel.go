@@ -75,9 +75,9 @@ type unikernel struct {
 	recovery messages.UnikernelRecover // after an incarnation that has failed
 
 	// What events tell; see unikernel_tell.go.
-	cause   string // why it is started
-	creates bool   // the next start creates it
-	stored  bool   // its spec may be on disk
+	cause   messages.Public // why it is started
+	creates bool            // the next start creates it
+	stored  bool            // its spec may be on disk
 
 	marks    []messages.Change // events that are stored with the request marking
 	unmarked []messages.Change // events of it that could not be stored
@@ -103,7 +103,7 @@ type unikernel struct {
 	untry   func()           // ends the time of the trial
 	proving bool             // the store is being told that the trial is over
 	back    *messages.Former // what comes back in its place, as the host has said
-	barred  string           // or why that cannot be
+	barred  messages.Public  // or why that cannot be
 }
 
 type unikernelState string
@@ -126,10 +126,10 @@ const (
 // An outcome is why a tender is not there any more.
 type outcome struct {
 	exit    messages.Exit
-	failure string // it could not be started: why
-	cut     string // it has not ended by itself: the machine, or we, have failed, and how
-	asked   bool   // it has been asked to end
-	unseen  bool   // nobody has waited for it
+	failure messages.Public // it could not be started: why
+	cut     messages.Public // it has not ended by itself: the machine, or we, have failed, and how
+	asked   bool            // it has been asked to end
+	unseen  bool            // nobody has waited for it
 }
 
 // What the unikernel's goroutines and timers tell it.

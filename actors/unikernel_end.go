@@ -111,7 +111,7 @@ func (u *unikernel) stopRunning(c *supervise.Context) {
 	}
 }
 
-func (u *unikernel) intentRecorded(c *supervise.Context, failure string) {
+func (u *unikernel) intentRecorded(c *supervise.Context, failure messages.Public) {
 	if failure != "" {
 		c.Log().Error("Cannot store that a unikernel is being ended", "error", failure)
 	}
@@ -158,10 +158,10 @@ func (u *unikernel) fail(c *supervise.Context, err error) {
 	switch {
 	case !u.eager: // who wants to start it is told
 		c.Log().Info("Cannot start unikernel", "error", err)
-	case u.outcome.failure != err.Error(): // not each time that it is tried again
+	case u.outcome.failure != messages.PublicError(err): // not each time that it is tried again
 		c.Log().Warn("Cannot start unikernel", "error", err)
 	}
-	u.outcome = outcome{failure: err.Error()}
+	u.outcome = outcome{failure: messages.PublicError(err)}
 	gated := u.gated
 	if gated == nil {
 		u.close(c)
@@ -259,10 +259,10 @@ func (u *unikernel) forget(c *supervise.Context) {
 	u.record(c, append(changes, u.fate.changes(u.name)...)...)
 }
 
-func (u *unikernel) forgotten(c *supervise.Context, failure string) {
+func (u *unikernel) forgotten(c *supervise.Context, failure messages.Public) {
 	failpoint.Here("unikernel/end-recorded")
 	if failure != "" { // nobody may be told before it is true
-		u.trouble.note(c, "Cannot store the end of a unikernel", errors.New(failure))
+		u.trouble.note(c, "Cannot store the end of a unikernel", errors.New(string(failure)))
 		if u.tries++; u.tries >= patientTries {
 			c.Send(u.host, messages.UnikernelUnstored{Name: u.name, Run: u.run, Text: u.fate.unstored(u.outcome, failure)})
 		}
@@ -278,7 +278,7 @@ func (u *unikernel) forgotten(c *supervise.Context, failure string) {
 	case u.fate.changesTo(now):
 		u.forget(c)
 	case ending.neverRan():
-		u.giveUp(c, errors.New(u.outcome.failure))
+		u.giveUp(c, errors.New(string(u.outcome.failure)))
 	case u.fate.kind == againNow, u.fate.kind == againLater:
 		u.startAgain(c)
 	default:
@@ -294,7 +294,7 @@ func (u *unikernel) giveUp(c *supervise.Context, err error) {
 	u.to(c, gone)
 	u.pin.release()
 	c.Send(u.host, messages.UnikernelFailed{
-		Name: u.name, Run: u.run, Digest: u.spec.Digest, Text: err.Error(),
+		Name: u.name, Run: u.run, Digest: u.spec.Digest, Text: told(c, err),
 	})
 	failpoint.Here("unikernel/failure-told")
 }

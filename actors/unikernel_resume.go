@@ -89,7 +89,7 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	}
 	u.request = 0
 	if m.Err != "" {
-		u.trouble.note(c, "Cannot recover unikernel", errors.New(m.Err))
+		u.trouble.note(c, "Cannot recover unikernel", errors.New(string(m.Err)))
 		if u.tries++; u.tries >= patientTries { // nobody should wait for it any longer
 			c.Send(u.host, messages.UnikernelUnstored{Name: u.name, Run: u.run, Text: m.Err})
 		}

@@ -114,7 +114,7 @@ func (u *unikernel) consoleOpened(c *supervise.Context, m messages.ConsoleOpened
 		}
 		u.request = 0
 		if m.Err != "" {
-			u.fail(c, errors.New(m.Err))
+			u.fail(c, errors.New(string(m.Err)))
 			return
 		}
 		failpoint.Here("unikernel/console-opened")
@@ -228,9 +228,9 @@ func (u *unikernel) written(c *supervise.Context, m messages.StoreWritten) {
 
 // recorded lets the process become the tender. What was made for it stays from
 // here on: it is on record.
-func (u *unikernel) recorded(c *supervise.Context, failure string) {
+func (u *unikernel) recorded(c *supervise.Context, failure messages.Public) {
 	if failure != "" {
-		u.fail(c, errors.New(failure))
+		u.fail(c, errors.New(string(failure)))
 		return
 	}
 	failpoint.Here("unikernel/recorded")
@@ -267,7 +267,7 @@ func (u *unikernel) markReleased(c *supervise.Context, events ...messages.Change
 }
 
 // marked tries again while it runs. The events come with its end at the latest.
-func (u *unikernel) marked(c *supervise.Context, failure string) {
+func (u *unikernel) marked(c *supervise.Context, failure messages.Public) {
 	if failure == "" {
 		return
 	}

@@ -9,7 +9,7 @@ import (
 // told of it, started and exited around what is told of one tender.
 
 // startEvent tells of the start of the tender, which was when it was launched.
-func (u *unikernel) startEvent(kind messages.EventKind, cause string) messages.Change {
+func (u *unikernel) startEvent(kind messages.EventKind, cause messages.Public) messages.Change {
 	return messages.PutEvent{Event: messages.NewEvent(kind, u.name, u.runtime.Started(), cause)}
 }
 
@@ -50,7 +50,7 @@ func (u *unikernel) exitEvent(c *supervise.Context) messages.Change {
 	return messages.PutEvent{Event: event}
 }
 
-func (u *unikernel) exitCause() string {
+func (u *unikernel) exitCause() messages.Public {
 	switch {
 	case u.outcome.asked:
 		return u.stop.Value.Cause

@@ -34,10 +34,10 @@ func (u *unikernel) trialOver(c *supervise.Context) {
 
 // proven tells that a trial is over: nothing on disk refers any more to what was
 // replaced.
-func (u *unikernel) proven(c *supervise.Context, failure string) {
+func (u *unikernel) proven(c *supervise.Context, failure messages.Public) {
 	u.proving = false
 	if failure != "" {
-		u.trouble.note(c, "Cannot store that a unikernel has not refused to run", errors.New(failure))
+		u.trouble.note(c, "Cannot store that a unikernel has not refused to run", errors.New(string(failure)))
 		u.untry = c.After(retryAfter, trialOver{})
 		return
 	}

@@ -197,6 +197,7 @@ func (c *client) ReadStream(b []byte) (int, error) { return c.stream.Read(b) }
 
 func (c *client) Write(list []messages.Wire) error {
 	for _, m := range list {
+		c.w.checkPublic(m)
 		if p, ok := m.Payload.(messages.DataBlock); ok && p.Chunk.OK { // it is ours until we return
 			p.Chunk.Value = bytes.Clone(p.Chunk.Value)
 			m.Payload = p
@@ -282,12 +283,12 @@ func (c *client) requireClosed() {
 
 func (w *world) succeeds(text, name string, command messages.Command) {
 	w.t.Helper()
-	require.Equal(w.t, messages.SuccessText{Text: text}, w.ask(name, command))
+	require.Equal(w.t, messages.SuccessText{Text: messages.Public(text)}, w.ask(name, command))
 }
 
 func (w *world) fails(text, name string, command messages.Command) {
 	w.t.Helper()
-	require.Equal(w.t, messages.Failure{Text: text}, w.ask(name, command))
+	require.Equal(w.t, messages.Failure{Text: messages.Public(text)}, w.ask(name, command))
 }
 
 func (w *world) infos(name string) []messages.NamedInfo {

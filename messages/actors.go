@@ -32,7 +32,7 @@ type (
 		// Image is the image where it is not.
 		Image      []byte
 		Compressed bool
-		Cause      string // of the start, for the event
+		Cause      Public // of the start, for the event
 		// Joins are the addresses that nobody else may have on their bridges.
 		Joins []Station
 	}
@@ -49,12 +49,12 @@ type (
 		Record   Record
 		Restarts int // where the record has no Runtime that tells
 		Hold     bool
-		Cause    string // for the events
+		Cause    Public // for the events
 	}
 	// UnikernelStop ends a unikernel. Answered by UnikernelGone.
 	UnikernelStop struct {
 		KeepSpec bool   // it is replaced: leave the spec on disk
-		Cause    string // for the events
+		Cause    Public // for the events
 	}
 
 	// UnikernelRestarted says that the actor has failed and does not know what
@@ -77,7 +77,7 @@ type (
 		Run    uint64
 		Former *Former
 	}
-	UnikernelReverted struct{ Err string } // why that cannot be; empty: it can
+	UnikernelReverted struct{ Err Public } // why that cannot be; empty: it can
 
 	// UnikernelProven says that a unikernel is not on trial any more.
 	UnikernelProven struct {
@@ -107,7 +107,7 @@ type (
 		Run  uint64
 		End  Option[End] // absent: nothing has run
 		// Cause is why, for people.
-		Cause string
+		Cause Public
 	}
 	// UnikernelUnstored says that it does not run any more, and that this cannot be
 	// stored. That is tried again; UnikernelWaiting, UnikernelFailed or
@@ -115,14 +115,14 @@ type (
 	UnikernelUnstored struct {
 		Name Name
 		Run  uint64
-		Text string // for the client
+		Text Public // for the client
 	}
 	// UnikernelFailed says that it could not be started and holds nothing.
 	UnikernelFailed struct {
 		Name   Name
 		Run    uint64
 		Digest Digest // of its image, where it is in the store
-		Text   string // for the client
+		Text   Public // for the client
 	}
 	// UnikernelGone says that it has ended and holds nothing.
 	UnikernelGone struct {
@@ -132,7 +132,7 @@ type (
 		// Left is what is on disk under its name: itself where its spec was to be
 		// kept and it had not ended before, or what it has put back. Nil: nothing.
 		Left *Former
-		Why  string // what was put back comes back, where it was; for the event
+		Why  Public // what was put back comes back, where it was; for the event
 	}
 )
 
@@ -205,7 +205,7 @@ type (
 	BlockChunk struct {
 		Data []byte
 		Last bool   // nothing follows
-		Err  string // it breaks off here
+		Err  Public // it breaks off here
 	}
 )
 
@@ -268,7 +268,7 @@ type (
 	}
 	StoreWritten struct {
 		ID      uint64
-		Err     string
+		Err     Public
 		Refused bool // that was known before anything was written
 	}
 	// StoreLoad is answered by StoreLoaded with all that is stored, or with what is of
@@ -280,6 +280,6 @@ type (
 	StoreLoaded struct {
 		ID    uint64
 		State State
-		Err   string
+		Err   Public
 	}
 )

@@ -39,7 +39,7 @@ type (
 	ConsoleLeave struct{}
 	// ConsoleDetached says that there will be no more lines for a subscriber, and why,
 	// where the subscriber cannot know.
-	ConsoleDetached struct{ Reason string }
+	ConsoleDetached struct{ Reason Public }
 	// ConsoleLost says that the actor of the console has failed, and with which
 	// line a subscriber has to go on: by ConsoleResume.
 	ConsoleLost struct{ Next int }
@@ -76,7 +76,7 @@ type (
 	// ConsoleOpened says that the FIFO is being read, or why not.
 	ConsoleOpened struct {
 		ID  uint64
-		Err string
+		Err Public
 	}
 	// ConsoleClose has the console read what is left in the FIFO and let go of
 	// it. Answered by ConsoleClosed.

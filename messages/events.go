@@ -34,7 +34,7 @@ type Event struct {
 	Kind     EventKind    `cbor:"1,keyasint"`
 	Name     Name         `cbor:"2,keyasint"` // of a unikernel, a block device or a path; ":" for the daemon
 	AtMillis int64        `cbor:"3,keyasint"` // Unix time
-	Cause    string       `cbor:"4,keyasint,omitempty"`
+	Cause    Public       `cbor:"4,keyasint,omitempty"`
 	Exit     Option[Exit] `cbor:"5,keyasint,omitzero"` // of EventExited
 }
 
@@ -53,13 +53,13 @@ const maxCause = 256
 
 // NewEvent is the event that something has happened to whoever has the name. A
 // cause that is too long is cut off.
-func NewEvent(kind EventKind, name Name, at time.Time, cause string) Event {
+func NewEvent(kind EventKind, name Name, at time.Time, cause Public) Event {
 	return Event{Kind: kind, Name: name, AtMillis: at.UnixMilli(), Cause: cutCause(cause)}
 }
 
-func cutCause(cause string) string {
+func cutCause(cause Public) Public {
 	if len(cause) > maxCause {
 		cause = cause[:maxCause-len("…")] + "…"
 	}
-	return strings.ToValidUTF8(cause, "")
+	return Public(strings.ToValidUTF8(string(cause), ""))
 }

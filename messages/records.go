@@ -107,11 +107,11 @@ type NamedEnd struct {
 // A Wait tells that a unikernel does not run, and will be started again.
 type Wait struct {
 	Since time.Time // to the millisecond
-	Cause string    // for people
+	Cause Public    // for people
 }
 
 // NewWait tells that a unikernel waits. A cause that is too long is cut off.
-func NewWait(since time.Time, cause string) Wait {
+func NewWait(since time.Time, cause Public) Wait {
 	return Wait{since.UTC().Truncate(time.Millisecond), cutCause(cause)}
 }
 

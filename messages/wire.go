@@ -57,7 +57,7 @@ type Success interface {
 // Failure is a negative answer: a text for people.
 type Failure struct {
 	isFailure
-	Text string
+	Text Public
 }
 
 // Data belongs to a stream that follows an answer.
@@ -208,7 +208,7 @@ type (
 	SuccessEmpty struct{ isSuccess }
 	SuccessText  struct {
 		isSuccess
-		Text string
+		Text Public
 	}
 	SuccessPolicies struct {
 		isSuccess
@@ -317,6 +317,6 @@ type (
 	// answered by a Failure that says why.
 	BadRequest struct {
 		isCommand
-		Why string
+		Why Public
 	}
 )

@@ -118,11 +118,11 @@ func eventText(d messages.Data) string {
 func eventDetail(e messages.Event) string {
 	switch {
 	case !e.Exit.OK:
-		return escape(e.Cause)
+		return escape(string(e.Cause))
 	case e.Cause == "":
 		return e.Exit.Value.String()
 	}
-	return fmt.Sprintf("%v: %s", e.Exit.Value, escape(e.Cause))
+	return fmt.Sprintf("%v: %s", e.Exit.Value, escape(string(e.Cause)))
 }
 
 // An eventObject is an event in JSON. The names of its members do not change.
@@ -157,7 +157,7 @@ func toObject(n messages.NumberedEvent) eventObject {
 		Time:   n.Event.Time().Format("2006-01-02T15:04:05.000Z"),
 		Event:  n.Event.Kind,
 		Name:   n.Event.Name.String(),
-		Cause:  n.Event.Cause,
+		Cause:  string(n.Event.Cause),
 	}
 	switch exit := n.Event.Exit.Value; {
 	case !exit.Known:

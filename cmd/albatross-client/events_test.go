@@ -12,10 +12,10 @@ import (
 
 func TestEventOutputs(t *testing.T) {
 	at := time.UnixMilli(1767323045678)
-	event := func(kind messages.EventKind, name messages.Name, cause string) messages.Event {
+	event := func(kind messages.EventKind, name messages.Name, cause messages.Public) messages.Event {
 		return messages.NewEvent(kind, name, at, cause)
 	}
-	exited := func(exit messages.Exit, cause string) messages.Event {
+	exited := func(exit messages.Exit, cause messages.Public) messages.Event {
 		e := event(messages.EventExited, messages.Name{Path: "a", Label: "x"}, cause)
 		e.Exit = messages.Some(exit)
 		return e

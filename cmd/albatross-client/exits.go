@@ -88,7 +88,7 @@ func endTime(e messages.End) string {
 func waitText(w messages.Wait) string {
 	text := "waits to be started since " + timeText(w.Since)
 	if w.Cause != "" {
-		text += ": " + escape(w.Cause)
+		text += ": " + escape(string(w.Cause))
 	}
 	return text
 }

@@ -25,7 +25,7 @@ func successText(answer messages.Success, arguments bool) (text string, ok bool)
 	case messages.SuccessEmpty:
 		return "success", true
 	case messages.SuccessText:
-		return "success: " + escape(s.Text), true
+		return "success: " + escape(string(s.Text)), true
 	case messages.SuccessPolicies:
 		return listText(s.List, "no policies", policyText), true
 	case messages.SuccessInfos:

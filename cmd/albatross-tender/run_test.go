@@ -100,7 +100,7 @@ func TestRefusals(t *testing.T) {
 		}{
 			{nil, "cannot run: no image is given, see --help"},
 			{[]string{"--nonsense", "x"}, "cannot understand --nonsense: no such option"},
-			{[]string{notThere}, "cannot open image: " + notThere + ": no such file or directory"},
+			{[]string{notThere}, "cannot open image: nothing: no such file or directory"},
 			{[]string{tender}, "cannot read image: not a Solo5 image: 0 interpreters, not 1"},
 			{[]string{"--mem=1", guest("hello")}, "cannot fit image into memory: it needs 2 MB, there are 1"},
 			{[]string{guest("hello"), strings.Repeat("a", 8192)}, "cannot pass arguments: they have 8192 bytes, of at most 8191"},

@@ -56,7 +56,7 @@ func (s strangers) without(records []messages.Record) []tender.Running {
 // takeOver puts a tender on record that runs a unikernel which is imported, if there is
 // one of which all is known that has to be. What cannot be taken over is told: the
 // unikernel is not started before that has ended.
-func (s strangers) takeOver(name messages.Name, spec messages.Spec, cause string, log *slog.Logger) (changes []messages.Change, image string) {
+func (s strangers) takeOver(name messages.Name, spec messages.Spec, cause messages.Public, log *slog.Logger) (changes []messages.Change, image string) {
 	var found []tender.Running
 	for _, r := range s.running {
 		if s.runs(r, name) {

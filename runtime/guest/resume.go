@@ -28,9 +28,9 @@ func (h *held) Wait(ctx context.Context) (messages.Exit, error) {
 
 // Found is what has become of a tender that has been recorded.
 type Found struct {
-	Tender Tender        // where it runs
-	Exit   messages.Exit // as far as is known, where it has ended
-	Cut    string        // it has not ended by itself, and how
+	Tender Tender          // where it runs
+	Exit   messages.Exit   // as far as is known, where it has ended
+	Cut    messages.Public // it has not ended by itself, and how
 }
 
 // Resume looks for a tender that has been recorded; the error is proc.ErrGone where it

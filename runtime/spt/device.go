@@ -3,6 +3,7 @@ package spt
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -52,11 +53,11 @@ func openBlock(b Block) (device, error) {
 		return device{}, fmt.Errorf("cannot attach block device %s: %w", b.Name, err)
 	}
 	if d.file, err = open(b.Path, unix.O_RDWR); err != nil {
-		return device{}, fmt.Errorf("cannot attach block device %s: %s: %w", b.Name, b.Path, err)
+		return device{}, fmt.Errorf("cannot attach block device %s: %s: %w", b.Name, filepath.Base(b.Path), err)
 	}
 	if err := d.measure(); err != nil {
 		_ = unix.Close(d.file)
-		return device{}, fmt.Errorf("cannot attach block device %s: %s: %w", b.Name, b.Path, err)
+		return device{}, fmt.Errorf("cannot attach block device %s: %s: %w", b.Name, filepath.Base(b.Path), err)
 	}
 	return d, nil
 }

@@ -27,6 +27,7 @@ package spt
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -67,12 +68,13 @@ type Guest struct {
 }
 
 // Prepare makes a guest of an image. Everything that can be refused is refused
-// here.
+// here. Why is told without the directories of files: it is printed on the console of
+// the unikernel, which belongs to its owner.
 func Prepare(c Config) (*Guest, error) {
 	// Without O_NONBLOCK, a FIFO in place of the image would make us wait.
 	file, err := open(c.Image, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open image: %s: %w", c.Image, err)
+		return nil, fmt.Errorf("cannot open image: %s: %w", filepath.Base(c.Image), err)
 	}
 	defer func() { _ = unix.Close(file) }()
 	i, err := readImage(file)

@@ -118,6 +118,7 @@ func (db *DB) Events(from uint64, limit int) (list []messages.NumberedEvent, nex
 			size += len(v)
 			e := messages.NumberedEvent{Number: eventNumber(k)}
 			if e.Number >= from && r.decode(k, v, &e.Event) == nil {
+				e.Event.Cause = messages.Publicf("%s", e.Event.Cause) // a former version has stored more
 				list = append(list, e)
 			}
 			next = max(next, e.Number+1)

@@ -32,7 +32,7 @@ func inhabited(t *testing.T) (dir string) {
 		changes = append(changes,
 			messages.PutPolicy{Path: messages.Path(fmt.Sprintf("a:b%d", i)), Policy: messages.Policy{Unikernels: i, CPUIDs: []int{0}, Memory: 64}},
 			messages.PutEnd{Name: name(t, fmt.Sprintf("a:gone%d", i)), End: messages.End{AtMillis: int64(i + 1), Exit: messages.Exit{Known: true, Code: i}}},
-			messages.PutEvent{Event: messages.Event{Kind: messages.EventCreated, Name: n, AtMillis: int64(i), Cause: strings.Repeat("y", i)}})
+			messages.PutEvent{Event: messages.Event{Kind: messages.EventCreated, Name: n, AtMillis: int64(i), Cause: messages.Publicf("%s", strings.Repeat("y", i))}})
 		if i%10 == 9 {
 			require.NoError(t, db.Apply(append(changes, messages.MarkImported{})))
 			changes = nil

@@ -55,7 +55,7 @@ func unikernelsOf(t *testing.T, db *store.DB, n int) (names []messages.Name) {
 // end is what is stored when one ends for good.
 func end(n messages.Name) []messages.Change {
 	return []messages.Change{
-		messages.PutEvent{Event: messages.Event{Kind: messages.EventExited, Name: n, Cause: strings.Repeat("why ", 20)}},
+		messages.PutEvent{Event: messages.Event{Kind: messages.EventExited, Name: n, Cause: messages.Public(strings.Repeat("why ", 20))}},
 		messages.PutEnd{Name: n, End: messages.End{Exit: messages.Exit{Known: true, Code: 3}, AtMillis: 5}},
 		messages.DeleteUnikernel{Name: n},
 	}
@@ -81,7 +81,7 @@ func TestOnAFullDiskWhatAddsNothingWorks(t *testing.T) {
 	for i := range 3000 {
 		require.NoError(t, db.Apply([]messages.Change{
 			messages.PutRuntime{Name: names[0], Runtime: runs(1000 + i)},
-			messages.PutEvent{Event: messages.Event{Kind: messages.EventRestarting, Name: names[0], Cause: strings.Repeat("why ", 30)}},
+			messages.PutEvent{Event: messages.Event{Kind: messages.EventRestarting, Name: names[0], Cause: messages.Public(strings.Repeat("why ", 30))}},
 		}), i)
 	}
 	refused(fresh)

@@ -162,7 +162,7 @@ func (c *Conn) judge(answer messages.Wire) (messages.Success, error) {
 	case messages.Success:
 		return p, nil
 	case messages.Failure:
-		return nil, &Refusal{Name: answer.Header.Name, Text: p.Text}
+		return nil, &Refusal{Name: answer.Header.Name, Text: string(p.Text)}
 	}
 	return nil, c.failed(fmt.Errorf("the answer is a %T", answer.Payload))
 }

@@ -60,7 +60,7 @@ func (c *Conn) askEvents(ctx context.Context, name messages.Name, command messag
 		return err
 	})
 	if failure, ok := answer.(messages.Failure); ok && err == nil {
-		return nil, &Refusal{Name: name, Text: failure.Text}
+		return nil, &Refusal{Name: name, Text: string(failure.Text)}
 	}
 	return answer, err
 }

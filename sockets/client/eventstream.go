@@ -60,7 +60,7 @@ func (s *EventStream) Next(ctx context.Context) (messages.Data, error) {
 	case messages.Data:
 		return p, nil
 	case messages.Failure:
-		return nil, &Refusal{Name: s.name, Text: p.Text}
+		return nil, &Refusal{Name: s.name, Text: string(p.Text)}
 	}
 	return nil, s.conn.failed(fmt.Errorf("the stream has a %T in it", next))
 }

@@ -61,7 +61,7 @@ func (c *Conn) readNext() (messages.Wire, error) {
 // reason is an *Ended where a message says why the daemon ends the stream.
 func reason(m messages.Wire) error {
 	if f, ok := m.Payload.(messages.Failure); ok {
-		return &Ended{Name: m.Header.Name, Text: f.Text}
+		return &Ended{Name: m.Header.Name, Text: string(f.Text)}
 	}
 	return nil
 }

@@ -24,15 +24,15 @@ type failure struct {
 }
 
 type end struct {
-	Name     string    `cbor:"1,keyasint"`
-	Code     *int      `cbor:"2,keyasint,omitempty"`
-	Signal   *int      `cbor:"3,keyasint,omitempty"`
-	Time     time.Time `cbor:"4,keyasint,omitzero"`
-	Restarts int       `cbor:"5,keyasint"`
-	Found    time.Time `cbor:"6,keyasint,omitzero"`
-	Waits    time.Time `cbor:"7,keyasint,omitzero"`
-	Cause    string    `cbor:"8,keyasint,omitempty"`
-	Memory   bool      `cbor:"9,keyasint,omitempty"`
+	Name     string          `cbor:"1,keyasint"`
+	Code     *int            `cbor:"2,keyasint,omitempty"`
+	Signal   *int            `cbor:"3,keyasint,omitempty"`
+	Time     time.Time       `cbor:"4,keyasint,omitzero"`
+	Restarts int             `cbor:"5,keyasint"`
+	Found    time.Time       `cbor:"6,keyasint,omitzero"`
+	Waits    time.Time       `cbor:"7,keyasint,omitzero"`
+	Cause    messages.Public `cbor:"8,keyasint,omitempty"`
+	Memory   bool            `cbor:"9,keyasint,omitempty"`
 }
 
 // Append appends the answer to a request to dst.
@@ -49,7 +49,7 @@ func Append(dst []byte, m messages.Wire) ([]byte, error) {
 	case messages.Data:
 		return appendData(dst, p)
 	case messages.Failure: // of any bytes, but text is UTF-8 here
-		return appendItem(dst, failure{strings.ToValidUTF8(p.Text, "\uFFFD")})
+		return appendItem(dst, failure{strings.ToValidUTF8(string(p.Text), "\uFFFD")})
 	}
 	return dst, fmt.Errorf("internal error: a %T cannot be said on the socket of events", m.Payload)
 }
@@ -168,7 +168,7 @@ func readList[T any](r io.Reader, most int, one func([]byte) (T, error)) ([]T, *
 		}
 		err = decMode.Unmarshal(b, &refused)
 		if err == nil && refused.Text != nil {
-			return nil, &messages.Failure{Text: *refused.Text}, nil
+			return nil, &messages.Failure{Text: messages.Public(*refused.Text)}, nil
 		}
 		var item T
 		if err == nil {

@@ -36,7 +36,7 @@ func Read(r io.Reader, max int) (messages.Wire, error) {
 	}
 	m, err := decodeRequest(item)
 	if err != nil {
-		m = messages.Wire{Payload: messages.BadRequest{Why: "cannot understand the request: " + err.Error()}}
+		m = messages.Wire{Payload: messages.BadRequest{Why: "cannot understand the request: " + messages.PublicError(err)}}
 	}
 	return m, nil
 }

@@ -12,14 +12,14 @@ import (
 )
 
 type event struct {
-	Name   string    `cbor:"1,keyasint"`
-	Code   *int      `cbor:"2,keyasint,omitempty"`
-	Signal *int      `cbor:"3,keyasint,omitempty"`
-	Time   time.Time `cbor:"4,keyasint"`
-	Number uint64    `cbor:"5,keyasint"`
-	Kind   string    `cbor:"6,keyasint"`
-	Cause  string    `cbor:"7,keyasint,omitempty"`
-	Memory bool      `cbor:"9,keyasint,omitempty"`
+	Name   string          `cbor:"1,keyasint"`
+	Code   *int            `cbor:"2,keyasint,omitempty"`
+	Signal *int            `cbor:"3,keyasint,omitempty"`
+	Time   time.Time       `cbor:"4,keyasint"`
+	Number uint64          `cbor:"5,keyasint"`
+	Kind   string          `cbor:"6,keyasint"`
+	Cause  messages.Public `cbor:"7,keyasint,omitempty"`
+	Memory bool            `cbor:"9,keyasint,omitempty"`
 }
 
 type missed struct {
@@ -93,7 +93,7 @@ func decodeData(b []byte) (messages.Payload, error) {
 	}
 	switch {
 	case item.Failure != nil:
-		return messages.Failure{Text: *item.Failure}, nil
+		return messages.Failure{Text: messages.Public(*item.Failure)}, nil
 	case item.Missed != nil:
 		return messages.DataMissed{Count: *item.Missed}, nil
 	}

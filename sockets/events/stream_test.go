@@ -16,7 +16,7 @@ import (
 )
 
 // happened is an event.
-func happened(t require.TestingT, number uint64, kind messages.EventKind, of string, millis int64, cause string, exit ...messages.Exit) messages.DataEvent {
+func happened(t require.TestingT, number uint64, kind messages.EventKind, of string, millis int64, cause messages.Public, exit ...messages.Exit) messages.DataEvent {
 	e := messages.NewEvent(kind, name(t, of), time.UnixMilli(millis), cause)
 	for _, x := range exit {
 		e.Exit = messages.Some(x)
@@ -153,7 +153,7 @@ func TestUnknownInStreams(t *testing.T) {
 
 // TestLargestEvent: the longest path that can be stored is told.
 func TestLargestEvent(t *testing.T) {
-	large := happened(t, 1<<64-1, messages.EventPolicyChanged, strings.Repeat("a:", 16383), seen, strings.Repeat("x", 1000))
+	large := happened(t, 1<<64-1, messages.EventPolicyChanged, strings.Repeat("a:", 16383), seen, messages.Public(strings.Repeat("x", 1000)))
 	b, err := events.Append(nil, messages.Wire{Payload: large})
 	require.NoError(t, err)
 	back, err := events.NewStream(bytes.NewReader(b)).Next()
@@ -175,7 +175,7 @@ func TestEventsThatAreToldAreRead(t *testing.T) {
 func someEvent(t *rapid.T) messages.DataEvent {
 	end := rapid.Custom(namedEnd).Draw(t, "end")
 	e := happened(t, rapid.Uint64().Draw(t, "number"), messages.EventKind(rapid.StringMatching(`[a-z-]{1,20}`).Draw(t, "kind")),
-		end.Name.String(), end.End.AtMillis, rapid.String().Draw(t, "cause"))
+		end.Name.String(), end.End.AtMillis, messages.Public(rapid.String().Draw(t, "cause")))
 	if end.End.Exit.Known {
 		e.Event.Exit = messages.Some(end.End.Exit)
 	}

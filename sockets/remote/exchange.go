@@ -207,7 +207,7 @@ func (x *exchange) ask(command messages.Command) error {
 func (x *exchange) answer(reason error) {
 	if !x.settled {
 		x.settled = true
-		_ = x.peer.fail(reason.Error())
+		_ = x.peer.fail(messages.PublicError(reason)) // the audit log has it in full
 	}
 }
 

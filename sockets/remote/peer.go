@@ -74,7 +74,7 @@ func (p *peer) follow() error {
 }
 
 // fail tells the client why nothing comes of its command.
-func (p *peer) fail(text string) error {
+func (p *peer) fail(text messages.Public) error {
 	frame, err := wire.AppendFrame(nil, messages.Wire{Header: p.header, Payload: messages.Failure{Text: text}})
 	if err != nil {
 		return err

@@ -225,6 +225,6 @@ func (x *exchange) judgeMessage(m messages.Wire) {
 	}
 	x.settled, x.record.Result = true, Done
 	if f, ok := m.Payload.(messages.Failure); ok {
-		x.record.Result, x.record.Reason = Failed, f.Text
+		x.record.Result, x.record.Reason = Failed, string(f.Text)
 	}
 }

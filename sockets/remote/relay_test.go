@@ -146,8 +146,8 @@ func TestLargeAnswersAreJudged(t *testing.T) {
 		answer messages.Payload
 		want   string
 	}{
-		{messages.Failure{Text: strings.Repeat("no", 50_000)}, remote.Failed},
-		{messages.SuccessText{Text: strings.Repeat("yes", 50_000)}, remote.Done},
+		{messages.Failure{Text: messages.Public(strings.Repeat("no", 50_000))}, remote.Failed},
+		{messages.SuccessText{Text: messages.Public(strings.Repeat("yes", 50_000))}, remote.Done},
 		{messages.SuccessImage{Image: make([]byte, 100_000)}, remote.Done},
 	} {
 		path := filepath.Join(t.TempDir(), "audit")

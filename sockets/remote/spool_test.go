@@ -67,7 +67,7 @@ func TestLimitsOfTheSpool(t *testing.T) {
 		m, err := read(c)
 		require.NoError(t, err)
 		if f, ok := m.Payload.(messages.Failure); ok {
-			return f.Text
+			return string(f.Text)
 		}
 		return "created"
 	}

@@ -191,7 +191,7 @@ func (w *world) refusal(own tls.Certificate) string {
 	require.IsType(w.t, messages.Failure{}, m.Payload)
 	_, err = c.Read(make([]byte, 1))
 	require.Equal(w.t, io.EOF, err)
-	return m.Payload.(messages.Failure).Text
+	return string(m.Payload.(messages.Failure).Text)
 }
 
 // A lockedBuffer is a log.

@@ -20,7 +20,7 @@ func (d *decoder) success() (s messages.Success) {
 			d.null()
 			s = messages.SuccessEmpty{}
 		case 1:
-			s = messages.SuccessText{Text: d.str("text")}
+			s = messages.SuccessText{Text: messages.Public(d.str("text"))}
 		case 2:
 			s = messages.SuccessPolicies{List: list(d, "policies", asn1.SEQUENCE, d.namedPolicy)}
 		case 3:
@@ -51,7 +51,7 @@ func (e *encoder) success(s messages.Success) {
 	case messages.SuccessEmpty:
 		e.explicit(0, e.null)
 	case messages.SuccessText:
-		e.explicit(1, func() { e.str(s.Text) })
+		e.explicit(1, func() { e.str(string(s.Text)) })
 	case messages.SuccessPolicies:
 		e.listOf(2, len(s.List), func(i int) { e.namedPolicy(s.List[i]) })
 	case messages.SuccessConfigs:

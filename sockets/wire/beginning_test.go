@@ -12,7 +12,7 @@ import (
 
 func TestBeginsFailure(t *testing.T) {
 	header := messages.Header{Version: messages.CurrentVersion, Name: messages.Name{Path: "a:b", Label: "x"}}
-	long := strings.Repeat("long ", 10_000)
+	long := messages.Publicf("%s", strings.Repeat("long ", 10_000))
 	for _, tc := range []struct {
 		payload messages.Payload
 		want    bool

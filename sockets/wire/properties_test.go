@@ -132,7 +132,7 @@ func payload(v messages.Version) *rapid.Generator[messages.Payload] {
 	return rapid.OneOf(
 		rapid.Map(command(v), func(c messages.Command) messages.Payload { return c }),
 		rapid.Map(success(v), func(s messages.Success) messages.Payload { return s }),
-		rapid.Map(text(), func(s string) messages.Payload { return messages.Failure{Text: s} }),
+		rapid.Map(text(), func(s string) messages.Payload { return messages.Failure{Text: messages.Public(s)} }),
 		rapid.Map(data(), func(d messages.Data) messages.Payload { return d }),
 	)
 }
@@ -325,7 +325,7 @@ func success(v messages.Version) *rapid.Generator[messages.Success] {
 	return rapid.Custom(func(t *rapid.T) messages.Success {
 		all := []func() messages.Success{
 			func() messages.Success { return messages.SuccessEmpty{} },
-			func() messages.Success { return messages.SuccessText{Text: text().Draw(t, "text")} },
+			func() messages.Success { return messages.SuccessText{Text: messages.Public(text().Draw(t, "text"))} },
 			func() messages.Success {
 				return messages.SuccessPolicies{List: listOf(namedPolicy(v)).Draw(t, "policies")}
 			},

@@ -167,7 +167,7 @@ func (d *decoder) payload() (p messages.Payload) {
 		case 1:
 			p = d.success()
 		case 2:
-			p = messages.Failure{Text: d.str("failure")}
+			p = messages.Failure{Text: messages.Public(d.str("failure"))}
 		case 3:
 			p = d.data()
 		default:
@@ -184,7 +184,7 @@ func (e *encoder) payload(p messages.Payload) {
 	case messages.Success:
 		e.explicit(1, func() { e.success(p) })
 	case messages.Failure:
-		e.explicit(2, func() { e.str(p.Text) })
+		e.explicit(2, func() { e.str(string(p.Text)) })
 	case messages.Data:
 		e.explicit(3, func() { e.data(p) })
 	default:

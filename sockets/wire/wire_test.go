@@ -168,7 +168,7 @@ func TestMemory(t *testing.T) {
 // emptySequences is a list of infos that are all too short: a text, of which the
 // tags are changed.
 func emptySequences(t *testing.T, size int) []byte {
-	b := encoded(t, messages.SuccessText{Text: strings.Repeat("\x30\x00", size/2)})
+	b := encoded(t, messages.SuccessText{Text: messages.Public(strings.Repeat("\x30\x00", size/2))})
 	at := bytes.Index(b, []byte("\x0c\x83"))
 	b[at] = 0x30
 	outer := bytes.LastIndexByte(b[:at], 0xa1)
@@ -198,14 +198,14 @@ func ExampleDecode() {
 // TestNotQuiteDER: native accepts two things that DER forbids.
 func TestNotQuiteDER(t *testing.T) {
 	text := strings.Repeat("x", 0x7f)
-	good := encoded(t, messages.Failure{Text: text})
+	good := encoded(t, messages.Failure{Text: messages.Public(text)})
 	// The length of the text is lengthened by a byte, and so are those around it.
 	long := bytes.Replace(good, []byte("\x0c\x7f"), []byte("\x0c\x81\x7f"), 1)
 	long = bytes.Replace(long, []byte("\xa2\x81\x81"), []byte("\xa2\x81\x82"), 1)
 	long[2]++
 	m, err := wire.Decode(long)
 	require.NoError(t, err)
-	require.Equal(t, messages.Failure{Text: text}, m.Payload)
+	require.Equal(t, messages.Failure{Text: messages.Public(text)}, m.Payload)
 
 	set := encoded(t, messages.BlockSet{Compressed: true})
 	set[len(set)-1] = 1

@@ -235,9 +235,9 @@ func payload(verb, argument string) (messages.Payload, error) {
 	}
 	switch verb {
 	case "success":
-		return messages.SuccessText{Text: text}, nil
+		return messages.SuccessText{Text: messages.Public(text)}, nil
 	case "failure":
-		return messages.Failure{Text: text}, nil
+		return messages.Failure{Text: messages.Public(text)}, nil
 	case "image":
 		return messages.SuccessImage{Image: []byte(text)}, nil
 	case "line":

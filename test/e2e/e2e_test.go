@@ -274,7 +274,7 @@ func (h *host) tryAsk(name string, command messages.Command) (messages.Payload, 
 	answer, err := c.Ask(ctx, n, command)
 	var refusal *client.Refusal
 	if errors.As(err, &refusal) {
-		return messages.Failure{Text: refusal.Text}, nil
+		return messages.Failure{Text: messages.Public(refusal.Text)}, nil
 	}
 	return answer, err
 }

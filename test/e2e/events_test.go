@@ -61,7 +61,7 @@ func tellText(e messages.Event) string {
 	if e.Exit.OK {
 		text += " " + e.Exit.Value.String()
 	}
-	return text + ": " + e.Cause
+	return text + ": " + string(e.Cause)
 }
 
 // TestEvents: everything that happens is told, in order, with its cause; at once,

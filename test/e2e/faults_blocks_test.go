@@ -71,7 +71,7 @@ func TestSetOfTooMuch(t *testing.T) {
 				require.NoError(t, err)
 			}
 			u.end()
-			u.requireAnswer(messages.Failure{Text: refusal})
+			u.requireAnswer(messages.Failure{Text: messages.Public(refusal)})
 		})
 	}
 	h.unharmed(func() {
@@ -125,7 +125,7 @@ func TestSetOfNoZlib(t *testing.T) {
 			u := h.set("a:disk", true)
 			u.write(data)
 			u.end()
-			u.requireAnswer(messages.Failure{Text: "cannot set block device a:disk: cannot decompress contents: " + refusal})
+			u.requireAnswer(messages.Failure{Text: messages.Public("cannot set block device a:disk: cannot decompress contents: " + refusal)})
 		})
 	}
 	u := h.set("a:disk", true)

@@ -70,12 +70,12 @@ func (h *host) unharmed(do func()) {
 
 func (h *host) requireText(text, name string, command messages.Command) {
 	h.t.Helper()
-	require.Equal(h.t, messages.SuccessText{Text: text}, h.ask(name, command))
+	require.Equal(h.t, messages.SuccessText{Text: messages.Public(text)}, h.ask(name, command))
 }
 
 func (h *host) requireRefused(text, name string, command messages.Command) {
 	h.t.Helper()
-	require.Equal(h.t, messages.Failure{Text: text}, h.ask(name, command))
+	require.Equal(h.t, messages.Failure{Text: messages.Public(text)}, h.ask(name, command))
 }
 
 // TestShortSequence: a header whose sequence has fewer than 8 bytes.

@@ -125,7 +125,7 @@ func TestNativeLeftRunningOtherwise(t *testing.T) {
 	pid, ended := h.runNative(x, tender.Guest{Memory: 17, Blocks: []tender.Block{{Name: "storage", File: disk}}})
 
 	refusal := func(what string) messages.Failure {
-		return messages.Failure{Text: fmt.Sprintf("cannot run it beside process %d (solo5-spt of %s), which is none of this daemon's and uses %s: end that first (kill %d)",
+		return messages.Failure{Text: messages.Publicf("cannot run it beside process %d (solo5-spt of %s), which is none of this daemon's and uses %s: end that first (kill %d)",
 			pid, h.nativeImage(x), what, pid)}
 	}
 	for range 2 { // the next daemon knows as much
@@ -139,7 +139,7 @@ func TestNativeLeftRunningOtherwise(t *testing.T) {
 		require.Len(t, ends, 1)
 		require.True(t, ends[0].Wait.OK)
 		h.until("it is told why", func() bool {
-			return h.ends("x")[0].Wait.Value.Cause == "it could not be started: "+refusal("the console "+h.path("fifo", ":x")).Text
+			return h.ends("x")[0].Wait.Value.Cause == "it could not be started: "+refusal("the console :x").Text
 		})
 		require.Contains(t, h.log(), "it has 17 MB of memory, and not 16")
 		require.NoError(t, h.stop())

@@ -103,9 +103,9 @@ func summary(frame []byte) string {
 	}
 	switch p := m.Payload.(type) {
 	case messages.Failure:
-		return p.Text
+		return string(p.Text)
 	case messages.SuccessText:
-		return p.Text
+		return string(p.Text)
 	case messages.SuccessInfos:
 		return fmt.Sprintf("info-%d:%s", p.Form, each(p.List, infoSummary))
 	case messages.SuccessConfigs:

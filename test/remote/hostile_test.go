@@ -347,7 +347,7 @@ func (w *world) tell(own tls.Certificate) string {
 	case err != nil:
 		return err.Error()
 	case refused:
-		return failure.Text
+		return string(failure.Text)
 	}
 	return fmt.Sprintf("the answer is %#v", m)
 }

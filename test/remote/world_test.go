@@ -305,7 +305,7 @@ func (w *world) send(chain certificate.Chain, chunks ...[]byte) messages.Wire {
 	return answer
 }
 
-func text(s string) messages.SuccessText { return messages.SuccessText{Text: s} }
+func text(s string) messages.SuccessText { return messages.SuccessText{Text: messages.Public(s)} }
 
 func must(t testing.TB, format string, args ...any) messages.Name {
 	name, err := messages.ParseName(fmt.Sprintf(format, args...))

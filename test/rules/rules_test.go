@@ -154,3 +154,28 @@ func TestEveryPackageTellsWhatItOwns(t *testing.T) {
 		require.True(t, told, "package %s has no doc", dir)
 	}
 }
+
+// TestPublicTextIsReduced: no program text makes messages.Public of a string by a
+// conversion, but package messages, and who decodes what others have said. Constants
+// may be converted.
+func TestPublicTextIsReduced(t *testing.T) {
+	for _, s := range sources(t) {
+		if strings.HasSuffix(s.path, "_test.go") || strings.HasPrefix(s.path, "sockets/wire/") || strings.HasPrefix(s.path, "sockets/events/") || strings.HasPrefix(s.path, "test/") {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) != 1 {
+				return true
+			}
+			fun, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || fun.Sel.Name != "Public" {
+				return true
+			}
+			if _, constant := call.Args[0].(*ast.BasicLit); !constant {
+				t.Errorf("%s converts to messages.Public: use PublicError or Publicf", s.path)
+			}
+			return true
+		})
+	}
+}

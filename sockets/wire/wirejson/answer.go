@@ -12,7 +12,7 @@ func success(s messages.Success) object {
 	case messages.SuccessEmpty:
 		return object{"type": "empty"}
 	case messages.SuccessText:
-		return object{"type": "string", "text": text(s.Text)}
+		return object{"type": "string", "text": text(string(s.Text))}
 	case messages.SuccessPolicies:
 		return object{"type": "policies", "list": each(s.List, namedPolicy)}
 	case messages.SuccessConfigs:

@@ -52,7 +52,7 @@ func payload(p messages.Payload) object {
 	case messages.Success:
 		kind, o = "success", success(p)
 	case messages.Failure:
-		kind, o = "failure", object{"text": text(p.Text)}
+		kind, o = "failure", object{"text": text(string(p.Text))}
 	case messages.Data:
 		kind, o = "data", data(p)
 	}

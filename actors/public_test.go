@@ -1,0 +1,20 @@
+package actors_test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"albatross/messages"
+)
+
+// hostPath is a path of the host, wherever the daemon has its own directories.
+var hostPath = regexp.MustCompile(`(^|[^\w.])/(sys|proc|run|var|tmp|usr|dev|etc)\b`)
+
+// checkPublic fails the test where a client would read a path of the host.
+func (w *world) checkPublic(m messages.Wire) {
+	text := fmt.Sprintf("%+v", m.Payload)
+	if strings.Contains(text, w.dir) || hostPath.MatchString(text) {
+		w.t.Errorf("a client is told a path of the host: %s", text)
+	}
+}
