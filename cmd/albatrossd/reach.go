@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -17,13 +18,13 @@ const lookAfter = time.Second
 // stayReachable makes directories and sockets again that somebody has removed, such
 // as a service that cleans up below /run, until ctx is done. A failure that lasts is
 // logged once.
-func stayReachable(ctx context.Context, o options, listeners map[actors.Endpoint]*gateway.Listener, log *slog.Logger) {
+func stayReachable(ctx context.Context, claim *claim, listeners map[actors.Endpoint]*gateway.Listener, log *slog.Logger) {
 	tick := time.NewTicker(lookAfter)
 	defer tick.Stop()
 	said, gid := "", group()
 	for {
 		says := ""
-		if err := renew(o, gid, listeners); err != nil {
+		if err := renew(claim, gid, listeners); err != nil {
 			says = err.Error()
 		}
 		if says != "" && says != said {
@@ -38,9 +39,12 @@ func stayReachable(ctx context.Context, o options, listeners map[actors.Endpoint
 	}
 }
 
-func renew(o options, gid int, listeners map[actors.Endpoint]*gateway.Listener) error {
-	if err := makeDirs(o, gid); err != nil {
+func renew(claim *claim, gid int, listeners map[actors.Endpoint]*gateway.Listener) error {
+	if err := makeDirs(claim.options, gid); err != nil {
 		return err
+	}
+	if err := claim.renew(); err != nil {
+		return fmt.Errorf("cannot use %s: %w", claim.options.tmpdir, err)
 	}
 	var failed error
 	for _, l := range listeners {

@@ -84,6 +84,11 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	tellDatabase(o, db, log)
 	defer func() { err = errors.Join(err, db.Close()) }()
+	claim, err := claimDir(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, claim.close()) }()
 	config, err := configure(o, db, log)
 	if err != nil {
 		return err
@@ -115,7 +120,7 @@ func run(ctx context.Context, o options) (err error) {
 	attending.Go(func() {
 		manager.Attend(ctx, func(ctx context.Context) (string, error) { return status(ctx, a) })
 	})
-	attending.Go(func() { stayReachable(ctx, o, listeners, log) })
+	attending.Go(func() { stayReachable(ctx, claim, listeners, log) })
 	attending.Go(func() { influx.run(ctx) })
 	attending.Go(func() { prometheus.serve(ctx, config.Meter, system, a) })
 	serve(ctx, a, listeners, log)
