@@ -89,7 +89,8 @@ func parseLine(line []string) (r Running, ok bool) {
 	for i := range min(2, len(line)) {
 		if isTender(line[i]) {
 			r.Program = line[i]
-			return r, r.parseArgs(line[i+1:])
+			args, ok := guestArgs(line[i], line[i+1:])
+			return r, ok && r.parseArgs(args)
 		}
 	}
 	return Running{}, false
@@ -100,11 +101,20 @@ func isTender(program string) bool {
 	return name == "albatross-tender" || strings.HasPrefix(name, "solo5-spt") || strings.HasPrefix(name, "solo5-hvt")
 }
 
+// guestArgs are the arguments behind the kind of our own tender. Without one it is a
+// launcher: that runs nothing, and ends at the latest with its daemon.
+func guestArgs(program string, args []string) ([]string, bool) {
+	if filepath.Base(program) != "albatross-tender" {
+		return args, true
+	}
+	if len(args) == 0 || args[0] != "spt" {
+		return nil, false
+	}
+	return args[1:], true
+}
+
 // parseArgs is false where that is not what runs a guest.
 func (r *Running) parseArgs(args []string) bool {
-	if len(args) > 0 && args[0] == "spt" { // of our own tender
-		args = args[1:]
-	}
 	for i, arg := range args {
 		if arg != "--" {
 			r.Odd = !r.Guest.parseOption(arg) || r.Odd

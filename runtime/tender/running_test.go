@@ -39,7 +39,8 @@ func TestLinesOfTenders(t *testing.T) {
 	}
 	for _, line := range []string{
 		"", "sh", "solo5-spt", "solo5-spt --version", "solo5-spt --mem=16 --", "grep solo5 --mem=16 -- i",
-		"/opt/albatross-tender launch --cpus=0", "cat a solo5-spt --mem=16 -- i",
+		"/opt/albatross-tender launch --cpus=0",
+		"/opt/albatross-tender launch --cpus=0 -- /opt/albatross-tender spt --mem=16 -- i", "/opt/albatross-tender", "cat a solo5-spt --mem=16 -- i",
 	} {
 		_, ok := parseLine(strings.Split(line, " "))
 		require.False(t, ok, line)
