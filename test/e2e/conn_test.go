@@ -59,6 +59,7 @@ func hear(t *testing.T, c net.Conn) messages.Wire {
 	require.NoError(t, err)
 	m, err := wire.Decode(frame)
 	require.NoError(t, err)
+	requirePublic(t, m.Payload)
 	return m
 }
 

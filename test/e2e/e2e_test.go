@@ -255,6 +255,7 @@ func (h *host) ask(name string, command messages.Command) messages.Payload {
 	h.t.Helper()
 	answer, err := h.tryAsk(name, command)
 	require.NoError(h.t, err)
+	requirePublic(h.t, answer)
 	return answer
 }
 
