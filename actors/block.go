@@ -13,7 +13,6 @@ import (
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/block"
-	"albatross/runtime/compress"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/fair"
 )
@@ -167,19 +166,19 @@ func (b *blockDevice) begin(c *supervise.Context, m messages.BlockDo) {
 	}
 	b.state = blockWorking
 	b.asker, b.id = c.Sender(), m.ID
-	dir, name := b.dir, b.name
+	dir, name, unpacker := b.dir, b.name, b.unpacker()
 	switch command := m.Command.(type) {
 	case messages.BlockAdd:
-		b.add(c, m.Size, nil)
+		b.add(c, m.Size, nil, false)
 	case messages.BlockOldAdd:
-		b.add(c, m.Size, contents(command.Data.Value, command.Compressed && command.Data.OK))
+		b.add(c, m.Size, command.Data.Value, command.Compressed && command.Data.OK)
 	case messages.BlockRemove:
 		b.work(c, "removed block", func(context.Context) error { return removed(dir.Remove(name)) })
 	case messages.BlockReserve:
 		b.work(c, "reserved block device", func(ctx context.Context) error { return dir.Reserve(ctx, name) })
 	case messages.BlockOldSet:
 		b.work(c, "set block device", func(ctx context.Context) error {
-			return dataSized(dir.Set(ctx, name, contents(command.Data, command.Compressed)))
+			return dataSized(dir.Set(ctx, name, unpacker.contents(ctx, bytes.NewReader(command.Data), command.Compressed)))
 		})
 	case messages.BlockSet:
 		b.set(c, command)
@@ -192,15 +191,17 @@ func (b *blockDevice) begin(c *supervise.Context, m messages.BlockDo) {
 	}
 }
 
+func (b *blockDevice) unpacker() unpacker { return unpacker{b.turns, tenantOf(b.name)} }
+
 // work has do done, and answers with text when it is.
 func (b *blockDevice) work(c *supervise.Context, text messages.Public, do func(context.Context) error) {
 	c.Go(func(ctx context.Context) any { return worked{answer: success(text), err: do(ctx)} })
 }
 
-func (b *blockDevice) add(c *supervise.Context, size int, contents io.Reader) {
-	dir, name := b.dir, b.name
+func (b *blockDevice) add(c *supervise.Context, size int, data []byte, compressed bool) {
+	dir, name, unpacker := b.dir, b.name, b.unpacker()
 	c.Go(func(ctx context.Context) any {
-		if err := dir.Create(ctx, name, size, contents); err != nil {
+		if err := dir.Create(ctx, name, size, unpacker.contents(ctx, bytes.NewReader(data), compressed)); err != nil {
 			return worked{err: dataSized(err)}
 		}
 		return worked{answer: added(dir, size), made: dir, name: name}
@@ -224,17 +225,6 @@ func removed(err error) error {
 	}
 	return err
 }
-
-func contents(data []byte, compressed bool) io.Reader {
-	if compressed {
-		return inflated(bytes.NewReader(data))
-	}
-	return bytes.NewReader(data)
-}
-
-// inflated are contents that came as a zlib stream. How many they may be is limited by
-// the size of the device.
-func inflated(r io.Reader) io.Reader { return compress.Inflate(r, "contents") }
 
 // dataSized and streamSized say in native words that contents are too large.
 func dataSized(err error) error { return sized(err, "data exceeds block size") }
@@ -289,13 +279,10 @@ func (b *blockDevice) set(c *supervise.Context, command messages.BlockSet) {
 	c.Watch(b.asker)
 	r, w := io.Pipe()
 	b.in = w
-	dir, name := b.dir, b.name
+	dir, name, unpacker := b.dir, b.name, b.unpacker()
 	b.work(c, "set block device", func(ctx context.Context) error {
 		defer func() { _ = r.Close() }()
-		if command.Compressed {
-			return streamSized(dir.Set(ctx, name, inflated(r)))
-		}
-		return streamSized(dir.Set(ctx, name, r))
+		return streamSized(dir.Set(ctx, name, unpacker.contents(ctx, r, command.Compressed)))
 	})
 	for range blockWindow {
 		c.Request(b.asker, messages.BlockMore{})

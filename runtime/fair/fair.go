@@ -33,6 +33,18 @@ func (w *Workers) Do(ctx context.Context, tenant string, work func()) error {
 	return nil
 }
 
+// Pause gives the place of a piece of work to others while that waits for somebody. It
+// is called by work, in Do, and returns when the place is there again.
+func (w *Workers) Pause(tenant string, wait func()) {
+	w.leave()
+	defer func() {
+		if turn := w.queue(tenant); turn != nil {
+			<-turn // what others do in their places has an end
+		}
+	}()
+	wait()
+}
+
 func (w *Workers) enter(ctx context.Context, tenant string) error {
 	turn := w.queue(tenant)
 	if turn == nil {
