@@ -15,6 +15,7 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/store"
+	"albatross/runtime/tender"
 )
 
 // A stock is what a daemon has left behind.
@@ -106,7 +107,7 @@ func isName(file string) bool {
 // writers are the processes whose standard output is in a directory, also where the
 // file is gone: tenders, and what they have become.
 func writers(dir string) (pids []string) {
-	dir = resolve(dir)
+	dir = tender.Resolve(dir)
 	outputs, _ := filepath.Glob("/proc/[0-9]*/fd/1") // the pattern is good
 	for _, output := range outputs {
 		if target, err := os.Readlink(output); err == nil && strings.HasPrefix(target, dir+"/") {
@@ -115,17 +116,6 @@ func writers(dir string) (pids []string) {
 	}
 	slices.SortFunc(pids, func(a, b string) int { x, _ := strconv.Atoi(a); y, _ := strconv.Atoi(b); return x - y })
 	return pids
-}
-
-// resolve is where the links of an absolute path lead, as far as it is there. The kernel
-// tells files by such paths, also those whose directories are gone.
-func resolve(path string) string {
-	if resolved, err := filepath.EvalSymlinks(path); err == nil {
-		return resolved
-	} else if path == filepath.Dir(path) {
-		return path
-	}
-	return filepath.Join(resolve(filepath.Dir(path)), filepath.Base(path))
 }
 
 func (s stock) refusal(o options) error {

@@ -37,7 +37,7 @@ func (m *Machine) shares(r tender.Running, name messages.Name, guest tender.Gues
 // and its cgroup are in use. It may be ours, where its record was damaged.
 func (m *Machine) AddStrangers(names map[messages.Name]bool) {
 	for _, r := range m.Strangers {
-		if filepath.Dir(r.Output) != filepath.Clean(m.FIFODir) {
+		if !filepath.IsAbs(r.Output) || !tender.SameFile(filepath.Dir(r.Output), m.FIFODir) {
 			continue
 		}
 		if name, err := messages.ParseName(filepath.Base(r.Output)); err == nil {

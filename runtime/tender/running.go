@@ -183,9 +183,20 @@ func SameFile(a, b string) bool {
 	one, err := stat(a)
 	two, otherErr := stat(b)
 	if err != nil || otherErr != nil {
-		return filepath.Clean(a) == filepath.Clean(b)
+		return Resolve(a) == Resolve(b)
 	}
 	return one.Dev == two.Dev && one.Ino == two.Ino
+}
+
+// Resolve is where the links of an absolute path lead, as far as it is there. The kernel
+// tells files by such paths, also those whose directories are gone.
+func Resolve(path string) string {
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		return resolved
+	} else if path == filepath.Dir(path) {
+		return path
+	}
+	return filepath.Join(Resolve(filepath.Dir(path)), filepath.Base(path))
 }
 
 func stat(path string) (s unix.Stat_t, err error) {
