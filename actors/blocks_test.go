@@ -191,6 +191,19 @@ func TestASetThatFailsKeepsTheContents(t *testing.T) {
 	w.requireFiles(":d")
 }
 
+// TestASetThatIsCutOffIsLogged in full: why it was may name a path, of which the client
+// is told no more than the last element.
+func TestASetThatIsCutOffIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	w := newWorld(t, withBlocks, func(w *world) { w.log = &log })
+	w.succeeds("added block device", ":d", messages.BlockAdd{Size: 1})
+	cut := iotest.ErrReader(errors.New("read unix /run/albatross/util/vmmd.sock: connection reset by peer"))
+	require.Equal(t, fails("cannot set block device :d: the stream was cut off: read unix vmmd.sock: connection reset by peer"), w.set(":d", false, cut))
+	w.shutdown()
+	require.Contains(t, log.String(), "read unix /run/albatross/util/vmmd.sock: connection reset by peer")
+	w.start()
+}
+
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) {

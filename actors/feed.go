@@ -163,7 +163,7 @@ func (k *console) answerOpener(c *supervise.Context, o opener, err error) {
 	if err == nil {
 		c.Send(k.host, messages.ConsoleAdopted{Name: k.name, Limit: o.limit})
 	} else {
-		answer.Payload = failure(adoptFailure(err))
+		answer.Payload = failure(adoptFailure(c, err))
 	}
 	if o.pid != nil {
 		c.Send(o.pid, answer)
@@ -171,14 +171,14 @@ func (k *console) answerOpener(c *supervise.Context, o opener, err error) {
 }
 
 // adoptFailure is what another daemon is told: no path of this host.
-func adoptFailure(err error) messages.Public {
+func adoptFailure(c *supervise.Context, err error) messages.Public {
 	if errors.Is(err, os.ErrNotExist) {
 		return "opening" // natively
 	}
 	if cause := errors.Unwrap(err); cause != nil {
 		err = cause
 	}
-	return "cannot read the console: " + messages.PublicError(err)
+	return "cannot read the console: " + told(c, err)
 }
 
 func (k *console) readMore(c *supervise.Context) {

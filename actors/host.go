@@ -238,7 +238,7 @@ func (h *host) adopt(c *supervise.Context, a ask, command messages.ConsoleAdd) {
 	case a.name.IsPath():
 		h.answer(c, a.ticket, failure("path used instead of name"))
 	case h.tenants[a.name] != nil:
-		h.answer(c, a.ticket, failure(adoptFailure(errOurs)))
+		h.answer(c, a.ticket, failure(adoptFailure(c, errOurs)))
 	default:
 		limit := command.Max.Or(h.ledger.MaxUnikernels(a.name.Path))
 		h.consoles.adopt(c, a.name, limit, h.open[a.ticket])

@@ -79,7 +79,7 @@ func (s *session) streamed(c *supervise.Context, m streamed) {
 	s.upload.ended = m.err != nil
 	switch s.state {
 	case asking:
-		c.Request(s.upload.to, chunk(m))
+		c.Request(s.upload.to, chunk(c, m))
 		s.readStream(c)
 	case draining:
 		s.drain(c)
@@ -87,14 +87,14 @@ func (s *session) streamed(c *supervise.Context, m streamed) {
 	}
 }
 
-func chunk(m streamed) messages.BlockChunk {
+func chunk(c *supervise.Context, m streamed) messages.BlockChunk {
 	switch m.err {
 	case nil:
 		return messages.BlockChunk{Data: m.data}
 	case io.EOF:
 		return messages.BlockChunk{Data: m.data, Last: true}
 	}
-	return messages.BlockChunk{Err: messages.PublicError(m.err)}
+	return messages.BlockChunk{Err: told(c, m.err)}
 }
 
 // drain reads what nobody wants any more, and closes the connection behind it.
