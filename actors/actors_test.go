@@ -15,7 +15,6 @@ import (
 	"github.com/klauspost/compress/zlib"
 	"github.com/stretchr/testify/require"
 
-	"albatross/actors"
 	"albatross/messages"
 	"albatross/runtime/tender"
 	"albatross/test/guests"
@@ -396,7 +395,7 @@ func TestTheLastMegabyteIsGivenOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range tries {
 		all.Go(func() {
-			c := w.connect(actors.VMMD)
+			c := w.connect(messages.AtVMMD)
 			c.send(fmt.Sprintf(":x%d", i), create(guest("hello", "--quiet")))
 			if m := <-c.out; m.Payload == (messages.SuccessText{Text: "created unikernel"}) {
 				created.Store(i, true)
@@ -422,7 +421,7 @@ func TestCommandsAtOneNameAreCarriedOutInOrder(t *testing.T) {
 	var all sync.WaitGroup
 	answers := make([]messages.Payload, 50)
 	for i := range answers {
-		c := w.connect(actors.VMMD)
+		c := w.connect(messages.AtVMMD)
 		all.Go(func() {
 			c.send(":x", commands[i%len(commands)])
 			answers[i] = (<-c.out).Payload
@@ -447,16 +446,16 @@ func TestCommandsAtOneNameAreCarriedOutInOrder(t *testing.T) {
 func TestWrongSocket(t *testing.T) {
 	w := newWorld(t)
 	for name, tc := range map[string]struct {
-		endpoint actors.Endpoint
+		endpoint messages.Endpoint
 		payload  messages.Payload
 		text     string
 	}{
-		"vmmd":    {actors.VMMD, messages.ConsoleSubscribe{Count: messages.Some(1)}, "unknown command"},
-		"console": {actors.Console, messages.UnikernelInfo{Form: 6}, "unknown command"},
-		"stats":   {actors.Stats, messages.PolicyInfo{}, "unexpected command"},
-		"success": {actors.VMMD, messages.SuccessEmpty{}, "unknown command"},
-		"failure": {actors.VMMD, messages.Failure{Text: "x"}, "unknown command"},
-		"data":    {actors.VMMD, messages.DataBlock{}, "unknown command"},
+		"vmmd":    {messages.AtVMMD, messages.ConsoleSubscribe{Count: messages.Some(1)}, "unknown command"},
+		"console": {messages.AtConsole, messages.UnikernelInfo{Form: 6}, "unknown command"},
+		"stats":   {messages.AtStats, messages.PolicyInfo{}, "unexpected command"},
+		"success": {messages.AtVMMD, messages.SuccessEmpty{}, "unknown command"},
+		"failure": {messages.AtVMMD, messages.Failure{Text: "x"}, "unknown command"},
+		"data":    {messages.AtVMMD, messages.DataBlock{}, "unknown command"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := w.connect(tc.endpoint)
@@ -471,7 +470,7 @@ func TestWrongSocket(t *testing.T) {
 func TestEveryCommandIsCarriedOut(t *testing.T) {
 	w := newWorld(t)
 	for _, conduct := range messages.Conducts() {
-		for _, at := range []actors.Endpoint{actors.VMMD, actors.Console, actors.Stats, actors.Events} {
+		for _, at := range []messages.Endpoint{messages.AtVMMD, messages.AtConsole, messages.AtStats, messages.AtEvents} {
 			c := w.connect(at)
 			c.send(":x", conduct.Command)
 			answer, _ := c.receive().Payload.(messages.Failure)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"albatross/actors"
 	"albatross/messages"
 	"albatross/runtime/fifo"
 )
@@ -75,7 +74,7 @@ func (c *client) ask(name string, command messages.Command) messages.Payload {
 // inactive are the consoles without a unikernel.
 func (w *world) inactive(path string) (names []string) {
 	w.t.Helper()
-	c := w.connect(actors.Console)
+	c := w.connect(messages.AtConsole)
 	for _, n := range c.ask(path, messages.ConsoleListInactive{}).(messages.SuccessConsoles).List {
 		names = append(names, n.String())
 	}
@@ -92,7 +91,7 @@ func (w *world) untilInactive(path string, names ...string) {
 // is that of the next run.
 func TestAConsoleOfAnotherDaemon(t *testing.T) {
 	w := newWorld(t)
-	link := w.connect(actors.Console)
+	link := w.connect(messages.AtConsole)
 	defer link.Close()
 	early := w.follow("a:x", 0)
 	defer early.Close()
@@ -116,7 +115,7 @@ func TestAConsoleOfAnotherDaemon(t *testing.T) {
 // added may be added again.
 func TestAConsoleOfAnotherDaemonThatIsReadAlready(t *testing.T) {
 	w := newWorld(t)
-	link := w.connect(actors.Console)
+	link := w.connect(messages.AtConsole)
 	defer link.Close()
 	first := w.foreign(link, ":x")
 	first.print("one\n")
@@ -149,7 +148,7 @@ func TestWhatIsNoConsoleOfAnotherDaemon(t *testing.T) {
 	require.NoError(t, err)
 	defer listener.Close()
 
-	link := w.connect(actors.Console)
+	link := w.connect(messages.AtConsole)
 	defer link.Close()
 	for name, text := range map[string]string{
 		":none":   "opening",
@@ -179,7 +178,7 @@ func TestConsolesOfOtherDaemonsAreLimited(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", "a:ours", create(guest("hello", "--once")))
 	w.untilInactive("a:", ":ours")
-	link := w.connect(actors.Console)
+	link := w.connect(messages.AtConsole)
 	defer link.Close()
 	for _, name := range []string{"a:z", "a:b", "a:y", "b:x"} {
 		w.foreign(link, name).end()
@@ -209,7 +208,7 @@ func TestConsolesOfOtherDaemonsAreLimited(t *testing.T) {
 // A unikernel of ours takes the place of one of another daemon.
 func TestOursComesFirst(t *testing.T) {
 	w := newWorld(t)
-	link := w.connect(actors.Console)
+	link := w.connect(messages.AtConsole)
 	defer link.Close()
 	x := w.foreign(link, ":x")
 	x.print("theirs\n")
@@ -236,7 +235,7 @@ func TestInactive(t *testing.T) {
 	w.untilInactive(":", ":b", ":a", "a:x", "a:b:y")
 	require.Equal(t, []string{":x", "b:y"}, w.inactive("a:"))
 	require.Empty(t, w.inactive("c:"))
-	c := w.connect(actors.Console)
+	c := w.connect(messages.AtConsole)
 	require.Equal(t, messages.Failure{Text: "name used"}, c.ask("a:x", messages.ConsoleListInactive{}))
 	<-c.closed
 
@@ -282,18 +281,18 @@ func TestSubscribersEvictNothing(t *testing.T) {
 // socket that is the end.
 func TestAddKeepsTheConnection(t *testing.T) {
 	w := newWorld(t)
-	link := w.connect(actors.Console)
+	link := w.connect(messages.AtConsole)
 	require.Equal(t, messages.Failure{Text: "opening"}, link.ask(":x", add(1)))
 	require.Equal(t, messages.Failure{Text: "unknown command"}, link.ask(":x", messages.UnikernelDestroy{}))
 	<-link.closed
-	c := w.connect(actors.VMMD)
+	c := w.connect(messages.AtVMMD)
 	require.Equal(t, messages.Failure{Text: "unknown command"}, c.ask(":x", add(1)))
 	<-c.closed
-	subscriber := w.connect(actors.Console)
+	subscriber := w.connect(messages.AtConsole)
 	defer subscriber.Close()
 	require.Equal(t, messages.Failure{Text: "opening"}, subscriber.ask(":x", add(1)))
 	require.Equal(t, success("waiting for VM"), subscriber.ask(":x", messages.ConsoleSubscribe{Count: messages.Some(1)}))
-	x := w.foreign(w.connect(actors.Console), ":x")
+	x := w.foreign(w.connect(messages.AtConsole), ":x")
 	x.print("hello\n")
 	require.Equal(t, "hello", subscriber.line())
 	x.end()

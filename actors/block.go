@@ -17,10 +17,6 @@ import (
 	"albatross/runtime/fair"
 )
 
-// blockWindow is how many parts of a stream are asked for before the first of
-// them has been written: one arrives while another is being written.
-const blockWindow = 2
-
 // maxOldDump is the largest block device, in MB, that is told in one message.
 const maxOldDump = 256
 
@@ -42,7 +38,7 @@ type blockDevice struct {
 	parts   []messages.BlockChunk // those that have not been written
 	feeding bool                  // one is being written
 	out     io.ReadCloser         // what is dumped comes out of here
-	buffers buffers
+	buffers messages.StreamBuffers
 	ready   messages.Option[messages.BlockChunk] // the next part of a dump
 	wanted  bool                                 // it is asked for
 }
@@ -90,22 +86,6 @@ func (d dumpOpened) Discard() {
 	}
 }
 
-// buffers are what parts of a stream are read into, by turns: one is filled while
-// the other is being written.
-type buffers struct {
-	both  [blockWindow][]byte
-	turns int
-}
-
-func (b *buffers) next() []byte {
-	turn := b.turns % blockWindow
-	b.turns++
-	if b.both[turn] == nil {
-		b.both[turn] = make([]byte, streamPart)
-	}
-	return b.both[turn]
-}
-
 func (b *blockDevice) Started(c *supervise.Context) {
 	b.state = blockIdle
 	if b.again { // whoever came before has answered
@@ -142,9 +122,9 @@ func (b *blockDevice) Stopping(c *supervise.Context, _ bool) {
 	b.closePipes(errBlockFailed)
 	switch b.state {
 	case blockWorking:
-		c.Send(b.asker, messages.Answer{ID: b.id, Payload: failure(told(c, errBlockFailed))})
+		c.Send(b.asker, messages.Answer{ID: b.id, Payload: messages.Failure{Text: c.Public(errBlockFailed)}})
 	case blockDumping:
-		c.Send(b.asker, messages.BlockChunk{Err: told(c, errBlockFailed)})
+		c.Send(b.asker, messages.BlockChunk{Err: c.Public(errBlockFailed)})
 	default:
 	}
 }
@@ -191,11 +171,11 @@ func (b *blockDevice) begin(c *supervise.Context, m messages.BlockDo) {
 	}
 }
 
-func (b *blockDevice) unpacker() unpacker { return unpacker{b.turns, tenantOf(b.name)} }
+func (b *blockDevice) unpacker() unpacker { return unpacker{b.turns, b.name.Path.Tenant()} }
 
 // work has do done, and answers with text when it is.
 func (b *blockDevice) work(c *supervise.Context, text messages.Public, do func(context.Context) error) {
-	c.Go(func(ctx context.Context) any { return worked{answer: success(text), err: do(ctx)} })
+	c.Go(func(ctx context.Context) any { return worked{answer: messages.SuccessText{Text: text}, err: do(ctx)} })
 }
 
 func (b *blockDevice) add(c *supervise.Context, size int, data []byte, compressed bool) {
@@ -213,9 +193,9 @@ func (b *blockDevice) add(c *supervise.Context, size int, data []byte, compresse
 func added(dir *block.Dir, size int) messages.Success {
 	const text = "added block device"
 	if room, err := dir.Room(); err == nil && room < int64(size) { // it is there, whatever is known of the disk
-		return success(messages.Publicf("%s, which may not fit on the disk: %d MB are free for its %d MB", text, room, size))
+		return messages.SuccessText{Text: messages.Publicf("%s, which may not fit on the disk: %d MB are free for its %d MB", text, room, size)}
 	}
-	return success(text)
+	return messages.SuccessText{Text: text}
 }
 
 // removed is fine with a device whose file is gone already.
@@ -248,7 +228,7 @@ func (b *blockDevice) worked(c *supervise.Context, m worked) {
 	failpoint.Here("block/done-told")
 	payload := messages.Payload(m.answer)
 	if m.err != nil {
-		payload = failure(told(c, m.err))
+		payload = messages.Failure{Text: c.Public(m.err)}
 	}
 	c.Send(b.asker, messages.Answer{ID: b.id, Payload: payload})
 	failpoint.Here("block/answered")
@@ -284,7 +264,7 @@ func (b *blockDevice) set(c *supervise.Context, command messages.BlockSet) {
 		defer func() { _ = r.Close() }()
 		return streamSized(dir.Set(ctx, name, unpacker.contents(ctx, r, command.Compressed)))
 	})
-	for range blockWindow {
+	for range messages.StreamWindow {
 		c.Request(b.asker, messages.BlockMore{})
 	}
 }
@@ -375,7 +355,7 @@ func (b *blockDevice) moreAsked(c *supervise.Context) {
 // readAhead reads the next part while the one before is on its way. Two buffers
 // are enough: that before is given back when this one is asked for.
 func (b *blockDevice) readAhead(c *supervise.Context) {
-	out, part, turns, tenant := b.out, b.buffers.next(), b.turns, tenantOf(b.name)
+	out, part, turns, tenant := b.out, b.buffers.Next(), b.turns, b.name.Path.Tenant()
 	c.Go(func(ctx context.Context) any {
 		n := 0
 		var err error
@@ -392,7 +372,7 @@ func (b *blockDevice) partRead(c *supervise.Context, m partRead) {
 	case m.err == io.EOF, m.err == io.ErrUnexpectedEOF:
 		part.Last = true
 	case m.err != nil:
-		part = messages.BlockChunk{Err: told(c, m.err)}
+		part = messages.BlockChunk{Err: c.Public(m.err)}
 	}
 	b.ready = messages.Some(part)
 	b.offer(c)

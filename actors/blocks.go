@@ -36,7 +36,7 @@ func (h *host) block(c *supervise.Context, a ask) {
 		return b
 	})
 	h.blocks[a.name] = blockJob{number, pid, withoutData(a.command)}
-	c.RequestFor(asker.pid, pid, messages.BlockDo{ID: asker.id, Command: a.command, Size: size})
+	c.RequestFor(asker.PID, pid, messages.BlockDo{ID: asker.ID, Command: a.command, Size: size})
 	failpoint.Here("block/work-asked")
 }
 
@@ -113,7 +113,7 @@ func (h *host) blockDone(c *supervise.Context, m messages.BlockDone) {
 		there, kind = m.Failed, messages.EventBlockRemoved
 	}
 	if kind != "" && !m.Failed {
-		h.tell(c, kind, m.Name, commandCause(job.command))
+		h.tell(c, kind, m.Name, messages.CommandCause(job.command))
 	}
 	if there {
 		h.ledger.FreeDevice(m.Name)

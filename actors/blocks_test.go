@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"albatross/actors"
 	"albatross/messages"
 )
 
@@ -34,7 +33,7 @@ func (w *world) set(name string, compressed bool, contents io.Reader) messages.P
 	w.t.Helper()
 	c := w.newClient()
 	c.stream = contents
-	w.serve(actors.VMMD, c)
+	w.serve(messages.AtVMMD, c)
 	c.send(name, messages.BlockSet{Compressed: compressed})
 	answer := c.receive().Payload
 	<-c.closed
@@ -44,7 +43,7 @@ func (w *world) set(name string, compressed bool, contents io.Reader) messages.P
 // dump reads the contents that are streamed behind the answer.
 func (w *world) dump(name string, level int) []byte {
 	w.t.Helper()
-	c := w.connect(actors.VMMD)
+	c := w.connect(messages.AtVMMD)
 	defer c.Close()
 	c.send(name, messages.BlockDump{Level: level})
 	require.Equal(w.t, messages.SuccessDump{Compressed: level > 0}, c.receive().Payload)
@@ -56,7 +55,7 @@ func (w *world) dump(name string, level int) []byte {
 // tryDump is dump where anything may fail.
 func (w *world) tryDump(name string) (data []byte, complete bool) {
 	w.t.Helper()
-	c := w.connect(actors.VMMD)
+	c := w.connect(messages.AtVMMD)
 	defer c.Close()
 	c.send(name, messages.BlockDump{})
 	if _, ok := c.receive().Payload.(messages.SuccessDump); !ok {
@@ -222,7 +221,7 @@ func TestABlockDeviceIsUsedByOneAtATime(t *testing.T) {
 	hold := make(chan struct{})
 	c := w.newClient()
 	c.stream = io.MultiReader(strings.NewReader("x"), heldReader(hold))
-	w.serve(actors.VMMD, c)
+	w.serve(messages.AtVMMD, c)
 	c.send("a:storage", messages.BlockSet{})
 	w.until("it is busy", func() bool { return w.blocks("a:storage")[0].Active })
 	w.fails("set block: is in use", "a:storage", messages.BlockOldSet{})
@@ -305,13 +304,13 @@ func TestAClientThatLeavesInTheMiddle(t *testing.T) {
 	w.succeeds("added block device", ":d", messages.BlockAdd{Size: 20})
 	c := w.newClient()
 	c.stream = io.MultiReader(strings.NewReader("half"), closedReader{c})
-	w.serve(actors.VMMD, c)
+	w.serve(messages.AtVMMD, c)
 	c.send(":d", messages.BlockSet{})
 	w.until("it is busy", func() bool { return w.blocks(":d")[0].Active })
 	c.Close()
 	w.until("it is free", func() bool { return !w.blocks(":d")[0].Active })
 
-	c = w.connect(actors.VMMD)
+	c = w.connect(messages.AtVMMD)
 	c.send(":d", messages.BlockDump{})
 	require.IsType(t, messages.SuccessDump{}, c.receive().Payload)
 	require.True(t, w.blocks(":d")[0].Active)
@@ -367,7 +366,7 @@ func TestADumpThatFailsBeforeItsAnswerIsRead(t *testing.T) {
 		}
 	})
 	w.succeeds("added block device", ":disk", messages.BlockAdd{Size: 1})
-	c := w.connect(actors.VMMD)
+	c := w.connect(messages.AtVMMD)
 	c.send(":disk", messages.BlockDump{})
 	<-told // the session is being told, while it waits for the client
 	require.Equal(t, messages.SuccessDump{}, c.receive().Payload)
@@ -381,13 +380,13 @@ func TestReservingABlockDevice(t *testing.T) {
 	w := newWorld(t, withBlocks)
 	w.succeeds("added block device", ":disk", messages.BlockAdd{Size: 3})
 	var stat unix.Stat_t
-	c := w.connect(actors.Events)
+	c := w.connect(messages.AtEvents)
 	c.send(":disk", messages.BlockReserve{})
 	require.Equal(t, success("reserved block device"), c.receive().Payload)
 	require.NoError(t, unix.Stat(w.config.Machine.Blocks.Path(w.name(":disk")), &stat))
 	require.GreaterOrEqual(t, stat.Blocks*512, int64(3<<20))
 
-	c = w.connect(actors.Events)
+	c = w.connect(messages.AtEvents)
 	c.send(":nosuch", messages.BlockReserve{})
 	require.Equal(t, messages.Failure{Text: "reserve block: not found"}, c.receive().Payload)
 }

@@ -21,14 +21,14 @@ func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	}
 	h.loadID = 0
 	if m.Err != "" {
-		h.loading.note(c, "Cannot load the state", errors.New(string(m.Err)))
+		h.loading.Note(c, "Cannot load the state", errors.New(string(m.Err)))
 		if h.loads++; h.unreadable() {
 			h.doEarly(c)
 		}
-		c.After(retryAfter, retryLoad{})
+		c.After(supervise.RetryAfter, retryLoad{})
 		return
 	}
-	h.loading.over(c)
+	h.loading.Over(c)
 	h.loads = 0
 	failpoint.Here("boot/loaded")
 	config := h.config
@@ -36,7 +36,7 @@ func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
 }
 
 // unreadable tells whether nobody should wait any longer for the state to be read.
-func (h *host) unreadable() bool { return h.loads >= patientTries }
+func (h *host) unreadable() bool { return h.loads >= supervise.PatientTries }
 
 // sweep frees what belongs to nobody on record, and finds the block devices.
 func (g *Config) sweep(state messages.State) swept {
@@ -106,7 +106,7 @@ func (h *host) doEarly(c *supervise.Context) {
 	h.early = nil
 	for _, a := range early {
 		if h.unreadable() {
-			h.answer(c, a.ticket, failure(messages.Publicf("%s", h.loading.cause)))
+			h.answer(c, a.ticket, messages.Failure{Text: messages.Publicf("%s", h.loading.Cause())})
 			continue
 		}
 		h.do(c, a)

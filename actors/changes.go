@@ -35,18 +35,18 @@ func (h *host) change(c *supervise.Context, a ask) {
 
 func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.UnikernelCreate) {
 	if t != nil && !command.Force {
-		h.answer(c, a.ticket, failure(told(c, ledger.ErrRunning)))
+		h.answer(c, a.ticket, messages.Failure{Text: c.Public(ledger.ErrRunning)})
 		return
 	}
 	if err := creatable(a.name, command.Config); err != nil {
-		h.answer(c, a.ticket, failure(told(c, err)))
+		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 		return
 	}
 	m := messages.UnikernelPrepare{
 		Spec:       messages.Spec{Type: command.Config.Type, Arguments: command.Config.Arguments},
 		Image:      command.Config.Image,
 		Compressed: command.Config.Compressed,
-		Cause:      commandCause(command),
+		Cause:      messages.CommandCause(command),
 	}
 	if t != nil {
 		h.replace(c, a, t, m)
@@ -63,16 +63,13 @@ func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.U
 	h.check(c, a, t, m)
 }
 
-// maxName is the longest name of a file, which a console and a block device are.
-const maxName = 255
-
 // nameable refuses a name that nothing can have.
 func nameable(what string, name messages.Name) error {
 	switch {
 	case name.IsPath():
 		return fmt.Errorf("cannot create %s at the path %s: give it a name", what, name)
-	case len(name.String()) > maxName:
-		return fmt.Errorf("cannot create %s with a name of %d bytes: at most %d are possible", what, len(name.String()), maxName)
+	case len(name.String()) > messages.MaxFileName:
+		return fmt.Errorf("cannot create %s with a name of %d bytes: at most %d are possible", what, len(name.String()), messages.MaxFileName)
 	}
 	return nil
 }
@@ -114,8 +111,8 @@ func startable(args messages.Arguments) error {
 			return err
 		}
 	}
-	if len(args.LinuxBoot.Value) > maxName {
-		return fmt.Errorf("cannot boot from a partition with a name of %d bytes: at most %d are possible", len(args.LinuxBoot.Value), maxName)
+	if len(args.LinuxBoot.Value) > messages.MaxFileName {
+		return fmt.Errorf("cannot boot from a partition with a name of %d bytes: at most %d are possible", len(args.LinuxBoot.Value), messages.MaxFileName)
 	}
 	return nil
 }
@@ -133,7 +130,7 @@ func deviceable(name string, host messages.Option[string], check func(string) er
 // given. They are checked in full before it is touched.
 func (h *host) restart(c *supervise.Context, a ask, t *tenant, command messages.UnikernelRestart) {
 	if t == nil {
-		h.answer(c, a.ticket, failure("destroy: not found"))
+		h.answer(c, a.ticket, messages.Failure{Text: "destroy: not found"})
 		return
 	}
 	spec := t.current.spec.Proven()
@@ -142,10 +139,10 @@ func (h *host) restart(c *supervise.Context, a ask, t *tenant, command messages.
 		spec.NameRefused = false
 	}
 	if err := startable(spec.Arguments); err != nil {
-		h.answer(c, a.ticket, failure(told(c, err)))
+		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 		return
 	}
-	h.replace(c, a, t, messages.UnikernelPrepare{Spec: spec, Cause: commandCause(command)})
+	h.replace(c, a, t, messages.UnikernelPrepare{Spec: spec, Cause: messages.CommandCause(command)})
 }
 
 func (h *host) replace(c *supervise.Context, a ask, t *tenant, m messages.UnikernelPrepare) {
@@ -212,7 +209,7 @@ func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
 		h.setCurrent(t, t.next)
 		t.next = nil
 		h.watch(c, t.current, m)
-		h.answer(c, t.ask.ticket, success("created unikernel"))
+		h.answer(c, t.ask.ticket, messages.SuccessText{Text: "created unikernel"})
 		failpoint.Here("change/creation-told")
 		h.settle(c, m.Name, t)
 	}
@@ -230,12 +227,12 @@ func (h *host) rests(c *supervise.Context, m messages.UnikernelWaiting) {
 
 func (h *host) destroy(c *supervise.Context, a ask, t *tenant) {
 	if t == nil {
-		h.answer(c, a.ticket, failure("destroy: not found"))
+		h.answer(c, a.ticket, messages.Failure{Text: "destroy: not found"})
 		return
 	}
 	t.phase = destroying
 	t.ask = a
-	t.cause = commandCause(a.command)
+	t.cause = messages.CommandCause(a.command)
 	c.Send(t.current.pid, messages.UnikernelStop{Cause: t.cause})
 	failpoint.Here("change/end-asked")
 }
@@ -248,7 +245,7 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 	case t == nil:
 		return
 	case t.next != nil && t.next.number == m.Run: // its actor has failed at the very start
-		h.failed(c, messages.UnikernelFailed{Name: m.Name, Run: m.Run, Digest: t.next.spec.Digest, Text: failedStarting})
+		h.failed(c, messages.UnikernelFailed{Name: m.Name, Run: m.Run, Digest: t.next.spec.Digest, Text: messages.FailedStarting})
 		return
 	case t.current == nil || t.current.number != m.Run:
 		return
@@ -281,22 +278,19 @@ func (h *host) ended(c *supervise.Context, name messages.Name, t *tenant, ended 
 	case checking: // it has ended by itself; prepared goes on
 		return
 	case switching:
-		h.answerAsk(c, t, failure(t.refusal))
+		h.answerAsk(c, t, messages.Failure{Text: t.refusal})
 	case restoring:
-		h.answerAsk(c, t, failure(t.refusal+"; the one before is gone, too"))
+		h.answerAsk(c, t, messages.Failure{Text: t.refusal + "; the one before is gone, too"})
 	case destroying:
 		text := messages.Public("destroyed unikernel")
 		if ended.wait.OK {
 			text = "destroyed: removed from restarting"
 		}
-		h.answerAsk(c, t, success(text))
+		h.answerAsk(c, t, messages.SuccessText{Text: text})
 		failpoint.Here("change/destruction-told")
 	}
 	h.settle(c, name, t)
 }
-
-// failedStarting is for a client whose command was lost by a bug of ours.
-const failedStarting = "internal error: the daemon failed while it started the unikernel; its log tells more"
 
 // failed is the end of a run that has not been started.
 func (h *host) failed(c *supervise.Context, m messages.UnikernelFailed) {
@@ -330,9 +324,9 @@ func (h *host) startFailed(c *supervise.Context, name messages.Name, t *tenant, 
 	case t.former != nil:
 		former := t.former
 		t.former = nil
-		h.comeBack(c, name, t, former, successorFailed+": "+text)
+		h.comeBack(c, name, t, former, messages.SuccessorFailed+": "+text)
 	default:
-		h.answerAsk(c, t, failure(text))
+		h.answerAsk(c, t, messages.Failure{Text: text})
 		failpoint.Here("change/refusal-told")
 		h.settle(c, name, t)
 	}
@@ -414,6 +408,6 @@ func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
 		c.Send(t.next.pid, messages.UnikernelRecover{Abandon: true, Former: t.replaced()})
 	default:
 		h.dropNext(c, m.Name, t)
-		h.startFailed(c, m.Name, t, failedStarting)
+		h.startFailed(c, m.Name, t, messages.FailedStarting)
 	}
 }

@@ -27,7 +27,7 @@ func (h *host) revert(c *supervise.Context, m messages.UnikernelRevert) {
 	case t.current == nil || t.current.number != m.Run:
 	case t.phase == settled, t.phase == checking, t.phase == restoring:
 		err := h.ledger.Revert(m.Name, m.Former.Spec.Arguments)
-		c.Send(t.current.pid, messages.UnikernelReverted{Err: told(c, err)})
+		c.Send(t.current.pid, messages.UnikernelReverted{Err: c.Public(err)})
 	default: // it is being stopped
 	}
 	failpoint.Here("change/revert-decided")
@@ -61,7 +61,7 @@ func (h *host) restored(c *supervise.Context, name messages.Name, t *tenant, out
 	if t.phase != restoring {
 		return
 	}
-	h.answerAsk(c, t, failure(t.refusal+"; "+outcome))
+	h.answerAsk(c, t, messages.Failure{Text: t.refusal + "; " + outcome})
 	failpoint.Here("change/comeback-told")
 	h.settle(c, name, t)
 }

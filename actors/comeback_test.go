@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"albatross/actors"
 	"albatross/messages"
 	"albatross/test/netns"
 )
@@ -132,7 +131,7 @@ func TestAnIntruderInItsCgroup(t *testing.T) {
 	w.succeeds("created unikernel", ":x", create(theOneBefore()))
 	before := w.infos(":x")[0]
 	w.intrude(":x")
-	c := w.connect(actors.VMMD)
+	c := w.connect(messages.AtVMMD)
 	c.send(":x", force(guest("hello", "--quiet", "next")))
 	refusal, ok := c.receiveWithin(6 * deadline).Payload.(messages.Failure)
 	require.True(t, ok)
@@ -403,7 +402,7 @@ func TestDestroyInATrialThatIsCutOff(t *testing.T) {
 	w.succeeds("created unikernel", ":x", force(guest("hello", "two")))
 	w.lines(":x", 2)
 	pid := w.pid(":x")
-	c := w.connect(actors.VMMD)
+	c := w.connect(messages.AtVMMD)
 	c.send(":x", messages.UnikernelDestroy{})
 	w.until("it is on record that it is destroyed", func() bool {
 		r, _ := w.record(":x")

@@ -128,11 +128,11 @@ func (k *consoles) forSubscriber(c *supervise.Context, name messages.Name) (cons
 
 // adopt has a console read the FIFO of another daemon. The asker gets the answer, if
 // there is one.
-func (k *consoles) adopt(c *supervise.Context, name messages.Name, limit int, asker asker) {
+func (k *consoles) adopt(c *supervise.Context, name messages.Name, limit int, asker supervise.Asker) {
 	e := k.entry(c, name)
 	e.passed++
-	m := messages.ConsoleAdopt{ID: asker.id, Number: e.passed, Limit: limit}
-	c.RequestFor(asker.pid, e.pid, m)
+	m := messages.ConsoleAdopt{ID: asker.ID, Number: e.passed, Limit: limit}
+	c.RequestFor(asker.PID, e.pid, m)
 }
 
 // adopted is the beginning of a unikernel of another daemon.
@@ -160,7 +160,7 @@ func (k *consoles) restarted(c *supervise.Context, name messages.Name) {
 	switch {
 	case e == nil:
 	case e.theirs:
-		k.adopt(c, name, messages.MaxInt, asker{})
+		k.adopt(c, name, messages.MaxInt, supervise.Asker{})
 	default:
 		k.probe(c, e)
 	}

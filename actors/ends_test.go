@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"albatross/actors"
 	"albatross/messages"
 	"albatross/runtime/proc"
 )
@@ -19,7 +18,7 @@ import (
 // ends asks how the last runs ended.
 func (w *world) ends(name string) []messages.NamedEnd {
 	w.t.Helper()
-	c := w.connect(actors.Events)
+	c := w.connect(messages.AtEvents)
 	c.send(name, messages.EndList{})
 	list := c.receive().Payload.(messages.SuccessEnds).List
 	<-c.closed
@@ -247,18 +246,18 @@ func TestEndsAreKeptAsLongAsConsoles(t *testing.T) {
 func TestOnlyEndsOnTheSocketOfEvents(t *testing.T) {
 	w := newWorld(t)
 	for name, tc := range map[string]struct {
-		endpoint actors.Endpoint
+		endpoint messages.Endpoint
 		payload  messages.Payload
 		text     string
 	}{
-		"vmmd":           {actors.VMMD, messages.EndList{}, "unknown command"},
-		"console":        {actors.Console, messages.EndList{}, "unknown command"},
-		"stats":          {actors.Stats, messages.EndList{}, "unexpected command"},
-		"settings":       {actors.VMMD, messages.SettingList{}, "unknown command"},
-		"no events":      {actors.VMMD, messages.EventsSubscribe{}, "unknown command"},
-		"another":        {actors.Events, messages.UnikernelDestroy{}, "unknown command"},
-		"answer":         {actors.Events, messages.SuccessEnds{}, "unknown command"},
-		"not understood": {actors.Events, messages.BadRequest{Why: "what?"}, "what?"},
+		"vmmd":           {messages.AtVMMD, messages.EndList{}, "unknown command"},
+		"console":        {messages.AtConsole, messages.EndList{}, "unknown command"},
+		"stats":          {messages.AtStats, messages.EndList{}, "unexpected command"},
+		"settings":       {messages.AtVMMD, messages.SettingList{}, "unknown command"},
+		"no events":      {messages.AtVMMD, messages.EventsSubscribe{}, "unknown command"},
+		"another":        {messages.AtEvents, messages.UnikernelDestroy{}, "unknown command"},
+		"answer":         {messages.AtEvents, messages.SuccessEnds{}, "unknown command"},
+		"not understood": {messages.AtEvents, messages.BadRequest{Why: "what?"}, "what?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := w.connect(tc.endpoint)
@@ -277,7 +276,7 @@ func TestSettings(t *testing.T) {
 	w.succeeds("created unikernel", "a:named", create(guest("hello", "--quiet")))
 	w.succeeds("created unikernel", "a:unnamed", create(unnamed))
 	settings := func(name string) []messages.NamedSettings {
-		c := w.connect(actors.Events)
+		c := w.connect(messages.AtEvents)
 		c.send(name, messages.SettingList{})
 		list := c.receive().Payload.(messages.SuccessSettings).List
 		<-c.closed

@@ -88,7 +88,7 @@ func (e *events) Handle(c *supervise.Context, message any) {
 // Stopping sends all away: who comes next knows none of them.
 func (e *events) Stopping(c *supervise.Context, _ bool) {
 	for _, a := range e.attaching {
-		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: failure("cannot tell events: the daemon failed or stops; try again")})
+		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: messages.Failure{Text: "cannot tell events: the daemon failed or stops; try again"}})
 	}
 	for _, f := range e.followers {
 		c.Send(f.pid, messages.EventsDetached{})
@@ -99,7 +99,7 @@ func (e *events) Stopping(c *supervise.Context, _ bool) {
 func (e *events) attachAsked(c *supervise.Context, m messages.EventsAttach) {
 	if len(e.attaching)+len(e.followers) >= maxFollowers {
 		text := messages.Publicf("%d clients follow events: that is as many as may do so at once", maxFollowers)
-		c.Respond(messages.Answer{ID: m.ID, Payload: failure(text)})
+		c.Respond(messages.Answer{ID: m.ID, Payload: messages.Failure{Text: text}})
 		return
 	}
 	db, a := e.db, newcomer{c.Sender(), m}
@@ -122,7 +122,7 @@ func (e *events) found(c *supervise.Context, m eventsFound) {
 	a := m.newcomer
 	e.attaching = slices.DeleteFunc(e.attaching, func(other newcomer) bool { return other == a })
 	if m.err != nil {
-		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: failure(told(c, m.err))})
+		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: messages.Failure{Text: c.Public(m.err)}})
 		return
 	}
 	e.last = max(e.last, m.last)

@@ -153,7 +153,7 @@ func (e ending) noMoreCause() messages.Public {
 func (e ending) revertCause() messages.Public {
 	switch {
 	case e.outcome.failure != "":
-		return successorFailed + ": " + e.outcome.failure
+		return messages.SuccessorFailed + ": " + e.outcome.failure
 	case e.outcome.unseen:
 		return "what had replaced it ended while no daemon saw it"
 	}

@@ -69,7 +69,7 @@ func TestFate(t *testing.T) {
 			fate{kind: againLater, next: quit, cause: "it could not be started: no tap"}},
 
 		"cannot be started, and the one before comes back": {ending{spec: restart, outcome: unstartable, back: former},
-			fate{kind: reverted, left: former, cause: successorFailed + ": no tap"}},
+			fate{kind: reverted, left: former, cause: messages.SuccessorFailed + ": no tap"}},
 		"refuses, and the one before comes back": {ending{spec: restart, outcome: exit1, eager: true, back: former},
 			fate{kind: reverted, left: former, cause: "what had replaced it refused to run: exit 1"}},
 		"ends unseen, and the one before comes back": {ending{spec: restart, outcome: unseen, eager: true, back: former},

@@ -11,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"albatross/actors"
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/fifo"
@@ -74,7 +73,7 @@ func unikernelCommands(w *world) {
 		w.pid(":x")
 	}
 	w.ask(":x", messages.UnikernelRestart{Form: messages.RestartSame})
-	c := w.connect(actors.Console)
+	c := w.connect(messages.AtConsole)
 	c.send(":x", messages.ConsoleSubscribe{Count: messages.Some(1)})
 	c.receive()
 	c.Close()
@@ -109,7 +108,7 @@ func afterUnikernels(w *world) {
 
 func consoleCommands(w *world) {
 	w.t.Helper()
-	link := w.connect(actors.Console)
+	link := w.connect(messages.AtConsole)
 	defer link.Close()
 	w.ask(":", messages.UnikernelInfo{Form: 6}) // it has been swept
 	w.until("it is not swept while it is made", func() bool { return fifo.Create(w.fifo(":x"), -1) == nil })
@@ -120,15 +119,15 @@ func consoleCommands(w *world) {
 		_, err := x.WriteString("before\n")
 		require.NoError(w.t, err)
 	}
-	c := w.connect(actors.Console)
+	c := w.connect(messages.AtConsole)
 	c.ask(":x", messages.ConsoleSubscribe{Count: messages.Some(1)})
 	c.Close()
 	link.ask(":x", add(3))
-	w.connect(actors.Console).ask(":", messages.ConsoleListInactive{})
+	w.connect(messages.AtConsole).ask(":", messages.ConsoleListInactive{})
 }
 
 func afterConsoles(w *world) {
-	link := w.connect(actors.Console)
+	link := w.connect(messages.AtConsole)
 	defer link.Close()
 	w.until("it can be read for another daemon", func() bool {
 		return fifo.Create(w.fifo(":x"), -1) == nil && link.ask(":x", add(3)) == messages.SuccessEmpty{}
@@ -187,9 +186,9 @@ func statsCommands(w *world) {
 	for _, command := range []messages.Command{
 		messages.StatsSubscribe{}, messages.StatsAdd{PID: os.Getpid()}, messages.StatsRemove{}, messages.StatsInitial{},
 	} {
-		endpoint := actors.Stats
+		endpoint := messages.AtStats
 		if command == (messages.StatsInitial{}) {
-			endpoint = actors.VMMD
+			endpoint = messages.AtVMMD
 		}
 		c := w.connect(endpoint)
 		c.send(":p", command)
@@ -212,7 +211,7 @@ func afterStats(w *world) {
 // sent away.
 func eventCommands(w *world) {
 	w.t.Helper()
-	c := w.connect(actors.Events)
+	c := w.connect(messages.AtEvents)
 	defer c.Close()
 	c.send(":", messages.EventsSubscribe{Since: always})
 	if c.receive().Payload != messages.Payload(messages.SuccessEvents{}) {

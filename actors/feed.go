@@ -154,7 +154,7 @@ func (k *console) answerOpener(c *supervise.Context, o opener, err error) {
 	if !o.foreign {
 		m := messages.ConsoleOpened{ID: o.id}
 		if err != nil {
-			m.Err = told(c, err)
+			m.Err = c.Public(err)
 		}
 		c.Send(o.pid, m)
 		return
@@ -163,7 +163,7 @@ func (k *console) answerOpener(c *supervise.Context, o opener, err error) {
 	if err == nil {
 		c.Send(k.host, messages.ConsoleAdopted{Name: k.name, Limit: o.limit})
 	} else {
-		answer.Payload = failure(adoptFailure(c, err))
+		answer.Payload = messages.Failure{Text: adoptFailure(c, err)}
 	}
 	if o.pid != nil {
 		c.Send(o.pid, answer)
@@ -178,7 +178,7 @@ func adoptFailure(c *supervise.Context, err error) messages.Public {
 	if cause := errors.Unwrap(err); cause != nil {
 		err = cause
 	}
-	return "cannot read the console: " + told(c, err)
+	return "cannot read the console: " + c.Public(err)
 }
 
 func (k *console) readMore(c *supervise.Context) {

@@ -20,7 +20,7 @@ func (s *halter) Handle(c *supervise.Context, message any) {
 	case messages.AllHalted:
 		c.Stop(c.Self())
 	case supervise.Crashed, supervise.Undeliverable:
-		c.After(retryAfter, haltAgain{})
+		c.After(supervise.RetryAfter, haltAgain{})
 	case haltAgain:
 		c.Request(s.host, messages.HaltAll{})
 	default:
@@ -52,7 +52,7 @@ func (h *host) haltAll(c *supervise.Context) {
 // halt stops one that runs, and refuses what was going to be done to it.
 func (h *host) halt(c *supervise.Context, t *tenant) {
 	for _, a := range t.waiting {
-		h.answer(c, a.ticket, failure(halting))
+		h.answer(c, a.ticket, messages.Failure{Text: halting})
 	}
 	t.waiting = nil
 	if t.current == nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"albatross/actors"
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/history"
@@ -114,7 +113,7 @@ func TestThePostMortemOutlivesTheDaemon(t *testing.T) {
 		w.restart()
 		require.Equal(t, number(500), w.lines(":x", 500))
 	}
-	c := w.connect(actors.Console)
+	c := w.connect(messages.AtConsole)
 	defer c.Close()
 	c.send(":x", messages.ConsoleSubscribe{Count: messages.Some(0)})
 	require.Equal(t, success("subscribed"), c.receive().Payload)
@@ -257,7 +256,7 @@ func TestAConsoleThatFailsForgetsNothing(t *testing.T) {
 // glance follows a console, which may fail, until it says something.
 func (w *world) glance(name string) {
 	w.t.Helper()
-	c := w.connect(actors.Console)
+	c := w.connect(messages.AtConsole)
 	defer c.Close()
 	c.send(name, messages.ConsoleSubscribe{Count: messages.Some(1)})
 	if _, failed := c.receive().Payload.(messages.Failure); failed {

@@ -29,11 +29,11 @@ type host struct {
 	blocks   map[messages.Name]blockJob
 	policies policyChanges
 	outlook  outlook
-	open     map[ticket]asker // commands that have not been answered
-	tickets  ticket           // ever given
-	runs     uint64           // ever made
+	open     map[ticket]supervise.Asker // commands that have not been answered
+	tickets  ticket                     // ever given
+	runs     uint64                     // ever made
 
-	loading trouble
+	loading supervise.Trouble
 	loadID  uint64 // of the request to the store that is under way; 0: none
 	loads   int    // that have failed
 	booted  bool
@@ -59,9 +59,9 @@ func (h *host) Started(c *supervise.Context) {
 	h.tenants = map[messages.Name]*tenant{}
 	h.images = map[messages.Digest]int{}
 	h.blocks = map[messages.Name]blockJob{}
-	h.open = map[ticket]asker{}
+	h.open = map[ticket]supervise.Asker{}
 	h.consoles = newConsoles(h.config, h.store)
-	if h.began == daemonStarts {
+	if h.began == messages.DaemonStarted {
 		h.tell(c, messages.EventDaemonStarted, messages.Name{}, "")
 	}
 	h.startStats(c)
@@ -158,7 +158,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 func (h *host) Stopping(c *supervise.Context, _ bool) {
 	closeWatches(h.outlook.watches)
 	for t := range h.open {
-		h.answer(c, t, failure("internal error: the daemon stopped while it handled this; ask what has become of it"))
+		h.answer(c, t, messages.Failure{Text: "internal error: the daemon stopped while it handled this; ask what has become of it"})
 	}
 }
 
@@ -167,9 +167,9 @@ func (h *host) Stopping(c *supervise.Context, _ bool) {
 func (h *host) storeCrashed(c *supervise.Context, m supervise.Crashed) {
 	switch request := m.Message.(type) {
 	case messages.StoreLoad:
-		h.loaded(c, messages.StoreLoaded{ID: request.ID, Err: storeFailed})
+		h.loaded(c, messages.StoreLoaded{ID: request.ID, Err: messages.StoreFailed})
 	case messages.StoreWrite:
-		h.policyWritten(c, messages.StoreWritten{ID: request.ID, Err: storeFailed})
+		h.policyWritten(c, messages.StoreWritten{ID: request.ID, Err: messages.StoreFailed})
 	default:
 		c.Unknown(m.Message)
 	}
@@ -178,10 +178,10 @@ func (h *host) storeCrashed(c *supervise.Context, m supervise.Crashed) {
 // storeLost goes on where the store could not be asked.
 func (h *host) storeLost(c *supervise.Context) {
 	if h.loadID != 0 {
-		h.loaded(c, messages.StoreLoaded{ID: h.loadID, Err: storeFailed})
+		h.loaded(c, messages.StoreLoaded{ID: h.loadID, Err: messages.StoreFailed})
 		return
 	}
-	h.policyWritten(c, messages.StoreWritten{ID: h.policies.request, Err: storeFailed})
+	h.policyWritten(c, messages.StoreWritten{ID: h.policies.request, Err: messages.StoreFailed})
 }
 
 // asked takes a command. From here on it is answered exactly once.
@@ -195,11 +195,11 @@ func (h *host) asked(c *supervise.Context, m messages.Ask) {
 		return
 	}
 	h.tickets++
-	h.open[h.tickets] = asker{c.Sender(), m.ID}
+	h.open[h.tickets] = supervise.Asker{PID: c.Sender(), ID: m.ID}
 	a := ask{ticket: h.tickets, name: m.Name, command: m.Command}
 	switch {
 	case h.unreadable():
-		h.answer(c, a.ticket, failure(messages.Publicf("%s", h.loading.cause)))
+		h.answer(c, a.ticket, messages.Failure{Text: messages.Publicf("%s", h.loading.Cause())})
 		return
 	case !h.booted:
 		h.early = append(h.early, a)
@@ -210,7 +210,7 @@ func (h *host) asked(c *supervise.Context, m messages.Ask) {
 
 // tell tells what has happened that is no change of what is stored.
 func (h *host) tell(c *supervise.Context, kind messages.EventKind, name messages.Name, cause messages.Public) {
-	c.Send(h.store, messages.StoreWrite{Changes: []messages.Change{happened(c, kind, name, cause)}})
+	c.Send(h.store, messages.StoreWrite{Changes: []messages.Change{messages.Happened(c.Now(), kind, name, cause)}})
 }
 
 func (h *host) answer(c *supervise.Context, t ticket, payload messages.Payload) {
@@ -219,13 +219,13 @@ func (h *host) answer(c *supervise.Context, t ticket, payload messages.Payload) 
 		panic(fmt.Sprintf("internal error: ticket %d has been answered", t))
 	}
 	delete(h.open, t)
-	c.Send(a.pid, messages.Answer{ID: a.id, Payload: payload})
+	a.Answer(c, payload)
 }
 
 // subscribe passes a subscription on to the console, which answers it.
 func (h *host) subscribe(c *supervise.Context, m messages.Ask, subscribe messages.ConsoleSubscribe) {
 	if m.Name.IsPath() {
-		c.Respond(messages.Answer{ID: m.ID, Payload: failure("path used instead of name")})
+		c.Respond(messages.Answer{ID: m.ID, Payload: messages.Failure{Text: "path used instead of name"}})
 		return
 	}
 	console, number := h.consoles.forSubscriber(c, m.Name)
@@ -236,9 +236,9 @@ func (h *host) subscribe(c *supervise.Context, m messages.Ask, subscribe message
 func (h *host) adopt(c *supervise.Context, a ask, command messages.ConsoleAdd) {
 	switch {
 	case a.name.IsPath():
-		h.answer(c, a.ticket, failure("path used instead of name"))
+		h.answer(c, a.ticket, messages.Failure{Text: "path used instead of name"})
 	case h.tenants[a.name] != nil:
-		h.answer(c, a.ticket, failure(adoptFailure(c, errOurs)))
+		h.answer(c, a.ticket, messages.Failure{Text: adoptFailure(c, errOurs)})
 	default:
 		limit := command.Max.Or(h.ledger.MaxUnikernels(a.name.Path))
 		h.consoles.adopt(c, a.name, limit, h.open[a.ticket])
@@ -249,7 +249,7 @@ func (h *host) adopt(c *supervise.Context, a ask, command messages.ConsoleAdd) {
 // do carries out a command, or has it wait for the one under way at its name.
 func (h *host) do(c *supervise.Context, a ask) {
 	if h.halter != nil {
-		h.answer(c, a.ticket, failure(halting))
+		h.answer(c, a.ticket, messages.Failure{Text: halting})
 		return
 	}
 	switch command := a.command.(type) {
@@ -277,6 +277,6 @@ func (h *host) do(c *supervise.Context, a ask) {
 	case messages.UnikernelCreate, messages.UnikernelRestart, messages.UnikernelDestroy:
 		h.change(c, a)
 	default:
-		h.answer(c, a.ticket, failure("unknown command"))
+		h.answer(c, a.ticket, messages.Failure{Text: "unknown command"})
 	}
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"albatross/actors"
 	"albatross/messages"
 	"albatross/runtime/fair"
 )
@@ -56,7 +55,7 @@ func TestWorkWithImagesTakesAPlace(t *testing.T) {
 		}
 	})
 	<-begun
-	creates, gets, dumps := w.connect(actors.VMMD), w.connect(actors.VMMD), w.connect(actors.VMMD)
+	creates, gets, dumps := w.connect(messages.AtVMMD), w.connect(messages.AtVMMD), w.connect(messages.AtVMMD)
 	dumps.send(":disk", messages.BlockDump{})
 	require.Equal(t, messages.SuccessDump{}, dumps.receive().Payload)
 	creates.send("bob:x", create(guest("hello")))

@@ -148,7 +148,7 @@ func (h *host) machineHas(c *supervise.Context, has messages.Policy) {
 // is looked at again before: what has just been added to it counts.
 func (h *host) refuse(c *supervise.Context, a ask, err error) {
 	if a.looked || !ledger.ByMachine(err) {
-		h.answer(c, a.ticket, failure(told(c, err)))
+		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 		return
 	}
 	a.looked = true

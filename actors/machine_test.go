@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"albatross/actors"
 	"albatross/messages"
 	"albatross/runtime/machine"
 	"albatross/test/netns"
@@ -202,7 +201,7 @@ func TestManyWhoAreRefusedAtOnce(t *testing.T) {
 	w := newWorld(t)
 	clients := make([]*client, 20)
 	for i := range clients {
-		clients[i] = w.connect(actors.VMMD)
+		clients[i] = w.connect(messages.AtVMMD)
 		clients[i].send(":x", create(onCPU(9)))
 	}
 	for _, c := range clients {

@@ -18,11 +18,11 @@ type policyChanges struct {
 	waiting []ask
 	request uint64            // the ID of the request to the store that is under way; 0: none
 	undo    []messages.Change // what makes the disk say again what counts; nil: it does
-	undoing trouble
+	undoing supervise.Trouble
 }
 
-// notModified answers who adds a policy that is there already.
-const notModified = "no modification of policy"
+// undoing is the cause of the event of a change that is undone.
+const undoing = "a change that failed is undone"
 
 // What the host's timers tell it about policies.
 type retryUndo struct{}
@@ -34,7 +34,7 @@ func (h *host) changePolicy(c *supervise.Context, a ask) {
 		return
 	}
 	if h.policies.undo != nil {
-		h.answer(c, a.ticket, failure("cannot change policies before the last change, which failed, is undone on disk: try again"))
+		h.answer(c, a.ticket, messages.Failure{Text: "cannot change policies before the last change, which failed, is undone on disk: try again"})
 		return
 	}
 	path := a.name.Path // whatever the label
@@ -47,16 +47,16 @@ func (h *host) changePolicy(c *supervise.Context, a ask) {
 }
 
 func (h *host) addPolicy(c *supervise.Context, a ask, path messages.Path, p messages.Policy) {
-	if len(path) > maxName { // nothing could be below it
-		h.answer(c, a.ticket, failure(messages.Publicf("cannot put a policy on a path of %d bytes: at most %d are possible", len(path), maxName)))
+	if len(path) > messages.MaxFileName { // nothing could be below it
+		h.answer(c, a.ticket, messages.Failure{Text: messages.Publicf("cannot put a policy on a path of %d bytes: at most %d are possible", len(path), messages.MaxFileName)})
 		return
 	}
 	changes, err := h.ledger.ProposePolicy(path, p)
 	switch {
 	case err != nil:
-		h.answer(c, a.ticket, failure(told(c, err)))
+		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 	case !changes:
-		h.answer(c, a.ticket, success(notModified))
+		h.answer(c, a.ticket, messages.SuccessText{Text: messages.PolicyUnchanged})
 	default:
 		kind := messages.EventPolicyAdded
 		if _, ok := h.ledger.Policy(path); ok {
@@ -68,11 +68,11 @@ func (h *host) addPolicy(c *supervise.Context, a ask, path messages.Path, p mess
 
 func (h *host) removePolicy(c *supervise.Context, a ask, path messages.Path) {
 	if _, ok := h.ledger.Policy(path); !ok {
-		h.answer(c, a.ticket, failure("unknown policy"))
+		h.answer(c, a.ticket, messages.Failure{Text: "unknown policy"})
 		return
 	}
 	if path == messages.Root && h.ledger.RootIsMachine() {
-		h.answer(c, a.ticket, failure("cannot remove the policy of the root: it is what this machine has"))
+		h.answer(c, a.ticket, messages.Failure{Text: "cannot remove the policy of the root: it is what this machine has"})
 		return
 	}
 	h.writePolicy(c, a, messages.DeletePolicy{Path: path}, messages.EventPolicyRemoved)
@@ -80,7 +80,7 @@ func (h *host) removePolicy(c *supervise.Context, a ask, path messages.Path) {
 
 func (h *host) writePolicy(c *supervise.Context, a ask, change messages.Change, kind messages.EventKind) {
 	h.policies.now = messages.Some(a)
-	event := happened(c, kind, messages.Name{Path: a.name.Path}, commandCause(a.command))
+	event := messages.Happened(c.Now(), kind, messages.Name{Path: a.name.Path}, messages.CommandCause(a.command))
 	h.requestPolicy(c, []messages.Change{change, event})
 	failpoint.Here("policy/write-asked")
 }
@@ -107,18 +107,18 @@ func (h *host) policyWritten(c *supervise.Context, m messages.StoreWritten) {
 	switch {
 	case m.Err != "":
 		h.ledger.WithdrawPolicy()
-		h.answer(c, a.ticket, failure(m.Err))
+		h.answer(c, a.ticket, messages.Failure{Text: m.Err})
 		if !m.Refused {
 			h.undo(c, a.name.Path)
 		}
 	case added:
 		h.ledger.CommitPolicy()
 		h.warnBeyond(c, a.name.Path, addition.Policy)
-		h.answer(c, a.ticket, success("added policy"))
+		h.answer(c, a.ticket, messages.SuccessText{Text: "added policy"})
 		failpoint.Here("policy/addition-told")
 	default:
 		h.ledger.DropPolicy(a.name.Path)
-		h.answer(c, a.ticket, success("removed policy"))
+		h.answer(c, a.ticket, messages.SuccessText{Text: "removed policy"})
 		failpoint.Here("policy/removal-told")
 	}
 	waiting := h.policies.waiting
@@ -145,16 +145,16 @@ func (h *host) undo(c *supervise.Context, path messages.Path) {
 	if p, ok := h.ledger.Policy(path); ok {
 		change, kind = messages.PutPolicy{Path: path, Policy: p}, messages.EventPolicyChanged
 	}
-	h.policies.undo = []messages.Change{change, happened(c, kind, messages.Name{Path: path}, undoing)}
+	h.policies.undo = []messages.Change{change, messages.Happened(c.Now(), kind, messages.Name{Path: path}, undoing)}
 	h.requestPolicy(c, h.policies.undo)
 }
 
 func (h *host) undone(c *supervise.Context, refusal messages.Public) {
 	if refusal != "" {
-		h.policies.undoing.note(c, "Cannot undo the change of a policy", errors.New(string(refusal)))
-		c.After(retryAfter, retryUndo{})
+		h.policies.undoing.Note(c, "Cannot undo the change of a policy", errors.New(string(refusal)))
+		c.After(supervise.RetryAfter, retryUndo{})
 		return
 	}
-	h.policies.undoing.over(c)
+	h.policies.undoing.Over(c)
 	h.policies.undo = nil
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"albatross/actors"
 	"albatross/messages"
 	"albatross/runtime/store"
 )
@@ -27,7 +26,7 @@ func (w *world) policies(name string) map[string]messages.Policy {
 // addPolicy asks on a connection of its own, which stays open after a success.
 func (w *world) addPolicy(name string, p messages.Policy) messages.Payload {
 	w.t.Helper()
-	c := w.connect(actors.VMMD)
+	c := w.connect(messages.AtVMMD)
 	defer c.Close()
 	c.send(name, messages.PolicyAdd{Policy: p})
 	return c.receive().Payload
@@ -72,7 +71,7 @@ func TestTheRootPolicyFollowsTheMachine(t *testing.T) {
 // added, and only then.
 func TestAnotherCommandAfterAPolicy(t *testing.T) {
 	w := newWorld(t)
-	c := w.connect(actors.VMMD)
+	c := w.connect(messages.AtVMMD)
 	for _, text := range []string{"added policy", "no modification of policy"} {
 		c.send("a:", messages.PolicyAdd{Policy: policy(2, 64)})
 		require.Equal(t, success(text), c.receive().Payload)
@@ -80,7 +79,7 @@ func TestAnotherCommandAfterAPolicy(t *testing.T) {
 	c.send("a:b:", messages.PolicyAdd{Policy: policy(3, 64)})
 	require.Equal(t, fails("policy above allows 2 unikernels, which is fewer than 3"), c.receive().Payload)
 	<-c.closed
-	c = w.connect(actors.VMMD)
+	c = w.connect(messages.AtVMMD)
 	c.send("a:", messages.PolicyAdd{Policy: policy(2, 64)})
 	c.receive()
 	c.send("a:", messages.PolicyInfo{})
@@ -94,7 +93,7 @@ func TestPoliciesAtOnce(t *testing.T) {
 	w := newWorld(t)
 	clients := make([]*client, 20)
 	for i := range clients {
-		clients[i] = w.connect(actors.VMMD)
+		clients[i] = w.connect(messages.AtVMMD)
 		clients[i].send("a:", messages.PolicyAdd{Policy: policy(i+1, 64)})
 	}
 	for _, c := range clients {

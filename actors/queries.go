@@ -105,7 +105,7 @@ func (h *host) wait(name messages.Name) messages.Option[messages.Wait] {
 // inactive are the consoles of unikernels that are gone.
 func (h *host) inactive(name messages.Name) messages.Payload {
 	if !name.IsPath() {
-		return failure("name used")
+		return messages.Failure{Text: "name used"}
 	}
 	return messages.SuccessConsoles{List: h.consoles.inactive(name)}
 }
@@ -115,17 +115,17 @@ func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
 	t := h.tenants[a.name]
 	switch {
 	case t == nil || t.current == nil:
-		h.answer(c, a.ticket, failure("get: no unikernel found"))
+		h.answer(c, a.ticket, messages.Failure{Text: "get: no unikernel found"})
 		return
 	}
 	if err := compressible(command.Level); err != nil {
-		h.answer(c, a.ticket, failure(told(c, err)))
+		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 		return
 	}
 	config, spec := h.config, t.current.spec
 	c.Go(func(ctx context.Context) any {
 		read := imageRead{ask: a, command: command, spec: spec}
-		err := config.Work.Do(ctx, tenantOf(a.name), func() {
+		err := config.Work.Do(ctx, a.name.Path.Tenant(), func() {
 			read.image, read.err = config.Machine.ReadImage(spec.Digest, command.Level)
 		})
 		if err != nil {
@@ -155,7 +155,7 @@ type imageRead struct {
 func (h *host) imageRead(c *supervise.Context, m imageRead) {
 	switch {
 	case m.err != nil:
-		h.answer(c, m.ask.ticket, failure(told(c, m.err)))
+		h.answer(c, m.ask.ticket, messages.Failure{Text: c.Public(m.err)})
 	case m.command.Form == 1:
 		config := messages.Config{Type: m.spec.Type, Image: m.image, Arguments: m.spec.Arguments}
 		h.answer(c, m.ask.ticket, messages.SuccessConfigs{List: []messages.NamedConfig{{Name: m.ask.name, Config: config}}})

@@ -30,7 +30,7 @@ type Client interface {
 // A session owns one client connection. It has one command under way at a time,
 // and one write: a client that does not read slows down itself only.
 type session struct {
-	endpoint Endpoint
+	endpoint messages.Endpoint
 	client   Client
 	host     *actor.PID
 	events   *actor.PID
@@ -147,7 +147,7 @@ func (s *session) received(c *supervise.Context, m received) {
 func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 	s.header = wire.Header
 	s.asked = s.meter.Asked(string(s.endpoint), wire.Payload, c.Now())
-	s.changes = verb(wire.Payload)
+	s.changes = messages.Verb(wire.Payload)
 	s.asks++
 	s.state = asking
 	conduct, _ := messages.ConductOf(wire.Payload)

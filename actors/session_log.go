@@ -17,7 +17,7 @@ func (s *session) logChange(c *supervise.Context, answer messages.Payload) {
 	case messages.Failure:
 		log.Info("A command was refused", "answer", a.Text)
 	case messages.SuccessText:
-		if a.Text != notModified { // the endpoint says each policy before each command
+		if a.Text != messages.PolicyUnchanged { // the endpoint says each policy before each command
 			log.Info("A command was carried out", "answer", a.Text)
 		}
 	}

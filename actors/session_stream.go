@@ -12,8 +12,6 @@ import (
 )
 
 const (
-	// streamPart is how much of a stream is passed on at once.
-	streamPart = 1 << 20
 	// dumpChunk is how much of a dump is in one message: it fits in 64 KiB, which
 	// clients have ready.
 	dumpChunk = 64<<10 - 512
@@ -29,7 +27,7 @@ type upload struct {
 	reading  bool // a read is under way
 	ended    bool // it has come to its end, or was cut off
 	credit   int  // parts that are wanted
-	buffers  buffers
+	buffers  messages.StreamBuffers
 	to       *actor.PID
 }
 
@@ -57,7 +55,7 @@ func (s *session) readStream(c *supervise.Context) {
 	}
 	u.reading = true
 	u.credit--
-	part := u.buffers.next()
+	part := u.buffers.Next()
 	c.Go(func(context.Context) any {
 		n, err := readPart(s.client, part)
 		return streamed{part[:n], err}
@@ -94,7 +92,7 @@ func chunk(c *supervise.Context, m streamed) messages.BlockChunk {
 	case io.EOF:
 		return messages.BlockChunk{Data: m.data, Last: true}
 	}
-	return messages.BlockChunk{Err: told(c, m.err)}
+	return messages.BlockChunk{Err: c.Public(m.err)}
 }
 
 // drain reads what nobody wants any more, and closes the connection behind it.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"albatross/actors"
 	"albatross/actors/supervise"
 	"albatross/messages"
 )
@@ -30,7 +29,7 @@ func TestDetachedBeforeAnswer(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.config.MaxSubscribers = 1 })
 	for range 20 {
 		first := &slowClient{w.newClient(), make(chan struct{}, 1)}
-		w.serve(actors.Console, first)
+		w.serve(messages.AtConsole, first)
 		first.send(":x", messages.ConsoleSubscribe{Count: messages.Some(0)})
 		<-first.writing
 		second := w.follow(":x", 0)
@@ -61,7 +60,7 @@ func TestAFollowerIsToldWhyItIsDropped(t *testing.T) {
 	require.Contains(t, idle.line(), "hello")
 
 	next := &slowClient{w.newClient(), make(chan struct{}, 9)}
-	w.serve(actors.Console, next)
+	w.serve(messages.AtConsole, next)
 	next.send(":x", messages.ConsoleSubscribe{Count: messages.Some(-1)})
 	require.IsType(t, messages.SuccessText{}, next.receive().Payload)
 	idle.requireDismissed()
@@ -83,7 +82,7 @@ func TestADroppedFollowerThatReadsNothing(t *testing.T) {
 	})
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
 	mute := &slowClient{w.newClient(), make(chan struct{}, 9)}
-	w.serve(actors.Console, mute)
+	w.serve(messages.AtConsole, mute)
 	mute.send(":x", messages.ConsoleSubscribe{Count: messages.Some(-1)})
 	mute.receive()
 	<-mute.writing
@@ -103,16 +102,16 @@ func TestADroppedFollowerThatReadsNothing(t *testing.T) {
 // for is on its way.
 func TestAnswersToSessionsThatHaveEnded(t *testing.T) {
 	for _, test := range []struct {
-		endpoint actors.Endpoint
+		endpoint messages.Endpoint
 		command  messages.Command
 		actor    string // who answers
 		asked    func(message any) bool
 	}{
-		{actors.Console, messages.ConsoleSubscribe{Count: messages.Some(0)}, "host#/console/:x#", is[messages.ConsoleAttach]},
-		{actors.Events, messages.EventsSubscribe{}, "events#", is[messages.EventsAttach]},
-		{actors.Stats, messages.StatsSubscribe{}, "host#/stats#", is[messages.StatsAsk]},
-		{actors.VMMD, messages.BlockSet{}, "host#/block/:x#", asks[messages.BlockSet]},
-		{actors.VMMD, messages.BlockDump{}, "host#/block/:x#", asks[messages.BlockDump]},
+		{messages.AtConsole, messages.ConsoleSubscribe{Count: messages.Some(0)}, "host#/console/:x#", is[messages.ConsoleAttach]},
+		{messages.AtEvents, messages.EventsSubscribe{}, "events#", is[messages.EventsAttach]},
+		{messages.AtStats, messages.StatsSubscribe{}, "host#/stats#", is[messages.StatsAsk]},
+		{messages.AtVMMD, messages.BlockSet{}, "host#/block/:x#", asks[messages.BlockSet]},
+		{messages.AtVMMD, messages.BlockDump{}, "host#/block/:x#", asks[messages.BlockDump]},
 	} {
 		t.Run(string(test.endpoint), func(t *testing.T) {
 			asked, gone, told := make(chan struct{}), make(chan struct{}), make(chan struct{}, 9)

@@ -27,12 +27,12 @@ type stats struct {
 	readers readers
 	link    *link // to a native collector; nil: there is none
 
-	ticking   bool    // a tick will be due
-	due       bool    // one is, and waits for the pass under way to end
-	measuring bool    // a pass is under way
-	forTick   bool    // it is that of a tick
-	serving   []asker // wait for it to end
-	waiting   []asker // wait for the next one: what they get is to be fresh
+	ticking   bool              // a tick will be due
+	due       bool              // one is, and waits for the pass under way to end
+	measuring bool              // a pass is under way
+	forTick   bool              // it is that of a tick
+	serving   []supervise.Asker // wait for it to end
+	waiting   []supervise.Asker // wait for the next one: what they get is to be fresh
 }
 
 // What the collector's goroutines and timers tell it.
@@ -47,7 +47,7 @@ func newStats(host *actor.PID, interval time.Duration, again bool) *stats {
 		sampler: sample.New(),
 		watched: map[messages.Name]messages.Target{},
 		added:   map[messages.Name]messages.Target{},
-		adders:  adders{byNumber: map[uint64]asker{}},
+		adders:  adders{byNumber: map[uint64]supervise.Asker{}},
 		readers: readers{},
 	}
 }
@@ -74,7 +74,7 @@ func (s *stats) Handle(c *supervise.Context, message any) {
 	case messages.StatsTold:
 		s.told(c)
 	case messages.StatsSnapshot:
-		s.waiting = append(s.waiting, asker{c.Sender(), m.ID})
+		s.waiting = append(s.waiting, supervise.Asker{PID: c.Sender(), ID: m.ID})
 		s.measure(c)
 	case supervise.Terminated:
 		s.left(m.ID)
@@ -93,10 +93,10 @@ func (s *stats) Handle(c *supervise.Context, message any) {
 func (s *stats) Stopping(c *supervise.Context, _ bool) {
 	const text = "internal error: the collector of statistics has ended; try again"
 	for _, a := range s.adders.byNumber {
-		c.Send(a.pid, messages.Answer{ID: a.id, Payload: failure(text)})
+		c.Send(a.PID, messages.Answer{ID: a.ID, Payload: messages.Failure{Text: text}})
 	}
 	for _, a := range append(s.serving, s.waiting...) {
-		c.Send(a.pid, messages.StatsSnapshotTaken{ID: a.id, Err: text})
+		c.Send(a.PID, messages.StatsSnapshotTaken{ID: a.ID, Err: text})
 	}
 	for _, r := range s.readers {
 		c.Send(r.pid, messages.StatsDetached{})
@@ -181,7 +181,7 @@ func (s *stats) measured(c *supervise.Context, pass sample.Pass) {
 		}
 	}
 	for _, a := range s.serving {
-		c.Send(a.pid, messages.StatsSnapshotTaken{ID: a.id, Samples: pass.Samples})
+		c.Send(a.PID, messages.StatsSnapshotTaken{ID: a.ID, Samples: pass.Samples})
 	}
 	s.serving = nil
 	if s.forTick {

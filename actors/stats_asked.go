@@ -20,7 +20,7 @@ const (
 
 // adders are clients that have added a process, which is being looked for.
 type adders struct {
-	byNumber map[uint64]asker
+	byNumber map[uint64]supervise.Asker
 	last     uint64
 }
 
@@ -33,9 +33,9 @@ type found struct {
 
 // asked carries out a command of a client.
 func (s *stats) asked(c *supervise.Context, m messages.StatsAsk) {
-	a := asker{c.Sender(), m.ID}
-	if len(m.Name.String()) > maxName {
-		tell(c, a, failure(messages.Publicf("cannot watch a name of %d bytes: at most %d are possible", len(m.Name.String()), maxName)))
+	a := supervise.Asker{PID: c.Sender(), ID: m.ID}
+	if len(m.Name.String()) > messages.MaxFileName {
+		answer(c, a, messages.Failure{Text: messages.Publicf("cannot watch a name of %d bytes: at most %d are possible", len(m.Name.String()), messages.MaxFileName)})
 		return
 	}
 	switch command := m.Command.(type) {
@@ -51,25 +51,21 @@ func (s *stats) asked(c *supervise.Context, m messages.StatsAsk) {
 }
 
 // tell answers a client. It learns who the collector is.
-func tell(c *supervise.Context, a asker, payload messages.Payload) {
-	c.Request(a.pid, messages.Answer{ID: a.id, Payload: payload})
-}
-
-func (s *stats) subscribe(c *supervise.Context, a asker, name messages.Name) {
-	if s.readers.full(a.pid, name) {
-		tell(c, a, failure(messages.Publicf("cannot follow more than %d names on one connection: use another one", maxFollowed)))
+func (s *stats) subscribe(c *supervise.Context, a supervise.Asker, name messages.Name) {
+	if s.readers.full(a.PID, name) {
+		answer(c, a, messages.Failure{Text: messages.Publicf("cannot follow more than %d names on one connection: use another one", maxFollowed)})
 		return
 	}
-	s.readers.add(c, a.pid, name)
+	s.readers.add(c, a.PID, name)
 	s.tickLater(c)
-	tell(c, a, success("subscribed"))
+	answer(c, a, messages.SuccessText{Text: "subscribed"})
 }
 
 // add looks for a process of the user who asks. Only its pid is known; from here on it
 // is the one that has it now.
-func (s *stats) add(c *supervise.Context, a asker, peer messages.Peer, name messages.Name, command messages.StatsAdd) {
+func (s *stats) add(c *supervise.Context, a supervise.Asker, peer messages.Peer, name messages.Name, command messages.StatsAdd) {
 	if err := s.addable(name, command); err != nil {
-		tell(c, a, failure(told(c, err)))
+		answer(c, a, messages.Failure{Text: c.Public(err)})
 		return
 	}
 	s.adders.last++
@@ -127,21 +123,27 @@ func (s *stats) found(c *supervise.Context, m found) {
 		err = s.addable(m.target.Name, messages.StatsAdd{})
 	}
 	if err != nil {
-		tell(c, a, failure(told(c, err)))
+		answer(c, a, messages.Failure{Text: c.Public(err)})
 		return
 	}
 	s.added[m.target.Name] = m.target
 	s.tickLater(c)
-	tell(c, a, success("added"))
+	answer(c, a, messages.SuccessText{Text: "added"})
 }
 
 // remove forgets what a client has added. Unikernels are watched as long as they
 // run.
-func (s *stats) remove(c *supervise.Context, a asker, name messages.Name) {
+func (s *stats) remove(c *supervise.Context, a supervise.Asker, name messages.Name) {
 	if _, runs := s.watched[name]; runs {
-		tell(c, a, failure(messages.Publicf("cannot remove %s: it is a unikernel, which is watched as long as it runs", name)))
+		answer(c, a, messages.Failure{Text: messages.Publicf("cannot remove %s: it is a unikernel, which is watched as long as it runs", name)})
 		return
 	}
 	delete(s.added, name)
-	tell(c, a, success("removed"))
+	answer(c, a, messages.SuccessText{Text: "removed"})
+}
+
+// answer is sent as a request, for the sender of what a session is answered is whom it
+// follows.
+func answer(c *supervise.Context, a supervise.Asker, payload messages.Payload) {
+	c.Request(a.PID, messages.Answer{ID: a.ID, Payload: payload})
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"albatross/actors"
 	"albatross/messages"
 )
 
@@ -27,10 +26,10 @@ func TestProcessesThatClientsAdd(t *testing.T) {
 		}
 	}
 	t.Cleanup(end)
-	c := w.connect(actors.Stats)
+	c := w.connect(messages.AtStats)
 	c.tells("added", ":p", messages.StatsAdd{PID: process.Process.Pid, Taps: []messages.Tap{{Device: "net", Tap: "lo"}, {Device: "no", Tap: "nope"}}})
 	c.Close() // what was added stays
-	c = w.connect(actors.Stats)
+	c = w.connect(messages.AtStats)
 	const twice = "cannot add %s: something is watched under this name already"
 	require.Equal(t, messages.Failure{Text: messages.Publicf(twice, ":p")}, c.says(":p", messages.StatsAdd{PID: os.Getpid()}))
 	require.Equal(t, messages.Failure{Text: messages.Publicf(twice, ":x")}, c.says(":x", messages.StatsAdd{PID: os.Getpid()}))
@@ -57,7 +56,7 @@ func TestProcessesThatClientsAdd(t *testing.T) {
 
 func TestWhatClientsMayHaveRememberedIsBounded(t *testing.T) {
 	w := newWorld(t)
-	c := w.connect(actors.Stats)
+	c := w.connect(messages.AtStats)
 	for i := range 1024 {
 		c.tells("added", fmt.Sprintf("many:n%d", i), messages.StatsAdd{PID: os.Getpid()})
 	}
@@ -86,7 +85,7 @@ func TestWhatClientsMayHaveRememberedIsBounded(t *testing.T) {
 
 	var others []*client
 	for i := range 300 {
-		other := w.connect(actors.Stats)
+		other := w.connect(messages.AtStats)
 		for j := range 10 {
 			other.tells("subscribed", fmt.Sprintf("p%d:n%d", i, j), messages.StatsSubscribe{})
 		}
@@ -102,7 +101,7 @@ func TestWhatClientsMayHaveRememberedIsBounded(t *testing.T) {
 func TestProcessesOfOthersCannotBeAdded(t *testing.T) {
 	w := newWorld(t)
 	w.user.Store(65501)
-	c := w.connect(actors.Stats)
+	c := w.connect(messages.AtStats)
 	refused := c.says(":p", messages.StatsAdd{PID: os.Getpid()})
 	require.Equal(t, messages.Failure{Text: messages.Publicf("cannot look at process %d: it is a process of another user", os.Getpid())}, refused)
 	w.user.Store(uint32(os.Getuid()))

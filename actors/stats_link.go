@@ -18,14 +18,14 @@ type link struct {
 }
 
 // linkTo makes a session the link. There is one: the last that has asked.
-func (s *stats) linkTo(c *supervise.Context, a asker) {
+func (s *stats) linkTo(c *supervise.Context, a supervise.Asker) {
 	s.unlink(c)
-	s.link = &link{pid: a.pid, told: map[messages.Name]messages.Process{}, stale: map[messages.Name]bool{}}
+	s.link = &link{pid: a.PID, told: map[messages.Name]messages.Process{}, stale: map[messages.Name]bool{}}
 	for name := range s.watched {
 		s.link.stale[name] = true
 	}
-	c.Watch(a.pid)
-	tell(c, a, messages.SuccessEmpty{})
+	c.Watch(a.PID)
+	answer(c, a, messages.SuccessEmpty{})
 }
 
 func (s *stats) unlink(c *supervise.Context) {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"albatross/actors"
 	"albatross/actors/supervise"
 	"albatross/messages"
 )
@@ -15,7 +14,7 @@ import (
 // linkUp is a native collector that has just asked for what runs.
 func (w *world) linkUp() *client {
 	w.t.Helper()
-	c := w.connect(actors.VMMD)
+	c := w.connect(messages.AtVMMD)
 	c.send(":", messages.StatsInitial{})
 	require.Equal(w.t, messages.SuccessEmpty{}, c.receive().Payload)
 	return c
@@ -128,7 +127,7 @@ func TestOneWriteToANativeCollectorAtATime(t *testing.T) {
 		w.succeeds("created unikernel", name, create(guest("hello", "--quiet")))
 	}
 	c := &tardy{client: w.newClient(), goOn: make(chan struct{})}
-	w.serve(actors.VMMD, c)
+	w.serve(messages.AtVMMD, c)
 	c.send(":", messages.StatsInitial{})
 	require.Equal(t, messages.SuccessEmpty{}, c.receive().Payload)
 	c.goOn <- struct{}{}

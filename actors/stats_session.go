@@ -72,10 +72,10 @@ func (s *statsSession) received(c *supervise.Context, m received) {
 		return
 	}
 	s.header = m.wire.Header
-	s.request = s.meter.Asked(string(Stats), m.wire.Payload, c.Now())
+	s.request = s.meter.Asked(string(messages.AtStats), m.wire.Payload, c.Now())
 	s.asks++
 	s.state = asking
-	if refusal := refusal(Stats, m.wire.Payload); refusal != "" {
+	if refusal := refusal(messages.AtStats, m.wire.Payload); refusal != "" {
 		s.last = true
 		s.reply(c, messages.Failure{Text: refusal})
 		return

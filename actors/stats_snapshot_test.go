@@ -71,7 +71,7 @@ func TestASnapshotIsFresh(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.config.StatsInterval = time.Hour })
 	require.Empty(t, w.snapshot().Samples)
 	w.succeeds("created unikernel", "a:x", create(guest("hello", "--quiet")))
-	c := w.connect(actors.Stats)
+	c := w.connect(messages.AtStats)
 	c.tells("added", ":me", messages.StatsAdd{PID: os.Getpid()})
 	taken := w.snapshot()
 	require.Empty(t, taken.Err)
@@ -104,7 +104,7 @@ func TestASnapshotDuringAPass(t *testing.T) {
 			faults = pageFaults()
 		}
 	})
-	c := w.connect(actors.Stats)
+	c := w.connect(messages.AtStats)
 	c.tells("added", ":me", messages.StatsAdd{PID: os.Getpid()})
 	first, second := w.askSnapshot(), w.askSnapshot()
 	w.until("the host has passed on both", func() bool { return first.asked.Load() && second.asked.Load() })

@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"albatross/actors"
 	"albatross/actors/supervise"
 	"albatross/messages"
 )
@@ -15,7 +14,7 @@ import (
 // subscribe follows the statistics of a name.
 func (w *world) subscribe(name string) *client {
 	w.t.Helper()
-	c := w.connect(actors.Stats)
+	c := w.connect(messages.AtStats)
 	c.tells("subscribed", name, messages.StatsSubscribe{})
 	return c
 }
@@ -168,7 +167,7 @@ func (c *client) untilClosed() {
 func TestManyCommandsOnOneConnection(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", "a:x", create(guest("hello", "--quiet")))
-	c := w.connect(actors.Stats)
+	c := w.connect(messages.AtStats)
 	c.tells("removed", ":nope", messages.StatsRemove{})
 	c.tells("added", "b:me", messages.StatsAdd{PID: os.Getpid()})
 	c.tells("subscribed", "a:", messages.StatsSubscribe{})
@@ -180,7 +179,7 @@ func TestManyCommandsOnOneConnection(t *testing.T) {
 	require.Equal(t, messages.Failure{Text: "unexpected command"}, c.says(":", messages.PolicyInfo{}))
 	c.untilClosed()
 
-	c = w.connect(actors.Stats)
+	c = w.connect(messages.AtStats)
 	require.Equal(t, messages.Failure{Text: "unexpected message initial"}, c.says(":", messages.StatsInitial{}))
 	c.untilClosed()
 	w.fails("unknown command", ":", messages.StatsSubscribe{})

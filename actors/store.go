@@ -33,9 +33,9 @@ type storeActor struct {
 	told       int64             // when the last event happened, as it was told, in Unix time
 	loading    []load            // the ones that are under way
 	unstored   []messages.Change // events of which nobody else would try again to store them
-	failing    trouble           // of writes that nobody waits for
-	full       trouble
-	away       trouble // the file is not where the next start looks for it
+	failing    supervise.Trouble // of writes that nobody waits for
+	full       supervise.Trouble
+	away       supervise.Trouble // the file is not where the next start looks for it
 }
 
 // lookForFileEvery is how often the store looks for its file when there is nothing to be
@@ -60,7 +60,7 @@ type write struct {
 
 func (w write) answer(c *supervise.Context, err error) {
 	if w.pid != nil {
-		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: told(c, err), Refused: errors.Is(err, store.ErrNoRoom) || errors.Is(err, store.ErrAway)})
+		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: c.Public(err), Refused: errors.Is(err, store.ErrNoRoom) || errors.Is(err, store.ErrAway)})
 	}
 }
 
@@ -123,14 +123,12 @@ func (s *storeActor) Handle(c *supervise.Context, message any) {
 // be. One whose commit is under way may be stored all the same.
 func (s *storeActor) Stopping(c *supervise.Context, _ bool) {
 	for _, w := range append(s.committing, s.pending...) {
-		w.answer(c, errors.New(storeFailed))
+		w.answer(c, errors.New(messages.StoreFailed))
 	}
 	for _, l := range s.loading {
-		c.Send(l.pid, messages.StoreLoaded{ID: l.id, Err: storeFailed})
+		c.Send(l.pid, messages.StoreLoaded{ID: l.id, Err: messages.StoreFailed})
 	}
 }
-
-const storeFailed = "internal error: the store has failed; the log tells more"
 
 // commit writes what is pending, unless a commit is under way. Events that could
 // not be stored come before what has happened since.
@@ -234,17 +232,17 @@ func (s *storeActor) answer(c *supervise.Context, m committed) {
 		}
 	}
 	s.committing = nil
-	s.failing.note(c, "Cannot store what has happened, but will try again", unwaited)
+	s.failing.Note(c, "Cannot store what has happened, but will try again", unwaited)
 	s.noteAway(c, m.place)
-	s.full.note(c, "The disk is full: what exists goes on, and nothing new can be stored", m.room)
+	s.full.Note(c, "The disk is full: what exists goes on, and nothing new can be stored", m.room)
 	if len(s.unstored) > 0 {
-		c.After(retryAfter, retryUnstored{})
+		c.After(supervise.RetryAfter, retryUnstored{})
 	}
 	s.tell(c, m.newest)
 }
 
 func (s *storeActor) noteAway(c *supervise.Context, m inPlace) {
-	s.away.note(c, "Nothing is stored: the database is not where the next start looks for it", m.err)
+	s.away.Note(c, "Nothing is stored: the database is not where the next start looks for it", m.err)
 }
 
 // keep has the events of a write that nobody waits for be stored later, the
@@ -275,5 +273,5 @@ func (s *storeActor) load(c *supervise.Context, m messages.StoreLoad) {
 
 func (s *storeActor) loaded(c *supervise.Context, m loaded) {
 	s.loading = slices.DeleteFunc(s.loading, func(l load) bool { return l == m.load })
-	c.Send(m.load.pid, messages.StoreLoaded{ID: m.load.id, State: m.state, Err: told(c, m.err)})
+	c.Send(m.load.pid, messages.StoreLoaded{ID: m.load.id, State: m.state, Err: c.Public(m.err)})
 }

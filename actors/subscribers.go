@@ -209,7 +209,7 @@ func (k *console) sendAway(c *supervise.Context, again bool) {
 		case messages.ConsoleResume:
 			k.sendOne(c, a.pid, m.Next, again)
 		case messages.ConsoleAttach:
-			c.Send(a.pid, messages.Answer{ID: m.ID, Payload: failure("cannot read the console: it has just ended; try again")})
+			c.Send(a.pid, messages.Answer{ID: m.ID, Payload: messages.Failure{Text: "cannot read the console: it has just ended; try again"}})
 		}
 	}
 	for _, s := range k.subscribers {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"albatross/actors"
 	"albatross/messages"
 	"albatross/runtime/fifo"
 	"albatross/runtime/history"
@@ -133,7 +132,7 @@ func TestAConsoleWhoseFIFOIsGone(t *testing.T) {
 func TestAConsoleOfAnotherDaemonThatFails(t *testing.T) {
 	faults := &failFirst{}
 	w := newWorld(t, func(w *world) { w.fault = faults.at })
-	link := w.connect(actors.Console)
+	link := w.connect(messages.AtConsole)
 	defer link.Close()
 	w.makeFIFO(":x")
 	require.Equal(t, messages.SuccessEmpty{}, link.ask(":x", add(1)))
@@ -164,7 +163,7 @@ func TestAConsoleThatHasFailedIsForgotten(t *testing.T) {
 			}
 			w := newWorld(t, func(w *world) { w.fault = faults.at })
 			for !faults.done() {
-				c := w.connect(actors.Console)
+				c := w.connect(messages.AtConsole)
 				c.ask(":nothing", add(1))
 				c.ask(":nothing", messages.ConsoleSubscribe{Count: messages.Some(1)})
 				if message == "messages.ConsoleResume" { // who has left does not say it
@@ -209,7 +208,7 @@ func (w *world) past(name string, subscribe messages.ConsoleSubscribe) []message
 // leaver subscribes, and says that nothing more will be said.
 func (w *world) leaver(name string, subscribe messages.ConsoleSubscribe) *leaver {
 	c := &leaver{w.newClient(), make(chan struct{})}
-	w.serve(actors.Console, c)
+	w.serve(messages.AtConsole, c)
 	c.ask(name, subscribe)
 	close(c.left)
 	return c

@@ -59,10 +59,10 @@ func Start(system *supervise.System, config *Config) (*Actors, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, began := a.store.PID(), daemonStarts
+	store, began := a.store.PID(), messages.DaemonStarted
 	a.host, err = system.Spawn("host", func() supervise.Actor {
 		h := &host{config: config, machine: config.Machine, store: store, began: began}
-		began = recovering
+		began = messages.DaemonRecovers
 		return h
 	}, supervise.Restart)
 	if err != nil {
@@ -75,10 +75,10 @@ func Start(system *supervise.System, config *Config) (*Actors, error) {
 const sessionEnd = 10 * time.Second
 
 // Serve answers the commands of one client, until that leaves or ctx is done.
-func (a *Actors) Serve(ctx context.Context, endpoint Endpoint, client Client) error {
+func (a *Actors) Serve(ctx context.Context, endpoint messages.Endpoint, client Client) error {
 	host, events := a.host.PID(), a.events.PID()
 	s, err := a.system.Spawn("session", func() supervise.Actor {
-		if endpoint == Stats {
+		if endpoint == messages.AtStats {
 			return &statsSession{client: client, host: host, meter: a.meter}
 		}
 		return &session{endpoint: endpoint, client: client, host: host, events: events, meter: a.meter}

@@ -78,12 +78,6 @@ type ask struct {
 // A ticket stands for exactly one answer.
 type ticket uint64
 
-// An asker waits for an answer.
-type asker struct {
-	pid *actor.PID
-	id  uint64
-}
-
 // unstored tells a client that what ran here does not, and that this cannot be
 // stored. It is empty where that is not so.
 func (t *tenant) unstored() messages.Public {

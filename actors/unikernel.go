@@ -12,14 +12,6 @@ import (
 	"albatross/runtime/guest"
 )
 
-// retryAfter is the pause before something is tried again that can only fail
-// because the machine is in trouble, such as a full disk.
-const retryAfter = time.Second
-
-// patientTries is how many times the database may fail before nobody waits for it any
-// more: an actor that has failed works again at the second.
-const patientTries = 2
-
 // askAgainAfter is how long a SIGTERM may take: tenders know no other way to end
 // than at once.
 const askAgainAfter = 500 * time.Millisecond
@@ -96,7 +88,7 @@ type unikernel struct {
 	fate      fate                          // as the store has been told
 	backoff   backoff
 	unkill    func() // ends the grace time before SIGKILL
-	trouble   trouble
+	trouble   supervise.Trouble
 	tries     int // to store its end, or to read what is stored of it, that have failed
 
 	// As long as spec.Former is there, it is on trial; see unikernel_trial.go.
@@ -319,7 +311,7 @@ func (u *unikernel) unanswered(c *supervise.Context) {
 	case starting:
 		u.fail(c, errors.New(othersFailed))
 	case resuming:
-		c.After(retryAfter, u.recovery)
+		c.After(supervise.RetryAfter, u.recovery)
 	case running:
 		if u.proving {
 			u.proven(c, othersFailed)

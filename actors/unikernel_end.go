@@ -55,9 +55,9 @@ func (u *unikernel) wait(c *supervise.Context) {
 }
 
 func (u *unikernel) exited(c *supervise.Context, m exited) {
-	u.trouble.note(c, "Cannot wait for tender", m.err)
+	u.trouble.Note(c, "Cannot wait for tender", m.err)
 	if m.err != nil { // it may still run: nothing may be freed
-		c.After(retryAfter, retryWait{})
+		c.After(supervise.RetryAfter, retryWait{})
 		return
 	}
 	c.Log().Log(context.Background(), u.gravity(m.exit), "Unikernel exited", "exit", m.exit)
@@ -262,14 +262,14 @@ func (u *unikernel) forget(c *supervise.Context) {
 func (u *unikernel) forgotten(c *supervise.Context, failure messages.Public) {
 	failpoint.Here("unikernel/end-recorded")
 	if failure != "" { // nobody may be told before it is true
-		u.trouble.note(c, "Cannot store the end of a unikernel", errors.New(string(failure)))
-		if u.tries++; u.tries >= patientTries {
+		u.trouble.Note(c, "Cannot store the end of a unikernel", errors.New(string(failure)))
+		if u.tries++; u.tries >= supervise.PatientTries {
 			c.Send(u.host, messages.UnikernelUnstored{Name: u.name, Run: u.run, Text: u.fate.unstored(u.outcome, failure)})
 		}
-		c.After(retryAfter, retryForget{})
+		c.After(supervise.RetryAfter, retryForget{})
 		return
 	}
-	u.trouble.over(c)
+	u.trouble.Over(c)
 	u.unmarked, u.tries = nil, 0
 	u.runtime.StartTold = false
 	ending := u.ending()
@@ -294,7 +294,7 @@ func (u *unikernel) giveUp(c *supervise.Context, err error) {
 	u.to(c, gone)
 	u.pin.release()
 	c.Send(u.host, messages.UnikernelFailed{
-		Name: u.name, Run: u.run, Digest: u.spec.Digest, Text: told(c, err),
+		Name: u.name, Run: u.run, Digest: u.spec.Digest, Text: c.Public(err),
 	})
 	failpoint.Here("unikernel/failure-told")
 }
@@ -304,7 +304,7 @@ func (u *unikernel) startAgain(c *supervise.Context) {
 	u.to(c, waiting)
 	u.spec, u.cause = u.fate.next, u.fate.cause
 	if u.outcome.failure != "" { // the next start is for none of the reasons that it failed for
-		u.cause = triedAgain
+		u.cause = "it could not be started before"
 	}
 	c.Send(u.host, messages.UnikernelWaiting{Name: u.name, Run: u.run, End: u.end, Cause: u.fate.cause})
 	failpoint.Here("unikernel/waiting-told")

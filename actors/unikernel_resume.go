@@ -60,10 +60,10 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 		}
 		u.close(c)
 	case m.err != nil: // it may be there: a second one must not be started
-		u.trouble.note(c, "Cannot take over unikernel", m.err)
-		c.After(retryAfter, retryResume{})
+		u.trouble.Note(c, "Cannot take over unikernel", m.err)
+		c.After(supervise.RetryAfter, retryResume{})
 	default:
-		u.trouble.over(c)
+		u.trouble.Over(c)
 		c.Log().Info("Unikernel taken over", "pid", u.runtime.Process.PID)
 		u.config.Meter.Adopted()
 		u.tender = m.found.Tender
@@ -77,7 +77,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 // recoverAsked goes on where an incarnation has failed, by what is on disk.
 func (u *unikernel) recoverAsked(c *supervise.Context, m messages.UnikernelRecover) {
 	u.recovery, u.spec.Former = m, m.Former
-	u.cause = recovering
+	u.cause = messages.DaemonRecovers
 	u.to(c, resuming)
 	u.request = c.NewID()
 	c.Request(u.store, messages.StoreLoad{ID: u.request, Only: messages.Some(u.name)})
@@ -89,14 +89,14 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	}
 	u.request = 0
 	if m.Err != "" {
-		u.trouble.note(c, "Cannot recover unikernel", errors.New(string(m.Err)))
-		if u.tries++; u.tries >= patientTries { // nobody should wait for it any longer
+		u.trouble.Note(c, "Cannot recover unikernel", errors.New(string(m.Err)))
+		if u.tries++; u.tries >= supervise.PatientTries { // nobody should wait for it any longer
 			c.Send(u.host, messages.UnikernelUnstored{Name: u.name, Run: u.run, Text: m.Err})
 		}
-		c.After(retryAfter, u.recovery)
+		c.After(supervise.RetryAfter, u.recovery)
 		return
 	}
-	u.trouble.over(c)
+	u.trouble.Over(c)
 	u.tries = 0
 	for _, record := range m.State.Unikernels {
 		if !u.recovery.Abandon {
@@ -106,5 +106,5 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 		u.stored = true
 		u.runtime = record.Runtime.Value // what was made for it is freed
 	}
-	u.fail(c, errors.New(failedStarting))
+	u.fail(c, errors.New(messages.FailedStarting))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"albatross/actors/supervise"
 	"albatross/messages"
@@ -22,7 +21,7 @@ func (u *unikernel) prepare(c *supervise.Context, m messages.UnikernelPrepare) {
 	machine, turns, name := u.machine, u.config.Work, u.name
 	c.Go(func(ctx context.Context) any {
 		p := prepared{digest: m.Spec.Digest}
-		err := turns.Do(ctx, tenantOf(name), func() { p = prepare(ctx, machine, name, m) })
+		err := turns.Do(ctx, name.Path.Tenant(), func() { p = prepare(ctx, machine, name, m) })
 		p.err = errors.Join(p.err, err)
 		return p
 	})
@@ -34,13 +33,6 @@ func prepare(ctx context.Context, machine Machine, name messages.Name, m message
 		p.pin = &pin{machine: machine, digest: p.digest}
 	}
 	return p
-}
-
-// tenantOf is whose turn it is to do long work about a unikernel: all below one path
-// of the root share what there is.
-func tenantOf(name messages.Name) string {
-	tenant, _, _ := strings.Cut(string(name.Path), ":")
-	return tenant
 }
 
 func (u *unikernel) prepared(c *supervise.Context, m prepared) {
@@ -272,7 +264,7 @@ func (u *unikernel) marked(c *supervise.Context, failure messages.Public) {
 		return
 	}
 	u.unmarked = u.marks
-	c.After(retryAfter, retryMark{u.marking})
+	c.After(supervise.RetryAfter, retryMark{u.marking})
 }
 
 func (u *unikernel) retryMark(c *supervise.Context, m retryMark) {

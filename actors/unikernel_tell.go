@@ -17,7 +17,7 @@ func (u *unikernel) startEvent(kind messages.EventKind, cause messages.Public) m
 // where a former daemon has not come to it. It is also said again that it is
 // released, where it was going to be stopped for a successor.
 func (u *unikernel) tellAdopted(c *supervise.Context) {
-	adopted := happened(c, messages.EventAdopted, u.name, u.cause)
+	adopted := messages.Happened(c.Now(), messages.EventAdopted, u.name, u.cause)
 	switch {
 	case u.runtime.Released:
 		c.Send(u.store, messages.StoreWrite{Changes: []messages.Change{adopted}})
@@ -34,7 +34,7 @@ func (u *unikernel) endEvents(c *supervise.Context) (events []messages.Change) {
 		events = append(events, u.exitEvent(c))
 	}
 	for _, kind := range u.fate.events(u.stored) {
-		events = append(events, happened(c, kind, u.name, u.fate.cause))
+		events = append(events, messages.Happened(c.Now(), kind, u.name, u.fate.cause))
 	}
 	return events
 }

@@ -37,11 +37,11 @@ func (u *unikernel) trialOver(c *supervise.Context) {
 func (u *unikernel) proven(c *supervise.Context, failure messages.Public) {
 	u.proving = false
 	if failure != "" {
-		u.trouble.note(c, "Cannot store that a unikernel has not refused to run", errors.New(string(failure)))
-		u.untry = c.After(retryAfter, trialOver{})
+		u.trouble.Note(c, "Cannot store that a unikernel has not refused to run", errors.New(string(failure)))
+		u.untry = c.After(supervise.RetryAfter, trialOver{})
 		return
 	}
-	u.trouble.over(c)
+	u.trouble.Over(c)
 	failpoint.Here("unikernel/proven")
 	c.Send(u.host, messages.UnikernelProven{Name: u.name, Run: u.run})
 }

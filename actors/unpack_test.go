@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"albatross/actors"
 	"albatross/messages"
 	"albatross/runtime/fair"
 )
@@ -34,7 +33,7 @@ func TestUnpackingTakesAPlace(t *testing.T) {
 	half := &gatedReader{bytes.NewReader(packed[len(packed)/2:]), make(chan struct{}), make(chan struct{})}
 	c := w.newClient()
 	c.stream = io.MultiReader(bytes.NewReader(packed[:len(packed)/2]), half)
-	w.serve(actors.VMMD, c)
+	w.serve(messages.AtVMMD, c)
 	c.send(":disk", messages.BlockSet{Compressed: true})
 	<-half.reached // the first half has been sent
 	begun, end, ended := make(chan struct{}), make(chan struct{}), make(chan error)

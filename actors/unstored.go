@@ -27,7 +27,7 @@ func (h *host) unstored(c *supervise.Context, m messages.UnikernelUnstored) {
 		h.dropNext(c, m.Name, t)
 	}
 	if t.phase != checking { // prepared goes on
-		h.answerAsk(c, t, failure(m.Text))
+		h.answerAsk(c, t, messages.Failure{Text: m.Text})
 	}
 	waiting := t.waiting
 	t.waiting = nil
@@ -41,10 +41,10 @@ func (h *host) unstored(c *supervise.Context, m messages.UnikernelUnstored) {
 func (h *host) changeUnstored(c *supervise.Context, a ask, t *tenant) {
 	if _, ok := a.command.(messages.UnikernelDestroy); ok && t.phase == settled {
 		t.phase = destroying
-		t.cause = commandCause(a.command)
+		t.cause = messages.CommandCause(a.command)
 		c.Send(t.current.pid, messages.UnikernelStop{Cause: t.cause})
 	}
-	h.answer(c, a.ticket, failure(t.unstored()))
+	h.answer(c, a.ticket, messages.Failure{Text: t.unstored()})
 }
 
 // answerAsk answers the command under way, unless that has been done.

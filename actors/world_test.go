@@ -218,7 +218,7 @@ func (c *client) Close() error {
 	return nil
 }
 
-func (w *world) connect(endpoint actors.Endpoint) *client {
+func (w *world) connect(endpoint messages.Endpoint) *client {
 	c := w.newClient()
 	w.serve(endpoint, c)
 	return c
@@ -228,7 +228,7 @@ func (w *world) newClient() *client {
 	return &client{w: w, in: make(chan messages.Wire, 1), out: make(chan messages.Wire), closed: make(chan struct{})}
 }
 
-func (w *world) serve(endpoint actors.Endpoint, c actors.Client) {
+func (w *world) serve(endpoint messages.Endpoint, c actors.Client) {
 	w.serves.Go(func() {
 		if err := w.actors.Serve(w.ctx, endpoint, c); err != nil {
 			w.t.Error(err)
@@ -263,7 +263,7 @@ func (c *client) receiveWithin(limit time.Duration) messages.Wire {
 // ask is a whole conversation: one command, one answer.
 func (w *world) ask(name string, command messages.Command) messages.Payload {
 	w.t.Helper()
-	c := w.connect(actors.VMMD)
+	c := w.connect(messages.AtVMMD)
 	c.send(name, command)
 	m := c.receive()
 	require.Equal(w.t, int64(7), m.Header.Sequence)
@@ -319,7 +319,7 @@ func (w *world) followUntil(name, line string) {
 
 func (w *world) follow(name string, count int) *client {
 	w.t.Helper()
-	c := w.connect(actors.Console)
+	c := w.connect(messages.AtConsole)
 	c.send(name, messages.ConsoleSubscribe{Count: messages.Some(count)})
 	require.Contains(w.t, []messages.Payload{
 		messages.SuccessText{Text: "subscribed"}, messages.SuccessText{Text: "waiting for VM"},

@@ -122,7 +122,7 @@ type (
 		Name   Name
 		Run    uint64
 		Digest Digest // of its image, where it is in the store
-		Text   Public // for the client
+		Text   Public // for the client; FailedStarting where it is lost by a bug of ours
 	}
 	// UnikernelGone says that it has ended and holds nothing.
 	UnikernelGone struct {
@@ -135,6 +135,9 @@ type (
 		Why  Public // what was put back comes back, where it was; for the event
 	}
 )
+
+// FailedStarting is for a client whose command was lost by a bug of ours.
+const FailedStarting = "internal error: the daemon failed while it started the unikernel; its log tells more"
 
 // Between the host and the collector of statistics.
 type (
@@ -208,6 +211,30 @@ type (
 		Err  Public // it breaks off here
 	}
 )
+
+// StreamPart is the size of a BlockChunk, in bytes.
+const StreamPart = 1 << 20
+
+// StreamBuffers are what a sender of BlockChunks reads into. There are as many as there
+// can be chunks that the receiver has not given back.
+type StreamBuffers struct {
+	both  [StreamWindow][]byte
+	turns int
+}
+
+// StreamWindow is how many BlockChunks may be on their way at once: one is read or
+// received while the other is being written.
+const StreamWindow = 2
+
+// Next returns the buffer that is free.
+func (b *StreamBuffers) Next() []byte {
+	turn := b.turns % StreamWindow
+	b.turns++
+	if b.both[turn] == nil {
+		b.both[turn] = make([]byte, StreamPart)
+	}
+	return b.both[turn]
+}
 
 // Between a session, the events actor and the store.
 type (
@@ -283,3 +310,6 @@ type (
 		Err   Public
 	}
 )
+
+// StoreFailed is the answer in place of one that the store has lost by a bug of ours.
+const StoreFailed = "internal error: the store has failed; the log tells more"

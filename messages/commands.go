@@ -113,5 +113,24 @@ func ConductOf(p Payload) (c Conduct, known bool) {
 	return c, known
 }
 
+// Verb returns the name, on the command line, of a command that changes something. It
+// returns nothing for the others.
+func Verb(command Payload) string {
+	conduct, _ := ConductOf(command)
+	create, _ := command.(UnikernelCreate)
+	switch {
+	case !conduct.Changes:
+		return ""
+	case create.Force:
+		return conduct.Word + " --force"
+	}
+	return conduct.Word
+}
+
+// CommandCause returns the cause of the events that a command leads to.
+func CommandCause(command Command) Public {
+	return Publicf("the command %s", Verb(command))
+}
+
 // Conducts are those of all commands.
 func Conducts() []Conduct { return append([]Conduct(nil), commands...) }

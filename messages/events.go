@@ -57,6 +57,19 @@ func NewEvent(kind EventKind, name Name, at time.Time, cause Public) Event {
 	return Event{Kind: kind, Name: name, AtMillis: at.UnixMilli(), Cause: cutCause(cause)}
 }
 
+// Happened returns the change that records an event. It goes to disk together with the
+// change that the event is about, where there is one.
+func Happened(at time.Time, kind EventKind, name Name, cause Public) Change {
+	return PutEvent{Event: NewEvent(kind, name, at, cause)}
+}
+
+// Causes of events, except commands: their causes are the words of the command line.
+const (
+	DaemonStarted   Public = "the daemon started"
+	DaemonRecovers  Public = "the daemon recovers from an internal error"
+	SuccessorFailed        = "what was to replace it could not be started"
+)
+
 func cutCause(cause Public) Public {
 	if len(cause) > maxCause {
 		cause = cause[:maxCause-len("…")] + "…"

@@ -51,6 +51,17 @@ type Path string
 // Root is the path above all others.
 const Root Path = ""
 
+// MaxFileName is the longest name that a file can have, in bytes: consoles and block
+// devices are files.
+const MaxFileName = 255
+
+// Tenant returns the label directly below the root, which names whose turn it is where
+// tenants share what there is. It is empty for the root.
+func (p Path) Tenant() string {
+	tenant, _, _ := strings.Cut(string(p), ":")
+	return tenant
+}
+
 // ParsePath reads labels joined by ':', with or without a leading ':'. The
 // empty text is the root.
 func ParsePath(s string) (Path, error) {

@@ -32,3 +32,6 @@ type NamedPolicy struct {
 	Name   Name
 	Policy Policy
 }
+
+// PolicyUnchanged is the answer to a PolicyAdd of a policy that is there already.
+const PolicyUnchanged = "no modification of policy"

@@ -36,7 +36,7 @@ func tellDatabase(o options, db *store.DB, log *slog.Logger) {
 }
 
 // tellSockets logs where clients may connect, and who may, beside us and root.
-func tellSockets(listeners map[actors.Endpoint]*gateway.Listener, log *slog.Logger) {
+func tellSockets(listeners map[messages.Endpoint]*gateway.Listener, log *slog.Logger) {
 	var paths []string
 	for _, l := range listeners {
 		paths = append(paths, l.Path())

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"albatross/actors"
+	"albatross/messages"
 	"albatross/sockets/gateway"
 )
 
@@ -18,7 +18,7 @@ const lookAfter = time.Second
 // stayReachable makes directories and sockets again that somebody has removed, such
 // as a service that cleans up below /run, until ctx is done. A failure that lasts is
 // logged once.
-func stayReachable(ctx context.Context, claim *claim, listeners map[actors.Endpoint]*gateway.Listener, log *slog.Logger) {
+func stayReachable(ctx context.Context, claim *claim, listeners map[messages.Endpoint]*gateway.Listener, log *slog.Logger) {
 	tick := time.NewTicker(lookAfter)
 	defer tick.Stop()
 	said, gid := "", group()
@@ -39,7 +39,7 @@ func stayReachable(ctx context.Context, claim *claim, listeners map[actors.Endpo
 	}
 }
 
-func renew(claim *claim, gid int, listeners map[actors.Endpoint]*gateway.Listener) error {
+func renew(claim *claim, gid int, listeners map[messages.Endpoint]*gateway.Listener) error {
 	if err := makeDirs(claim.options, gid); err != nil {
 		return err
 	}

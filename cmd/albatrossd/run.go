@@ -247,16 +247,16 @@ func openCgroups(o options, log *slog.Logger) (*cgroup.Tree, error) {
 }
 
 // listen makes the sockets, but for those that systemd listens on for us.
-func listen(o options, b budget, counts *meter.Meter, log *slog.Logger) (map[actors.Endpoint]*gateway.Listener, error) {
+func listen(o options, b budget, counts *meter.Meter, log *slog.Logger) (map[messages.Endpoint]*gateway.Listener, error) {
 	memory := gateway.NewMemory(b.commands)
-	sockets := map[actors.Endpoint]struct {
+	sockets := map[messages.Endpoint]struct {
 		codec gateway.Codec
 		frame int
 	}{
-		actors.VMMD:    {gateway.Wire, b.frame},
-		actors.Console: {gateway.Wire, wire.MaxCommand},
-		actors.Stats:   {gateway.Wire, wire.MaxCommand},
-		actors.Events:  {gateway.Events, events.MaxItem},
+		messages.AtVMMD:    {gateway.Wire, b.frame},
+		messages.AtConsole: {gateway.Wire, wire.MaxCommand},
+		messages.AtStats:   {gateway.Wire, wire.MaxCommand},
+		messages.AtEvents:  {gateway.Events, events.MaxItem},
 	}
 	paths := map[string]string{}
 	for endpoint := range sockets {
@@ -269,7 +269,7 @@ func listen(o options, b budget, counts *meter.Meter, log *slog.Logger) (map[act
 	if o.inherits && len(inherited) == 0 {
 		return nil, errors.New("cannot use --systemd-socket-activation: systemd has not opened a socket for this program")
 	}
-	listeners := map[actors.Endpoint]*gateway.Listener{}
+	listeners := map[messages.Endpoint]*gateway.Listener{}
 	for endpoint, socket := range sockets {
 		limits := gateway.Limits{
 			Conns: gateway.MaxConns, Frame: socket.frame, Memory: memory, Patience: gateway.Patience,
@@ -303,7 +303,7 @@ func group() int {
 }
 
 // serve answers clients until ctx is done.
-func serve(ctx context.Context, a *actors.Actors, listeners map[actors.Endpoint]*gateway.Listener, log *slog.Logger) {
+func serve(ctx context.Context, a *actors.Actors, listeners map[messages.Endpoint]*gateway.Listener, log *slog.Logger) {
 	var serving sync.WaitGroup
 	for endpoint, l := range listeners {
 		serving.Go(func() {

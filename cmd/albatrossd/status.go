@@ -14,11 +14,11 @@ import (
 // status asks the actors what runs, as a client would: whoever answers works,
 // and knows. The error says that nobody did before ctx was done.
 func status(ctx context.Context, a *actors.Actors) (string, error) {
-	infos, err := ask[messages.SuccessInfos](ctx, a, actors.VMMD, messages.UnikernelInfo{Form: 6})
+	infos, err := ask[messages.SuccessInfos](ctx, a, messages.AtVMMD, messages.UnikernelInfo{Form: 6})
 	if err != nil {
 		return "", err
 	}
-	ends, err := ask[messages.SuccessEnds](ctx, a, actors.Events, messages.EndList{})
+	ends, err := ask[messages.SuccessEnds](ctx, a, messages.AtEvents, messages.EndList{})
 	if err != nil {
 		return "", err
 	}
@@ -48,7 +48,7 @@ func statusText(infos []messages.NamedInfo, ends []messages.NamedEnd) string {
 }
 
 // ask is a whole conversation with the actors.
-func ask[A messages.Payload](ctx context.Context, a *actors.Actors, socket actors.Endpoint, question messages.Command) (answer A, err error) {
+func ask[A messages.Payload](ctx context.Context, a *actors.Actors, socket messages.Endpoint, question messages.Command) (answer A, err error) {
 	c := insider{question: question, answer: make(chan messages.Payload, 1)}
 	if err := a.Serve(ctx, socket, c); err != nil {
 		return answer, err
