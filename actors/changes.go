@@ -391,7 +391,7 @@ func (h *host) spawn(c *supervise.Context, name messages.Name, spec messages.Spe
 
 // restarted tells a unikernel actor that has failed what it is about.
 func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
-	h.collectAll(c) // its image may be in the store without us knowing which it is
+	h.collectStale(c) // its image may be in the store without us knowing which it is
 	t := h.tenants[m.Name]
 	switch {
 	case t == nil:

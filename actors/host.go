@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -26,12 +27,14 @@ type host struct {
 	tenants  map[messages.Name]*tenant
 	consoles *consoles
 	images   map[messages.Digest]int // how many current runs need each
-	blocks   map[messages.Name]blockJob
-	policies policyChanges
-	outlook  outlook
-	open     map[ticket]supervise.Asker // commands that have not been answered
-	tickets  ticket                     // ever given
-	runs     uint64                     // ever made
+	// collectPause is the pause before images are collected again; 0: they are not.
+	collectPause time.Duration
+	blocks       map[messages.Name]blockJob
+	policies     policyChanges
+	outlook      outlook
+	open         map[ticket]supervise.Asker // commands that have not been answered
+	tickets      ticket                     // ever given
+	runs         uint64                     // ever made
 
 	loading supervise.Trouble
 	loadID  uint64 // of the request to the store that is under way; 0: none
@@ -129,6 +132,8 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.blockDone(c, m)
 	case messages.StoreWritten:
 		h.policyWritten(c, m)
+	case collectDue:
+		h.collectDue(c)
 	case retryUndo:
 		h.requestPolicy(c, h.policies.undo)
 	case waveOver:

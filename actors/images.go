@@ -5,6 +5,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"time"
 
 	"albatross/actors/supervise"
 	"albatross/messages"
@@ -60,6 +61,31 @@ func (h *host) verifyAll(c *supervise.Context) {
 		}
 		return nil
 	})
+}
+
+// longestStale is longer than a preparation can take.
+const longestStale = time.Hour
+
+// collectDue is what a timer of the host tells it.
+type collectDue struct{}
+
+// collectStale removes all images that no run needs, now and again for a while: an
+// actor has failed, and a preparation of its that is under way may still store one.
+func (h *host) collectStale(c *supervise.Context) {
+	if h.collectPause == 0 {
+		c.After(supervise.RetryAfter, collectDue{})
+	}
+	h.collectPause = supervise.RetryAfter
+	h.collectAll(c)
+}
+
+func (h *host) collectDue(c *supervise.Context) {
+	h.collectAll(c)
+	if h.collectPause *= 2; h.collectPause > longestStale {
+		h.collectPause = 0
+		return
+	}
+	c.After(h.collectPause, collectDue{})
 }
 
 // collectAll removes all images that no run needs.
