@@ -26,7 +26,7 @@ func mustMode[M any](m M, err error) M {
 	return m
 }
 
-// Encode is the stored form of v.
+// Encode returns the stored form of v.
 func Encode(v any) ([]byte, error) { return encMode.Marshal(v) }
 
 // Decode reads what Encode wrote into v, a pointer. Fields it does not know

@@ -106,7 +106,7 @@ var conducts = func() map[reflect.Type]Conduct {
 	return byType
 }()
 
-// ConductOf is what a command is like. It knows all of them, but neither other
+// ConductOf returns what a command is like. It knows all of them, but neither other
 // payloads nor what stands for a request that could not be understood.
 func ConductOf(p Payload) (c Conduct, known bool) {
 	c, known = conducts[reflect.TypeOf(p)]
@@ -132,5 +132,5 @@ func CommandCause(command Command) Public {
 	return Publicf("the command %s", Verb(command))
 }
 
-// Conducts are those of all commands.
+// Conducts returns those of all commands.
 func Conducts() []Conduct { return append([]Conduct(nil), commands...) }

@@ -38,7 +38,7 @@ type Event struct {
 	Exit     Option[Exit] `cbor:"5,keyasint,omitzero"` // of EventExited
 }
 
-// Time is when it has happened, to the millisecond.
+// Time returns when it has happened, to the millisecond.
 func (e Event) Time() time.Time { return time.UnixMilli(e.AtMillis).UTC() }
 
 // A NumberedEvent is an event and its place among all that there have been: the
@@ -51,7 +51,7 @@ type NumberedEvent struct {
 // maxCause is the longest cause, in bytes: it may have the text of an error.
 const maxCause = 256
 
-// NewEvent is the event that something has happened to whoever has the name. A
+// NewEvent returns the event that something has happened to whoever has the name. A
 // cause that is too long is cut off.
 func NewEvent(kind EventKind, name Name, at time.Time, cause Public) Event {
 	return Event{Kind: kind, Name: name, AtMillis: at.UnixMilli(), Cause: cutCause(cause)}

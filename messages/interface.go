@@ -55,6 +55,6 @@ func begin(name string) string {
 	return name[:maxShown] + "..."
 }
 
-// isBlank tells whether a character is a space or a control character, and so not
+// isBlank reports whether a character is a space or a control character, and so not
 // to be seen. What is no UTF-8 can be.
 func isBlank(r rune) bool { return r <= ' ' || r >= 0x7f && r <= 0xa0 }

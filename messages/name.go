@@ -91,10 +91,10 @@ func parseLabels(s string) (Path, error) {
 	return Path(s), nil
 }
 
-// String is the labels joined by ':', and nothing for the root.
+// String returns the labels joined by ':', and nothing for the root.
 func (p Path) String() string { return string(p) }
 
-// Labels are the labels from the outermost on.
+// Labels returns the labels from the outermost on.
 func (p Path) Labels() []Label {
 	if p == Root {
 		return nil
@@ -107,7 +107,7 @@ func (p Path) Labels() []Label {
 	return labels
 }
 
-// Append is the path one step further down.
+// Append returns the path one step further down.
 func (p Path) Append(l Label) Path {
 	if p == Root {
 		return Path(l)
@@ -115,7 +115,7 @@ func (p Path) Append(l Label) Path {
 	return p + ":" + Path(l)
 }
 
-// Parent is the path one step further up; the root is its own parent.
+// Parent returns the path one step further up; the root is its own parent.
 func (p Path) Parent() Path {
 	i := strings.LastIndexByte(string(p), ':')
 	if i < 0 {
@@ -124,13 +124,13 @@ func (p Path) Parent() Path {
 	return p[:i]
 }
 
-// Contains tells whether q is p or below it.
+// Contains reports whether q is p or below it.
 func (p Path) Contains(q Path) bool {
 	_, ok := p.relative(q)
 	return ok
 }
 
-// relative is q as seen from p, where q is p or below it.
+// relative returns q as seen from p, where q is p or below it.
 func (p Path) relative(q Path) (Path, bool) {
 	switch {
 	case p == Root:
@@ -174,13 +174,13 @@ func ParseName(s string) (Name, error) {
 	return Name{Path: all.Parent(), Label: Label(all[i+1:])}, nil
 }
 
-// String is the text form that ParseName reads: the path, ':' and the label.
+// String returns the text form that ParseName reads: the path, ':' and the label.
 func (n Name) String() string { return string(n.Path) + ":" + string(n.Label) }
 
-// IsPath tells whether the name is that of a path.
+// IsPath reports whether the name is that of a path.
 func (n Name) IsPath() bool { return n.Label == "" }
 
-// Covers tells whether a query for n is answered by m: everything at and below
+// Covers reports whether a query for n is answered by m: everything at and below
 // a path, and otherwise the very same name.
 func (n Name) Covers(m Name) bool {
 	if n.IsPath() {
@@ -189,7 +189,7 @@ func (n Name) Covers(m Name) bool {
 	return n == m
 }
 
-// Relative is m as it is told to somebody who asked for n: without n's path
+// Relative returns m as it is told to somebody who asked for n: without n's path
 // where n is a path, else in full. It must only be called where n covers m.
 func (n Name) Relative(m Name) Name {
 	if !n.IsPath() {
@@ -215,7 +215,7 @@ func (n Name) Compare(m Name) int {
 	return strings.Compare(string(n.Label), string(m.Label))
 }
 
-// steps are all labels of the name, its own included.
+// steps returns all labels of the name, its own included.
 func (n Name) steps() []Label {
 	labels := n.Path.Labels()
 	if n.Label != "" {

@@ -9,10 +9,10 @@ type Option[T any] struct {
 	OK    bool
 }
 
-// Some is an option that is present.
+// Some returns an option that is present.
 func Some[T any](v T) Option[T] { return Option[T]{Value: v, OK: true} }
 
-// Or is the value, or fallback where there is none.
+// Or returns the value, or fallback where there is none.
 func (o Option[T]) Or(fallback T) T {
 	if o.OK {
 		return o.Value

@@ -20,7 +20,7 @@ type Policy struct {
 	Damaged bool `cbor:"6,keyasint,omitempty"`
 }
 
-// AllowsNothing tells whether nobody can run or keep anything below the policy. It is
+// AllowsNothing reports whether nobody can run or keep anything below the policy. It is
 // what a front end says of a user to whom nothing has been given.
 func (p Policy) AllowsNothing() bool {
 	noUnikernel := p.Unikernels == 0 || len(p.CPUIDs) == 0 || p.Memory == 0

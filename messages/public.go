@@ -14,7 +14,7 @@ type Public string
 // Publicf formats as fmt.Sprintf does, and reduces the result: see PublicError.
 func Publicf(format string, args ...any) Public { return public(fmt.Sprintf(format, args...)) }
 
-// PublicError is what a client may know of an error: its text, in which nothing but
+// PublicError returns what a client may know of an error: its text, in which nothing but
 // the last element is left of absolute paths, for where the host has its files is
 // nobody's business. It is empty where there is no error.
 func PublicError(err error) Public {
@@ -44,7 +44,7 @@ func public(text string) Public {
 	return Public(out.String())
 }
 
-// pathStart is where the first absolute path begins, or -1. A slash behind a letter,
+// pathStart returns where the first absolute path begins, or -1. A slash behind a letter,
 // or before a space, as in "read/write" or "1 / 2", begins none.
 func pathStart(text string) int {
 	before := ' '
@@ -61,7 +61,7 @@ func inWord(r rune) bool {
 	return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-~", r)
 }
 
-// pathEnd is where the path ends that the text begins with.
+// pathEnd returns where the path ends that the text begins with.
 func pathEnd(text string) int {
 	end := len(text)
 	for _, mark := range []string{": ", "; ", ", ", " /", " (", ")", `"`, "'", "\n"} {
@@ -72,7 +72,7 @@ func pathEnd(text string) int {
 	return end
 }
 
-// lastElement is what is behind the last slash that anything is behind.
+// lastElement returns what is behind the last slash that anything is behind.
 func lastElement(path string) string {
 	path = strings.TrimRight(path, "/")
 	return path[strings.LastIndexByte(path, '/')+1:]

@@ -13,7 +13,7 @@ import (
 // image store.
 type Digest [32]byte
 
-// String is the digest in hexadecimal, the name of the image's file.
+// String returns the digest in hexadecimal, the name of the image's file.
 func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 
 // A Spec is the desired state of one unikernel: what should run.
@@ -35,13 +35,13 @@ type Former struct {
 	Restarts int  `cbor:"2,keyasint,omitempty"` // see Runtime
 }
 
-// Proven is the same, not on trial any more.
+// Proven returns the same, not on trial any more.
 func (s Spec) Proven() Spec {
 	s.Former = nil
 	return s
 }
 
-// Named tells whether the unikernel gets its name as an argument.
+// Named reports whether the unikernel gets its name as an argument.
 func (s Spec) Named() bool { return s.Arguments.AddName && !s.NameRefused }
 
 // A Process identifies a process beyond the reuse of its pid.
@@ -75,7 +75,7 @@ type Runtime struct {
 	StartTold bool `cbor:"6,keyasint,omitempty"`
 }
 
-// Started is when the tender was started, to the millisecond.
+// Started returns when the tender was started, to the millisecond.
 func (r Runtime) Started() time.Time { return time.UnixMilli(r.StartedMillis).UTC() }
 
 // A Record is all that is stored about one unikernel.
@@ -94,7 +94,7 @@ type End struct {
 	FoundMillis int64 `cbor:"4,keyasint,omitempty"`
 }
 
-// Known is the time at which it is known to have ended: it may have been before.
+// Known returns the time at which it is known to have ended: it may have been before.
 func (e End) Known() time.Time { return time.UnixMilli(max(e.AtMillis, e.FoundMillis)).UTC() }
 
 // A NamedEnd is an End and whose it is.

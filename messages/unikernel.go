@@ -20,7 +20,7 @@ const (
 	BHyve
 )
 
-// String is the name that listings show.
+// String returns the name that listings show.
 func (t Type) String() string {
 	if t == BHyve {
 		return "bhyve"
@@ -38,7 +38,7 @@ type FailBehaviour struct {
 // A MAC is an Ethernet address.
 type MAC [6]byte
 
-// String is the address with colons.
+// String returns the address with colons.
 func (m MAC) String() string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
 }
@@ -70,7 +70,7 @@ type BlockDevice struct {
 	SectorSize Option[int]    `cbor:"3,keyasint,omitzero"` // bytes
 }
 
-// Of is the block device of the host that a unikernel gets: it is at the path of that, or
+// Of returns the block device of the host that a unikernel gets: it is at the path of that, or
 // below it where it is given with one. What is no name is that of none.
 func (b BlockDevice) Of(owner Name) Name {
 	text := b.Device.Or(b.Name)
@@ -88,10 +88,10 @@ type Network struct {
 	MAC    Option[MAC]    `cbor:"3,keyasint,omitzero"` // absent: derived from the names
 }
 
-// OnBridge is the bridge that the network device is attached to.
+// OnBridge returns the bridge that the network device is attached to.
 func (n Network) OnBridge() string { return n.Bridge.Or(n.Name) }
 
-// Address is the MAC address of the network device: one that is not given
+// Address returns the MAC address of the network device: one that is not given
 // follows from the name of its unikernel, so that it stays the same.
 func (n Network) Address(owner Name) MAC {
 	if n.MAC.OK {
@@ -146,16 +146,16 @@ type NetworkInfo struct {
 	MAC    Option[MAC]
 }
 
-// HostDevice is the block device on the host: by default the one of that name.
+// HostDevice returns the block device on the host: by default the one of that name.
 func (b BlockInfo) HostDevice() string { return b.Device.Or(b.Name) }
 
-// SectorBytes is the size of a sector: by default that of Solo5.
+// SectorBytes returns the size of a sector: by default that of Solo5.
 func (b BlockInfo) SectorBytes() int { return b.SectorSize.Or(512) }
 
-// HostBridge is the bridge: by default the one of that name.
+// HostBridge returns the bridge: by default the one of that name.
 func (n NetworkInfo) HostBridge() string { return n.Bridge.Or(n.Name) }
 
-// Address is the MAC address; the broadcast address stands for an unknown one.
+// Address returns the MAC address; the broadcast address stands for an unknown one.
 func (n NetworkInfo) Address() MAC {
 	return n.MAC.Or(MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 }

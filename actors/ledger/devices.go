@@ -14,7 +14,7 @@ type device struct {
 	busy bool // it is being made, written, read or removed
 }
 
-// active tells whether anybody uses a block device.
+// active reports whether anybody uses a block device.
 func (l *Ledger) active(name messages.Name) bool {
 	_, used := l.users[name]
 	return used || l.devices[name].busy
@@ -89,10 +89,10 @@ func (l *Ledger) DropDevice(name messages.Name) {
 	l.count(name.Path, usage{block: -d.size})
 }
 
-// DeviceSize is how large a block device is, in MB; 0 where there is none.
+// DeviceSize returns how large a block device is, in MB; 0 where there is none.
 func (l *Ledger) DeviceSize(name messages.Name) int { return l.devices[name].size }
 
-// Blocks are the block devices that a query for name shows, in the order of
+// Blocks returns the block devices that a query for name shows, in the order of
 // listings: the one of that name, or those at and below a path with names
 // relative to it.
 func (l *Ledger) Blocks(name messages.Name) []messages.NamedBlock {
@@ -109,7 +109,7 @@ func (l *Ledger) Blocks(name messages.Name) []messages.NamedBlock {
 	return list
 }
 
-// Devices are the block devices that a unikernel uses: they are at its own path, or
+// Devices returns the block devices that a unikernel uses: they are at its own path, or
 // below it where they are given with one.
 func Devices(name messages.Name, args messages.Arguments) []messages.Name {
 	devices := make([]messages.Name, len(args.Blocks))

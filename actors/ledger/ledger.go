@@ -51,7 +51,7 @@ type claim struct {
 	next messages.Option[messages.Arguments]
 }
 
-// memory is what the claim counts for, in MB.
+// memory returns what the claim counts for, in MB.
 func (c claim) memory() int { return max(c.now.Memory, c.next.Value.Memory) }
 
 // each yields the arguments that the claim is for.
@@ -61,7 +61,7 @@ func (c claim) each(yield func(messages.Arguments) bool) {
 	}
 }
 
-// New is a ledger without policies: everything is allowed but block devices
+// New returns a ledger without policies: everything is allowed but block devices
 // that are not there.
 func New() *Ledger {
 	return &Ledger{
@@ -74,7 +74,7 @@ func New() *Ledger {
 	}
 }
 
-// Holds tells whether the name has been promised anything.
+// Holds reports whether the name has been promised anything.
 func (l *Ledger) Holds(name messages.Name) bool {
 	_, ok := l.claims[name]
 	return ok
@@ -242,7 +242,7 @@ type bridgesError []string
 
 func (e bridgesError) Error() string { return fmt.Sprintf("bridges %s not allowed by policy", join(e)) }
 
-// Bridges are the bridges that a unikernel is attached to.
+// Bridges returns the bridges that a unikernel is attached to.
 func Bridges(args messages.Arguments) []string {
 	bridges := make([]string, len(args.Networks))
 	for i, n := range args.Networks {
@@ -251,7 +251,7 @@ func Bridges(args messages.Arguments) []string {
 	return bridges
 }
 
-// MaxUnikernels is how many unikernels may run at a path, by the policy of the
+// MaxUnikernels returns how many unikernels may run at a path, by the policy of the
 // nearest path at or above it that has one.
 func (l *Ledger) MaxUnikernels(path messages.Path) int {
 	for _, p := range l.above(path) {
@@ -268,7 +268,7 @@ func upwards(path messages.Path) func(yield func(messages.Path) bool) {
 	}
 }
 
-// without are the elements of list that are not in allowed.
+// without returns the elements of list that are not in allowed.
 func without[T comparable](list, allowed []T) []T {
 	var bad []T
 	for _, e := range list {

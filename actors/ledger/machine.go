@@ -19,16 +19,16 @@ func (l *Ledger) HoldMachine(p messages.Policy) (changed bool) {
 	return changed
 }
 
-// Machine is what the machine has.
+// Machine returns what the machine has.
 func (l *Ledger) Machine() messages.Policy { return l.machine.Value }
 
-// RootIsMachine tells whether the policy of the root is what the machine has.
+// RootIsMachine reports whether the policy of the root is what the machine has.
 func (l *Ledger) RootIsMachine() bool { return l.machine.OK && !l.rootSet }
 
 // A lacking is a refusal because the machine does not have what is asked for.
 type lacking struct{ error }
 
-// ByMachine tells whether the machine is why something was refused.
+// ByMachine reports whether the machine is why something was refused.
 func ByMachine(err error) bool {
 	var l lacking
 	return errors.As(err, &l)
@@ -47,7 +47,7 @@ func (l *Ledger) refusal(path messages.Path, err error) error {
 	return lacking{err}
 }
 
-// Demand is what all that is there needs of the machine.
+// Demand returns what all that is there needs of the machine.
 func (l *Ledger) Demand() messages.Policy {
 	used := l.used[messages.Root]
 	p := messages.Policy{Unikernels: used.unikernels, Memory: used.memory}

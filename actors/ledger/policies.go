@@ -71,7 +71,7 @@ func (l *Ledger) CommitPolicy() {
 // WithdrawPolicy forgets the proposed policy.
 func (l *Ledger) WithdrawPolicy() { l.proposed = messages.Option[proposal]{} }
 
-// Policy is the policy of a path, if it has one of its own.
+// Policy returns the policy of a path, if it has one of its own.
 func (l *Ledger) Policy(path messages.Path) (messages.Policy, bool) {
 	p, ok := l.policies[path]
 	return p, ok
@@ -87,7 +87,7 @@ func (l *Ledger) DropPolicy(path messages.Path) {
 	}
 }
 
-// Policies are those that a query for name shows, with names relative to it,
+// Policies returns those that a query for name shows, with names relative to it,
 // in the order of listings.
 func (l *Ledger) Policies(name messages.Name) []messages.NamedPolicy {
 	at := messages.Name{Path: name.Path} // a policy command uses only the path
@@ -101,7 +101,7 @@ func (l *Ledger) Policies(name messages.Name) []messages.NamedPolicy {
 	return list
 }
 
-// normal is a policy whose sets are sorted and without duplicates.
+// normal returns a policy whose sets are sorted and without duplicates.
 func normal(p messages.Policy) messages.Policy {
 	p.CPUIDs, p.Bridges = set(p.CPUIDs), set(p.Bridges)
 	return p

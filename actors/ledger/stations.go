@@ -7,7 +7,7 @@ import (
 	"albatross/messages"
 )
 
-// Stations are the addresses that a unikernel has on bridges.
+// Stations returns the addresses that a unikernel has on bridges.
 func Stations(name messages.Name, args messages.Arguments) []messages.Station {
 	list := make([]messages.Station, len(args.Networks))
 	for i, bridge := range Bridges(args) {
@@ -16,7 +16,7 @@ func Stations(name messages.Name, args messages.Arguments) []messages.Station {
 	return list
 }
 
-// NewStations are those of them that the unikernel does not have yet.
+// NewStations returns those of them that the unikernel does not have yet.
 func (l *Ledger) NewStations(name messages.Name, args messages.Arguments) []messages.Station {
 	return slices.DeleteFunc(Stations(name, args), func(s messages.Station) bool {
 		return slices.Contains(l.stations[s], name)

@@ -8,7 +8,7 @@
 //	unikernels.go  how the unikernels are
 //
 // Whatever a client says, it does not make a new series: labels are of our own
-// choosing, but for the names of unikernels that run, and of their devices.
+// choosing, except for the names of unikernels that run, and of their devices.
 package meter
 
 import (
@@ -36,7 +36,7 @@ type Meter struct {
 	build     prometheus.Gauge
 }
 
-// New are instruments that show nothing yet.
+// New returns instruments that show nothing yet.
 func New(version string) *Meter {
 	m := &Meter{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -113,7 +113,7 @@ func (m *Meter) Asked(socket string, payload messages.Payload, now time.Time) Re
 	return Request{m, socket, command(payload), now}
 }
 
-// command is what a command is called, in whatever form it was said. What is none has
+// command returns what a command is called, in whatever form it was said. What is none has
 // one name together.
 func command(p messages.Payload) string {
 	if conduct, known := messages.ConductOf(p); known {

@@ -203,5 +203,5 @@ func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 func interval(t messages.Timeval) float64 { return float64(t.Seconds) + float64(t.Microseconds)/1e6 }
 
-// label is the name of a device, which may be of any bytes, as a label may be.
+// label returns the name of a device, which may be of any bytes, as a label may be.
 func label(device string) string { return strings.ToValidUTF8(device, "\uFFFD") }

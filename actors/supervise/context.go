@@ -48,10 +48,10 @@ func (c *Context) begin() {
 	c.timers = map[uint64]func() bool{}
 }
 
-// Self is the address of the actor.
+// Self returns the address of the actor.
 func (c *Context) Self() *actor.PID { return c.inner.Self() }
 
-// Sender is who asked for the message that is handled; nil: it is no request.
+// Sender returns who asked for the message that is handled; nil: it is no request.
 func (c *Context) Sender() *actor.PID { return c.inner.Sender() }
 
 // Respond answers the request that is handled.
@@ -77,13 +77,13 @@ func (c *Context) Watch(who *actor.PID) { c.inner.Watch(who) }
 // is at. Requests that it has queued are answered by Undeliverable.
 func (c *Context) Stop(who *actor.PID) { c.inner.Stop(who) }
 
-// Log is the logger of the system, with the name of the actor.
+// Log returns the logger of the system, with the name of the actor.
 func (c *Context) Log() *slog.Logger { return c.system.log.With(slog.String("actor", c.Self().Id)) }
 
-// Now is the time.
+// Now returns the time.
 func (c *Context) Now() time.Time { return c.system.clock.Now() }
 
-// NewID is what no request has been called before: an answer that an incarnation
+// NewID returns what no request has been called before: an answer that an incarnation
 // gets may be to a request of one before it.
 func (c *Context) NewID() uint64 { return c.system.serial.Add(1) }
 
@@ -152,7 +152,7 @@ func (c *Context) After(d time.Duration, message any) (cancel func()) {
 	return func() { c.cancelTimer(number) }
 }
 
-// forgetTimer tells whether the timer was still wanted.
+// forgetTimer reports whether the timer was still wanted.
 func (c *Context) forgetTimer(number uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -187,7 +187,7 @@ func (c *Context) deliver(pid *actor.PID, result any) {
 	c.system.actors.Root.Send(pid, wake)
 }
 
-// take is the result that d announces, if it is one of this incarnation.
+// take returns the result that d announces, if it is one of this incarnation.
 func (c *Context) take(d delivery) (any, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -199,7 +199,7 @@ func (c *Context) take(d delivery) (any, bool) {
 	return result, ok
 }
 
-// peek is what take would be.
+// peek returns what take would be.
 func (c *Context) peek(d delivery) (any, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -81,7 +81,7 @@ func (f *Faults) Set(rules ...Rule) {
 	}
 }
 
-// Met is how often something has gone wrong by the rules that hold.
+// Met returns how often something has gone wrong by the rules that hold.
 func (f *Faults) Met() (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -91,7 +91,7 @@ func (f *Faults) Met() (n int) {
 	return n
 }
 
-// meets tells whether a fault happens to a message, and for how long.
+// meets reports whether a fault happens to a message, and for how long.
 func (f *Faults) meets(fault Fault, kind string, message any) (time.Duration, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -115,7 +115,7 @@ func (r Rule) isFor(kind string, message any) bool {
 	return len(r.Messages) == 0
 }
 
-// draw tells whether the next message that a rule is for meets it.
+// draw reports whether the next message that a rule is for meets it.
 func (d *drawn) draw() bool {
 	d.seen++
 	hit := d.seen == d.Nth

@@ -54,7 +54,7 @@ func (m *mailbox) PostUserMessage(message any) {
 	m.unlockAndRun()
 }
 
-// dropper is who is told of message where it cannot be queued.
+// dropper returns who is told of message where it cannot be queued.
 func (m *mailbox) dropper(message any) func(any) {
 	_, pill := message.(*actor.PoisonPill) // dropping it would leave a stopper waiting for ever
 	switch {
@@ -102,7 +102,7 @@ func (m *mailbox) unlockAndRun() {
 	}
 }
 
-// pending tells whether there is a message that may be handled now.
+// pending reports whether there is a message that may be handled now.
 func (m *mailbox) pending() bool {
 	return len(m.system) > 0 || !m.suspended && len(m.user) > 0
 }

@@ -51,7 +51,7 @@ func kindOf(name string) string {
 	return kind
 }
 
-// kind is that of an actor that has not left.
+// kind returns that of an actor that has not left.
 func (p *population) kind(id string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -73,7 +73,7 @@ func (s *shell) Receive(ac actor.Context) {
 	}
 }
 
-// translate is what an actor is told in the place of what protoactor tells.
+// translate returns what an actor is told in the place of what protoactor tells.
 func translate(message any) any {
 	switch m := message.(type) {
 	case *actor.Terminated:
@@ -84,7 +84,7 @@ func translate(message any) any {
 	return message
 }
 
-// sees is the message that the actor will handle for one of protoactor, if any.
+// sees returns the message that the actor will handle for one of protoactor, if any.
 func (s *shell) sees(message any) (any, bool) {
 	switch m := message.(type) {
 	case *actor.Started, actor.AutoReceiveMessage:

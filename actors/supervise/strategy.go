@@ -62,7 +62,7 @@ func (r *restarting) fail(child string) float64 {
 	return f.count
 }
 
-// pause is how long to wait after so many failures, give or take a quarter so
+// pause returns how long to wait after so many failures, give or take a quarter so
 // that actors that failed together do not restart together.
 func pause(count float64) time.Duration {
 	p := float64(firstPause) * math.Pow(2, count-1)

@@ -20,7 +20,7 @@ type Clock struct {
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
 }
 
-// WallClock is the real time.
+// WallClock returns the real time.
 func WallClock() Clock {
 	return Clock{
 		Now: time.Now,
@@ -115,7 +115,7 @@ func (s *System) forget(id string, ref *Ref) {
 	close(ref.ended)
 }
 
-// PID is the address of the actor.
+// PID returns the address of the actor.
 func (r *Ref) PID() *actor.PID { return r.pid }
 
 // Send puts a message into the actor's mailbox.
@@ -179,7 +179,7 @@ func (s *System) failed(who *actor.PID, reason any, attrs ...any) {
 	logFailure(s.log, who, reason, attrs...)
 }
 
-// props are those of one actor, with what goes wrong on purpose.
+// props returns those of one actor, with what goes wrong on purpose.
 func (s *System) props(id, name string, producer func() Actor, ended func(), options ...actor.PropsOption) *actor.Props {
 	if s.faults != nil {
 		options = append(options, s.faults.middleware(s, kindOf(name))...)
@@ -187,7 +187,7 @@ func (s *System) props(id, name string, producer func() Actor, ended func(), opt
 	return s.faultless(id, name, producer, ended, options...)
 }
 
-// faultless are props where nothing goes wrong on purpose: they are not shared, because the mailbox has to
+// faultless returns props without injected faults: they are not shared, because the mailbox has to
 // be closed when the actor has ended.
 func (s *System) faultless(id, name string, producer func() Actor, ended func(), options ...actor.PropsOption) *actor.Props {
 	box := &mailbox{overflow: s.onOverflow, refuse: s.onRefused}
@@ -206,7 +206,7 @@ func (s *System) faultless(id, name string, producer func() Actor, ended func(),
 	)
 }
 
-// unique is a name that no actor has had before, so that a stale address never
+// unique returns a name that no actor has had before, so that a stale address never
 // reaches a successor.
 func (s *System) unique(name string) string {
 	return fmt.Sprintf("%s#%d", name, s.serial.Add(1))

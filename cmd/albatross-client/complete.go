@@ -45,7 +45,7 @@ func (a *app) completeBlockAndFile(c *cobra.Command, args []string, word string)
 	return a.completeBlocks(c, args, word)
 }
 
-// known are the names that the daemon lists. Without an answer there are none.
+// known returns the names that the daemon lists. Without an answer there are none.
 func (a *app) known(c *cobra.Command, list question) (names []cobra.Completion) {
 	if a.socket == "-" || a.destination.csr {
 		return nil

@@ -82,7 +82,7 @@ func mayRun(name messages.Name) error {
 	return nil
 }
 
-// config is what the command line of create says, once it has been checked.
+// config returns what the command line of create says, once it has been checked.
 func (a *app) config(typ messages.Type, path string, args messages.Arguments, level int) (config messages.Config, err error) {
 	if _, err := parseArgument(imageArgument, parseFile, path); err != nil {
 		return config, err
@@ -103,7 +103,7 @@ func (a *app) config(typ messages.Type, path string, args messages.Arguments, le
 	return config, err
 }
 
-// compressed is a zlib stream of an image.
+// compressed returns a zlib stream of an image.
 func compressed(image []byte, level int) ([]byte, error) {
 	stream, err := compress.Deflate(bytes.NewReader(image), level)
 	if err != nil {
@@ -181,12 +181,12 @@ func (u *unikernelOptions) register(flags *pflag.FlagSet) {
 	otherNames(flags, map[string]string{"restart": "restart-on-fail"})
 }
 
-// defaults are the arguments of a unikernel of which nothing is said.
+// defaults returns the arguments of a unikernel of which nothing is said.
 func defaults() messages.Arguments {
 	return messages.Arguments{AddName: true, CPUIDs: []int{0}, Memory: defaultMemory, CPUs: 1}
 }
 
-// arguments are some, with those options instead that are given.
+// arguments returns some, with those options instead that are given.
 func (a *app) arguments(u *unikernelOptions, flags *pflag.FlagSet, args messages.Arguments) (messages.Arguments, error) {
 	if err := distinct(u.blocks, u.networks); err != nil {
 		return messages.Arguments{}, err

@@ -51,7 +51,7 @@ func (a *app) registerDestination(flags *pflag.FlagSet) {
 	flags.Var(one("TYPE", parseKeyType, &d.keyType), "key-type", "the kind of private keys that are made: "+keyTypeNames())
 }
 
-// given tells whether somebody else than the daemon on this machine is asked.
+// given reports whether somebody else than the daemon on this machine is asked.
 func (d *destination) given() bool { return d.csr || d.address != "" }
 
 func (a *app) checkDestination() error {
@@ -144,7 +144,7 @@ func (a *app) certify(name messages.Name, command messages.Command) (*madeCertif
 	return &madeCertificate{chain, key}, nil
 }
 
-// forTLS is the certificate as package tls wants it.
+// forTLS returns the certificate as package tls wants it.
 func (m *madeCertificate) forTLS() tls.Certificate {
 	c := tls.Certificate{PrivateKey: m.key, Leaf: m.chain[0]}
 	for _, cert := range m.chain {
@@ -157,7 +157,7 @@ func (m *madeCertificate) forTLS() tls.Certificate {
 // without support for more, in bytes.
 const largeSize = 256 << 10
 
-// size is how many bytes are shown.
+// size returns how many bytes are shown.
 func (m *madeCertificate) size() (n int) {
 	for _, c := range m.chain {
 		n += len(c.Raw)

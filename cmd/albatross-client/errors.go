@@ -105,7 +105,7 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 	return exitInternal, "[ERROR] " + escape(err.Error())
 }
 
-// usageText is what native shows below an error on the command line.
+// usageText returns what native shows below an error on the command line.
 func usageText(command *cobra.Command) string {
 	if !command.HasParent() {
 		return "Usage: albatross-client [COMMAND] …\nTry 'albatross-client --help' for more information."

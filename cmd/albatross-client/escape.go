@@ -56,7 +56,7 @@ func escapeBytes(out *strings.Builder, s string) {
 	}
 }
 
-// asciiJSON is v in JSON that drives no terminal either: what is not ASCII is
+// asciiJSON returns v in JSON that drives no terminal either: what is not ASCII is
 // escaped.
 func asciiJSON(v any) string {
 	text, err := json.Marshal(v)

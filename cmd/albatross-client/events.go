@@ -101,7 +101,7 @@ func (a *app) printEvents(ctx context.Context, o eventsOptions) error {
 	}
 }
 
-// eventText is a line with columns, as far as names are not long.
+// eventText returns a line with columns, as far as names are not long.
 func eventText(d messages.Data) string {
 	switch d := d.(type) {
 	case messages.DataEvent:
@@ -114,7 +114,7 @@ func eventText(d messages.Data) string {
 	return ""
 }
 
-// eventDetail is how it ended, and why.
+// eventDetail returns how it ended, and why.
 func eventDetail(e messages.Event) string {
 	switch {
 	case !e.Exit.OK:

@@ -74,7 +74,7 @@ func endText(n messages.NamedEnd) string {
 	return nameText(n.Name) + ": " + text
 }
 
-// endTime is when a run ended, as far as it is known.
+// endTime returns when a run ended, as far as it is known.
 func endTime(e messages.End) string {
 	switch {
 	case e.AtMillis != 0:

@@ -130,7 +130,7 @@ func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
 	return wire.OldestState(unikernels, policies.List), nil
 }
 
-// unnamed are the unikernels that are started without their name as an argument: they
+// unnamed returns the unikernels that are started without their name as an argument: they
 // were created so, or have refused it, which not every native daemon finds out.
 func (a *app) unnamed(ctx context.Context) map[messages.Name]bool {
 	known, err := a.settings(ctx, messages.Name{})
@@ -144,7 +144,7 @@ func (a *app) unnamed(ctx context.Context) map[messages.Name]bool {
 	return unnamed
 }
 
-// as is an answer of the only kind that there can be.
+// as returns an answer of the only kind that there can be.
 func as[T messages.Success](_ messages.Name, answer messages.Success, err error) (T, error) {
 	if err != nil {
 		var none T
@@ -157,7 +157,7 @@ func as[T messages.Success](_ messages.Name, answer messages.Success, err error)
 	return kind, nil
 }
 
-// image is the one that the unikernel was running when the daemon told of it.
+// image returns the one that the unikernel was running when the daemon told of it.
 func (a *app) image(ctx context.Context, u messages.NamedInfo) ([]byte, error) {
 	answer, err := as[messages.SuccessImage](a.answer(ctx, u.Name, messages.UnikernelGet{Form: 3}))
 	if err != nil {
@@ -169,13 +169,13 @@ func (a *app) image(ctx context.Context, u messages.NamedInfo) ([]byte, error) {
 	return answer.Image, nil
 }
 
-// hasGone tells whether a unikernel has ended since the daemon told of it.
+// hasGone reports whether a unikernel has ended since the daemon told of it.
 func hasGone(err error) bool {
 	var refusal *client.Refusal
 	return errors.As(err, &refusal) && refusal.Text == "get: no unikernel found"
 }
 
-// configOf is what the unikernel was created with, as far as it can be known. The
+// configOf returns what the unikernel was created with, as far as it can be known. The
 // daemon tells all of its devices, and not what was left to it: so what it would
 // have chosen is left to it.
 func configOf(u messages.NamedInfo, image []byte) messages.Config {
@@ -206,7 +206,7 @@ func configOf(u messages.NamedInfo, image []byte) messages.Config {
 	return messages.Config{Type: u.Info.Type, Image: image, Arguments: args}
 }
 
-// unless is the value, unless that is the default.
+// unless returns the value, unless that is the default.
 func unless[T comparable](byDefault, value T) (o messages.Option[T]) {
 	if value != byDefault {
 		o = messages.Some(value)

@@ -62,7 +62,7 @@ func readAuthority(chainPath, keyPath string) (*certificate.Authority, error) {
 	return authority, nil
 }
 
-// ownKey is the private key in a file, which is made where there is none. One
+// ownKey returns the private key in a file, which is made where there is none. One
 // that is there is used again: what it was for would be lost with it.
 func (a *app) ownKey(path string) (crypto.Signer, error) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {

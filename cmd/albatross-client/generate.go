@@ -68,7 +68,7 @@ type endpoint struct {
 	life  time.Duration
 }
 
-// reached is at which hosts it is reached, where its certificate may be there already.
+// reached returns at which hosts it is reached, where its certificate may be there already.
 func (e endpoint) reached() ([]string, error) {
 	old, err := existing(e.name+".pem", readChain)
 	switch {
@@ -83,7 +83,7 @@ func (e endpoint) reached() ([]string, error) {
 	return nil, nil
 }
 
-// kept are the hosts of a certificate that is renewed, where ours can have them, too.
+// kept returns the hosts of a certificate that is renewed, where ours can have them, too.
 func kept(path string, hosts []string) ([]string, error) {
 	for _, host := range hosts {
 		if _, err := certificate.ParseHost(host); err != nil {
@@ -191,7 +191,7 @@ func otherCertificate(path string) error {
 		"or move it away", escape(path)))
 }
 
-// existing is what is in a file, and nothing where there is none.
+// existing returns what is in a file, and nothing where there is none.
 func existing[T any](path string, read func(string) (T, error)) (v T, err error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return v, nil

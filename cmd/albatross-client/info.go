@@ -82,7 +82,7 @@ func (a *app) showWaits(ctx context.Context, name messages.Name) (some bool, err
 	return some, nil
 }
 
-// refusesForm tells whether a daemon may not know the form of a command. It closes
+// refusesForm reports whether a daemon may not know the form of a command. It closes
 // the connection then, which our endpoints report of a daemon behind them.
 func refusesForm(err error) bool {
 	var refusal *client.Refusal

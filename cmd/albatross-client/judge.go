@@ -10,7 +10,7 @@ import (
 // itself.
 const hereIsPath = "."
 
-// commonName is the name of what a command is about in a certificate that says
+// commonName returns the name of what a command is about in a certificate that says
 // it. The path follows from the certificates that vouch for it.
 func commonName(name messages.Name) (string, error) {
 	switch {

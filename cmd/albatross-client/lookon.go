@@ -132,7 +132,7 @@ func (f *followed) lookOn(ctx context.Context) error {
 	}
 }
 
-// note tells whether there is nothing more to come. Behind an end comes what becomes
+// note reports whether there is nothing more to come. Behind an end comes what becomes
 // of it, unless it is that of what was replaced: the start of its successor follows.
 func (f *followed) note(e messages.Event) (over bool) {
 	switch {
@@ -149,7 +149,7 @@ func (f *followed) note(e messages.Event) (over bool) {
 	return false
 }
 
-// refusesArguments tells whether it has ended as one does that does not know its
+// refusesArguments reports whether it has ended as one does that does not know its
 // arguments: one that was given its name is started once more without.
 func (f *followed) refusesArguments() bool {
 	exit := f.ended.Value.Exit.Value
@@ -176,7 +176,7 @@ func (f *followed) judge(ctx context.Context) error {
 	return e
 }
 
-// hasTold tells whether something has been told since the end.
+// hasTold reports whether something has been told since the end.
 func (f *followed) hasTold(kind messages.EventKind) bool {
 	return slices.ContainsFunc(f.told, func(e messages.Event) bool { return e.Kind == kind })
 }
@@ -217,14 +217,14 @@ func (a *app) lookOn(ctx context.Context, name messages.Name) error {
 	return nil
 }
 
-// sameBut tells whether both are the same unikernel, though one of them may have been
+// sameBut reports whether both are the same unikernel, though one of them may have been
 // started later: without its name, say.
 func sameBut(a, b messages.Info) bool {
 	a.Started = b.Started
 	return reflect.DeepEqual(a, b)
 }
 
-// running is what runs under a name; nil: nothing.
+// running returns what runs under a name; nil: nothing.
 func (a *app) running(ctx context.Context, name messages.Name) (*messages.Info, error) {
 	infos, err := as[messages.SuccessInfos](a.infos(ctx, name))
 	if err != nil || len(infos.List) == 0 {
@@ -242,7 +242,7 @@ func (a *app) vanished(ctx context.Context, name messages.Name, since time.Time,
 	return e
 }
 
-// lastWords are the last lines of a console between two times, as far as they can be
+// lastWords returns the last lines of a console between two times, as far as they can be
 // had; no second time is the present.
 func (a *app) lastWords(ctx context.Context, name messages.Name, since, until time.Time) (words []string) {
 	conn, err := a.openConsole(ctx, name, since)

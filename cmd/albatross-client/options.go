@@ -36,7 +36,7 @@ func (o *option[T]) Set(s string) error {
 
 var errRepeated = errors.New("cannot be repeated")
 
-// one is an option that is given once, to replace what is in to.
+// one returns an option that is given once, to replace what is in to.
 func one[T any](kind string, parse func(string) (T, error), to *T) pflag.Value {
 	given := false
 	return &option[T]{kind: kind, start: fmt.Sprint(*to), parse: parse, set: func(v T) error {
@@ -49,7 +49,7 @@ func one[T any](kind string, parse func(string) (T, error), to *T) pflag.Value {
 	}}
 }
 
-// maybe is an option that is given once or not at all.
+// maybe returns an option that is given once or not at all.
 func maybe[T any](kind string, parse func(string) (T, error), to *messages.Option[T]) pflag.Value {
 	return &option[T]{kind: kind, parse: parse, set: func(v T) error {
 		if to.OK {
@@ -60,7 +60,7 @@ func maybe[T any](kind string, parse func(string) (T, error), to *messages.Optio
 	}}
 }
 
-// many is an option that may be repeated.
+// many returns an option that may be repeated.
 func many[T any](kind string, parse func(string) (T, error), to *[]T) pflag.Value {
 	return &option[T]{kind: kind, parse: parse, set: func(v T) error {
 		*to = append(*to, v)
@@ -270,7 +270,7 @@ func parseVerbosity(s string) (verbosity, error) {
 	return 0, fmt.Errorf("invalid value '%s', expected one of %s", escape(s), strings.Join(verbosities, ", "))
 }
 
-// level is the verbosity that all options together ask for.
+// level returns the verbosity that all options together ask for.
 func (a *app) level() verbosity {
 	switch {
 	case a.quiet:

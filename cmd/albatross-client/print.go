@@ -42,7 +42,7 @@ func successText(answer messages.Success, arguments bool) (text string, ok bool)
 	return "", false
 }
 
-// empty tells whether an answer is a list of nothing.
+// empty reports whether an answer is a list of nothing.
 func empty(answer messages.Success) bool {
 	switch s := answer.(type) {
 	case messages.SuccessPolicies:
@@ -64,7 +64,7 @@ func listText[T any](list []T, none string, text func(T) string) string {
 	return joined(list, "\n", text)
 }
 
-// joined are the texts of the elements of a list.
+// joined returns the texts of the elements of a list.
 func joined[T any](list []T, separator string, text func(T) string) string {
 	texts := make([]string, len(list))
 	for i, v := range list {

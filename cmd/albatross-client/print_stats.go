@@ -8,7 +8,7 @@ import (
 	"albatross/messages"
 )
 
-// statsText shows statistics as native does, but for the name: that leaves out whose
+// statsText shows statistics as native does, except for the name: that leaves out whose
 // they are.
 func statsText(name messages.Name, s messages.DataStats) string {
 	lines := []string{fmt.Sprintf("stats %s: %s", nameText(name), rusageText(s.Rusage)), "no kinfo_mem stats", "no vmm stats"}

@@ -42,7 +42,7 @@ func (a *app) writeRequest(name messages.Name, command messages.Command) error {
 	return errRequested
 }
 
-// requestName is the common name in a request. A policy is for the path of its
+// requestName returns the common name in a request. A policy is for the path of its
 // name, below that of whoever signs it.
 func requestName(name messages.Name, command messages.Command) (string, error) {
 	if _, ok := command.(messages.PolicyAdd); !ok {

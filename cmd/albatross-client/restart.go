@@ -38,7 +38,7 @@ given stays as it is.`,
 	return c
 }
 
-// newArguments are those to restart with; absent: the same as before.
+// newArguments returns those to restart with; absent: the same as before.
 func (a *app) newArguments(c *cobra.Command, name messages.Name, u *unikernelOptions, replace bool) (with messages.Option[messages.Arguments], err error) {
 	if !replace {
 		if anyGiven(c.LocalNonPersistentFlags()) {
@@ -59,7 +59,7 @@ func anyGiven(flags *pflag.FlagSet) (given bool) {
 	return given
 }
 
-// argumentsOf are those with which a unikernel runs, as far as they matter: whether
+// argumentsOf returns those with which a unikernel runs, as far as they matter: whether
 // its name is one of them is not asked where it is said anyway. Where nobody is asked,
 // they are those of one of which nothing is said.
 func (a *app) argumentsOf(ctx context.Context, name messages.Name, named bool) (messages.Arguments, error) {
@@ -81,7 +81,7 @@ func (a *app) argumentsOf(ctx context.Context, name messages.Name, named bool) (
 	return args, nil
 }
 
-// addsName tells whether the name of a unikernel is added to its arguments.
+// addsName reports whether the name of a unikernel is added to its arguments.
 func (a *app) addsName(ctx context.Context, name messages.Name) bool {
 	known, err := a.settings(ctx, name)
 	if err != nil {
@@ -91,7 +91,7 @@ func (a *app) addsName(ctx context.Context, name messages.Name) bool {
 	return len(known) != 1 || known[0].AddName
 }
 
-// settings are what unikernels were created with that an info does not tell. Native
+// settings returns what unikernels were created with that an info does not tell. Native
 // daemons cannot be asked, and no daemon can from afar.
 func (a *app) settings(ctx context.Context, name messages.Name) ([]messages.NamedSettings, error) {
 	if a.destination.given() {

@@ -120,7 +120,7 @@ func findSerials(authority *certificate.Authority, args []string, db string) (se
 	return serials, nil
 }
 
-// serialIn is that of the first certificate in a file, if it is one of the
+// serialIn returns that of the first certificate in a file, if it is one of the
 // authority's.
 func serialIn(authority *certificate.Authority, path string) ([]*big.Int, error) {
 	chain, err := readChain(path)
@@ -133,7 +133,7 @@ func serialIn(authority *certificate.Authority, path string) ([]*big.Int, error)
 	return []*big.Int{chain[0].SerialNumber}, nil
 }
 
-// serialsOf are those that a db file has for a name.
+// serialsOf returns those that a db file has for a name.
 func serialsOf(db, name string) (serials []*big.Int, err error) {
 	f, err := os.Open(db)
 	if err != nil {

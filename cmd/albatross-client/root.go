@@ -191,7 +191,7 @@ func (a *app) show(name messages.Name, answer messages.Success) error {
 	return a.print(fmt.Sprintf("host %s: %s", nameText(name), text))
 }
 
-// showsArguments tells whether the arguments of unikernels are shown: they may be
+// showsArguments reports whether the arguments of unikernels are shown: they may be
 // secrets, and so only to those who want to read more.
 func (a *app) showsArguments() bool { return a.level() >= info }
 
@@ -236,7 +236,7 @@ func (a *app) connect(ctx context.Context, name messages.Name, command messages.
 	return a.connectSocket(ctx, conduct.At)
 }
 
-// beside is the path of a socket of the daemon on this machine, also where only that
+// beside returns the path of a socket of the daemon on this machine, also where only that
 // of commands was told.
 func (a *app) beside(at messages.Endpoint) string {
 	if a.socket != "" {
@@ -245,7 +245,7 @@ func (a *app) beside(at messages.Endpoint) string {
 	return a.socketPath(at)
 }
 
-// socketPath is that of a socket below the temporary directory of the daemon.
+// socketPath returns that of a socket below the temporary directory of the daemon.
 func (a *app) socketPath(at messages.Endpoint) string {
 	return filepath.Join(a.tmpdir, "util", socketFile(at))
 }

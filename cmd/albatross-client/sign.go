@@ -114,11 +114,11 @@ func maySign(chain certificate.Chain, path string, request certificate.Request) 
 	return nil
 }
 
-// isPathItself tells whether endpoints take the common name of a command's
+// isPathItself reports whether endpoints take the common name of a command's
 // certificate for the path of whoever has signed it.
 func isPathItself(common string) bool { return common == "" || common == hereIsPath || common == ":" }
 
-// fileName is where the certificate for a request goes: it has the name of what
+// fileName returns where the certificate for a request goes: it has the name of what
 // it is for, or that of the request, without a suffix.
 func fileName(request certificate.Request, path string) string {
 	if label, err := messages.ParseLabel(request.Name); err == nil && label != hereIsPath {

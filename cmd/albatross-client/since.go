@@ -70,13 +70,13 @@ func timestamp(s string) (time.Time, error) {
 	return t.Add(time.Duration(seconds-offset)*time.Second + nanoseconds(fraction)), nil
 }
 
-// number is that of a few digits, and 0 for none.
+// number returns that of a few digits, and 0 for none.
 func number(digits string) int {
 	n, _ := strconv.Atoi(digits)
 	return n
 }
 
-// nanoseconds are the digits of a fraction of a second, as far as they count.
+// nanoseconds returns the digits of a fraction of a second, as far as they count.
 func nanoseconds(fraction string) time.Duration {
 	const digits = 9
 	return time.Duration(number((fraction + strings.Repeat("0", digits))[:digits]))

@@ -161,7 +161,7 @@ func (a *app) tellIdle(ctx context.Context, name messages.Name) {
 	}
 }
 
-// inFull is a name that was told as seen from a path.
+// inFull returns a name that was told as seen from a path.
 func inFull(path messages.Path, told messages.Name) messages.Name {
 	for _, label := range told.Path.Labels() {
 		path = path.Append(label)

@@ -69,7 +69,7 @@ const (
 	levelDefault = " (default 0, and 6 from afar)"
 )
 
-// compression is the level to compress with: on this machine it would only cost
+// compression returns the level to compress with: on this machine it would only cost
 // time.
 func (a *app) compression(level messages.Option[int]) int {
 	if a.destination.given() {
@@ -142,7 +142,7 @@ func openContents(path string) (*contents, error) {
 	return &contents{f, path, -1}, nil
 }
 
-// contentsOf are bytes as contents.
+// contentsOf returns bytes as contents.
 func contentsOf(b []byte) *contents {
 	return &contents{from: io.NopCloser(bytes.NewReader(b)), size: int64(len(b))}
 }
@@ -168,7 +168,7 @@ func (c *contents) empty() (bool, error) {
 	return false, nil
 }
 
-// fits tells whether the file is no larger than so many MB, 1 at least, as far as
+// fits reports whether the file is no larger than so many MB, 1 at least, as far as
 // is known.
 func (c *contents) fits(size int) bool { return (c.size-1)>>20 < int64(size) }
 

@@ -83,7 +83,7 @@ func command() *cobra.Command {
 	return cmd
 }
 
-// newRelay is what a command line asks for.
+// newRelay returns what a command line asks for.
 func newRelay(o options, log *slog.Logger) (*relay, error) {
 	if o.influx == "" {
 		return nil, errors.New("cannot push statistics: tell where to by --influx HOST[:PORT]")

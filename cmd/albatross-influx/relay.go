@@ -105,7 +105,7 @@ func (r *relay) follow(ctx context.Context) (useful bool, err error) {
 	}
 }
 
-// vm is what a unikernel is called in the database.
+// vm returns what a unikernel is called in the database.
 func (r *relay) vm(name messages.Name) string {
 	if r.full || name.IsPath() {
 		return name.String()

@@ -70,7 +70,7 @@ func parse(argv []string) (*command, error) {
 	return p.finish(arguments)
 }
 
-// calledAsSolo5 tells whether we are called by the name of Solo5's tender,
+// calledAsSolo5 reports whether we are called by the name of Solo5's tender,
 // with or without the ABI version behind it. An image named spt can then be
 // run, as with Solo5's.
 func calledAsSolo5(name string) bool {

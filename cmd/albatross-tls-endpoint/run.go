@@ -102,7 +102,7 @@ func readCA(path string) (*x509.Certificate, error) {
 	return chain[0], nil
 }
 
-// listen is the socket of the service manager, where there is one.
+// listen returns the socket of the service manager, where there is one.
 func listen(o options) (net.Listener, error) {
 	inherited, err := activation.TCP()
 	if err != nil {

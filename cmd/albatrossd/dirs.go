@@ -93,7 +93,7 @@ func shareDirs(o options, gid int, log *slog.Logger) error {
 	return nil
 }
 
-// keepsOut tells whether the members of a group cannot go to a directory.
+// keepsOut reports whether the members of a group cannot go to a directory.
 func keepsOut(dir string, gid int) bool {
 	info, err := os.Stat(dir)
 	if err != nil {

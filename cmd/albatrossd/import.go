@@ -63,7 +63,7 @@ func importNative(dbdir string, db *store.DB, images *store.Images, beside stran
 	return nil
 }
 
-// used tells whether anything has been imported, or anything else is stored.
+// used reports whether anything has been imported, or anything else is stored.
 func used(s messages.State) bool {
 	return s.Imported || len(s.Unikernels)+len(s.Policies)+len(s.Ends) > 0
 }

@@ -34,7 +34,7 @@ type reporter struct {
 	silent bool     // that it fails has been logged
 }
 
-// newReporter is what --influx asks for.
+// newReporter returns what --influx asks for.
 func newReporter(o options, log *slog.Logger) (*reporter, error) {
 	if o.influx == "" {
 		return nil, nil

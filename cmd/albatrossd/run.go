@@ -225,7 +225,7 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 	}, nil
 }
 
-// openCgroups are those of unikernels, where this machine lets us have any.
+// openCgroups returns those of unikernels, where this machine lets us have any.
 func openCgroups(o options, log *slog.Logger) (*cgroup.Tree, error) {
 	parent := o.cgroup
 	if parent == "auto" {
@@ -246,7 +246,7 @@ func openCgroups(o options, log *slog.Logger) (*cgroup.Tree, error) {
 	return tree, nil
 }
 
-// listen makes the sockets, but for those that systemd listens on for us.
+// listen makes the sockets, except for those that systemd listens on for us.
 func listen(o options, b budget, counts *meter.Meter, log *slog.Logger) (map[messages.Endpoint]*gateway.Listener, error) {
 	memory := gateway.NewMemory(b.commands)
 	sockets := map[messages.Endpoint]struct {
@@ -288,7 +288,7 @@ func listen(o options, b budget, counts *meter.Meter, log *slog.Logger) (map[mes
 	return listeners, nil
 }
 
-// group is the group of those who may use the sockets and read the consoles, or
+// group returns the group of those who may use the sockets and read the consoles, or
 // -1 where there is none or we may not give them files.
 func group() int {
 	g, err := user.LookupGroup("albatross")

@@ -47,7 +47,7 @@ func statusText(infos []messages.NamedInfo, ends []messages.NamedEnd) string {
 	return text
 }
 
-// ask is a whole conversation with the actors.
+// ask returns a whole conversation with the actors.
 func ask[A messages.Payload](ctx context.Context, a *actors.Actors, socket messages.Endpoint, question messages.Command) (answer A, err error) {
 	c := insider{question: question, answer: make(chan messages.Payload, 1)}
 	if err := a.Serve(ctx, socket, c); err != nil {

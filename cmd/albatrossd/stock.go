@@ -51,13 +51,13 @@ func takeStock(o options, log *slog.Logger) error {
 	return nil
 }
 
-// nativeLeft tells whether native albatross has left what is imported.
+// nativeLeft reports whether native albatross has left what is imported.
 func nativeLeft(o options) bool {
 	_, err := os.Lstat(filepath.Join(o.dbdir, nativeState))
 	return err == nil
 }
 
-// answered tells whether a daemon runs already. Where systemd listens for us, that
+// answered reports whether a daemon runs already. Where systemd listens for us, that
 // cannot be told by its sockets, and there is no other.
 func answered(o options) bool {
 	if os.Getenv("LISTEN_FDS") != "" {
@@ -104,7 +104,7 @@ func isName(file string) bool {
 	return err == nil && name.String() == strings.ToLower(file)
 }
 
-// writers are the processes whose standard output is in a directory, also where the
+// writers returns the processes whose standard output is in a directory, also where the
 // file is gone: tenders, and what they have become.
 func writers(dir string) (pids []string) {
 	dir = tender.Resolve(dir)

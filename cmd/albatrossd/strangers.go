@@ -44,7 +44,7 @@ func findStrangers(o options, blocks *block.Dir) (strangers, error) {
 	return strangers{running, o.tmpdir, fifoDir(o), blocks}, nil
 }
 
-// without are those that are not on record.
+// without returns those that are not on record.
 func (s strangers) without(records []messages.Record) []tender.Running {
 	return slices.DeleteFunc(slices.Clone(s.running), func(r tender.Running) bool {
 		return slices.ContainsFunc(records, func(known messages.Record) bool {
@@ -102,13 +102,13 @@ func (s strangers) takeOverLost(db *store.DB, log *slog.Logger) error {
 	return db.Apply(changes)
 }
 
-// runs tells whether a tender runs what has a name.
+// runs reports whether a tender runs what has a name.
 func (s strangers) runs(r tender.Running, name messages.Name) bool {
 	return tender.SameFile(r.Output, fifo.Path(s.fifos, name)) ||
 		tender.SameFile(r.Guest.Image, tender.NativeImage(s.tmpdir, name))
 }
 
-// known is all that has to be known of the tender of a unikernel, and whether it was
+// known returns all that has to be known of the tender of a unikernel, and whether it was
 // started without its name because it refuses that.
 func (s strangers) known(found []tender.Running, name messages.Name, spec messages.Spec) (runtime messages.Runtime, refused bool, err error) {
 	r, args := found[0], spec.Arguments
@@ -147,7 +147,7 @@ func (s strangers) arguments(g tender.Guest, name messages.Name, args messages.A
 	return false, errors.New("its arguments are other ones")
 }
 
-// links are the taps of the unikernel, which have to be where they belong.
+// links returns the taps of the unikernel, which have to be where they belong.
 func links(g tender.Guest, name messages.Name, args messages.Arguments) (list []messages.Link, err error) {
 	if len(g.Networks) != len(args.Networks) {
 		return nil, fmt.Errorf("it has %d networks, and not %d", len(g.Networks), len(args.Networks))

@@ -54,7 +54,7 @@ func (l *Logging) Logger(program string) (*slog.Logger, error) {
 	return slog.New(h), nil
 }
 
-// level is how urgent what is logged must be, if anything is to be logged.
+// level returns how urgent what is logged must be, if anything is to be logged.
 func (l *Logging) level() (level slog.Level, some bool) {
 	switch {
 	case l.quiet || l.verbosity.given == "quiet":

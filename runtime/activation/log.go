@@ -12,18 +12,17 @@ import (
 	"github.com/coreos/go-systemd/v22/journal"
 )
 
-// Stderr is standard error for lines of one level. Where what is written there
-// goes to the journal of systemd, each line begins with its priority, which the
-// journal takes off again.
+// Stderr returns standard error for lines of one level. If it is connected to the journal
+// of systemd, each line begins with its priority, which the journal removes.
 func Stderr(level slog.Level) io.Writer {
-	// Who has set the variable in a way that is not understood is not systemd.
+	// A value of the variable that cannot be parsed does not come from systemd.
 	if ours, err := journal.StderrIsJournalStream(); err != nil || !ours {
 		return os.Stderr
 	}
 	return prefixed(priority(level))
 }
 
-// A systemLog is syslog, for lines of one level.
+// A systemLog sends lines of one level to syslog.
 type systemLog func(line string) error
 
 func (l systemLog) Write(b []byte) (int, error) {
@@ -33,7 +32,7 @@ func (l systemLog) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// NewSyslogHandler writes a log to syslog as name, with the priority of each record.
+// NewSyslogHandler logs to syslog as name, with the priority of each record.
 func NewSyslogHandler(name string, options *slog.HandlerOptions) (slog.Handler, error) {
 	w, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, name)
 	if err != nil {
@@ -52,7 +51,7 @@ func NewSyslogHandler(name string, options *slog.HandlerOptions) (slog.Handler, 
 	}), nil
 }
 
-// priority is the number of syslog in the form of sd-daemon(3).
+// priority returns syslog's number of a level, in the form of sd-daemon(3).
 func priority(level slog.Level) string {
 	switch {
 	case level >= slog.LevelError:
@@ -65,8 +64,8 @@ func priority(level slog.Level) string {
 	return "<7>"
 }
 
-// prefixed is what each line on standard error begins with. One Write is one
-// write, so that lines of several goroutines do not mix.
+// A prefixed writer puts its text before each line on standard error. One Write is one
+// write(2), so that lines of several goroutines do not mix.
 type prefixed string
 
 func (p prefixed) Write(b []byte) (int, error) {
@@ -80,13 +79,12 @@ func (p prefixed) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// NewLogHandler writes a log to Stderr, as text. The journal knows the time of
-// each line, so that it is not repeated there.
+// NewLogHandler logs to Stderr, as text. It omits the time if the journal adds one.
 func NewLogHandler(options *slog.HandlerOptions) slog.Handler {
 	return newByPriority(options, Stderr)
 }
 
-// newByPriority writes records to what is for their level, as text.
+// newByPriority writes each record, as text, to the writer for its level.
 func newByPriority(options *slog.HandlerOptions, to func(slog.Level) io.Writer) slog.Handler {
 	h := byPriority{}
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
@@ -106,7 +104,7 @@ func withoutTime(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// byPriority are handlers for the records of each priority.
+// byPriority maps each priority to the handler for its records.
 type byPriority map[string]slog.Handler
 
 func (h byPriority) Enabled(ctx context.Context, level slog.Level) bool {

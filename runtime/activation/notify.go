@@ -13,27 +13,26 @@ import (
 )
 
 const (
-	// startLimit is how long the first check may take. Service managers have a
-	// limit of their own, which is shorter.
+	// startLimit bounds the first check. Service managers have a limit of their own,
+	// which is shorter.
 	startLimit = time.Hour
-	// statusEvery is how often the status is told to a manager that waits for no
-	// sign of life.
+	// statusEvery is the interval of status messages to a manager without a watchdog.
 	statusEvery = 30 * time.Second
-	// tellLimit is how long a message may take: a manager that does not read must
-	// not keep the daemon from stopping.
+	// tellLimit bounds the time for one message: a manager that does not read must not
+	// keep the daemon from stopping.
 	tellLimit = 5 * time.Second
 )
 
-// A Manager is the service manager, as far as it wants to hear from us.
+// A Manager is the service manager that has started us, if any.
 type Manager struct {
-	socket string        // where it hears us; empty: it does not want to
-	every  time.Duration // how often it hears from us
-	alive  []string      // what it then hears beside the status
+	socket string        // where it listens; empty: there is no manager
+	every  time.Duration // between two messages
+	alive  []string      // sent in each, beside the status
 	log    *slog.Logger
 }
 
-// NewManager finds out what the service manager wants to hear. The error is that
-// it cannot be understood.
+// NewManager reads from the environment what the service manager expects. The error says
+// that it cannot be parsed.
 func NewManager(log *slog.Logger) (*Manager, error) {
 	m := &Manager{socket: os.Getenv("NOTIFY_SOCKET"), every: statusEvery, log: log}
 	limit, err := daemon.SdWatchdogEnabled(false)
@@ -46,15 +45,14 @@ func NewManager(log *slog.Logger) (*Manager, error) {
 	return m, nil
 }
 
-// A Check finds out whether the daemon works, and tells in a line for people what
-// it does. It returns when ctx is done at the latest.
+// A Check finds out whether the daemon works, and returns a line about it for people. It
+// returns when ctx is done at the latest.
 type Check func(ctx context.Context) (status string, err error)
 
-// Attend tells the manager that the daemon is ready when a check has succeeded
-// for the first time, and that it works each time that another one has. There is
-// one whenever half of the time is over that the manager waits for it, and it has
-// half of what is left then. Attend returns when ctx is done and it has told that
-// the daemon stops.
+// Attend notifies the manager that the daemon is ready, when the first check has
+// succeeded, and that it works, whenever another one has. A check begins when half of the
+// manager's timeout has passed, and has half of the remaining time. Attend returns when
+// ctx is done, and notifies the manager first that the daemon stops.
 func (m *Manager) Attend(ctx context.Context, check Check) {
 	if m.socket == "" {
 		return
@@ -89,15 +87,15 @@ func checkWithin(ctx context.Context, limit time.Duration, check Check) (status 
 	return check(ctx)
 }
 
-// tell sends a message, which is lines of assignments. (SdNotify would wait for
-// as long as the manager does not read.)
+// tell sends a message: lines of assignments. (SdNotify would block while the manager
+// does not read.)
 func (m *Manager) tell(lines ...string) {
 	if err := send(m.socket, strings.Join(lines, "\n")); err != nil {
 		m.log.Warn("Cannot tell the service manager", "lines", lines, "error", err)
 	}
 }
 
-// send connects anew each time, for a manager may be replaced by another one.
+// send connects anew each time, for the manager may have been replaced.
 func send(socket, text string) error {
 	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {

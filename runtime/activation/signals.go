@@ -11,12 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OnHangup calls reopen at each SIGHUP, until stop is called. The signal never ends
-// the program: the terminal that it was started from may have been closed. Where
-// there is nothing to be opened again, reopen is nil.
+// OnHangup calls reopen at each SIGHUP, until stop is called. The signal never ends the
+// program: the terminal that started it may have been closed. reopen may be nil.
 //
-// What is written to a terminal or a pipe that is gone is lost, and does not end the
-// program either.
+// Output to a terminal or pipe that is gone is lost, and does not end the program either.
 func OnHangup(log *slog.Logger, reopen func() error) (stop func()) {
 	hangups, pipes := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(hangups, unix.SIGHUP)
@@ -49,16 +47,15 @@ func hangUp(log *slog.Logger, reopen func() error) {
 }
 
 const (
-	// maxTrace bounds what is written down of a daemon with many goroutines.
+	// maxTrace bounds the trace of a daemon with many goroutines.
 	maxTrace = 16 << 20
-	// exitSignal and the number of a signal are what a shell shows of a program that
-	// was ended by it.
+	// A shell adds exitSignal to the number of the signal that has ended a program.
 	exitSignal = 128
 )
 
-// OnAbort ends the program at SIGABRT, by which a service manager ends a daemon that
-// does not tell that it works, and at SIGQUIT. What all of it was doing goes to a
-// file, for it is too long for a log.
+// OnAbort ends the program at SIGABRT, which a service manager sends to a daemon whose
+// watchdog has expired, and at SIGQUIT. The stacks of all goroutines go to a file: they
+// are too long for a log.
 func OnAbort(log *slog.Logger, file string) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGABRT, unix.SIGQUIT)

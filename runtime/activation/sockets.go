@@ -1,10 +1,8 @@
-// Package activation owns what a service manager such as systemd and the daemon
-// tell each other: which sockets it has opened for the daemon; that the daemon is
-// ready, still works, or stops; and how urgent a line of the log is.
+// Package activation owns the conversation between the daemon and a service manager such
+// as systemd: the sockets that it has opened for the daemon; whether the daemon is ready,
+// works, or stops; and the priority of log lines.
 //
-// All of that is arranged by environment variables. Where they are not set, the
-// daemon was started by somebody else, who tells nothing and wants to know
-// nothing.
+// Environment variables arrange all of it. Without them there is no service manager.
 package activation
 
 import (
@@ -20,15 +18,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sockets are those that the service manager has opened for us, by their names.
-// Paths are all names that a socket may have, each with the file that it would
-// have if we made it ourselves: where a socket was not given one of these names,
-// its file tells which it is.
+// Sockets returns the sockets that the service manager has opened for us, by name. paths
+// maps each name that a socket may have to the file that it would have if we made it. If
+// the manager has given a socket none of these names, its file identifies it.
 //
-// No other program inherits them. Their files are not removed when they are
-// closed, and who connects from then on waits for the next daemon.
+// No other program inherits the sockets. Closing them does not remove their files:
+// clients that connect afterwards wait for the next daemon.
 //
-// Sockets can be asked for once only. After an error there are none.
+// Sockets works once. After an error there are none.
 func Sockets(paths map[string]string) (map[string]*net.UnixListener, error) {
 	sockets := map[string]*net.UnixListener{}
 	var failed error
@@ -44,7 +41,7 @@ func Sockets(paths map[string]string) (map[string]*net.UnixListener, error) {
 	return sockets, nil
 }
 
-// adopt makes a listener of a file, and puts it where it belongs.
+// adopt makes a listener of a file, and adds it to sockets under its name.
 func adopt(sockets map[string]*net.UnixListener, f *os.File, paths map[string]string) error {
 	defer func() { _ = f.Close() }()
 	l, err := listener(f)
@@ -80,8 +77,8 @@ func listener(f *os.File) (*net.UnixListener, error) {
 	return l.(*net.UnixListener), nil
 }
 
-// listens tells whether a file is a socket that listens. Fd would make it block,
-// for whoever else has it, too.
+// listens reports whether a file is a listening socket. It avoids Fd, which would make
+// the socket blocking for whoever shares it, too.
 func listens(f *os.File) bool {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -94,8 +91,7 @@ func listens(f *os.File) bool {
 	return err == nil && valueErr == nil && value == 1
 }
 
-// nameOf is which of our sockets one is that was given a name, and is at a path;
-// none where it is empty.
+// nameOf returns which of our sockets this is, given its name and its path; empty: none.
 func nameOf(given, path string, paths map[string]string) string {
 	if _, ok := paths[given]; ok {
 		return given
@@ -108,7 +104,7 @@ func nameOf(given, path string, paths map[string]string) string {
 	return ""
 }
 
-// sameFile looks at the files: there are several ways to say where one is.
+// sameFile compares the files, since a path can be written in several ways.
 func sameFile(path, other string) bool {
 	a, err := os.Stat(path)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 
 var errNoTCP = errors.New("it is not a TCP socket that listens")
 
-// TCP is the one TCP socket that the service manager has opened for us, and nil
-// where it has opened none. It can be asked for once only, as Sockets.
+// TCP returns the one TCP socket that the service manager has opened for us, or nil. Like
+// Sockets, it works once.
 func TCP() (*net.TCPListener, error) {
 	files := activation.Files(true)
 	defer func() {

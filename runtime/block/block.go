@@ -1,20 +1,17 @@
 // Package block owns the files that are the block devices of the host.
 //
-// A device is a sparse file of a whole number of MB in one directory, named
-// with the text of the device's full name. Native albatross keeps its devices
-// in the same way, so that they are taken over where they are, and left to it
-// again by an operator who goes back.
+// A device is a sparse file of a whole number of MB in one directory. Its file name is
+// the full name of the device. Native albatross keeps its devices in the same way, so an
+// operator can change from one to the other, and back.
 //
-// Two promises hold whatever happens, be it a full disk, a client that leaves
-// or a power cut. A device is there with its whole size or not at all; and its
-// contents are all old or all new. So new contents are written to a temporary
-// file beside it, fsynced, get the name of the device, and then the directory
+// Two promises hold through a full disk, a client that leaves, and a power cut. A device
+// exists with its whole size or not at all; and its contents are all old or all new. So
+// new contents go to a temporary file, which is fsynced and renamed; then the directory
 // is fsynced. The price is room for old and new contents at the same time.
 //
-// Nothing but a regular file is ever opened. A symbolic link to one of the right
-// owner is a device, too: a set writes what it leads to, and a removal removes the
-// link. Who may use a device, and that nobody else does meanwhile, is
-// not decided here.
+// The package opens regular files only. A symbolic link to one of the right owner is a
+// device, too: a set writes the file that it leads to, a removal removes the link. The
+// caller decides who may use a device, and that nobody else does meanwhile.
 package block
 
 import (
@@ -34,25 +31,24 @@ import (
 
 const (
 	megabyte = 1 << 20
-	// copySize is how much of a device is in memory while it is read or written.
+	// copySize is how much of a device is in memory during a copy.
 	copySize = 256 << 10
 )
 
-// A Dir is the directory of block devices. Its methods may be called
-// concurrently.
+// A Dir is the directory of block devices. Its methods may be called concurrently.
 type Dir struct {
 	path string
 
 	mu sync.Mutex // held while a temporary file is made or removed, and by Scan
-	// files are the names of files as Scan has found them: native 2.5.0 did not
-	// fold them to lower case.
+	// files holds the names of files that Scan has found: native 2.5.0 did not fold them
+	// to lower case.
 	files map[messages.Name]string
-	// writing are the files that have a temporary name, by that name.
+	// writing holds the files with a temporary name, by that name.
 	writing map[string]*os.File
 }
 
-// Open opens the directory at path, and makes it if there is none. Devices whose
-// file has upper-case letters in its name are known once Scan has found them.
+// Open opens the directory at path, and creates it if necessary. A device whose file has
+// upper-case letters in its name is known once Scan has found it.
 func Open(path string) (*Dir, error) {
 	err := os.MkdirAll(path, 0o750)
 	if err == nil {
@@ -64,9 +60,9 @@ func Open(path string) (*Dir, error) {
 	return &Dir{path: path, files: map[messages.Name]string{}, writing: map[string]*os.File{}}, nil
 }
 
-// Path is where the device is, if it is there, or the link to it. A name always has a ':' in it
-// and never a '/', so it is always a file in the directory, even though "." and
-// ".." are labels.
+// Path returns the file of a device, or the link to it. A name always contains a ':' and
+// never a '/', so it is always a file in the directory, even though "." and ".." are
+// labels.
 func (d *Dir) Path(name messages.Name) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -76,8 +72,8 @@ func (d *Dir) Path(name messages.Name) string {
 	return filepath.Join(d.path, name.String())
 }
 
-// Remove removes a device; that it is gone already is fine. When it returns
-// nil, the device does not come back after a power cut.
+// Remove removes a device; one that is gone already is no error. When it returns nil, the
+// device does not come back after a power cut.
 func (d *Dir) Remove(name messages.Name) error {
 	if err := d.remove(name); err != nil {
 		return cannot("remove", name, err)
@@ -105,7 +101,7 @@ func (d *Dir) remove(name messages.Name) error {
 	return nil
 }
 
-// removable refuses what is no device.
+// removable refuses a file that is no device.
 func (d *Dir) removable(path string) error {
 	path, _, err := d.follow(filepath.Base(path))
 	if err != nil {
@@ -118,8 +114,8 @@ func (d *Dir) removable(path string) error {
 	return check(info)
 }
 
-// cannot is what is told of a device with which something did not work. It may
-// reach a tenant, whom the paths of the host are no business of.
+// cannot returns the error of a failed operation. A tenant may read it, so it contains no
+// path of the host.
 func cannot(what string, name messages.Name, err error) error {
 	switch e := err.(type) {
 	case *fs.PathError:
@@ -130,13 +126,13 @@ func cannot(what string, name messages.Name, err error) error {
 	return fmt.Errorf("cannot %s block device %s: %w", what, name, err)
 }
 
-// open opens the file of a device for reading and tells its size in bytes.
+// open opens the file of a device for reading, and returns its size in bytes.
 func (d *Dir) open(name messages.Name) (f *os.File, size int64, linked bool, err error) {
 	path, linked, err := d.follow(filepath.Base(d.Path(name)))
 	if err != nil {
 		return nil, 0, linked, err
 	}
-	// Without O_NONBLOCK, a named pipe would be waited for.
+	// O_NONBLOCK: the open of a named pipe would block.
 	f, err = os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, linked, err
@@ -155,7 +151,7 @@ func (d *Dir) open(name messages.Name) (f *os.File, size int64, linked bool, err
 	return f, info.Size(), linked, nil
 }
 
-// check refuses what cannot be a device.
+// check refuses a file that cannot be a device.
 func check(info fs.FileInfo) error {
 	switch size := info.Size(); {
 	case !info.Mode().IsRegular():

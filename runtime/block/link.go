@@ -9,15 +9,15 @@ import (
 	"syscall"
 )
 
-// A device may be a symbolic link that the operator has put there. It is what the
-// link leads to: a regular file of root, or of the user whom the daemon runs as.
-// Who can change anything else on the way is the operator's to see to.
+// A device may be a symbolic link that the operator has made. It must lead to a regular
+// file of root, or of the user of the daemon. The operator is responsible for who can
+// change anything else on the way.
 
-// newSuffix ends the name of the file that takes the place of one that a link leads
-// to: it is beside that, for a file cannot be renamed into another file system.
+// newSuffix ends the name of the file that replaces the target of a link. It is beside
+// the target, since a rename cannot cross file systems.
 const newSuffix = ".albatross-new"
 
-// follow is the path of the file of a device: where it is, or where its link leads.
+// follow returns the path of the file of a device, following its link.
 func (d *Dir) follow(name string) (path string, linked bool, err error) {
 	path = filepath.Join(d.path, name)
 	info, err := os.Lstat(path)
@@ -35,7 +35,7 @@ func (d *Dir) follow(name string) (path string, linked bool, err error) {
 	return target, true, checkLinked(info)
 }
 
-// checkLinked refuses what a link must not lead to.
+// checkLinked refuses a link target that cannot be a device.
 func checkLinked(info fs.FileInfo) error {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	switch {
@@ -47,7 +47,7 @@ func checkLinked(info fs.FileInfo) error {
 	return nil
 }
 
-// plain is an error without the paths of the host.
+// plain returns an error without the paths of the host.
 func plain(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {

@@ -10,10 +10,9 @@ import (
 	"albatross/runtime/compress"
 )
 
-// Reader reads the contents of a device, as many bytes as its size: as they are
-// at level 0, else as a zlib stream (RFC 1950) of level 1 to 9. A read never
-// takes longer than a piece of the file needs, so that whoever streams to a
-// client reads when the client wants more. The caller closes it.
+// Reader reads the contents of a device: at level 0 as many bytes as its size, at level 1
+// to 9 a zlib stream (RFC 1950). A Read processes at most one piece of the file, so that
+// a stream to a client reads no faster than the client. The caller closes it.
 func (d *Dir) Reader(name messages.Name, level int) (io.ReadCloser, error) {
 	if level < compress.None || level > compress.Most {
 		return nil, fmt.Errorf("cannot read block device %s: a compression level of %d is not between 0 and 9", name, level)
@@ -40,7 +39,7 @@ func (d *Dir) Reader(name messages.Name, level int) (io.ReadCloser, error) {
 type reader struct {
 	file *os.File
 	name messages.Name
-	left int64 // bytes up to the end
+	left int64 // bytes to the end
 }
 
 func (r *reader) Read(b []byte) (int, error) {

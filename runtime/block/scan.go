@@ -14,19 +14,19 @@ import (
 	"albatross/runtime/failpoint"
 )
 
-// A Device is a block device that is there.
+// A Device is an existing block device.
 type Device struct {
 	Name messages.Name
 	Size int // MB
 }
 
-// Scan finds the devices that are there, whoever made them. What else is there
-// is told as problems and left alone, but for the temporary files that a crash
-// has left behind: they are removed. Scan may be called at any time.
+// Scan finds the existing devices, whoever made them. It removes the temporary files that
+// a crash has left, reports everything else in the directory as problems, and leaves it
+// alone. It may be called at any time.
 //
-// A file whose name has upper-case letters is the device of that name in lower
-// case, and keeps its own name, under which an older native albatross finds it.
-// If there is one of the very name too, it is the device.
+// A file whose name has upper-case letters is the device of that name in lower case, and
+// keeps its own name, under which an older native albatross finds it. If the file in
+// lower case exists, too, that one is the device.
 func (d *Dir) Scan() (devices []Device, problems []error, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -55,8 +55,7 @@ var (
 	errSpelling  = errors.New("a link from another spelling of its name")
 )
 
-// look tells which device an entry of the directory is, or why it is none. It
-// needs mu.
+// look returns the device of a directory entry, or why it is none. The caller holds mu.
 func (d *Dir) look(entry fs.DirEntry, used map[inode]string) (Device, error) {
 	if isTemporary(entry) {
 		return Device{}, d.sweep(entry.Name())
@@ -85,8 +84,8 @@ func (d *Dir) look(entry fs.DirEntry, used map[inode]string) (Device, error) {
 	return Device{Name: name, Size: int(info.Size() / megabyte)}, nil
 }
 
-// stat tells about the file of a device, which may be behind a link, and removes
-// what a crash may have left beside that. It needs mu.
+// stat returns the file of a device, following a link, and removes what a crash may have
+// left beside it. The caller holds mu.
 func (d *Dir) stat(file string) (fs.FileInfo, error) {
 	path, linked, err := d.follow(file)
 	if err != nil {
@@ -100,16 +99,16 @@ func (d *Dir) stat(file string) (fs.FileInfo, error) {
 	return os.Lstat(path)
 }
 
-// An inode is a file, whatever its names are.
+// An inode identifies a file, whatever its names are.
 type inode struct{ device, number uint64 }
 
 func inodeOf(info fs.FileInfo) inode {
-	stat, _ := info.Sys().(*syscall.Stat_t) // that is what it is on Linux
+	stat, _ := info.Sys().(*syscall.Stat_t) // always so on Linux
 	return inode{uint64(stat.Dev), stat.Ino}
 }
 
-// inOrder has files come before links to them; and of several spellings of a name
-// the one in lower case first, which sorts last.
+// inOrder sorts files before links to them, and of several spellings of a name the one in
+// lower case first.
 func inOrder(entries []fs.DirEntry) []fs.DirEntry {
 	entries = slices.Clone(entries)
 	slices.Reverse(entries)
@@ -119,7 +118,7 @@ func inOrder(entries []fs.DirEntry) []fs.DirEntry {
 	return entries
 }
 
-// parseFile is the name of the device that is in a file.
+// parseFile returns the name of the device in a file.
 func parseFile(file string) (messages.Name, error) {
 	name, err := messages.ParseName(file)
 	if err != nil {
@@ -131,7 +130,7 @@ func parseFile(file string) (messages.Name, error) {
 	return name, nil
 }
 
-// sweep removes a temporary file, unless it is being written. It needs mu.
+// sweep removes a temporary file that nobody writes. The caller holds mu.
 func (d *Dir) sweep(file string) error {
 	if d.writing[file] == nil {
 		if err := os.Remove(filepath.Join(d.path, file)); err != nil {

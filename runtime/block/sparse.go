@@ -9,16 +9,16 @@ import (
 	"albatross/runtime/failpoint"
 )
 
-// pageSize is what a hole in a file is made of, on all usual file systems.
+// pageSize is the granularity of holes in files, on all usual file systems.
 const pageSize = 4096
 
 var zeroPage [pageSize]byte
 
-// fill makes an empty file one of size bytes that begins with the contents.
-// What is zero is not written and takes no room on disk.
+// fill extends an empty file to size bytes and writes the contents to its beginning. It
+// skips zeros, which then take no room on disk.
 func fill(ctx context.Context, f *os.File, size int64, contents io.Reader) error {
-	// First, so that a size that the file system does not have is refused before
-	// the contents have been read.
+	// First, to refuse a size that the file system does not support before the contents
+	// are read.
 	if err := f.Truncate(size); err != nil {
 		return err
 	}
@@ -41,9 +41,9 @@ func fill(ctx context.Context, f *os.File, size int64, contents io.Reader) error
 	return expectEnd(ctx, contents)
 }
 
-// readFull fills b, or says why not. Unlike io.ReadFull it never mixes up the
-// end, io.EOF, with io.ErrUnexpectedEOF, with which contents that were cut off
-// may end.
+// readFull fills b, or returns why not. Unlike io.ReadFull it does not use
+// io.ErrUnexpectedEOF for the end, since contents that were cut off may end with that
+// error.
 func readFull(ctx context.Context, r io.Reader, b []byte) (n int, err error) {
 	for n < len(b) && err == nil {
 		if err := ctx.Err(); err != nil {
@@ -56,8 +56,8 @@ func readFull(ctx context.Context, r io.Reader, b []byte) (n int, err error) {
 	return n, err
 }
 
-// expectEnd refuses the first byte that is too much. It is also where a
-// compressed stream gets to check what it has given.
+// expectEnd refuses contents that go on. Reading to the end also lets a compressed stream
+// verify its checksum.
 func expectEnd(ctx context.Context, r io.Reader) error {
 	n, err := readFull(ctx, r, make([]byte, 1))
 	switch {
@@ -69,7 +69,7 @@ func expectEnd(ctx context.Context, r io.Reader) error {
 	return err
 }
 
-// writePages writes b but for its pages of zeros. It begins on a page.
+// writePages writes b except for its pages of zeros. It begins at a page boundary.
 func writePages(f *os.File, b []byte, at int64) error {
 	for len(b) > 0 {
 		n, zero := run(b)
@@ -83,7 +83,7 @@ func writePages(f *os.File, b []byte, at int64) error {
 	return nil
 }
 
-// run is how many bytes b begins with whose pages are all zero, or all are not.
+// run returns the length of the first run of pages in b that are all zero, or all not.
 func run(b []byte) (n int, zero bool) {
 	for n < len(b) {
 		page := b[n:min(n+pageSize, len(b))]

@@ -11,8 +11,8 @@ import (
 	"albatross/messages"
 )
 
-// Reserve has the file system keep room for all of a device, whatever is in it. One
-// that has all its room keeps it when it gets new contents.
+// Reserve allocates room in the file system for all of a device. New contents of such a
+// device keep its room reserved.
 func (d *Dir) Reserve(_ context.Context, name messages.Name) error {
 	f, size, _, err := d.open(name)
 	if err != nil {
@@ -33,8 +33,8 @@ func (d *Dir) Reserve(_ context.Context, name messages.Name) error {
 	return nil
 }
 
-// reserve has a file keep room for so many bytes. What it has got where there is too
-// little is given back.
+// reserve allocates so many bytes for a file. If there is too little room, it frees what
+// it has got.
 func reserve(f *os.File, size int64) error {
 	room, err := free(filepath.Dir(f.Name()))
 	if err != nil {
@@ -53,17 +53,17 @@ func reserve(f *os.File, size int64) error {
 	return unix.Fsetxattr(int(f.Fd()), reservedAttribute, []byte("1"), 0)
 }
 
-// reservedAttribute is there where a device has all its room. How much it takes does
-// not tell that: one without any zeros takes as much.
+// reservedAttribute marks a device whose room is all reserved. The allocated size does
+// not show that: a device without any zeros takes as much.
 const reservedAttribute = "user.albatross.reserved"
 
-// isReserved tells whether a device has been reserved.
+// isReserved reports whether a device is marked as reserved.
 func isReserved(f *os.File) bool {
 	_, err := unix.Fgetxattr(int(f.Fd()), reservedAttribute, make([]byte, 8))
 	return err == nil
 }
 
-// allocated is how many bytes a file takes on disk.
+// allocated returns how many bytes a file takes on disk.
 func allocated(f *os.File) (int64, error) {
 	var stat unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &stat); err != nil {
@@ -72,7 +72,7 @@ func allocated(f *os.File) (int64, error) {
 	return stat.Blocks * 512, nil
 }
 
-// free is how many bytes the file system of a directory can still give us.
+// free returns how many bytes the file system of a directory still has for us.
 func free(dir string) (int64, error) {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(dir, &stat); err != nil {
@@ -81,10 +81,10 @@ func free(dir string) (int64, error) {
 	return int64(stat.Bavail) * stat.Frsize, nil
 }
 
-// up is in MB, and no less than it is.
+// up converts bytes to MB, rounded up.
 func up(bytes int64) int64 { return (bytes + megabyte - 1) / megabyte }
 
-// Room is how many MB can be written to devices that have no room of their own yet.
+// Room returns how many MB can be written to devices that have no room reserved.
 func (d *Dir) Room() (int64, error) {
 	room, err := free(d.path)
 	if err != nil {

@@ -19,23 +19,21 @@ import (
 // ErrTooLarge says that the contents are larger than the device.
 var ErrTooLarge = errors.New("the contents are larger than the device")
 
-// errExists is about a file that Scan has told as a problem, or that was put
-// there since: a client cannot do anything about it.
+// errExists is about a file that Scan has reported as a problem, or that appeared since:
+// a client cannot do anything about it.
 var errExists = fmt.Errorf("%w, which the operator of the host has to move away", os.ErrExist)
 
 const (
-	// maxSize is the largest size in MB whose bytes can be counted.
+	// maxSize is the largest size in MB that is still an int64 in bytes.
 	maxSize = math.MaxInt64 / megabyte
-	// temporaryPrefix begins the name of a file that is no device yet. No label
-	// has a '_' in it, so that it is not the name of a device, and not for native
-	// albatross either. Digits follow.
+	// temporaryPrefix begins the name of a file that is no device yet; digits follow. No
+	// label contains a '_', so it is the name of no device, also for native albatross.
 	temporaryPrefix = "tmp_"
 )
 
-// Create makes a device of size MB with the contents, or with nothing but zeros
-// where those are nil. When it returns nil, the device is on disk; otherwise
-// nothing of it is. Contents are read as Set does. A file that is there already
-// is never replaced, whatever it is.
+// Create makes a device of size MB with the contents, or of zeros if those are nil. When
+// it returns nil, the device is on disk; otherwise nothing of it is. It reads contents as
+// Set does. It never replaces an existing file of any kind.
 func (d *Dir) Create(ctx context.Context, name messages.Name, size int, contents io.Reader) error {
 	if err := d.create(ctx, name, size, contents); err != nil {
 		return cannot("create", name, err)
@@ -51,7 +49,7 @@ func (d *Dir) create(ctx context.Context, name messages.Name, size int, contents
 		contents = strings.NewReader("")
 	}
 	path := d.Path(name)
-	// Not after the contents were read.
+	// Before the contents are read.
 	if _, err := os.Lstat(path); err == nil {
 		return errExists
 	} else if !errors.Is(err, os.ErrNotExist) {
@@ -62,8 +60,8 @@ func (d *Dir) create(ctx context.Context, name messages.Name, size int, contents
 	})
 }
 
-// link gives a file the name of a new device, and never that of one that is
-// there. (Not every file system can do so by renaming.)
+// link gives a file the name of a new device, and never replaces an existing one. (Not
+// every file system can do that by renaming.)
 func (d *Dir) link(temporary, path string) error {
 	err := os.Link(temporary, path)
 	if errors.Is(err, os.ErrExist) {
@@ -80,13 +78,13 @@ func (d *Dir) link(temporary, path string) error {
 	return nil
 }
 
-// Set gives a device new contents, with zeros behind them up to its size. The
-// end of the contents is io.EOF; with any other error, with ErrTooLarge, and
-// where ctx is done, the device keeps its old contents. Only when the very last
-// step fails, to put the directory on disk, it may have either.
+// Set replaces the contents of a device, and fills the rest with zeros. The contents end
+// with io.EOF. The device keeps its old contents after any other error, after
+// ErrTooLarge, and if ctx is done. Only if the very last step fails, the fsync of the
+// directory, it may have either.
 //
-// ctx is looked at between reads: whoever feeds a reader that waits has to end
-// it with an error. An error of contents can be found in the error.
+// Set checks ctx between reads: whoever feeds a blocking reader must end it with an
+// error. The returned error wraps an error of contents.
 func (d *Dir) Set(ctx context.Context, name messages.Name, contents io.Reader) error {
 	if err := d.set(ctx, name, contents); err != nil {
 		return cannot("set", name, err)
@@ -116,7 +114,7 @@ func (d *Dir) set(ctx context.Context, name messages.Name, contents io.Reader) e
 	})
 }
 
-// reserved makes files as create does, with room for so many bytes.
+// reserved returns a function that makes files like create, with so many bytes allocated.
 func (d *Dir) reserved(create func() (*os.File, error), size int64) func() (*os.File, error) {
 	return func() (*os.File, error) {
 		f, err := create()
@@ -131,8 +129,8 @@ func (d *Dir) reserved(create func() (*os.File, error), size int64) func() (*os.
 	}
 }
 
-// write puts contents into a file of size bytes, which is on disk when place
-// is to give it its name.
+// write writes contents into a file of size bytes and fsyncs it; then place gives it its
+// name.
 func (d *Dir) write(
 	ctx context.Context, size int64, contents io.Reader, create func() (*os.File, error), place func(temporary string) error,
 ) error {
@@ -167,8 +165,8 @@ func (d *Dir) createTemporary() (*os.File, error) {
 	return f, err
 }
 
-// createBeside makes the file that is going to take the place of one that a link
-// leads to. One of its name is what a crash has left behind.
+// createBeside makes the file that is going to replace the target of a link. An existing
+// one of its name is left from a crash.
 func (d *Dir) createBeside(path string) (*os.File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -196,15 +194,14 @@ func removeLeftover(path string) error {
 	return os.Remove(path)
 }
 
-// finish lets go of a file and of its temporary name. What cannot be removed is
-// left to Scan.
+// finish closes a file and removes its temporary name. Scan removes what finish cannot.
 func (d *Dir) finish(f *os.File) {
-	// What matters was fsynced. It comes last, without mu, for it may take a while
-	// where it frees a large file.
+	// The contents have been fsynced. Close comes last, without mu, since to free a large
+	// file may take a while.
 	defer func() { _ = f.Close() }()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	// Where the file was renamed, its old name may already be that of another.
+	// After a rename, the old name may already be that of another file.
 	for _, name := range []string{filepath.Base(f.Name()), f.Name()} { // see createTemporary, createBeside
 		if d.writing[name] == f {
 			delete(d.writing, name)
@@ -214,7 +211,7 @@ func (d *Dir) finish(f *os.File) {
 	}
 }
 
-// isTemporary tells the files of createTemporary from all others.
+// isTemporary reports whether an entry is a file of createTemporary.
 func isTemporary(entry fs.DirEntry) bool {
 	digits, ok := strings.CutPrefix(entry.Name(), temporaryPrefix)
 	return ok && digits != "" && strings.Trim(digits, "0123456789") == "" && entry.Type().IsRegular()

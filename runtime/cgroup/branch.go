@@ -23,7 +23,7 @@ type branch struct {
 	controllers []string // that we use of it, at least one
 }
 
-// prepare makes the parent, where cgroups can be made that have limits.
+// prepare makes the parent, if limits are possible there.
 func (b branch) prepare() error {
 	if err := b.enable(b.root); err != nil {
 		return err
@@ -32,15 +32,15 @@ func (b branch) prepare() error {
 		return err
 	}
 	failpoint.Here("cgroup/parent-made")
-	if err := unix.Access(b.parent, unix.W_OK); err != nil { // one from before tells nothing
+	if err := unix.Access(b.parent, unix.W_OK); err != nil { // an existing one proves nothing
 		return fmt.Errorf("cannot write %s: %w", b.parent, err)
 	}
 	return b.enable(b.parent)
 }
 
-// enable lets what is below a directory have limits. Version 1 needs nothing
-// for that. What the parent has enabled nobody can disable in the root, not even
-// a service manager that sees no use for it.
+// enable delegates the controllers to the children of a directory. Version 1 needs
+// nothing for that. While the parent has them enabled, nobody can disable them in the
+// root, not even a service manager that does not use them.
 func (b branch) enable(dir string) error {
 	if !b.v2 {
 		return nil
@@ -50,8 +50,7 @@ func (b branch) enable(dir string) error {
 
 func (b branch) path(name messages.Name) string { return filepath.Join(b.parent, name.String()) }
 
-// create makes a cgroup, or makes it anew: so nothing of what it was before
-// matters.
+// create makes a cgroup, and replaces an existing one, so that no former state matters.
 func (b branch) create(name messages.Name, limits Limits, end time.Time) error {
 	if err := errors.Join(b.remove(name, end), b.inherit()); err != nil {
 		return err
@@ -68,16 +67,15 @@ func (b branch) create(name messages.Name, limits Limits, end time.Time) error {
 }
 
 const (
-	// patience is for a process that has ended: it need not have been reaped, but
-	// some kernels (Linux 6.19) tell of its end before they have taken it out of
-	// its cgroup. That was up to 0.1 s where CPUs were scarce.
+	// patience bounds the wait for a process that has ended. It need not have been
+	// reaped, but some kernels (Linux 6.19) report its end before they take it out of its
+	// cgroup: up to 0.1 s later when CPUs were scarce.
 	patience = 2 * time.Second
-	// pause is how often to look: most of the time once is enough.
+	// pause is the polling interval; most of the time one look is enough.
 	pause = time.Millisecond
 )
 
-// remove removes a cgroup if it is there and no process is in it any more by
-// then.
+// remove removes a cgroup if it exists, once its last process has left, until end.
 func (b branch) remove(name messages.Name, end time.Time) error {
 	for {
 		err := os.Remove(b.path(name))
@@ -94,7 +92,7 @@ func (b branch) remove(name messages.Name, end time.Time) error {
 	}
 }
 
-// busy tells by whom: one process will do.
+// busy returns an error that names one process in the cgroup.
 func (b branch) busy(name messages.Name) error {
 	pids, err := os.ReadFile(filepath.Join(b.path(name), "cgroup.procs"))
 	if err != nil || len(pids) == 0 {
@@ -104,7 +102,7 @@ func (b branch) busy(name messages.Name) error {
 	return fmt.Errorf("process %s is in it: %w", pid, unix.EBUSY)
 }
 
-// names are those of all cgroups.
+// names returns those of all cgroups.
 func (b branch) names() (names []messages.Name, err error) {
 	entries, err := os.ReadDir(b.parent)
 	for _, e := range entries {
@@ -116,8 +114,8 @@ func (b branch) names() (names []messages.Name, err error) {
 	return names, err
 }
 
-// write sets a file of a cgroup. It is never made: in a cgroup it is there, and
-// elsewhere it must not be.
+// write sets a file of a cgroup. It never creates the file: it exists in every cgroup,
+// and must not exist elsewhere.
 func write(dir, file, value string) error {
 	f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY, 0)
 	if err != nil {
@@ -130,7 +128,7 @@ func write(dir, file, value string) error {
 	return nil
 }
 
-// read is the one line that a file of a cgroup has.
+// read returns the first line of a file of a cgroup.
 func read(dir, file string) (string, error) {
 	line, err := os.ReadFile(filepath.Join(dir, file))
 	return strings.TrimSpace(string(line)), err

@@ -1,15 +1,13 @@
 // Package cgroup owns the cgroups of unikernels: one each, which limits its
 // memory and its CPUs.
 //
-// They are below one parent at the root of each hierarchy, and not below the
-// daemon's own cgroup: a unikernel outlives the daemon, so what ends or limits
-// the daemon's service must not reach it. Version 1 of cgroups has a hierarchy
-// for each controller, version 2 has one for all, and a machine may have some
-// controllers in this and some in that.
+// All are below one parent at the root of each hierarchy, and not below the daemon's own
+// cgroup: a unikernel outlives the daemon, so what ends or limits the daemon's service
+// must not reach it. Version 1 of cgroups has a hierarchy for each controller, version 2
+// has one for all, and a machine may use both, with some controllers in each.
 //
-// A cgroup has the name of its unikernel, which always has a ':' in it: it can
-// be found after a crash, and no file that the kernel has in a cgroup is called
-// like that.
+// The name of a cgroup is that of its unikernel, which always contains a ':'. So it can
+// be found after a crash, and differs from all files that the kernel puts into a cgroup.
 package cgroup
 
 import (
@@ -23,27 +21,27 @@ import (
 	"albatross/messages"
 )
 
-// Limits are what the processes of a cgroup may use together.
+// Limits bound what the processes of a cgroup may use together.
 type Limits struct {
-	// Memory is in bytes; 0: any. It is for all of it: a tender and what the
-	// kernel needs for it come on top of the memory of the guest, while the
-	// files it reads are forgotten when memory gets short. Swap is not to be had
-	// on top of it. Who wants more is killed with SIGKILL.
+	// Memory is in bytes; 0: any. It covers everything: tender and kernel need memory in
+	// addition to that of the guest; the kernel drops cached files when memory gets
+	// short. Swap does not extend it. The kernel kills a process that exceeds it with
+	// SIGKILL.
 	Memory int64
 	// CPUs are those to run on; none: any.
 	CPUs []int
 }
 
-// A Tree is the cgroups of one daemon. Its methods may be called concurrently,
-// but for one name only one at a time.
+// A Tree holds the cgroups of one daemon. Its methods may be called concurrently, but
+// only one at a time for the same name.
 type Tree struct {
 	branches []branch // at least one
 }
 
 var errNone = errors.New("no controller of memory or CPUs is mounted, or only a part of its hierarchy")
 
-// CheckParent says why a name cannot be that of a parent, in which Sweep may
-// remove what it does not know. It is one step or several, such as "a/b".
+// CheckParent returns why a name cannot be that of a parent, below which Sweep may remove
+// unknown cgroups. A name has one element or several, such as "a/b".
 func CheckParent(name string) error {
 	for step := range strings.SplitSeq(strings.Trim(name, "/"), "/") {
 		if step == "" || step == "." || step == ".." || len(step) > maxStep {
@@ -53,18 +51,17 @@ func CheckParent(name string) error {
 	return nil
 }
 
-// maxStep is the longest name of a file, which a cgroup is.
+// maxStep is the longest file name, and so the longest element of a cgroup's path.
 const maxStep = 255
 
-// Open finds the controllers of this machine and makes the parent, such as
-// "albatross", of all cgroups. What is below it already stays as it is.
+// Open finds the controllers of this machine and makes the parent of all cgroups, such as
+// "albatross". What exists below it stays as it is.
 //
-// It uses what is there: memory, cpuset, or both. Where there is no cpuset, cpu
-// limits how much time on all CPUs together a unikernel has instead, which is
-// that of as many as were asked for.
+// It uses memory, cpuset, or both. Without cpuset, cpu limits the time that a unikernel
+// uses on all CPUs together, to that of as many CPUs as it asks for.
 //
-// The error says why there are no cgroups that can be used: nothing is mounted,
-// or something is and must not be written, as in most containers.
+// The error says why no cgroups can be used: no hierarchy is mounted, or it must not be
+// written, as in most containers.
 func Open(parent string) (*Tree, error) {
 	mounts, err := findMounts()
 	if err == nil {
@@ -84,7 +81,7 @@ func open(mounts []mount, parent string) (*Tree, error) {
 	for i, b := range t.branches {
 		if err := b.prepare(); err != nil {
 			for _, made := range t.branches[:i+1] {
-				_ = os.Remove(made.parent) // fails where it is in use, or was not made
+				_ = os.Remove(made.parent) // fails if it is in use, or was not made
 			}
 			return nil, err
 		}
@@ -92,9 +89,9 @@ func open(mounts []mount, parent string) (*Tree, error) {
 	return t, nil
 }
 
-// Create makes the cgroup of a unikernel. One that is there, and whose process
-// has ended, is replaced; unix.EBUSY says that there is a process in it. After
-// an error there is none that was not there before.
+// Create makes the cgroup of a unikernel. It replaces an existing one whose process has
+// ended, and returns unix.EBUSY if a process is in it. After an error it leaves no new
+// cgroup.
 func (t *Tree) Create(name messages.Name, limits Limits) error {
 	end := time.Now().Add(patience)
 	for i, b := range t.branches {
@@ -108,8 +105,8 @@ func (t *Tree) Create(name messages.Name, limits Limits) error {
 	return nil
 }
 
-// Remove removes the cgroup of a unikernel whose process has ended; that it is
-// gone already is fine. unix.EBUSY says that there is a process in it.
+// Remove removes the cgroup of a unikernel whose process has ended; one that is gone
+// already is no error. It returns unix.EBUSY if a process is in it.
 func (t *Tree) Remove(name messages.Name) error {
 	end := time.Now().Add(patience)
 	var failed error
@@ -122,9 +119,9 @@ func (t *Tree) Remove(name messages.Name) error {
 	return nil
 }
 
-// OutOfMemory tells whether the kernel has killed a process of the cgroup of a
-// unikernel because that, or the machine, had no memory left. Where there is no
-// cgroup any more, it has not as far as is known.
+// OutOfMemory reports whether the kernel has killed a process in the cgroup of a
+// unikernel because the cgroup, or the machine, had no memory left. It returns false if
+// the cgroup is gone.
 func (t *Tree) OutOfMemory(name messages.Name) (bool, error) {
 	for _, b := range t.branches {
 		if !slices.Contains(b.controllers, memory) {
@@ -139,9 +136,9 @@ func (t *Tree) OutOfMemory(name messages.Name) (bool, error) {
 	return false, nil
 }
 
-// Sweep removes the cgroups that are not to be kept. It goes on after an error;
-// unix.EBUSY says that there is a process in one, which is left to it. What is
-// there under a name that no unikernel can have is not ours, and stays.
+// Sweep removes the cgroups that keep does not name. It goes on after an error;
+// unix.EBUSY says that a cgroup stays because a process is in it. A directory whose name
+// no unikernel can have is not ours, and stays.
 func (t *Tree) Sweep(keep func(messages.Name) bool) error {
 	end := time.Now().Add(patience)
 	var failed error

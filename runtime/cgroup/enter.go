@@ -11,18 +11,18 @@ import (
 	"albatross/messages"
 )
 
-// An Entrance is how a new process gets into a cgroup by itself, which costs next
-// to nothing. To move a process that is there, the kernel waits until it can
-// stop all forks of the machine for a moment: up to some 20 ms.
+// An Entrance describes how a new process enters a cgroup by itself, which costs next to
+// nothing. To move another process, the kernel waits until it can stop all forks of the
+// machine for a moment: up to some 20 ms.
 //
-// Limits are for what a process uses from then on, so it should not have become
-// a tender yet.
+// Limits apply to what a process uses afterwards, so it should enter before it becomes a
+// tender.
 type Entrance struct {
-	Tasks []string // version 1: files that its main thread writes 0 to
-	Dir   string   // version 2: the cgroup that it is to be born in; empty: none
+	Tasks []string // version 1: files to which its main thread writes 0
+	Dir   string   // version 2: the cgroup to create it in; empty: none
 }
 
-// Entrance is that of the cgroup of a unikernel.
+// Entrance returns that of the cgroup of a unikernel.
 func (t *Tree) Entrance(name messages.Name) (e Entrance) {
 	for _, b := range t.branches {
 		if b.v2 {
@@ -34,7 +34,7 @@ func (t *Tree) Entrance(name messages.Name) (e Entrance) {
 	return e
 }
 
-// Close removes the parent, unless there are unikernels in it.
+// Close removes the parent, unless it contains cgroups of unikernels.
 func (t *Tree) Close() error {
 	for _, b := range t.branches {
 		err := os.Remove(b.parent)

@@ -12,14 +12,14 @@ import (
 	"albatross/runtime/cpulist"
 )
 
-// The controllers that are of use.
+// The controllers that we use.
 const (
 	memory = "memory"
 	cpuset = "cpuset"
-	cpu    = "cpu" // where there is no cpuset
+	cpu    = "cpu" // without cpuset
 )
 
-// limit sets the limits of a cgroup that is new.
+// limit sets the limits of a new cgroup.
 func (b branch) limit(name messages.Name, limits Limits) error {
 	group := b.path(name)
 	for _, controller := range b.controllers {
@@ -39,7 +39,7 @@ func (b branch) limit(name messages.Name, limits Limits) error {
 	return nil
 }
 
-// limitMemory limits memory, and swap where the kernel keeps account of it.
+// limitMemory limits memory, and swap if the kernel accounts for it.
 func (b branch) limitMemory(group string, size int64) error {
 	if size < 0 {
 		return fmt.Errorf("internal error: a limit of %d bytes", size)
@@ -48,7 +48,7 @@ func (b branch) limitMemory(group string, size int64) error {
 		return nil
 	}
 	file, swapFile, swap := "memory.max", "memory.swap.max", int64(0)
-	if !b.v2 { // where the second limit is that of memory and swap together
+	if !b.v2 { // whose second limit covers memory and swap together
 		file, swapFile, swap = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", size
 	}
 	if err := write(group, file, strconv.FormatInt(size, 10)); err != nil {
@@ -61,8 +61,8 @@ func (b branch) limitMemory(group string, size int64) error {
 	return err
 }
 
-// outOfMemory tells whether the kernel has killed a process of a cgroup because that,
-// or the machine, had no memory left.
+// outOfMemory reports whether the kernel has killed a process of a cgroup because the
+// cgroup, or the machine, had no memory left.
 func (b branch) outOfMemory(name messages.Name) (bool, error) {
 	file := "memory.events"
 	if !b.v2 {
@@ -80,9 +80,9 @@ func (b branch) outOfMemory(name messages.Name) (bool, error) {
 	return false, nil // before Linux 4.13
 }
 
-// limitCPUs sets the CPUs to run on. They are checked first: version 1 does not
-// tell which are wrong, and version 2 takes any, and lets a cgroup run anywhere
-// if none of its own is there.
+// limitCPUs sets the CPUs to run on, and checks them first: version 1 does not report
+// which are wrong, and version 2 accepts any, and lets a cgroup run anywhere if none of
+// its CPUs exists.
 func (b branch) limitCPUs(group string, cpus []int) error {
 	if len(cpus) == 0 {
 		return nil
@@ -105,10 +105,9 @@ func (b branch) limitCPUs(group string, cpus []int) error {
 	return write(group, "cpuset.cpus", cpulist.Format(cpus))
 }
 
-// inherit gives the parent what the root has, and what is made below it from
-// now on what the parent has. It is for version 1, where a cpuset starts with
-// nothing, so that nobody can join it, and where a parent lacks a CPU that was
-// offline for a while.
+// inherit copies the settings of the root to the parent, and makes new cgroups below it
+// copy those of the parent. Version 1 needs this: a cpuset starts empty, so that no
+// process can join it, and a parent lacks a CPU that was offline for a while.
 func (b branch) inherit() error {
 	if b.v2 || !slices.Contains(b.controllers, cpuset) {
 		return nil
@@ -125,10 +124,10 @@ func (b branch) inherit() error {
 	return write(b.parent, "cgroup.clone_children", "1")
 }
 
-// cpuPeriod is in microseconds: that of version 1 where nothing is said.
+// cpuPeriod is in microseconds: the default of version 1.
 const cpuPeriod = 100_000
 
-// limitTime limits the time that is used on all CPUs to that of so many.
+// limitTime limits the time used on all CPUs to that of so many CPUs.
 func (b branch) limitTime(group string, cpus int) error {
 	if cpus == 0 {
 		return nil

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// A mount is a hierarchy that is mounted with its root.
+// A mount is a hierarchy whose root is mounted.
 type mount struct {
 	dir         string
 	v2          bool
-	controllers []string // all of it; with version 2 those that the root can pass on
+	controllers []string // all of it; in version 2, those that the root can delegate
 }
 
-// findMounts finds the hierarchies. One that is mounted twice is there twice.
+// findMounts finds the hierarchies. One that is mounted twice appears twice.
 func findMounts() ([]mount, error) {
 	info, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -34,10 +34,10 @@ func findMounts() ([]mount, error) {
 	return mounts, nil
 }
 
-// parseMounts reads /proc/PID/mountinfo: number, parent, device, root of the
-// mount, its directory, options, any number of optional fields, "-", file
-// system, source, options of the file system. Version 1 has its controllers
-// among the latter, and version 2 has them elsewhere.
+// parseMounts parses /proc/PID/mountinfo: number, parent, device, root of the mount, its
+// directory, options, any number of optional fields, "-", file system, source, options of
+// the file system. The last contain the controllers of version 1; version 2 lists them
+// elsewhere.
 func parseMounts(info string) (mounts []mount) {
 	for line := range strings.Lines(info) {
 		before, after, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " - ")
@@ -59,10 +59,10 @@ func parseMounts(info string) (mounts []mount) {
 	return mounts
 }
 
-// unescape reads a field in which there are characters that separate fields.
+// unescape decodes a field that contains separators.
 var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
-// choose takes each controller that is of use from the first mount that has it.
+// choose takes each controller that we use from the first mount that has it.
 func choose(mounts []mount, parent string) (branches []branch) {
 	wanted := []string{memory, cpuset}
 	if !slices.ContainsFunc(mounts, func(m mount) bool { return slices.Contains(m.controllers, cpuset) }) {

@@ -1,6 +1,5 @@
-// Package compress makes zlib streams (RFC 1950) and reads them: images and block
-// devices travel as such. However long a stream is, no more of it is in memory than
-// a piece.
+// Package compress makes and reads zlib streams (RFC 1950), as images and block devices
+// travel. It holds no more than a piece of a stream in memory.
 package compress
 
 import (
@@ -11,7 +10,7 @@ import (
 	"github.com/klauspost/compress/zlib"
 )
 
-// The levels of compression. At None nothing is compressed, and there is no stream.
+// The levels of compression. At None there is no stream, but the plain bytes.
 const (
 	None = zlib.NoCompression
 	Most = zlib.BestCompression
@@ -20,8 +19,8 @@ const (
 // pieceSize is how much is compressed at once.
 const pieceSize = 64 << 10
 
-// Deflate is what r yields as a zlib stream, made while it is read. A read never
-// takes longer than a piece of r needs. An error of r is passed on as it is.
+// Deflate returns what r yields as a zlib stream, made while it is read. A Read processes
+// at most one piece of r. An error of r is passed on as it is.
 func Deflate(r io.Reader, level int) (io.Reader, error) {
 	d := &deflater{source: r, piece: make([]byte, pieceSize)}
 	var err error
@@ -36,7 +35,7 @@ type deflater struct {
 	source io.Reader
 	piece  []byte
 	z      *zlib.Writer // writes to out
-	out    bytes.Buffer // what z has made of a piece
+	out    bytes.Buffer // the compressed piece
 	ended  bool
 }
 
@@ -49,7 +48,7 @@ func (d *deflater) Read(b []byte) (int, error) {
 	return d.out.Read(b)
 }
 
-// deflate compresses one piece more.
+// deflate compresses the next piece.
 func (d *deflater) deflate() error {
 	n, err := d.source.Read(d.piece)
 	if _, err := d.z.Write(d.piece[:n]); err != nil {

@@ -9,10 +9,10 @@ import (
 	"github.com/klauspost/compress/zlib"
 )
 
-// A DamagedError says that something is no zlib stream, or not a whole one, or has
-// something behind its end.
+// A DamagedError reports data that is no zlib stream, or not a whole one, or that goes on
+// after its end.
 type DamagedError struct {
-	What string // was to be decompressed
+	What string // that was to be decompressed
 	Err  error
 }
 
@@ -22,26 +22,26 @@ func (e *DamagedError) Unwrap() error { return e.Err }
 
 var errBehind = errors.New("something comes behind its end")
 
-// Inflate is what the zlib stream in r was made of. A damaged one ends with a
-// DamagedError, which calls it by what; an error of r itself is passed on as it is.
-// A small stream may become a large one: whoever reads it limits how much that is.
+// Inflate returns the decompressed contents of the zlib stream in r. A damaged stream
+// ends with a DamagedError, which calls it what; an error of r itself is passed on as it
+// is. A small stream may become a large one: the reader must limit it.
 func Inflate(r io.Reader, what string) io.Reader {
 	i := &inflater{what: what}
 	i.source.r = r
-	i.in = bufio.NewReaderSize(&i.source, pieceSize) // zlib takes no byte more of it than it needs
+	i.in = bufio.NewReaderSize(&i.source, pieceSize) // so that zlib reads no byte too many
 	return i
 }
 
-// An inflater reads nothing before it is read: r may have to be waited for.
+// An inflater reads from r only when it is read itself: r may block.
 type inflater struct {
 	what   string
 	source source
 	in     *bufio.Reader
 	z      io.Reader // nil before the first read
-	err    error     // the error of all further reads
+	err    error     // of all further reads
 }
 
-// A source remembers an error that is not one of the compressed data.
+// A source remembers an error of the reader, to tell it from damaged data.
 type source struct {
 	r   io.Reader
 	err error
@@ -83,7 +83,7 @@ func (i *inflater) inflate(b []byte) (n int, err error) {
 	return n, err
 }
 
-// expectEnd is io.EOF where nothing follows.
+// expectEnd returns io.EOF if nothing follows.
 func (i *inflater) expectEnd() error {
 	_, err := i.in.ReadByte()
 	if err == nil {

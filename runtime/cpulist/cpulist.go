@@ -1,4 +1,4 @@
-// Package cpulist reads and writes lists of CPUs as the kernel has them: "0-3,5".
+// Package cpulist reads and writes lists of CPUs in the kernel's form: "0-3,5".
 package cpulist
 
 import (
@@ -12,7 +12,7 @@ import (
 // bounds a list.
 const Max = 1<<16 - 1
 
-// Parse reads a list. One that is empty has no CPUs.
+// Parse parses a list. An empty one has no CPUs.
 func Parse(list string) (cpus []int, err error) {
 	if list == "" {
 		return nil, nil
@@ -33,7 +33,7 @@ func Parse(list string) (cpus []int, err error) {
 	return cpus, nil
 }
 
-// parseNumber reads the number of a CPU. What is none is negative.
+// parseNumber returns the number of a CPU; negative: it is none.
 func parseNumber(s string) int {
 	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil || n > Max {
@@ -42,7 +42,7 @@ func parseNumber(s string) int {
 	return int(n)
 }
 
-// Missing are those of some CPUs that are not there.
+// Missing returns those of the wanted CPUs that do not exist.
 func Missing(wanted, there []int) (missing []int) {
 	for _, cpu := range wanted {
 		if !slices.Contains(there, cpu) {

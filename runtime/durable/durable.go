@@ -1,7 +1,6 @@
-// Package durable puts files on disk in such a way that a crash or a power cut at any
-// time leaves all of the old one or all of the new one under a name. For that, the
-// contents of a file are on disk before it gets its name, and it gets that in one step.
-// That it has the name is on disk when its directory is.
+// Package durable writes files so that a crash or a power cut at any time leaves either
+// all of the old or all of the new file under a name. It fsyncs the contents of a file,
+// then gives it its name in one step. The name is on disk once the directory is fsynced.
 package durable
 
 import (
@@ -12,7 +11,7 @@ import (
 	"path/filepath"
 )
 
-// SyncDir puts the names in a directory on disk.
+// SyncDir fsyncs a directory, and so the names in it.
 func SyncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -21,9 +20,9 @@ func SyncDir(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// Rename gives a file that was written under a temporary name, in the same directory,
-// the name path, in place of what has it. It stays open. Where it fails, the file has
-// its temporary name; where it succeeds, SyncDir is still to be called.
+// Rename gives a file that was written under a temporary name, in the same directory, the
+// name path, and replaces an existing one. The file stays open. After an error it has its
+// temporary name; after success, the caller must call SyncDir.
 func Rename(f *os.File, path string) error {
 	if err := f.Sync(); err != nil {
 		return err
@@ -31,13 +30,13 @@ func Rename(f *os.File, path string) error {
 	return os.Rename(f.Name(), path)
 }
 
-// Replace writes a file, in place of what is there. All of it is on disk then. What a
-// crash may leave behind is a file of this name with .part behind it.
+// Replace writes a file to disk, and replaces an existing one. A crash may leave a file
+// of this name with .part appended.
 func Replace(path string, data []byte, mode fs.FileMode) error {
 	return write(path, data, mode, os.Rename)
 }
 
-// Create is Replace where there is no file yet; that there is one is fs.ErrExist.
+// Create is Replace for a new file; if the file exists, the error is fs.ErrExist.
 func Create(path string, data []byte, mode fs.FileMode) error {
 	return write(path, data, mode, os.Link)
 }
@@ -49,7 +48,7 @@ func write(path string, data []byte, mode fs.FileMode, put func(from, to string)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = os.Remove(f.Name()) }() // where it has not been renamed
+		defer func() { _ = os.Remove(f.Name()) }() // if it has not been renamed
 		_, err = f.Write(data)
 		if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 			return err

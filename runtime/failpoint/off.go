@@ -2,7 +2,6 @@
 
 package failpoint
 
-// Here says that a program has come to a point. Its name is what has just
-// happened, below the name of what it has happened to: "tap/kept". No other has
-// the same.
+// Here marks a point that the program has reached. Its unique name says what has just
+// happened, after the thing that it has happened to: "tap/kept".
 func Here(string) {}

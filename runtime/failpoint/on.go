@@ -13,7 +13,7 @@ import (
 // A target is where to die.
 type target struct {
 	name string
-	left atomic.Int64 // times to come there
+	left atomic.Int64 // visits left
 }
 
 var (
@@ -21,8 +21,8 @@ var (
 	log  = open(os.Getenv(Log))
 )
 
-// Here says that the program has come to a point, and does not return where it
-// is to die there.
+// Here logs that the program has reached a point, and does not return if it is to die
+// there.
 func Here(name string) {
 	if log != nil {
 		if _, err := log.WriteString(name + "\n"); err != nil {
@@ -34,10 +34,10 @@ func Here(name string) {
 	}
 }
 
-// die ends the whole process at once: nothing of it runs any more.
+// die ends the whole process at once.
 func die() {
 	_ = unix.Kill(unix.Getpid(), unix.SIGKILL)
-	select {} // until the signal is there
+	select {} // until the signal arrives
 }
 
 func parse(text string) *target {

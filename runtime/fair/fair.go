@@ -1,7 +1,7 @@
 // Package fair owns the order in which tenants get processors for long work: to
-// decompress, to hash, to compress. There are few places, and tenants get them in
-// turn. However much work one of them has, another one's waits for what is under way,
-// and for one piece of each tenant that waits, too.
+// decompress, to hash, to compress. There are few places, and tenants take turns. However
+// much work a tenant has, the work of another waits only for what is under way, and for
+// one piece of each waiting tenant.
 package fair
 
 import (
@@ -13,17 +13,17 @@ import (
 type Workers struct {
 	mu      sync.Mutex
 	free    int
-	waiting map[string][]chan struct{} // by tenant, in the order in which they have come
-	turns   []string                   // the tenants that wait, the next one first
+	waiting map[string][]chan struct{} // by tenant, oldest first
+	turns   []string                   // the waiting tenants, the next one first
 }
 
-// New returns so many places.
+// New returns Workers with so many places.
 func New(places int) *Workers {
 	return &Workers{free: places, waiting: map[string][]chan struct{}{}}
 }
 
-// Do has a tenant do a piece of work when it has got a place. The error is that of
-// the context where it ends before, and then nothing has been done.
+// Do runs a piece of work of a tenant once it has a place. It returns the error of the
+// context, without doing the work, if that ends before.
 func (w *Workers) Do(ctx context.Context, tenant string, work func()) error {
 	if err := w.enter(ctx, tenant); err != nil {
 		return err
@@ -33,13 +33,13 @@ func (w *Workers) Do(ctx context.Context, tenant string, work func()) error {
 	return nil
 }
 
-// Pause gives the place of a piece of work to others while that waits for somebody. It
-// is called by work, in Do, and returns when the place is there again.
+// Pause gives up the place of a piece of work while it waits for somebody. The work calls
+// it inside Do. It returns when the work has a place again.
 func (w *Workers) Pause(tenant string, wait func()) {
 	w.leave()
 	defer func() {
 		if turn := w.queue(tenant); turn != nil {
-			<-turn // what others do in their places has an end
+			<-turn // work in a place always ends
 		}
 	}()
 	wait()
@@ -59,7 +59,7 @@ func (w *Workers) enter(ctx context.Context, tenant string) error {
 	}
 }
 
-// queue takes a place, or returns what is closed when there is one.
+// queue takes a place, or returns a channel that is closed when there is one.
 func (w *Workers) queue(tenant string) (turn chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -75,7 +75,7 @@ func (w *Workers) queue(tenant string) (turn chan struct{}) {
 	return turn
 }
 
-// leave gives a place to the tenant whose turn it is.
+// leave gives a place to the next tenant in turn.
 func (w *Workers) leave() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -99,8 +99,8 @@ func (w *Workers) pass() {
 	close(first)
 }
 
-// withdraw ends the waiting of who does not want to any more. It may have got its
-// place meanwhile, and passes that on then.
+// withdraw removes a waiter that gives up. If it has got its place meanwhile, the place
+// is passed on.
 func (w *Workers) withdraw(tenant string, turn chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,16 +1,13 @@
-// Package fifo owns the named pipes through which the tenders write their
-// consoles.
+// Package fifo owns the named pipes through which tenders write their consoles.
 //
-// A tender outlives the daemon, so its console must not depend on anybody
-// reading it. Whoever opens such a pipe here opens it for reading and writing:
-// the tender's end has a reader, itself, and is never killed by SIGPIPE; the
-// daemon's end has a writer, itself, and never sees an end of file. What is
-// written while no daemon is there waits in the pipe, which is as large as the
-// kernel allows, and then the unikernel waits too. What another daemon runs is read as a pipe usually is: its
-// end is the end of the file.
+// A tender outlives the daemon, so its console must not depend on a reader. This package
+// opens either end for reading and writing. So the tender's end has a reader, itself, and
+// SIGPIPE never kills it; the daemon's end has a writer, itself, and never sees an end of
+// file. Output without a daemon waits in the pipe, which is as large as the kernel
+// allows; then the unikernel waits, too. The pipe of another daemon's unikernel is read
+// as usual, up to its end of file.
 //
-// Nothing that is not a named pipe is ever opened, changed or removed, and no
-// symbolic link is followed.
+// The package opens, changes and removes named pipes only, and follows no symbolic link.
 package fifo
 
 import (
@@ -29,21 +26,20 @@ import (
 )
 
 const (
-	// Mode lets members of its group read a console beside the daemon.
+	// Mode lets members of the group read a console beside the daemon.
 	Mode = 0o640
-	// usualSize is the largest pipe that the kernel allows everybody unless it is set
-	// up otherwise, in bytes.
+	// usualSize is the largest pipe, in bytes, that the kernel allows everybody by
+	// default.
 	usualSize = 1 << 20
 )
 
-// Path is the pipe of a unikernel in a directory. A name always has a ':' in
-// it and never a '/', so it is always a file in that directory, even though
-// "." and ".." are labels.
+// Path returns the pipe of a unikernel in a directory. A name always contains a ':' and
+// never a '/', so it is always a file in that directory, even though "." and ".." are
+// labels.
 func Path(dir string, n messages.Name) string { return filepath.Join(dir, n.String()) }
 
-// Create makes a pipe that belongs to the group gid, or to our own where that is
-// negative. One that is there already is kept with all that is in it: it belongs
-// to a tender that has outlived a daemon.
+// Create makes a pipe for the group gid, or for our own if that is negative. It keeps an
+// existing pipe with its contents, which belong to a tender that has outlived a daemon.
 func Create(path string, gid int) error {
 	err := unix.Mkfifo(path, 0o600)
 	failpoint.Here("fifo/made")
@@ -57,9 +53,9 @@ func Create(path string, gid int) error {
 	return nil
 }
 
-// own sets group and mode: in this order, for a change of the group may clear
-// bits of the mode, and after the pipe is there, for the umask and a crash
-// between the two must not matter.
+// own sets group and mode, in this order, since a change of the group may clear bits of
+// the mode. It follows the creation, so that neither the umask nor a crash between the
+// two matters.
 func own(path string, gid int) error {
 	f, err := open(path, unix.O_RDWR)
 	if err != nil {
@@ -73,9 +69,9 @@ func own(path string, gid int) error {
 	return f.Chmod(Mode)
 }
 
-// OpenWriter opens the end that becomes a tender's standard output and error, or
-// the daemon's, which shares nothing with the former that one could change for the
-// other. It blocks, as programs expect of those.
+// OpenWriter opens the end that becomes a tender's standard output and error, or the
+// daemon's end. The two are separate open files, so that neither can change the flags of
+// the other. It is blocking, as programs expect.
 func OpenWriter(path string) (*os.File, error) {
 	f, err := open(path, unix.O_RDWR)
 	if err != nil {
@@ -84,9 +80,8 @@ func OpenWriter(path string) (*os.File, error) {
 	return enlarged(f)
 }
 
-// OpenOutput is OpenWriter for the pipe that a process has as its standard output,
-// whatever has become of the name of that. The error is proc.ErrGone where the
-// process is not there any more.
+// OpenOutput is OpenWriter for the pipe that is the standard output of a process,
+// whatever became of its name. It returns proc.ErrGone if the process is gone.
 func OpenOutput(p messages.Process) (*os.File, error) {
 	path := fmt.Sprintf("/proc/%d/fd/1", p.PID)
 	f, err := openOutput(path, p)
@@ -102,7 +97,7 @@ func openOutput(path string, p messages.Process) (*os.File, error) {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	// Asked behind that: if the process is there now, it was the one that had the pid.
+	// The order matters: if the process is there now, it had the pid before, too.
 	now, err := proc.Identify(p.PID)
 	switch {
 	case err != nil:
@@ -116,7 +111,7 @@ func openOutput(path string, p messages.Process) (*os.File, error) {
 	return reopen(fd, path, unix.O_RDWR)
 }
 
-// enlarged is a pipe that has been opened; see enlarge.
+// enlarged returns an opened pipe after enlarge.
 func enlarged(f *os.File) (*os.File, error) {
 	if err := enlarge(f); err != nil {
 		_ = f.Close()
@@ -125,10 +120,10 @@ func enlarged(f *os.File) (*os.File, error) {
 	return f, nil
 }
 
-// OpenForeign opens the daemon's end of the console of what another daemon runs.
-// It comes to its end with the last one who writes.
+// OpenForeign opens the daemon's end of the console of another daemon's unikernel. It
+// ends with the last writer.
 func OpenForeign(path string) (*os.File, error) {
-	f, err := open(path, unix.O_RDONLY|unix.O_NONBLOCK) // or it would wait for somebody who writes
+	f, err := open(path, unix.O_RDONLY|unix.O_NONBLOCK) // or the open would block until there is a writer
 	if err != nil {
 		return nil, fmt.Errorf("cannot open console %s: %w", path, err)
 	}
@@ -137,7 +132,7 @@ func OpenForeign(path string) (*os.File, error) {
 
 var errNotFIFO = errors.New("not a named pipe")
 
-// open opens the very file that hold has looked at.
+// open opens the same file that hold has checked.
 func open(path string, flags int) (*os.File, error) {
 	fd, err := hold(path)
 	if err != nil {
@@ -147,20 +142,20 @@ func open(path string, flags int) (*os.File, error) {
 	return reopen(fd, path, flags)
 }
 
-// reopen opens what a descriptor refers to.
+// reopen opens the file of a descriptor.
 func reopen(fd int, path string, flags int) (*os.File, error) {
 	end, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_CLOEXEC|flags, 0)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.SetNonblock(end, false); err != nil { // or the runtime of Go would watch it
+	if err := unix.SetNonblock(end, false); err != nil { // or the runtime of Go would poll it
 		_ = unix.Close(end)
 		return nil, err
 	}
 	return os.NewFile(uintptr(end), path), nil
 }
 
-// hold refers to a named pipe without opening it.
+// hold returns a descriptor for a named pipe without opening it.
 func hold(path string) (fd int, err error) {
 	fd, err = unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -173,7 +168,7 @@ func hold(path string) (fd int, err error) {
 	return fd, nil
 }
 
-// check makes sure that a descriptor is of a named pipe.
+// check refuses a descriptor of anything but a named pipe.
 func check(fd int) error {
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {
@@ -185,9 +180,9 @@ func check(fd int) error {
 	return nil
 }
 
-// enlarge makes the pipe as large as it may be: that is what the machine is set up
-// for, or half of it as often as needed where this user has many pipes already. It
-// stays as it is where it is larger. Memory is taken only for what is written.
+// enlarge makes the pipe as large as the machine allows, or half of that as often as
+// needed if this user has many pipes already. It never shrinks it. Memory is used only
+// for what is written.
 func enlarge(f *os.File) error {
 	return control(f, func(fd int) error {
 		now, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
@@ -203,7 +198,7 @@ func enlarge(f *os.File) error {
 	})
 }
 
-// largest is how large this machine lets a pipe be.
+// largest returns the largest size that this machine allows.
 func largest() int {
 	text, err := os.ReadFile("/proc/sys/fs/pipe-max-size")
 	if err != nil {
@@ -227,8 +222,8 @@ func control(f *os.File, do func(fd int) error) error {
 	return errors.Join(err, failed)
 }
 
-// Remove removes a pipe; that it is gone already is fine. What is in it is
-// lost once nobody has it open.
+// Remove removes a pipe; one that is gone already is no error. The contents are lost once
+// nobody has it open.
 func Remove(path string) error {
 	err := remove(path)
 	if err != nil && err != unix.ENOENT {

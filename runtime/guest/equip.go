@@ -20,9 +20,9 @@ type equipment struct {
 	taps    []*netif.Tap
 }
 
-// Equip makes the cgroup and the taps of a unikernel. The taps vanish with this
-// process until they are kept; the cgroup has the name of the unikernel. They
-// are returned even where another one could not be made.
+// Equip makes the cgroup and the taps of a unikernel. The taps vanish with this process
+// until they are kept; the cgroup has the name of the unikernel. After an error it still
+// returns what it has made.
 func (m *Machine) Equip(name messages.Name, p Plan) (Equipment, error) {
 	e := &equipment{machine: m, name: name, plan: p}
 	return e, e.make()
@@ -56,11 +56,11 @@ func (e *equipment) Links() []messages.Link {
 
 func (e *equipment) Close() {
 	for _, t := range e.taps {
-		_ = t.Close() // what does not go now goes with this process
+		_ = t.Close() // what stays vanishes with this process
 	}
 }
 
-// keep has the taps outlive this process.
+// keep makes the taps outlive this process.
 func (e *equipment) keep() error {
 	for _, t := range e.taps {
 		if err := t.Keep(); err != nil {
@@ -100,14 +100,14 @@ func (e *equipment) Launch(ctx context.Context) (Gated, error) {
 	return &gated{Gated: g, equipment: e}, nil
 }
 
-// gated is a process with the equipment that it will have.
+// gated is a launched process with its equipment.
 type gated struct {
 	*tender.Gated
 	equipment *equipment
 }
 
 func (g *gated) Release(ctx context.Context) (Tender, error) {
-	defer g.equipment.Close() // what has not been kept
+	defer g.equipment.Close() // those that were not kept
 	if err := g.equipment.keep(); err != nil {
 		return nil, errors.Join(err, g.Abort())
 	}

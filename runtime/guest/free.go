@@ -12,8 +12,8 @@ import (
 	"albatross/runtime/netif"
 )
 
-// Free gives back all that a unikernel had, as far as it is there: its console pipe, its
-// cgroup, and the taps that are on record.
+// Free removes what exists of a unikernel: its console pipe, its cgroup, and the taps
+// that are on record.
 func (m *Machine) Free(name messages.Name, taps []messages.Link) error {
 	err := fifo.Remove(m.Console(name))
 	failpoint.Here("equip/fifo-removed")
@@ -28,9 +28,9 @@ func (m *Machine) Free(name messages.Name, taps []messages.Link) error {
 	return err
 }
 
-// Sweep frees what a crash has left behind: images, console pipes and cgroups that are
-// of nothing that is on record, and finds the block devices. Nothing that is not ours is
-// in these directories.
+// Sweep removes what a crash has left behind: images, console pipes and cgroups that no
+// record mentions. It returns the block devices. All that is in these directories is
+// ours.
 func (m *Machine) Sweep(names map[messages.Name]bool, images map[messages.Digest]bool) (devices []block.Device, errs []error) {
 	devices, errs, err := m.Blocks.Scan()
 	errs = append(errs, err)

@@ -1,10 +1,9 @@
-// Package guest owns what the operating system has of a unikernel: it checks an image
+// Package guest owns what the operating system has of a unikernel. It checks an image
 // against the machine, and makes the console pipe, the cgroup, the taps and the process
-// that becomes the tender, in the order in which a daemon may die at any moment. It finds
-// them again by what is on record, and frees them.
+// that becomes the tender, in an order in which the daemon may die at any moment. It
+// finds them again by their records, and frees them.
 //
-// Nothing here decides whether or when that happens, or keeps what it has returned:
-// everything that is live belongs to the caller, who frees it.
+// The caller decides whether and when that happens, and owns and frees what is returned.
 package guest
 
 import (
@@ -20,58 +19,58 @@ import (
 	"albatross/runtime/tender"
 )
 
-// A Machine is where unikernels run. It is not changed once it is in use, and may be
-// used by many goroutines at once, by one at a time for the same unikernel.
+// A Machine runs unikernels. It does not change once it is in use. Goroutines may use it
+// concurrently, one at a time for the same unikernel.
 type Machine struct {
 	Images     *store.Images
-	KeepImages bool // those that are on no record, too, where records are missing
+	KeepImages bool // also those on no record, because records are missing
 	Blocks     *block.Dir
 	Cgroups    *cgroup.Tree // nil: unikernels have none
 	Tenders    *tender.Finder
 	Launcher   []string         // see tender.Command
-	FIFODir    string           // where console pipes are
+	FIFODir    string           // of the console pipes
 	GID        int              // the group of these; negative: our own
-	Strangers  []tender.Running // that ran when the daemon started, and are not on record
-	FullNames  bool             // are told to unikernels, with their paths
+	Strangers  []tender.Running // found when the daemon started
+	FullNames  bool             // unikernels get their full name as an argument
 }
 
-// Equipment is what a tender is connected to, besides its console. It has the name of
-// its unikernel, except for the taps.
+// Equipment is what a tender is connected to, besides its console. All of it is found by
+// the name of its unikernel, except for the taps.
 type Equipment interface {
-	// Links are the taps, in the order of the networks.
+	// Links returns the taps, in the order of the networks.
 	Links() []messages.Link
 	// Launch makes a process that waits to become the tender.
 	Launch(ctx context.Context) (Gated, error)
-	// Close has the taps vanish that have not been kept. It may be called again.
+	// Close removes the taps that have not been kept. It may be called again.
 	Close()
 }
 
-// A Gated is a process that waits to become a tender. When this program ends, it ends
-// too, until it is released.
+// A Gated is a process that waits to become a tender. Until it is released, it ends when
+// this program does.
 type Gated interface {
 	Process() messages.Process
-	// Release lets the process become the tender, with the taps that are its own from
-	// then on: process and taps have to be on record. After an error the process is
-	// gone, and so are the taps that have not been kept.
+	// Release lets the process become the tender and makes its taps permanent. Process
+	// and taps must be on record before. After an error, the process is gone, and so are
+	// the taps that were not kept.
 	Release(ctx context.Context) (Tender, error)
-	// Abort ends the process instead, even where it is just being released. The error
-	// says that it is still there.
+	// Abort ends the process instead, even during Release. The error says that it still
+	// runs.
 	Abort() error
 }
 
 // A Tender is a process that runs a unikernel.
 type Tender interface {
-	// Wait waits until it has ended.
+	// Wait waits for its end.
 	Wait(ctx context.Context) (messages.Exit, error)
-	// Signal sends a signal. The error is proc.ErrGone where it has ended.
+	// Signal sends a signal. It returns proc.ErrGone if the process has ended.
 	Signal(signal unix.Signal) error
-	// Close lets go of it; it goes on.
+	// Close frees the handle; the process goes on.
 	Close() error
 }
 
-// Console is the path of the console pipe of a unikernel.
+// Console returns the path of the console pipe of a unikernel.
 func (m *Machine) Console(name messages.Name) string { return fifo.Path(m.FIFODir, name) }
 
-// MakeConsole makes the console pipe. Its name is that of the unikernel, and that is how
-// it is found and freed after a crash.
+// MakeConsole makes the console pipe. Its name is that of the unikernel, by which it is
+// found and freed after a crash.
 func (m *Machine) MakeConsole(name messages.Name) error { return fifo.Create(m.Console(name), m.GID) }

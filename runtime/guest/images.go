@@ -9,8 +9,8 @@ import (
 	"albatross/runtime/compress"
 )
 
-// ReadImage is an image as a client wants it: level 0 is uncompressed. It may be about
-// to be collected.
+// ReadImage returns an image, compressed at a level; 0: uncompressed. The image may be
+// removed at any time.
 func (m *Machine) ReadImage(digest messages.Digest, level int) ([]byte, error) {
 	if err := m.Images.Pin(digest); err != nil {
 		return nil, err

@@ -16,36 +16,35 @@ import (
 	"albatross/runtime/tender"
 )
 
-// maxImage is the largest uncompressed image, in bytes. An image is loaded into
-// the memory of its unikernel, and none is that large; a compressed one could
-// otherwise fill the disk.
+// maxImage is the largest uncompressed image, in bytes. An image is loaded into the
+// memory of its unikernel, which is never that large. A compressed image could otherwise
+// fill the disk.
 const maxImage = 1 << 30
 
-// A Plan is how a unikernel is started.
+// A Plan says how to start a unikernel.
 type Plan struct {
 	tender   tender.Tender
-	guest    tender.Guest // without the taps, which are made when it is started
+	guest    tender.Guest // without the taps, which Equip makes
 	networks []attachment
 	cpus     []int
 	memory   int64 // bytes that the tender may use
 }
 
-// An attachment is a network device and the bridge that it gets a tap on.
+// An attachment is a network device and the bridge for its tap.
 type attachment struct {
 	name   string // in the manifest
 	bridge string
 	mac    messages.MAC
 }
 
-// tenderMemory is what a tender may need beside the memory and the image of its
-// unikernel, in bytes: its own program before it has become the unikernel, what
-// hypervisor and page tables take, and a margin.
+// tenderMemory is what a tender may need in addition to the memory and the image of its
+// unikernel, in bytes: its own program before it becomes the unikernel, hypervisor and
+// page tables, and a margin.
 const tenderMemory = 64 << 20
 
-// Prepare puts the image into the store where it is not there yet, and checks
-// everything about it that can be checked without starting it. The image is not
-// collected until Unpin is called, once. The digest is told after an error, too, as far
-// as it is known.
+// Prepare stores the image if necessary, and checks everything about it that can be
+// checked without starting it. It pins the image; the caller must call Unpin once. It
+// returns the digest after an error, too, if it is known.
 func (m *Machine) Prepare(ctx context.Context, name messages.Name, ask messages.UnikernelPrepare) (messages.Digest, Plan, error) {
 	digest, err := m.store(ask)
 	if err != nil {
@@ -64,14 +63,14 @@ func (m *Machine) Prepare(ctx context.Context, name messages.Name, ask messages.
 	return digest, p, nil
 }
 
-// Pin keeps an image from being collected until Unpin is called.
+// Pin keeps an image from being removed until Unpin is called.
 func (m *Machine) Pin(digest messages.Digest) error { return m.Images.Pin(digest) }
 
-// Unpin ends what Pin or Prepare has begun.
+// Unpin ends a Pin or a Prepare.
 func (m *Machine) Unpin(digest messages.Digest) { m.Images.Unpin(digest) }
 
-// checkFree refuses addresses that somebody else has, whom the ledger does not
-// know: as far as the bridge does.
+// checkFree refuses addresses that somebody unknown to the ledger has on a bridge, as far
+// as the bridge knows.
 func checkFree(list []messages.Station) error {
 	for _, s := range list {
 		if err := netif.CheckFree(s); err != nil {
@@ -81,7 +80,7 @@ func checkFree(list []messages.Station) error {
 	return nil
 }
 
-// store pins the image.
+// store stores and pins the image.
 func (m *Machine) store(ask messages.UnikernelPrepare) (messages.Digest, error) {
 	if ask.Image == nil {
 		return ask.Spec.Digest, m.Images.Pin(ask.Spec.Digest)
@@ -99,14 +98,14 @@ func (m *Machine) store(ask messages.UnikernelPrepare) (messages.Digest, error) 
 		return messages.Digest{}, tooLarge
 	}
 	if damaged := new(compress.DamagedError); errors.As(err, &damaged) {
-		return messages.Digest{}, damaged // and not something about the store
+		return messages.Digest{}, damaged // not the wrapping error of the store
 	}
 	return digest, err
 }
 
-// imageLimit is the largest image, in bytes, of a unikernel with these arguments. It
-// is loaded into its memory, so that what a tenant can put on disk is bounded by the
-// memory that it may use.
+// imageLimit returns the size of the largest image, in bytes, for a unikernel with these
+// arguments. It is loaded into the memory of the unikernel. So the memory that a tenant
+// may use bounds what it can put on disk.
 func imageLimit(args messages.Arguments) int64 {
 	return min(maxImage, int64(min(args.Memory, maxImage>>20))<<20)
 }
@@ -140,7 +139,7 @@ func (m *Machine) plan(ctx context.Context, name messages.Name, digest messages.
 	return p, t.Check(img, p.guest)
 }
 
-// checkCPUs refuses CPUs that nothing can run on now, whatever policies say.
+// checkCPUs refuses CPUs that are offline, whatever policies say.
 func checkCPUs(cpus []int) error {
 	offline, err := machine.OfflineCPUs(cpus)
 	if err == nil && len(offline) > 0 {
@@ -149,7 +148,7 @@ func checkCPUs(cpus []int) error {
 	return err
 }
 
-// toldName is the name that a unikernel is told as an argument.
+// toldName returns the name that a unikernel gets as an argument.
 func (m *Machine) toldName(name messages.Name) string {
 	if m.FullNames {
 		return name.String()
@@ -157,7 +156,7 @@ func (m *Machine) toldName(name messages.Name) string {
 	return string(name.Label)
 }
 
-// planFor puts together what has been checked.
+// planFor combines what has been checked.
 func (m *Machine) planFor(name messages.Name, digest messages.Digest, spec messages.Spec, t tender.Tender, size int64) Plan {
 	args := spec.Arguments
 	p := Plan{

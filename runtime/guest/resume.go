@@ -11,7 +11,7 @@ import (
 	"albatross/runtime/tender"
 )
 
-// held is a tender, as its handle and its cgroup tell of it.
+// held is a tender, held by its handle; its cgroup completes what is known of its end.
 type held struct {
 	*proc.Handle
 	machine *Machine
@@ -26,20 +26,19 @@ func (h *held) Wait(ctx context.Context) (messages.Exit, error) {
 	return h.machine.seenEnd(h.name, exit), nil
 }
 
-// Found is what has become of a tender that has been recorded.
+// Found is what Resume has found of a recorded tender.
 type Found struct {
-	Tender Tender          // where it runs
-	Exit   messages.Exit   // as far as is known, where it has ended
-	Cut    messages.Public // it has not ended by itself, and how
+	Tender Tender          // if it runs
+	Exit   messages.Exit   // as far as it is known, if it has ended
+	Cut    messages.Public // why it has not ended by itself; empty: it has
 }
 
-// Resume looks for a tender that has been recorded; the error is proc.ErrGone where it
-// has ended. One that is gone was cut off if the machine has been started anew since, or
-// if it never was released.
+// Resume looks for a recorded tender. It returns proc.ErrGone if that has ended. A tender
+// was cut off if the machine has rebooted since, or if it was never released.
 func (m *Machine) Resume(ctx context.Context, name messages.Name, r messages.Runtime) (Found, error) {
 	handle, err := m.open(r)
 	switch {
-	case err == nil && handle.Ended(): // and nobody has cleared it away
+	case err == nil && handle.Ended(): // and nobody has reaped it
 		return m.lateEnd(ctx, &held{handle, m, name})
 	case err == nil:
 		return Found{Tender: &held{handle, m, name}}, nil
@@ -56,7 +55,7 @@ func (m *Machine) Resume(ctx context.Context, name messages.Name, r messages.Run
 	return Found{Exit: m.seenEnd(name, messages.Exit{})}, err
 }
 
-// open holds the process of a record, if it is a tender.
+// open returns a handle for the process of a record, if that is a tender.
 func (m *Machine) open(r messages.Runtime) (*proc.Handle, error) {
 	handle, err := proc.Open(r.Process)
 	if err != nil || r.Released {
@@ -69,7 +68,7 @@ func (m *Machine) open(r messages.Runtime) (*proc.Handle, error) {
 	return handle, nil
 }
 
-// lateEnd is how a tender has ended of which nobody saw when.
+// lateEnd returns how a tender has ended whose end nobody saw.
 func (m *Machine) lateEnd(ctx context.Context, t *held) (Found, error) {
 	defer func() { _ = t.Close() }()
 	exit, err := t.Wait(ctx)
@@ -79,8 +78,8 @@ func (m *Machine) lateEnd(ctx context.Context, t *held) (Found, error) {
 	return Found{Exit: exit}, proc.ErrGone
 }
 
-// seenEnd is how a tender has ended, with what its cgroup tells of that: whose end
-// nobody has seen may have been killed for want of memory.
+// seenEnd completes an exit by what the cgroup knows: the kernel may have killed a tender
+// for lack of memory while nobody watched.
 func (m *Machine) seenEnd(name messages.Name, exit messages.Exit) messages.Exit {
 	if m.Cgroups == nil || exit.Known && exit.Signal != int(unix.SIGKILL) {
 		return exit

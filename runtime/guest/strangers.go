@@ -8,8 +8,8 @@ import (
 	"albatross/runtime/tender"
 )
 
-// checkStrangers refuses to run what somebody runs already, and what would share a
-// block device with that. It would run twice, and nobody would know.
+// checkStrangers refuses to run a unikernel that a stranger runs already, or whose block
+// device a stranger uses: it would unknowingly run twice.
 func (m *Machine) checkStrangers(name messages.Name, guest tender.Guest) error {
 	for _, r := range m.Strangers {
 		if what := m.shares(r, name, guest); what != "" && r.Runs() {
@@ -19,7 +19,7 @@ func (m *Machine) checkStrangers(name messages.Name, guest tender.Guest) error {
 	return nil
 }
 
-// shares is what a stranger uses that a unikernel needs for itself.
+// shares returns what a stranger uses that a unikernel needs for itself.
 func (m *Machine) shares(r tender.Running, name messages.Name, guest tender.Guest) string {
 	if file, ok := r.Guest.Shares(guest); ok {
 		return "the block device " + file
@@ -33,8 +33,8 @@ func (m *Machine) shares(r tender.Running, name messages.Name, guest tender.Gues
 	return ""
 }
 
-// AddStrangers adds the names under which somebody else runs something: its console
-// and its cgroup are in use. It may be ours, where its record was damaged.
+// AddStrangers adds the names of strangers, whose consoles and cgroups are in use. A
+// stranger may be ours, if its record was damaged.
 func (m *Machine) AddStrangers(names map[messages.Name]bool) {
 	for _, r := range m.Strangers {
 		if !filepath.IsAbs(r.Output) || !tender.SameFile(filepath.Dir(r.Output), m.FIFODir) {

@@ -52,7 +52,7 @@ func openFile(path string, flags int) (*file, error) {
 	return &file{File: f, end: min(info.Size(), maxRead)}, nil
 }
 
-// read is what the file remembers. It is not whole where a crash, or somebody
+// read returns what the file remembers. It is not whole where a crash, or somebody
 // else, has left it with what is no frame.
 func (f *file) read() (t *tail, whole bool, err error) {
 	data := make([]byte, f.end)
@@ -109,7 +109,7 @@ func splice(pipe, file int, offset int64, size int) (int, error) {
 	}
 }
 
-// midLine tells whether the last line has not ended. Where that cannot be read, it
+// midLine reports whether the last line has not ended. Where that cannot be read, it
 // may have.
 func (f *file) midLine() bool {
 	var last [1]byte

@@ -88,7 +88,7 @@ func (d *Dir) removeTemporary() error {
 	return err
 }
 
-// file is where the history of a console is, if it has any. A name always has a
+// file returns where the history of a console is, if it has any. A name always has a
 // ':' in it and never a '/', so it is always a file in the directory.
 func (d *Dir) file(name messages.Name) string { return filepath.Join(d.path, name.String()) }
 
@@ -141,7 +141,7 @@ func (d *Dir) sweep(name messages.Name) error {
 	return d.remove(name)
 }
 
-// takenOf is how many lines of a console have been taken.
+// takenOf returns how many lines of a console have been taken.
 func (d *Dir) takenOf(name messages.Name) *atomic.Int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -199,7 +199,7 @@ func (d *Dir) join(name messages.Name) (pass func()) {
 	}
 }
 
-// time is now, in the way in which it is read back from a file.
+// time returns now, in the way in which it is read back from a file.
 func (d *Dir) time() time.Time { return time.Unix(0, d.now().UnixNano()).UTC() }
 
 // sync puts a file, and its name, on disk.

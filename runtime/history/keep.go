@@ -41,7 +41,7 @@ func (l *Log) splice(pipe, size int, at time.Time) (n int, raw []byte, ok bool) 
 	return n, raw, n > 0 || err == nil
 }
 
-// readBack is what the last n bytes of the file are.
+// readBack returns what the last n bytes of the file are.
 func (l *Log) readBack(n int) []byte {
 	raw := l.room(n)
 	if _, err := l.file.ReadAt(raw, l.file.end-int64(n)); err != nil {
@@ -69,7 +69,7 @@ func (l *Log) copy(pipe, size int, at time.Time) (n int, raw []byte, err error) 
 	}
 }
 
-// room is memory until the next bytes are taken.
+// room returns memory until the next bytes are taken.
 func (l *Log) room(n int) []byte {
 	if len(l.buffer) < n {
 		l.buffer = make([]byte, n)
@@ -116,7 +116,7 @@ func (l *Log) open(flags int) {
 	}
 }
 
-// remembered is all that is remembered.
+// remembered returns all that is remembered.
 func (l *Log) remembered() *tail {
 	l.open(0)
 	switch {
@@ -201,7 +201,7 @@ func (l *Log) restore() {
 	l.memory = nil
 }
 
-// reunited is what is in memory behind what is in a file that could not be read.
+// reunited returns what is in memory behind what is in a file that could not be read.
 func (l *Log) reunited() (*tail, error) {
 	if l.file != nil || len(l.memory.lines) >= Lines {
 		return l.memory, nil

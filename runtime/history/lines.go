@@ -32,7 +32,7 @@ func (s *splitter) feed(data []byte, line func(kept []byte)) {
 	}
 }
 
-// count is how many lines feed would give.
+// count returns how many lines feed would give.
 func (s *splitter) count(data []byte) (n int) {
 	c := s.clone()
 	c.feed(data, func([]byte) { n++ })
@@ -61,7 +61,7 @@ func (s *splitter) add(part []byte, newline bool, line func(kept []byte)) {
 	}
 }
 
-// text is what is told of a line.
+// text returns what is told of a line.
 func text(kept []byte) string {
 	if len(kept) == maxLine {
 		return string(kept) + truncated

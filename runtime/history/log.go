@@ -115,7 +115,7 @@ func (l *Log) drain(pipe int, t *Taken) error {
 	return err
 }
 
-// available is how many bytes are in a pipe.
+// available returns how many bytes are in a pipe.
 func available(pipe int) (int, error) {
 	n, err := unix.IoctlGetInt(pipe, unix.TIOCINQ)
 	return n, os.NewSyscallError("ioctl", err)

@@ -81,7 +81,7 @@ func newPipe(f *os.File) (*Pipe, error) {
 	return p, nil
 }
 
-// Same tells whether both are ends of one pipe, whatever its name is now.
+// Same reports whether both are ends of one pipe, whatever its name is now.
 func (p *Pipe) Same(other *Pipe) bool {
 	one, err := p.fifo.Stat()
 	if err != nil {

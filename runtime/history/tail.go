@@ -62,7 +62,7 @@ func (t *tail) each(do func(line)) {
 	}
 }
 
-// told are the lines as a follower is told them.
+// told returns the lines as a follower is told them.
 func (t *tail) told() []messages.ConsoleLine {
 	list := make([]messages.ConsoleLine, 0, len(t.lines))
 	t.each(func(l line) { list = append(list, messages.ConsoleLine{Time: l.at, Text: text(l.kept)}) })

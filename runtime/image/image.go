@@ -93,10 +93,10 @@ type Segment struct {
 	Protection Protection
 }
 
-// FirstPage is the address of the first page the segment touches.
+// FirstPage returns the address of the first page the segment touches.
 func (s Segment) FirstPage() uint64 { return s.Address &^ (PageSize - 1) }
 
-// EndPage is the address of the first page behind the segment.
+// EndPage returns the address of the first page behind the segment.
 func (s Segment) EndPage() uint64 { return pageUp(s.Address + s.MemorySize) }
 
 func pageUp(address uint64) uint64 { return (address + PageSize - 1) &^ (PageSize - 1) }

@@ -81,7 +81,7 @@ func (i *Image) limit() uint64 {
 	return sptLimit
 }
 
-// executable tells whether an address holds code that is in the file.
+// executable reports whether an address holds code that is in the file.
 func (i *Image) executable(address uint64) bool {
 	for _, s := range i.Segments {
 		offset, borrow := bits.Sub64(address, s.Address, 0)

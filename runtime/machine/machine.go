@@ -14,7 +14,7 @@ import (
 	"albatross/runtime/netif"
 )
 
-// RootPolicy is all that the machine has: the limit of all other policies.
+// RootPolicy returns all that the machine has: the limit of all other policies.
 // Block devices are files in blockDir, which has to be there.
 func RootPolicy(blockDir string) (messages.Policy, error) {
 	p, err := rootPolicy(blockDir)
@@ -41,7 +41,7 @@ func rootPolicy(blockDir string) (p messages.Policy, err error) {
 	return p, err
 }
 
-// OfflineCPUs are those of some that nothing can run on now.
+// OfflineCPUs returns those of some that nothing can run on now.
 func OfflineCPUs(wanted []int) ([]int, error) {
 	online, err := onlineCPUs()
 	if err != nil {
@@ -63,7 +63,7 @@ func onlineCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// memory is the physical memory that the kernel manages, in MB.
+// memory returns the physical memory that the kernel manages, in MB.
 func memory() (int, error) {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
@@ -72,7 +72,7 @@ func memory() (int, error) {
 	return megabytes(info.Totalram, uint64(info.Unit)), nil
 }
 
-// diskSpace is the size of the file system of a directory in MB, as native
+// diskSpace returns the size of the file system of a directory in MB, as native
 // albatross has it: all of it, not what is free. The limit is for all block
 // devices together, those that are there already included, so it must not
 // shrink when one is made.
@@ -84,7 +84,7 @@ func diskSpace(dir string) (int, error) {
 	return megabytes(stat.Blocks, uint64(stat.Frsize)), nil
 }
 
-// megabytes are n units in full MB. A file system that claims to be endless
+// megabytes returns n units in full MB. A file system that claims to be endless
 // has the largest size that can be told.
 func megabytes(n, unit uint64) int {
 	high, low := bits.Mul64(n, unit)

@@ -115,7 +115,7 @@ func (w *Watch) Close() error { return w.socket.Close() }
 // seenBridges are the names of the bridges that messages have told of, by index.
 type seenBridges map[int]string
 
-// tells tells whether a message of the kernel is about a bridge that has come,
+// tells reports whether a message of the kernel is about a bridge that has come,
 // gone or been renamed. There are others each time that a tap comes or goes, and
 // that is with every unikernel.
 func (seen seenBridges) tells(message []byte) bool {
@@ -148,7 +148,7 @@ func (seen seenBridges) tellsPart(part syscall.NetlinkMessage) bool {
 	return !known || old != name
 }
 
-// tellsOfDevice tells whether an event of the kernel is about a CPU or memory.
+// tellsOfDevice reports whether an event of the kernel is about a CPU or memory.
 func tellsOfDevice(event []byte) bool {
 	for field := range bytes.SplitSeq(event, []byte{0}) {
 		if string(field) == "SUBSYSTEM=cpu" || string(field) == "SUBSYSTEM=memory" {

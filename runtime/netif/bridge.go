@@ -8,7 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Bridges are the names of all bridges, in order. It is the only one here that
+// Bridges returns the names of all bridges, in order. It is the only one here that
 // goes through all interfaces: for who starts.
 func Bridges() ([]string, error) {
 	links, err := list()
@@ -47,7 +47,7 @@ func uninterrupted(ask func() error) (err error) {
 	return err
 }
 
-// CheckBridge tells whether taps can be attached to what has this name. Its
+// CheckBridge reports whether taps can be attached to what has this name. Its
 // errors are for clients as they are; the first is what native albatross says.
 func CheckBridge(name string) error {
 	_, err := findBridge(name)

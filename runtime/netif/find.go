@@ -44,7 +44,7 @@ func findTap(record messages.Link) (*netlink.Tuntap, error) {
 	return tap, nil
 }
 
-// existing is what the library found, with our error where that is nothing.
+// existing returns what the library found, with our error where that is nothing.
 func existing(link netlink.Link, err error) (netlink.Link, error) {
 	var notFound netlink.LinkNotFoundError
 	if errors.As(err, &notFound) {

@@ -44,7 +44,7 @@ func ownAddress(s messages.Station) error {
 	return fmt.Errorf("cannot use the MAC address %s: the host has it on bridge %s (give another one with --net NAME:BRIDGE@MAC)", s.MAC, s.Bridge)
 }
 
-// forwarding is what a bridge knows of who is behind which port, and maybe some of
+// forwarding returns what a bridge knows of who is behind which port, and maybe some of
 // what others know.
 func forwarding(bridge int) (table []netlink.Neigh, err error) {
 	var entries [][]byte

@@ -134,7 +134,7 @@ func attach(tap int, bridge *netlink.LinkAttrs) error {
 	return netlink.LinkSetUp(link)
 }
 
-// Link is how the tap is recorded.
+// Link returns how the tap is recorded.
 func (t *Tap) Link() messages.Link { return t.link }
 
 // Keep makes the tap outlive this process, and returns when a tender can open

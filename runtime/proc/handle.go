@@ -99,7 +99,7 @@ func (h *Handle) verify() error {
 
 func gone(p messages.Process) error { return fmt.Errorf("process %d: %w", p.PID, ErrGone) }
 
-// Process is whom the handle holds.
+// Process returns whom the handle holds.
 func (h *Handle) Process() messages.Process { return h.process }
 
 // Signal sends a signal. The error is ErrGone once the process was reaped.

@@ -44,7 +44,7 @@ func Identify(pid int) (messages.Process, error) {
 // ticks is how many clock ticks a second has for programs, on all machines.
 const ticks = 100
 
-// Started is when a process was started, by the clock as it is now.
+// Started returns when a process was started, by the clock as it is now.
 func Started(p messages.Process) (time.Time, error) {
 	var up unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
@@ -54,7 +54,7 @@ func Started(p messages.Process) (time.Time, error) {
 	return time.Now().Add(-age), nil
 }
 
-// startTime is when a process was started, in clock ticks since boot. An exec
+// startTime returns when a process was started, in clock ticks since boot. An exec
 // does not change it.
 func startTime(pid int) (uint64, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -75,7 +75,7 @@ func parseStartTime(stat []byte) (uint64, error) {
 	return strconv.ParseUint(text, 10, 64)
 }
 
-// statField is a field of /proc/PID/stat behind the second. That is the name of the
+// statField returns a field of /proc/PID/stat behind the second. That is the name of the
 // program in parentheses, in which anything may stand, ')' and ' ' too; no later
 // field has a parenthesis.
 func statField(stat []byte, number int) (string, error) {
@@ -87,7 +87,7 @@ func statField(stat []byte, number int) (string, error) {
 	return string(fields[number-afterName]), nil
 }
 
-// unreapedExit is how a process has ended that nobody has reaped yet. Who may not
+// unreapedExit returns how a process has ended that nobody has reaped yet. Who may not
 // know is not told so, but that it has exited with 0: that is found out first.
 func unreapedExit(p messages.Process) (messages.Exit, bool) {
 	if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.PID)); !errors.Is(err, os.ErrNotExist) {
@@ -100,7 +100,7 @@ func unreapedExit(p messages.Process) (messages.Exit, bool) {
 	return parseUnreapedExit(stat, p.StartTime)
 }
 
-// parseUnreapedExit is that of a process that was started then: now the pid may be
+// parseUnreapedExit returns that of a process that was started then: now the pid may be
 // somebody else's.
 func parseUnreapedExit(stat []byte, started uint64) (messages.Exit, bool) {
 	state, err := statField(stat, 3)

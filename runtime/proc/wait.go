@@ -50,7 +50,7 @@ func (h *Handle) waitOver(ctx context.Context) error {
 	return err
 }
 
-// Ended tells whether the process has ended, reaped or not.
+// Ended reports whether the process has ended, reaped or not.
 func (h *Handle) Ended() bool {
 	ended := false
 	err := h.conn.Control(func(fd uintptr) { ended = events(int(fd)) != 0 })
@@ -156,7 +156,7 @@ func (h *Handle) lookForeign(fd int) state {
 	return unreaped
 }
 
-// events are what a pidfd has to tell now: POLLIN where the process has ended,
+// events returns what a pidfd has to tell now: POLLIN where the process has ended,
 // POLLHUP too where it was reaped (Linux 6.9).
 func events(fd int) int16 {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}

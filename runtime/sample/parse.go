@@ -165,7 +165,7 @@ func scan(file string, line []byte, first, last int, place func(number int) *int
 	return fmt.Errorf("cannot understand /proc/PID/%s: it ends before field %d", file, number)
 }
 
-// labelled is the number behind a label, of kB where it has a unit.
+// labelled returns the number behind a label, of kB where it has a unit.
 func labelled(file string, contents []byte, label string) (int64, error) {
 	i := bytes.LastIndex(contents, []byte(label))
 	if i < 0 {

@@ -18,7 +18,7 @@ type counted struct {
 	data  messages.IfData
 }
 
-// of are the counters of taps, as far as these are there.
+// of returns the counters of taps, as far as these are there.
 func (c counters) of(ports []messages.Port) (list []messages.IfData) {
 	for _, p := range ports {
 		found, ok := c[p.Link.Name]
@@ -105,7 +105,7 @@ func nextAttribute(b []byte) (kind uint16, value, rest []byte, ok bool) {
 // fields64 are the fields of struct rtnl_link_stats64 that are used.
 const fields64 = 10
 
-// ifData is what native makes of the counters: what the host receives is the
+// ifData returns what native makes of the counters: what the host receives is the
 // input, though it is what the unikernel sends.
 func ifData(flags uint32, mtu, stats []byte) messages.IfData {
 	field := func(i int) int64 { return int64(binary.NativeEndian.Uint64(stats[8*i:])) }

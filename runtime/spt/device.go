@@ -102,7 +102,7 @@ func (d *device) attach(name string) (err error) {
 	return err
 }
 
-// randomMAC is one from the range for local use. The kernel is asked for it:
+// randomMAC returns one from the range for local use. The kernel is asked for it:
 // crypto/rand would take a tenth of the time that a start takes, just to be
 // there.
 func randomMAC() (MAC, error) {

@@ -95,7 +95,7 @@ const (
 	programHeaderSize = 56
 )
 
-// elfHeaders are the ELF header and the program headers: one for each region
+// elfHeaders returns the ELF header and the program headers: one for each region
 // and one that says that the stack of the process is not executable.
 func elfHeaders(regions []region) []byte {
 	le := binary.LittleEndian

@@ -243,12 +243,12 @@ func (g *Guest) Close() error {
 	return errors.Join(errs...)
 }
 
-// Executable is the descriptor of the file to execute. A caller that wants the
+// Executable returns the descriptor of the file to execute. A caller that wants the
 // guest as a child executes /proc/self/fd/N in it and closes the Guest then;
 // Exec does without a child.
 func (g *Guest) Executable() int { return g.executable }
 
-// Descriptors are what the executed file has to find open, in this order, from
+// Descriptors returns what the executed file has to find open, in this order, from
 // descriptor 3 on; 0 to 2 are the guest's console.
 func (g *Guest) Descriptors() []int {
 	fds := []int{g.epoll, g.timer}

@@ -130,7 +130,7 @@ func (r records) note(list []damage, k, v []byte, err error) []damage {
 	return append(list, damage{r.name, slices.Clone(k), slices.Clone(v), r.owners(k, v, err), err})
 }
 
-// owners are whose a damaged record may have been: one of the keys may be damaged,
+// owners returns whose a damaged record may have been: one of the keys may be damaged,
 // unless both are the same, or the checksum says which.
 func (r records) owners(k, record []byte, cause error) (names []messages.Name) {
 	own, _, _ := split(record)
@@ -148,7 +148,7 @@ func (r records) owners(k, record []byte, cause error) (names []messages.Name) {
 	return names
 }
 
-// keyTwice is the key in an element, that is a key and a record, wherever the one is
+// keyTwice returns the key in an element, that is a key and a record, wherever the one is
 // said to end and the other to begin; nil where it is not there twice.
 func keyTwice(element []byte) []byte {
 	for size := 1; sealedSize+2*size <= len(element); size++ {

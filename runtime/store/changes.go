@@ -10,7 +10,7 @@ import (
 	"albatross/runtime/failpoint"
 )
 
-// Load is everything that is stored, ordered by the text of the names. A record that
+// Load returns everything that is stored, ordered by the text of the names. A record that
 // was damaged after the database was opened is an error: the next daemon sets it aside.
 func (db *DB) Load() (messages.State, error) {
 	var state messages.State
@@ -31,7 +31,7 @@ func (db *DB) Load() (messages.State, error) {
 	return state, nil
 }
 
-// LoadUnikernel is what is stored of one unikernel, if anything is.
+// LoadUnikernel returns what is stored of one unikernel, if anything is.
 func (db *DB) LoadUnikernel(n messages.Name) (list []messages.Record, err error) {
 	err = db.view(func(tx *bbolt.Tx) error {
 		r := messages.Record{Name: n}

@@ -171,7 +171,7 @@ func (db *DB) setAside() error {
 	return preserveCopy(filepath.Dir(db.path))
 }
 
-// versionOf is the version of the format, 0 where there is nothing in the
+// versionOf returns the version of the format, 0 where there is nothing in the
 // database yet. The error says that this is no database for us.
 func (db *DB) versionOf(tx *bbolt.Tx) (int, error) {
 	schema := tx.Bucket(schemaBucket)

@@ -22,7 +22,7 @@ const (
 	// minEvents are kept at least: from so many on, an event takes the place of the
 	// oldest where the disk is full.
 	minEvents = 1_000
-	// maxEventBytes bounds what one call of Events takes from disk, but for the
+	// maxEventBytes bounds what one call of Events takes from disk, except for the
 	// last of them: names may be long.
 	maxEventBytes = 64 << 10
 )
@@ -44,7 +44,7 @@ func putEvent(r records, event messages.Event, full bool) error {
 	return trimEvents(r.bucket, number, full)
 }
 
-// lastEvent is the number of the newest event, which is always kept.
+// lastEvent returns the number of the newest event, which is always kept.
 func lastEvent(b *bbolt.Bucket) uint64 {
 	k, _ := b.Cursor().Last()
 	return eventNumber(k)
@@ -67,7 +67,7 @@ func trimEvents(b *bbolt.Bucket, last uint64, full bool) error {
 
 func eventKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
 
-// eventNumber is the number in a key, and 0, which no event has, where that is
+// eventNumber returns the number in a key, and 0, which no event has, where that is
 // damaged.
 func eventNumber(key []byte) uint64 {
 	if len(key) != 8 {
@@ -76,7 +76,7 @@ func eventNumber(key []byte) uint64 {
 	return binary.BigEndian.Uint64(key)
 }
 
-// LastEvent is the number of the newest event, and 0 where there never was one.
+// LastEvent returns the number of the newest event, and 0 where there never was one.
 func (db *DB) LastEvent() (last uint64, err error) {
 	err = db.viewEvents(func(r records) { last = lastEvent(r.bucket) })
 	return last, err
@@ -106,7 +106,7 @@ func (db *DB) FindEvents(sinceMillis int64) (first, last uint64, err error) {
 	return first, last, err
 }
 
-// Events are the next events that are kept, from a number on: as many as limit,
+// Events returns the next events that are kept, from a number on: as many as limit,
 // or fewer where they are large. Next is the number behind the last of them, or
 // from where there are none.
 func (db *DB) Events(from uint64, limit int) (list []messages.NumberedEvent, next uint64, err error) {

@@ -72,7 +72,7 @@ func OpenImages(dir string) (*Images, error) {
 	return i, nil
 }
 
-// Path is where an image is, if it is there.
+// Path returns where an image is, if it is there.
 func (i *Images) Path(d messages.Digest) string { return filepath.Join(i.dir, d.String()) }
 
 // Open opens an image and returns its size. The error is ErrDamaged where its file

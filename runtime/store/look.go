@@ -25,7 +25,7 @@ const (
 	maxPageSize = 64 << 10
 )
 
-// Missing tells whether there is no database in a directory, or one without a
+// Missing reports whether there is no database in a directory, or one without a
 // byte in it, so that Open would make a new one.
 func Missing(dir string) (bool, error) {
 	info, err := os.Lstat(filepath.Join(dir, DBFile))
@@ -67,7 +67,7 @@ func look(f *os.File) error {
 
 var errNoDatabase = errors.New("it does not begin as a database does")
 
-// readMetas is the newest meta, and which one is damaged, if one is.
+// readMetas returns the newest meta, and which one is damaged, if one is.
 func readMetas(f io.ReaderAt) (newest meta, half, err error) {
 	first, firstErr := readMeta(f, 0)
 	second, secondErr := meta{}, errNoDatabase

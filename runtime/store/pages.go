@@ -246,7 +246,7 @@ type element struct {
 	page       uint64
 }
 
-// elements are those of a page. Their keys and values follow each other.
+// elements returns those of a page. Their keys and values follow each other.
 func (p page) elements() (list []element, err error) {
 	at := uint64(pageHeader + elementSize*int(p.count))
 	switch {
@@ -290,7 +290,7 @@ type order struct {
 	branch bool
 }
 
-// next tells whether a key may follow.
+// next reports whether a key may follow.
 func (o *order) next(key []byte, branch bool) bool {
 	order := bytes.Compare(key, o.last) // the first has nothing before it
 	ok := order == 0

@@ -15,7 +15,7 @@ var (
 	errGoneMeanwhile = errors.New("somebody has removed or replaced the database under the daemon while this was stored, and the next start may not know of it: the daemon's log tells what to do")
 )
 
-// InPlace tells whether the file that is written is the one that the next start will
+// InPlace reports whether the file that is written is the one that the next start will
 // read: what goes to another one is lost with this daemon.
 func (db *DB) InPlace() error {
 	there, err := os.Lstat(db.path)

@@ -42,7 +42,7 @@ func seal(bucket, key, data []byte) []byte {
 	return record
 }
 
-// sum is the checksum of what follows it in a record.
+// sum returns the checksum of what follows it in a record.
 func sum(bucket, rest []byte) []byte {
 	hash := sha256.New()
 	_, _ = hash.Write(append(bucket[:len(bucket):len(bucket)], 0))
@@ -50,7 +50,7 @@ func sum(bucket, rest []byte) []byte {
 	return hash.Sum(nil)[:sumSize]
 }
 
-// unseal is the data of a record that is sound and where it belongs.
+// unseal returns the data of a record that is sound and where it belongs.
 func unseal(bucket, key, record []byte) ([]byte, error) {
 	own, data, ok := split(record)
 	switch {

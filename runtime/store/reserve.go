@@ -113,7 +113,7 @@ func (db *DB) count() error {
 	})
 }
 
-// growth is how many bytes changes add to what is stored. Events count nothing:
+// growth returns how many bytes changes add to what is stored. Events count nothing:
 // there are so many of them at most, and fewer without a reserve. Neither do
 // processes and ends, and what has been replaced, of which there is one for each
 // unikernel.

@@ -30,7 +30,7 @@ type Guest struct {
 	Argv     []string
 }
 
-// Args is the command line that starts a guest, without the tender itself. It
+// Args returns the command line that starts a guest, without the tender itself. It
 // is what Solo5's tenders understand, in the order that native albatross has.
 func Args(g Guest) []string {
 	args := []string{fmt.Sprintf("--mem=%d", g.Memory)}
@@ -46,7 +46,7 @@ func Args(g Guest) []string {
 	return append(append(args, "--", g.Image), g.arguments()...)
 }
 
-// arguments are those that the guest gets.
+// arguments returns those that the guest gets.
 func (g Guest) arguments() []string {
 	if g.Name == "" {
 		return g.Argv

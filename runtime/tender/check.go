@@ -14,7 +14,7 @@ import (
 	"albatross/runtime/image"
 )
 
-// Check refuses what the tender would refuse of a guest, but for its networks, which
+// Check refuses what the tender would refuse of a guest, except for its networks, which
 // are not there yet. A tenant gets to read why.
 func (t Tender) Check(i *image.Image, g Guest) error {
 	if err := i.CheckMemory(uint64(g.Memory) << 20); err != nil {
@@ -36,7 +36,7 @@ func (t Tender) Check(i *image.Image, g Guest) error {
 	return nil
 }
 
-// understands tells whether the tender can be told of a device of that name.
+// understands reports whether the tender can be told of a device of that name.
 func (t Tender) understands(name string) bool {
 	for _, c := range []byte(name) {
 		if !t.Builtin && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {

@@ -61,7 +61,7 @@ type Finder struct {
 // A candidate is a tender whose version is not known yet.
 type candidate = Tender
 
-// Find is a tender for images of a target and ABI version. It runs candidates
+// Find returns a tender for images of a target and ABI version. It runs candidates
 // to ask them for their version, but none a second time unless it has changed.
 // The error tells somebody who wants to run an image what to do about it.
 func (f *Finder) Find(ctx context.Context, target image.Target, version uint32) (Tender, error) {
@@ -105,7 +105,7 @@ func (f *Finder) Programs() (paths []string) {
 	return paths
 }
 
-// candidates are all that may be used, best first, whether they exist or not.
+// candidates returns all that may be used, best first, whether they exist or not.
 func (f *Finder) candidates(target image.Target, version uint32) []candidate {
 	var all []candidate
 	if f.Policy != Builtin {
@@ -121,7 +121,7 @@ func (f *Finder) candidates(target image.Target, version uint32) []candidate {
 	return all
 }
 
-// names are what a tender may be called, best first.
+// names returns what a tender may be called, best first.
 func names(target image.Target, version uint32) []string {
 	base := "solo5-" + target.String()
 	return []string{fmt.Sprintf("%s.%d", base, version), base}

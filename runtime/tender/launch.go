@@ -138,7 +138,7 @@ func fork(c Command, files []*os.File) (*proc.Handle, error) {
 	return handle, err
 }
 
-// argv is the command line of the launcher.
+// argv returns the command line of the launcher.
 func (c Command) argv() []string {
 	argv := append([]string{}, c.Launcher...)
 	for _, file := range c.Tasks {
@@ -167,7 +167,7 @@ func discard(pid int) {
 	}
 }
 
-// Process is who will be the tender.
+// Process returns who will be the tender.
 func (g *Gated) Process() messages.Process { return g.handle.Process() }
 
 // Handle holds the process. It belongs to the caller once Release has

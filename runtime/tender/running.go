@@ -33,7 +33,7 @@ func (r Running) String() string {
 	return fmt.Sprintf("process %d (%s of %s)", r.Process.PID, filepath.Base(r.Program), r.Guest.Image)
 }
 
-// Runs tells whether the process is still there, and has not ended.
+// Runs reports whether the process is still there, and has not ended.
 func (r Running) Runs() bool {
 	h, err := proc.Open(r.Process)
 	if err != nil {
@@ -101,7 +101,7 @@ func isTender(program string) bool {
 	return name == "albatross-tender" || strings.HasPrefix(name, "solo5-spt") || strings.HasPrefix(name, "solo5-hvt")
 }
 
-// guestArgs are the arguments behind the kind of our own tender. Without one it is a
+// guestArgs returns the arguments behind the kind of our own tender. Without one it is a
 // launcher: that runs nothing, and ends at the latest with its daemon.
 func guestArgs(program string, args []string) ([]string, bool) {
 	if filepath.Base(program) != "albatross-tender" {
@@ -161,12 +161,12 @@ func (g *Guest) parseOption(arg string) bool {
 	return false
 }
 
-// NativeImage is where native albatross has the image of a unikernel that it runs.
+// NativeImage returns where native albatross has the image of a unikernel that it runs.
 func NativeImage(tmpdir string, name messages.Name) string {
 	return filepath.Join(tmpdir, name.String()+".img")
 }
 
-// Shares is a file that both guests have as a block device.
+// Shares returns a file that both guests have as a block device.
 func (g Guest) Shares(other Guest) (file string, ok bool) {
 	for _, a := range g.Blocks {
 		for _, b := range other.Blocks {
@@ -178,7 +178,7 @@ func (g Guest) Shares(other Guest) (file string, ok bool) {
 	return "", false
 }
 
-// SameFile tells whether two paths are of one file, or would be if it were there.
+// SameFile reports whether two paths are of one file, or would be if it were there.
 func SameFile(a, b string) bool {
 	one, err := stat(a)
 	two, otherErr := stat(b)
@@ -188,7 +188,7 @@ func SameFile(a, b string) bool {
 	return one.Dev == two.Dev && one.Ino == two.Ino
 }
 
-// Resolve is where the links of an absolute path lead, as far as it is there. The kernel
+// Resolve returns where the links of an absolute path lead, as far as it is there. The kernel
 // tells files by such paths, also those whose directories are gone.
 func Resolve(path string) string {
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {

@@ -78,7 +78,7 @@ type question struct {
 	cut      bool // who has asked does not want to know any more
 }
 
-// verdict is what is known of a program, or what it answers now.
+// verdict returns what is known of a program, or what it answers now.
 func (f *Finder) verdict(ctx context.Context, c candidate, file fileID) (verdict, error) {
 	for {
 		v, q, mine := f.remembered(c.Program, file)
@@ -100,7 +100,7 @@ func (f *Finder) verdict(ctx context.Context, c candidate, file fileID) (verdict
 	}
 }
 
-// remembered is what is known of a program, or else the question that will tell;
+// remembered returns what is known of a program, or else the question that will tell;
 // mine says that it is for the caller to put it.
 func (f *Finder) remembered(path string, file fileID) (v verdict, q *question, mine bool) {
 	f.mu.Lock()

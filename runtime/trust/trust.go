@@ -143,7 +143,7 @@ func checkOwner(path string, info fs.FileInfo) error {
 	return fmt.Errorf("cannot use %s: it belongs to user %d, who can change what is there: %s %s", path, stat.Uid, chown(info), quoted(path))
 }
 
-// chown is the command that makes a file ours.
+// chown returns the command that makes a file ours.
 func chown(info fs.FileInfo) string {
 	command, owner := "chown", "root"
 	if info.Mode()&fs.ModeSymlink != 0 {
@@ -155,7 +155,7 @@ func chown(info fs.FileInfo) string {
 	return command + " " + owner
 }
 
-// quoted is a path for a shell.
+// quoted returns a path for a shell.
 func quoted(path string) string {
 	if strings.Trim(path, "/.-_+,:@%abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == "" {
 		return path

@@ -69,7 +69,7 @@ func (c Chain) check() error {
 	return nil
 }
 
-// Encode is the chain as PEM.
+// Encode returns the chain as PEM.
 func (c Chain) Encode() []byte {
 	var b bytes.Buffer
 	for _, cert := range c {
@@ -79,7 +79,7 @@ func (c Chain) Encode() []byte {
 	return b.Bytes()
 }
 
-// Presented is the chain without the certificate that vouches for itself, at
+// Presented returns the chain without the certificate that vouches for itself, at
 // its end: whoever trusts that one has it.
 func (c Chain) Presented() Chain {
 	if last := len(c) - 1; last >= 0 && SelfSigned(c[last]) {
@@ -88,7 +88,7 @@ func (c Chain) Presented() Chain {
 	return c
 }
 
-// SelfSigned tells whether a certificate is signed by its own key.
+// SelfSigned reports whether a certificate is signed by its own key.
 func SelfSigned(cert *x509.Certificate) bool {
 	return sameName(cert.RawIssuer, cert.RawSubject) && cert.CheckSignatureFrom(cert) == nil
 }

@@ -13,7 +13,7 @@ var (
 	errSeveralNames = errors.New("it has several common names")
 )
 
-// Delegated is what the certificates between a client's own and the root, in this
+// Delegated returns what the certificates between a client's own and the root, in this
 // order, delegate: the path they lead to, and policies on the way there, from the root
 // on. Where there is an error, it is as much as could be read.
 func Delegated(above []*x509.Certificate) (path messages.Path, policies []messages.NamedPolicy, err error) {
@@ -30,7 +30,7 @@ func Delegated(above []*x509.Certificate) (path messages.Path, policies []messag
 	return path, policies, nil
 }
 
-// step is the step of the path that a certificate between root and leaf is, with its
+// step returns the step of the path that a certificate between root and leaf is, with its
 // policy. One without a command is none.
 func step(cert *x509.Certificate) (label messages.Label, policy messages.Option[messages.Policy], err error) {
 	command, _, present, err := Command(cert)

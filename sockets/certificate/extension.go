@@ -16,7 +16,7 @@ var OID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 49836, 42}
 
 var errSeveral = errors.New("the certificate has several extensions with a command")
 
-// Extension is the extension for a command. It is not critical: whoever does not
+// Extension returns the extension for a command. It is not critical: whoever does not
 // know it may ignore it.
 func Extension(command messages.Command) (pkix.Extension, error) {
 	value, err := wire.AppendExtension(nil, command)
@@ -26,7 +26,7 @@ func Extension(command messages.Command) (pkix.Extension, error) {
 	return pkix.Extension{Id: OID, Value: value}, nil
 }
 
-// Command is the command in a certificate, and the version that it was written
+// Command returns the command in a certificate, and the version that it was written
 // with, if there is one. That its extension is not critical, and who has signed
 // the certificate, is for the caller to check.
 func Command(cert *x509.Certificate) (command messages.Command, version messages.Version, present bool, err error) {

@@ -50,7 +50,7 @@ func addHosts(t *x509.Certificate, hosts []string) error {
 	return nil
 }
 
-// Hosts are the names and addresses at which a server is reached, as its certificate
+// Hosts returns the names and addresses at which a server is reached, as its certificate
 // tells.
 func Hosts(cert *x509.Certificate) []string {
 	hosts := slices.Clone(cert.DNSNames)

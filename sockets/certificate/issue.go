@@ -63,7 +63,7 @@ func NewRoot(name string, key crypto.Signer, now time.Time, life time.Duration) 
 	return &Authority{Chain: Chain{cert}, key: key}, nil
 }
 
-// Life is how long a certificate for what is requested is valid where nobody
+// Life returns how long a certificate for what is requested is valid where nobody
 // says otherwise.
 func (r Request) Life() time.Duration {
 	if _, ok := r.Command.(messages.PolicyAdd); ok {
@@ -132,7 +132,7 @@ func client(name string, now time.Time, life time.Duration) *x509.Certificate {
 	return t
 }
 
-// template is what all certificates have in common. The library adds a serial.
+// template returns what all certificates have in common. The library adds a serial.
 func template(name string, now time.Time, life time.Duration) *x509.Certificate {
 	return &x509.Certificate{
 		Subject:               pkix.Name{CommonName: name},
@@ -166,7 +166,7 @@ func sign(t, issuer *x509.Certificate, public crypto.PublicKey, key crypto.Signe
 	return cert, nil
 }
 
-// withIdentifier is a certificate as if the identifier of its key were in it.
+// withIdentifier returns a certificate as if the identifier of its key were in it.
 func withIdentifier(cert *x509.Certificate, id []byte) *x509.Certificate {
 	c := *cert
 	c.SubjectKeyId = id

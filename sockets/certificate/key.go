@@ -66,7 +66,7 @@ const (
 	sealedField = "DEK-Info" // of the other kinds
 )
 
-// EncodeKey is the key as PEM (PKCS #8), as native has it.
+// EncodeKey returns the key as PEM (PKCS #8), as native has it.
 func EncodeKey(key crypto.Signer) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -110,7 +110,7 @@ func ParseKey(data []byte) (crypto.Signer, error) {
 	}
 }
 
-// Matches tells whether a certificate is for the public half of the key.
+// Matches reports whether a certificate is for the public half of the key.
 func Matches(cert *x509.Certificate, key crypto.Signer) bool {
 	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	return ok && public.Equal(cert.PublicKey)

@@ -42,7 +42,7 @@ func encodeName(common string) ([]byte, error) {
 	return asn1.Marshal(name)
 }
 
-// sameName tells whether two names in DER are the same.
+// sameName reports whether two names in DER are the same.
 func sameName(a, b []byte) bool { return bytes.Equal(canonical(a), canonical(b)) }
 
 // maxName is how long a name may be, in bytes, to be looked at more closely. Who

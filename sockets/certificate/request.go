@@ -27,7 +27,7 @@ var (
 
 const typeRequest = "CERTIFICATE REQUEST"
 
-// EncodeRequest is the request, signed by the key that it is for, as PEM.
+// EncodeRequest returns the request, signed by the key that it is for, as PEM.
 func EncodeRequest(name string, command messages.Command, key crypto.Signer) ([]byte, error) {
 	extension, err := Extension(command)
 	if err != nil {

@@ -71,18 +71,18 @@ func newRevocations(list *x509.RevocationList) *Revocations {
 	return r
 }
 
-// Encode is the list as PEM.
+// Encode returns the list as PEM.
 func (r *Revocations) Encode() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: typeRevocations, Bytes: r.list.Raw})
 }
 
-// Has tells whether the certificate of that serial number has been revoked.
+// Has reports whether the certificate of that serial number has been revoked.
 func (r *Revocations) Has(serial *big.Int) bool { return r.serials[string(serial.Bytes())] }
 
-// Len is how many certificates have been revoked.
+// Len returns how many certificates have been revoked.
 func (r *Revocations) Len() int { return len(r.serials) }
 
-// By tells whether the list bears the name of an authority.
+// By reports whether the list bears the name of an authority.
 func (r *Revocations) By(authority *x509.Certificate) bool {
 	return sameName(r.list.RawIssuer, authority.RawSubject)
 }
@@ -99,7 +99,7 @@ func (r *Revocations) InTime(now time.Time) error {
 	return nil
 }
 
-// Issuer is whose list it claims to be.
+// Issuer returns whose list it claims to be.
 func (r *Revocations) Issuer() string { return r.list.Issuer.String() }
 
 // Verify tells why the list is not to be believed as that of an authority, at any
@@ -140,7 +140,7 @@ func critical(extensions []pkix.Extension) bool {
 	return false
 }
 
-// Revoke is a list of what was revoked before, if there is an old list, and of
+// Revoke returns a list of what was revoked before, if there is an old list, and of
 // these serial numbers.
 func (a *Authority) Revoke(old *Revocations, serials []*big.Int, now time.Time, life time.Duration) (*Revocations, error) {
 	own := a.Chain[0]

@@ -78,7 +78,7 @@ func New(conn net.Conn, peer string) *Conn {
 // Close ends the connection.
 func (c *Conn) Close() error { return c.conn.Close() }
 
-// Name is what the answer is about: what was asked for, and from afar that below
+// Name returns what the answer is about: what was asked for, and from afar that below
 // the path that the certificates say.
 func (c *Conn) Name() messages.Name { return c.header.Name }
 
@@ -114,7 +114,7 @@ func (c *Conn) Ask(ctx context.Context, name messages.Name, command messages.Com
 	return c.judge(answer)
 }
 
-// question is the frame of the next command; it is empty where the command has
+// question returns the frame of the next command; it is empty where the command has
 // been said already.
 func (c *Conn) question(name messages.Name, command messages.Command) (net.Buffers, error) {
 	if c.shown {

@@ -115,7 +115,7 @@ var certificateAlerts = []tls.AlertError{
 	116, // certificate required
 }
 
-// aboutCertificate tells whether an alert is one of them: package tls has no other
+// aboutCertificate reports whether an alert is one of them: package tls has no other
 // way to say which one has come.
 func aboutCertificate(alert error) bool {
 	return slices.ContainsFunc(certificateAlerts, func(a tls.AlertError) bool { return a.Error() == alert.Error() })

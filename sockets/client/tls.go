@@ -89,7 +89,7 @@ func (e Endpoint) verify(state tls.ConnectionState) error {
 	return &TrustError{Peer: e.Address, Kind: distrustOf(err), Err: err}
 }
 
-// host is the part of the address that a certificate may tell of.
+// host returns the part of the address that a certificate may tell of.
 func (e Endpoint) host() string {
 	host, _, err := net.SplitHostPort(e.Address)
 	if err != nil {
@@ -98,7 +98,7 @@ func (e Endpoint) host() string {
 	return host
 }
 
-// distrustOf is how an endpoint is not trusted.
+// distrustOf returns how an endpoint is not trusted.
 func distrustOf(err error) Distrust {
 	var stranger x509.UnknownAuthorityError
 	var other *certificate.HostError

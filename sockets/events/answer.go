@@ -74,7 +74,7 @@ func toEnd(n messages.NamedEnd) end {
 	return e
 }
 
-// fromMillis is a time, and zero where there is none.
+// fromMillis returns a time, and zero where there is none.
 func fromMillis(millis int64) (t time.Time) {
 	if millis != 0 {
 		t = time.UnixMilli(millis)
@@ -89,7 +89,7 @@ func toMillis(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// fromExit is an exit as it is told: by at most one of both.
+// fromExit returns an exit as it is told: by at most one of both.
 func fromExit(exit messages.Exit) (code, signal *int) {
 	switch {
 	case !exit.Known:

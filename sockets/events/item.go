@@ -67,7 +67,7 @@ func (i *item) head() (inside int, err error) {
 	return 0, err
 }
 
-// argument is what the head says, in its first byte or in those behind it.
+// argument returns what the head says, in its first byte or in those behind it.
 func (i *item) argument(info byte) (n uint64, err error) {
 	if info < 24 {
 		return uint64(info), nil

@@ -143,7 +143,7 @@ func (l *Listener) Renew() error {
 	return nil
 }
 
-// current is what clients connect to now.
+// current returns what clients connect to now.
 func (l *Listener) current() *net.UnixListener {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -78,7 +78,7 @@ func loser(claims []claim) int {
 	return worst
 }
 
-// before tells whether c has to go rather than other.
+// before reports whether c has to go rather than other.
 func (c claim) before(other claim, places map[uint32]int) bool {
 	switch {
 	case c.known != other.known:

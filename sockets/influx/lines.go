@@ -145,7 +145,7 @@ func (l line) end() []byte { return append(l.text, '\n') }
 
 var delimiters = strings.NewReplacer(",", `\,`, "=", `\=`, " ", `\ `)
 
-// escaped is a key or the value of a tag. What ends a line, and the backslash,
+// escaped returns a key or the value of a tag. What ends a line, and the backslash,
 // before which nothing can stand that does not mean something else, become an
 // underscore.
 func escaped(s string) string {

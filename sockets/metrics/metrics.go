@@ -94,7 +94,7 @@ func complete(address string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// Address is where the socket is.
+// Address returns where the socket is.
 func (s *Server) Address() net.Addr { return s.listener.Addr() }
 
 // Serve answers until ctx is done. Nothing is under way any more then.

@@ -99,7 +99,7 @@ func (a *Audit) write(r Record) error {
 
 var errNotAudited = errors.New("the endpoint cannot write down what it does, and so does nothing: its operator has to look after the audit log")
 
-// newRecord is what is known of a client before it is asked for anything.
+// newRecord returns what is known of a client before it is asked for anything.
 func newRecord(number uint64, address net.Addr, chain []*x509.Certificate) Record {
 	r := Record{Number: number, Address: address.String()}
 	for i := len(chain) - 1; i >= 0; i-- {

@@ -36,7 +36,7 @@ func (x *exchange) set() error {
 	return err
 }
 
-// setCommand is the command whose contents follow.
+// setCommand returns the command whose contents follow.
 func (x *exchange) setCommand() messages.Command {
 	if old, ok := x.request.Command.(messages.BlockOldSet); ok {
 		return messages.BlockSet{Compressed: old.Compressed}

@@ -2,7 +2,7 @@ package remote
 
 import "albatross/messages"
 
-// conductOf is what a command is like here, in the form in which it was said.
+// conductOf returns what a command is like here, in the form in which it was said.
 func conductOf(command messages.Command) messages.Conduct {
 	conduct, _ := messages.ConductOf(command)
 	switch c := command.(type) {

@@ -27,7 +27,7 @@
 // Before its certificate is verified, a connection has little memory and time, and
 // most of them have none for a large certificate: see gate.go. After that, the
 // number of connections is limited, also for each tenant of the root, and whoever
-// neither reads nor writes is cut off, but for subscribers.
+// neither reads nor writes is cut off, except for subscribers.
 //
 // # Reading the source
 //

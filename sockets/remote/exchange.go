@@ -94,7 +94,7 @@ func (s *Server) admitTenant(g guest) (*tenancy, error) {
 	return entry, err
 }
 
-// newExchange is what a guest asks for, or why that cannot be read.
+// newExchange returns what a guest asks for, or why that cannot be read.
 func (s *Server) newExchange(g guest) (*exchange, error) {
 	request, err := ReadChain(g.chain)
 	p := &peer{
@@ -179,7 +179,7 @@ func (x *exchange) hangUp() {
 	x.daemon = nil
 }
 
-// header is that of what is said to the daemon. It is always told in the current
+// header returns that of what is said to the daemon. It is always told in the current
 // version: in the older ones, the name of a path cannot be told from another one.
 func (x *exchange) header(name messages.Name) messages.Header {
 	return messages.Header{Version: messages.CurrentVersion, Name: name}

@@ -212,7 +212,7 @@ func (m *meter) done() {
 	m.gate.large.Release(1)
 }
 
-// addressOf is whom limits are for: of IPv6, everybody has 2^64 addresses.
+// addressOf returns whom limits are for: of IPv6, everybody has 2^64 addresses.
 func addressOf(c net.Conn) netip.Addr {
 	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
 	if !ok {

@@ -32,7 +32,7 @@ func (x *exchange) applyPolicies(ctx context.Context) error {
 	return err
 }
 
-// policiesToTell are the policies above the first one that allows nothing. Below that
+// policiesToTell returns the policies above the first one that allows nothing. Below that
 // one there is nothing to be limited: questions are answered, and all else is refused
 // here. The daemon takes no such policy.
 func (x *exchange) policiesToTell() ([]messages.NamedPolicy, error) {

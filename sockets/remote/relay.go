@@ -200,7 +200,7 @@ func (x *exchange) relayDump() (last bool, err error) {
 	return false, nil
 }
 
-// chunkSize is what fits into a record beside the name, of which some are long.
+// chunkSize returns what fits into a record beside the name, of which some are long.
 func (x *exchange) chunkSize() int {
 	const around = 100 // the message without its name and its chunk
 	return min(dumpChunk, recordSize-around-len(x.request.Name.String()))

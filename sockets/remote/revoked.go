@@ -67,7 +67,7 @@ func OpenRevocations(path string, root *x509.Certificate, now func() time.Time, 
 
 var errNoRevoked = errors.New("the endpoint cannot find out which certificates are revoked, and so accepts none: its operator has to look after the list")
 
-// check tells whether a chain, from the leaf to the root, may be used. Without
+// check reports whether a chain, from the leaf to the root, may be used. Without
 // Revocations every one may.
 func (r *Revocations) check(chain []*x509.Certificate) error {
 	if r == nil {
@@ -174,7 +174,7 @@ func readAtMost(path string, max int64) ([]byte, error) {
 	return contents, err
 }
 
-// parseLists reads everything that is in the file but for text for people.
+// parseLists reads everything that is in the file except for text for people.
 func parseLists(contents []byte) (found []*certificate.Revocations, cas []*x509.Certificate, err error) {
 	left := bytes.Count(contents, []byte("-----BEGIN "))
 	for block, rest := pem.Decode(contents); block != nil; block, rest = pem.Decode(rest) {
@@ -205,7 +205,7 @@ func parseLists(contents []byte) (found []*certificate.Revocations, cas []*x509.
 	return found, cas, nil
 }
 
-// signersBelow are the root and all CAs that it has signed, or that have been
+// signersBelow returns the root and all CAs that it has signed, or that have been
 // signed by these. When they were valid does not matter: their lists do not let
 // anybody in.
 func signersBelow(root *x509.Certificate, cas []*x509.Certificate) []*x509.Certificate {

@@ -146,7 +146,7 @@ func (s *Server) admit(ctx context.Context, c net.Conn) {
 	s.serve(ctx, guest{conn: conn, chain: chain, large: meter.large, end: end, enter: leave})
 }
 
-// handshake is the time in which the client is a stranger. Chains are verified in turns
+// handshake returns the time in which the client is a stranger. Chains are verified in turns
 // of the addresses that they come from.
 func (s *Server) handshake(ctx context.Context, address netip.Addr, meter *meter) (*tls.Conn, []*x509.Certificate, error) {
 	var chain []*x509.Certificate

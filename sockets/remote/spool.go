@@ -36,7 +36,7 @@ type Spool struct {
 	left int64
 }
 
-// OpenSpool is a spool in a directory, of a file system that has files without
+// OpenSpool returns a spool in a directory, of a file system that has files without
 // names.
 func OpenSpool(dir string, limits SpoolLimits) (*Spool, error) {
 	f, err := openUnnamed(dir)

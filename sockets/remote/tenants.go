@@ -94,14 +94,14 @@ func (t *tenants) remove(entry *tenancy) {
 	}
 }
 
-// all are those that are there now.
+// all returns those that are there now.
 func (t *tenants) all() []*tenancy {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.conns)
 }
 
-// tenantOf is the key of the CA that the root has signed, and empty for those
+// tenantOf returns the key of the CA that the root has signed, and empty for those
 // whose own certificate it has signed: they are the administrators.
 func tenantOf(chain []*x509.Certificate) string {
 	if len(chain) < 3 {

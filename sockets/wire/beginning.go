@@ -1,6 +1,6 @@
 package wire
 
-// BeginsFailure tells whether a message, of which this is the beginning, is a failure.
+// BeginsFailure reports whether a message, of which this is the beginning, is a failure.
 // Decode wants all of it.
 func BeginsFailure(message []byte) bool {
 	const failure = 0xa2 // behind the header
@@ -9,7 +9,7 @@ func BeginsFailure(message []byte) bool {
 	return length < len(header) && header[length] == failure
 }
 
-// contentsOf is behind the tag and the length of an element of DER.
+// contentsOf returns behind the tag and the length of an element of DER.
 func contentsOf(b []byte) (length int, contents []byte) {
 	if len(b) < 2 {
 		return 0, nil

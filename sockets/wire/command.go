@@ -288,7 +288,7 @@ var createForms = [...]form{
 // getForms are the forms of the get command; the first is form 1.
 var getForms = [...]form{{6, until25}, {8, until25}, {11, anyDialect}}
 
-// formOf is the number of the form with this tag, from 1 on.
+// formOf returns the number of the form with this tag, from 1 on.
 func (d *decoder) formOf(forms []form, tag int) int {
 	for i, f := range forms {
 		if f.tag == tag {
@@ -300,7 +300,7 @@ func (d *decoder) formOf(forms []form, tag int) int {
 	return 0
 }
 
-// tagOf is the tag of a form.
+// tagOf returns the tag of a form.
 func (e *encoder) tagOf(forms []form, number int) int {
 	if number < 1 || number > len(forms) {
 		e.fail(fmt.Errorf("internal error: there is no form %d of this message", number))

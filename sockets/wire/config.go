@@ -109,7 +109,7 @@ func (e *encoder) arguments(form messages.RestartForm, a *messages.Arguments) {
 	})
 }
 
-// defaultArguments are what a form means that does not tell them.
+// defaultArguments returns what a form means that does not tell them.
 func defaultArguments() messages.Arguments {
 	return messages.Arguments{AddName: true, CPUs: 1}
 }
@@ -285,7 +285,7 @@ func (e *encoder) network(n *messages.Network) {
 	})
 }
 
-// oldNetwork is a NetDev without a mac, as in Config2.
+// oldNetwork returns a NetDev without a mac, as in Config2.
 func (d *decoder) oldNetwork() (n messages.Network) {
 	d.seq("network device", func() {
 		n.Name = d.str("name")
@@ -336,7 +336,7 @@ func (d *decoder) optional(what string, tag int, body func()) {
 	}
 }
 
-// sorted is a list as a set: in ascending order, without duplicates. The list is
+// sorted returns a list as a set: in ascending order, without duplicates. The list is
 // not changed, and not copied where it is one already.
 func sorted[T cmp.Ordered](l []T) []T {
 	for i := 1; i < len(l); i++ {

@@ -112,10 +112,10 @@ func (d *decoder) finish(what string) error {
 	return nil
 }
 
-// more tells whether the innermost element has something left.
+// more reports whether the innermost element has something left.
 func (d *decoder) more() bool { return d.err == nil && d.pos < d.end }
 
-// at tells whether the next element has this tag, for what is optional.
+// at reports whether the next element has this tag, for what is optional.
 func (d *decoder) at(tag asn1.Tag) bool {
 	return d.more() && d.frame[d.pos] == byte(tag)
 }
@@ -260,7 +260,7 @@ func list[T any](d *decoder, what string, tag asn1.Tag, element func() T) (l []T
 	return l
 }
 
-// listCapacity is the number of elements that are left, but not more than
+// listCapacity returns the number of elements that are left, but not more than
 // fit in memoryFactor times their encoding.
 func listCapacity[T any](d *decoder) int {
 	var t T

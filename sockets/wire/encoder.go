@@ -39,7 +39,7 @@ type encoder struct {
 
 var errUnencodable = errors.New("it does not fit in 63 bits")
 
-// newEncoder is an encoder that measures.
+// newEncoder returns an encoder that measures.
 func newEncoder(version messages.Version) encoder {
 	return encoder{version: version, measuring: true}
 }
@@ -64,7 +64,7 @@ type cut struct {
 // cutSize is what is worth a piece of its own.
 const cutSize = 16 << 10
 
-// pieces are all that was written, in order.
+// pieces returns all that was written, in order.
 func (e *encoder) pieces() [][]byte {
 	pieces := make([][]byte, 0, 2*len(e.cuts)+1)
 	from := 0
@@ -75,7 +75,7 @@ func (e *encoder) pieces() [][]byte {
 	return append(pieces, e.out[from:])
 }
 
-// withRoom is b with room for n bytes: exactly as much where there was nothing,
+// withRoom returns b with room for n bytes: exactly as much where there was nothing,
 // since an image should not take more memory than it needs.
 func withRoom(b []byte, n int) []byte {
 	if cap(b) == 0 {
@@ -110,7 +110,7 @@ func (e *encoder) within(tag asn1.Tag, body func()) {
 	e.size += headerSize(length)
 }
 
-// length is the length of a constructed element.
+// length returns the length of a constructed element.
 func (e *encoder) length(i int) *int {
 	if i < len(e.few) {
 		return &e.few[i]
@@ -158,7 +158,7 @@ func sortElements(b []byte) {
 	copy(b, bytes.Join(elements, nil))
 }
 
-// elementsSorted tells whether there is nothing to sort, as most often.
+// elementsSorted reports whether there is nothing to sort, as most often.
 func elementsSorted(b []byte) bool {
 	var last []byte
 	for len(b) > 0 {
@@ -171,7 +171,7 @@ func elementsSorted(b []byte) bool {
 	return true
 }
 
-// first is the first of the elements that b consists of. It is one that was
+// first returns the first of the elements that b consists of. It is one that was
 // written here, so that it is well-formed.
 func first(b []byte) []byte {
 	length, n, _ := parseLength(b[1:])
@@ -192,7 +192,7 @@ func (e *encoder) header(tag asn1.Tag, length int) {
 	}
 }
 
-// headerSize is the size of a tag and a length.
+// headerSize returns the size of a tag and a length.
 func headerSize(length int) int {
 	size := 2
 	if length >= 0x80 {

@@ -6,7 +6,7 @@ import (
 	"albatross/messages"
 )
 
-// FitInfo is the answer to UnikernelInfo in the form that was asked for.
+// FitInfo returns the answer to UnikernelInfo in the form that was asked for.
 //
 // Older forms tell less. They have a single CPU, so that the lowest stands for
 // several. Form 1 is answered by configurations, with empty images.
@@ -23,7 +23,7 @@ func FitInfo(form int, list []messages.NamedInfo) messages.Success {
 	return messages.SuccessInfos{Form: form, List: list}
 }
 
-// lowest is the lowest CPU, and 0 where there is none.
+// lowest returns the lowest CPU, and 0 where there is none.
 func lowest(cpuids []int) []int {
 	if len(cpuids) == 0 {
 		return []int{0}
@@ -57,10 +57,10 @@ func infoConfig(u messages.Info) messages.Config {
 
 // What a client orders, it says in the oldest form that can say it, so that as
 // many versions of the daemon as possible understand: 2.5 knows no command of
-// form 4 or later (but for info), and 2.7 none of form 1 or 2. What it asks, it asks
+// form 4 or later (except for info), and 2.7 none of form 1 or 2. What it asks, it asks
 // in the newest form that is answered.
 
-// InfoForms are the forms in which a client asks for unikernels, newest first. It
+// InfoForms returns the forms in which a client asks for unikernels, newest first. It
 // must not begin with an old one, although more daemons know it: it tells less, and
 // native 2.7.2 dies of it where a unikernel uses several CPUs. A daemon that refuses
 // a newer form has no such unikernels: 2.6 knows forms up to 5, 2.5 up to 4.
@@ -83,7 +83,7 @@ func OldestRestart(args messages.Option[messages.Arguments]) messages.UnikernelR
 	return r
 }
 
-// novelty is how many generations of forms it took to tell these arguments:
+// novelty returns how many generations of forms it took to tell these arguments:
 // configurations 3, 4 and 5 can tell those of 0, 1 and 2.
 func novelty(a *messages.Arguments) int {
 	switch {

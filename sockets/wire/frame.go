@@ -143,7 +143,7 @@ func AppendPieces(pieces [][]byte, m messages.Wire) ([][]byte, error) {
 	return append(pieces[:before], e.pieces()...), nil
 }
 
-// Around is a message as one frame, without the image in it, which is not here:
+// Around returns a message as one frame, without the image in it, which is not here:
 // size bytes of it belong between what is returned.
 func Around(m messages.Wire, size int) (before, behind []byte, err error) {
 	e := newEncoder(m.Header.Version)

@@ -127,7 +127,7 @@ func (e *encoder) blockInfo(b *messages.BlockInfo) {
 	})
 }
 
-// oldBlockInfo is a BlockDev.
+// oldBlockInfo returns a BlockDev.
 func (d *decoder) oldBlockInfo() messages.BlockInfo {
 	b := d.blockDevice()
 	return messages.BlockInfo{Name: b.Name, Device: b.Device, SectorSize: b.SectorSize}

@@ -32,7 +32,7 @@ const (
 
 var errDuplicate = errors.New("it is there twice")
 
-// OldestState is a state in the oldest form that tells all of it, so that as many
+// OldestState returns a state in the oldest form that tells all of it, so that as many
 // versions of the daemon as possible can go on from it.
 func OldestState(unikernels []messages.NamedConfig, policies []messages.NamedPolicy) State {
 	s := State{Choice: StateUntil25, Unikernels: unikernels, Policies: policies}
@@ -212,7 +212,7 @@ func compareNames(a, b messages.Name) int {
 	return slices.Compare(steps(a), steps(b))
 }
 
-// steps are the labels of a name, its own included.
+// steps returns the labels of a name, its own included.
 func steps(n messages.Name) []messages.Label {
 	if n.IsPath() {
 		return n.Path.Labels()

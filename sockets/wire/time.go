@@ -25,7 +25,7 @@ func (d *decoder) utcTime(what string) time.Time {
 	return d.time(what, &c, d.err == nil && c.utcTime())
 }
 
-// time is the time that a clock has read, if it could.
+// time returns the time that a clock has read, if it could.
 func (d *decoder) time(what string, c *clock, ok bool) (t time.Time) {
 	if ok && len(c.rest) == 0 {
 		t, ok = c.time()
@@ -119,7 +119,7 @@ func (c *clock) zone() bool {
 	return c.literal('Z')
 }
 
-// time is the time that was read, in UTC, where there is one in the years 0 to
+// time returns the time that was read, in UTC, where there is one in the years 0 to
 // 9999. A second 60 is the first of the next minute.
 func (c *clock) time() (time.Time, bool) {
 	if c.hour > 23 || c.minute > 59 || c.second > 60 {

@@ -32,7 +32,7 @@ var kinds = map[string]decoder{
 	"cert-extension": decodeExtension,
 }
 
-// Kinds are the names of what can be shown.
+// Kinds returns the names of what can be shown.
 func Kinds() []string { return []string{"wire", "state", "cert-extension"} }
 
 // Run reads hex messages from in, one per line and of any length, and prints one

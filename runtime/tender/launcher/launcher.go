@@ -46,7 +46,7 @@ type order struct {
 	argv  []string
 }
 
-// Main is the program: arguments are [--join=FILE]... --cpus=LIST -- PROGRAM
+// Main returns the program: arguments are [--join=FILE]... --cpus=LIST -- PROGRAM
 // ARGUMENTS. It returns an exit status, or not at all.
 func Main(arguments []string) int {
 	// Affinity, signal mask and cgroups are those of a thread, and the thread
@@ -198,7 +198,7 @@ func rtSigaction(signal int, set, get *sigaction) error {
 	return nil
 }
 
-// awaitGate tells whether the gate was opened; else it has ended.
+// awaitGate reports whether the gate was opened; else it has ended.
 func awaitGate() (opened bool, err error) {
 	var b [1]byte
 	for {
