@@ -17,22 +17,22 @@ import (
 const (
 	// chunk is how much is taken out of a pipe at once.
 	chunk = 64 << 10
-	// maxSize is from when on a file is replaced by one that has only what is
-	// remembered, which is about a third of it at most.
+	// maxSize is the size at which a file is replaced by one with the remembered lines
+	// only, which need at most about a third of it.
 	maxSize = 3 << 19
-	// maxRead is the largest that we let a file become.
+	// maxRead is the largest size that a file can reach.
 	maxRead = maxSize + headerSize + chunk
 )
 
-// A file has frames up to end, and there is nothing behind them that matters.
+// A file consists of frames up to end. What follows is ignored.
 type file struct {
 	*os.File
 	end   int64
 	named atomic.Bool // its name is on disk
 }
 
-// openFile opens a file, or makes it with os.O_CREATE among the flags. The error
-// is os.ErrNotExist where there is none and cannot be one.
+// openFile opens a file, or creates it if flags contain os.O_CREATE. It returns
+// os.ErrNotExist if the file does not exist and cannot be created.
 func openFile(path string, flags int) (*file, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|flags, 0o600)
 	if errors.Is(err, unix.ENAMETOOLONG) {
@@ -52,8 +52,8 @@ func openFile(path string, flags int) (*file, error) {
 	return &file{File: f, end: min(info.Size(), maxRead)}, nil
 }
 
-// read returns what the file remembers. It is not whole where a crash, or somebody
-// else, has left it with what is no frame.
+// read returns what the file remembers. It is not whole if a crash, or somebody else, has
+// left bytes in it that are no frame.
 func (f *file) read() (t *tail, whole bool, err error) {
 	data := make([]byte, f.end)
 	n, err := f.ReadAt(data, 0)
@@ -73,9 +73,9 @@ func (f *file) write(raw []byte, at time.Time) error {
 	return err
 }
 
-// splice appends a frame of at most size bytes that it moves out of a pipe. The
-// header comes first, so that there is no moment at which the bytes are nowhere,
-// or nobody knows what they are. An error may come with bytes that were moved.
+// splice moves at most size bytes out of a pipe and appends them as a frame. It writes
+// the header first, so that at every moment the bytes are in the pipe or in a frame. It
+// may return an error together with bytes moved.
 func (f *file) splice(pipe, size int, at time.Time) (moved int, err error) {
 	if _, err := f.WriteAt(appendHeader(nil, size, at), f.end); err != nil {
 		return 0, err
@@ -83,7 +83,7 @@ func (f *file) splice(pipe, size int, at time.Time) (moved int, err error) {
 	failpoint.Here("history/frame-begun")
 	start := f.end + headerSize
 	moved, err = splice(pipe, int(f.Fd()), start, size)
-	if moved == 0 { // the next header takes the place of this one
+	if moved == 0 { // the next header overwrites this one
 		return 0, err
 	}
 	if moved < size {
@@ -93,7 +93,7 @@ func (f *file) splice(pipe, size int, at time.Time) (moved int, err error) {
 	return moved, err
 }
 
-// splice moves what is in a pipe, at most size bytes, to an offset of a file.
+// splice moves at most size bytes from a pipe to an offset of a file.
 func splice(pipe, file int, offset int64, size int) (int, error) {
 	for {
 		n, err := unix.Splice(pipe, nil, file, &offset, size, unix.SPLICE_F_NONBLOCK)
@@ -109,16 +109,15 @@ func splice(pipe, file int, offset int64, size int) (int, error) {
 	}
 }
 
-// midLine reports whether the last line has not ended. Where that cannot be read, it
-// may have.
+// midLine reports whether the last line is incomplete. If that cannot be read, it may be.
 func (f *file) midLine() bool {
 	var last [1]byte
 	_, err := f.ReadAt(last[:], max(0, f.end-1))
 	return f.end > 0 && (err != nil || last[0] != '\n')
 }
 
-// replaceFile puts a file in the place of another, so that a crash at any time
-// leaves the one or the other. It is on disk when it gets its name.
+// replaceFile replaces a file, so that a crash at any time leaves the old or the new one.
+// The new one is on disk before it gets its name.
 func replaceFile(path string, frames []byte) (*file, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), temporaryPrefix)
 	if err != nil {

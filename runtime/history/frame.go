@@ -6,14 +6,13 @@ import (
 	"time"
 )
 
-// headerSize is that of a frame's header, in this order, the lowest byte first:
+// headerSize is the size of a frame's header, in this order, the lowest byte first:
 //
 //	8 bytes  when the bytes came, in Unix nanoseconds
 //	4 bytes  how many they are
 //	4 bytes  CRC-32 (IEEE) of the twelve before
 //
-// The bytes follow. A frame that is cut off by the end of the file is as long as
-// what is there.
+// The bytes follow. The end of the file may cut off the last frame.
 const headerSize = 16
 
 func appendHeader(b []byte, size int, at time.Time) []byte {

@@ -1,19 +1,16 @@
-// Package history owns what consoles remember: the files of their last lines,
-// one per console, in one directory.
+// Package history owns the files with the last lines of consoles, one per console, in one
+// directory.
 //
-// A line that has left the pipe of a unikernel is in the file of its console,
-// whatever kills the daemon and whenever: splice(2) moves bytes from the pipe
-// to the file in one step of the kernel, and what is not in the one is still in
-// the other. What a power cut may cost is what came after the last Sync.
+// A line that has left the pipe of a unikernel is in the file of its console, whatever
+// kills the daemon and whenever: splice(2) moves bytes from the pipe to the file in one
+// step of the kernel. A power cut may lose what came after the last Sync.
 //
-// A file is a sequence of frames: when some bytes came, how many they are, and
-// the bytes themselves, as the unikernel wrote them. Which lines they make is
-// decided by whoever reads them, always in the same way: so it does not matter
-// where a daemon has stopped and the next one goes on. A file that has become
-// large is replaced by one that has the last lines only.
+// A file is a sequence of frames: when some bytes came, how many they are, and the bytes
+// themselves, as the unikernel wrote them. Readers split them into lines, always in the
+// same way, so that the next daemon goes on where the last one has stopped. A file that
+// has become large is replaced by one with the last lines only.
 //
-// A disk that is full stops no unikernel: what cannot be written is kept in
-// memory, until it can be.
+// A full disk stops no unikernel: output stays in memory until it can be written.
 package history
 
 import (
@@ -33,32 +30,32 @@ import (
 	"albatross/runtime/durable"
 )
 
-// Lines is how many lines of a console are remembered.
+// Lines is how many lines of a console are kept.
 const Lines = 1024
 
-// temporaryPrefix begins the name of a file that is going to replace another. It
-// is no name of a console, for that has a ':' in it.
+// temporaryPrefix begins the name of a file that is going to replace another. No console
+// has such a name, since that contains a ':'.
 const temporaryPrefix = "tmp-"
 
-// maxWorking is how many logs may read or sync their files at the same time: each
-// needs memory, or a thread, meanwhile.
+// maxWorking bounds how many logs read or sync their files at the same time: each needs
+// memory, or a thread.
 const maxWorking = 16
 
-// A Dir is the directory of all files. It belongs to one daemon at a time. Its
-// methods may be called concurrently.
+// A Dir is the directory of all files. It belongs to one daemon at a time. Its methods
+// may be called concurrently.
 type Dir struct {
 	path    string
 	now     func() time.Time
 	working chan struct{}
-	copies  atomic.Bool // splice is not possible here
+	copies  atomic.Bool // splice does not work in this file system
 
 	mu    sync.Mutex
-	last  map[messages.Name]chan struct{} // closed when the last one in line is done
-	taken map[messages.Name]*atomic.Int64 // lines, of the consoles that are not removed
+	last  map[messages.Name]chan struct{} // by console, closed when the last in line is done
+	taken map[messages.Name]*atomic.Int64 // lines ever taken, of consoles that were not removed
 }
 
-// Open opens the directory at path, and makes it if there is none. The time of
-// lines is that of now.
+// Open opens the directory at path, and creates it if necessary. Lines get their time
+// from now.
 func Open(path string, now func() time.Time) (*Dir, error) {
 	d := &Dir{
 		path:    path,
@@ -88,13 +85,13 @@ func (d *Dir) removeTemporary() error {
 	return err
 }
 
-// file returns where the history of a console is, if it has any. A name always has a
-// ':' in it and never a '/', so it is always a file in the directory.
+// file returns the path of a console's history. A name always contains a ':' and never a
+// '/', so it is always a file in the directory.
 func (d *Dir) file(name messages.Name) string { return filepath.Join(d.path, name.String()) }
 
-// Remove removes the history of a console, when the function it returns is
-// called, which must be done, and when the log that there may be has been
-// closed. A log that is made after Remove has returned is a new one in any case.
+// Remove returns a function that removes the history of a console, and that must be
+// called. It waits until an existing log is closed. A log that is made after Remove has
+// returned begins empty.
 func (d *Dir) Remove(name messages.Name) (remove func() error) {
 	turn, pass := d.queue(name)
 	d.forget(name)
@@ -105,8 +102,7 @@ func (d *Dir) Remove(name messages.Name) (remove func() error) {
 	}
 }
 
-// remove does not sync the directory: what comes back after a power cut is
-// swept.
+// remove does not fsync the directory: Sweep removes what comes back after a power cut.
 func (d *Dir) remove(name messages.Name) error {
 	if err := unlink(d.file(name)); err != nil {
 		return fmt.Errorf("cannot remove history of console %s: %w", name, err)
@@ -114,9 +110,9 @@ func (d *Dir) remove(name messages.Name) error {
 	return nil
 }
 
-// Sweep removes the history of consoles that are not to be kept. It goes on
-// after an error. A console that has a log now is left alone, and so is what is
-// not named as a console.
+// Sweep removes the history of consoles that keep refuses. It goes on after an error. It
+// leaves alone a console that has a log now, and a file whose name is not that of a
+// console.
 func (d *Dir) Sweep(keep func(messages.Name) bool) error {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
@@ -141,7 +137,7 @@ func (d *Dir) sweep(name messages.Name) error {
 	return d.remove(name)
 }
 
-// takenOf returns how many lines of a console have been taken.
+// takenOf returns the counter of the lines taken from a console.
 func (d *Dir) takenOf(name messages.Name) *atomic.Int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -157,8 +153,8 @@ func (d *Dir) forget(name messages.Name) {
 	delete(d.taken, name)
 }
 
-// queue gets in line for the file of a console. It waits for nothing: turn is
-// closed when all who came before are done, and pass must be called then.
+// queue gets in line for the file of a console, without waiting. turn is closed when all
+// before are done; then the caller must call pass.
 func (d *Dir) queue(name messages.Name) (turn <-chan struct{}, pass func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -169,7 +165,7 @@ func (d *Dir) queue(name messages.Name) (turn <-chan struct{}, pass func()) {
 	return turn, d.join(name)
 }
 
-// queueIfFree gets in line only where nobody is.
+// queueIfFree gets in line only if nobody else is.
 func (d *Dir) queueIfFree(name messages.Name) (pass func(), free bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -185,7 +181,7 @@ var closed = func() <-chan struct{} {
 	return c
 }()
 
-// join needs mu.
+// The caller of join holds mu.
 func (d *Dir) join(name messages.Name) (pass func()) {
 	mine := make(chan struct{})
 	d.last[name] = mine
@@ -199,15 +195,15 @@ func (d *Dir) join(name messages.Name) (pass func()) {
 	}
 }
 
-// time returns now, in the way in which it is read back from a file.
+// time returns now, with the precision that a file keeps.
 func (d *Dir) time() time.Time { return time.Unix(0, d.now().UnixNano()).UTC() }
 
-// sync puts a file, and its name, on disk.
+// sync fsyncs a file, and the directory with its name.
 func (d *Dir) sync(f *file) error {
 	defer d.work()()
 	err := f.Sync()
 	if errors.Is(err, os.ErrClosed) {
-		return nil // another one has taken its place, and was synced before
+		return nil // another file has replaced it, and was synced before
 	}
 	if err == nil && !f.named.Load() {
 		if err = durable.SyncDir(d.path); err == nil {
@@ -217,14 +213,14 @@ func (d *Dir) sync(f *file) error {
 	return err
 }
 
-// work waits until one more may work.
+// work waits for one of the places for readers and syncs.
 func (d *Dir) work() (done func()) {
 	d.working <- struct{}{}
 	return func() { <-d.working }
 }
 
-// unlink removes a file, or a symbolic link itself, but no directory. That it is
-// gone already is fine.
+// unlink removes a file or a symbolic link, but no directory. One that is gone already is
+// no error.
 func unlink(path string) error {
 	err := unix.Unlink(path)
 	if err == nil || err == unix.ENOENT || err == unix.ENAMETOOLONG {

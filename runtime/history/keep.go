@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where output is kept: in the file, or in memory while that cannot be written.
-// All of this needs the lock of the log.
+// Where output is kept: in the file, or in memory while the file cannot be written. All
+// of this needs the lock of the log.
 
-// move takes at most size bytes out of a pipe. They are in raw, too.
+// move takes at most size bytes out of a pipe, and returns them in raw.
 func (l *Log) move(pipe, size int, at time.Time) (n int, raw []byte, err error) {
 	l.open(os.O_CREATE)
 	if l.memory == nil && !l.dir.copies.Load() {
@@ -23,8 +23,8 @@ func (l *Log) move(pipe, size int, at time.Time) (n int, raw []byte, err error) 
 	return l.copy(pipe, size, at)
 }
 
-// splice moves bytes from a pipe to the file in one step. Where it cannot, it is
-// not ok, and has moved nothing.
+// splice moves bytes from a pipe to the file in one step. If it returns not ok, it has
+// moved nothing.
 func (l *Log) splice(pipe, size int, at time.Time) (n int, raw []byte, ok bool) {
 	n, err := l.file.splice(pipe, size, at)
 	if n > 0 {
@@ -41,7 +41,7 @@ func (l *Log) splice(pipe, size int, at time.Time) (n int, raw []byte, ok bool) 
 	return n, raw, n > 0 || err == nil
 }
 
-// readBack returns what the last n bytes of the file are.
+// readBack returns the last n bytes of the file.
 func (l *Log) readBack(n int) []byte {
 	raw := l.room(n)
 	if _, err := l.file.ReadAt(raw, l.file.end-int64(n)); err != nil {
@@ -69,7 +69,7 @@ func (l *Log) copy(pipe, size int, at time.Time) (n int, raw []byte, err error) 
 	}
 }
 
-// room returns memory until the next bytes are taken.
+// room returns a buffer, valid until the next bytes are taken.
 func (l *Log) room(n int) []byte {
 	if len(l.buffer) < n {
 		l.buffer = make([]byte, n)
@@ -90,8 +90,8 @@ func (l *Log) append(raw []byte, at time.Time) {
 	l.memory.feed(raw, at)
 }
 
-// open opens the file, unless that has been tried. Without os.O_CREATE there may
-// be none. One that a crash has left in disorder, or large, is replaced.
+// open opens the file at the first call. Without os.O_CREATE there may be none. It
+// replaces a large one, and one that a crash has left with broken frames.
 func (l *Log) open(flags int) {
 	if l.file != nil || l.memory != nil {
 		return
@@ -116,7 +116,7 @@ func (l *Log) open(flags int) {
 	}
 }
 
-// remembered returns all that is remembered.
+// remembered returns all that is kept.
 func (l *Log) remembered() *tail {
 	l.open(0)
 	switch {
@@ -151,7 +151,7 @@ func (l *Log) compact() {
 	l.replace(t)
 }
 
-// replace goes on in a new file, which has what the old one had, or in memory.
+// replace continues in a new file with the same contents, or in memory.
 func (l *Log) replace(t *tail) {
 	if err := l.write(t); err != nil {
 		l.memory = t
@@ -169,8 +169,8 @@ func (l *Log) write(t *tail) error {
 	return err
 }
 
-// fail goes on in memory: with all that is in the file, or, where that cannot be
-// read, without the file.
+// fail continues in memory, with the contents of the file; if it cannot be read, without
+// them.
 func (l *Log) fail(err error) {
 	l.complain(err)
 	l.memory = &tail{}
@@ -185,7 +185,7 @@ func (l *Log) fail(err error) {
 	l.memory = t
 }
 
-// restore goes on in the file again, if it can.
+// restore continues in the file again, if it can.
 func (l *Log) restore() {
 	if l.memory == nil {
 		return
@@ -201,7 +201,8 @@ func (l *Log) restore() {
 	l.memory = nil
 }
 
-// reunited returns what is in memory behind what is in a file that could not be read.
+// reunited returns the contents of a file that was unreadable, followed by those of
+// memory.
 func (l *Log) reunited() (*tail, error) {
 	if l.file != nil || len(l.memory.lines) >= Lines {
 		return l.memory, nil
@@ -221,7 +222,7 @@ func (l *Log) reunited() (*tail, error) {
 	return t, err
 }
 
-// use is the only place where the file is set.
+// use alone sets the file.
 func (l *Log) use(f *file) {
 	if l.file != nil {
 		_ = l.file.Close() // what has to be on disk was synced
@@ -229,7 +230,7 @@ func (l *Log) use(f *file) {
 	l.file = f
 }
 
-// complain tells what is wrong, once.
+// complain reports an error, once.
 func (l *Log) complain(err error) {
 	if !l.failing {
 		l.failing = true

@@ -8,22 +8,21 @@ import (
 // maxLine is how many bytes of a line are kept.
 const maxLine = 512
 
-// truncated is put behind what is kept of a line of maxLine bytes or more.
+// truncated follows what is kept of a line of maxLine bytes or more.
 const truncated = " [truncated]"
 
-// A splitter makes lines of what a unikernel writes, wherever the reads happen
-// to cut it. Empty lines are dropped, and of a long line the end is.
+// A splitter makes lines of output, however the reads cut it. It drops empty lines, and
+// the end of a long line.
 type splitter struct {
 	partial  []byte // of the current line, fewer than maxLine bytes
-	skipping bool   // until the newline: the rest of a long line
+	skipping bool   // the rest of a long line, until the newline
 }
 
 func (s splitter) clone() splitter {
 	return splitter{partial: slices.Clone(s.partial), skipping: s.skipping}
 }
 
-// feed gives each line that data completes to line, which must not keep it: see
-// text.
+// feed passes each line that data completes to line, which must not keep it: see text.
 func (s *splitter) feed(data []byte, line func(kept []byte)) {
 	for len(data) > 0 {
 		part, rest, newline := bytes.Cut(data, []byte{'\n'})
@@ -32,14 +31,14 @@ func (s *splitter) feed(data []byte, line func(kept []byte)) {
 	}
 }
 
-// count returns how many lines feed would give.
+// count returns how many lines feed would pass on.
 func (s *splitter) count(data []byte) (n int) {
 	c := s.clone()
 	c.feed(data, func([]byte) { n++ })
 	return n
 }
 
-// add appends to the current line, and ends it where a newline follows.
+// add appends to the current line, and ends it if a newline follows.
 func (s *splitter) add(part []byte, newline bool, line func(kept []byte)) {
 	kept := part
 	if len(s.partial) > 0 {
@@ -61,7 +60,7 @@ func (s *splitter) add(part []byte, newline bool, line func(kept []byte)) {
 	}
 }
 
-// text returns what is told of a line.
+// text returns the text of a line for clients.
 func text(kept []byte) string {
 	if len(kept) == maxLine {
 		return string(kept) + truncated

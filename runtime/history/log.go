@@ -11,13 +11,12 @@ import (
 	"albatross/messages"
 )
 
-// A Log is the history of one console, for whoever reads its pipe. Of one
-// console there is one at a time: the next waits until Close, which must be
-// called. The file is opened when it is needed, and made when there is
-// something to be in it.
+// A Log is the history of one console, for the reader of its pipe. Each console has one
+// at a time: the next waits for Close, which must be called. The file is opened when it
+// is needed, and created when there is something to write.
 //
-// Its methods may be called concurrently, but Take and Finish are for one
-// goroutine. Unfollow waits for nothing, the others for the disk.
+// Its methods may be called concurrently, except that Take and Finish belong to one
+// goroutine. Unfollow does not block, the others wait for the disk.
 type Log struct {
 	dir  *Dir
 	name messages.Name
@@ -26,23 +25,22 @@ type Log struct {
 	turn <-chan struct{} // closed when it is ours
 	pass func()
 
-	taken *atomic.Int64 // lines; changed by whoever is in Take or Finish
+	taken *atomic.Int64 // lines ever taken; changed in Take or Finish
 
 	unfollowed atomic.Bool // the follower has left
-	buffer     []byte      // of whoever is in Take or Finish, while there is something to read
+	buffer     []byte      // of Take or Finish, while there is something to read
 
-	mu       sync.Mutex // held while something is done, not while output is awaited
-	file     *file      // nil: not opened, or not there
+	mu       sync.Mutex // held during work, not while waiting for output
+	file     *file      // nil: not opened, or nonexistent
 	memory   *tail      // nil: all is in the file; otherwise see fail
-	failing  bool       // and that has been told
+	failing  bool       // and that was reported
 	follower uint64     // 0: nobody
 	splitter splitter   // of all that is taken
 	closed   bool
 }
 
-// Log makes the log of a console. It waits for nothing. What is wrong with the
-// disk goes to tell, once until it works again; whatever it is, output is taken
-// and remembered.
+// Log makes the log of a console, without waiting. It reports the first of several errors
+// of the disk to tell. In spite of an error it takes and keeps output.
 func (d *Dir) Log(name messages.Name, tell func(error)) *Log {
 	l := &Log{dir: d, name: name, path: d.file(name), tell: tell, taken: d.takenOf(name)}
 	l.turn, l.pass = d.queue(name)
@@ -51,29 +49,29 @@ func (d *Dir) Log(name messages.Name, tell func(error)) *Log {
 
 // Taken is what was taken out of a pipe.
 type Taken struct {
-	Skipped  int                    // lines before Lines, where these are all that is remembered
-	Lines    []messages.ConsoleLine // that were completed, where somebody follows
-	Follower uint64                 // who that is
+	Skipped  int                    // lines before Lines, if there were too many to keep
+	Lines    []messages.ConsoleLine // that were completed, if there is a follower
+	Follower uint64                 // the number of that follower
 	More     bool                   // there is more in the pipe
 }
 
-// Take waits until there is something in a pipe, and takes at most a chunk of
-// it. An error is one of the pipe, or says that the pipe was stopped, or that it
-// or the log is closed; at the end of a foreign pipe, it is io.EOF.
+// Take waits for output in a pipe, and takes at most a chunk of it. It returns an error
+// if the pipe fails or was stopped, or if the pipe or the log is closed; at the end of a
+// foreign pipe, io.EOF.
 func (l *Log) Take(pipe *Pipe) (t Taken, err error) {
 	for {
 		n, err := l.takeNow(pipe, &t)
 		if n > 0 || err != nil {
 			return t, err
 		}
-		l.buffer = nil // an idle console has none
+		l.buffer = nil // an idle console needs none
 		if err := pipe.wait(); err != nil {
 			return t, err
 		}
 	}
 }
 
-// takeNow takes what is there; n is 0 where nothing is.
+// takeNow takes what is in the pipe; n is 0 if it is empty.
 func (l *Log) takeNow(pipe *Pipe, t *Taken) (n int, err error) {
 	err = pipe.control(func(fd int) error {
 		size, err := available(fd)
@@ -90,8 +88,8 @@ func (l *Log) takeNow(pipe *Pipe, t *Taken) (n int, err error) {
 	return n, err
 }
 
-// Finish takes what is left in a pipe, unless it is nil, and ends the last line:
-// nothing more will come.
+// Finish takes the rest of a pipe, unless it is nil, and ends the last line: nothing more
+// will come.
 func (l *Log) Finish(pipe *Pipe) (t Taken, err error) {
 	if err := l.lock(); err != nil {
 		return t, err
@@ -105,8 +103,8 @@ func (l *Log) Finish(pipe *Pipe) (t Taken, err error) {
 	return t, err
 }
 
-// drain takes what is there now, and not what somebody writes meanwhile: a
-// process that the unikernel has left behind could do that for ever.
+// drain takes what is in the pipe now, and not what comes meanwhile: a process that the
+// unikernel has left behind could write for ever.
 func (l *Log) drain(pipe int, t *Taken) error {
 	left, err := available(pipe)
 	for n := 1; left > 0 && n > 0 && err == nil; left -= n {
@@ -138,7 +136,7 @@ func (l *Log) split(raw []byte, at time.Time, t *Taken) {
 	}
 	t.Follower = l.follower
 	skipped := 0
-	if l.follower != 0 && len(raw) > 2*Lines { // most of a flood would be forgotten at once
+	if l.follower != 0 && len(raw) > 2*Lines { // most of it would be dropped at once
 		skipped = max(0, l.splitter.count(raw)-Lines)
 	}
 	if skipped > 0 {
@@ -155,7 +153,7 @@ func (l *Log) split(raw []byte, at time.Time, t *Taken) {
 	l.taken.Add(int64(lines))
 }
 
-// endLine ends the line that has not ended.
+// endLine ends an incomplete line.
 func (l *Log) endLine(t *Taken) {
 	l.open(0)
 	if l.memory == nil && (l.file == nil || !l.file.midLine()) {
@@ -166,13 +164,11 @@ func (l *Log) endLine(t *Taken) {
 	l.split(newline, at, t)
 }
 
-// Follow tells the lines that are remembered, and the number of the line behind
-// them. That and the next ones come from Take and Finish, with the number of the
-// follower, which is not 0. Whoever has followed before does not do so any more. A
-// closed log has nothing to tell.
+// Follow returns the kept lines, and the number of the line after them. Take and Finish
+// return that line and the next ones, with the number of this follower, which is not 0.
+// It replaces a former follower. A closed log returns nothing.
 //
-// The lines of a console are numbered as long as there is its Dir: other logs go on
-// counting.
+// Lines of a console have numbers for the life of the Dir: the next log goes on counting.
 func (l *Log) Follow(follower uint64) (lines []messages.ConsoleLine, next int) {
 	if err := l.lock(); err != nil {
 		return nil, 0
@@ -185,10 +181,10 @@ func (l *Log) Follow(follower uint64) (lines []messages.ConsoleLine, next int) {
 	return t.told(), Lines + int(l.taken.Load())
 }
 
-// Unfollow ends that. A few lines more may come.
+// Unfollow ends that. A few more lines may come.
 func (l *Log) Unfollow() { l.unfollowed.Store(true) }
 
-// Sync puts on disk what was taken before. It tells whether it could.
+// Sync fsyncs what was taken before, and reports whether it could.
 func (l *Log) Sync() bool {
 	if err := l.lock(); err != nil {
 		return true // Close has done what could be done
@@ -210,8 +206,7 @@ func (l *Log) Sync() bool {
 	return true
 }
 
-// Close waits until the log is ours and nothing is being done, and lets the next
-// one have it.
+// Close waits until the log is ours and idle, and passes the file on to the next log.
 func (l *Log) Close() {
 	if err := l.lock(); err != nil {
 		return // it is closed
@@ -223,7 +218,7 @@ func (l *Log) Close() {
 	l.pass()
 }
 
-// lock waits until the log is ours. The error is os.ErrClosed.
+// lock waits until the log is ours. It returns os.ErrClosed after Close.
 func (l *Log) lock() error {
 	<-l.turn
 	l.mu.Lock()

@@ -13,24 +13,25 @@ import (
 	"albatross/runtime/fifo"
 )
 
-// A Pipe is the end of a console from which a Log takes. It occupies no thread
-// while it is waited for. Stop and Close may be called at any time.
+// A Pipe is the end of a console from which a Log takes. Waiting for it occupies no
+// thread. Stop and Close may be called at any time.
 //
-// The runtime of Go would watch the pipe all the time, so that each line that is
-// written wakes a thread, which costs several times what all the rest of a line
-// does. Here the runtime watches an epoll of our own, in which the pipe counts
+// The runtime of Go would poll the pipe all the time, so that each line written wakes a
+// thread, which costs several times as much as all other work for the line. Instead, the
+// runtime polls an epoll descriptor of our own, which reports the pipe once for each
+// wait.
 // once for each time that it is waited for.
 type Pipe struct {
 	fifo  *os.File // not watched by the runtime
 	epoll *os.File
 }
 
-// OpenPipe opens the console at path: see package fifo, which opens either end
-// for reading and writing. It has no end.
+// OpenPipe opens the console at path for reading and writing (see package fifo), so it
+// has no end.
 func OpenPipe(path string) (*Pipe, error) { return openPipe(path, fifo.OpenWriter) }
 
-// OpenOutputPipe is OpenPipe for the console that a process has as its standard
-// output, whatever has become of its name.
+// OpenOutputPipe is OpenPipe for the console that is the standard output of a process,
+// whatever became of its name.
 func OpenOutputPipe(process messages.Process) (*Pipe, error) {
 	f, err := fifo.OpenOutput(process)
 	if err != nil {
@@ -39,8 +40,8 @@ func OpenOutputPipe(process messages.Process) (*Pipe, error) {
 	return watched(f)
 }
 
-// OpenForeignPipe opens the console at path of what another daemon runs. It has an
-// end, and more may come behind that.
+// OpenForeignPipe opens the console at path of another daemon's unikernel. It has an end,
+// after which more may come.
 func OpenForeignPipe(path string) (*Pipe, error) { return openPipe(path, fifo.OpenForeign) }
 
 func openPipe(path string, open func(string) (*os.File, error)) (*Pipe, error) {
@@ -64,7 +65,7 @@ func newPipe(f *os.File) (*Pipe, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := unix.SetNonblock(epoll, true); err != nil { // or the runtime would not watch it
+	if err := unix.SetNonblock(epoll, true); err != nil { // or the runtime would not poll it
 		_ = unix.Close(epoll)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
@@ -91,14 +92,14 @@ func (p *Pipe) Same(other *Pipe) bool {
 	return err == nil && os.SameFile(one, two)
 }
 
-// Stop ends the wait for output, now and from now on.
+// Stop ends the wait for output, now and later.
 func (p *Pipe) Stop() { _ = p.epoll.SetReadDeadline(time.Unix(1, 0)) } // fails where it is closed
 
 // Close closes the pipe.
 func (p *Pipe) Close() error { return errors.Join(p.epoll.Close(), p.fifo.Close()) }
 
-// wait waits until there may be something in the pipe. The error is io.EOF where
-// nothing is, and nobody is left to write.
+// wait waits until there may be something in the pipe. It returns io.EOF if it is empty
+// and no writer is left.
 func (p *Pipe) wait() error {
 	conn, err := p.epoll.SyscallConn()
 	if err != nil {
@@ -122,7 +123,7 @@ func (p *Pipe) wait() error {
 	return errors.Join(err, failed)
 }
 
-// arm has the pipe count once more.
+// arm makes epoll report the pipe once more.
 func (p *Pipe) arm(epoll int) error {
 	once := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
 	return p.control(func(fd int) error {

@@ -6,8 +6,7 @@ import (
 	"albatross/messages"
 )
 
-// A tail is the last of what a unikernel has printed: Lines lines at most, and
-// the one that has not ended.
+// A tail is the end of a unikernel's output: at most Lines lines, and the incomplete one.
 type tail struct {
 	lines    []line // the oldest is at first
 	first    int
@@ -20,7 +19,7 @@ type line struct {
 	kept []byte
 }
 
-// read takes what frames have. It tells whether there is nothing but frames.
+// read adds what frames contain. It reports whether data consists of frames only.
 func (t *tail) read(data []byte) (whole bool) {
 	for len(data) > 0 {
 		at, size, ok := parseHeader(data)
@@ -38,13 +37,13 @@ func (t *tail) read(data []byte) (whole bool) {
 	return true
 }
 
-// feed takes bytes as they came out of a pipe.
+// feed adds bytes as they came out of a pipe.
 func (t *tail) feed(raw []byte, at time.Time) {
 	t.at = at
 	t.splitter.feed(raw, func(kept []byte) { t.add(kept, at) })
 }
 
-// add uses the memory of the line that is forgotten.
+// add reuses the memory of the line that it drops.
 func (t *tail) add(kept []byte, at time.Time) {
 	if len(t.lines) < Lines {
 		t.lines = append(t.lines, line{at, append([]byte(nil), kept...)})
@@ -55,22 +54,22 @@ func (t *tail) add(kept []byte, at time.Time) {
 	t.first = (t.first + 1) % Lines
 }
 
-// each goes through the lines, the oldest first.
+// each calls do with the lines, the oldest first.
 func (t *tail) each(do func(line)) {
 	for i := range t.lines {
 		do(t.lines[(t.first+i)%len(t.lines)])
 	}
 }
 
-// told returns the lines as a follower is told them.
+// told returns the lines in the form for followers.
 func (t *tail) told() []messages.ConsoleLine {
 	list := make([]messages.ConsoleLine, 0, len(t.lines))
 	t.each(func(l line) { list = append(list, messages.ConsoleLine{Time: l.at, Text: text(l.kept)}) })
 	return list
 }
 
-// frames make the same tail. Lines of the same time, of which there are many
-// where there are many lines, share one.
+// frames returns frames that read turns into the same tail. Lines of the same time share
+// a frame, and there are many such lines in a flood.
 func (t *tail) frames() (frames []byte) {
 	var raw []byte
 	var at time.Time

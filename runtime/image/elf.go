@@ -8,13 +8,13 @@ import (
 	"math/bits"
 )
 
-// The parts of ELF64 that an image is made of. The offsets in the comments are
-// those of the fields in their structure.
+// The parts of ELF64 that we read. The comments give the offsets of fields in their
+// structures.
 const (
 	headerSize        = 64
 	programHeaderSize = 56
 
-	// An image as linked by Solo5's toolchain has ten program headers.
+	// Solo5's toolchain makes images with ten program headers.
 	maxProgramHeaders = 64
 
 	typeExecutable = 2  // 16: a program at fixed addresses
@@ -27,14 +27,14 @@ const (
 	segmentNote    = 4
 )
 
-// interpreter is what an image names as its dynamic linker, so that Linux does
-// not run it by accident.
+// interpreter is the dynamic linker that an image names, so that Linux does not run it by
+// accident.
 const interpreter = "/nonexistent/solo5/"
 
-// maxInterpreter bounds the padding behind interpreter.
+// maxInterpreter bounds the padding after interpreter.
 const maxInterpreter = 64
 
-// file is the image as it lies on disk.
+// file is the image on disk.
 type file struct {
 	r    io.ReaderAt
 	size uint64
@@ -89,8 +89,7 @@ func openELF(f file) (*elf, error) {
 	return &elf{file: f, entry: le.Uint64(h[24:]), headers: headers, sections: decodeSectionTable(h)}, nil
 }
 
-// checkHeader leaves out the operating system's ABI: a linker cannot be told
-// to write anything special there.
+// checkHeader ignores the operating system's ABI: a linker does not set it.
 func checkHeader(h []byte) error {
 	le := binary.LittleEndian
 	switch {
@@ -159,8 +158,8 @@ func (e *elf) find(kind uint32) []programHeader {
 	return found
 }
 
-// checkStatic makes sure that nothing else than the image itself is needed to
-// run it, and that it names the interpreter that marks it as a Solo5 image.
+// checkStatic checks that the image needs nothing but itself to run, and names the
+// interpreter that marks a Solo5 image.
 func (e *elf) checkStatic(*Image) error {
 	if len(e.find(segmentDynamic)) > 0 {
 		return errors.New("dynamically linked")

@@ -1,12 +1,10 @@
-// Package image reads and checks Solo5 images: it owns the question whether a
-// file is one, for which target, which devices it wants, and where in memory
-// its parts belong.
+// Package image reads and checks Solo5 images: whether a file is one, for which target,
+// which devices it declares, and where in memory its parts belong.
 //
-// An image comes from whoever may create a unikernel and is hostile until it
-// is checked. Read never takes more of it into memory than the headers and the
-// two notes (less than 32 KB, whatever the file says), and everything an Image
-// says afterwards has been checked: a user of it needs no checks of its own
-// beyond how much memory there is.
+// An image comes from whoever may create a unikernel and is hostile until it is checked.
+// Read never takes more of it into memory than the headers and the two notes (less than
+// 32 KB, whatever the file says). Everything in an Image has been checked: its users
+// check nothing but the size of memory.
 package image
 
 import (
@@ -16,7 +14,7 @@ import (
 	"strings"
 )
 
-// Target is what an image was linked for.
+// Target is the platform that an image was linked for.
 type Target uint32
 
 // The targets of Solo5, numbered as in its ABI note.
@@ -60,9 +58,8 @@ func (k DeviceKind) String() string {
 	}
 }
 
-// Device is something the image wants to be attached before it runs. Its place
-// in Image.Devices plus one is its index in the manifest, which is the handle
-// the unikernel knows it by.
+// Device is a device that the image declares. Its place in Image.Devices plus one is its
+// index in the manifest, which is its handle in the unikernel.
 type Device struct {
 	Name string
 	Kind DeviceKind
@@ -83,8 +80,8 @@ const (
 	Readable   Protection = 4
 )
 
-// Segment is a part of memory that is filled from the file. Segments come in
-// ascending order and share no page; none is both writable and executable.
+// Segment is a part of memory that is filled from the file. Segments come in ascending
+// order and share no page; none is both writable and executable.
 type Segment struct {
 	Address    uint64 // where it begins in memory, not necessarily on a page
 	MemorySize uint64 // at least FileSize; the rest is zero
@@ -96,21 +93,21 @@ type Segment struct {
 // FirstPage returns the address of the first page the segment touches.
 func (s Segment) FirstPage() uint64 { return s.Address &^ (PageSize - 1) }
 
-// EndPage returns the address of the first page behind the segment.
+// EndPage returns the address of the first page after the segment.
 func (s Segment) EndPage() uint64 { return pageUp(s.Address + s.MemorySize) }
 
 func pageUp(address uint64) uint64 { return (address + PageSize - 1) &^ (PageSize - 1) }
 
-// Image is what a Solo5 image says about itself.
+// Image is what a Solo5 image declares.
 type Image struct {
 	Target     Target
 	ABIVersion uint32
 	Devices    []Device
 
-	// Entry, End and Segments are known for hvt and spt only; what other
-	// targets do with memory is not our business.
+	// Entry, End and Segments are set for hvt and spt only; we do not know how other
+	// targets use memory.
 	Entry    uint64
-	End      uint64 // the first page behind everything, zeroed memory included
+	End      uint64 // the first page after everything, zeroed memory included
 	Segments []Segment
 }
 
@@ -137,8 +134,8 @@ func read(f file) (*Image, error) {
 	return i, nil
 }
 
-// CheckTarget refuses the targets that no tender runs on Linux. A client gets
-// to read the text; it is native's.
+// CheckTarget refuses a target that no tender runs on Linux. Clients read the text, which
+// is native's.
 func (i *Image) CheckTarget() error {
 	if i.Target != HVT && i.Target != SPT {
 		return fmt.Errorf("unsupported solo5 target %v", i.Target)
@@ -157,9 +154,8 @@ func (i *Image) CheckABI(target Target, version uint32) error {
 	return nil
 }
 
-// MatchDevices refuses a set of devices that is not exactly what the manifest
-// declares; in which order they are named does not matter. A client gets to
-// read the texts; they are native's.
+// MatchDevices refuses a set of devices, in any order, that is not exactly what the
+// manifest declares. Clients read the texts, which are native's.
 func (i *Image) MatchDevices(blocks, nets []string) error {
 	if !sameNames(blocks, i.names(Block)) {
 		return fmt.Errorf("specified block device(s) does not match with manifest. %s", i.present())

@@ -5,41 +5,39 @@ import (
 	"strings"
 )
 
-// What tenders refuse of a guest beside its image. It is told here for all of
-// them, so that it can be checked before anything is touched.
+// What tenders refuse of a guest besides its image: said here for all of them, so that it
+// is checked before anything is touched.
 
 const (
 	megabyte = 1 << 20
 
-	// minStack is what has to be left for the stack at the least; any program
-	// needs more and finds out for itself.
+	// minStack is the least that must be left for the stack. Every program needs more,
+	// and notices by itself.
 	minStack = PageSize
 
-	// hvtPage is the unit of memory under hvt: what does not fill one is not used.
+	// hvtPage is the unit of memory of hvt, which does not use an incomplete one.
 	hvtPage = 2 * megabyte
 
-	// maxArguments is how many bytes the arguments of a guest may have, with a
-	// space between two of them.
+	// maxArguments is the size limit of a guest's arguments, joined by spaces, in bytes.
 	maxArguments = 8191
 
-	// The size of a sector is told to a tender in 16 bits.
+	// A tender stores the size of a sector in 16 bits.
 	minSectorSize = 512
 	maxSectorSize = 1 << 15
 )
 
-// The words of Solo5's own tender, which its tests compare; what is behind them is
-// ours.
+// These texts begin with the words of Solo5's own tender, which its tests compare.
 const (
 	oddSectors  = "Block size must be a multiple of 2 greater than or equal 512"
 	partSectors = "Backing storage size must be block aligned"
 	noSectors   = "Backing storage must be at least 1 block"
 )
 
-// DefaultSectorSize is that of a block device of which nothing is said.
+// DefaultSectorSize is the sector size of a block device without an explicit one.
 const DefaultSectorSize = 512
 
-// CheckMemory refuses a size of memory, in bytes, that the image does not fit
-// into, or that cannot be addressed.
+// CheckMemory refuses a size of memory, in bytes, that is too small for the image or that
+// cannot be addressed.
 func (i *Image) CheckMemory(memory uint64) error {
 	needed, usable := i.End+minStack, memory
 	if i.Target == HVT {
@@ -55,7 +53,7 @@ func (i *Image) CheckMemory(memory uint64) error {
 	return nil
 }
 
-// CheckArguments refuses arguments that are longer than what a guest has for them.
+// CheckArguments refuses arguments that are too long for a guest.
 func CheckArguments(arguments []string) error {
 	if n := len(strings.Join(arguments, " ")); n > maxArguments {
 		return fmt.Errorf("cannot pass arguments: they have %d bytes, of at most %d", n, maxArguments)
@@ -63,7 +61,7 @@ func CheckArguments(arguments []string) error {
 	return nil
 }
 
-// CheckSectorSize refuses what cannot be the size of a sector.
+// CheckSectorSize refuses an impossible sector size.
 func CheckSectorSize(size int) error {
 	switch {
 	case size < minSectorSize, size&(size-1) != 0:
@@ -74,8 +72,8 @@ func CheckSectorSize(size int) error {
 	return nil
 }
 
-// CheckSectors refuses a block device of length bytes that does not consist of
-// sectors of a size.
+// CheckSectors refuses a block device whose length in bytes is no multiple of its sector
+// size.
 func CheckSectors(length uint64, size int) error {
 	switch {
 	case length == 0:

@@ -6,17 +6,16 @@ import (
 	"math/bits"
 )
 
-// Where an image may be in memory. Below the base a tender puts what it tells
-// the guest, and page tables. The limits are far above any sensible image;
-// they keep additions of sizes and addresses from overflowing. A guest under
-// hvt passes addresses in 32 bits.
+// Where an image may be in memory. Below the base, a tender puts the boot info and page
+// tables. The limits are far above any sensible image; they keep additions of sizes and
+// addresses from overflowing. A guest of hvt passes addresses in 32 bits.
 const (
 	base     = 0x100000
 	hvtLimit = 1 << 32
 	sptLimit = 1 << 40
 )
 
-// readMemory fills in where the image belongs in memory.
+// readMemory sets where the image belongs in memory.
 func (e *elf) readMemory(i *Image) error {
 	if i.CheckTarget() != nil {
 		return nil
@@ -50,10 +49,9 @@ func (e *elf) readSegments(i *Image) error {
 	return nil
 }
 
-// checkSegment checks a segment that has to lie between the end of the one
-// before it and the limit. One that takes nothing from the file only reserves
-// zeroed memory, which all memory is that no segment takes: it may begin in the
-// last page of its predecessor.
+// checkSegment checks that a segment lies between the end of its predecessor and the
+// limit. A segment without file contents only reserves zeroed memory, as all memory is
+// that belongs to no segment: it may begin in the last page of its predecessor.
 func (f file) checkSegment(s Segment, alignment, end, limit uint64) error {
 	if s.FileSize > 0 {
 		end = pageUp(end)
@@ -81,7 +79,7 @@ func (i *Image) limit() uint64 {
 	return sptLimit
 }
 
-// executable reports whether an address holds code that is in the file.
+// executable reports whether there is code from the file at an address.
 func (i *Image) executable(address uint64) bool {
 	for _, s := range i.Segments {
 		offset, borrow := bits.Sub64(address, s.Address, 0)

@@ -53,7 +53,7 @@ const (
 	maxManifest       = manifestHeader + maxEntries*entrySize
 )
 
-// readABI fills in target and ABI version.
+// readABI sets target and ABI version.
 func (e *elf) readABI(i *Image) error {
 	abi, err := e.note("ABI", noteABI, 4, abiSize)
 	if err != nil {
@@ -67,8 +67,8 @@ func (e *elf) readABI(i *Image) error {
 	return nil
 }
 
-// note returns the contents of the one Solo5 note of a type. Two would leave
-// it to the reader which one counts.
+// note returns the contents of the only Solo5 note of a type. It refuses two, since
+// readers could differ on which one counts.
 func (e *elf) note(name string, kind uint32, alignment, limit uint64) ([]byte, error) {
 	var contents []byte
 	for _, p := range e.find(segmentNote) {
@@ -89,8 +89,7 @@ func (e *elf) note(name string, kind uint32, alignment, limit uint64) ([]byte, e
 	return contents, nil
 }
 
-// noteIn returns the contents of the note of a program header, nil if it is
-// another note.
+// noteIn returns the contents of a program header's note, or nil if it is another note.
 func (e *elf) noteIn(p programHeader, name string, kind uint32, alignment, limit uint64) ([]byte, error) {
 	if p.fileSize < noteHeaderSize {
 		return nil, nil
@@ -111,7 +110,7 @@ func (e *elf) noteIn(p programHeader, name string, kind uint32, alignment, limit
 	return e.read(name+" note", p.offset+begin, end-begin)
 }
 
-// readManifest fills in the devices.
+// readManifest sets the devices.
 func (e *elf) readManifest(i *Image) error {
 	m, err := e.note("manifest", noteManifest, manifestAlignment, maxManifest)
 	if err != nil {
@@ -136,8 +135,8 @@ func (e *elf) readManifest(i *Image) error {
 	return nil
 }
 
-// manifestEntries checks what is before and around the devices and returns all
-// entries, the reserved one included.
+// manifestEntries checks the frame of the manifest and returns all entries, the reserved
+// one included.
 func manifestEntries(m []byte) ([]byte, error) {
 	if len(m) < manifestHeader {
 		return nil, errors.New("manifest is too short")
@@ -178,7 +177,7 @@ func decodeDevice(entry []byte) (Device, error) {
 	return Device{Name: name, Kind: kind}, nil
 }
 
-// cString returns what is before the first NUL, and whether there is one.
+// cString returns the bytes before the first NUL, and whether there is one.
 func cString(b []byte) (string, bool) {
 	end := bytes.IndexByte(b, 0)
 	if end < 0 {

@@ -9,15 +9,15 @@ import (
 const (
 	sectionHeaderSize = 64
 	sectionUnused     = 0
-	sectionZeros      = 8 // it is in memory only
+	sectionZeros      = 8 // in memory only
 
-	// maxSections bounds what is read. An image as linked by Solo5's toolchain has
-	// about twenty sections; of one with more, only the table is looked for.
+	// maxSections bounds what is read. Solo5's toolchain makes images with about twenty
+	// sections; of an image with more, only the table is checked.
 	maxSections = 256
 )
 
-// checkWhole refuses an image that was cut off behind what it needs to run: all
-// that its headers name is in the file, also what nobody reads.
+// checkWhole refuses an image that was cut off after the parts that it needs to run: all
+// that its headers name must be in the file, also what nobody reads.
 func (e *elf) checkWhole(*Image) error {
 	for i, p := range e.headers {
 		if err := e.contains(fmt.Sprintf("segment %d", i), p.offset, p.fileSize); p.fileSize > 0 && err != nil {
@@ -60,7 +60,7 @@ func (e *elf) checkSection(i int, header []byte) error {
 	return e.contains(fmt.Sprintf("section %d", i), le.Uint64(header[24:]), le.Uint64(header[32:]))
 }
 
-// sectionTable is where an ELF header says that section headers are.
+// sectionTable says where the section headers are.
 type sectionTable struct {
 	offset      uint64 // 0: there are none
 	size, count uint16 // of each; how many

@@ -1,4 +1,4 @@
-// Package machine owns the question what this machine has to give away.
+// Package machine finds out what this machine has: CPUs, memory, bridges, disk space.
 package machine
 
 import (
@@ -14,8 +14,8 @@ import (
 	"albatross/runtime/netif"
 )
 
-// RootPolicy returns all that the machine has: the limit of all other policies.
-// Block devices are files in blockDir, which has to be there.
+// RootPolicy returns all that the machine has: the limit of all other policies. Block
+// devices are files in blockDir, which must exist.
 func RootPolicy(blockDir string) (messages.Policy, error) {
 	p, err := rootPolicy(blockDir)
 	if err != nil {
@@ -41,7 +41,7 @@ func rootPolicy(blockDir string) (p messages.Policy, err error) {
 	return p, err
 }
 
-// OfflineCPUs returns those of some that nothing can run on now.
+// OfflineCPUs returns those of the wanted CPUs on which nothing can run now.
 func OfflineCPUs(wanted []int) ([]int, error) {
 	online, err := onlineCPUs()
 	if err != nil {
@@ -72,10 +72,9 @@ func memory() (int, error) {
 	return megabytes(info.Totalram, uint64(info.Unit)), nil
 }
 
-// diskSpace returns the size of the file system of a directory in MB, as native
-// albatross has it: all of it, not what is free. The limit is for all block
-// devices together, those that are there already included, so it must not
-// shrink when one is made.
+// diskSpace returns the size of the file system of a directory in MB, as native albatross
+// does: all of it, not what is free. The limit covers all block devices, the existing
+// ones included, so it must not shrink when one is made.
 func diskSpace(dir string) (int, error) {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(dir, &stat); err != nil {
@@ -84,8 +83,8 @@ func diskSpace(dir string) (int, error) {
 	return megabytes(stat.Blocks, uint64(stat.Frsize)), nil
 }
 
-// megabytes returns n units in full MB. A file system that claims to be endless
-// has the largest size that can be told.
+// megabytes converts n units to full MB, at most the largest size in a message, since a
+// file system may claim to be endless.
 func megabytes(n, unit uint64) int {
 	high, low := bits.Mul64(n, unit)
 	mb := high<<44 | low>>20

@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Watch returns from Wait when a part of what the machine has may have
-// changed. What that is now, RootPolicy tells. The kernel sends its messages
-// before the command that has changed something returns.
+// A Watch returns from Wait when a part of what the machine has may have changed.
+// RootPolicy returns what it has now. The kernel sends its messages before the command
+// that has changed something returns.
 //
-// No message tells that a file system has grown, or that a hypervisor has taken
-// memory back: for these the caller looks again now and then.
+// No message says that a file system has grown, or that a hypervisor has taken memory
+// back: the caller looks for these now and then.
 type Watch struct {
 	socket *os.File
 	conn   syscall.RawConn
@@ -34,7 +34,7 @@ func WatchBridges() (*Watch, error) {
 	return w, nil
 }
 
-// kernelEvents is the group of what the kernel itself tells of devices.
+// kernelEvents is the multicast group of the kernel's own device events.
 const kernelEvents = 1
 
 // WatchDevices watches CPUs and memory.
@@ -63,12 +63,12 @@ func watch(protocol int, groups uint32, tells func([]byte) bool) (*Watch, error)
 	return &Watch{socket, conn, tells}, nil
 }
 
-// Wait returns nil when something may have changed since the last call, or since
-// the watch was made. After an error, which is that of ctx where that is done,
-// the watch can only be closed.
+// Wait returns nil when something may have changed since the last call, or since the
+// watch was made. After an error, which is that of ctx if ctx is done, the watch can only
+// be closed.
 func (w *Watch) Wait(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
-		_ = w.socket.SetReadDeadline(time.Unix(1, 0)) // fails where it is closed: nobody reads then
+		_ = w.socket.SetReadDeadline(time.Unix(1, 0)) // fails if closed: nobody reads then
 	})
 	defer stop()
 	var failure error
@@ -86,11 +86,11 @@ func (w *Watch) Wait(ctx context.Context) error {
 	return nil
 }
 
-// maxMessage is more than any message of the kernel has, in bytes.
+// maxMessage is larger than any message of the kernel, in bytes.
 const maxMessage = 64 << 10
 
-// drain reads all messages that are there, so that many changes at once are one
-// piece of news.
+// drain reads all available messages, so that many changes at once cause one Wait to
+// return.
 func (w *Watch) drain(fd int) (news bool, err error) {
 	buffer := make([]byte, maxMessage)
 	for {
@@ -99,7 +99,7 @@ func (w *Watch) drain(fd int) (news bool, err error) {
 		case err == unix.EAGAIN:
 			return news, nil
 		case err == unix.EINTR:
-		case err == unix.ENOBUFS: // messages were lost: one of them may have told something
+		case err == unix.ENOBUFS: // messages were lost: one of them may have mattered
 			news = true
 		case err != nil:
 			return news, err
@@ -109,15 +109,14 @@ func (w *Watch) drain(fd int) (news bool, err error) {
 	}
 }
 
-// Close closes the watch, and ends a Wait with an error.
+// Close closes the watch; a Wait under way returns an error.
 func (w *Watch) Close() error { return w.socket.Close() }
 
-// seenBridges are the names of the bridges that messages have told of, by index.
+// seenBridges holds the names of bridges seen in messages, by index.
 type seenBridges map[int]string
 
-// tells reports whether a message of the kernel is about a bridge that has come,
-// gone or been renamed. There are others each time that a tap comes or goes, and
-// that is with every unikernel.
+// tells reports whether a message is about a bridge that has come, gone or been renamed.
+// Every start and end of a unikernel causes other messages, about its taps.
 func (seen seenBridges) tells(message []byte) bool {
 	parts, err := syscall.ParseNetlinkMessage(message)
 	if err != nil {
@@ -148,7 +147,7 @@ func (seen seenBridges) tellsPart(part syscall.NetlinkMessage) bool {
 	return !known || old != name
 }
 
-// tellsOfDevice reports whether an event of the kernel is about a CPU or memory.
+// tellsOfDevice reports whether an event is about a CPU or memory.
 func tellsOfDevice(event []byte) bool {
 	for field := range bytes.SplitSeq(event, []byte{0}) {
 		if string(field) == "SUBSYSTEM=cpu" || string(field) == "SUBSYSTEM=memory" {

@@ -8,8 +8,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Bridges returns the names of all bridges, in order. It is the only one here that
-// goes through all interfaces: for who starts.
+// Bridges returns the names of all bridges, in order. Only here all interfaces are
+// listed, which is for the start of the daemon.
 func Bridges() ([]string, error) {
 	links, err := list()
 	if err != nil {
@@ -36,8 +36,8 @@ func list() (links []netlink.Link, err error) {
 // listTries is far more than are needed.
 const listTries = 100
 
-// uninterrupted asks for a list again where something has changed meanwhile: then
-// the kernel says that it may have told one twice and another one not at all.
+// uninterrupted repeats a listing during which something has changed: the kernel reports
+// that such a list may contain one interface twice and lack another.
 func uninterrupted(ask func() error) (err error) {
 	for range listTries {
 		if err = ask(); !errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -47,8 +47,8 @@ func uninterrupted(ask func() error) (err error) {
 	return err
 }
 
-// CheckBridge reports whether taps can be attached to what has this name. Its
-// errors are for clients as they are; the first is what native albatross says.
+// CheckBridge refuses a name that is not that of a bridge. Clients read its errors as
+// they are; the first is native's.
 func CheckBridge(name string) error {
 	_, err := findBridge(name)
 	return err

@@ -13,9 +13,9 @@ import (
 // errNoLink says that there is no such interface.
 var errNoLink = errors.New("no such interface")
 
-// findByName returns the interface that has exactly this name. The kernel is
-// more generous: it also knows alternative names, and reads a name up to a NUL
-// byte. A policy allows a bridge by its one name.
+// findByName returns the interface with exactly this name. The kernel accepts more: it
+// also knows alternative names, and ends a name at a NUL byte. But a policy allows a
+// bridge by its one name.
 func findByName(name string) (netlink.Link, error) {
 	if len(name) >= unix.IFNAMSIZ {
 		return nil, errNoLink
@@ -27,8 +27,8 @@ func findByName(name string) (netlink.Link, error) {
 	return link, err
 }
 
-// findTap returns the tap of a record, unless what is there is another
-// interface or none.
+// findTap returns the tap of a record, unless the interface is gone or is another one by
+// now.
 func findTap(record messages.Link) (*netlink.Tuntap, error) {
 	if record.Index <= 0 || record.Index > math.MaxInt32 {
 		return nil, errNoLink
@@ -44,7 +44,7 @@ func findTap(record messages.Link) (*netlink.Tuntap, error) {
 	return tap, nil
 }
 
-// existing returns what the library found, with our error where that is nothing.
+// existing converts the library's error for a missing interface to ours.
 func existing(link netlink.Link, err error) (netlink.Link, error) {
 	var notFound netlink.LinkNotFoundError
 	if errors.As(err, &notFound) {

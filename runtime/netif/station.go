@@ -11,8 +11,8 @@ import (
 	"albatross/messages"
 )
 
-// CheckFree refuses an address that something on a bridge has, as far as the
-// bridge knows. Its errors are for clients as they are.
+// CheckFree refuses an address that is in use on a bridge, as far as the bridge knows.
+// Clients read its errors as they are.
 func CheckFree(s messages.Station) error {
 	bridge, err := findBridge(s.Bridge)
 	if err != nil {
@@ -44,12 +44,12 @@ func ownAddress(s messages.Station) error {
 	return fmt.Errorf("cannot use the MAC address %s: the host has it on bridge %s (give another one with --net NAME:BRIDGE@MAC)", s.MAC, s.Bridge)
 }
 
-// forwarding returns what a bridge knows of who is behind which port, and maybe some of
-// what others know.
+// forwarding returns the forwarding table of a bridge: which address is behind which
+// port. It may contain entries of other bridges.
 func forwarding(bridge int) (table []netlink.Neigh, err error) {
 	var entries [][]byte
 	err = uninterrupted(func() error {
-		// Not by netlink.NeighList, which does not let us ask for one bridge.
+		// netlink.NeighList cannot ask for one bridge.
 		request := nl.NewNetlinkRequest(unix.RTM_GETNEIGH, unix.NLM_F_DUMP)
 		request.AddData(nl.NewIfInfomsg(unix.AF_BRIDGE))
 		request.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge))))

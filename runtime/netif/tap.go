@@ -1,15 +1,13 @@
-// Package netif owns the taps of unikernels and the bridges they are attached
-// to, in the network namespace of this process.
+// Package netif owns the taps of unikernels and their attachment to bridges, in the
+// network namespace of this process.
 //
-// A tap is made for one run of a unikernel. Until it is kept it vanishes with
-// the process that has made it, and it is to be kept once it is on record: so
-// there is never one that nobody knows of. A tender opens a kept one by its
-// name. The tap outlives both the tender and the daemon, until whoever reads
-// the record removes it.
+// A tap is made for one run of a unikernel. It vanishes with the process that has made it
+// until it is kept, which is done once it is on record: so every tap is either on record
+// or temporary. A tender opens a kept tap by its name. The tap outlives both the tender
+// and the daemon, until the reader of the record removes it.
 //
-// Nothing is set but what is said here: what the host does with its bridges
-// and taps otherwise is its own affair. Nothing is looked up by going through
-// all interfaces, of which there may be thousands.
+// The package changes nothing else about the bridges and taps of the host. It never lists
+// all interfaces, of which there may be thousands, except at the start.
 package netif
 
 import (
@@ -25,12 +23,11 @@ import (
 	"albatross/runtime/failpoint"
 )
 
-// names lets the kernel choose: the lowest number that is free, and it is taken
-// in the same step.
+// names makes the kernel choose and take the lowest free number in one step.
 const names = "vmmtap%d"
 
-// A Tap is one that this process has made, to be kept or closed. Its methods
-// are for one goroutine at a time.
+// A Tap is one that this process has made, to be kept or closed. Its methods are for one
+// goroutine at a time.
 type Tap struct {
 	link messages.Link
 	fd   int // -1: closed
@@ -63,7 +60,7 @@ func create(bridge string) (*Tap, error) {
 	return t, nil
 }
 
-// open makes a tap that is neither up nor attached to anything.
+// open makes a tap that is down and not attached.
 func open() (*Tap, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -71,14 +68,14 @@ func open() (*Tap, error) {
 	}
 	link, err := become(fd)
 	if err != nil {
-		_ = unix.Close(fd) // with which the tap vanishes, if there is one
+		_ = unix.Close(fd) // the tap vanishes with it, if it exists
 		return nil, err
 	}
 	return &Tap{link: link, fd: fd}, nil
 }
 
-// become makes a descriptor of /dev/net/tun one of a new tap. Its flags are
-// those with which tenders will open it.
+// become attaches a descriptor of /dev/net/tun to a new tap, with the flags with which
+// tenders will open it.
 func become(fd int) (link messages.Link, err error) {
 	request, err := unix.NewIfreq(names)
 	if err != nil {
@@ -95,17 +92,16 @@ func become(fd int) (link messages.Link, err error) {
 	return messages.Link{Name: request.Name(), Index: found.Attrs().Index}, nil
 }
 
-// hostAddress is the address that taps have on the side of the host, where
-// nobody uses it. A bridge without an address of its own takes the lowest of its
-// ports: this is the highest that there can be, and the same for all taps, so that
-// none of them changes the bridge's when it comes or goes.
+// hostAddress is the address of the host's side of all taps, which nothing uses. A bridge
+// without an address of its own takes the lowest of its ports: this is the highest
+// possible one, so that no tap changes the bridge's when it comes or goes.
 var hostAddress = net.HardwareAddr{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff}
 
 // maxMTU is the largest MTU of a tap; a bridge can have a few bytes more.
 const maxMTU = 65521
 
-// adapt makes a tap one that changes nothing about the bridge that it is going to
-// be attached to, which otherwise takes the lowest MTU of its ports, too.
+// adapt prepares a tap so that it changes neither the address nor the MTU of its future
+// bridge, which otherwise takes the lowest of its ports.
 func adapt(tap netlink.Link, bridge *netlink.LinkAttrs) error {
 	if err := netlink.LinkSetHardwareAddr(tap, hostAddress); err != nil {
 		return fmt.Errorf("cannot set its address: %w", err)
@@ -116,8 +112,8 @@ func adapt(tap netlink.Link, bridge *netlink.LinkAttrs) error {
 	return nil
 }
 
-// attach puts a tap on a bridge and then up: the other way around it would for
-// a moment be an interface of the host's own.
+// attach puts a tap on a bridge first and then up: otherwise the host would use it as its
+// own interface for a moment.
 func attach(tap int, bridge *netlink.LinkAttrs) error {
 	link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: tap}}
 	if err := adapt(link, bridge); err != nil {
@@ -134,12 +130,11 @@ func attach(tap int, bridge *netlink.LinkAttrs) error {
 	return netlink.LinkSetUp(link)
 }
 
-// Link returns how the tap is recorded.
+// Link returns the record of the tap.
 func (t *Tap) Link() messages.Link { return t.link }
 
-// Keep makes the tap outlive this process, and returns when a tender can open
-// it. After an error the tap still vanishes with Close, but maybe not with the
-// process.
+// Keep makes the tap outlive this process, and returns when a tender can open it. After
+// an error the tap still vanishes with Close, but maybe not with the process.
 func (t *Tap) Keep() error {
 	if err := t.keep(); err != nil {
 		return fmt.Errorf("cannot keep tap %s: %w", t.link.Name, err)
@@ -164,23 +159,23 @@ func (t *Tap) closeDescriptor() {
 }
 
 const (
-	// unusedTimeout is far above what an exec takes unless its disk has gone.
+	// unusedTimeout is far longer than an exec takes, unless its disk has gone.
 	unusedTimeout = 10 * time.Second
-	// unusedPoll is how often to look; most of the time once is enough.
+	// unusedPoll is the polling interval; most of the time one look is enough.
 	unusedPoll = time.Millisecond
 )
 
-// awaitUnused waits until nobody has the tap open, else a tender would be told
-// that it is busy. Where another goroutine is starting a process that takes a
-// moment: between fork and exec the child has a copy of every descriptor, and
-// the kernel does not tell when the last one is closed.
+// awaitUnused waits until no process has the tap open; otherwise the kernel would tell a
+// tender that it is busy. Another goroutine may be starting a process: between fork and
+// exec the child has a copy of every descriptor, and the kernel does not report when the
+// last one is closed.
 func (t *Tap) awaitUnused() error {
 	for end := time.Now().Add(unusedTimeout); ; time.Sleep(unusedPoll) {
 		tap, err := findTap(t.link)
 		if err != nil {
 			return err
 		}
-		// A tap that is up has a carrier while somebody has it open.
+		// A tap that is up has a carrier while a process has it open.
 		if tap.RawFlags&unix.IFF_LOWER_UP == 0 {
 			return nil
 		}
@@ -190,22 +185,21 @@ func (t *Tap) awaitUnused() error {
 	}
 }
 
-// Close makes the tap vanish, but does nothing where it is kept or closed
-// already.
+// Close removes the tap, unless it is kept or closed already.
 func (t *Tap) Close() error {
 	if t.kept {
 		return nil
 	}
-	err := Remove(t.link) // and not by closing it, for others may have copies: see awaitUnused
+	err := Remove(t.link) // closing may not do, since others may have copies: see awaitUnused
 	if t.fd >= 0 {
 		t.closeDescriptor()
 	}
 	return err
 }
 
-// Remove deletes the tap of a record, whoever uses it, and waits until the
-// kernel has. Where the index, the name or the kind is another now, the tap is
-// gone, and what is there is somebody else's and stays.
+// Remove deletes the tap of a record, whoever uses it, and waits for the kernel. If the
+// index, the name or the kind differs, the tap is gone; the interface belongs to somebody
+// else and stays.
 func Remove(record messages.Link) error {
 	tap, err := findTap(record)
 	if err == nil {

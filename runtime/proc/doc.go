@@ -1,8 +1,7 @@
-// Package proc owns the answer to two questions about a process: is it still
-// the one that was meant, and how did it end.
+// Package proc answers two questions about a process: is it still the recorded one, and
+// how did it end.
 //
-// A pid names a process only while nobody has reaped it; afterwards the kernel
-// gives it to somebody else. So a process is recorded with its start time and
-// the boot it belongs to (messages.Process), and is held by a pidfd, which
-// never comes to mean another one.
+// A pid identifies a process only until that is reaped; afterwards the kernel gives it to
+// another one. So the record of a process contains its start time and its boot
+// (messages.Process), and a pidfd holds it, which always refers to the same process.
 package proc

@@ -12,28 +12,27 @@ import (
 	"albatross/messages"
 )
 
-// reapGrace is how long a process that has ended may stay unreaped by its
-// parent before its exit is called unknown. The parent is an init or a
-// subreaper, which reaps within milliseconds, or never.
+// reapGrace is how long a process that has ended may stay unreaped before its exit is
+// called unknown. Its parent is an init or a subreaper, which reaps within milliseconds,
+// or never.
 const reapGrace = 2 * time.Second
 
-// A Handle holds one process, alive or not, through its pidfd. All methods may
-// be called concurrently.
+// A Handle holds one process, alive or not, by its pidfd. All methods may be called
+// concurrently.
 type Handle struct {
 	process messages.Process
 	file    *os.File // the pidfd, registered with the poller of the Go runtime
 	conn    syscall.RawConn
 
-	// turn is held by the one Wait that polls: reaping and the read deadline
-	// of file are for one at a time. It guards what follows.
+	// turn is held by the one Wait that polls: only one may reap and set the read
+	// deadline of file. It guards what follows.
 	turn chan struct{}
 	over bool
-	exit messages.Exit // where over
+	exit messages.Exit // if over
 }
 
-// Open holds the process p. The error is ErrGone where that process is not
-// there any more. One that has ended and was not reaped is still there: its
-// exit has to be learned.
+// Open returns a handle for the process p, or ErrGone if p is gone. A process that has
+// ended unreaped still exists: its exit can be read.
 func Open(p messages.Process) (*Handle, error) {
 	boot, err := BootID()
 	if err != nil {
@@ -45,7 +44,7 @@ func Open(p messages.Process) (*Handle, error) {
 	fd, err := unix.PidfdOpen(p.PID, unix.PIDFD_NONBLOCK)
 	switch {
 	case err == unix.ESRCH, err == unix.EINVAL, err == unix.ENOENT:
-		return nil, gone(p) // nobody has the pid, or a thread of another process
+		return nil, gone(p) // the pid is free, or that of a thread of another process
 	case err != nil:
 		return nil, fmt.Errorf("cannot open process %d: %w", p.PID, err)
 	}
@@ -60,8 +59,8 @@ func Open(p messages.Process) (*Handle, error) {
 	return h, nil
 }
 
-// FromPidfd holds the process p by a pidfd that the caller has of it, and that
-// belongs to the Handle from now on. The caller answers for p being that one.
+// FromPidfd returns a handle for the process p with a pidfd of the caller's, which then
+// belongs to the Handle. The caller guarantees that the pidfd refers to p.
 func FromPidfd(pidfd int, p messages.Process) (*Handle, error) {
 	if err := unix.SetNonblock(pidfd, true); err != nil {
 		_ = unix.Close(pidfd)
@@ -74,7 +73,7 @@ func newHandle(pidfd int, p messages.Process) (*Handle, error) {
 	file := os.NewFile(uintptr(pidfd), fmt.Sprintf("process %d", p.PID))
 	conn, err := file.SyscallConn()
 	if err == nil {
-		err = file.SetReadDeadline(time.Time{}) // fails where the poller does not take it
+		err = file.SetReadDeadline(time.Time{}) // fails if the poller does not accept it
 	}
 	if err != nil {
 		_ = file.Close()
@@ -83,9 +82,9 @@ func newHandle(pidfd int, p messages.Process) (*Handle, error) {
 	return &Handle{process: p, file: file, conn: conn, turn: make(chan struct{}, 1)}, nil
 }
 
-// verify makes sure that the pidfd is of the process that was meant. The pid
-// is looked up after the pidfd was opened: if it has the start time now, then
-// the process has had the pid since before, and the pidfd is of it.
+// verify checks that the pidfd refers to the recorded process. It looks the pid up after
+// the pidfd was opened: if its start time is right now, the process has had the pid since
+// before, so the pidfd refers to it.
 func (h *Handle) verify() error {
 	start, err := startTime(h.process.PID)
 	switch {
@@ -99,10 +98,10 @@ func (h *Handle) verify() error {
 
 func gone(p messages.Process) error { return fmt.Errorf("process %d: %w", p.PID, ErrGone) }
 
-// Process returns whom the handle holds.
+// Process returns the record of the process.
 func (h *Handle) Process() messages.Process { return h.process }
 
-// Signal sends a signal. The error is ErrGone once the process was reaped.
+// Signal sends a signal. It returns ErrGone once the process was reaped.
 func (h *Handle) Signal(sig syscall.Signal) error {
 	var err error
 	if closed := h.conn.Control(func(fd uintptr) {
@@ -119,6 +118,6 @@ func (h *Handle) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// Close lets go of the process; it neither ends nor reaps it. A Wait that is
-// under way returns os.ErrClosed.
+// Close closes the handle; it neither ends nor reaps the process. A Wait under way
+// returns os.ErrClosed.
 func (h *Handle) Close() error { return h.file.Close() }

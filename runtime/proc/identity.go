@@ -14,8 +14,8 @@ import (
 	"albatross/messages"
 )
 
-// ErrGone says that the process is not there any more: it ended and was
-// reaped, before this boot or in it. Whoever has its pid now is somebody else.
+// ErrGone says that the process is gone: it ended and was reaped, before this boot or in
+// it. Its pid may belong to another process.
 var ErrGone = errors.New("process is gone")
 
 // BootID identifies the running boot of this machine.
@@ -27,8 +27,8 @@ func BootID() (string, error) {
 	return strings.TrimSpace(string(id)), nil
 }
 
-// Identify tells who has a pid now. The answer lasts only as long as nobody
-// reaps that process: ask for a child of one's own, or hold its pidfd.
+// Identify returns the process that has a pid now. The answer is valid until that process
+// is reaped: ask for a child of your own, or hold its pidfd.
 func Identify(pid int) (messages.Process, error) {
 	boot, err := BootID()
 	if err != nil {
@@ -41,7 +41,7 @@ func Identify(pid int) (messages.Process, error) {
 	return messages.Process{PID: pid, StartTime: start, BootID: boot}, nil
 }
 
-// ticks is how many clock ticks a second has for programs, on all machines.
+// ticks is the number of clock ticks in a second for programs, on all machines.
 const ticks = 100
 
 // Started returns when a process was started, by the clock as it is now.
@@ -54,8 +54,8 @@ func Started(p messages.Process) (time.Time, error) {
 	return time.Now().Add(-age), nil
 }
 
-// startTime returns when a process was started, in clock ticks since boot. An exec
-// does not change it.
+// startTime returns when a process was started, in clock ticks since boot. An exec does
+// not change it.
 func startTime(pid int) (uint64, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
@@ -75,11 +75,11 @@ func parseStartTime(stat []byte) (uint64, error) {
 	return strconv.ParseUint(text, 10, 64)
 }
 
-// statField returns a field of /proc/PID/stat behind the second. That is the name of the
-// program in parentheses, in which anything may stand, ')' and ' ' too; no later
-// field has a parenthesis.
+// statField returns a field of /proc/PID/stat after the second. That one is the program's
+// name in parentheses, which may contain anything, also ')' and ' '; no later field
+// contains a parenthesis.
 func statField(stat []byte, number int) (string, error) {
-	const afterName = 3 // the first field behind the name
+	const afterName = 3 // the first field after the name
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if !bytes.ContainsRune(stat, ')') || len(fields) <= number-afterName {
 		return "", fmt.Errorf("cannot understand /proc/PID/stat: %q", stat)
@@ -87,8 +87,8 @@ func statField(stat []byte, number int) (string, error) {
 	return string(fields[number-afterName]), nil
 }
 
-// unreapedExit returns how a process has ended that nobody has reaped yet. Who may not
-// know is not told so, but that it has exited with 0: that is found out first.
+// unreapedExit returns how a process has ended that nobody has reaped yet. The kernel
+// shows 0 to a reader without permission, so it checks the permission first.
 func unreapedExit(p messages.Process) (messages.Exit, bool) {
 	if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.PID)); !errors.Is(err, os.ErrNotExist) {
 		return messages.Exit{}, false
@@ -100,8 +100,8 @@ func unreapedExit(p messages.Process) (messages.Exit, bool) {
 	return parseUnreapedExit(stat, p.StartTime)
 }
 
-// parseUnreapedExit returns that of a process that was started then: now the pid may be
-// somebody else's.
+// parseUnreapedExit returns the exit, if the process was started then: the pid may belong
+// to another one by now.
 func parseUnreapedExit(stat []byte, started uint64) (messages.Exit, bool) {
 	state, err := statField(stat, 3)
 	if start, startErr := parseStartTime(stat); err != nil || startErr != nil || state != "Z" || start != started {

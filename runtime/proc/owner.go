@@ -10,12 +10,12 @@ import (
 	"albatross/messages"
 )
 
-// ErrForeign is the reason why a user is told nothing about a process.
+// ErrForeign refuses a user information about a process of another user.
 var ErrForeign = errors.New("it is a process of another user")
 
-// RequireOwner makes sure that a process is one of a user: its real user is that one,
-// and so are those that it may become without executing anything. All processes are
-// root's.
+// RequireOwner refuses a process unless it belongs to a user: its real user is that one,
+// and so are those that it can switch to without executing anything. Root owns all
+// processes.
 func RequireOwner(p messages.Process, user uint32) error {
 	if user == 0 {
 		return nil
@@ -32,7 +32,7 @@ func RequireOwner(p messages.Process, user uint32) error {
 	switch {
 	case err != nil:
 		return err
-	case start != p.StartTime: // the pid is somebody else's by now
+	case start != p.StartTime: // another process has the pid by now
 		return ErrGone
 	case !owned:
 		return fmt.Errorf("cannot look at process %d: %w", p.PID, ErrForeign)
@@ -40,7 +40,7 @@ func RequireOwner(p messages.Process, user uint32) error {
 	return nil
 }
 
-// ownedBy reads /proc/PID/status: the real, effective, saved and file-system user.
+// ownedBy parses /proc/PID/status: the real, effective, saved and file-system user.
 func ownedBy(status string, user uint32) (bool, error) {
 	for line := range strings.Lines(status) {
 		list, found := strings.CutPrefix(line, "Uid:")

@@ -17,15 +17,14 @@ type state int
 
 const (
 	running  state = iota
-	unreaped       // ended, but its parent, somebody else, has not asked how
-	over           // ended, and as much is known about it as ever will be
+	unreaped       // ended; its parent, another process, has not reaped it
+	over           // ended; nothing more will be known
 )
 
-// Wait returns when the process has ended, and tells how. No thread is
-// occupied meanwhile. A child is reaped. Of somebody else's child the exit is
-// known where it can be seen before its parent has reaped it, or where the kernel
-// tells it afterwards (Linux 6.15); otherwise it is the unknown one. The error is
-// that of ctx, or os.ErrClosed.
+// Wait waits for the end of the process, without occupying a thread, and returns its
+// exit. It reaps a child. The exit of another process is known if it can be seen before
+// its parent has reaped it, or if the kernel keeps it (Linux 6.15); otherwise it is the
+// unknown one. The error is that of ctx, or os.ErrClosed.
 func (h *Handle) Wait(ctx context.Context) (messages.Exit, error) {
 	select {
 	case h.turn <- struct{}{}:
@@ -57,7 +56,7 @@ func (h *Handle) Ended() bool {
 	return ended && err == nil
 }
 
-// waitReaped leaves the exit unknown where nobody reaps the process in time.
+// waitReaped leaves the exit unknown if nobody reaps the process in time.
 func (h *Handle) waitReaped(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(ctx, reapGrace)
 	defer cancel()
@@ -68,8 +67,8 @@ func (h *Handle) waitReaped(ctx context.Context) error {
 	return err
 }
 
-// waitPast waits until the process has left a state. The kernel reports news
-// of a pidfd when the process ends, and again when it is reaped.
+// waitPast waits until the process has left a state. The kernel wakes pollers of a pidfd
+// when the process ends, and again when it is reaped.
 func (h *Handle) waitPast(ctx context.Context, old state) (now state, err error) {
 	pollErr := h.poll(ctx, func(fd int) bool {
 		now, err = h.look(fd)
@@ -78,8 +77,8 @@ func (h *Handle) waitPast(ctx context.Context, old state) (now state, err error)
 	return now, errors.Join(pollErr, err)
 }
 
-// poll calls done, at first at once and then whenever the pidfd has news,
-// until it is satisfied or ctx ends.
+// poll calls done at once, and whenever the pidfd wakes it, until done returns true or
+// ctx ends.
 func (h *Handle) poll(ctx context.Context, done func(fd int) bool) error {
 	if err := h.file.SetReadDeadline(time.Time{}); err != nil {
 		return os.ErrClosed
@@ -87,22 +86,22 @@ func (h *Handle) poll(ctx context.Context, done func(fd int) bool) error {
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
-		_ = h.file.SetReadDeadline(time.Unix(1, 0)) // fails where the file is closed: nobody reads then
+		_ = h.file.SetReadDeadline(time.Unix(1, 0)) // fails if the file is closed: nobody reads then
 	})
 	err := h.conn.Read(func(fd uintptr) bool { return done(int(fd)) })
 	if !stop() {
-		<-interrupted // else it would interrupt a later poll
+		<-interrupted // otherwise it would interrupt a later poll
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return ctx.Err()
 	case err != nil:
-		return os.ErrClosed // what else the poller reports is its own word for that
+		return os.ErrClosed // the poller has errors of its own for that
 	}
 	return nil
 }
 
-// look tells the state, and sets exit when that is over.
+// look returns the state, and sets exit when that is over.
 func (h *Handle) look(fd int) (state, error) {
 	var info unix.Siginfo
 	err := retry(func() error {
@@ -119,8 +118,8 @@ func (h *Handle) look(fd int) (state, error) {
 	return over, h.reap()
 }
 
-// reap asks how our child ended. It is known to have ended and to be ours, so
-// its pid is not anybody else's until this very call.
+// reap reads how our child ended. It has ended and is ours, so its pid stays its own
+// until this call.
 func (h *Handle) reap() error {
 	var status unix.WaitStatus
 	err := retry(func() error {
@@ -134,8 +133,8 @@ func (h *Handle) reap() error {
 	return nil
 }
 
-// lookForeign looks at a process that is not our child. The events come first:
-// whoever is told that the process was reaped can be told its exit.
+// lookForeign looks at a process that is not our child. It reads the events first: once
+// they show that the process was reaped, its exit can be read.
 func (h *Handle) lookForeign(fd int) state {
 	seen := events(fd)
 	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
@@ -145,7 +144,7 @@ func (h *Handle) lookForeign(fd int) state {
 		h.exit = exitOf(unix.WaitStatus(info.Exit_code))
 		return over
 	case seen&unix.POLLHUP != 0:
-		return over // reaped, and this kernel does not tell
+		return over // reaped, and this kernel does not keep it
 	case seen&unix.POLLIN == 0:
 		return running
 	}
@@ -156,8 +155,8 @@ func (h *Handle) lookForeign(fd int) state {
 	return unreaped
 }
 
-// events returns what a pidfd has to tell now: POLLIN where the process has ended,
-// POLLHUP too where it was reaped (Linux 6.9).
+// events returns the events of a pidfd: POLLIN if the process has ended, also POLLHUP if
+// it was reaped (Linux 6.9).
 func events(fd int) int16 {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	if err := retry(func() error { _, err := unix.Poll(fds, 0); return err }); err != nil {
@@ -166,7 +165,7 @@ func events(fd int) int16 {
 	return fds[0].Revents
 }
 
-// exitOf reads the kernel's encoding of how a process ended.
+// exitOf decodes the kernel's wait status.
 func exitOf(status unix.WaitStatus) messages.Exit {
 	if status.Signaled() {
 		return messages.Exit{Known: true, Signal: int(status.Signal())}

@@ -10,19 +10,19 @@ import (
 	"albatross/messages"
 )
 
-// tick is the unit of times in /proc: the kernel shows a hundredth of a second,
-// whatever it counts in itself.
+// tick is the unit of times in /proc: the kernel shows hundredths of a second, whatever
+// it counts internally.
 const tick = 10 * time.Millisecond
 
-// A usage is what the files of one process say.
+// A usage is what the files of one process contain.
 type usage struct {
 	start                  int64 // ticks since boot
-	ended                  bool  // only its parent has not taken notice
+	ended                  bool  // and was not reaped
 	minflt, majflt, nswap  int64
 	utime, stime           int64 // ticks
 	runtime                time.Duration
 	vsize                  int64 // bytes
-	size                   int64 // pages; 0 where it has ended
+	size                   int64 // pages; 0 if it has ended
 	rss, text, data        int64 // pages
 	voluntary, involuntary int64 // context switches
 	io                     messages.Option[messages.BlockIO]
@@ -31,7 +31,7 @@ type usage struct {
 func (u *usage) rusage() messages.Rusage {
 	return messages.Rusage{
 		UTime: timeval(u.utime), STime: timeval(u.stime),
-		MaxRSS: u.rss, // natively it is not the most there ever was, either
+		MaxRSS: u.rss, // as natively, not the maximum
 		MinFlt: u.minflt, MajFlt: u.majflt, NSwap: u.nswap,
 		NVCSw: u.voluntary, NIvCSw: u.involuntary,
 	}
@@ -51,8 +51,8 @@ func timeval(ticks int64) messages.Timeval {
 	return messages.Timeval{Seconds: ticks / perSecond, Microseconds: int(ticks % perSecond * tick.Microseconds())}
 }
 
-// parseStat reads /proc/PID/stat. Field 2 is the name of the program in
-// parentheses, in which anything may stand; no later field has a parenthesis.
+// parseStat parses /proc/PID/stat. Field 2 is the program's name in parentheses, which
+// may contain anything; no later field contains a parenthesis.
 func (u *usage) parseStat(stat []byte) error {
 	const state, nswap = 3, 36
 	fields := bytes.TrimLeft(stat[bytes.LastIndexByte(stat, ')')+1:], " ")
@@ -81,7 +81,7 @@ func (u *usage) parseStat(stat []byte) error {
 	})
 }
 
-// parseStatm reads /proc/PID/statm.
+// parseStatm parses /proc/PID/statm.
 func (u *usage) parseStatm(statm []byte) error {
 	const data = 6
 	return scan("statm", statm, 1, data, func(number int) *int64 {
@@ -100,11 +100,11 @@ func (u *usage) parseStatm(statm []byte) error {
 // pageKB is the size of a page.
 var pageKB = int64(os.Getpagesize() >> 10)
 
-// parseStatus reads /proc/PID/status. Its size of the text is no more than what can be
-// executed; statm has the distance from its first byte to its last, and that of a guest
-// may be far below the tender's.
+// parseStatus parses /proc/PID/status. Its size of the text counts what can be executed;
+// that in statm spans its first byte to its last, and a guest's may be far below the
+// tender's.
 func (u *usage) parseStatus(status []byte) (err error) {
-	if bytes.Contains(status, []byte(vmExe)) { // not where there is no memory any more
+	if bytes.Contains(status, []byte(vmExe)) { // absent if there is no memory any more
 		if u.text, err = labelled("status", status, vmExe); err != nil {
 			return err
 		}
@@ -119,9 +119,9 @@ func (u *usage) parseStatus(status []byte) (err error) {
 
 const vmExe = "\nVmExe:"
 
-// parseRollup reads /proc/PID/smaps_rollup, for which the kernel counts the pages anew.
-// Many kernels count them in batches on each CPU otherwise, and show none of a small
-// guest. It costs as much as all else, and so is only for those.
+// parseRollup parses /proc/PID/smaps_rollup, for which the kernel counts the pages anew.
+// Many kernels otherwise count them in batches on each CPU, and show none for a small
+// guest. It costs as much as all else, and so is only read for those.
 func (u *usage) parseRollup(contents []byte) error {
 	if len(contents) == 0 { // it has ended
 		return nil
@@ -131,7 +131,7 @@ func (u *usage) parseRollup(contents []byte) error {
 	return err
 }
 
-// parseIO reads /proc/PID/io.
+// parseIO parses /proc/PID/io.
 func (u *usage) parseIO(contents []byte) error {
 	read, err := labelled("io", contents, "\nread_bytes:")
 	if err != nil {
@@ -145,8 +145,8 @@ func (u *usage) parseIO(contents []byte) error {
 	return nil
 }
 
-// scan reads the fields of a line, which are numbered from first on. It asks
-// where to put each number, and needs all up to last.
+// scan parses the fields of a line, numbered from first on. It calls place for where to
+// store each number, and needs all up to last.
 func scan(file string, line []byte, first, last int, place func(number int) *int64) error {
 	number := first
 	for field := range bytes.FieldsSeq(line) {
@@ -165,7 +165,7 @@ func scan(file string, line []byte, first, last int, place func(number int) *int
 	return fmt.Errorf("cannot understand /proc/PID/%s: it ends before field %d", file, number)
 }
 
-// labelled returns the number behind a label, of kB where it has a unit.
+// labelled returns the number after a label, in kB if it has a unit.
 func labelled(file string, contents []byte, label string) (int64, error) {
 	i := bytes.LastIndex(contents, []byte(label))
 	if i < 0 {

@@ -12,22 +12,22 @@ import (
 	"albatross/runtime/proc"
 )
 
-// firstBuffer is more than any of the files usually has.
+// firstBuffer is larger than any of the files usually is.
 const firstBuffer = 16 << 10
 
-// largestFile is for a process in so many groups that nobody has them.
+// largestFile is enough for a process in absurdly many groups.
 const largestFile = 4 << 20
 
-// files are those of one process, opened below one directory: whoever gets its pid
-// later, they stay those of this process.
+// files are those of one process, opened below one directory: they stay those of this
+// process, even if another one gets its pid.
 type files struct {
 	stat, statm, status int // descriptors
-	io                  int // negative: not everybody may read it, and not every kernel has it
+	io                  int // negative: not readable, or not in this kernel
 	rollup              int // smaps_rollup; negative likewise
 	pass                uint64
 }
 
-// filesEach are how many there are of each process.
+// filesEach is the number of files of each process.
 const filesEach = 5
 
 func openFiles(pid int) (*files, error) {
@@ -58,8 +58,8 @@ func (f *files) close() {
 	}
 }
 
-// usage reads what a process has used. The error is proc.ErrGone where it has
-// ended, or where another one has its pid.
+// usage reads what a process has used. It returns proc.ErrGone if the process has ended,
+// or if another one has its pid.
 func (s *Sampler) usage(p messages.Process, blockIO bool) (u usage, err error) {
 	f := s.open[p]
 	if f == nil {
@@ -68,7 +68,7 @@ func (s *Sampler) usage(p messages.Process, blockIO bool) (u usage, err error) {
 		}
 	}
 	f.pass = s.passes
-	runtime, clockErr := cpuTime(p.PID) // it is of this process if that is still there afterwards
+	runtime, clockErr := cpuTime(p.PID) // of this process, if that still exists afterwards
 	u, err = s.read(f, blockIO)
 	u.runtime = runtime
 	err = errors.Join(err, clockErr)
@@ -77,15 +77,14 @@ func (s *Sampler) usage(p messages.Process, blockIO bool) (u usage, err error) {
 		err = unreadable(p.PID, err)
 	case u.start != int64(p.StartTime), u.ended:
 		err = proc.ErrGone
-	case u.size == 0 && u.vsize > 0: // it has ended while it was looked at
+	case u.size == 0 && u.vsize > 0: // it has ended meanwhile
 		err = proc.ErrGone
 	}
 	s.keep(p, f, err == nil)
 	return u, err
 }
 
-// keep keeps files open where they may be of use, and as long as there are not
-// too many.
+// keep keeps files open if they may be used again, up to a limit.
 func (s *Sampler) keep(p messages.Process, f *files, useful bool) {
 	_, kept := s.open[p]
 	if useful && (kept || len(s.open) < s.most) {
@@ -127,13 +126,13 @@ func (s *Sampler) read(f *files, blockIO bool) (u usage, err error) {
 	return u, s.parseAllowed(f.io, u.parseIO)
 }
 
-// cpuTime returns the time that all threads of a process have run on CPUs. The files
-// tell it in hundredths of a second only, which many guests never use.
+// cpuTime returns the CPU time of all threads of a process. The files have it in
+// hundredths of a second only, which many guests never use.
 func cpuTime(pid int) (time.Duration, error) {
 	const scheduled = 2 // CPUCLOCK_SCHED of the kernel's posix-timers
 	var t unix.Timespec
 	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &t); err != nil {
-		if err == unix.EINVAL { // nobody has the pid
+		if err == unix.EINVAL { // the pid is free
 			err = unix.ESRCH
 		}
 		return 0, err
@@ -141,7 +140,7 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// parseAllowed is parse of a file that there need not be, or that must not be read.
+// parseAllowed is parse for a file that may be missing or unreadable.
 func (s *Sampler) parseAllowed(fd int, parse func([]byte) error) error {
 	if fd < 0 {
 		return nil
@@ -153,7 +152,7 @@ func (s *Sampler) parseAllowed(fd int, parse func([]byte) error) error {
 	return err
 }
 
-// parse reads a file from its beginning: that is when its contents are made.
+// parse reads a file from its beginning, which makes the kernel compute it anew.
 func (s *Sampler) parse(fd int, parse func([]byte) error) error {
 	n := 0
 	for {
@@ -165,7 +164,7 @@ func (s *Sampler) parse(fd int, parse func([]byte) error) error {
 			return err
 		}
 		n += more
-		if n < len(s.buffer) { // these files are shown in one piece where that fits
+		if n < len(s.buffer) { // the kernel returns these files whole if they fit
 			return parse(s.buffer[:n])
 		}
 		if n >= largestFile {

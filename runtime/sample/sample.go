@@ -1,13 +1,13 @@
-// Package sample owns the measuring of running unikernels: what their processes
-// have used, from /proc, and what has passed through their taps, from the kernel's
-// counters. All of them are measured in one pass.
+// Package sample measures running unikernels: what their processes have used, from /proc,
+// and what has passed through their taps, from the kernel's counters. One pass measures all
+// of them.
 //
 //	sample.go   passes over many targets
 //	process.go  a process: its files in /proc, which stay those of the same process
 //	parse.go    what is in these files
 //	taps.go     the counters of all network interfaces
 //
-// What cannot be measured is left out. A zero is one that the kernel has said.
+// What cannot be measured is left out. A zero is one that the kernel has shown.
 package sample
 
 import (
@@ -25,12 +25,12 @@ import (
 // A Pass is what was measured of several targets at about the same time.
 type Pass struct {
 	Samples []messages.Sample
-	Gone    []messages.Target // whose process is not there any more
-	Err     error             // the first of what went wrong otherwise
+	Gone    []messages.Target // whose process is gone
+	Err     error             // the first other error
 }
 
 // A Sampler measures the same targets again and again. It keeps the files of their
-// processes open between two passes: to open them costs more than to read them.
+// processes open between passes: opening them costs more than reading them.
 type Sampler struct {
 	mu     sync.Mutex // held during a pass
 	closed bool
@@ -40,13 +40,12 @@ type Sampler struct {
 	buffer []byte
 }
 
-// New has no files open yet. The Sampler is to be closed.
+// New returns a Sampler, which the caller must close.
 func New() *Sampler {
 	return &Sampler{open: map[messages.Process]*files{}, most: mostOpen(), buffer: make([]byte, firstBuffer)}
 }
 
-// share is the part of the descriptors that this process may have which are kept
-// open here.
+// A Sampler keeps at most one share-th of this process's limit of descriptors open.
 const share = 4
 
 func mostOpen() int {
@@ -57,7 +56,7 @@ func mostOpen() int {
 	return int(min(limit.Cur, math.MaxInt32)) / share / filesEach
 }
 
-// Close lets go of all files, when the pass that is under way has ended.
+// Close closes all files, after the pass under way.
 func (s *Sampler) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,9 +67,8 @@ func (s *Sampler) Close() {
 	}
 }
 
-// Take measures targets, with what they have had read and written only where that
-// is wanted: each file in /proc has its price. Nothing is measured once the Sampler
-// has been closed.
+// Take measures targets, with what they have read and written only if blockIO is set:
+// each file in /proc has its price. After Close it measures nothing.
 func (s *Sampler) Take(targets []messages.Target, blockIO bool) (p Pass) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,8 +109,8 @@ func (p *Pass) note(err error) {
 	}
 }
 
-// Find returns who has a pid now, and when that was started. The error is
-// proc.ErrForeign where it is not a process of that user.
+// Find returns the process that has a pid now, and its start. It returns proc.ErrForeign
+// for a process of another user.
 func Find(pid int, user uint32) (messages.Process, time.Time, error) {
 	process, err := proc.Identify(pid)
 	if err == nil {

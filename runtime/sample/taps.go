@@ -10,7 +10,7 @@ import (
 	"albatross/messages"
 )
 
-// counters are those of the interfaces that were asked for, by their names.
+// counters are those of the wanted interfaces, by name.
 type counters map[string]counted
 
 type counted struct {
@@ -18,7 +18,7 @@ type counted struct {
 	data  messages.IfData
 }
 
-// of returns the counters of taps, as far as these are there.
+// of returns the counters of taps, as far as they exist.
 func (c counters) of(ports []messages.Port) (list []messages.IfData) {
 	for _, p := range ports {
 		found, ok := c[p.Link.Name]
@@ -31,8 +31,8 @@ func (c counters) of(ports []messages.Port) (list []messages.IfData) {
 	return list
 }
 
-// readCounters asks the kernel for all interfaces at once: that costs less than
-// to ask for each that is wanted.
+// readCounters asks the kernel for all interfaces at once, which costs less than a
+// question for each wanted one.
 func readCounters(targets []messages.Target) (counters, error) {
 	wanted := counters{}
 	for _, t := range targets {
@@ -56,7 +56,7 @@ func readCounters(targets []messages.Target) (counters, error) {
 	return found, nil
 }
 
-// add keeps an interface that is wanted.
+// add keeps a wanted interface.
 func (c counters) add(message []byte, wanted counters) {
 	if len(message) < unix.SizeofIfInfomsg {
 		return
@@ -80,7 +80,7 @@ func (c counters) add(message []byte, wanted counters) {
 	if len(name) == 0 || len(mtu) < 4 || len(stats) < 8*fields64 {
 		return
 	}
-	name = name[:len(name)-1] // without the zero
+	name = name[:len(name)-1] // without the terminating zero
 	if _, ok := wanted[string(name)]; !ok {
 		return
 	}
@@ -88,8 +88,8 @@ func (c counters) add(message []byte, wanted counters) {
 	c[string(name)] = counted{index: int(header.Index), data: ifData(header.Flags, mtu, stats)}
 }
 
-// nextAttribute takes the first attribute of a netlink message off: a length, a
-// kind, and a value, which is padded to 4 bytes.
+// nextAttribute takes the first attribute off a netlink message: a length, a kind, and a
+// value, which is padded to 4 bytes.
 func nextAttribute(b []byte) (kind uint16, value, rest []byte, ok bool) {
 	if len(b) < unix.SizeofRtAttr {
 		return 0, nil, nil, false
@@ -102,11 +102,11 @@ func nextAttribute(b []byte) (kind uint16, value, rest []byte, ok bool) {
 	return binary.NativeEndian.Uint16(b[2:]), b[unix.SizeofRtAttr:n], b[padded:], true
 }
 
-// fields64 are the fields of struct rtnl_link_stats64 that are used.
+// fields64 is the number of used fields of struct rtnl_link_stats64.
 const fields64 = 10
 
-// ifData returns what native makes of the counters: what the host receives is the
-// input, though it is what the unikernel sends.
+// ifData converts the counters as native does: what the host receives is the input,
+// though the unikernel sends it.
 func ifData(flags uint32, mtu, stats []byte) messages.IfData {
 	field := func(i int) int64 { return int64(binary.NativeEndian.Uint64(stats[8*i:])) }
 	return messages.IfData{

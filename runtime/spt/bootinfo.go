@@ -7,8 +7,8 @@ import (
 	"albatross/runtime/image"
 )
 
-// What the tender tells the guest lies below the image, which begins at 1 MB:
-// boot info, manifest and command line, one behind the other.
+// What the tender passes to the guest lies below the image, which begins at 1 MB: boot
+// info, manifest and command line, one after the other.
 const (
 	memoryBase   = 0x10000 // where guest memory begins
 	bootInfoBase = memoryBase + 0x1000
@@ -43,8 +43,8 @@ func bootInfo(memory, imageEnd uint64, devices []device, arguments []string) ([]
 	return append(append(b, line...), 0), nil
 }
 
-// The manifest as the guest gets to see it: a header and 104 bytes for each
-// entry, of which the first is reserved.
+// The manifest as the guest sees it: a header and 104 bytes for each entry, of which the
+// first is reserved.
 //
 //	 0  char[68]  name
 //	68  u32       kind

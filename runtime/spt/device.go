@@ -28,11 +28,11 @@ type Block struct {
 	SectorSize uint16 // zero: 512
 }
 
-// device is a device of the manifest, opened.
+// device is an opened device of the manifest.
 type device struct {
 	name string
 	kind image.DeviceKind
-	file int // in the process that opened it; the guest has another number
+	file int // in this process; the guest has another number
 
 	capacity   uint64 // of a block device
 	sectorSize uint16
@@ -41,8 +41,8 @@ type device struct {
 	mtu uint16
 }
 
-// openBlock opens a block device and checks that it consists of whole sectors,
-// which the rules of the filter rely on.
+// openBlock opens a block device and checks that it consists of whole sectors, which the
+// rules of the filter rely on.
 func openBlock(b Block) (device, error) {
 	d := device{name: b.Name, kind: image.Block, sectorSize: b.SectorSize}
 	if d.sectorSize == 0 {
@@ -62,7 +62,7 @@ func openBlock(b Block) (device, error) {
 	return d, nil
 }
 
-// measure finds out the capacity of a block device.
+// measure sets the capacity of a block device.
 func (d *device) measure() error {
 	var s unix.Stat_t
 	if err := unix.Fstat(d.file, &s); err != nil {
@@ -79,8 +79,8 @@ func (d *device) measure() error {
 	return image.CheckSectors(d.capacity, int(d.sectorSize))
 }
 
-// openNetwork attaches to a tap interface that exists already: who may create
-// one is not who starts a unikernel.
+// openNetwork attaches to an existing tap interface: who starts a unikernel need not be
+// allowed to create one.
 func openNetwork(n Network) (device, error) {
 	d := device{name: n.Name, kind: image.Net, mac: n.MAC}
 	if err := d.attach(n.Interface); err != nil {
@@ -102,9 +102,8 @@ func (d *device) attach(name string) (err error) {
 	return err
 }
 
-// randomMAC returns one from the range for local use. The kernel is asked for it:
-// crypto/rand would take a tenth of the time that a start takes, just to be
-// there.
+// randomMAC returns a random address from the range for local use. It asks the kernel:
+// the initialisation of crypto/rand would take a tenth of a start.
 func randomMAC() (MAC, error) {
 	var m MAC
 	if _, err := unix.Getrandom(m[:], 0); err != nil {
@@ -114,8 +113,8 @@ func randomMAC() (MAC, error) {
 	return m, nil
 }
 
-// prepareInterface checks that an interface exists and is up, and returns its
-// MTU. Without the check the kernel would create the interface.
+// prepareInterface checks that an interface exists and is up, and returns its MTU.
+// Without the check the kernel would create the interface.
 func prepareInterface(name string) (mtu uint16, err error) {
 	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -139,9 +138,9 @@ func prepareInterface(name string) (mtu uint16, err error) {
 	return uint16(request.Uint32()), nil
 }
 
-// disableOffloads asks the kernel not to join received packets to some of up
-// to 64 KB, of which a guest would see the beginning only. An ordinary user may
-// not ask; whoever made the interface for him has to.
+// disableOffloads asks the kernel not to join received packets to some of up to 64 KB, of
+// which a guest would see only the beginning. An ordinary user may not ask; then whoever
+// made the interface must.
 func disableOffloads(socket int, name string) {
 	const setGRO, setGSO = 0x2c, 0x24 // ETHTOOL_SGRO, ETHTOOL_SGSO
 	for _, command := range []uint32{setGRO, setGSO} {
@@ -170,8 +169,8 @@ func openTap(name string) (int, error) {
 	return fd, nil
 }
 
-// attachTap makes fd the other end of the interface. The kernel takes a
-// percent sign in the name for a request to choose one.
+// attachTap makes fd the other end of the interface. The kernel takes a percent sign in
+// the name for a request to choose one.
 func attachTap(fd int, name string) error {
 	request, err := unix.NewIfreq(name)
 	if err != nil {

@@ -20,8 +20,8 @@ func (g *Guest) Exec(arguments []string) error {
 	}
 	environment := []*byte{nil}
 	empty := []byte{0}
-	// The executable is given by its descriptor, so that neither /proc nor any
-	// other file system is needed.
+	// execveat takes the executable by its descriptor, and needs no file system, also not
+	// /proc.
 	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, uintptr(g.executable),
 		uintptr(unsafe.Pointer(&empty[0])), uintptr(unsafe.Pointer(&argv[0])),
 		uintptr(unsafe.Pointer(&environment[0])), unix.AT_EMPTY_PATH, 0)
@@ -40,9 +40,9 @@ func cStrings(arguments []string) ([]*byte, error) {
 	return append(list, nil), nil
 }
 
-// place moves the descriptors to the numbers the guest expects, in two steps:
-// a target may be the number of one that has not been moved yet. All but the
-// last copies are closed by the exec.
+// place moves the descriptors to the numbers that the guest expects, in two steps: a
+// target may be the number of one that has not been moved yet. The exec closes all but
+// the last copies.
 func (g *Guest) place() error {
 	fds := g.Descriptors()
 	above := fdEpoll + len(fds)

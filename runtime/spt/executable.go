@@ -20,13 +20,13 @@ type region struct {
 	size       uint64
 	protection image.Protection
 
-	// The beginning of it is filled from the executable; the rest is zero.
-	// What cannot be written is filled completely, because Linux makes the
-	// zeroed rest of a segment writable whatever the segment is.
+	// The first filled bytes come from the executable; the rest is zero. A region that is
+	// not writable is filled completely, because Linux makes the zeroed rest of any
+	// segment writable.
 	filled uint64
 	offset uint64
 
-	// Where the contents come from: bytes, or else a segment of the image.
+	// The contents: bytes, or else a segment of the image.
 	bytes   []byte
 	segment image.Segment
 }
@@ -37,7 +37,7 @@ const readWrite = image.Readable | image.Writable
 
 func pageUp(n uint64) uint64 { return (n + image.PageSize - 1) &^ (image.PageSize - 1) }
 
-// layout tells what is where in the new process.
+// layout returns what is where in the new process.
 func layout(i *image.Image, memory uint64, bootInfo, stub []byte) []region {
 	low := append(make([]byte, bootInfoBase-memoryBase), bootInfo...)
 	regions := []region{bytesRegion(memoryBase, low, readWrite)}
@@ -65,7 +65,7 @@ func segmentRegion(s image.Segment) region {
 	}
 }
 
-// zeroUntil fills the gap behind the last region with zeroed memory.
+// zeroUntil fills the gap after the last region with zeroed memory.
 func zeroUntil(regions []region, address uint64) []region {
 	last := &regions[len(regions)-1]
 	if last.end() == address {
@@ -79,8 +79,7 @@ func zeroUntil(regions []region, address uint64) []region {
 	return append(regions, gap)
 }
 
-// placeInFile gives each region its place in the executable, behind the
-// headers.
+// placeInFile gives each region its place in the executable, after the headers.
 func placeInFile(regions []region) []region {
 	offset := pageUp(elfHeaderSize + uint64(len(regions)+1)*programHeaderSize)
 	for i := range regions {
@@ -95,8 +94,8 @@ const (
 	programHeaderSize = 56
 )
 
-// elfHeaders returns the ELF header and the program headers: one for each region
-// and one that says that the stack of the process is not executable.
+// elfHeaders returns the ELF header and the program headers: one for each region and one
+// that makes the stack of the process not executable.
 func elfHeaders(regions []region) []byte {
 	le := binary.LittleEndian
 	h := []byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")
@@ -143,8 +142,8 @@ func writeExecutable(regions []region, imageFile int) (int, error) {
 	return fd, nil
 }
 
-// memoryFile asks for a file that may be executed, which kernels before 6.3
-// allow for all and do not know how to be asked for.
+// memoryFile creates an executable file in memory. Kernels before 6.3 allow that for all
+// such files and do not know the flag.
 func memoryFile() (int, error) {
 	const name = "albatross-spt"
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_EXEC)
@@ -192,7 +191,7 @@ func writeAt(fd int, b []byte, offset uint64) error {
 	return nil
 }
 
-// copyRange lets the kernel copy part of one file to another.
+// copyRange makes the kernel copy part of one file to another.
 func copyRange(to int, toOffset uint64, from int, fromOffset, length uint64) error {
 	if length == 0 {
 		return nil

@@ -6,11 +6,11 @@ import (
 	"albatross/runtime/image"
 )
 
-// The seccomp filter is a list of rules, each a system call with what its
-// arguments must be. What no rule allows kills the process at once: a guest
-// that tries it is broken or hostile, and neither should get a second try.
+// The seccomp filter is a list of rules, each a system call with conditions on its
+// arguments. What no rule allows kills the process at once: a guest that tries it is
+// broken or hostile, and neither should get a second try.
 
-// condition is what one argument must be.
+// condition restricts one argument.
 type condition struct {
 	argument int
 	compare  comparison
@@ -32,12 +32,12 @@ type rule struct {
 
 func allow(call uint32, conditions ...condition) rule { return rule{call, conditions} }
 
-// is demands all 64 bits of an argument to be value, also where the kernel
-// looks at 32 of them only.
+// is requires all 64 bits of an argument to be value, even if the kernel looks at 32 of
+// them only.
 func is(argument int, value uint64) condition { return condition{argument, equal, value} }
 
-// rules lists what a guest may do; the frequent calls come first, since the
-// list is searched from its beginning.
+// rules lists what a guest may do; the frequent calls come first, since the filter
+// searches the list from its beginning.
 func rules(devices []device) []rule {
 	r := []rule{
 		allow(unix.SYS_EPOLL_PWAIT, is(0, fdEpoll)),
@@ -55,9 +55,8 @@ func rules(devices []device) []rule {
 	)
 }
 
-// rules allow a guest to use a device at a descriptor. A block device is read
-// and written by whole sectors and up to its end only: behind it, the guest
-// would make the file grow.
+// rules allow a guest to use a device at a descriptor. A block device is read and written
+// by whole sectors and up to its end only: beyond it, the guest would make the file grow.
 func (d device) rules(fd uint64) []rule {
 	if d.kind == image.Net {
 		return []rule{allow(unix.SYS_READ, is(0, fd)), allow(unix.SYS_WRITE, is(0, fd))}
@@ -69,16 +68,15 @@ func (d device) rules(fd uint64) []rule {
 
 const archSetFS = 0x1002 // ARCH_SET_FS of arch_prctl(2)
 
-// Where things are in struct seccomp_data, which a filter reads in words of 32
-// bits.
+// Offsets in struct seccomp_data, which a filter reads in words of 32 bits.
 const (
 	dataCall         = 0
 	dataArchitecture = 4
 	dataArguments    = 16
 )
 
-// x32 marks the numbers of the x32 table, whose calls are those of x86-64 with
-// other layouts; the architecture is the same for both.
+// x32 marks the numbers of the x32 table, whose calls are those of x86-64 with other
+// layouts; the architecture is the same for both.
 const x32 = 0x40000000
 
 // The classic BPF instructions that a filter needs.
@@ -111,12 +109,12 @@ func compileFilter(rules []rule) []unix.SockFilter {
 	return append(filter, kill)
 }
 
-// next stands for a jump behind the rule until the length of it is known. No
+// next stands for a jump to the end of the rule until the length of the rule is known. No
 // rule is long enough for a jump of that many instructions within it.
 const next = 255
 
-// compile translates one rule: a condition that does not hold goes on behind
-// it, with the next rule.
+// compile translates one rule: a condition that does not hold jumps behind it, to the
+// next rule.
 func (r rule) compile() []unix.SockFilter {
 	code := []unix.SockFilter{
 		load(dataCall),

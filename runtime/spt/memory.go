@@ -10,8 +10,8 @@ import (
 
 const megabyte = 1 << 20
 
-// checkMemory refuses memory that is too small for the image, and what Linux
-// would refuse when it executes the guest, too late to say why.
+// checkMemory refuses memory that is too small for the image, and memory that Linux would
+// refuse only when it executes the guest, too late to say why.
 func checkMemory(i *image.Image, memory uint64) error {
 	if err := i.CheckMemory(memory); err != nil {
 		return err
@@ -32,7 +32,7 @@ func checkMemory(i *image.Image, memory uint64) error {
 	return nil
 }
 
-// tryMap maps writable memory and unmaps it again, without ever touching it.
+// tryMap maps writable memory and unmaps it again, without touching it.
 func tryMap(address, size uint64, flags uintptr) error {
 	got, _, errno := unix.Syscall6(unix.SYS_MMAP, uintptr(address), uintptr(size),
 		unix.PROT_READ|unix.PROT_WRITE, flags|unix.MAP_ANONYMOUS, ^uintptr(0), 0)

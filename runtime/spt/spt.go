@@ -1,25 +1,22 @@
-// Package spt runs Solo5 images of the target spt: it owns how a unikernel
-// becomes an ordinary Linux process that may do next to nothing.
+// Package spt runs Solo5 images of the target spt: it turns a unikernel into an ordinary
+// Linux process that may do next to nothing.
 //
-// There is no tender left beside or inside that process. Prepare checks
-// everything that can be refused, opens the devices and writes an executable
-// into a file in memory: all of guest memory as its segments, with what the
-// tender has to tell the guest filled in, and a stub of a few dozen
-// instructions. Whoever executes that file becomes the guest: Linux maps the
-// segments with their protections, the stub closes what the guest must not
-// have, forbids itself new privileges, loads the seccomp filter and jumps to
-// the guest.
+// No tender is left beside or inside that process. Prepare checks everything that can be
+// refused, opens the devices and writes an executable into a file in memory: all of guest
+// memory as its segments, with the boot info filled in, and a stub of a few dozen
+// instructions. The process that executes that file becomes the guest: Linux maps the
+// segments with their protections; the stub closes all other descriptors, forbids itself
+// new privileges, loads the seccomp filter and jumps to the guest.
 //
-// What the guest has then is its memory, a console (descriptor 1), a set to
-// wait on, a timer, and its devices; what it may do with them is in rules. It
-// can also read what Linux maps into any process: the vdso, which can tell the
-// time and nothing else; and the stack Linux made, which holds the arguments
-// of the command line, as seen by ps, and no environment. Neither helps it,
-// since every system call is judged by the filter, wherever it is made.
+// The guest then has its memory, a console (descriptor 1), a set to wait on, a timer, and
+// its devices; rules says what it may do with them. It can also read what Linux maps into
+// any process: the vdso, which only tells the time; and the stack that Linux made, which
+// holds the arguments of the command line, as seen by ps, and no environment. Neither
+// helps it, since the filter judges every system call, wherever it is made.
 //
-// Dumping core is left to RLIMIT_CORE and ptrace to the rules for all
-// processes of a user, as with Solo5's tender: a unikernel that crashes can be
-// debugged like any program.
+// RLIMIT_CORE governs core dumps, and the rules for all processes of a user govern
+// ptrace, as with Solo5's tender: a unikernel that crashes can be debugged like any
+// program.
 //
 // Linux 5.9 is needed, for close_range(2).
 package spt
@@ -37,8 +34,8 @@ import (
 // ABIVersion is the version of the interface to the guest.
 const ABIVersion = 2
 
-// The descriptors of the guest. They are the same for each guest and follow
-// each other, so that everything behind the last device can be closed.
+// The descriptors of the guest. They are the same for each guest and consecutive, so that
+// everything after the last device can be closed.
 const (
 	fdConsole = 1
 	fdEpoll   = 3
@@ -46,8 +43,8 @@ const (
 	fdDevices = 5
 )
 
-// timerEvent is what the guest finds as data in the event of the timer; the
-// event of a network has its index in the manifest.
+// timerEvent is the data in the event of the timer; the event of a network has its index
+// in the manifest.
 const timerEvent = 0xfffffffe
 
 // Config says how to run an image.
@@ -67,11 +64,11 @@ type Guest struct {
 	devices    []device
 }
 
-// Prepare makes a guest of an image. Everything that can be refused is refused
-// here. Why is told without the directories of files: it is printed on the console of
-// the unikernel, which belongs to its owner.
+// Prepare makes a guest of an image. It refuses everything that can be refused. Its
+// errors omit the directories of files: they are printed on the console of the unikernel,
+// which its owner reads.
 func Prepare(c Config) (*Guest, error) {
-	// Without O_NONBLOCK, a FIFO in place of the image would make us wait.
+	// O_NONBLOCK: the open of a FIFO in place of the image would block.
 	file, err := open(c.Image, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open image: %s: %w", filepath.Base(c.Image), err)
@@ -118,13 +115,13 @@ func (r reader) ReadAt(b []byte, offset int64) (int, error) {
 	return n, err
 }
 
-// open opens a file that a guest inherits only if it is meant to.
+// open opens a file with close-on-exec, so that no guest inherits it by accident.
 func open(path string, flags int) (int, error) {
 	return retry(func() (int, error) { return unix.Open(path, flags|unix.O_CLOEXEC, 0) })
 }
 
-// retry repeats what a signal interrupted; the runtime sends itself some, and
-// some file systems let themselves be interrupted.
+// retry repeats what a signal interrupted; the runtime sends itself some, and they
+// interrupt some file systems.
 func retry(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()
@@ -134,7 +131,7 @@ func retry(call func() (int, error)) (int, error) {
 	}
 }
 
-// check refuses what does not fit together.
+// check refuses an image and a configuration that do not fit together.
 func check(i *image.Image, c Config) error {
 	if err := checkMemory(i, c.Memory); err != nil {
 		return err
@@ -152,7 +149,7 @@ func check(i *image.Image, c Config) error {
 	return nil
 }
 
-// prepare acquires everything; what it got before it failed, Close frees.
+// prepare acquires everything. If it fails, Close frees what it has acquired.
 func (g *Guest) prepare(i *image.Image, file int, c Config) error {
 	if err := g.openDevices(i.Devices, c); err != nil {
 		return err
@@ -166,7 +163,7 @@ func (g *Guest) prepare(i *image.Image, file int, c Config) error {
 	}
 	s := stub{
 		entry:       i.Entry,
-		stack:       c.Memory - 8, // as behind a call: aligned to 16 minus 8
+		stack:       c.Memory - 8, // as after a call: aligned to 16 minus 8
 		bootInfo:    bootInfoBase,
 		descriptors: fdDevices + len(g.devices),
 		filter:      compileFilter(rules(g.devices)),
@@ -223,15 +220,14 @@ func (g *Guest) openEvents() (err error) {
 	return nil
 }
 
-// watch adds a descriptor to the set; data comes back with its events, in 64
-// bits of which the upper half is zero.
+// watch adds a descriptor to the set; its events contain data, in 64 bits of which the
+// upper half is zero.
 func (g *Guest) watch(fd int, data uint32) error {
 	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(data)}
 	return unix.EpollCtl(g.epoll, unix.EPOLL_CTL_ADD, fd, &event)
 }
 
-// Close frees what Prepare acquired. A process that was started is not
-// affected.
+// Close frees what Prepare acquired. A process that was started is not affected.
 func (g *Guest) Close() error {
 	var errs []error
 	for _, fd := range append(g.Descriptors(), g.executable) {
@@ -243,12 +239,12 @@ func (g *Guest) Close() error {
 	return errors.Join(errs...)
 }
 
-// Executable returns the descriptor of the file to execute. A caller that wants the
-// guest as a child executes /proc/self/fd/N in it and closes the Guest then;
-// Exec does without a child.
+// Executable returns the descriptor of the file to execute. To start the guest as a
+// child, execute /proc/self/fd/N in it and then close the Guest; Exec works without a
+// child.
 func (g *Guest) Executable() int { return g.executable }
 
-// Descriptors returns what the executed file has to find open, in this order, from
+// Descriptors returns what the executed file must find open, in this order, from
 // descriptor 3 on; 0 to 2 are the guest's console.
 func (g *Guest) Descriptors() []int {
 	fds := []int{g.epoll, g.timer}

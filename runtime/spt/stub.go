@@ -6,23 +6,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The stub is the first code that runs in the new process and the last that
-// is ours: it gives up everything the guest must not have and jumps to the
-// guest. It lies, with the data it needs, in one read-only and executable
-// segment far above guest memory, where the guest may read and even call it;
-// by then it is harmless, since the filter judges every system call, from
-// wherever it is made.
+// The stub is the first code that runs in the new process and the last that is ours: it
+// gives up everything the guest must not have and jumps to the guest. It lies, with its
+// data, in one read-only and executable segment far above guest memory. The guest may
+// read and even call it; by then it is harmless, since the filter judges every system
+// call, wherever it is made.
 
-// stubBase is where the stub lies: above any guest memory, and below
-// everything that Linux maps by itself, be that from the top of the address
-// space downwards or, without a limit for the stack, from a third of it
-// upwards.
+// stubBase is the address of the stub: above any guest memory, and below everything that
+// Linux maps by itself, be that from the top of the address space downwards or, without a
+// limit for the stack, from a third of it upwards.
 const stubBase = 1 << 44
 
-// stub is what the stub has to know.
+// stub is the data of the stub.
 type stub struct {
 	entry       uint64 // of the guest
-	stack       uint64 // what the guest finds in its stack pointer
+	stack       uint64 // the guest's initial stack pointer
 	bootInfo    uint64 // its only argument
 	descriptors int    // the first descriptor the guest must not have
 	filter      []unix.SockFilter
@@ -35,9 +33,8 @@ const (
 	stubFailure = "albatross-tender: cannot confine guest: the kernel refused\n"
 )
 
-// bytes assembles the stub. The code comes first; it is assembled twice, since
-// the addresses of the data depend on its length, which does not depend on
-// them.
+// bytes assembles the stub. The code comes first; it is assembled twice, since the
+// addresses of the data depend on its length, which does not depend on them.
 func (s stub) bytes() []byte {
 	var data stubData
 	length := len(s.code(data))
@@ -45,7 +42,7 @@ func (s stub) bytes() []byte {
 	return append(s.code(data), data.bytes...)
 }
 
-// stubData is the data behind the code, and the addresses of its parts.
+// stubData is the data after the code, and the addresses of its parts.
 type stubData struct {
 	bytes   []byte
 	program uint64 // struct sock_fprog
@@ -80,23 +77,22 @@ func (s stub) data(address uint64) stubData {
 func (s stub) code(d stubData) []byte {
 	var a assembler
 
-	// The kernel made a stack for the program it thinks it started. The guest
-	// has its own; this one stays, with the arguments that ps shows and little
-	// else, but must not grow, or it would be memory beyond --mem.
+	// The kernel made a stack for the program that it thinks it started. The guest has
+	// its own. This one stays, with the arguments that ps shows and little else, but must
+	// not grow: that would be memory in excess of --mem.
 	a.call(unix.SYS_SETRLIMIT, unix.RLIMIT_STACK, d.limit)
 	a.call(unix.SYS_PRCTL, unix.PR_SET_NAME, d.name)
 
-	// Whatever else was open in whoever started us is none of the guest's
-	// business.
+	// The guest must not use other descriptors of whoever started us.
 	a.call(unix.SYS_CLOSE_RANGE, uint64(s.descriptors), 1<<32-1, 0)
 
-	// No setuid program could be executed anyhow; this is what allows an
-	// ordinary user to load a filter.
+	// No setuid program could be executed anyhow, but only with this an ordinary user may
+	// load a filter.
 	a.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	a.call(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, d.program)
 
-	// From here on the rules are in force. The guest finds zeros where our
-	// arguments were.
+	// From here on the rules are in force. The guest finds zeros instead of our
+	// arguments.
 	a.load(rsi, 0)
 	a.load(rdx, 0)
 	a.load(r10, 0)
@@ -118,7 +114,7 @@ func (s stub) code(d stubData) []byte {
 	return a.code
 }
 
-// assembler knows the few instructions of the stub.
+// assembler encodes the few instructions of the stub.
 type assembler struct {
 	code  []byte
 	fixes []int // where the distance to the failure handling is missing
@@ -137,7 +133,7 @@ var (
 	r10 = register{0x49, 0xba}
 )
 
-// argumentRegisters are where the kernel looks for the arguments of a call.
+// argumentRegisters holds the registers of a system call's arguments.
 var argumentRegisters = []register{rdi, rsi, rdx, r10, r8}
 
 func (a *assembler) emit(b ...byte) { a.code = append(a.code, b...) }
@@ -156,12 +152,12 @@ func (a *assembler) call(number uint64, arguments ...uint64) {
 	a.load(rax, number)
 	a.emit(0x0f, 0x05)       // syscall
 	a.emit(0x48, 0x85, 0xc0) // test %rax, %rax
-	a.emit(0x0f, 0x88)       // js failure: the kernel answers -errno
+	a.emit(0x0f, 0x88)       // js failure: the kernel returns -errno
 	a.fixes = append(a.fixes, len(a.code))
 	a.emit(0, 0, 0, 0)
 }
 
-// failureHere makes all failed calls go on here.
+// failureHere makes all failed calls continue here.
 func (a *assembler) failureHere() {
 	for _, at := range a.fixes {
 		binary.LittleEndian.PutUint32(a.code[at:], uint32(len(a.code)-at-4))

@@ -13,25 +13,25 @@ import (
 	"albatross/messages"
 )
 
-// A record that is damaged is set aside when the database is opened: it costs what
-// it was about, and nothing else.
+// A record that is damaged is set aside when the database is opened. It costs what it was
+// about, and nothing else:
 //
-//	a unikernel   is not known any more. How it ended is put on record as unknown,
-//	              for its console stays. What runs is left alone: see Aside.
-//	a process     is found again by its marks, or its unikernel is not started.
+//	a unikernel   is forgotten. Its end is put on record as unknown, since its console
+//	              stays. Its process, if it runs, is left alone: see Aside.
+//	a process     is found by the marks of its tender, or its unikernel is not started.
 //	a policy      becomes one that allows nothing, until it is replaced or removed.
 //	an end        is unknown.
 //	an event      is forgotten.
 //
-// What it was is kept in a bucket of its own, which nothing here reads.
+// The damaged record goes to a bucket of its own, which nothing here reads.
 
-// damagedBucket has what was set aside: number: kept. The number is as in eventKey.
+// damagedBucket holds what was set aside: number: kept. The number is as in eventKey.
 var damagedBucket = []byte("damaged")
 
 const (
 	// maxKept is how many damaged records are kept: the newest.
 	maxKept = 100
-	// maxKeptBytes is how much of each.
+	// maxKeptBytes is how much is kept of each.
 	maxKeptBytes = 16 << 10
 )
 
@@ -45,23 +45,23 @@ type kept struct {
 
 // Aside is a record that was set aside.
 //
-// Where it was a unikernel's, or that of its process, the process may run. It is
-// recognised by its standard output, which is the console pipe of the unikernel:
-// the caller must neither end it nor start what shares anything with it.
+// If it was that of a unikernel or of its process, the process may run. Its standard
+// output identifies it, which is the console pipe of the unikernel. The caller must
+// neither end it nor start anything that shares a resource with it.
 type Aside struct {
 	Kind  string          // Unikernels, "runtimes", "policies", "ends" or "events"
-	Key   string          // that it was found under
-	Names []messages.Name // whose it may have been
+	Key   string          // under which it was found
+	Names []messages.Name // to which it may have belonged
 	Cause error
 }
 
 // Unikernels is the kind of the records of unikernels.
 const Unikernels = "specs"
 
-// String tells people which record it is.
+// String identifies the record for people.
 func (a Aside) String() string { return fmt.Sprintf("%s/%q", a.Kind, a.Key) }
 
-// Lost tells people what that means.
+// Lost says for people what the loss means.
 func (a Aside) Lost() string { return lost[a.Kind] }
 
 var lost = map[string]string{
@@ -79,8 +79,8 @@ type damage struct {
 	cause               error
 }
 
-// understood are the buckets with records of names, and how one is understood. A
-// runtime comes behind the specs, which it needs.
+// understood lists the buckets whose keys are names, with the decoder of their records. A
+// runtime follows the specs, which it needs.
 var understood = []struct {
 	bucket []byte
 	as     func() any
@@ -91,12 +91,12 @@ var understood = []struct {
 	{endBucket, func() any { return new(messages.End) }},
 }
 
-// findDamage finds all records that cannot be used.
+// findDamage returns all records that cannot be used.
 func findDamage(tx *bbolt.Tx) (list []damage) {
 	sound := map[string]bool{} // the keys of specs
 	for _, kind := range understood {
 		r := in(tx, kind.bucket)
-		_ = r.bucket.ForEach(func(k, v []byte) error { // which does not fail by itself
+		_ = r.bucket.ForEach(func(k, v []byte) error { // which never fails by itself
 			_, err := messages.ParseName(string(k))
 			if err == nil {
 				err = r.decode(k, v, kind.as())
@@ -130,8 +130,8 @@ func (r records) note(list []damage, k, v []byte, err error) []damage {
 	return append(list, damage{r.name, slices.Clone(k), slices.Clone(v), r.owners(k, v, err), err})
 }
 
-// owners returns whose a damaged record may have been: one of the keys may be damaged,
-// unless both are the same, or the checksum says which.
+// owners returns the names to which a damaged record may have belonged: one of its two
+// keys may be damaged, unless both are the same, or the checksum decides.
 func (r records) owners(k, record []byte, cause error) (names []messages.Name) {
 	own, _, _ := split(record)
 	texts := [][]byte{k, own}
@@ -148,8 +148,8 @@ func (r records) owners(k, record []byte, cause error) (names []messages.Name) {
 	return names
 }
 
-// keyTwice returns the key in an element, that is a key and a record, wherever the one is
-// said to end and the other to begin; nil where it is not there twice.
+// keyTwice returns the key in an element, that is a key and a record, whatever length it
+// claims; nil if the key is not there twice.
 func keyTwice(element []byte) []byte {
 	for size := 1; sealedSize+2*size <= len(element); size++ {
 		record := element[size:]
@@ -198,7 +198,7 @@ func (d damage) keep(b *bbolt.Bucket) error {
 	return nil
 }
 
-// replace puts on record what is safe to be taken for true.
+// replace stores a safe value in place of the damaged one.
 func (d damage) replace(tx *bbolt.Tx) error {
 	var (
 		r    records

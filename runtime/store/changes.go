@@ -77,7 +77,7 @@ func loadEnds(tx *bbolt.Tx) (list []messages.NamedEnd, err error) {
 	return list, err
 }
 
-// each goes through records whose keys are names.
+// each decodes the records of a bucket whose keys are names.
 func each[T any](r records, do func(messages.Name, T) error) error {
 	return r.bucket.ForEach(func(key, record []byte) error {
 		name, err := messages.ParseName(string(key))
@@ -96,12 +96,12 @@ func cannotUnderstand(name messages.Name, err error) error {
 	return fmt.Errorf("cannot understand what is stored of %s: %w%s", name, err, startAgain)
 }
 
-// startAgain is what to do about damage that was not there when the database was opened.
+// startAgain advises what to do about damage since the database was opened.
 const startAgain = "; it was damaged while the daemon ran: start that again, and it sets aside what is damaged"
 
-// Apply makes changes, in their order, all or none. When it returns nil, they
-// are on disk. That something is not there to be deleted is fine. What adds
-// nothing works on a disk that is full; see reserve.go.
+// Apply makes changes, in their order, all or none. When it returns nil, they are on
+// disk. To delete something that does not exist is no error. A change that adds nothing
+// works on a full disk; see reserve.go.
 func (db *DB) Apply(changes []messages.Change) error {
 	if db.InPlace() != nil {
 		return ErrAway
@@ -143,7 +143,7 @@ func apply(tx *bbolt.Tx, change messages.Change, full bool) error {
 	case messages.PutSpec:
 		return specs.put(c.Name, c.Spec)
 	case messages.PutRuntime:
-		// Load would not find it, and nobody would ever free what it tells of.
+		// Load would not find the runtime, and nobody would ever free what it refers to.
 		if specs.bucket.Get(key(c.Name)) == nil {
 			return fmt.Errorf("internal error: runtime without a spec: %s", c.Name)
 		}

@@ -13,12 +13,11 @@ import (
 	"albatross/runtime/durable"
 )
 
-// CopyFile is the name of a copy of the database, as the last daemon found it that
+// CopyFile is the name of the copy of the database, as the last daemon found it that
 // could use it.
 const CopyFile = "state.db.copy"
 
-// keepCopy puts a copy of the database beside it, on disk and as a whole, in the
-// place of the one before.
+// keepCopy writes a copy of the database to disk as a whole, and replaces the one before.
 func (db *DB) keepCopy() error {
 	if err := db.view(func(tx *bbolt.Tx) error { return db.copy(tx) }); err != nil {
 		return fmt.Errorf("cannot keep a copy of %s: %w", db.path, err)
@@ -46,11 +45,11 @@ func (db *DB) copy(tx *bbolt.Tx) error {
 	return durable.SyncDir(dir)
 }
 
-// KeptFile is the name of the copy from before records were set aside last: it may
-// have them.
+// KeptFile is the name of the copy from before records were last set aside: it may
+// contain them.
 const KeptFile = CopyFile + ".kept"
 
-// preserveCopy keeps the copy in a directory, if there is one, from being replaced.
+// preserveCopy keeps an existing copy from being replaced.
 func preserveCopy(dir string) error {
 	err := os.Rename(filepath.Join(dir, CopyFile), filepath.Join(dir, KeptFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -59,8 +58,7 @@ func preserveCopy(dir string) error {
 	return nil
 }
 
-// Restoring tells an operator how to go back to the copy in a directory, if there
-// is one that can be used.
+// Restoring tells an operator how to restore the copy in a directory, if one can be used.
 func Restoring(dir string) string {
 	path := filepath.Join(dir, CopyFile)
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)

@@ -8,14 +8,13 @@ import (
 	"syscall"
 )
 
-// A fault is what guard has caught.
+// A fault is a panic that guard has recovered.
 type fault struct{ cause any }
 
 func (f fault) Error() string { return fmt.Sprintf("the database has failed: %v", f.cause) }
 
-// guard turns what bbolt does when it meets damage into an error: it panics,
-// or touches memory where the file should be mapped and is not, which would
-// end the program.
+// guard turns the failures of bbolt on a damaged file into an error: it panics, or
+// touches memory where the file is not mapped, which would end the program.
 func guard(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -26,11 +25,11 @@ func guard(do func() error) (err error) {
 	return do()
 }
 
-// errForeign says that a database is sound, and none of ours.
+// errForeign says that a database is sound, and not ours.
 var errForeign = errors.New("not a database of albatrossd")
 
-// damaged tells what to do about a damaged database. An error of the system,
-// that a file cannot be read say, is none of damage.
+// damaged adds what to do about a damaged database. An error of the system, such as a
+// file that cannot be read, is no damage.
 func (db *DB) damaged(err error) error {
 	var errno syscall.Errno
 	if err == nil || errors.As(err, &errno) || errors.Is(err, errForeign) {

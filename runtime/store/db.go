@@ -18,28 +18,28 @@ import (
 // DBFile is the name of the database in the database directory.
 const DBFile = "state.db"
 
-// schemaVersion is raised when an older albatrossd would misunderstand what is
-// stored. A new field alone is no reason: see package messages.
+// schemaVersion is raised when an older albatrossd would misunderstand what is stored. A
+// new field alone is no reason: see package messages.
 const schemaVersion = 4
 
-// lockTimeout is how long another daemon may take to let go of the database:
-// as long as one that is being replaced needs to exit.
+// lockTimeout is how long another daemon may take to unlock the database: enough for one
+// that is being replaced to exit.
 const lockTimeout = time.Second
 
-// lockPause is how often that is looked for.
+// lockPause is the polling interval.
 const lockPause = 10 * time.Millisecond
 
 // The buckets, and the keys in the first.
 var (
 	schemaBucket  = []byte("schema")
 	specBucket    = []byte(Unikernels) // name: messages.Spec
-	runtimeBucket = []byte("runtimes") // name: messages.Runtime; only where there is a spec
+	runtimeBucket = []byte("runtimes") // name: messages.Runtime; only with a spec
 	policyBucket  = []byte("policies") // name of a path: messages.Policy
 	endBucket     = []byte("ends")     // name: messages.End; also of what is gone
 	eventBucket   = []byte("events")   // number: messages.Event; see events.go
 	versionKey    = []byte("version")  // in digits, as all versions read it
 	sealedKey     = []byte("sealed")   // the same as a record
-	importedKey   = []byte("imported") // there where State.Imported is true
+	importedKey   = []byte("imported") // exists if State.Imported is true
 )
 
 // A DB is the database. Its methods may be called concurrently.
@@ -50,17 +50,16 @@ type DB struct {
 	opened   os.FileInfo // the file that bolt writes
 	fd       uintptr     // its descriptor
 
-	// Uncopied is why there is no copy of the database as it was found, if there
-	// should be one.
+	// Uncopied is why there is no copy of the database as it was found, if there should
+	// be one.
 	Uncopied error
-	// Aside are the records that were found to be damaged, and set aside.
+	// Aside holds the damaged records that were set aside.
 	Aside []Aside
 }
 
-// Open opens the database in a directory, and makes both if there is none. It
-// belongs to one daemon at a time. One that is damaged, or that this version
-// does not understand, is left exactly as it is. Records that are damaged are set
-// aside, where it is sound else.
+// Open opens the database in a directory, and creates both if necessary. It belongs to
+// one daemon at a time. Open leaves a database that is damaged, or of an unknown version,
+// exactly as it is. If only records are damaged, it sets them aside.
 func Open(dir string) (*DB, error) {
 	db := &DB{path: filepath.Join(dir, DBFile)}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -74,14 +73,13 @@ func Open(dir string) (*DB, error) {
 		return nil, db.cannotOpen(errors.Join(err, db.bolt.Close()))
 	}
 	failpoint.Here("database/prepared")
-	_ = db.Room() // where there is none, changes say so
+	_ = db.Room() // without room, changes return the error
 	return db, nil
 }
 
 func (db *DB) cannotOpen(err error) error { return fmt.Errorf("cannot open %s: %w", db.path, err) }
 
-// open opens the file, takes its lock, and looks at all of its pages before bbolt
-// does.
+// open opens the file, locks it, and checks all of its pages before bbolt uses them.
 func (db *DB) open() error {
 	var file *os.File
 	options := &bbolt.Options{Timeout: lockTimeout}
@@ -99,8 +97,8 @@ func (db *DB) open() error {
 		return err
 	})
 	if err != nil && file != nil {
-		// Where bbolt has panicked, the file is still mapped, and the mapping would
-		// keep the lock.
+		// After a panic of bbolt the file is still mapped, and the mapping would keep the
+		// lock.
 		_ = unix.Flock(int(file.Fd()), unix.LOCK_UN)
 		_ = file.Close()
 	}
@@ -114,8 +112,7 @@ func (db *DB) open() error {
 	return nil
 }
 
-// lock takes the lock that bbolt takes again: nobody may write the file while it is
-// looked at.
+// lock takes the lock that bbolt takes, too: nobody may write the file during the check.
 func lock(file *os.File) error {
 	for end := time.Now().Add(lockTimeout); ; time.Sleep(lockPause) {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -128,9 +125,8 @@ func lock(file *os.File) error {
 	}
 }
 
-// prepare looks at all of an open database before anything is written, sets up
-// one that is new, brings an older one to this version, and sets aside what is
-// damaged.
+// prepare checks all of an open database before it writes anything. Then it initialises a
+// new one, migrates an older one, and sets aside what is damaged.
 func (db *DB) prepare() error {
 	version := 0
 	if err := db.view(func(tx *bbolt.Tx) (err error) {
@@ -153,7 +149,7 @@ func (db *DB) prepare() error {
 	return errors.Join(db.count(), durable.SyncDir(filepath.Dir(db.path))) // the file may be new
 }
 
-// setAside sets aside what is damaged. The copy from before may have it, and is kept.
+// setAside sets aside what is damaged. The copy may contain it intact, and is kept.
 func (db *DB) setAside() error {
 	var list []damage
 	if err := db.view(func(tx *bbolt.Tx) error {
@@ -171,8 +167,8 @@ func (db *DB) setAside() error {
 	return preserveCopy(filepath.Dir(db.path))
 }
 
-// versionOf returns the version of the format, 0 where there is nothing in the
-// database yet. The error says that this is no database for us.
+// versionOf returns the version of the format, 0 for an empty database. The error says
+// that this is no database for us.
 func (db *DB) versionOf(tx *bbolt.Tx) (int, error) {
 	schema := tx.Bucket(schemaBucket)
 	if schema == nil {
@@ -194,7 +190,7 @@ func (db *DB) versionOf(tx *bbolt.Tx) (int, error) {
 	return version, db.damaged(errors.Join(checkBuckets(tx, version), checkSchema(schema, version)))
 }
 
-// isNew refuses what has something else in it than ours.
+// isNew refuses a database with contents that are not ours.
 func isNew(tx *bbolt.Tx) error {
 	first, _ := tx.Cursor().First()
 	switch {
@@ -206,7 +202,7 @@ func isNew(tx *bbolt.Tx) error {
 	return errForeign
 }
 
-// checkBuckets refuses a database that has not the buckets of its version.
+// checkBuckets refuses a database without the buckets of its version.
 func checkBuckets(tx *bbolt.Tx, version int) error {
 	known := map[string]bool{string(reserveBucket): true}
 	for _, names := range buckets[:version] {
@@ -225,7 +221,7 @@ func checkBuckets(tx *bbolt.Tx, version int) error {
 	})
 }
 
-// checkSchema refuses what says something else about the database than was written.
+// checkSchema refuses a schema that contradicts its record.
 func checkSchema(schema *bbolt.Bucket, version int) error {
 	return schema.ForEach(func(k, v []byte) error {
 		switch string(k) {
@@ -243,10 +239,10 @@ func checkSchema(schema *bbolt.Bucket, version int) error {
 	})
 }
 
-// Close waits for what is under way and lets go of the database.
+// Close waits for what is under way and closes the database.
 func (db *DB) Close() error { return db.bolt.Close() }
 
-// view and update are bbolt's, made safe against damage.
+// view and update are bbolt's, guarded against damage.
 func (db *DB) view(do func(*bbolt.Tx) error) error {
 	return guard(func() error { return db.bolt.View(do) })
 }

@@ -10,33 +10,32 @@ import (
 	"albatross/runtime/failpoint"
 )
 
-// Events are numbered in the order in which they are stored. The key of one is
-// its number as eight bytes, big-endian, so that this is the order of the keys.
+// Events have numbers in the order in which they are stored. The key of an event is its
+// number as eight big-endian bytes, so that this is the order of the keys.
 //
-// A record that cannot be understood is passed over, as if it were not kept any
-// more: nothing but the telling of what has been depends on it.
+// A damaged event is skipped, as if it had been removed: nothing depends on it but
+// reports of the past.
 
 const (
 	// MaxEvents is how many events are kept: the newest.
 	MaxEvents = 10_000
-	// minEvents are kept at least: from so many on, an event takes the place of the
-	// oldest where the disk is full.
+	// minEvents is how many are kept at least: with so many, a new event replaces the
+	// oldest on a full disk.
 	minEvents = 1_000
-	// maxEventBytes bounds what one call of Events takes from disk, except for the
-	// last of them: names may be long.
+	// maxEventBytes bounds what one call of Events reads, except for the last of them:
+	// names may be long.
 	maxEventBytes = 64 << 10
 )
 
-// putEvent stores the next event, and removes the one that is one too many. Both
-// are at an end of the bucket: what that costs does not depend on how many there
-// are.
+// putEvent stores the next event, and removes the oldest if there are too many. Both are
+// at an end of the bucket, so the cost does not depend on how many there are.
 func putEvent(r records, event messages.Event, full bool) error {
 	number := lastEvent(r.bucket) + 1
 	record, err := r.encode(eventKey(number), event)
 	if err != nil {
 		return err
 	}
-	r.bucket.FillPercent = 1 // nothing is ever put between others
+	r.bucket.FillPercent = 1 // events are only ever appended
 	if err := r.bucket.Put(eventKey(number), record); err != nil {
 		return fmt.Errorf("cannot store an event: %w", err)
 	}
@@ -54,7 +53,7 @@ func trimEvents(b *bbolt.Bucket, last uint64, full bool) error {
 	c := b.Cursor()
 	k, _ := c.First()
 	keep := uint64(MaxEvents)
-	if full { // as many as there were
+	if full { // keep as many as there were
 		keep = min(keep, max(minEvents, last-eventNumber(k)))
 	}
 	for ; k != nil && eventNumber(k)+keep <= last; k, _ = c.First() {
@@ -67,8 +66,7 @@ func trimEvents(b *bbolt.Bucket, last uint64, full bool) error {
 
 func eventKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
 
-// eventNumber returns the number in a key, and 0, which no event has, where that is
-// damaged.
+// eventNumber returns the number in a key; 0, which no event has, if the key is damaged.
 func eventNumber(key []byte) uint64 {
 	if len(key) != 8 {
 		return 0
@@ -76,18 +74,17 @@ func eventNumber(key []byte) uint64 {
 	return binary.BigEndian.Uint64(key)
 }
 
-// LastEvent returns the number of the newest event, and 0 where there never was one.
+// LastEvent returns the number of the newest event, and 0 if there never was one.
 func (db *DB) LastEvent() (last uint64, err error) {
 	err = db.viewEvents(func(r records) { last = lastEvent(r.bucket) })
 	return last, err
 }
 
-// FindEvents tells which events there are since a time in milliseconds: those
-// from first to last, the newest. There are none where first is last+1.
+// FindEvents returns the range of events since a time in milliseconds, up to the newest.
+// It is empty if first is last+1.
 //
-// The first is the oldest that was not before that time. The clock may have been
-// set back since, so that some behind it were before: it is better to tell
-// too many than too few.
+// The first is the oldest that was not before that time. If the clock has been set back
+// since, events after it may be earlier: better too many than too few.
 func (db *DB) FindEvents(sinceMillis int64) (first, last uint64, err error) {
 	err = db.viewEvents(func(r records) {
 		last = lastEvent(r.bucket)
@@ -106,9 +103,8 @@ func (db *DB) FindEvents(sinceMillis int64) (first, last uint64, err error) {
 	return first, last, err
 }
 
-// Events returns the next events that are kept, from a number on: as many as limit,
-// or fewer where they are large. Next is the number behind the last of them, or
-// from where there are none.
+// Events returns the kept events from a number on: up to limit, or fewer if they are
+// large. next is the number after the last of them, or from if there are none.
 func (db *DB) Events(from uint64, limit int) (list []messages.NumberedEvent, next uint64, err error) {
 	next = from
 	err = db.viewEvents(func(r records) {
@@ -118,7 +114,7 @@ func (db *DB) Events(from uint64, limit int) (list []messages.NumberedEvent, nex
 			size += len(v)
 			e := messages.NumberedEvent{Number: eventNumber(k)}
 			if e.Number >= from && r.decode(k, v, &e.Event) == nil {
-				e.Event.Cause = messages.Publicf("%s", e.Event.Cause) // a former version has stored more
+				e.Event.Cause = messages.Publicf("%s", e.Event.Cause) // an older version has stored more
 				list = append(list, e)
 			}
 			next = max(next, e.Number+1)

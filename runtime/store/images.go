@@ -25,35 +25,34 @@ const (
 	ImageDir = "images"
 	// temporaryPrefix begins the name of an image whose hash is not known yet.
 	temporaryPrefix = "tmp-"
-	// imageMode: nobody changes an image, and nobody executes it but a tender.
+	// imageMode: nobody changes an image, and only a tender reads it.
 	imageMode = 0o400
 	// copySize is how much of an image is in memory while it is stored.
 	copySize = 256 << 10
 )
 
-// ErrTooLarge is the reason why an image is not stored that is longer than allowed.
+// ErrTooLarge refuses an image that is larger than allowed.
 var ErrTooLarge = errors.New("it is too large")
 
-// Images is the image store: every image once, under the hash of its contents.
-// Its methods may be called concurrently. What it opens has the contents that were
-// stored: see verify.
+// Images is the image store: every image once, under the hash of its contents. Its
+// methods may be called concurrently. What it opens has the contents that were stored:
+// see verify.
 //
-// What nobody refers to is removed by Collect. An image that is about to be
-// referred to is pinned meanwhile: pins are in memory only, for after a crash
+// Collect removes images that nothing refers to. A pin protects an image until something
+// refers to it. Pins are in memory only, since a crash ends whatever holds them.
 // nobody is about to do anything.
 type Images struct {
 	dir  string
 	pins pins
 
 	mu sync.Mutex // held while an image gets its name or loses it
-	// writing are the temporary names in use.
+	// writing holds the temporary names in use.
 	writing map[string]bool
-	// verified are the files whose contents are known to be those of the image.
+	// verified holds the files whose contents are known to be those of the image.
 	verified map[messages.Digest]stamp
 }
 
-// OpenImages opens the image store in a database directory, and makes it if
-// there is none.
+// OpenImages opens the image store in a database directory, and creates it if necessary.
 func OpenImages(dir string) (*Images, error) {
 	i := &Images{
 		dir:      filepath.Join(dir, ImageDir),
@@ -72,11 +71,11 @@ func OpenImages(dir string) (*Images, error) {
 	return i, nil
 }
 
-// Path returns where an image is, if it is there.
+// Path returns where an image is, if it exists.
 func (i *Images) Path(d messages.Digest) string { return filepath.Join(i.dir, d.String()) }
 
-// Open opens an image and returns its size. The error is ErrDamaged where its file
-// has other contents.
+// Open opens an image and returns its size. It returns ErrDamaged if the file has other
+// contents.
 func (i *Images) Open(d messages.Digest) (*os.File, int64, error) {
 	f, err := os.OpenFile(i.Path(d), os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -93,7 +92,7 @@ func (i *Images) Open(d messages.Digest) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
-// withoutPath is an error that a client may read: where files are is nothing to it.
+// withoutPath removes the path from an error that a client may read.
 func withoutPath(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -102,9 +101,8 @@ func withoutPath(err error) error {
 	return err
 }
 
-// Add stores what r has, up to its end, and pins it. When it returns without
-// an error, the image is on disk; otherwise nothing of it is. An error of r
-// can be found in the error.
+// Add stores the contents of r, up to its end, and pins the image. When it returns no
+// error, the image is on disk; otherwise nothing of it is. The error wraps an error of r.
 func (i *Images) Add(r io.Reader, limit int64) (messages.Digest, int64, error) {
 	d, size, err := i.add(r, limit)
 	if err != nil {
@@ -113,9 +111,9 @@ func (i *Images) Add(r io.Reader, limit int64) (messages.Digest, int64, error) {
 	return d, size, nil
 }
 
-// AddBytes is Add for an image that is in memory. One that is there already is
-// not written again: even a file that is removed at once would cost its fsync,
-// with the next one of the directory.
+// AddBytes is Add for an image in memory. It does not write an existing image again: even
+// a file that is removed at once would cost its fsync, with the next one of the
+// directory.
 func (i *Images) AddBytes(image []byte) (messages.Digest, error) {
 	d := messages.Digest(sha256.Sum256(image))
 	if err := i.addHashed(d, image); err != nil {
@@ -139,7 +137,7 @@ func (i *Images) add(r io.Reader, limit int64) (messages.Digest, int64, error) {
 	return i.write(func(f *os.File) (messages.Digest, int64, error) { return copyHashed(f, r, limit) })
 }
 
-// write has an image written to a file, and puts it where it belongs.
+// write makes contents write an image to a file, and moves that to its place.
 func (i *Images) write(contents func(*os.File) (messages.Digest, int64, error)) (messages.Digest, int64, error) {
 	f, err := i.createTemporary()
 	if err != nil {
@@ -157,8 +155,8 @@ func (i *Images) write(contents func(*os.File) (messages.Digest, int64, error)) 
 	return d, size, i.syncPinned(d)
 }
 
-// syncPinned puts the name of an image on disk. That is for one that was there
-// already, too: whoever stored it may not have come to this yet.
+// syncPinned fsyncs the name of an image, also of an existing one: whoever stored it may
+// not have reached this step yet.
 func (i *Images) syncPinned(d messages.Digest) error {
 	if err := durable.SyncDir(i.dir); err != nil {
 		i.Unpin(d)
@@ -179,8 +177,8 @@ func (i *Images) createTemporary() (*os.File, error) {
 	return f, err
 }
 
-// finish lets go of a file, and removes it unless it has got its final name.
-// What cannot be removed is left to Collect.
+// finish closes a file, and removes it unless it has got its final name. Collect removes
+// what finish cannot.
 func (i *Images) finish(f *os.File) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -208,8 +206,8 @@ func copyHashed(f *os.File, r io.Reader, limit int64) (d messages.Digest, size i
 	return d, size, nil
 }
 
-// settle gives an image its name and pins it, in one step for Collect. It is
-// on disk before it has its name.
+// settle gives an image its name and pins it, in one step for Collect. It is on disk
+// before it has its name.
 func (i *Images) settle(f *os.File, d messages.Digest) error {
 	if i.pinThere(d) {
 		return nil
@@ -233,7 +231,7 @@ func (i *Images) settle(f *os.File, d messages.Digest) error {
 	return nil
 }
 
-// pinThere pins an image if it is there. One that is damaged is replaced.
+// pinThere pins an image that exists. A damaged one is to be replaced.
 func (i *Images) pinThere(d messages.Digest) bool {
 	if i.Pin(d) != nil {
 		return false
@@ -247,7 +245,7 @@ func (i *Images) pinThere(d messages.Digest) bool {
 	return true
 }
 
-// Pin keeps an image that is there from being removed.
+// Pin keeps an existing image from being removed.
 func (i *Images) Pin(d messages.Digest) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -258,19 +256,18 @@ func (i *Images) Pin(d messages.Digest) error {
 	return nil
 }
 
-// Unpin takes back one Pin or Add. The image stays until it is collected. It waits
-// for no disk.
+// Unpin ends one Pin or Add. The image stays until it is collected. Unpin does not wait
+// for the disk.
 func (i *Images) Unpin(d messages.Digest) {
 	i.pins.drop(d)
 }
 
-// Collect removes every image that is neither kept nor pinned, and what
-// unfinished ones a crash has left. It tells how many images it has removed,
-// and goes on after an error.
+// Collect removes every image that is neither kept nor pinned, and unfinished ones that a
+// crash has left. It returns how many images it has removed, and goes on after an error.
 //
-// An image must be pinned until keep answers that it is kept. So keep may not
-// look at a copy of the references that is older than this call; and as images
-// get no pins while it is asked, it may not call Images itself.
+// A caller must not unpin an image before keep returns true for it, so keep must not use
+// a copy of the references that is older than this call. No image gets a pin while keep
+// runs, so keep must not call Images.
 func (i *Images) Collect(keep func(messages.Digest) bool) (removed int, err error) {
 	entries, err := os.ReadDir(i.dir)
 	if err != nil {
@@ -289,7 +286,7 @@ func (i *Images) Collect(keep func(messages.Digest) bool) (removed int, err erro
 	return removed, errors.Join(failed...)
 }
 
-// collect looks at one file; those that are not ours stay.
+// collect removes one file if it is to go; files that are not ours stay.
 func (i *Images) collect(name string, keep func(messages.Digest) bool) (removed bool, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -304,8 +301,7 @@ func (i *Images) collect(name string, keep func(messages.Digest) bool) (removed 
 	return i.remove(name)
 }
 
-// Remove removes an image unless it is pinned or not there, and tells whether
-// it did.
+// Remove removes an image unless it is pinned or missing, and reports whether it did.
 func (i *Images) Remove(d messages.Digest) (bool, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -319,8 +315,8 @@ func (i *Images) Remove(d messages.Digest) (bool, error) {
 	return removed, nil
 }
 
-// remove needs mu. The directory is not fsynced: an image that comes back
-// after a power cut is collected once more.
+// remove needs mu. It does not fsync the directory: an image that comes back after a
+// power cut is collected once more.
 func (i *Images) remove(name string) (bool, error) {
 	if d, ok := parseDigest(name); ok {
 		delete(i.verified, d)
@@ -333,7 +329,7 @@ func (i *Images) remove(name string) (bool, error) {
 	return err == nil, err
 }
 
-// parseDigest reads what Digest.String writes, and no other spelling of it.
+// parseDigest parses what Digest.String writes, and no other spelling.
 func parseDigest(name string) (d messages.Digest, ok bool) {
 	b, err := hex.DecodeString(name)
 	if err != nil || len(b) != len(d) {

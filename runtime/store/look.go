@@ -11,22 +11,21 @@ import (
 	"path/filepath"
 )
 
-// What a bbolt file begins with: two pages with a meta each, by turns. The newest
-// counts. bbolt takes the older one where the newest is damaged, and so forgets
-// the last commit without a word: so both have to be right.
+// A bbolt file begins with two pages with a meta each, which commits write in turn. The
+// newest counts. If it is damaged, bbolt uses the older one, and so silently forgets the
+// last commit: so both must be valid.
 const (
-	pageHeader = 16 // bytes before what a page holds
+	pageHeader = 16 // before the contents of a page
 	metaSize   = 64
 	metaMagic  = 0xED0CDAED
 	metaFormat = 2
-	// The smallest and the largest page: they bound where the second meta is looked
-	// for.
+	// The smallest and the largest page size: they bound where the second meta may be.
 	minPageSize = 1 << 10
 	maxPageSize = 64 << 10
 )
 
-// Missing reports whether there is no database in a directory, or one without a
-// byte in it, so that Open would make a new one.
+// Missing reports whether a directory contains no database, or an empty file, so that
+// Open would create one.
 func Missing(dir string) (bool, error) {
 	info, err := os.Lstat(filepath.Join(dir, DBFile))
 	switch {
@@ -38,9 +37,8 @@ func Missing(dir string) (bool, error) {
 	return info.Mode().IsRegular() && info.Size() == 0, nil
 }
 
-// look finds out whether a file is a database and can be followed from its
-// beginning to all that is in it, before bbolt believes what it says. One that is
-// empty is to become one.
+// look checks that a file is a database, and that all references in it are valid, before
+// bbolt trusts it. An empty file is to become a database.
 func look(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -90,8 +88,8 @@ func readMetas(f io.ReaderAt) (newest meta, half, err error) {
 	return first, nil, nil
 }
 
-// A halfError says that one of the two metas is damaged, and that the other leads to
-// a database that can be used. Which of them is of the last commit cannot be known.
+// A halfError says that one of the two metas is damaged, and that the other leads to a
+// usable database. Which of them is of the last commit cannot be known.
 type halfError struct {
 	damaged int
 	meta    meta
@@ -101,7 +99,7 @@ func (h halfError) Error() string {
 	return "one of its two headers, which may be that of the last change"
 }
 
-// goOn tells an operator how to take the other one.
+// goOn tells an operator how to use the other one.
 func (h halfError) goOn(path string) string {
 	return fmt.Sprintf("to go on, perhaps without the last change, put the other header in its place (dd if=%s of=%s bs=%d count=1 skip=%d seek=%d conv=notrunc)",
 		path, path, h.meta.pageSize, 1-h.damaged, h.damaged)
@@ -111,8 +109,8 @@ func (h halfError) goOn(path string) string {
 type meta struct {
 	pageSize    uint64
 	root        uint64 // the page with the buckets
-	freelist    uint64 // the page that tells which ones are free
-	pages       uint64 // how many there are
+	freelist    uint64 // the page that lists the free pages
+	pages       uint64 // the number of pages
 	transaction uint64
 }
 
@@ -133,7 +131,7 @@ func readMeta(f io.ReaderAt, at int64) (meta, error) {
 	return m, nil
 }
 
-// possible bounds what is computed with what a meta says.
+// possible bounds the values of a meta before they are used in computations.
 func (m meta) possible() bool {
 	powerOfTwo := m.pageSize&(m.pageSize-1) == 0
 	return powerOfTwo && m.pageSize >= minPageSize && m.pageSize <= maxPageSize && m.pages >= 2 && m.pages < 1<<40

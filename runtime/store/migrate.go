@@ -13,7 +13,7 @@ import (
 // firstSealed is the first version whose values are records; see record.go.
 const firstSealed = 4
 
-// buckets are those that came with each version.
+// buckets lists those that came with each version.
 var buckets = [schemaVersion][][]byte{
 	{schemaBucket, specBucket, runtimeBucket},
 	{policyBucket, endBucket},
@@ -21,8 +21,8 @@ var buckets = [schemaVersion][][]byte{
 	{damagedBucket},
 }
 
-// migrate makes a database of this version of an older one, of which it keeps a
-// copy, and of one in which there is nothing.
+// migrate converts an older database to this version, after keeping a copy, and
+// initialises an empty one.
 func (db *DB) migrate(version int) error {
 	if version > 0 {
 		db.Uncopied = db.keepCopy()
@@ -33,8 +33,8 @@ func (db *DB) migrate(version int) error {
 	return db.update(func(tx *bbolt.Tx) error { return migrate(tx, version) })
 }
 
-// hasRoomTwice asks the disk for as much again as there is: each record is written
-// anew.
+// hasRoomTwice checks that the disk has room for the database again: each record is
+// rewritten.
 func (db *DB) hasRoomTwice() error {
 	return db.view(func(tx *bbolt.Tx) error { return db.hasRoom(int(tx.Size())) })
 }
@@ -61,8 +61,8 @@ func migrate(tx *bbolt.Tx, version int) error {
 	return schema.Put(versionKey, text)
 }
 
-// sealAll makes records of all values. One that cannot be understood stays so, and is
-// set aside then.
+// sealAll makes records of all values. One that cannot be decoded stays as it is, and is
+// then set aside.
 func sealAll(tx *bbolt.Tx) error {
 	if err := sealBucket(tx, schemaBucket, versionKey); err != nil {
 		return err
@@ -77,7 +77,7 @@ func sealAll(tx *bbolt.Tx) error {
 
 func sealBucket(tx *bbolt.Tx, name, except []byte) error {
 	type entry struct{ key, value []byte }
-	var all []entry // a bucket must not be changed while it is gone through
+	var all []entry // a bucket must not change during ForEach
 	b := tx.Bucket(name)
 	if err := b.ForEach(func(k, v []byte) error {
 		if string(k) != string(except) {

@@ -8,46 +8,44 @@ import (
 	"io"
 )
 
-// What is on a page of a bbolt file: a header of the page's number, its kind, how
-// many elements it has and how many pages follow that belong to it; then the
-// elements, each of elementSize bytes; then their keys and values, one behind the
-// other, without a gap.
+// A page of a bbolt file contains a header with the page's number, its kind, how many
+// elements it has and how many pages follow that belong to it; then the elements, each of
+// elementSize bytes; then their keys and values, consecutively, without a gap.
 const (
 	branchPage   = 0x01
 	leafPage     = 0x02
 	freelistPage = 0x10
 
 	elementSize = 16
-	// bucketHeader is what the value of a bucket begins with: its first page, and a
-	// number. A small bucket has no page of its own: what one would hold follows.
+	// bucketHeader is the size of the beginning of a bucket's value: its first page, and
+	// a number. A small bucket has no page: the contents of one follow.
 	bucketHeader = 16
 	isBucket     = 1
-	// manyFree says that the number of free pages did not fit into the header, and
-	// comes first.
+	// manyFree says that the number of free pages is too large for the header, and comes
+	// first.
 	manyFree = 0xFFFF
-	// maxDepth bounds how many pages are above each other. Each has two below it at
-	// least, so that no database comes near.
+	// maxDepth bounds the height of a tree. Each branch has at least two children, so no
+	// database comes near.
 	maxDepth = 64
 )
 
-// A walk goes through all pages of a database and makes sure that bbolt can: bbolt
-// itself believes what a page says, and where that is damaged it crashes, goes in
-// circles, takes all memory, or passes over what is stored. The walk believes
-// nothing. Each page in use is reached exactly once, or is on the list of free
-// pages; each element is where it must be; and all keys are in order. What a key
-// or a value says is not its concern: see record.go.
+// A walk goes through all pages of a database and checks that bbolt can use it. bbolt
+// itself trusts a page, and a damaged one makes it crash, loop, take all memory, or skip
+// what is stored. The walk trusts nothing. Each page in use is reached exactly once, or
+// is on the list of free pages; each element is where it must be; and all keys are in
+// order. It ignores the contents of keys and values: see record.go.
 //
-// It reads each page once, and holds as many as are above each other.
+// It reads each page once, and holds one page per level of the tree.
 type walk struct {
 	file    io.ReaderAt
 	meta    meta
 	reached []bool // by the number of the page
 }
 
-// checkPages makes sure that all pages can be followed which meta leads to.
+// checkPages checks that all pages to which meta leads are valid.
 func checkPages(file io.ReaderAt, m meta) error {
 	w := walk{file, m, make([]bool, m.pages)}
-	w.reached[0], w.reached[1] = true, true // which have the metas
+	w.reached[0], w.reached[1] = true, true // they contain the metas
 	if err := w.tree(m.root, w.bucket); err != nil {
 		return err
 	}
@@ -62,7 +60,7 @@ func checkPages(file io.ReaderAt, m meta) error {
 	return nil
 }
 
-// tree goes through the pages of one tree, whose first is root.
+// tree goes through the pages of the tree with this root.
 func (w *walk) tree(root uint64, leaf func(element) error) error {
 	return w.branch(root, 0, &order{}, leaf)
 }
@@ -95,7 +93,7 @@ func (w *walk) branch(id uint64, depth int, keys *order, leaf func(element) erro
 	return nil
 }
 
-// bucket goes through what a bucket holds; e is where the root says so.
+// bucket goes through the contents of the bucket in e, an element of the root.
 func (w *walk) bucket(e element) error {
 	if e.flags != isBucket || len(e.value) < bucketHeader {
 		return fmt.Errorf("%q is no bucket", e.key)
@@ -120,8 +118,8 @@ func (w *walk) bucket(e element) error {
 	return nil
 }
 
-// inline goes through a bucket that has no page of its own, and ends where its
-// last element does.
+// inline goes through a bucket without a page of its own, which ends where its last
+// element does.
 func (w *walk) inline(p page) error {
 	list, err := p.elements()
 	if err != nil {
@@ -151,7 +149,7 @@ func value(e element) error {
 	return nil
 }
 
-// freelist marks what is free as reached.
+// freelist marks the free pages as reached.
 func (w *walk) freelist() error {
 	p, err := w.page(w.meta.freelist)
 	if err != nil {
@@ -172,7 +170,7 @@ func (w *walk) freelist() error {
 	return nil
 }
 
-// reach notes that a page is what a walk has come to, for the first time.
+// reach notes that the walk has reached a page, and refuses a second time.
 func (w *walk) reach(id uint64) error {
 	switch {
 	case id >= w.meta.pages:
@@ -221,7 +219,7 @@ type page struct {
 	data     []byte // from the header on
 }
 
-// parsePage reads the header of the page of a number.
+// parsePage parses the header of the page with a number.
 func parsePage(data []byte, id uint64) (page, error) {
 	if len(data) < pageHeader {
 		return page{}, errors.New("is cut off")
@@ -238,15 +236,15 @@ func parsePage(data []byte, id uint64) (page, error) {
 	return p, nil
 }
 
-// An element is one of a leaf, with a value, or of a branch, with a page that has
-// the keys from this one on.
+// An element is one of a leaf, with a value, or of a branch, with a page that has the
+// keys from this one on.
 type element struct {
 	key, value []byte
 	flags      uint32
 	page       uint64
 }
 
-// elements returns those of a page. Their keys and values follow each other.
+// elements returns the elements of a page. Their keys and values are consecutive.
 func (p page) elements() (list []element, err error) {
 	at := uint64(pageHeader + elementSize*int(p.count))
 	switch {
@@ -271,7 +269,7 @@ func (p page) elements() (list []element, err error) {
 	return list, nil
 }
 
-// element reads one: where its key is, from its own beginning, and how much.
+// element parses one: where its key is, from the element's own beginning, and the sizes.
 func (p page) element(begin uint64) (e element, pos, keySize, valueSize uint64) {
 	word := func(at uint64) uint64 { return uint64(binary.NativeEndian.Uint32(p.data[begin+at:])) }
 	if p.kind == branchPage {
@@ -282,9 +280,9 @@ func (p page) element(begin uint64) (e element, pos, keySize, valueSize uint64) 
 	return e, word(4), word(8), word(12)
 }
 
-// An order is how far a tree has been gone through: each key is larger than the one
-// before. That of a branch is the first of what is below it, and bbolt relies on
-// that: it finds by it what it has to replace when it writes.
+// An order is the last key seen in a tree: each key must be larger than the one before.
+// That of a branch must be the first below it: bbolt relies on that when it looks for the
+// element to replace.
 type order struct {
 	last   []byte
 	branch bool
@@ -292,7 +290,7 @@ type order struct {
 
 // next reports whether a key may follow.
 func (o *order) next(key []byte, branch bool) bool {
-	order := bytes.Compare(key, o.last) // the first has nothing before it
+	order := bytes.Compare(key, o.last) // the first key has no predecessor
 	ok := order == 0
 	if !o.branch {
 		ok = order > 0

@@ -6,8 +6,8 @@ import (
 	"albatross/messages"
 )
 
-// pins counts who needs an image to stay. To take one back waits for no disk, for
-// actors do that; to add one, or to rely on there being none, needs Images.mu.
+// pins counts the users of images. drop does not wait for the disk, since actors call it;
+// add and hold need Images.mu.
 type pins struct {
 	mu    sync.Mutex
 	count map[messages.Digest]int

@@ -6,17 +6,17 @@ import (
 	"os"
 )
 
-// The texts for clients: they tell nothing of this machine. InPlace tells the operator
-// what to do.
+// The texts for clients reveal nothing of this machine. InPlace returns what the operator
+// has to do.
 var (
-	// ErrAway says that nothing was written, for the next start would not read it.
+	// ErrAway says that nothing was written, since the next start would not read it.
 	ErrAway = errors.New("somebody has removed or replaced the database under the daemon, and nothing is stored until it is back: the daemon's log tells what to do")
 	// errGoneMeanwhile says that what was written may be lost.
 	errGoneMeanwhile = errors.New("somebody has removed or replaced the database under the daemon while this was stored, and the next start may not know of it: the daemon's log tells what to do")
 )
 
-// InPlace reports whether the file that is written is the one that the next start will
-// read: what goes to another one is lost with this daemon.
+// InPlace checks that the open file is the one that the next start will read: what goes
+// to another one is lost with this daemon.
 func (db *DB) InPlace() error {
 	there, err := os.Lstat(db.path)
 	if err == nil && os.SameFile(there, db.opened) {

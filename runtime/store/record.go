@@ -12,15 +12,15 @@ import (
 	"albatross/messages"
 )
 
-// A value is stored as a record: the checksum, the key that it was stored under,
-// with its length before it, and the data. The checksum is also over the bucket and
-// the key, so that a record that has got to another place is not taken for one of
-// there. That the key is there twice tells whose a record is where one of them is
-// damaged.
+// A value is stored as a record: the checksum, the key that it was stored under, preceded
+// by its length, and the data. The checksum also covers the bucket and the key, so that a
+// record in a wrong place is recognised. With the key stored twice, a damaged record can
+// still be assigned to its owner.
 //
-// The checksum is the beginning of a SHA-256: whatever a disk does to a record, one
-// in 2^64 is taken for sound. A CRC is that good for short runs of bits only, and
-// is not much faster where the processor knows SHA-256. It is no protection from who
+// The checksum is the beginning of a SHA-256: whatever a disk does to a record, one in
+// 2^64 is taken for sound. A CRC is that good for short runs of bits only, and hardly
+// faster on processors with SHA-256. It is no protection against whoever may write the
+// file.
 // may write the file.
 const (
 	sumSize    = 8
@@ -42,7 +42,7 @@ func seal(bucket, key, data []byte) []byte {
 	return record
 }
 
-// sum returns the checksum of what follows it in a record.
+// sum returns the checksum of the rest of a record.
 func sum(bucket, rest []byte) []byte {
 	hash := sha256.New()
 	_, _ = hash.Write(append(bucket[:len(bucket):len(bucket)], 0))
@@ -50,7 +50,7 @@ func sum(bucket, rest []byte) []byte {
 	return hash.Sum(nil)[:sumSize]
 }
 
-// unseal returns the data of a record that is sound and where it belongs.
+// unseal returns the data of a record that is sound and in its place.
 func unseal(bucket, key, record []byte) ([]byte, error) {
 	own, data, ok := split(record)
 	switch {
@@ -62,7 +62,7 @@ func unseal(bucket, key, record []byte) ([]byte, error) {
 	return data, nil
 }
 
-// split takes a record apart, whether it is sound or not.
+// split parses a record, whether it is sound or not.
 func split(record []byte) (key, data []byte, ok bool) {
 	if len(record) < sealedSize {
 		return nil, nil, false
@@ -83,7 +83,7 @@ type records struct {
 
 func in(tx *bbolt.Tx, name []byte) records { return records{tx.Bucket(name), name} }
 
-// get decodes a record into value, and tells whether there is one.
+// get decodes a record into value, and reports whether it exists.
 func (r records) get(key []byte, value any) (bool, error) {
 	record := r.bucket.Get(key)
 	if record == nil {

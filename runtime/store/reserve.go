@@ -11,33 +11,31 @@ import (
 	"albatross/messages"
 )
 
-// The reserve is pages of the database file that are on disk and not in use. A
-// change that ends something, or takes the place of what is there, goes into
-// them, and so needs no room on the disk. What adds something leaves the reserve
-// as it is: it is refused where the reserve cannot be kept beside it.
+// The reserve consists of free pages of the database file that are on disk. A change that
+// ends or replaces something uses them, and so needs no room on the disk. A change that
+// adds something leaves the reserve alone: it is refused if the reserve cannot be kept
+// besides.
 
 const (
-	// lowReserve is from how few pages on the reserve is filled up: a change of one
-	// unikernel needs about twenty, and gives them back with the next.
+	// lowReserve is the number of pages below which the reserve is filled up. A change of
+	// one unikernel needs about twenty, and returns them with the next change.
 	lowReserve = 128
 	// fullReserve is how many pages are added then.
 	fullReserve = 256
-	// slack is by how many bytes a record may become longer and still count as one
-	// that takes the place of what is there.
+	// slack is by how many bytes a record may grow and still count as a replacement.
 	slack = 64
-	// margin is how much of the disk is left alone when the reserve is filled up.
+	// margin is how much of the disk stays free when the reserve is filled up.
 	margin = 64 << 10
 )
 
-// ErrNoRoom says that the reserve cannot be kept, and that nothing was written of
-// what is new.
+// ErrNoRoom says that the reserve cannot be kept, and that nothing new was written.
 var ErrNoRoom = errors.New("there is no room for anything new")
 
-// reserveBucket is there while the reserve is being filled up.
+// reserveBucket exists while the reserve is being filled up.
 var reserveBucket = []byte("reserve")
 
-// Room keeps the reserve. The error tells why that is not possible: nothing new
-// can be stored until it is. A file that is not in its place needs none.
+// Room keeps the reserve. The error says why that is impossible: nothing new can be
+// stored until it is. A file that is not in its place needs no reserve.
 func (db *DB) Room() error {
 	if db.InPlace() != nil {
 		return nil
@@ -45,7 +43,7 @@ func (db *DB) Room() error {
 	return db.makeRoom(0)
 }
 
-// makeRoom keeps the reserve beside growth bytes of new records.
+// makeRoom keeps the reserve besides growth bytes of new records.
 func (db *DB) makeRoom(growth int) error {
 	if s := db.bolt.Stats(); s.FreePageN+s.PendingPageN >= lowReserve+growth/db.pageSize {
 		return nil
@@ -56,9 +54,9 @@ func (db *DB) makeRoom(growth int) error {
 	return nil
 }
 
-// fill has pages written and gives them up at once.
+// fill writes pages and frees them at once.
 func (db *DB) fill(size int) error {
-	if err := db.update(dropReserve); err != nil { // of a daemon that was killed meanwhile
+	if err := db.update(dropReserve); err != nil { // left by a daemon that was killed meanwhile
 		return err
 	}
 	if err := db.hasRoom(size); err != nil {
@@ -83,8 +81,8 @@ func dropReserve(tx *bbolt.Tx) error {
 	return tx.DeleteBucket(reserveBucket)
 }
 
-// hasRoom asks the disk first: a write that fails in the middle would leave it
-// full to the last byte.
+// hasRoom checks the disk first: a write that fails halfway would leave it completely
+// full.
 func (db *DB) hasRoom(size int) error {
 	var disk unix.Statfs_t
 	if err := unix.Statfs(db.path, &disk); err != nil {
@@ -100,8 +98,8 @@ func (db *DB) hasRoom(size int) error {
 	return nil
 }
 
-// count has bbolt count its pages, which it does at the end of a transaction
-// that may write.
+// count makes bbolt count its free pages, which it does at the end of a transaction that
+// may write.
 func (db *DB) count() error {
 	return guard(func() error {
 		tx, err := db.bolt.Begin(true)
@@ -113,12 +111,11 @@ func (db *DB) count() error {
 	})
 }
 
-// growth returns how many bytes changes add to what is stored. Events count nothing:
-// there are so many of them at most, and fewer without a reserve. Neither do
-// processes and ends, and what has been replaced, of which there is one for each
-// unikernel.
+// growth returns how many bytes changes add to what is stored. Events do not count: their
+// number is bounded, and shrinks without a reserve. Neither do processes, ends and
+// formers, of which each unikernel has at most one.
 func (db *DB) growth(changes []messages.Change) (bytes int) {
-	_ = db.view(func(tx *bbolt.Tx) error { // the change itself meets the same error
+	_ = db.view(func(tx *bbolt.Tx) error { // the change itself fails with the same error
 		for _, change := range changes {
 			switch c := change.(type) {
 			case messages.PutSpec:

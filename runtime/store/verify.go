@@ -13,11 +13,10 @@ import (
 	"albatross/messages"
 )
 
-// ErrDamaged is the reason why an image is not used whose file has other contents
-// than were stored.
+// ErrDamaged refuses an image whose file has other contents than were stored.
 var ErrDamaged = errors.New("its contents on disk are not those that were stored: create the unikernel again, with its image")
 
-// A stamp changes when somebody writes to a file, or puts another one in its place.
+// A stamp changes when somebody writes to a file, or replaces it.
 type stamp struct {
 	device, inode uint64
 	size          int64
@@ -32,8 +31,8 @@ func stampOf(f *os.File) (s stamp, err error) {
 	return stamp{uint64(stat.Dev), stat.Ino, stat.Size, stat.Ctim}, nil
 }
 
-// verify makes sure that a file has the contents of an image. It reads them where
-// they have not been read before, or the file has been changed since.
+// verify checks that a file has the contents of an image. It reads them unless that was
+// done before and the file has not changed since.
 func (i *Images) verify(f *os.File, d messages.Digest) error {
 	before, err := stampOf(f)
 	if err != nil || i.isVerified(d, before) {
@@ -51,7 +50,7 @@ func (i *Images) verify(f *os.File, d messages.Digest) error {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.verified[d] = before // a change since then changes the stamp
+	i.verified[d] = before // a change during the read changes the stamp
 	return nil
 }
 
@@ -61,17 +60,17 @@ func (i *Images) isVerified(d messages.Digest, s stamp) bool {
 	return i.verified[d] == s
 }
 
-// noteVerified notes that a file has the contents that were hashed while they were
-// written. It needs mu.
+// noteVerified notes that a file has the contents that were hashed while it was written.
+// It needs mu.
 func (i *Images) noteVerified(f *os.File, d messages.Digest) {
 	if s, err := stampOf(f); err == nil { // otherwise it is read once more
 		i.verified[d] = s
 	}
 }
 
-// Verify reads the images whose contents nobody has read yet, one after the other,
-// so that no client has to wait for that. It returns an error for each that is
-// damaged or cannot be read.
+// Verify reads the images whose contents were not verified yet, one after the other, so
+// that no client has to wait for that. It returns an error for each that is damaged or
+// cannot be read.
 func (i *Images) Verify(ctx context.Context, digests []messages.Digest) (errs []error) {
 	for _, d := range digests {
 		if ctx.Err() != nil {

@@ -20,18 +20,18 @@ type Block struct {
 	SectorSize messages.Option[int] // bytes; absent: the tender decides
 }
 
-// A Guest is all that a tender is told.
+// A Guest is what a tender is to run.
 type Guest struct {
 	Image    string // path of a file
 	Memory   int    // MB
 	Networks []Network
 	Blocks   []Block
-	Name     string // told to the guest before Argv; empty: not told
+	Name     string // passed to the guest before Argv; empty: not passed
 	Argv     []string
 }
 
-// Args returns the command line that starts a guest, without the tender itself. It
-// is what Solo5's tenders understand, in the order that native albatross has.
+// Args returns the command line that starts a guest, without the tender itself, as
+// Solo5's tenders understand it, in the order of native albatross.
 func Args(g Guest) []string {
 	args := []string{fmt.Sprintf("--mem=%d", g.Memory)}
 	for _, n := range g.Networks {

@@ -15,7 +15,7 @@ import (
 )
 
 // Check refuses what the tender would refuse of a guest, except for its networks, which
-// are not there yet. A tenant gets to read why.
+// do not exist yet. A tenant reads the reason.
 func (t Tender) Check(i *image.Image, g Guest) error {
 	if err := i.CheckMemory(uint64(g.Memory) << 20); err != nil {
 		return err
@@ -36,7 +36,7 @@ func (t Tender) Check(i *image.Image, g Guest) error {
 	return nil
 }
 
-// understands reports whether the tender can be told of a device of that name.
+// understands reports whether the tender's command line can name such a device.
 func (t Tender) understands(name string) bool {
 	for _, c := range []byte(name) {
 		if !t.Builtin && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
@@ -61,8 +61,8 @@ func (t Tender) checkBlock(b Block) error {
 	return image.CheckSectors(length, size)
 }
 
-// measure opens a file as a tender does, and tells its length. A named pipe would be
-// waited for, were it not for O_NONBLOCK.
+// measure opens a file as a tender does, and returns its length. O_NONBLOCK: the open of
+// a named pipe would block.
 func measure(path string) (uint64, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -80,7 +80,7 @@ func measure(path string) (uint64, error) {
 	return uint64(length), withoutPath(err)
 }
 
-// withoutPath is an error without a path of the host, which no tenant needs.
+// withoutPath removes the path of the host from an error, which no tenant may read.
 func withoutPath(err error) error {
 	var e *fs.PathError
 	if errors.As(err, &e) {

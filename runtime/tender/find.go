@@ -16,8 +16,7 @@ import (
 // A Policy says which tenders may be used.
 type Policy int
 
-// Auto prefers an installed tender and has the built-in one where there is
-// none.
+// Auto prefers an installed tender, and otherwise uses the built-in one.
 const (
 	Auto Policy = iota
 	Builtin
@@ -26,7 +25,7 @@ const (
 
 var policyNames = []string{Auto: "auto", Builtin: "builtin", Installed: "installed"}
 
-// ParsePolicy reads what String writes.
+// ParsePolicy parses what String writes.
 func ParsePolicy(s string) (Policy, error) {
 	for p, name := range policyNames {
 		if s == name {
@@ -45,25 +44,25 @@ type Tender struct {
 	Builtin bool
 }
 
-// A Finder finds tenders. Its fields are not changed once it is in use; its
-// methods may be called concurrently. Paths are absolute.
+// A Finder finds tenders. Its fields do not change once it is in use; its methods may be
+// called concurrently. Paths are absolute.
 type Finder struct {
 	Dir     string // searched first: the database directory
-	Path    string // searched next: a PATH; relative directories in it are not
-	Builtin string // path of albatross-tender; empty: not there
+	Path    string // searched next: a PATH; relative directories in it are skipped
+	Builtin string // path of albatross-tender; empty: there is none
 	Policy  Policy
 
 	mu     sync.Mutex
 	known  map[string]verdict   // by path
-	asking map[string]*question // by path; those that are under way
+	asking map[string]*question // by path; the questions under way
 }
 
 // A candidate is a tender whose version is not known yet.
 type candidate = Tender
 
-// Find returns a tender for images of a target and ABI version. It runs candidates
-// to ask them for their version, but none a second time unless it has changed.
-// The error tells somebody who wants to run an image what to do about it.
+// Find returns a tender for images of a target and ABI version. It runs candidates to
+// learn their version, but none a second time unless it has changed. The error tells the
+// user what to do about it.
 func (f *Finder) Find(ctx context.Context, target image.Target, version uint32) (Tender, error) {
 	if target != image.HVT && target != image.SPT {
 		return Tender{}, fmt.Errorf("cannot run a %v image: this host runs hvt and spt only", target)
@@ -84,14 +83,14 @@ func (f *Finder) Find(ctx context.Context, target image.Target, version uint32) 
 	return Tender{}, f.notFound(target, version, rejected)
 }
 
-// installed is what a tender of Solo5 may be called; see names.
+// installed matches the possible names of Solo5's tenders; see names.
 var installed = regexp.MustCompile(`^solo5-(spt|hvt)(\.\d+)?$`)
 
-// Programs returns the tenders that there are, whatever images they can run.
+// Programs returns all existing tenders, whatever images they can run.
 func (f *Finder) Programs() (paths []string) {
 	if f.Policy != Builtin {
 		for _, dir := range f.dirs() {
-			entries, _ := os.ReadDir(dir) // not every directory in PATH is there
+			entries, _ := os.ReadDir(dir) // not every directory in PATH exists
 			for _, e := range entries {
 				if installed.MatchString(e.Name()) {
 					paths = append(paths, filepath.Join(dir, e.Name()))
@@ -121,7 +120,7 @@ func (f *Finder) candidates(target image.Target, version uint32) []candidate {
 	return all
 }
 
-// names returns what a tender may be called, best first.
+// names returns the possible names of a tender, best first.
 func names(target image.Target, version uint32) []string {
 	base := "solo5-" + target.String()
 	return []string{fmt.Sprintf("%s.%d", base, version), base}
@@ -137,8 +136,7 @@ func (f *Finder) dirs() []string {
 	return dirs
 }
 
-// notFound tells what was looked for, where, what was there instead, and what
-// to do.
+// notFound says what was looked for, where, what was found instead, and what to do.
 func (f *Finder) notFound(target image.Target, version uint32, rejected []string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "cannot run a %v image: ", target)

@@ -20,31 +20,31 @@ import (
 )
 
 const (
-	// releaseTimeout is how long becoming the tender may take: an exec, which
-	// takes a millisecond unless the disk of the program has gone.
+	// releaseTimeout bounds the exec of the tender, which takes a millisecond unless the
+	// disk of the program has gone.
 	releaseTimeout = 10 * time.Second
-	// killTimeout is how long a process may take to end after SIGKILL; longer
-	// ones hang in the kernel, and waiting does not help.
+	// killTimeout bounds the end of a process after SIGKILL; a longer one hangs in the
+	// kernel, and waiting does not help.
 	killTimeout = 5 * time.Second
-	// statusMax bounds what is read of a launcher's report.
+	// statusMax bounds a launcher's report.
 	statusMax = 4 << 10
 )
 
-// A Command is what to start, and how.
+// A Command says what to start, and how.
 type Command struct {
-	// Launcher is a program that calls launcher.Main, and the arguments before
-	// its own: "/…/albatross-tender", "launch".
+	// Launcher is a program that calls launcher.Main, and the arguments before its own:
+	// "/…/albatross-tender", "launch".
 	Launcher []string
-	Tasks    []string // files of the cgroups (version 1) that it joins
-	Cgroup   string   // directory of the cgroup (version 2) that it is born in; empty: ours
-	CPUs     []int    // that it may run on; none: any
+	Tasks    []string // files of the cgroups (version 1) to join
+	Cgroup   string   // directory of the cgroup (version 2) to start in; empty: ours
+	CPUs     []int    // to run on; none: any
 	Program  string   // path of the tender
 	Args     []string // without the program
 	Output   *os.File // standard output and error; stays the caller's
 }
 
-// A Gated is a process that waits to become a tender. Exactly one of Release
-// and Abort has to be called, once.
+// A Gated is a process that waits to become a tender. The caller must call Release or
+// Abort, once.
 type Gated struct {
 	handle  *proc.Handle
 	gate    *os.File
@@ -52,10 +52,9 @@ type Gated struct {
 	program string
 }
 
-// Launch starts a process that does nothing yet. It has its own session, no
-// environment, "/" as its directory, /dev/null as its standard input, and will
-// run on the CPUs asked for. When this program ends, it ends too, until it is
-// released.
+// Launch starts a process that does nothing yet. It has its own session, no environment,
+// "/" as its directory, /dev/null as its standard input, and will run on the given CPUs.
+// Until it is released, it ends when this program does.
 func Launch(ctx context.Context, c Command) (*Gated, error) {
 	err := ctx.Err()
 	if err == nil {
@@ -67,7 +66,7 @@ func Launch(ctx context.Context, c Command) (*Gated, error) {
 	return nil, fmt.Errorf("cannot start %s: %w", c.Program, err)
 }
 
-// start makes what the process inherits and what the daemon keeps of it.
+// start makes what the process inherits and what the daemon keeps.
 func start(c Command) (*Gated, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
@@ -96,8 +95,8 @@ func start(c Command) (*Gated, error) {
 	return &Gated{handle: handle, gate: gate, status: status, program: c.Program}, nil
 }
 
-// pipe is like os.Pipe, but blocks unless it is told otherwise: whoever gets
-// the gate expects that.
+// pipe is like os.Pipe, but blocking unless flags say otherwise, as the launcher expects
+// of its gate.
 func pipe(flags int) (r, w *os.File, err error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|flags); err != nil {
@@ -106,8 +105,7 @@ func pipe(flags int) (r, w *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "|0"), os.NewFile(uintptr(fds[1]), "|1"), nil
 }
 
-// fork starts the launcher. The process can be identified by its pid: whatever
-// happens to it, nobody but us can reap it.
+// fork starts the launcher. Its pid identifies it, since only we can reap it.
 func fork(c Command, files []*os.File) (*proc.Handle, error) {
 	pidfd := -1
 	attr := &syscall.ProcAttr{
@@ -157,7 +155,7 @@ func hold(pid, pidfd int) (*proc.Handle, error) {
 	return proc.FromPidfd(pidfd, process)
 }
 
-// discard ends and reaps a child of which there is no handle.
+// discard ends and reaps a child without a handle.
 func discard(pid int) {
 	_ = unix.Kill(pid, unix.SIGKILL)
 	for {
@@ -167,15 +165,15 @@ func discard(pid int) {
 	}
 }
 
-// Process returns who will be the tender.
+// Process returns the process that will be the tender.
 func (g *Gated) Process() messages.Process { return g.handle.Process() }
 
-// Handle holds the process. It belongs to the caller once Release has
+// Handle returns the handle of the process. It belongs to the caller after Release has
 // succeeded, and is closed otherwise.
 func (g *Gated) Handle() *proc.Handle { return g.handle }
 
-// Release lets the process become the tender and returns when it has. After an
-// error the process is gone.
+// Release lets the process become the tender and returns when it has. After an error the
+// process is gone.
 func (g *Gated) Release(ctx context.Context) error {
 	err := g.open(ctx)
 	if err != nil {
@@ -186,7 +184,7 @@ func (g *Gated) Release(ctx context.Context) error {
 	return nil
 }
 
-// Abort ends the process instead. The error says that it is still there.
+// Abort ends the process instead. The error says that it still runs.
 func (g *Gated) Abort() error {
 	defer func() { _ = g.handle.Close() }()
 	g.closePipes()
@@ -206,9 +204,9 @@ func (g *Gated) closePipes() {
 	_ = g.status.Close()
 }
 
-// open opens the gate and reads what became of it.
+// open opens the gate and reads the launcher's report.
 func (g *Gated) open(ctx context.Context) error {
-	// A launcher that has ended already tells why over the status pipe.
+	// A launcher that has ended already has reported why.
 	if _, err := g.gate.Write([]byte{1}); err != nil && !errors.Is(err, unix.EPIPE) {
 		return fmt.Errorf("cannot open the gate: %w", err)
 	}
@@ -227,7 +225,7 @@ func (g *Gated) open(ctx context.Context) error {
 	return understand(string(report))
 }
 
-// understand reads a launcher's report.
+// understand parses a launcher's report.
 func understand(report string) error {
 	reason, began := strings.CutPrefix(report, launcher.Began)
 	switch {

@@ -17,23 +17,23 @@ import (
 	"albatross/runtime/proc"
 )
 
-// A Running is a process that was started as a tender, whoever has started it.
+// A Running is a process that was started as a tender by anybody.
 type Running struct {
 	Process messages.Process
 	Program string
-	// Guest is what it was told. Its label is not told apart from the arguments, and
-	// addresses that were not given are zero.
+	// Guest is what it runs. Its name stays among the arguments, and addresses that were
+	// not given are zero.
 	Guest  Guest
-	Odd    bool   // it was told more, which is not understood
-	Output string // the file of its standard output, also where that is gone; empty: not known
+	Odd    bool   // it has further options that we do not understand
+	Output string // the file of its standard output, also if removed; empty: unknown
 }
 
-// String tells people which it is. Arguments may be secrets.
+// String identifies it for people, without the arguments, which may be secrets.
 func (r Running) String() string {
 	return fmt.Sprintf("process %d (%s of %s)", r.Process.PID, filepath.Base(r.Program), r.Guest.Image)
 }
 
-// Runs reports whether the process is still there, and has not ended.
+// Runs reports whether the process still exists and has not ended.
 func (r Running) Runs() bool {
 	h, err := proc.Open(r.Process)
 	if err != nil {
@@ -43,7 +43,7 @@ func (r Running) Runs() bool {
 	return !h.Ended()
 }
 
-// FindRunning finds all tenders that run on this machine, as far as we may see them.
+// FindRunning returns all tenders that run on this machine, as far as we may see them.
 func FindRunning() (list []Running, err error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -61,8 +61,8 @@ func FindRunning() (list []Running, err error) {
 	return list, nil
 }
 
-// findRunning looks at one process. Who has its pid before and behind that is the one
-// that was looked at.
+// findRunning inspects one process. It identifies the process before and afterwards, so
+// that all it has read is about the same one.
 func findRunning(pid int) (r Running, ok bool) {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil {
@@ -83,8 +83,8 @@ func findRunning(pid int) (r Running, ok bool) {
 	return r, err == nil && nowErr == nil && now == r.Process && bytes.Equal(line, again) && r.Runs()
 }
 
-// parseLine reads the command line of a tender, as Args writes it or as native
-// albatross does. A script has its interpreter before it.
+// parseLine parses the command line of a tender, as Args or native albatross writes it. A
+// script has its interpreter before it.
 func parseLine(line []string) (r Running, ok bool) {
 	for i := range min(2, len(line)) {
 		if isTender(line[i]) {
@@ -101,8 +101,8 @@ func isTender(program string) bool {
 	return name == "albatross-tender" || strings.HasPrefix(name, "solo5-spt") || strings.HasPrefix(name, "solo5-hvt")
 }
 
-// guestArgs returns the arguments behind the kind of our own tender. Without one it is a
-// launcher: that runs nothing, and ends at the latest with its daemon.
+// guestArgs returns the arguments after the subcommand of our own tender. Without one it
+// is a launcher: that runs nothing, and ends at the latest with its daemon.
 func guestArgs(program string, args []string) ([]string, bool) {
 	if filepath.Base(program) != "albatross-tender" {
 		return args, true
@@ -113,7 +113,7 @@ func guestArgs(program string, args []string) ([]string, bool) {
 	return args[1:], true
 }
 
-// parseArgs is false where that is not what runs a guest.
+// parseArgs returns false if the arguments do not run a guest.
 func (r *Running) parseArgs(args []string) bool {
 	for i, arg := range args {
 		if arg != "--" {
@@ -161,12 +161,12 @@ func (g *Guest) parseOption(arg string) bool {
 	return false
 }
 
-// NativeImage returns where native albatross has the image of a unikernel that it runs.
+// NativeImage returns where native albatross has the image of a running unikernel.
 func NativeImage(tmpdir string, name messages.Name) string {
 	return filepath.Join(tmpdir, name.String()+".img")
 }
 
-// Shares returns a file that both guests have as a block device.
+// Shares returns a file that is a block device of both guests.
 func (g Guest) Shares(other Guest) (file string, ok bool) {
 	for _, a := range g.Blocks {
 		for _, b := range other.Blocks {
@@ -178,7 +178,7 @@ func (g Guest) Shares(other Guest) (file string, ok bool) {
 	return "", false
 }
 
-// SameFile reports whether two paths are of one file, or would be if it were there.
+// SameFile reports whether two paths refer to one file, or would if it existed.
 func SameFile(a, b string) bool {
 	one, err := stat(a)
 	two, otherErr := stat(b)
@@ -188,8 +188,8 @@ func SameFile(a, b string) bool {
 	return one.Dev == two.Dev && one.Ino == two.Ino
 }
 
-// Resolve returns where the links of an absolute path lead, as far as it is there. The kernel
-// tells files by such paths, also those whose directories are gone.
+// Resolve follows the links of an absolute path, as far as it exists. The kernel reports
+// files by such paths, also those whose directories are gone.
 func Resolve(path string) string {
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
 		return resolved

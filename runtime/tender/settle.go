@@ -14,27 +14,26 @@ import (
 	"albatross/runtime/proc"
 )
 
-// settlePoll is how often to look at a process that is about to end, or to become
-// another program: both take no longer than that.
+// settlePoll is the polling interval for a process that is about to end, or to exec: both
+// take no longer than that.
 const settlePoll = time.Millisecond
 
-// Settle is for a process of which it is not known whether the daemon that has
-// launched it has released it before it died. It returns nil where that is a
-// tender. One that waits at a gate that nobody will open any more is ended, for
-// it would seem to be a tender that ends by itself; the error is proc.ErrGone
-// then, or where it has ended before. Launcher is that of the Command.
+// Settle is for a process that a former daemon has launched and may have released. It
+// returns nil if the process is a tender. A process that waits at a gate that nobody will
+// open is ended, since it would look like a tender that ends by itself; the error is then
+// proc.ErrGone, as if it had ended before. Launcher is that of the Command.
 func Settle(launcher []string, h *proc.Handle) error {
 	waits := []byte(strings.Join(launcher, "\x00") + "\x00")
 	for end := time.Now().Add(killTimeout); ; time.Sleep(settlePoll) {
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", h.Process().PID))
 		switch {
-		case h.Ended(): // asked behind that, for now the pid may be somebody else's
+		case h.Ended(): // asked afterwards, since the pid may belong to another process now
 			return reap(h)
 		case err != nil:
 			return fmt.Errorf("cannot find out what process %d is: %w", h.Process().PID, err)
 		case time.Now().After(end):
 			return fmt.Errorf("cannot end process %d", h.Process().PID)
-		case len(line) == 0: // it is in the middle of becoming the tender
+		case len(line) == 0: // it is becoming the tender
 		case !bytes.HasPrefix(line, waits):
 			return nil
 		default:
@@ -45,7 +44,7 @@ func Settle(launcher []string, h *proc.Handle) error {
 	}
 }
 
-// reap waits until a process that has ended is gone.
+// reap waits until a process that has ended is reaped.
 func reap(h *proc.Handle) error {
 	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
 	defer cancel()

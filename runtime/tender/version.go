@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// versionTimeout is how long a program may take to tell its version.
+	// versionTimeout bounds how long a program may run for --version.
 	versionTimeout = 5 * time.Second
-	// versionGrace is how long its descendants may keep its output open after it
-	// was killed.
+	// versionGrace is how long its descendants may keep its output open after it was
+	// killed.
 	versionGrace = time.Second
 	// versionMax bounds what is kept of its output.
 	versionMax = 64 << 10
 )
 
-// A verdict is what a program once said about itself.
+// A verdict is what a program has reported about itself.
 type verdict struct {
 	file    fileID
 	version uint32
@@ -36,8 +36,7 @@ type fileID struct {
 	size, changed int64
 }
 
-// check tells why a candidate cannot be used. The error is os.ErrNotExist
-// where there is none.
+// check returns why a candidate cannot be used; os.ErrNotExist if it does not exist.
 func (f *Finder) check(ctx context.Context, c candidate, version uint32) error {
 	file, err := identify(c.Program)
 	if err != nil {
@@ -62,7 +61,7 @@ func identify(path string) (fileID, error) {
 		return fileID{}, err
 	}
 	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-		return fileID{}, os.ErrNotExist // as a shell sees it
+		return fileID{}, os.ErrNotExist // as for a shell
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -71,14 +70,14 @@ func identify(path string) (fileID, error) {
 	return fileID{stat.Dev, stat.Ino, stat.Size, info.ModTime().UnixNano()}, nil
 }
 
-// A question is put to a program once, for all who want to know at that time.
+// A question is one run of a program for its version, shared by all who wait for it.
 type question struct {
-	answered chan struct{} // closed then; what is below does not change any more
+	answered chan struct{} // closed at the end; the rest does not change afterwards
 	verdict  verdict
-	cut      bool // who has asked does not want to know any more
+	cut      bool // the asker gave up
 }
 
-// verdict returns what is known of a program, or what it answers now.
+// verdict returns what is known of a program, or what it reports now.
 func (f *Finder) verdict(ctx context.Context, c candidate, file fileID) (verdict, error) {
 	for {
 		v, q, mine := f.remembered(c.Program, file)
@@ -100,8 +99,8 @@ func (f *Finder) verdict(ctx context.Context, c candidate, file fileID) (verdict
 	}
 }
 
-// remembered returns what is known of a program, or else the question that will tell;
-// mine says that it is for the caller to put it.
+// remembered returns the known verdict of a program, or else the question under way; mine
+// says that the caller must run it.
 func (f *Finder) remembered(path string, file fileID) (v verdict, q *question, mine bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -119,8 +118,7 @@ func (f *Finder) remembered(path string, file fileID) (v verdict, q *question, m
 	return verdict{}, q, true
 }
 
-// put asks a program. That it was too slow is not remembered, or a busy machine would
-// be held against it.
+// put asks a program. It does not remember a timeout, since the machine may just be busy.
 func (f *Finder) put(ctx context.Context, q *question, c candidate) {
 	q.verdict.version, q.verdict.err = ask(ctx, c)
 	q.cut = ctx.Err() != nil
@@ -140,7 +138,7 @@ func ask(ctx context.Context, c candidate) (version uint32, err error) {
 	var output bounded
 	cmd := exec.CommandContext(ctx, c.Program, append(append([]string{}, c.Prefix...), "--version")...)
 	cmd.Dir, cmd.Env, cmd.WaitDelay = "/", []string{}, versionGrace
-	cmd.Stdout, cmd.Stderr = &output, &output // Solo5's tenders use the latter
+	cmd.Stdout, cmd.Stderr = &output, &output // Solo5's tenders print to the latter
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:
@@ -165,8 +163,8 @@ func findVersion(output []byte) (uint32, error) {
 	return 0, errors.New("does not tell its ABI version")
 }
 
-// bounded keeps the first versionMax bytes that are written to it. (It does
-// not embed a bytes.Buffer, which would read whatever there is by ReadFrom.)
+// bounded keeps the first versionMax bytes written to it. (It does not embed a
+// bytes.Buffer, whose ReadFrom is unbounded.)
 type bounded struct{ kept []byte }
 
 func (b *bounded) Write(p []byte) (int, error) {

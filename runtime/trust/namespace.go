@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// nobody is whom files belong to whose owner is not in our user namespace, such as
-// the root of the machine for a user who has made a namespace of their own.
+// nobody owns files whose owner is not in our user namespace, such as the machine's root
+// for a user who has made a namespace.
 const nobody = 65534
 
-// inNamespace reports whether somebody in our user namespace has a number. Where it
-// cannot be told, there is somebody.
+// inNamespace reports whether a number is a user in our user namespace. If that cannot be
+// read, it is.
 func inNamespace(uid uint32) bool {
 	text, err := os.ReadFile("/proc/self/uid_map")
 	return err != nil || covers(string(text), uid)
 }
 
 // covers reports whether a user is in a map: lines of the first number inside, the first
-// outside, and how many there are.
+// outside, and the count.
 func covers(text string, uid uint32) bool {
 	for line := range strings.Lines(text) {
 		var first, outside, count uint64

@@ -1,13 +1,13 @@
-// Package trust tells whether what is below a path can be changed by somebody else
-// than root and the user that asks.
+// Package trust checks whether only root and the current user can change what is below a
+// path.
 //
-// A daemon of root makes sockets and pipes by their paths, executes images, and writes
-// to block devices. Whoever may rename one directory on the way decides which files
-// those are. So everything on the way counts, from / on: each directory, each symbolic
-// link, and what is on the way to where that leads.
+// A root daemon makes sockets and pipes by their paths, executes images, and writes to
+// block devices. Whoever can rename one directory of a path decides which files those
+// are. So everything on the way counts, from / on: each directory, each symbolic link,
+// and the way to its target.
 //
-// A path that has passed stays what it is: nobody else can change any part of it. So it
-// may be used by its name afterwards.
+// A path that has passed stays valid: nobody else can change any part of it. So it can be
+// used by name afterwards.
 package trust
 
 import (
@@ -24,16 +24,15 @@ import (
 // maxLinks is how many symbolic links the kernel follows in a path, too.
 const maxLinks = 40
 
-// othersWrite are the bits by which others than the owner may write. Those of the group
-// are also the mask of an access list: what that allows does not pass either.
+// othersWrite are the write permissions of others than the owner. The group bits are also
+// the mask of an access list: what that allows does not pass either.
 const othersWrite = 0o022
 
-// Dir refuses a directory that somebody else can change, or put another one in the place
-// of. The error is fs.ErrNotExist where it is not there, and as far as the way goes
-// nobody else can change that.
+// Dir refuses a directory that somebody else can change or replace. It returns
+// fs.ErrNotExist if the directory does not exist, and nobody else can create it.
 func Dir(path string) error { return check(path, false) }
 
-// Parent is Dir for where others may have files, too, but cannot touch ours, as in /tmp.
+// Parent is Dir for one like /tmp, where others have files, but cannot touch ours.
 func Parent(path string) error { return check(path, true) }
 
 func check(path string, shared bool) error {
@@ -57,15 +56,15 @@ func check(path string, shared bool) error {
 	}
 }
 
-// A way is what is looked at of a path: at is where it has come to, left the names that
-// are still to go.
+// A way is a path being checked: at is what was checked, left are the names still to
+// check.
 type way struct {
 	at    string
 	left  []string
 	links int
 }
 
-// skip leaves out names that lead nowhere else, and tells whether none is left.
+// skip drops names that lead nowhere else, and reports whether none is left.
 func (w *way) skip() (last bool) {
 	for len(w.left) > 0 && (w.left[0] == "" || w.left[0] == ".") {
 		w.left = w.left[1:]
@@ -73,16 +72,15 @@ func (w *way) skip() (last bool) {
 	return len(w.left) == 0
 }
 
-// step goes on to the next name. There is no symbolic link in at, so that its parent
-// is where ".." leads.
+// step goes on to the next name. at contains no symbolic link, so that its parent is the
+// target of "..".
 func (w *way) step() {
 	w.at = filepath.Join(w.at, w.left[0])
 	w.left = w.left[1:]
 }
 
-// look refuses what somebody else can change. A link is followed: to lead somewhere
-// else it would have to be replaced, and that may only be done by its owner and by
-// those who may write to its directory.
+// look refuses what somebody else can change, and follows a link: only its owner and
+// those who may write to its directory can replace it.
 func (w *way) look(shared bool) (followed bool, err error) {
 	info, err := os.Lstat(w.at)
 	if err != nil {
@@ -91,7 +89,7 @@ func (w *way) look(shared bool) (followed bool, err error) {
 	if err := checkOwner(w.at, info); err != nil {
 		return false, err
 	}
-	sticky := info.Mode()&fs.ModeSticky != 0 // each may rename what is their own
+	sticky := info.Mode()&fs.ModeSticky != 0 // each user can rename only their own files
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
 		return true, w.follow()
@@ -105,7 +103,7 @@ func (w *way) look(shared bool) (followed bool, err error) {
 	return false, fmt.Errorf("cannot use %s: others may write to it, with mode %o: chmod go-w %s", w.at, info.Mode().Perm(), quoted(w.at))
 }
 
-// cannot tells why the way ends here.
+// cannot says why the check ends here.
 func (w *way) cannot(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -114,7 +112,7 @@ func (w *way) cannot(err error) error {
 	return fmt.Errorf("cannot use %s: %w", w.at, err)
 }
 
-// follow goes where a symbolic link leads.
+// follow goes on at the target of a symbolic link.
 func (w *way) follow() error {
 	if w.links++; w.links > maxLinks {
 		return w.cannot(syscall.ELOOP)
@@ -131,7 +129,7 @@ func (w *way) follow() error {
 	return nil
 }
 
-// checkOwner refuses what belongs to somebody else than root and us.
+// checkOwner refuses a file of anybody else than root and us.
 func checkOwner(path string, info fs.FileInfo) error {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	switch {
@@ -155,7 +153,7 @@ func chown(info fs.FileInfo) string {
 	return command + " " + owner
 }
 
-// quoted returns a path for a shell.
+// quoted returns a path quoted for a shell.
 func quoted(path string) string {
 	if strings.Trim(path, "/.-_+,:@%abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == "" {
 		return path

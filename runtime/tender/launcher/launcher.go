@@ -1,15 +1,14 @@
-// Package launcher is the process between albatrossd and a tender: forked by
-// the one, becoming the other. It owns the gate, which makes a start safe
-// against crashes.
+// Package launcher is the process between albatrossd and a tender: the daemon forks it,
+// and it becomes the tender. It owns the gate, which makes a start safe against crashes.
 //
-// A tender must be on record on disk before it executes its first instruction,
-// else a daemon that dies in between leaves a unikernel that nobody knows of.
-// So the daemon starts this program in its place, records it, and then opens
-// the gate. If the daemon dies before, the gate ends, and so does the process.
-// Becoming the tender changes neither pid nor start time.
+// A tender must be on record on disk before it executes its first instruction; otherwise
+// a daemon that dies in between leaves an unknown unikernel. So the daemon starts this
+// program in its place, records it, and then opens the gate. If the daemon dies before,
+// the gate closes, and the process ends. Becoming the tender changes neither pid nor
+// start time.
 //
-// What the daemon has to do is in package tender; here is only what runs in
-// the new process, and it imports next to nothing, so that it starts fast.
+// Package tender is the daemon's side. This package runs in the new process, and imports
+// next to nothing, so that it starts fast.
 package launcher
 
 import (
@@ -26,31 +25,31 @@ import (
 	"albatross/runtime/cpulist"
 )
 
-// What the daemon hands over besides standard input and output.
+// The descriptors that the daemon passes, besides standard input and output.
 const (
-	// Gate is read for one byte: become the tender. Its end: vanish.
+	// Gate delivers one byte: become the tender. Its end of file: exit.
 	Gate = 3
-	// Status is written what becomes of it: first Began, when the gate was seen
-	// open, and then, if it goes wrong, now or before, the reason. The program
-	// started does not have it, so that it ends when all went well.
+	// Status receives the report: first Began, when the gate was open, and then, if
+	// something fails, now or before, the reason. The exec closes it, so its end of file
+	// without a reason means success.
 	Status = 4
 )
 
-// Began is what comes first over the status pipe when the gate was opened.
+// Began comes first over the status pipe when the gate was opened.
 const Began = "+"
 
-// An order is what to become.
+// An order says what to become.
 type order struct {
 	tasks []string // files of cgroups to join
 	cpus  []int    // to run on; none: any
 	argv  []string
 }
 
-// Main returns the program: arguments are [--join=FILE]... --cpus=LIST -- PROGRAM
-// ARGUMENTS. It returns an exit status, or not at all.
+// Main is the program: arguments are [--join=FILE]... --cpus=LIST -- PROGRAM ARGUMENTS.
+// It returns an exit status, or not at all.
 func Main(arguments []string) int {
-	// Affinity, signal mask and cgroups are those of a thread, and the thread
-	// that executes a program is what stays of the process.
+	// Affinity, signal mask and cgroups belong to a thread, and an exec keeps those of
+	// the thread that calls it.
 	runtime.LockOSThread()
 	err := launch(arguments)
 	if err == nil {
@@ -62,7 +61,7 @@ func Main(arguments []string) int {
 	return 1
 }
 
-// launch returns nil where the daemon is gone.
+// launch returns nil if the daemon is gone.
 func launch(arguments []string) error {
 	if !isPipe(Gate) || !isPipe(Status) {
 		return errors.New("cannot launch: only albatrossd can call this")
@@ -78,7 +77,7 @@ func launch(arguments []string) error {
 		return err
 	}
 	if _, err := writeStatus(Began); err != nil {
-		return nil // nobody listens any more
+		return nil // nobody reads it any more
 	}
 	return fmt.Errorf("cannot execute %s: %w", o.argv[0], syscall.Exec(o.argv[0], o.argv, []string{}))
 }
@@ -111,10 +110,10 @@ func parse(arguments []string) (o order, err error) {
 	return o, nil
 }
 
-// prepare gives the process all that the tender shall inherit, and nothing of
-// what it inherited by accident.
+// prepare sets all that the tender shall inherit, and removes what the process inherited
+// by accident.
 func prepare(o order) error {
-	for _, file := range o.tasks { // before pin: a cgroup sets the CPUs anew
+	for _, file := range o.tasks { // before pin: a cgroup resets the CPUs
 		if err := join(file); err != nil {
 			return fmt.Errorf("cannot join cgroup: %w", err)
 		}
@@ -131,9 +130,8 @@ func prepare(o order) error {
 	return nil
 }
 
-// join moves this thread into the cgroup that the file belongs to. A thread that
-// moves itself costs nothing; to move another one, the kernel waits until all of
-// them stand still.
+// join moves this thread into the cgroup of the file. A thread moves itself for free; to
+// move another one, the kernel waits until all of them stand still.
 func join(file string) error {
 	fd, err := unix.Open(file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -157,8 +155,8 @@ func pin(cpus []int) error {
 	return unix.SchedSetaffinityDynamic(0, set)
 }
 
-// resetSignals blocks and ignores none. Signals that the Go runtime handles
-// need nothing: executing a program resets them.
+// resetSignals makes sure that no signal is blocked or ignored. An exec resets those that
+// the Go runtime handles.
 func resetSignals() error {
 	for signal := 1; signal <= 64; signal++ {
 		if signal == int(unix.SIGKILL) || signal == int(unix.SIGSTOP) {
@@ -198,7 +196,7 @@ func rtSigaction(signal int, set, get *sigaction) error {
 	return nil
 }
 
-// awaitGate reports whether the gate was opened; else it has ended.
+// awaitGate reports whether the gate was opened; otherwise it was closed.
 func awaitGate() (opened bool, err error) {
 	var b [1]byte
 	for {
