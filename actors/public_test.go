@@ -11,8 +11,13 @@ import (
 // hostPath is a path of the host, wherever the daemon has its own directories.
 var hostPath = regexp.MustCompile(`(^|[^\w.])/(sys|proc|run|var|tmp|usr|dev|etc)\b`)
 
-// checkPublic fails the test where a client would read a path of the host.
+// checkPublic fails the test where a client would read a path of the host. Contents
+// come from clients, and looking through megabytes of them takes seconds.
 func (w *world) checkPublic(m messages.Wire) {
+	switch m.Payload.(type) {
+	case messages.DataBlock, messages.SuccessOldBlock, messages.SuccessImage:
+		return
+	}
 	text := fmt.Sprintf("%+v", m.Payload)
 	if strings.Contains(text, w.dir) || hostPath.MatchString(text) {
 		w.t.Errorf("a client is told a path of the host: %s", text)
