@@ -8,8 +8,8 @@ import (
 	"fmt"
 )
 
-// MaxChain is how many certificates may lead from a command to the authority
-// that an endpoint trusts, which itself does not count.
+// MaxChain is how many certificates may lead from a command to the authority that an
+// endpoint trusts, excluding that one.
 const MaxChain = 9
 
 var (
@@ -17,13 +17,13 @@ var (
 	errBadCertificate = errors.New("it holds something that is no certificate")
 )
 
-// A Chain is a certificate and those that vouch for it: each is signed by the
-// one behind it. The one that an endpoint trusts may be missing at the end.
+// A Chain is a certificate and those that vouch for it: each is signed by the next one.
+// The trusted one at the end may be missing.
 type Chain []*x509.Certificate
 
 const typeCertificate = "CERTIFICATE"
 
-// ParseChain reads the chain in a PEM file.
+// ParseChain parses the chain in a PEM file.
 func ParseChain(data []byte) (Chain, error) {
 	certs, err := ParseCertificates(data)
 	if err != nil {
@@ -33,8 +33,7 @@ func ParseChain(data []byte) (Chain, error) {
 	return chain, chain.check()
 }
 
-// ParseCertificates reads the certificates of a PEM file, of which there is one at
-// least.
+// ParseCertificates parses the certificates of a PEM file, at least one.
 func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for {
@@ -58,7 +57,7 @@ func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
-// check tells where the chain is broken.
+// check returns where the chain is broken.
 func (c Chain) check() error {
 	for i := range c[1:] {
 		if err := c[i].CheckSignatureFrom(c[i+1]); err != nil {
@@ -73,14 +72,14 @@ func (c Chain) check() error {
 func (c Chain) Encode() []byte {
 	var b bytes.Buffer
 	for _, cert := range c {
-		// A buffer takes everything.
+		// Writes to a buffer never fail.
 		_ = pem.Encode(&b, &pem.Block{Type: typeCertificate, Bytes: cert.Raw})
 	}
 	return b.Bytes()
 }
 
-// Presented returns the chain without the certificate that vouches for itself, at
-// its end: whoever trusts that one has it.
+// Presented returns the chain without a self-signed certificate at its end: whoever
+// trusts that one has it.
 func (c Chain) Presented() Chain {
 	if last := len(c) - 1; last >= 0 && SelfSigned(c[last]) {
 		return c[:last]

@@ -14,8 +14,8 @@ var (
 )
 
 // Delegated returns what the certificates between a client's own and the root, in this
-// order, delegate: the path they lead to, and policies on the way there, from the root
-// on. Where there is an error, it is as much as could be read.
+// order, delegate: the path to which they lead, and the policies on the way, from the
+// root on. With an error it returns as much as it could read.
 func Delegated(above []*x509.Certificate) (path messages.Path, policies []messages.NamedPolicy, err error) {
 	for i := len(above) - 1; i >= 0; i-- {
 		label, policy, err := step(above[i])
@@ -30,8 +30,8 @@ func Delegated(above []*x509.Certificate) (path messages.Path, policies []messag
 	return path, policies, nil
 }
 
-// step returns the step of the path that a certificate between root and leaf is, with its
-// policy. One without a command is none.
+// step returns the label that a certificate between root and leaf adds to the path, and
+// its policy. A certificate without a command adds none.
 func step(cert *x509.Certificate) (label messages.Label, policy messages.Option[messages.Policy], err error) {
 	command, _, present, err := Command(cert)
 	if err != nil || !present {
@@ -52,8 +52,8 @@ func step(cert *x509.Certificate) (label messages.Label, policy messages.Option[
 	return label, messages.Some(add.Policy), err
 }
 
-// Allowed tells why a command about a name must not be in the certificate of a
-// client.
+// Allowed returns why the certificate of a client must not contain a command about a
+// name.
 func Allowed(name messages.Name, command messages.Command) error {
 	c, _ := messages.ConductOf(command)
 	switch {
@@ -65,7 +65,7 @@ func Allowed(name messages.Name, command messages.Command) error {
 	return nil
 }
 
-// CommonName is the only one of a certificate, and empty where there is none.
+// CommonName returns the only common name of a certificate; empty: there is none.
 func CommonName(cert *x509.Certificate) (string, error) {
 	n := 0
 	for _, attribute := range cert.Subject.Names {

@@ -11,7 +11,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// OID names the extension that holds a command.
+// OID identifies the extension that holds a command.
 var OID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 49836, 42}
 
 var errSeveral = errors.New("the certificate has several extensions with a command")
@@ -26,9 +26,9 @@ func Extension(command messages.Command) (pkix.Extension, error) {
 	return pkix.Extension{Id: OID, Value: value}, nil
 }
 
-// Command returns the command in a certificate, and the version that it was written
-// with, if there is one. That its extension is not critical, and who has signed
-// the certificate, is for the caller to check.
+// Command returns the command in a certificate, if there is one, and the version of its
+// encoding. The caller must check that the extension is not critical, and who has signed
+// the certificate.
 func Command(cert *x509.Certificate) (command messages.Command, version messages.Version, present bool, err error) {
 	return commandIn(cert.Extensions)
 }

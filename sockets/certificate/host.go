@@ -11,17 +11,17 @@ import (
 	"strings"
 )
 
-// oidAltName names the extension that tells at which hosts a server is reached.
+// oidAltName identifies the extension with the hosts of a server.
 var oidAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 
-// hostName is how the name of a host is written: labels of 63 letters at most, with dots
-// between them.
+// hostName matches the name of a host: labels of at most 63 characters, separated by
+// dots.
 var hostName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)
 
-// maxHostName is how long the name of a host may be (RFC 1035).
+// maxHostName is the longest name of a host (RFC 1035).
 const maxHostName = 253
 
-// ParseHost reads the name or address of a host, and returns it in one form.
+// ParseHost parses the name or address of a host, and returns its canonical form.
 func ParseHost(s string) (string, error) {
 	if address, err := netip.ParseAddr(s); err == nil && address.Zone() == "" {
 		return address.Unmap().String(), nil
@@ -34,7 +34,7 @@ func ParseHost(s string) (string, error) {
 	return name, nil
 }
 
-// addHosts writes into a certificate at which hosts its server is reached.
+// addHosts writes the hosts of a server into its certificate.
 func addHosts(t *x509.Certificate, hosts []string) error {
 	for _, s := range hosts {
 		host, err := ParseHost(s)
@@ -50,8 +50,7 @@ func addHosts(t *x509.Certificate, hosts []string) error {
 	return nil
 }
 
-// Hosts returns the names and addresses at which a server is reached, as its certificate
-// tells.
+// Hosts returns the names and addresses of a server in its certificate.
 func Hosts(cert *x509.Certificate) []string {
 	hosts := slices.Clone(cert.DNSNames)
 	for _, address := range cert.IPAddresses {
@@ -60,7 +59,7 @@ func Hosts(cert *x509.Certificate) []string {
 	return hosts
 }
 
-// A HostError says that a certificate is for other hosts than the one that was asked for.
+// A HostError says that a certificate is for other hosts than the requested one.
 type HostError struct {
 	Host  string
 	Hosts []string // of the certificate
@@ -80,14 +79,14 @@ func (e *HostError) Error() string {
 	return fmt.Sprintf("it is for %s, and not for %s", list, e.Host)
 }
 
-// CheckHost refuses the certificate of another host than the one that was asked for, by
-// name or address. A certificate that tells of no hosts, as native ones are, is for any.
+// CheckHost refuses a certificate for other hosts than the requested name or address. A
+// certificate without hosts, as native ones are, is accepted for any.
 func CheckHost(cert *x509.Certificate, host string) error {
 	tells := slices.ContainsFunc(cert.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidAltName) })
 	if !tells {
 		return nil
 	}
-	asked, _, _ := strings.Cut(host, "%") // a zone is known on this machine only
+	asked, _, _ := strings.Cut(host, "%") // a zone is local to this machine
 	if cert.VerifyHostname(asked) != nil {
 		return &HostError{Host: host, Hosts: Hosts(cert)}
 	}

@@ -16,13 +16,13 @@ import (
 
 const day = 24 * time.Hour
 
-// How long certificates are valid where nobody says otherwise.
+// The default lifetimes of certificates.
 const (
 	RootLife    = 3650 * day
 	ServerLife  = 365 * day
 	PolicyLife  = 365 * day
 	CommandLife = day
-	OnceLife    = 300 * time.Second // of a certificate that is made to be used at once
+	OnceLife    = 300 * time.Second // of a certificate for immediate use
 )
 
 // backdate is by how much clocks may differ.
@@ -35,14 +35,14 @@ var (
 	errChainTooLong = fmt.Errorf("the chain of certificates would be longer than %d", MaxChain)
 )
 
-// An Authority can sign certificates: it has a certificate that allows that,
-// those that vouch for it, and its key.
+// An Authority can sign certificates: it has a certificate that allows it, those that
+// vouch for it, and its key.
 type Authority struct {
 	Chain Chain
 	key   crypto.Signer
 }
 
-// NewAuthority checks that all belongs together.
+// NewAuthority checks that chain and key belong together.
 func NewAuthority(chain Chain, key crypto.Signer) (*Authority, error) {
 	switch own := chain[0]; {
 	case !Matches(own, key):
@@ -53,7 +53,7 @@ func NewAuthority(chain Chain, key crypto.Signer) (*Authority, error) {
 	return &Authority{Chain: chain, key: key}, nil
 }
 
-// NewRoot makes an authority that nobody vouches for.
+// NewRoot makes an authority with a self-signed certificate.
 func NewRoot(name string, key crypto.Signer, now time.Time, life time.Duration) (*Authority, error) {
 	t := authority(name, now, life)
 	cert, err := sign(t, t, key.Public(), key)
@@ -63,8 +63,7 @@ func NewRoot(name string, key crypto.Signer, now time.Time, life time.Duration) 
 	return &Authority{Chain: Chain{cert}, key: key}, nil
 }
 
-// Life returns how long a certificate for what is requested is valid where nobody
-// says otherwise.
+// Life returns the default lifetime of the requested certificate.
 func (r Request) Life() time.Duration {
 	if _, ok := r.Command.(messages.PolicyAdd); ok {
 		return PolicyLife
@@ -72,9 +71,9 @@ func (r Request) Life() time.Duration {
 	return CommandLife
 }
 
-// Issue makes the certificate that is requested, and is the chain from it on: an
-// authority below this one if the command adds a policy, else a client that may
-// say this command only. It is not valid for longer than the authority itself.
+// Issue signs the requested certificate, and returns the chain from it on. If the command
+// adds a policy, it is an authority below this one, else a client that may give this
+// command only. It does not outlive the authority.
 func (a *Authority) Issue(r Request, now time.Time, life time.Duration) (Chain, error) {
 	extension, err := Extension(r.Command)
 	if err != nil {
@@ -88,8 +87,8 @@ func (a *Authority) Issue(r Request, now time.Time, life time.Duration) (Chain, 
 	return a.issue(t, r.Key)
 }
 
-// IssueServer makes a certificate for an endpoint that is reached at these hosts, names
-// or addresses. Where none is given, it tells of none, and is taken at any.
+// IssueServer signs a certificate for an endpoint with these names or addresses. Without
+// any, clients accept it at every host.
 func (a *Authority) IssueServer(name string, key crypto.PublicKey, now time.Time, life time.Duration, hosts ...string) (Chain, error) {
 	t := client(name, now, life)
 	if err := addHosts(t, hosts); err != nil {
@@ -132,7 +131,8 @@ func client(name string, now time.Time, life time.Duration) *x509.Certificate {
 	return t
 }
 
-// template returns what all certificates have in common. The library adds a serial.
+// template returns what all certificates have in common. The library adds a serial
+// number.
 func template(name string, now time.Time, life time.Duration) *x509.Certificate {
 	return &x509.Certificate{
 		Subject:               pkix.Name{CommonName: name},
@@ -142,8 +142,8 @@ func template(name string, now time.Time, life time.Duration) *x509.Certificate 
 	}
 }
 
-// sign makes a certificate for a public key, with a name as native programs write
-// it, and the identifiers that they compute: a root of theirs has none of its own.
+// sign signs a certificate for a public key. It encodes the name as native programs do,
+// and adds the identifiers that they compute, since their roots have none.
 func sign(t, issuer *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
 	var err error
 	if t.RawSubject, err = encodeName(t.Subject.CommonName); err != nil {
@@ -166,15 +166,15 @@ func sign(t, issuer *x509.Certificate, public crypto.PublicKey, key crypto.Signe
 	return cert, nil
 }
 
-// withIdentifier returns a certificate as if the identifier of its key were in it.
+// withIdentifier returns a certificate as if it contained the identifier of its key.
 func withIdentifier(cert *x509.Certificate, id []byte) *x509.Certificate {
 	c := *cert
 	c.SubjectKeyId = id
 	return &c
 }
 
-// identifier names a public key by its SHA-1 (RFC 5280, 4.2.1.2, method 1). It
-// only helps to find certificates; nobody's trust depends on it.
+// identifier identifies a public key by its SHA-1 (RFC 5280, 4.2.1.2, method 1). It only
+// helps to find certificates; no decision depends on it.
 func identifier(public crypto.PublicKey) ([]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {

@@ -26,11 +26,11 @@ const (
 	P521    KeyType = "p521"
 )
 
-// KeyTypes are all kinds that can be made.
+// KeyTypes lists them all.
 var KeyTypes = []KeyType{Ed25519, RSA2048, RSA4096, P256, P384, P521}
 
-// The errors about keys say nothing of what was read: it may be a secret that is
-// not quite a key.
+// Errors about keys never quote what was read: it may be a secret that is not quite a
+// key.
 var (
 	errNoKey      = errors.New("it holds no private key in PEM")
 	errBadKey     = errors.New("its private key cannot be read")
@@ -66,7 +66,7 @@ const (
 	sealedField = "DEK-Info" // of the other kinds
 )
 
-// EncodeKey returns the key as PEM (PKCS #8), as native has it.
+// EncodeKey returns the key as PEM (PKCS #8), as native does.
 func EncodeKey(key crypto.Signer) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -75,7 +75,7 @@ func EncodeKey(key crypto.Signer) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: typeKey, Bytes: der}), nil
 }
 
-// ParseKey reads the first private key in a PEM file: PKCS #8, PKCS #1 or SEC 1.
+// ParseKey parses the first private key in a PEM file: PKCS #8, PKCS #1 or SEC 1.
 func ParseKey(data []byte) (crypto.Signer, error) {
 	for {
 		var block *pem.Block

@@ -13,13 +13,13 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Names are compared by RFC 5280, 7.1: the type of a string does not matter, nor
-// do case and the amount of white space. Programs write the same name in different
-// ways: as a UTF8String (we, the native ones), or as a PrintableString (OpenSSL
-// where it is told to, and authorities that former versions of ours have made).
+// Names are compared by RFC 5280, 7.1, which ignores the type of a string, case and the
+// amount of white space. Programs encode the same name in different ways: as a UTF8String
+// (we, the native ones), or as a PrintableString (OpenSSL on request, and older versions
+// of ours).
 
-// An attribute and an rdnSET are those of RFC 5280, 4.1.2.4, with values as they
-// are written. Package asn1 takes a type for a SET by the end of its name.
+// An attribute and an rdnSET are those of RFC 5280, 4.1.2.4, with values as they are
+// encoded. Package asn1 recognises a SET by the end of the type's name.
 type attribute struct {
 	Type  asn1.ObjectIdentifier
 	Value asn1.RawValue
@@ -29,8 +29,8 @@ type rdnSET []attribute
 
 var oidCommonName = asn1.ObjectIdentifier{2, 5, 4, 3}
 
-// encodeName returns the DER of a name that has a common name only, and of one
-// without attributes where that is empty.
+// encodeName returns the DER of a name with a common name only; if that is empty, without
+// attributes.
 func encodeName(common string) ([]byte, error) {
 	if !utf8.ValidString(common) {
 		return nil, fmt.Errorf("cannot write the name %q: it is not in UTF-8", common)
@@ -42,15 +42,15 @@ func encodeName(common string) ([]byte, error) {
 	return asn1.Marshal(name)
 }
 
-// sameName reports whether two names in DER are the same.
+// sameName reports whether two names in DER are equal.
 func sameName(a, b []byte) bool { return bytes.Equal(canonical(a), canonical(b)) }
 
-// maxName is how long a name may be, in bytes, to be looked at more closely. Who
-// connects may send 16 MB of it.
+// maxName is the longest name, in bytes, that is compared in this way. A client may send
+// 16 MB of it.
 const maxName = 4096
 
-// canonical returns the DER of a name in the form that it shares with all names
-// that are the same. What is no name has no other form, nor does a very long one.
+// canonical returns the DER of the form that all equal names share. It returns an invalid
+// or very long name as it is.
 func canonical(der []byte) []byte {
 	if len(der) > maxName {
 		return der
@@ -71,8 +71,8 @@ func canonical(der []byte) []byte {
 	return form
 }
 
-// canonicalValue returns the form that a string has in any of the types that RFC
-// 5280 wants to be compared. Values of other types are the same if their bytes are.
+// canonicalValue returns the common form of a string of any type that RFC 5280 compares.
+// Values of other types are equal if their bytes are.
 func canonicalValue(v asn1.RawValue) asn1.RawValue {
 	var text string
 	if rest, err := asn1.Unmarshal(v.FullBytes, &text); err != nil || len(rest) > 0 {
@@ -89,15 +89,14 @@ func utf8String(text string) asn1.RawValue {
 	return asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(text)}
 }
 
-// prepare prepares a string to be compared without regard to case (RFC 4518, 2).
+// prepare prepares a string for a comparison without case (RFC 4518, 2).
 func prepare(text string) string {
 	text = strings.Map(mapRune, text)
 	text = norm.NFKC.String(cases.Fold().String(norm.NFKC.String(text)))
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// mapRune makes white space of all that is like it, and leaves out what cannot be
-// seen.
+// mapRune maps all kinds of white space to a space, and removes invisible characters.
 func mapRune(r rune) rune {
 	switch {
 	case unicode.IsSpace(r), unicode.Is(unicode.Z, r):
@@ -108,8 +107,8 @@ func mapRune(r rune) rune {
 	return r
 }
 
-// withCanonicalNames returns a certificate whose names package x509 compares as
-// RFC 5280 wants it: it compares their bytes. All else is as it was signed.
+// withCanonicalNames returns a certificate with canonical names, since package x509
+// compares names by their bytes. All else is as it was signed.
 func withCanonicalNames(cert *x509.Certificate) *x509.Certificate {
 	c := *cert
 	c.RawSubject, c.RawIssuer = canonical(c.RawSubject), canonical(c.RawIssuer)

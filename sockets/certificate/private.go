@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// CheckPrivate refuses the file of a private key that others can read or change, or
-// that belongs to somebody else than root and us. One that is not there is left to
-// whoever reads it. (The endpoint does not ask: a credential that systemd hands over
-// has the bits of a group, which are the mask of an access list.)
+// CheckPrivate refuses the file of a private key that others can read or change, or that
+// belongs to anybody else than root and us. It accepts a missing file. (The endpoint does
+// not call it: a credential of systemd has group permissions, which are the mask of an
+// access list.)
 func CheckPrivate(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -18,7 +18,7 @@ func CheckPrivate(path string) error {
 	}
 	owner, known := info.Sys().(*syscall.Stat_t)
 	switch {
-	case !info.Mode().IsRegular(): // a pipe, perhaps, that somebody hands a key over by
+	case !info.Mode().IsRegular(): // perhaps a pipe that delivers a key
 		return nil
 	case info.Mode().Perm()&^fs.FileMode(0o700) != 0:
 		return fmt.Errorf("cannot use %s: others may read or change this private key, with mode %o: chmod 600 %s", path, info.Mode().Perm(), path)

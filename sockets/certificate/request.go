@@ -27,7 +27,7 @@ var (
 
 const typeRequest = "CERTIFICATE REQUEST"
 
-// EncodeRequest returns the request, signed by the key that it is for, as PEM.
+// EncodeRequest returns the request, signed by its own key, as PEM.
 func EncodeRequest(name string, command messages.Command, key crypto.Signer) ([]byte, error) {
 	extension, err := Extension(command)
 	if err != nil {
@@ -47,8 +47,8 @@ func EncodeRequest(name string, command messages.Command, key crypto.Signer) ([]
 	return pem.EncodeToMemory(&pem.Block{Type: typeRequest, Bytes: der}), nil
 }
 
-// ParseRequest reads a request from PEM, and checks that whoever made it has the
-// key. What it asks for is not judged.
+// ParseRequest parses a PEM request, and checks that its author has the key. It does not
+// judge what the request asks for.
 func ParseRequest(data []byte) (Request, error) {
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != typeRequest {

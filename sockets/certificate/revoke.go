@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// RevocationLife is how long a list of revocations is to be believed where nobody
-// says otherwise. It lies beside the endpoint that reads it, so that an old one
-// is not a sign of somebody in between; past its time it is refused all the same.
+// RevocationLife is the default lifetime of a revocation list. The list is a file of the
+// endpoint, so an old one does not indicate an attacker in between; an expired one is
+// refused all the same.
 const RevocationLife = 3650 * day
 
-// maxSkew is by how much the clock of who makes a list may be ahead.
+// maxSkew is by how much the clock of a list's author may be ahead.
 const maxSkew = 5 * time.Minute
 
 var (
@@ -30,22 +30,21 @@ var (
 	errCriticalInList = errors.New("the list of revocations says something critical that is not understood")
 )
 
-// ErrRevoked ends the text that an endpoint tells a client whose certificate, or one
-// above it, is revoked.
+// ErrRevoked ends the text for a client whose certificate, or one above it, is revoked.
 var ErrRevoked = errors.New("is revoked")
 
 const typeRevocations = "X509 CRL"
 
-// Revocations is a list of certificates that an authority has signed and that
-// are not valid any more (a CRL, RFC 5280).
+// Revocations lists certificates of one authority that are no longer valid (a CRL, RFC
+// 5280).
 type Revocations struct {
 	list    *x509.RevocationList
 	serials map[string]bool // by the bytes of the number
 }
 
-// ParseRevocations reads a list, from PEM or DER. Whose it is, is not judged. A
-// file with more than one thing in it is refused: who writes it again with only
-// the list in it would lose the rest.
+// ParseRevocations parses a list, from PEM or DER, without checking its signature. It
+// refuses a file with anything else in it: writing only the list back would lose the
+// rest.
 func ParseRevocations(data []byte) (*Revocations, error) {
 	if block, _ := pem.Decode(data); block != nil {
 		switch {
@@ -76,10 +75,10 @@ func (r *Revocations) Encode() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: typeRevocations, Bytes: r.list.Raw})
 }
 
-// Has reports whether the certificate of that serial number has been revoked.
+// Has reports whether the certificate with that serial number is revoked.
 func (r *Revocations) Has(serial *big.Int) bool { return r.serials[string(serial.Bytes())] }
 
-// Len returns how many certificates have been revoked.
+// Len returns how many certificates are revoked.
 func (r *Revocations) Len() int { return len(r.serials) }
 
 // By reports whether the list bears the name of an authority.
@@ -87,8 +86,8 @@ func (r *Revocations) By(authority *x509.Certificate) bool {
 	return sameName(r.list.RawIssuer, authority.RawSubject)
 }
 
-// InTime tells why the list is not to be believed at this time: it was made later,
-// or there should be a newer one by now.
+// InTime returns why the list is not valid at this time: it was made later, or has
+// expired.
 func (r *Revocations) InTime(now time.Time) error {
 	if r.list.ThisUpdate.After(now.Add(maxSkew)) {
 		return errFutureList
@@ -99,11 +98,10 @@ func (r *Revocations) InTime(now time.Time) error {
 	return nil
 }
 
-// Issuer returns whose list it claims to be.
+// Issuer returns the authority that the list names.
 func (r *Revocations) Issuer() string { return r.list.Issuer.String() }
 
-// Verify tells why the list is not to be believed as that of an authority, at any
-// time.
+// Verify returns why the list is not one of an authority, at any time.
 func (r *Revocations) Verify(authority *x509.Certificate) error {
 	if !r.By(authority) {
 		return errForeignList
@@ -114,8 +112,8 @@ func (r *Revocations) Verify(authority *x509.Certificate) error {
 	return r.understood()
 }
 
-// understood refuses lists that are not all of an authority's: those say so in
-// extensions that must not be passed over.
+// understood refuses a list that covers only a part of an authority's certificates. Such
+// a list has critical extensions.
 func (r *Revocations) understood() error {
 	if critical(r.list.Extensions) {
 		return errCriticalInList
@@ -128,7 +126,7 @@ func (r *Revocations) understood() error {
 	return nil
 }
 
-// oidReasonCode says why, which makes no difference.
+// oidReasonCode identifies the reason of a revocation, which makes no difference.
 var oidReasonCode = asn1.ObjectIdentifier{2, 5, 29, 21}
 
 func critical(extensions []pkix.Extension) bool {
@@ -140,8 +138,8 @@ func critical(extensions []pkix.Extension) bool {
 	return false
 }
 
-// Revoke returns a list of what was revoked before, if there is an old list, and of
-// these serial numbers.
+// Revoke returns a list of these serial numbers, and of those in the old list, if there
+// is one.
 func (a *Authority) Revoke(old *Revocations, serials []*big.Int, now time.Time, life time.Duration) (*Revocations, error) {
 	own := a.Chain[0]
 	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: now, NextUpdate: now.Add(life)}

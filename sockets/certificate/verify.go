@@ -7,11 +7,10 @@ import (
 	"time"
 )
 
-// Verify returns a chain from the first of the certificates that were sent to one
-// of the roots, which is its last. The others that were sent are used where they
-// are part of it. Package x509 finds and judges the chain: signatures, times, who
-// may sign, and how deep, and what keys are used for. Only names are compared in
-// another way.
+// Verify returns a chain from the first of the sent certificates to one of the roots,
+// which is its last. The chain may use the other sent ones. Package x509 builds and
+// checks the chain: signatures, times, who may sign, and how deep, and the usages of
+// keys. Only names are compared in our own way.
 func Verify(sent, roots []*x509.Certificate, now time.Time, usage x509.ExtKeyUsage) (Chain, error) {
 	if len(sent) == 0 {
 		return nil, errors.New("there is no certificate")
@@ -34,7 +33,7 @@ func pool(certs []*x509.Certificate) *x509.CertPool {
 	return p
 }
 
-// originals returns the certificates of a chain with the names that were signed.
+// originals returns the certificates of a chain with the names as they were signed.
 func originals(chain []*x509.Certificate, among ...[]*x509.Certificate) (c Chain) {
 	for _, one := range chain {
 		c = append(c, original(one, among))
@@ -50,5 +49,5 @@ func original(cert *x509.Certificate, among [][]*x509.Certificate) *x509.Certifi
 			}
 		}
 	}
-	return cert // not reached: all of a chain are among those that were given
+	return cert // not reached: the chain consists of the given ones
 }

@@ -1,26 +1,24 @@
-// Package client asks a daemon over a socket, in the wire protocol of native
-// albatross: one command, one answer, and the streams of both.
+// Package client asks a daemon over a socket, in the wire protocol of native albatross: one
+// command, one answer, and the streams of both.
 //
-// A Conn belongs to one goroutine. Whatever is waited for ends when the context
-// ends, by closing the connection: half a message cannot be taken up again. An
-// answer is waited for as long as AnswerTimeout, lines of a console and events
-// for ever. Contents of block devices may take as long as they like, but no part
-// of them longer than AnswerTimeout.
+// A Conn belongs to one goroutine. When a context ends, the connection is closed, since half a
+// message cannot be resumed. The limit for an answer is AnswerTimeout; there is none for lines
+// of a console and for events. Contents of block devices may take any time, but each part at
+// most AnswerTimeout.
 //
-// A daemon far away is asked through its endpoint, over TLS. The certificate that
-// is shown there says the command, so that none is sent.
+// A remote daemon is asked through its endpoint, over TLS. The client's certificate contains
+// the command, so that none is sent.
 //
 //	client.go       a command and its answer
-//	stream.go       what the daemon sends behind an answer
-//	upload.go       what is sent behind a command
+//	stream.go       what the daemon sends after an answer
+//	upload.go       what the client sends after a command
 //	tls.go          an endpoint
 //	events.go       how unikernels ended
-//	eventstream.go  what happens
+//	eventstream.go  events as they happen
 //	errors.go       what can go wrong
 //
-// What went wrong is told by the type of the error, because a caller acts on
-// it: *ConnectError, *TrustError, *ProtocolError, *Refusal for what the daemon
-// said no to, and *Ended for what it does not go on with.
+// Callers act on the type of an error: *ConnectError, *TrustError, *ProtocolError, *Refusal if
+// the daemon refuses the command, and *Ended if it ends a stream.
 package client
 
 import (
@@ -36,26 +34,25 @@ import (
 	"albatross/sockets/wire"
 )
 
-// How long is waited.
+// The timeouts.
 const (
-	// ConnectTimeout is for a daemon on the same machine, which has nothing to
-	// do but to accept.
+	// ConnectTimeout is for a daemon on the same machine, which only has to accept.
 	ConnectTimeout = 5 * time.Second
 
-	// AnswerTimeout covers a destroy that waits for a unikernel to end, and a
-	// create with the largest image on a slow disk.
+	// AnswerTimeout covers a destroy that waits for a unikernel to end, and a create with
+	// the largest image on a slow disk.
 	AnswerTimeout = 2 * time.Minute
 
-	// FlushTimeout is for the answer to an upload that has been taken completely:
-	// much of it may have yet to be written to a slow disk.
+	// FlushTimeout is for the answer to a complete upload: much of it may still have to
+	// be written to a slow disk.
 	FlushTimeout = 15 * time.Minute
 )
 
 // A Conn is a connection to a daemon.
 type Conn struct {
 	conn   net.Conn
-	peer   string // who is asked, for errors
-	shown  bool   // the command has been said by a certificate
+	peer   string // for errors
+	shown  bool   // a certificate contains the command
 	header messages.Header
 }
 
@@ -69,8 +66,8 @@ func Dial(ctx context.Context, path string) (*Conn, error) {
 	return New(conn, path), nil
 }
 
-// New talks to the peer at the other end of a connection, which is named in
-// errors. The connection is the Conn's from now on.
+// New returns a Conn with the peer at the other end of a connection, whose name is for
+// errors. The Conn owns the connection.
 func New(conn net.Conn, peer string) *Conn {
 	return &Conn{conn: conn, peer: peer, header: messages.Header{Version: messages.CurrentVersion, Sequence: -1}}
 }
@@ -78,12 +75,12 @@ func New(conn net.Conn, peer string) *Conn {
 // Close ends the connection.
 func (c *Conn) Close() error { return c.conn.Close() }
 
-// Name returns what the answer is about: what was asked for, and from afar that below
-// the path that the certificates say.
+// Name returns what the answer is about: the requested name, and for a remote client that
+// name below the path of its certificates.
 func (c *Conn) Name() messages.Name { return c.header.Name }
 
-// CloseWrite tells a daemon of ours that nothing more will be said. One that is
-// followed for its console sends what there is, and closes the connection then.
+// CloseWrite announces to a daemon of ours that no more commands follow. A daemon that
+// streams a console then sends what there is, and closes the connection.
 func (c *Conn) CloseWrite() error {
 	half, ok := c.conn.(interface{ CloseWrite() error })
 	if !ok {
@@ -114,8 +111,8 @@ func (c *Conn) Ask(ctx context.Context, name messages.Name, command messages.Com
 	return c.judge(answer)
 }
 
-// question returns the frame of the next command; it is empty where the command has
-// been said already.
+// question returns the frame of the next command; empty: the certificate contains the
+// command.
 func (c *Conn) question(name messages.Name, command messages.Command) (net.Buffers, error) {
 	if c.shown {
 		return nil, nil
@@ -125,10 +122,10 @@ func (c *Conn) question(name messages.Name, command messages.Command) (net.Buffe
 	return wire.AppendPieces(nil, messages.Wire{Header: c.header, Payload: command})
 }
 
-// exchange writes a frame and reads the one that answers it.
+// exchange writes a frame and reads the answer.
 func (c *Conn) exchange(frame net.Buffers) (messages.Wire, error) {
-	// A daemon that refuses a message may close before it has read all of it,
-	// and say why before that: so a write that fails is no reason not to read.
+	// A daemon that refuses a message may send the reason and close before it has read
+	// all of it: so read even if the write fails.
 	_, writeErr := frame.WriteTo(c.conn)
 	answer, err := c.readAnswer()
 	if err != nil && writeErr != nil {
@@ -149,9 +146,9 @@ func (c *Conn) readAnswer() (messages.Wire, error) {
 	return messages.Wire{}, c.cause(err)
 }
 
-// judge tells a success from everything else.
+// judge returns an error for anything but a success.
 func (c *Conn) judge(answer messages.Wire) (messages.Success, error) {
-	if c.shown { // the endpoint has made up the question
+	if c.shown { // the endpoint has chosen the sequence number
 		c.header = answer.Header
 	}
 	if answer.Header != c.header {
@@ -167,8 +164,7 @@ func (c *Conn) judge(answer messages.Wire) (messages.Success, error) {
 	return nil, c.failed(fmt.Errorf("the answer is a %T", answer.Payload))
 }
 
-// during runs what reads and writes, and closes the connection under it when
-// the context ends.
+// during runs work, and closes the connection when the context ends.
 func (c *Conn) during(ctx context.Context, work func() error) error {
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

@@ -11,16 +11,16 @@ import (
 	"albatross/messages"
 )
 
-// ErrSilent is what an endpoint tells a client where the daemon refuses a command
-// without a word, as native ones refuse forms that they do not know.
+// ErrSilent is what an endpoint answers when the daemon closes the connection silently,
+// as native ones do for unknown forms.
 var ErrSilent = errors.New("the daemon has closed the connection without an answer: it does not know this form of the command, perhaps")
 
 // What a ProtocolError may wrap.
 var (
-	// ErrNoAnswer: the connection was closed instead of an answer. Daemons
-	// refuse in this way what they do not understand.
+	// ErrNoAnswer: the connection was closed instead of an answer. Daemons refuse in this
+	// way what they do not understand.
 	ErrNoAnswer = errors.New("the connection was closed without an answer")
-	// ErrClosed: the connection was closed in a stream that has no end.
+	// ErrClosed: the connection was closed in an endless stream.
 	ErrClosed = errors.New("the connection was closed")
 
 	errEarly    = errors.New("the answer came before all was sent")
@@ -28,7 +28,7 @@ var (
 	errStalled  = errors.New("the daemon neither takes nor says anything any more")
 )
 
-// A ConnectError says that nobody could be asked.
+// A ConnectError says that the daemon could not be reached.
 type ConnectError struct {
 	Peer string
 	Err  error
@@ -48,15 +48,15 @@ func (e *ProtocolError) Error() string { return fmt.Sprintf("cannot talk to %s: 
 
 func (e *ProtocolError) Unwrap() error { return e.Err }
 
-// A Distrust says who did not trust whom.
+// A Distrust says which certificate was not accepted, and why.
 type Distrust int
 
 // The kinds of distrust.
 const (
-	Stranger  Distrust = iota // the endpoint's certificate is by nobody that we trust
-	Unfit                     // it is, but must not be used as an endpoint's now
-	Misplaced                 // it is that of another host than was asked for
-	Rejected                  // the endpoint does not want our certificate
+	Stranger  Distrust = iota // we do not trust the issuer of the endpoint's certificate
+	Unfit                     // we do, but it must not be used for an endpoint now
+	Misplaced                 // it is for another host than the requested one
+	Rejected                  // the endpoint does not accept our certificate
 )
 
 // A TrustError says that one side did not accept the certificate of the other.
@@ -75,8 +75,7 @@ func (e *TrustError) Error() string {
 
 func (e *TrustError) Unwrap() error { return e.Err }
 
-// A Refusal is the daemon's negative answer, in its words, which may contain
-// any bytes.
+// A Refusal is the daemon's negative answer, in its words, which may contain any bytes.
 type Refusal struct {
 	Name messages.Name
 	Text string
@@ -84,8 +83,8 @@ type Refusal struct {
 
 func (e *Refusal) Error() string { return e.Text }
 
-// An Ended is why the daemon has ended a stream that has no end, in its words, which
-// may contain any bytes.
+// An Ended is why the daemon has ended an endless stream, in its words, which may contain
+// any bytes.
 type Ended struct {
 	Name messages.Name
 	Text string
@@ -93,8 +92,8 @@ type Ended struct {
 
 func (e *Ended) Error() string { return e.Text }
 
-// cause is why reading or writing has failed. An endpoint may reject our
-// certificate at any time after we have shown it.
+// cause returns why reading or writing has failed. An endpoint may reject our certificate
+// at any time after we have sent it.
 func (c *Conn) cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == tlsAlert && aboutCertificate(op.Err) {
@@ -103,7 +102,7 @@ func (c *Conn) cause(err error) error {
 	return rootCause(err)
 }
 
-// certificateAlerts are those of RFC 8446 by which a certificate is rejected.
+// certificateAlerts lists the alerts of RFC 8446 that reject a certificate.
 var certificateAlerts = []tls.AlertError{
 	42,  // bad certificate
 	43,  // unsupported certificate
@@ -115,14 +114,14 @@ var certificateAlerts = []tls.AlertError{
 	116, // certificate required
 }
 
-// aboutCertificate reports whether an alert is one of them: package tls has no other
-// way to say which one has come.
+// aboutCertificate reports whether an alert is one of them. Package tls offers no other
+// way to tell which alert has come.
 func aboutCertificate(alert error) bool {
 	return slices.ContainsFunc(certificateAlerts, func(a tls.AlertError) bool { return a.Error() == alert.Error() })
 }
 
-// rootCause leaves out what package net puts before the cause: the address,
-// which our errors name themselves, and the system call.
+// rootCause removes what package net puts before the cause: the address, which our errors
+// name themselves, and the system call.
 func rootCause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

@@ -11,9 +11,9 @@ import (
 	"albatross/sockets/events"
 )
 
-// Ends asks how unikernels ended last: the one of a name, or all at and below a
-// path, with names relative to it. The Conn must be one to the socket of events,
-// and of no use for anything else afterwards.
+// Ends asks how unikernels ended last: the one of a name, or all at and below a path,
+// with names relative to it. The Conn must be connected to the socket of events, and
+// cannot be used afterwards.
 func (c *Conn) Ends(ctx context.Context, name messages.Name) ([]messages.NamedEnd, error) {
 	answer, err := c.askEvents(ctx, name, messages.EndList{}, events.ReadAnswer)
 	if err != nil {
@@ -26,8 +26,8 @@ func (c *Conn) Ends(ctx context.Context, name messages.Name) ([]messages.NamedEn
 	return ends.List, nil
 }
 
-// Settings asks for what unikernels were created with that an Info does not tell.
-// The rest is as with Ends.
+// Settings asks for the settings of unikernels that an Info lacks. The rest is as with
+// Ends.
 func (c *Conn) Settings(ctx context.Context, name messages.Name) ([]messages.NamedSettings, error) {
 	answer, err := c.askEvents(ctx, name, messages.SettingList{}, events.ReadSettings)
 	if err != nil {
@@ -40,13 +40,14 @@ func (c *Conn) Settings(ctx context.Context, name messages.Name) ([]messages.Nam
 	return settings.List, nil
 }
 
-// Reserve has the disk keep room for all of a block device. The rest is as with Ends.
+// Reserve makes the daemon reserve room for all of a block device. The rest is as with
+// Ends.
 func (c *Conn) Reserve(ctx context.Context, name messages.Name) error {
 	_, err := c.askEvents(ctx, name, messages.BlockReserve{}, events.ReadDone)
 	return err
 }
 
-// askEvents sends a request about a name and reads the answer to it.
+// askEvents sends a request about a name and reads the answer.
 func (c *Conn) askEvents(ctx context.Context, name messages.Name, command messages.Command, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
 	request, err := events.AppendRequest(nil, name, command)
 	if err != nil {
@@ -65,8 +66,8 @@ func (c *Conn) askEvents(ctx context.Context, name messages.Name, command messag
 	return answer, err
 }
 
-// exchangeEvents writes a request and reads the answer to it. A write that fails
-// is no reason not to read: see exchange.
+// exchangeEvents writes a request and reads the answer. It reads even if the write fails:
+// see exchange.
 func (c *Conn) exchangeEvents(request []byte, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
 	_, writeErr := c.conn.Write(request)
 	answer, err := read(c.conn)

@@ -17,20 +17,20 @@ type EventStream struct {
 	conn   *Conn
 	name   messages.Name
 	stream *events.Stream
-	begun  bool // something has come
+	begun  bool // something has arrived
 }
 
 // Events asks for the events of a name, or of all at and below a path, with names
-// relative to it: those since a time, where one is given, and then all new ones.
-// The Conn must be one to the socket of events, and of no use for anything else
-// afterwards.
+// relative to it: those since a time, if one is given, and then all new ones. The Conn
+// must be connected to the socket of events, and cannot be used afterwards.
 func (c *Conn) Events(ctx context.Context, name messages.Name, since messages.Option[time.Time]) (*EventStream, error) {
 	request, err := events.AppendRequest(nil, name, messages.EventsSubscribe{Since: since})
 	if err != nil {
 		return nil, err
 	}
 	err = c.during(ctx, func() error {
-		// Whoever refuses may close before it has read all: Next tells why.
+		// A daemon that refuses may close before it has read all: Next returns the
+		// reason.
 		_, err := c.conn.Write(request)
 		if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 			return nil
@@ -43,9 +43,8 @@ func (c *Conn) Events(ctx context.Context, name messages.Name, since messages.Op
 	return &EventStream{conn: c, name: name, stream: events.NewStream(c.conn)}, nil
 }
 
-// Next waits for what comes next: a messages.DataEvent, messages.DataMissed or
-// messages.DataPresent. There is no end but that of the connection, which is an
-// error.
+// Next waits for the next item: a messages.DataEvent, messages.DataMissed or
+// messages.DataPresent. The stream ends only with the connection, which is an error.
 func (s *EventStream) Next(ctx context.Context) (messages.Data, error) {
 	var next messages.Payload
 	err := s.conn.during(ctx, func() (err error) {
@@ -65,7 +64,7 @@ func (s *EventStream) Next(ctx context.Context) (messages.Data, error) {
 	return nil, s.conn.failed(fmt.Errorf("the stream has a %T in it", next))
 }
 
-// explain is an error of the stream in words of this package.
+// explain converts an error of the stream to one of this package.
 func (s *EventStream) explain(err error) error {
 	closed := err == io.EOF || errors.Is(err, syscall.ECONNRESET)
 	switch {

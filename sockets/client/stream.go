@@ -11,9 +11,8 @@ import (
 	"albatross/sockets/wire"
 )
 
-// Next waits for the next message of the stream that follows the answer. At its
-// end it returns io.EOF, where the daemon has marked it, and an *Ended where the
-// daemon says why it ends.
+// Next waits for the next message of the stream after the answer. It returns io.EOF at
+// the end that the daemon has marked, and an *Ended if the daemon gives a reason.
 func (c *Conn) Next(ctx context.Context) (messages.Name, messages.Data, error) {
 	var m messages.Wire
 	err := c.during(ctx, func() (err error) {
@@ -30,8 +29,7 @@ func (c *Conn) Next(ctx context.Context) (messages.Name, messages.Data, error) {
 	return m.Header.Name, data, nil
 }
 
-// NextLine is Next for who follows a console: it costs less, and whatever is no
-// line is an error.
+// NextLine is Next for console lines: it costs less, and anything else is an error.
 func (c *Conn) NextLine(ctx context.Context) (line messages.DataConsole, err error) {
 	err = c.during(ctx, func() error {
 		frame, err := c.nextFrame()
@@ -58,7 +56,7 @@ func (c *Conn) readNext() (messages.Wire, error) {
 	return m, reason(m)
 }
 
-// reason is an *Ended where a message says why the daemon ends the stream.
+// reason returns an *Ended if a message is the daemon's reason for ending the stream.
 func reason(m messages.Wire) error {
 	if f, ok := m.Payload.(messages.Failure); ok {
 		return &Ended{Name: m.Header.Name, Text: string(f.Text)}
@@ -74,7 +72,7 @@ func reasonIn(frame []byte) error {
 	return reason(m)
 }
 
-// nextFrame reads a frame of the stream that follows an answer.
+// nextFrame reads a frame of the stream after an answer.
 func (c *Conn) nextFrame() ([]byte, error) {
 	frame, err := wire.ReadFrame(c.conn, wire.MaxChunk)
 	switch {
@@ -88,15 +86,15 @@ func (c *Conn) nextFrame() ([]byte, error) {
 	return nil, c.cause(err)
 }
 
-// Contents reads the contents of a block device that follow the answer to a
-// dump. The end is io.EOF only where the daemon has said that this is all.
+// Contents reads the contents of a block device after the answer to a dump. It returns
+// io.EOF only at the end that the daemon has marked.
 func (c *Conn) Contents(ctx context.Context) io.Reader { return &contents{ctx: ctx, conn: c} }
 
 type contents struct {
 	ctx  context.Context
 	conn *Conn
-	rest []byte // of the chunk that came last
-	err  error  // why no more of them come
+	rest []byte // of the last chunk
+	err  error  // why there are no more chunks
 }
 
 func (r *contents) Read(b []byte) (int, error) {
@@ -118,9 +116,9 @@ func (c *Conn) nextChunk(ctx context.Context) ([]byte, error) {
 	block, ok := data.(messages.DataBlock)
 	var ended *Ended
 	switch {
-	case errors.As(err, &ended): // something is missing, as where it breaks off
+	case errors.As(err, &ended): // something is missing, as if it had been cut off
 		return nil, c.failed(errors.New(ended.Text))
-	case err == io.EOF: // of the connection: a dump ends by a message of its own
+	case err == io.EOF: // of the connection: a dump ends with a message of its own
 		return nil, c.failed(ErrClosed)
 	case err != nil:
 		return nil, err

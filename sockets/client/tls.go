@@ -12,29 +12,27 @@ import (
 	"albatross/sockets/certificate"
 )
 
-// An Endpoint is where a daemon is asked from afar.
+// An Endpoint is the address and the trust of a remote daemon.
 type Endpoint struct {
 	Address   string              // HOST:PORT
 	Authority []*x509.Certificate // one of these must vouch for the endpoint's certificate
-	Shown     tls.Certificate     // says the command, and goes with those that vouch for it
+	Shown     tls.Certificate     // contains the command, followed by those that vouch for it
 }
 
 const (
 	// EndpointTimeout is for a host that may be anywhere.
 	EndpointTimeout = 20 * time.Second
 
-	// HandshakeTimeout is for certificates with an image in them, too, of which
-	// there may be 16 MB, to be sent over a slow line.
+	// HandshakeTimeout covers certificates with an image, up to 16 MB over a slow line.
 	HandshakeTimeout = AnswerTimeout
 )
 
-// tlsAlert is what package tls calls an operation that has failed because the
-// other side said so.
+// tlsAlert is the operation of package tls's errors that report an alert of the other
+// side.
 const tlsAlert = "remote error"
 
-// DialTLS connects to an endpoint and shows it a certificate, which is the
-// question: Ask and Upload send no other. That it is rejected may turn out only
-// there.
+// DialTLS connects to an endpoint with a certificate that contains the command: Ask and
+// Upload send no other. That the endpoint rejects it may become known only there.
 func DialTLS(ctx context.Context, e Endpoint) (*Conn, error) {
 	dialer := net.Dialer{Timeout: EndpointTimeout}
 	tcp, err := dialer.DialContext(ctx, "tcp", e.Address)
@@ -62,19 +60,19 @@ func (c *Conn) noHandshake(ctx context.Context, err error) error {
 func (e Endpoint) config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
-		// Endpoints are known by who vouches for them, and not all certificates
-		// tell of a host: verify does what is skipped.
+		// Endpoints are trusted for who vouches for them, and not all certificates
+		// contain a host: verify does what is skipped.
 		InsecureSkipVerify: true,
 		VerifyConnection:   e.verify,
-		// Whatever authorities the endpoint says it wants: there is only this one.
+		// Whatever authorities the endpoint asks for: there is only this certificate.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &e.Shown, nil },
-		// A message is one record where it can be: see the endpoint.
+		// One record per message if possible: see the endpoint.
 		DynamicRecordSizingDisabled: true,
 	}
 }
 
-// verify checks that an authority itself has signed the endpoint's certificate, and
-// not for another host.
+// verify checks that an authority itself has signed the endpoint's certificate, and not
+// for another host.
 func (e Endpoint) verify(state tls.ConnectionState) error {
 	chain, err := certificate.Verify(state.PeerCertificates, e.Authority, time.Now(), x509.ExtKeyUsageServerAuth)
 	if err == nil {
@@ -89,7 +87,7 @@ func (e Endpoint) verify(state tls.ConnectionState) error {
 	return &TrustError{Peer: e.Address, Kind: distrustOf(err), Err: err}
 }
 
-// host returns the part of the address that a certificate may tell of.
+// host returns the part of the address that a certificate may contain.
 func (e Endpoint) host() string {
 	host, _, err := net.SplitHostPort(e.Address)
 	if err != nil {
@@ -98,7 +96,7 @@ func (e Endpoint) host() string {
 	return host
 }
 
-// distrustOf returns how an endpoint is not trusted.
+// distrustOf returns the kind of an error about the endpoint's certificate.
 func distrustOf(err error) Distrust {
 	var stranger x509.UnknownAuthorityError
 	var other *certificate.HostError
@@ -116,7 +114,7 @@ var (
 	errCommand  = errors.New("it, or its authority, is for a client: it holds a command or policy")
 )
 
-// noTenant refuses what a tenant who may sign can have signed.
+// noTenant refuses what a tenant who may sign could have signed.
 func noTenant(chain certificate.Chain) error {
 	if len(chain) > 2 {
 		return errIndirect

@@ -11,12 +11,11 @@ import (
 	"albatross/sockets/wire"
 )
 
-// Upload sends a command and, as the stream behind it, what contents yields; then
-// it waits for the answer. Contents is closed, which must end a Read of it.
+// Upload sends a command, followed by contents as a stream, and waits for the answer. It
+// closes contents, which must end a Read of it.
 //
-// The daemon may refuse at any time. The rest is not sent then, since nobody is
-// going to read it. Where contents cannot be read, that error is returned as it
-// is, and the daemon is not told that the stream has come to its end.
+// The daemon may refuse at any time; then the rest is not sent. If contents cannot be
+// read, Upload returns that error as it is, and does not mark the end of the stream.
 func (c *Conn) Upload(ctx context.Context, name messages.Name, command messages.Command, contents io.ReadCloser) (messages.Success, error) {
 	frame, err := c.question(name, command)
 	if err != nil {
@@ -46,26 +45,26 @@ func (c *Conn) Upload(ctx context.Context, name messages.Name, command messages.
 	return success, err
 }
 
-// An upload is a command that is being sent with a stream behind it. Whoever
-// calls Upload sends, while a goroutine waits for the answer: each of them alone
-// would wait for a daemon that waits for the other.
+// An upload is a command that is being sent with a stream. The caller of Upload sends
+// while a goroutine waits for the answer: each alone could wait for a daemon that waits
+// for the other.
 type upload struct {
 	conn     *Conn
 	contents io.ReadCloser
-	patience *time.Timer // ends an upload of which nothing is taken
+	patience *time.Timer // ends an upload that makes no progress
 
 	// Set by sendContents.
 	complete bool  // all contents have been sent
 	unread   error // why they could not be read
 
-	// Set by readAnswer, before answered is closed.
+	// Set by readAnswer, before it closes answered.
 	answer   messages.Wire
 	err      error
 	answered chan struct{}
 }
 
-// exchange sends everything and reads the answer. That a write fails is not told:
-// the answer says why nobody reads, and where there is none, that is told.
+// exchange sends everything and reads the answer. It ignores a failed write: the answer
+// says why, and a missing answer is an error, too.
 func (u *upload) exchange(frame net.Buffers) error {
 	var reading sync.WaitGroup
 	reading.Go(u.readAnswer)
@@ -76,8 +75,7 @@ func (u *upload) exchange(frame net.Buffers) error {
 	return u.err
 }
 
-// readAnswer waits for the answer, and ends the sending of what nobody is going
-// to read any more.
+// readAnswer waits for the answer, and ends the sending of what nobody will read.
 func (u *upload) readAnswer() {
 	u.answer, u.err = u.conn.readAnswer()
 	close(u.answered)
@@ -85,12 +83,12 @@ func (u *upload) readAnswer() {
 	u.contents.Close()
 }
 
-// sendContents sends chunk after chunk. It ends early where the daemon does not
-// listen any more; if that is for a reason, the reason is in the answer.
+// sendContents sends chunk after chunk. It ends early if the daemon stops reading; the
+// answer contains the reason.
 func (u *upload) sendContents() {
 	chunk := make([]byte, wire.ChunkSize)
 	for {
-		u.patience.Stop() // contents may come from something slow
+		u.patience.Stop() // contents may come from a slow source
 		n, err := fill(u.contents, chunk)
 		u.patience.Reset(AnswerTimeout)
 		if err != nil && err != io.EOF {
@@ -106,12 +104,12 @@ func (u *upload) sendContents() {
 	}
 	u.complete = true
 	u.patience.Reset(FlushTimeout)
-	// A daemon that does not read the end mark has no need of it.
+	// A daemon that does not read the end mark does not need it.
 	_ = wire.WriteEnd(u.conn.conn)
 }
 
-// giveUp ends an upload whose contents cannot be read. A stream without its end
-// is not taken for all of it.
+// giveUp ends an upload whose contents cannot be read, without marking the end, so that
+// the part is not taken for the whole.
 func (u *upload) giveUp(err error) {
 	select {
 	case <-u.answered: // they have been closed because of that
@@ -121,7 +119,7 @@ func (u *upload) giveUp(err error) {
 	}
 }
 
-// fill reads as much as b has room for. The error is io.EOF at the end only.
+// fill reads as much as fits into b. It returns io.EOF at the end only.
 func fill(r io.Reader, b []byte) (n int, err error) {
 	for n < len(b) && err == nil {
 		var more int

@@ -12,11 +12,10 @@ import (
 	"albatross/messages"
 )
 
-// maxList is far more than a host keeps. It limits the memory that an answer may
-// take.
+// maxList is far more than a host has, and limits the memory for an answer.
 const maxList = 1 << 20
 
-// all is the item behind the last one of a list: an empty map.
+// all is the item after the last one of a list: an empty map.
 var all = []byte{0xa0}
 
 type failure struct {
@@ -42,7 +41,7 @@ func Append(dst []byte, m messages.Wire) ([]byte, error) {
 		return appendEnds(dst, p.List)
 	case messages.SuccessSettings:
 		return appendSettings(dst, p.List)
-	case messages.SuccessText: // what was to be done has been done
+	case messages.SuccessText: // an action was carried out
 		return append(dst, all...), nil
 	case messages.SuccessEvents: // the events themselves are the answer
 		return dst, nil
@@ -74,7 +73,7 @@ func toEnd(n messages.NamedEnd) end {
 	return e
 }
 
-// fromMillis returns a time, and zero where there is none.
+// fromMillis returns a time; 0: the zero time.
 func fromMillis(millis int64) (t time.Time) {
 	if millis != 0 {
 		t = time.UnixMilli(millis)
@@ -89,7 +88,7 @@ func toMillis(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// fromExit returns an exit as it is told: by at most one of both.
+// fromExit returns an exit in wire form: at most one of both is not nil.
 func fromExit(exit messages.Exit) (code, signal *int) {
 	switch {
 	case !exit.Known:
@@ -101,7 +100,7 @@ func fromExit(exit messages.Exit) (code, signal *int) {
 	return code, signal
 }
 
-// toExit reads one.
+// toExit parses that form.
 func toExit(code, signal *int, memory bool) (messages.Exit, error) {
 	switch {
 	case code != nil && signal != nil:
@@ -131,9 +130,9 @@ func (e end) named() (n messages.NamedEnd, err error) {
 	return n, nil
 }
 
-// ReadAnswer reads the answer to a question for ends, and all that comes with it: a
-// messages.SuccessEnds, or a messages.Failure. The error is io.EOF where there is
-// none, and io.ErrUnexpectedEOF where it is cut off.
+// ReadAnswer reads the answer to a request for ends, and all items of it: a
+// messages.SuccessEnds, or a messages.Failure. It returns io.EOF if there is none, and
+// io.ErrUnexpectedEOF if it is cut off.
 func ReadAnswer(r io.Reader) (messages.Payload, error) { return readAnswer(r, maxList) }
 
 // readAnswer is ReadAnswer for at most so many ends.
@@ -148,8 +147,7 @@ func readAnswer(r io.Reader, most int) (messages.Payload, error) {
 	return messages.SuccessEnds{List: list}, nil
 }
 
-// readList reads items up to the one that says that these were all, or that is a
-// failure.
+// readList reads items up to the final one or a failure.
 func readList[T any](r io.Reader, most int, one func([]byte) (T, error)) ([]T, *messages.Failure, error) {
 	r = bufio.NewReader(r)
 	var list []T
@@ -182,8 +180,8 @@ func readList[T any](r io.Reader, most int, one func([]byte) (T, error)) ([]T, *
 	return nil, nil, fmt.Errorf("cannot read the answer: it has more than %d items", most)
 }
 
-// ReadDone reads the answer to a request that has something done: a
-// messages.SuccessEmpty, or a messages.Failure. Errors are those of ReadAnswer.
+// ReadDone reads the answer to a request for an action: a messages.SuccessEmpty, or a
+// messages.Failure. Errors are those of ReadAnswer.
 func ReadDone(r io.Reader) (messages.Payload, error) {
 	none := func([]byte) (struct{}, error) { return struct{}{}, errors.New("it has something in it") }
 	_, failure, err := readList(r, 0, none)

@@ -1,103 +1,103 @@
-// Package events translates between the protocol of the socket of events and the
-// values of package messages. This is what native albatross has no message for:
-// how the last runs of unikernels ended, and what happens on the host. Like
-// package wire it decides nothing.
+// Package events translates between the protocol of the socket of events and the values
+// of package messages. The protocol carries what native albatross has no message for: how
+// the last runs of unikernels ended, and what happens on the host. Like package wire it
+// decides nothing.
 //
 // # Flow
 //
-// A client connects, writes one request, reads the answer, and the connection is
-// closed; but events are told until the client closes it, or its side of it. Both
-// directions are CBOR sequences (RFC 8742) of maps whose keys are integers. In CDDL
-// (RFC 8610):
+// A client connects, writes one request and reads the answer; then the daemon closes the
+// connection. A stream of events goes on until the client closes the connection, or its
+// side of it. Both directions are CBOR sequences (RFC 8742) of maps whose keys are
+// integers. In CDDL (RFC 8610):
 //
 //	request = {
 //	  1: 1,          ; version
 //	  2: "ends" /    ; how the last runs of unikernels ended, or
-//	     "settings" / ; what unikernels were created with that native cannot tell, or
-//	     "reserve-block" / ; have the disk keep room for all of a block device, or
+//	     "settings" / ; settings of unikernels that native messages lack, or
+//	     "reserve-block" / ; reserve room on the disk for all of a block device, or
 //	     "events",   ; what happens
 //	  ? 3: tstr,     ; a name, as on command lines, or with ':' at its end all at
 //	                 ; and below a path; ":" is everything, also if it is absent
-//	  ? 4: tdate,    ; since when events are told; absent: only what is new
+//	  ? 4: tdate,    ; events since this time; absent: only new ones
 //	}
 //
 //	answer  = (* end, all) / (* setting, all) / all / events / failure
 //	end     = {
-//	  1: tstr,       ; name, relative to the path that was asked for
+//	  1: tstr,       ; name, relative to the requested path
 //	  ? 2: int,      ; exit code
 //	  ? 3: int,      ; or the signal that killed it; neither: nobody saw how it ended
-//	  ? 4: tdate,    ; when, in UTC and to the millisecond; absent: nobody knows
+//	  ? 4: tdate,    ; when, in UTC and to the millisecond; absent: unknown
 //	  5: uint,       ; how often it had been started again by then
 //	  ? 6: tdate,    ; instead of 4: when it was found to have ended
-//	  ? 7: tdate,    ; since when it waits to be started again, if it does. Where
-//	                 ; none of 2, 3, 4 and 6 is there, it has not run before that
+//	  ? 7: tdate,    ; since when it waits to be started again, if it does. Without
+//	                 ; 2, 3, 4 and 6 it has not run before that
 //	  ? 8: tstr,     ; why it waits, for people
-//	  ? 9: true,     ; with 3: the kernel has sent that for want of memory
+//	  ? 9: true,     ; with 3: the kernel has killed it for lack of memory
 //	}
 //	setting = {
-//	  1: tstr,       ; name, relative to the path that was asked for
-//	  9: bool,       ; its name is to be added to its arguments, as --name=NAME
+//	  1: tstr,       ; name, relative to the requested path
+//	  9: bool,       ; add its name to its arguments, as --name=NAME
 //	  ? 10: true,    ; it has refused to start with that, and so is started without
 //	}
-//	all     = {}     ; that was all: an answer without it has been cut off
+//	all     = {}     ; the end: an answer without it has been cut off
 //	failure = {0: tstr}
 //
-//	events  = (* (event / missed), present, * (event / missed))  ; it has no end, but where the
-//	                 ; client closes its side: then it ends with present, or what was under way
+//	events  = (* (event / missed), present, * (event / missed))  ; endless, unless the client
+//	                 ; closes its side: then it ends with present, or what was under way
 //	event   = {
 //	  1: tstr,       ; name of the unikernel, block device or path (with ':' at
-//	                 ; its end), relative to the path that was asked for
-//	  ? 2: int,      ; exit code, where it tells of one
+//	                 ; its end), relative to the requested path
+//	  ? 2: int,      ; exit code, if the event has one
 //	  ? 3: int,      ; or the signal
 //	  4: tdate,      ; when, in UTC and to the millisecond
 //	  5: uint,       ; its number; a later event has a larger one
 //	  6: kind,
 //	  ? 7: tstr,     ; the cause, for people
-//	  ? 9: true,     ; with 3: the kernel has sent that for want of memory
+//	  ? 9: true,     ; with 3: the kernel has killed it for lack of memory
 //	}
 //	kind    = "daemon-started" / "created" / "started" / "adopted" / "exited" /
 //	          "restarting" / "destroyed" / "policy-added" / "policy-changed" /
 //	          "policy-removed" / "block-created" / "block-set" / "block-removed" /
-//	          tstr   ; what newer daemons tell
-//	missed  = {8: uint}  ; so many events of any name were here that are not kept
-//	                     ; any more: the client reads too slowly
-//	present = {}     ; what comes now was not there yet when it was asked for
+//	          tstr   ; of newer daemons
+//	missed  = {8: uint}  ; so many events of any name were removed before they were
+//	                     ; read: the client reads too slowly
+//	present = {}     ; what follows happened after the request
 //
 // Events come in the order of their numbers. That is the order of their times, too,
-// unless the clock of the host has been set back: the first one that was not before the time that was asked for is
-// followed by all that are behind it. The newest 10,000 are kept.
+// unless the clock of the host has been set back: the first event not before the
+// requested time is followed by all later ones. The daemon keeps the newest 10,000.
 //
-// Keys that are not known are ignored, on both sides, so that new ones can be
-// added. What changes the meaning of those that are there needs a new version.
+// Both sides ignore unknown keys, so that new ones can be added. A change of meaning
+// needs a new version.
 //
 // # Limits
 //
-// An item has at most MaxItem bytes, and one of a stream of events MaxEvent;
-// lengths are definite, and nesting is limited. What is written is deterministic (RFC 8949 section 4.2).
+// An item has at most MaxItem bytes, one of a stream of events MaxEvent; lengths are
+// definite, and nesting is limited. Encoding is deterministic (RFC 8949 section 4.2).
 //
 // # Reading the source
 //
 //	item.go     where an item ends
-//	request.go  what clients ask for
-//	answer.go   what they are told
-//	settings.go what unikernels were created with
-//	stream.go   the events that they are told
+//	request.go  requests
+//	answer.go   answers
+//	settings.go settings of unikernels
+//	stream.go   the stream of events
 package events
 
 import "github.com/fxamacker/cbor/v2"
 
 const (
-	// Version is the version of requests that is known here.
+	// Version is the known version of requests.
 	Version = 1
 
 	// MaxItem is the size in bytes of the largest item, in either direction.
 	MaxItem = 4 << 10
 
-	// MaxEvent is the size in bytes of the largest item of a stream of events: the
-	// path of a policy may be long.
+	// MaxEvent is the size in bytes of the largest item of a stream of events: the path
+	// of a policy may be long.
 	MaxEvent = 64 << 10
 
-	// maxNesting is more than anything has that is known here.
+	// maxNesting is deeper than any known item.
 	maxNesting = 8
 )
 

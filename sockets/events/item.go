@@ -8,12 +8,11 @@ import (
 
 var errIndefinite = errors.New("cannot read an item of CBOR: its length is indefinite, or its head is not valid")
 
-// readItem reads the bytes of one item, at most max, and nothing behind it. It
-// looks only for where the item ends: all else is for who decodes it. Nothing is
-// kept between calls, so that a reader can be handed on at any time.
+// readItem reads the bytes of one item, at most max, and nothing after it. It only finds
+// the end; the caller decodes. It keeps nothing between calls, so that the reader can be
+// passed on at any time.
 //
-// The error is io.EOF where there is no item, and io.ErrUnexpectedEOF where it
-// is cut off.
+// It returns io.EOF if there is no item, and io.ErrUnexpectedEOF if it is cut off.
 func readItem(r io.Reader, max int) ([]byte, error) {
 	i := item{r: r, max: max}
 	for left := 1; left > 0; left-- {
@@ -21,12 +20,12 @@ func readItem(r io.Reader, max int) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		left += n // at most 2*max for each byte that is read, so it does not overflow
+		left += n // at most 2*max for each byte read, so it does not overflow
 	}
 	return i.read, nil
 }
 
-// An item is being read.
+// An item is one being read.
 type item struct {
 	r    io.Reader
 	max  int
@@ -42,8 +41,8 @@ const (
 	majorTag   = 6
 )
 
-// head reads the head of an item, and the string where it is one. It returns how
-// many items are inside.
+// head reads the head of an item, and the string if it is one. It returns how many items
+// are nested in it.
 func (i *item) head() (inside int, err error) {
 	first, err := i.take(1)
 	if err != nil {
@@ -67,7 +66,7 @@ func (i *item) head() (inside int, err error) {
 	return 0, err
 }
 
-// argument returns what the head says, in its first byte or in those behind it.
+// argument returns the number in the head, in its first byte or in those after it.
 func (i *item) argument(info byte) (n uint64, err error) {
 	if info < 24 {
 		return uint64(info), nil
@@ -96,7 +95,7 @@ func (i *item) take(n uint64) ([]byte, error) {
 	return i.read[start:], err
 }
 
-// fits makes sure that n bytes more are not too many. An item has at least one.
+// fits checks that n more bytes are not too many. Every nested item has at least one.
 func (i *item) fits(n uint64) (int, error) {
 	if n > uint64(i.max-len(i.read)) {
 		return 0, fmt.Errorf("cannot read an item of CBOR: it has more than %d bytes", i.max)

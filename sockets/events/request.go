@@ -8,10 +8,10 @@ import (
 	"albatross/messages"
 )
 
-// What is asked for.
+// The kinds of requests.
 const (
 	ends     = "ends"     // how unikernels ended
-	settings = "settings" // what they were created with
+	settings = "settings" // settings of unikernels
 	stream   = "events"   // what happens
 	reserve  = "reserve-block"
 )
@@ -23,12 +23,11 @@ type request struct {
 	Since   *time.Time `cbor:"4,keyasint,omitempty"`
 }
 
-// Read reads one request, of at most max bytes, and nothing behind it. One that
-// cannot be understood is a messages.BadRequest, so that the client is told why;
-// what is no item of CBOR is an error, and nothing more can be read.
+// Read reads one request, of at most max bytes, and nothing after it. It returns a
+// messages.BadRequest for one that it cannot decode, so that the client gets a reason.
+// What is no CBOR item is an error, after which nothing more can be read.
 //
-// The error is io.EOF where there is no request, and io.ErrUnexpectedEOF where it
-// is cut off.
+// It returns io.EOF if there is no request, and io.ErrUnexpectedEOF if it is cut off.
 func Read(r io.Reader, max int) (messages.Wire, error) {
 	item, err := readItem(r, max)
 	if err != nil {

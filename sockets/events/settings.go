@@ -21,8 +21,8 @@ func appendSettings(dst []byte, list []messages.NamedSettings) (_ []byte, err er
 	return append(dst, all...), nil
 }
 
-// ReadSettings reads the answer to a question for settings: a
-// messages.SuccessSettings, or a messages.Failure. Errors are those of ReadAnswer.
+// ReadSettings reads the answer to a request for settings: a messages.SuccessSettings, or
+// a messages.Failure. Errors are those of ReadAnswer.
 func ReadSettings(r io.Reader) (messages.Payload, error) {
 	list, failure, err := readList(r, maxList, readSetting)
 	switch {

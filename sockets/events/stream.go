@@ -26,7 +26,7 @@ type missed struct {
 	Count uint64 `cbor:"8,keyasint"`
 }
 
-// present is the item behind the events that were there when they were asked for.
+// present follows the events from before the request.
 var present = all
 
 func appendData(dst []byte, data messages.Data) ([]byte, error) {
@@ -59,14 +59,12 @@ func toEvent(n messages.NumberedEvent) event {
 // A Stream reads events.
 type Stream struct{ r *bufio.Reader }
 
-// NewStream reads the events that answer a request. It may read more than it has
-// told.
+// NewStream returns a Stream of the events that answer a request. It may read ahead.
 func NewStream(r io.Reader) *Stream { return &Stream{bufio.NewReader(r)} }
 
 // Next waits for the next item: a messages.DataEvent, messages.DataMissed or
-// messages.DataPresent, or a messages.Failure, after which there is nothing more.
-// The error is io.EOF where there is none, and io.ErrUnexpectedEOF where it is cut
-// off.
+// messages.DataPresent, or a messages.Failure, which is the last. It returns io.EOF if
+// there is none, and io.ErrUnexpectedEOF if it is cut off.
 func (s *Stream) Next() (messages.Payload, error) {
 	b, err := readItem(s.r, MaxEvent)
 	switch {

@@ -9,19 +9,19 @@ import (
 	"albatross/sockets/wire"
 )
 
-// A Codec is what is spoken on a socket.
+// A Codec encodes and decodes the messages of a socket.
 type Codec struct {
-	// read reads one command of at most max bytes, and nothing behind it. The
-	// error is io.EOF where the client has left in good order.
+	// read reads one command of at most max bytes, and nothing after it. It returns
+	// io.EOF if the client has left properly.
 	read func(in *input, max int) (messages.Wire, error)
-	// append appends an answer, or a part of a stream, to pieces that it has made.
+	// append appends the frames of an answer, or of a part of a stream.
 	append func(pieces [][]byte, m messages.Wire) ([][]byte, error)
 }
 
-// What is spoken.
+// The protocols.
 var (
-	Wire   = Codec{readWire, appendWire}     // as native albatross does
-	Events = Codec{readEvents, appendEvents} // what native albatross cannot say
+	Wire   = Codec{readWire, appendWire}     // of native albatross
+	Events = Codec{readEvents, appendEvents} // for what the native one lacks
 )
 
 func readWire(in *input, max int) (messages.Wire, error) {
@@ -35,10 +35,10 @@ func readWire(in *input, max int) (messages.Wire, error) {
 	return wire.Decode(frame)
 }
 
-// readEvents reads commands that are smaller than what needs no memory of all.
+// readEvents reads commands that are too small to count their memory.
 func readEvents(in *input, max int) (messages.Wire, error) { return events.Read(in, max) }
 
-// appendWire gives the answer to info the form of the question.
+// appendWire answers info in the form of the question.
 func appendWire(pieces [][]byte, m messages.Wire) ([][]byte, error) {
 	if infos, ok := m.Payload.(messages.SuccessInfos); ok {
 		m.Payload = wire.FitInfo(infos.Form, infos.List)

@@ -17,8 +17,8 @@ import (
 // part is how much of an answer is written under one deadline.
 const part = 1 << 20
 
-// A Conn is the connection of one client. One Read or ReadStream and one Write may
-// be under way at a time; Close ends both.
+// A Conn is the connection of one client. One Read or ReadStream and one Write may be
+// under way at a time; Close ends both.
 type Conn struct {
 	net    *net.UnixConn
 	peer   messages.Peer
@@ -28,12 +28,12 @@ type Conn struct {
 	stream *wire.ChunkReader
 
 	large atomic.Bool  // a message of largeMessage or more has passed
-	known atomic.Bool  // a whole command has come from it
-	heard atomic.Int64 // when something came from it last, in Unix nanoseconds
+	known atomic.Bool  // it has sent a whole command
+	heard atomic.Int64 // when it last sent something, in Unix nanoseconds
 
 	cancel  context.CancelFunc
 	closing sync.Once
-	reading sync.Mutex // held by Read, and by Close when that has ended
+	reading sync.Mutex // held by Read, and by Close after that has ended
 }
 
 func newConn(c *net.UnixConn, peer messages.Peer, codec Codec, limits Limits) *Conn {
@@ -51,11 +51,11 @@ func (c *Conn) claim() claim {
 	return claim{user: c.peer.UID, known: c.known.Load(), heard: time.Unix(0, c.heard.Load())}
 }
 
-// tooMany is what a client reads that has lost its place, or gets none.
+// tooMany is the text for a client that has lost its place, or gets none.
 const tooMany = "too many clients are connected: use fewer connections at a time, or try again later"
 
-// turnAway ends the connection of a client for which there is no place. It is told
-// why unless something is being said to it already.
+// turnAway closes the connection of a client without a place, and sends it the reason
+// unless another message is being sent.
 func (c *Conn) turnAway() {
 	if !c.known.Load() {
 		_ = c.Write([]messages.Wire{{Header: messages.Header{Version: messages.CurrentVersion}, Payload: messages.Failure{Text: tooMany}}})
@@ -64,9 +64,9 @@ func (c *Conn) turnAway() {
 	c.cancel()
 }
 
-// Read waits for the next command. What the one before has taken is free again.
-// The error is io.EOF where the client has left in good order; what cannot be
-// decoded is an error too, and nothing more can be read.
+// Read waits for the next command, and frees the memory of the one before. It returns
+// io.EOF if the client has left properly. After any other error, also about what it
+// cannot decode, nothing more can be read.
 func (c *Conn) Read() (messages.Wire, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
@@ -82,8 +82,8 @@ func (c *Conn) Read() (messages.Wire, error) {
 	return m, err
 }
 
-// Write sends messages. A subscriber may take as long as it likes to read on;
-// everybody else has to take an answer.
+// Write sends messages. A subscriber may take any time to read them; other clients must
+// read their answers.
 func (c *Conn) Write(list []messages.Wire) error {
 	var out net.Buffers
 	patience := c.limits.Patience
@@ -104,7 +104,8 @@ func (c *Conn) Write(list []messages.Wire) error {
 	return c.write(out, patience)
 }
 
-// largeMessage is what is worth giving back to the operating system at once.
+// largeMessage is the size above which memory is returned to the operating system at
+// once.
 const largeMessage = 4 << 20
 
 func (c *Conn) note(bytes int64) {
@@ -133,7 +134,7 @@ func (c *Conn) write(out net.Buffers, patience time.Duration) error {
 	return nil
 }
 
-// split takes the first n bytes off, as far as there are so many.
+// split takes the first n bytes off, or fewer if there are not so many.
 func split(b net.Buffers, n int) (first, rest net.Buffers) {
 	for i, piece := range b {
 		if len(piece) > n {
@@ -146,13 +147,13 @@ func split(b net.Buffers, n int) (first, rest net.Buffers) {
 	return first, nil
 }
 
-// Close ends the connection and what is under way on it.
+// Close closes the connection and ends what is under way on it.
 func (c *Conn) Close() error {
 	var err error
 	c.closing.Do(func() {
 		err = c.net.Close()
 		c.cancel()
-		c.reading.Lock() // a Read that was under way ends now
+		c.reading.Lock() // waits for a Read that was under way
 		defer c.reading.Unlock()
 		c.in.release()
 	})

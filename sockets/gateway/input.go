@@ -8,20 +8,19 @@ import (
 	"time"
 )
 
-// An input is what a client sends. It is read in parts, the first of which is as
-// small as almost all commands are. Each has to arrive within a deadline: who sends
-// a byte now and then is no better than who sends nothing. What does not fit into
-// the first part is held in memory that has to be taken before.
+// An input is what a client sends. It is read in parts, the first of which has the size
+// of a usual command. Each part has a deadline, so that a client cannot stay by sending a
+// byte now and then. Memory for what exceeds the first part must be reserved before.
 type input struct {
 	conn   *net.UnixConn
 	ctx    context.Context // of the connection
 	limits Limits
-	heard  *atomic.Int64 // when something came last, in Unix nanoseconds
+	heard  *atomic.Int64 // when it last sent something, in Unix nanoseconds
 
 	read    int64 // bytes of this command
 	allowed int64 // of them before the next part begins
 	taken   int64 // bytes of memory
-	turn    bool  // it takes what is not there
+	turn    bool  // it may exceed the memory
 }
 
 func (i *input) Read(b []byte) (int, error) {
@@ -40,7 +39,7 @@ func (i *input) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// next begins the next part. The first may be waited for as long as it takes.
+// next begins the next part. The first one has no deadline.
 func (i *input) next() error {
 	if i.read == 0 {
 		i.allowed = free
@@ -54,8 +53,8 @@ func (i *input) hurry() error {
 	return i.conn.SetReadDeadline(time.Now().Add(i.limits.Patience))
 }
 
-// hold has the command hold two buffers of so many bytes. The second is 0 where one
-// is not needed any more. Whoever waits gets its turn in order.
+// hold reserves memory for two buffers of so many bytes. The second is 0 if one is no
+// longer needed. Those who wait get their turn in order.
 func (i *input) hold(bytes, beside int) error {
 	want := int64(bytes + beside)
 	switch {
@@ -82,7 +81,7 @@ func (i *input) hold(bytes, beside int) error {
 	return nil
 }
 
-// take has the command take so many bytes in all, if there are as many.
+// take reserves so many bytes in all for the command, if they are free.
 func (i *input) take(want int64) bool {
 	left := i.limits.Memory.left
 	if want > i.taken && !left.TryAcquire(want-i.taken) {
@@ -93,7 +92,7 @@ func (i *input) take(want int64) bool {
 	return true
 }
 
-// release gives back what the command has taken.
+// release frees the memory of the command.
 func (i *input) release() {
 	i.limits.Memory.left.Release(i.taken)
 	if i.turn {

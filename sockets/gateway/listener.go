@@ -16,11 +16,11 @@ import (
 	"albatross/messages"
 )
 
-// What a socket of the daemon allows.
+// The limits of a socket of the daemon.
 const (
-	// MaxConns is how many clients are served at once. Console subscribers stay,
-	// everybody else is gone in a moment. Who comes then takes the place of a client
-	// that has said nothing yet, or of one of the user that has most.
+	// MaxConns is how many clients are served at once. Console subscribers stay, all
+	// others are gone in a moment. A further client takes the place of one that has sent
+	// nothing yet, or of one of the user with most.
 	MaxConns = 1024
 
 	// Patience is more than enough for the next MB on a machine that swaps.
@@ -49,18 +49,17 @@ type Listener struct {
 type Limits struct {
 	Conns  int     // clients at once
 	Frame  int     // bytes of the largest command
-	Memory *Memory // what large commands share
+	Memory *Memory // shared by large commands
 
-	// Patience is how long a client may take for each MB of a command that it
-	// has begun, or of an answer, and how long a command waits for memory.
+	// Patience bounds the time of each MB of a command or an answer that has begun, and
+	// of a command's wait for memory.
 	Patience time.Duration
 
-	TurnedAway func() // is called for each client that is cut off because there are too many
+	TurnedAway func() // called for each client that is cut off because there are too many
 }
 
-// Listen makes the socket. One that a daemon has left behind is replaced, but
-// not one that somebody listens on. The socket belongs to the group gid, unless
-// that is negative.
+// Listen makes the socket. It replaces one that a daemon has left behind, but not one
+// with a listener. The socket belongs to the group gid, unless that is negative.
 func Listen(path string, gid int, codec Codec, limits Limits, log *slog.Logger) (*Listener, error) {
 	l, err := listen(path, gid)
 	if err != nil {
@@ -69,8 +68,8 @@ func Listen(path string, gid int, codec Codec, limits Limits, log *slog.Logger) 
 	return Inherit(l, gid, codec, limits, log), nil
 }
 
-// Inherit is Listen for a socket that has been made by somebody else, who may
-// go on listening: Serve leaves it where it is.
+// Inherit is Listen for a socket that somebody else has made and may go on using: Serve
+// does not remove it.
 func Inherit(l *net.UnixListener, gid int, codec Codec, limits Limits, log *slog.Logger) *Listener {
 	return &Listener{
 		path: l.Addr().String(), gid: gid, codec: codec, limits: limits, log: log,
@@ -81,7 +80,7 @@ func Inherit(l *net.UnixListener, gid int, codec Codec, limits Limits, log *slog
 // Path returns where the socket is.
 func (l *Listener) Path() string { return l.path }
 
-// maxPath is what fits into the address of a socket, with a zero behind it.
+// maxPath is the longest path in the address of a socket, which ends with a zero.
 const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
 func listen(path string, gid int) (*net.UnixListener, error) {
@@ -101,8 +100,8 @@ func listen(path string, gid int) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// removeStale removes a socket that nobody listens on. Between this and the
-// next step another daemon could start; the lock of the database decides then.
+// removeStale removes a socket without a listener. Another daemon could start before the
+// next step; then the lock of the database decides.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -117,14 +116,14 @@ func removeStale(path string) error {
 	switch {
 	case err == nil:
 		return errors.Join(errors.New("another daemon listens there"), c.Close())
-	case !errors.Is(err, unix.ECONNREFUSED): // too busy to accept, perhaps: it is in use
+	case !errors.Is(err, unix.ECONNREFUSED): // perhaps too busy to accept: it is in use
 		return fmt.Errorf("it may be in use: %w", err)
 	}
 	return os.Remove(path)
 }
 
-// Renew makes the socket again where somebody has removed its file, so that nobody
-// could connect any more. What is there instead stays as it is.
+// Renew makes the socket again if somebody has removed its file. It does not replace
+// another file.
 func (l *Listener) Renew() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -143,7 +142,7 @@ func (l *Listener) Renew() error {
 	return nil
 }
 
-// current returns what clients connect to now.
+// current returns the listener to which clients connect now.
 func (l *Listener) current() *net.UnixListener {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -157,9 +156,9 @@ func (l *Listener) close() {
 	_ = l.net.Close()
 }
 
-// Serve calls handle for each client, on a goroutine of its own, until ctx is
-// done, and returns when all of them have returned. A socket that Listen or Renew
-// has made is gone then.
+// Serve calls handle for each client, on a goroutine of its own, until ctx is done, and
+// returns when all of them have returned. It removes a socket that Listen or Renew has
+// made.
 func (l *Listener) Serve(ctx context.Context, handle func(*Conn)) {
 	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
@@ -174,7 +173,7 @@ func (l *Listener) Serve(ctx context.Context, handle func(*Conn)) {
 			}
 			return
 		case errors.Is(err, net.ErrClosed) && from != l.current(): // see Renew
-		case err != nil: // out of descriptors, most likely
+		case err != nil: // most likely out of descriptors
 			l.log.Error("Cannot accept a client", "error", err)
 			pause(ctx)
 		default:
@@ -183,7 +182,7 @@ func (l *Listener) Serve(ctx context.Context, handle func(*Conn)) {
 	}
 }
 
-// pause keeps an error that lasts from using up a CPU.
+// pause keeps a persistent error from using up a CPU.
 func pause(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
@@ -211,14 +210,14 @@ func (l *Listener) accept(c *net.UnixConn, handle func(*Conn)) {
 		handle(conn)
 		_ = conn.Close()
 		if conn.large.Load() {
-			// An image has passed, and the daemon has nothing to do for hours, perhaps.
-			// Left to itself, Go would keep the memory for as long.
+			// An image has passed, and the daemon may be idle for hours, during which Go
+			// would keep the memory.
 			debug.FreeOSMemory()
 		}
 	})
 }
 
-// peerOf returns who has connected.
+// peerOf returns the process at the other end.
 func peerOf(c *net.UnixConn) (messages.Peer, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -2,28 +2,26 @@ package gateway
 
 import "golang.org/x/sync/semaphore"
 
-// free is what a command may take without asking: almost all take less.
+// free is what a command may use without a reservation: almost all use less.
 const free = 64 << 10
 
-// step is how much more has to arrive within a deadline.
+// step is how much more must arrive within a deadline.
 const step = 1 << 20
 
-// Memory is what all commands that are being received or carried out may take
-// together.
+// Memory bounds what all commands that are being received or carried out use together.
 //
-// Commands that wait for each other's memory would wait for ever. So when there
-// is none left, one at a time may take what it needs all the same: it ends, and
-// gives back what it had before. What is taken is never more than the memory and
-// three times half the largest command.
+// Commands that wait for each other's memory would wait for ever. So when none is left,
+// one at a time may exceed the bound: it ends, and frees what it has used. The total is
+// never more than the bound plus one and a half times the largest command.
 //
-// It is taken for buffers before they are made, so that what is counted is what is
-// held. What a decoded command has beside its buffer is bounded in package wire.
+// Memory is reserved for buffers before they are made. Package wire bounds what a decoded
+// command uses besides its buffer.
 type Memory struct {
 	left *semaphore.Weighted
-	turn *semaphore.Weighted // held by whoever asks, and by the one that takes more
+	turn *semaphore.Weighted // held by whoever asks, and by the one that exceeds the bound
 }
 
-// NewMemory allows for so many bytes.
+// NewMemory returns a Memory of so many bytes.
 func NewMemory(bytes int64) *Memory {
 	return &Memory{left: semaphore.NewWeighted(bytes), turn: semaphore.NewWeighted(1)}
 }

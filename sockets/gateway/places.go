@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// Places are what the clients of a socket share. While there are some left,
-// everybody gets one. When there are none, a client takes the place of another
-// one: loser says whose.
+// Places are shared by the clients of a socket. While some are left, every client gets
+// one. Otherwise a client takes the place of another one: loser says whose.
 type places struct {
 	mu    sync.Mutex
 	most  int
@@ -17,8 +16,8 @@ type places struct {
 // newPlaces has room for so many clients.
 func newPlaces(most int) *places { return &places{most: most, taken: map[*Conn]struct{}{}} }
 
-// take gives c a place. It returns the client that loses its place for that, if
-// any, which may be c itself.
+// take gives c a place. It returns the client that loses its place, if any, which may be
+// c itself.
 func (p *places) take(c *Conn) (loses *Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -32,7 +31,7 @@ func (p *places) take(c *Conn) (loses *Conn) {
 	return loses
 }
 
-// give takes the place of c back. It may have lost it before.
+// give frees the place of c, which may have lost it before.
 func (p *places) give(c *Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -49,18 +48,17 @@ func (p *places) loser(c *Conn) *Conn {
 	return conns[loser(claims)]
 }
 
-// A claim is what a client has to say for its place.
+// A claim is what decides whether a client keeps its place.
 type claim struct {
 	user  uint32
 	known bool      // it has sent a whole command
-	heard time.Time // when something came from it last
+	heard time.Time // when it last sent something
 }
 
-// loser returns which of the clients has to go: the first, who has just come, or
-// one of the others. Who has said nothing goes before who has sent a command, and
-// among them who has the most places, and then who has been silent for longest.
-// Who has just come never takes the place of a known client of a user that has no
-// more places than its own.
+// loser returns which client must go: the first, which is new, or one of the others.
+// Those without a command go before those with one, then those of the user with most
+// places, then the longest silent. A new client never takes the place of a known client
+// of a user who has no more places than its own.
 func loser(claims []claim) int {
 	places := map[uint32]int{}
 	for _, c := range claims {
@@ -78,7 +76,7 @@ func loser(claims []claim) int {
 	return worst
 }
 
-// before reports whether c has to go rather than other.
+// before reports whether c must go rather than other.
 func (c claim) before(other claim, places map[uint32]int) bool {
 	switch {
 	case c.known != other.known:

@@ -6,10 +6,10 @@ import (
 	"net"
 )
 
-// ReadStream waits for some of the stream that follows a command. It is read
-// straight into b: however long it is, it costs no memory here. The error is
-// io.EOF at its end, and io.ErrUnexpectedEOF where the client has left before;
-// nothing more can be read after another one.
+// ReadStream waits for a part of the stream that follows a command, and reads it straight
+// into b, so that the length of the stream costs no memory. It returns io.EOF at the end,
+// and io.ErrUnexpectedEOF if the client has left before; after any other error nothing
+// more can be read.
 func (c *Conn) ReadStream(b []byte) (n int, err error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()

@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// Port is where Telegraf listens by default.
+// Port is the default port of Telegraf.
 const Port = "8094"
 
-// Address reads HOST[:PORT]. An IPv6 address needs brackets only where a port follows
-// it.
+// Address parses HOST[:PORT]. An IPv6 address needs brackets only before a port.
 func Address(s string) (string, error) {
 	bare := s
 	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {

@@ -1,5 +1,5 @@
-// Package influx owns how InfluxDB, and whatever else takes its line protocol over
-// TCP, is told statistics: which lines they are, and where such a thing listens.
+// Package influx converts statistics to InfluxDB's line protocol, and parses the address
+// of a receiver, which need not be InfluxDB.
 package influx
 
 import (
@@ -16,19 +16,18 @@ import (
 //
 //	measurement,tag=value,... field=value,...
 //
-// and ends in a newline. A field that ends in i is an integer, another one a
-// float. No line has a time: the database gives it the one at which it comes, for
-// what precision a time should have is set there, and not known here.
+// and ends in a newline. A field that ends in i is an integer, any other a float. Lines
+// have no time: the database adds the time of arrival, since only it knows the configured
+// precision.
 
-// AppendLines appends the statistics of a unikernel, one line for each
-// measurement that there is. The names are those of native albatross, and so is
-// what does not look like one of them ("maxflt" are the major faults).
+// AppendLines appends the statistics of a unikernel, one line for each measurement. The
+// names are those of native albatross, also odd ones ("maxflt" are the major faults).
 func AppendLines(lines []byte, vm string, s messages.DataStats, now time.Time) []byte {
 	lines = appendRusage(lines, vm, s.Rusage)
 	if s.KinfoMem.OK {
 		lines = appendKinfoMem(lines, vm, s.KinfoMem.Value, now)
 	}
-	if s.VMM.OK && len(s.VMM.Value) > 0 { // a line without a field is none
+	if s.VMM.OK && len(s.VMM.Value) > 0 { // a line must have a field
 		lines = appendCounters(lines, vm, s.VMM.Value)
 	}
 	for _, device := range s.IfData {
@@ -101,15 +100,15 @@ func appendInterface(lines []byte, vm string, d messages.IfData) []byte {
 		end()
 }
 
-// A line is one that is being written, behind the lines before it.
+// A line is one being written, after the lines before it.
 type line struct {
 	text  []byte
-	comma byte // what comes before the next field
+	comma byte // before the next field
 }
 
 type tag struct{ key, value string }
 
-// begin begins a line. A tag without a value cannot be told, and is left out.
+// begin begins a line. It omits a tag without a value, which the protocol does not allow.
 func begin(lines []byte, measurement string, tags ...tag) line {
 	lines = append(lines, measurement...)
 	for _, t := range tags {
@@ -145,9 +144,8 @@ func (l line) end() []byte { return append(l.text, '\n') }
 
 var delimiters = strings.NewReplacer(",", `\,`, "=", `\=`, " ", `\ `)
 
-// escaped returns a key or the value of a tag. What ends a line, and the backslash,
-// before which nothing can stand that does not mean something else, become an
-// underscore.
+// escaped returns a key or the value of a tag, with underscores for characters that would
+// end the line, and for the backslash, which cannot be escaped.
 func escaped(s string) string {
 	return delimiters.Replace(strings.Map(func(r rune) rune {
 		if r == '\\' || r == unicode.ReplacementChar || unicode.IsControl(r) {

@@ -1,8 +1,8 @@
-// Package metrics owns the socket at which Prometheus asks the daemon, by HTTP:
-// GET /metrics, and nothing else. It decides nothing about what there is to tell.
+// Package metrics owns the HTTP socket for Prometheus: GET /metrics, and nothing else.
+// The caller decides which metrics there are.
 //
-// Who can reach the socket can read all of it, so it is on the loopback interface
-// where no other one is named, and whoever asks gets little time and memory.
+// Whoever can reach the socket can read all of them, so it is on the loopback interface
+// by default, and clients get little time and memory.
 package metrics
 
 import (
@@ -21,17 +21,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// What a client gets.
+// The limits for clients.
 const (
-	maxConns   = 16 // at once; one that comes then is closed
-	maxScrapes = 2  // at once; another one is answered by 503
+	maxConns   = 16 // at once; a further one is closed
+	maxScrapes = 2  // at once; a further one is answered by 503
 	maxHeader  = 8 << 10
-	// patience is how long a client may take for its request, and how long for
-	// the answer. A connection serves one request.
+	// patience bounds the time of a request, and that of its answer. A connection serves
+	// one request.
 	patience = 10 * time.Second
 )
 
-// loopback is where we listen if nothing is said.
+// loopback is the default host.
 const loopback = "127.0.0.1"
 
 // A Server is the socket, until Serve ends.
@@ -42,8 +42,8 @@ type Server struct {
 	conns    sync.WaitGroup
 }
 
-// Listen makes the socket at an address: a port, or HOST:PORT. What is gathered
-// is told; where a part of it cannot be gathered, the rest is.
+// Listen makes the socket at an address: a port, or HOST:PORT. If some metrics cannot be
+// gathered, it serves the others.
 func Listen(address string, gatherer prometheus.Gatherer, log *slog.Logger) (*Server, error) {
 	return listen(address, gatherer, log, patience)
 }
@@ -94,15 +94,15 @@ func complete(address string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// Address returns where the socket is.
+// Address returns the address of the socket.
 func (s *Server) Address() net.Addr { return s.listener.Addr() }
 
-// Serve answers until ctx is done. Nothing is under way any more then.
+// Serve answers requests until ctx is done, and ends those under way.
 func (s *Server) Serve(ctx context.Context) error {
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		_ = s.http.Close() // they are not told that we end
+		_ = s.http.Close() // clients do not learn that we stop
 	})
 	err := s.http.Serve(s.listener)
 	if !stop() {
@@ -115,8 +115,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	return fmt.Errorf("cannot serve Prometheus any more: %w", err)
 }
 
-// count refuses connections where there are too many. Package http calls it
-// before a connection is served, and when there is nothing left of one.
+// count refuses connections beyond the limit. Package http calls it before it serves a
+// connection, and after the connection has ended.
 func (s *Server) count(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:

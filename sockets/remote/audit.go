@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// maxReason is how much of a reason is kept: it may be the daemon's, who repeats
-// what the client has said.
+// maxReason bounds a reason in the log: it may be the daemon's, which repeats what the
+// client has sent.
 const maxReason = 1 << 10
 
-// An Audit is a file in which every command of an authenticated client is, one
-// JSON object a line. A command that is carried out has two: one before the daemon
-// hears of it, and one with what came of it; both have the same number. What
-// cannot be written down is not carried out.
+// An Audit is a file with every command of an authenticated client, one JSON object a
+// line. A command that is carried out has two lines with the same number: one before the
+// daemon gets it, and one with its result. A command that cannot be logged is not carried
+// out.
 type Audit struct {
 	path string
 
@@ -43,21 +43,21 @@ type Record struct {
 
 // Results.
 const (
-	Accepted = "accepted" // the daemon is asked
+	Accepted = "accepted" // the daemon was asked
 	Refused  = "refused"  // by the endpoint
-	Done     = "success"  // the daemon has said so
-	Failed   = "failure"  // the daemon has said so
-	Broken   = "broken"   // somebody has left before the end
+	Done     = "success"  // by the daemon
+	Failed   = "failure"  // by the daemon
+	Broken   = "broken"   // somebody left before the end
 )
 
-// OpenAudit opens the file, and makes it where there is none.
+// OpenAudit opens the file, and creates it if necessary.
 func OpenAudit(path string) (*Audit, error) {
 	a := &Audit{path: path}
 	return a, a.Reopen()
 }
 
-// Reopen takes the file that has the path now: the old one has been moved away.
-// Where that fails, the old one is used on.
+// Reopen opens the file that has the path now, after the old one was moved away. If that
+// fails, the Audit goes on with the old one.
 func (a *Audit) Reopen() error {
 	f, err := os.OpenFile(a.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -79,7 +79,7 @@ func (a *Audit) Close() error {
 	return a.file.Close()
 }
 
-// write appends a line, with one write. No audit takes everything.
+// write appends a line, with one write(2). Without an Audit it does nothing.
 func (a *Audit) write(r Record) error {
 	if a == nil {
 		return nil
@@ -99,7 +99,7 @@ func (a *Audit) write(r Record) error {
 
 var errNotAudited = errors.New("the endpoint cannot write down what it does, and so does nothing: its operator has to look after the audit log")
 
-// newRecord returns what is known of a client before it is asked for anything.
+// newRecord returns a record with what is known of a client before its command is read.
 func newRecord(number uint64, address net.Addr, chain []*x509.Certificate) Record {
 	r := Record{Number: number, Address: address.String()}
 	for i := len(chain) - 1; i >= 0; i-- {

@@ -11,20 +11,20 @@ import (
 	"albatross/sockets/wire"
 )
 
-// set passes on the contents of a block device, while the answer is waited for:
-// the daemon may say no at any time.
+// set passes on the contents of a block device, and meanwhile waits for the answer: the
+// daemon may refuse at any time.
 func (x *exchange) set() error {
 	if err := x.ask(x.setCommand()); err != nil {
 		return err
 	}
-	// The client has its own time for each part, and the daemon follows it.
+	// The deadlines of the client's stream bound the daemon's, too.
 	if err := x.daemon.SetDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("cannot ask the daemon: %w", err)
 	}
 	passed := make(chan error, 1)
 	go func() { passed <- x.passOn() }()
 	err := x.relay()
-	// Whatever is left of the stream is of no use to the daemon.
+	// The daemon does not need the rest of the stream.
 	_ = x.daemon.Close()
 	stop := x.peer.hurry()
 	cut := <-passed
@@ -36,7 +36,7 @@ func (x *exchange) set() error {
 	return err
 }
 
-// setCommand returns the command whose contents follow.
+// setCommand returns the command that the contents follow.
 func (x *exchange) setCommand() messages.Command {
 	if old, ok := x.request.Command.(messages.BlockOldSet); ok {
 		return messages.BlockSet{Compressed: old.Compressed}
@@ -44,14 +44,14 @@ func (x *exchange) setCommand() messages.Command {
 	return x.request.Command
 }
 
-// frameHead is the length of a chunk, before its contents.
+// frameHead is the size of a chunk's length, before its contents.
 const frameHead = 4
 
-// passOn passes on the stream up to its end. Where the daemon takes no more, the
-// rest is read all the same. The error is the client's.
+// passOn passes on the stream up to its end. If the daemon stops reading, passOn reads
+// the rest all the same. The error is the client's.
 func (x *exchange) passOn() error {
 	chunk := make([]byte, frameHead+recordSize)
-	var unwanted error // why nobody takes it
+	var unwanted error // why the daemon stopped reading
 	for {
 		n, err := x.stream.Read(chunk[frameHead:])
 		if n > 0 && unwanted == nil {
@@ -60,12 +60,12 @@ func (x *exchange) passOn() error {
 		}
 		switch {
 		case err == io.EOF:
-			// That it fails is seen where the answer is read.
+			// If this fails, reading the answer fails, too.
 			_ = x.daemon.SetDeadline(time.Now().Add(client.FlushTimeout))
 			_ = wire.WriteEnd(x.daemon)
 			return nil
 		case err != nil:
-			// The daemon sees that this is not the end.
+			// Without an end mark, the daemon sees that something is missing.
 			_ = x.daemon.Close()
 			return fmt.Errorf("cannot receive the contents: %w", err)
 		}

@@ -11,18 +11,18 @@ import (
 
 // A Request is what a chain of certificates asks for.
 type Request struct {
-	Name     messages.Name // what the command is about
+	Name     messages.Name // the subject of the command
 	Policies []messages.NamedPolicy
 	Command  messages.Command
-	Version  messages.Version // that the command is written with, and answers are
+	Version  messages.Version // of the command's encoding, and so of the answers
 }
 
 var errNoCommand = errors.New("the certificate has no command")
 
-// ReadChain tells what a verified chain of certificates, from the client's own to
-// the root, asks for. Policies are in order from the root. Where there is an error,
-// the request is as much as could be read, for the answer; its Version always is
-// one that answers can be given in.
+// ReadChain returns what a verified chain of certificates, from the client's own to the
+// root, asks for. Policies are in order from the root. With an error, it returns as much
+// as it could read, for the answer; the Version is always one for which answers are
+// possible.
 func ReadChain(chain []*x509.Certificate) (Request, error) {
 	r := Request{Version: messages.CurrentVersion}
 	if len(chain) < 2 {

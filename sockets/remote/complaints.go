@@ -7,15 +7,14 @@ import (
 	"time"
 )
 
-// Complaints about strangers are limited, or they could fill the log.
+// Log lines about unverified clients are limited; otherwise these could fill the log.
 const (
 	complainEvery = time.Minute
-	maxComplaints = 1024 // addresses that are remembered
+	maxComplaints = 1024 // addresses with a count of their own
 )
 
-// Complaints are about connections that came to nothing: each address is in the
-// log once a minute at most, with how often that was since the last time. When
-// too many addresses are remembered, all others count as one.
+// complaints logs failed connections: for each address once a minute at most, with the
+// number since the last time. Beyond maxComplaints addresses, all others count as one.
 type complaints struct {
 	log *slog.Logger
 	now func() time.Time
@@ -26,7 +25,7 @@ type complaints struct {
 }
 
 type complaint struct {
-	last   time.Time // that it was in the log
+	last   time.Time // logged
 	silent int       // since then
 }
 
@@ -34,7 +33,7 @@ func newComplaints(log *slog.Logger, now func() time.Time) *complaints {
 	return &complaints{log: log, now: now, about: map[netip.Addr]*complaint{}}
 }
 
-// add counts a connection, and logs it if it is time.
+// add counts a failed connection, and logs it if it is time.
 func (c *complaints) add(address netip.Addr, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,7 +62,7 @@ func (c *complaints) find(address netip.Addr, now time.Time) *complaint {
 	return about
 }
 
-// forget makes room: who has been quiet for a minute is new the next time.
+// forget makes room: it removes addresses that were quiet for a minute.
 func (c *complaints) forget(now time.Time) {
 	for address, about := range c.about {
 		if now.Sub(about.last) >= complainEvery {

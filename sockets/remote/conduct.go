@@ -2,7 +2,7 @@ package remote
 
 import "albatross/messages"
 
-// conductOf returns what a command is like here, in the form in which it was said.
+// conductOf returns the properties of a command, in the form in which it was encoded.
 func conductOf(command messages.Command) messages.Conduct {
 	conduct, _ := messages.ConductOf(command)
 	switch c := command.(type) {
@@ -14,7 +14,7 @@ func conductOf(command messages.Command) messages.Conduct {
 			conduct.Sends = messages.Nothing
 		}
 	case messages.BlockOldSet:
-		if len(c.Data) > 0 { // as native takes it
+		if len(c.Data) > 0 { // as native does
 			conduct.Sends = messages.Nothing
 		}
 	}

@@ -11,10 +11,10 @@ import (
 	"albatross/sockets/wire"
 )
 
-// imageTimeout is how long the daemon may take to read an image from the spool.
+// imageTimeout bounds the time in which the daemon reads an image from the spool.
 const imageTimeout = 10 * time.Minute
 
-// create receives an image, and puts it into the command.
+// create receives an image, and inserts it into the command.
 func (x *exchange) create() error {
 	image, err := x.server.config.Spool.take(x.stream)
 	if errors.As(err, &refusal{}) {
@@ -40,8 +40,8 @@ func (x *exchange) sendImage(image *spooled) error {
 	if err := x.daemon.SetDeadline(time.Now().Add(imageTimeout)); err != nil {
 		return fmt.Errorf("cannot ask the daemon: %w", err)
 	}
-	// A daemon that says no may close before it has read all of it: so it is the
-	// answer that counts.
+	// A daemon that refuses may close before it has read all of it: so the answer
+	// decides.
 	if _, err := x.daemon.Write(before); err != nil {
 		return nil
 	}

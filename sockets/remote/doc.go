@@ -1,17 +1,17 @@
-// Package remote serves clients over TLS. What a client asks for is the command
-// in its certificate, and what it may have is written in the chain of
-// certificates above: every certificate with a policy is one step of the path.
+// Package remote serves clients over TLS. A client's certificate contains its command,
+// and the chain of certificates above contains its policies: every certificate with a
+// policy is one step of the path.
 //
-// It decides nothing about unikernels, and has no privileges. It owns the
-// connections of its clients, and for each of them one to a socket of the daemon,
-// to which it speaks the wire protocol as any other client does.
+// The endpoint decides nothing about unikernels, and has no privileges. It owns the
+// connections of its clients, and for each of them one to a socket of the daemon, to
+// which it speaks the wire protocol as any other client does.
 //
 // # Flow
 //
 //	client                       endpoint                          daemon
 //	handshake              --->  verify the chain
 //	                             read it (ReadChain)
-//	                             is any of it revoked? note it down
+//	                             is any of it revoked? log it
 //	                             policies, from the root on   --->
 //	                                                          <---  success
 //	[image, as a stream]   --->  spool it
@@ -19,30 +19,31 @@
 //	[contents of a block]  --->  pass them on                 --->
 //	                       <---  answers                      <---
 //
-// Whoever is refused is told why, as a failure: a client that is about to send a
-// stream would rather see a broken connection, so the stream is read to its end.
+// A refused client gets the reason as a failure. If it is about to send a stream, the
+// endpoint reads that to its end, since the client would otherwise see only a broken
+// connection.
 //
-// # What a client may cost
+// # Limits
 //
-// Before its certificate is verified, a connection has little memory and time, and
-// most of them have none for a large certificate: see gate.go. After that, the
-// number of connections is limited, also for each tenant of the root, and whoever
-// neither reads nor writes is cut off, except for subscribers.
+// Before its certificate is verified, a connection has little memory and time, and only a
+// few may send a large certificate: see gate.go. Afterwards, the number of connections is
+// limited, also for each tenant, and a client that neither reads nor writes is cut off,
+// unless it is a subscriber.
 //
 // # Reading the source
 //
 //	chain.go    what a chain of certificates asks for: a pure function
-//	conduct.go  what each command is like, as it was said
+//	conduct.go  the properties of a command, in its encoded form
 //	verify.go   which chain a client has
 //	server.go   listening; what all connections share
 //	gate.go     handshakes: how many, how long, how large
-//	tenants.go  connections of known clients
+//	tenants.go  connections of verified clients
 //	exchange.go one connection, from its request to the end
 //	policies.go, create.go, blocks.go  its parts
 //	relay.go    answers of the daemon, to the client
-//	peer.go     the client's end: records, deadlines, the last words
-//	spool.go    images that are on their way
+//	peer.go     the client's end: records, deadlines, the end of a connection
+//	spool.go    incomplete images
 //	revoked.go  which certificates are revoked
-//	audit.go    who has asked for what
-//	complaints.go  a log that strangers cannot fill
+//	audit.go    the log of all commands
+//	complaints.go  a log that unverified clients cannot fill
 package remote

@@ -15,8 +15,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// An exchange is a connection of a known client: what it asks for, and what comes
-// of it.
+// An exchange is a connection of a verified client: its request, and all that follows.
 type exchange struct {
 	server  *Server
 	request Request
@@ -24,18 +23,18 @@ type exchange struct {
 	peer    *peer
 	stream  *wire.ChunkReader // what the client sends
 	record  Record
-	large   bool // its certificate takes one of few places
+	large   bool // it occupies one of the few places for large certificates
 
 	daemon  net.Conn      // from the policies on
-	hears   *bufio.Reader // what the daemon says
-	unwatch func() bool   // its end, when the client's has come
-	settled bool          // an answer has been passed on, or one of ours was sent
-	drained bool          // nothing of the stream is left, or nothing more comes
+	hears   *bufio.Reader // from the daemon
+	unwatch func() bool   // stops watching for the client's end
+	settled bool          // an answer was sent, the daemon's or ours
+	drained bool          // the client's stream is read to its end, or has failed
 	buffer  []byte        // for a record of an answer
-	frame   []byte        // for a message of the daemon's
+	frame   []byte        // for a message of the daemon
 }
 
-// A refusal is why the endpoint itself says no.
+// A refusal is why the endpoint itself refuses a command.
 type refusal struct{ error }
 
 // A guest is a client whose chain has been verified.
@@ -44,16 +43,16 @@ type guest struct {
 	chain []*x509.Certificate
 	large bool
 	end   context.CancelCauseFunc
-	enter func() // it is no stranger any more
+	enter func() // ends its time in the gate
 }
 
-// largeLimit is how long a client with a large certificate may stay, since there
-// are few places for these. It is enough for a create.
+// largeLimit bounds the time of a client with a large certificate, since there are few
+// places for these. It is enough for a create.
 const largeLimit = 5 * time.Minute
 
 var errLargeLimit = errors.New("its certificate is large, and it has stayed for too long")
 
-// serve serves a client that is known.
+// serve serves a verified client.
 func (s *Server) serve(ctx context.Context, g guest) {
 	if g.large {
 		late := time.AfterFunc(largeLimit, func() { g.end(errLargeLimit) })
@@ -63,7 +62,7 @@ func (s *Server) serve(ctx context.Context, g guest) {
 	entry, err := s.admitTenant(g)
 	switch {
 	case err != nil:
-		// It still has the place of a stranger, and must not stay there for long.
+		// It still occupies a place in the gate, and must not do so for long.
 		x.peer.patience.Drain = x.peer.patience.Leave
 		x.refuse(err)
 	case unreadable != nil:
@@ -80,9 +79,9 @@ func (s *Server) serve(ctx context.Context, g guest) {
 	}
 }
 
-// admitTenant makes a guest one of those whose connections are counted. These may
-// be ended at any time, and so before they have been told why: who is revoked
-// already does not get there.
+// admitTenant counts the connection of a guest as one of its tenant. Such a connection
+// may be ended at any time, even before it gets the reason: so a client that is revoked
+// already does not get here.
 func (s *Server) admitTenant(g guest) (*tenancy, error) {
 	if err := s.config.Revocations.check(g.chain); err != nil {
 		return nil, err
@@ -94,7 +93,7 @@ func (s *Server) admitTenant(g guest) (*tenancy, error) {
 	return entry, err
 }
 
-// newExchange returns what a guest asks for, or why that cannot be read.
+// newExchange returns the exchange of a guest, or why its request cannot be read.
 func (s *Server) newExchange(g guest) (*exchange, error) {
 	request, err := ReadChain(g.chain)
 	p := &peer{
@@ -110,7 +109,7 @@ func (s *Server) newExchange(g guest) (*exchange, error) {
 	return x, err
 }
 
-// run is the exchange with a client that may have one.
+// run is the exchange with an admitted client.
 func (x *exchange) run(ctx context.Context) {
 	if err := x.note(Accepted, nil); err != nil {
 		x.server.config.Log.Error("A command was refused, because it cannot be noted down", "error", err)
@@ -130,7 +129,7 @@ func (x *exchange) run(ctx context.Context) {
 	x.conclude(Broken, err)
 }
 
-// carryOut has the daemon do it, and passes on what it says.
+// carryOut passes the command to the daemon, and the answers to the client.
 func (x *exchange) carryOut(ctx context.Context) error {
 	if x.large && x.conduct.Answers == messages.Forever {
 		return refusal{errors.New("the certificate is too large for somebody who stays")}
@@ -179,13 +178,13 @@ func (x *exchange) hangUp() {
 	x.daemon = nil
 }
 
-// header returns that of what is said to the daemon. It is always told in the current
-// version: in the older ones, the name of a path cannot be told from another one.
+// header returns the header of messages to the daemon. They use the current version,
+// since older ones cannot tell a path from a name.
 func (x *exchange) header(name messages.Name) messages.Header {
 	return messages.Header{Version: messages.CurrentVersion, Name: name}
 }
 
-// ask sends the command, and gives the daemon time for its answer.
+// ask sends the command, and sets the deadline of its answer.
 func (x *exchange) ask(command messages.Command) error {
 	m := messages.Wire{Header: x.header(x.request.Name), Payload: command}
 	pieces, err := wire.AppendPieces(nil, m)
@@ -195,19 +194,19 @@ func (x *exchange) ask(command messages.Command) error {
 	if err := x.daemon.SetDeadline(time.Now().Add(client.AnswerTimeout)); err != nil {
 		return fmt.Errorf("cannot ask the daemon: %w", err)
 	}
-	// One that says no may close before it has read all of it: so it is the answer
-	// that counts.
+	// A daemon that refuses may close before it has read all of it: so the answer
+	// decides.
 	buffers := net.Buffers(pieces)
 	_, _ = buffers.WriteTo(x.daemon)
 	return nil
 }
 
-// answer is the answer of the endpoint, where there was none of the daemon. That
-// the client does not get it is of no interest.
+// answer sends an answer of the endpoint, if the daemon has not sent one. It ignores a
+// client that does not read.
 func (x *exchange) answer(reason error) {
 	if !x.settled {
 		x.settled = true
-		_ = x.peer.fail(messages.PublicError(reason)) // the audit log has it in full
+		_ = x.peer.fail(messages.PublicError(reason)) // the audit log has the full text
 	}
 }
 
@@ -220,13 +219,13 @@ func (x *exchange) note(result string, reason error) error {
 	return x.server.config.Audit.write(r)
 }
 
-// refuse is when the endpoint says no.
+// refuse ends an exchange that the endpoint refuses.
 func (x *exchange) refuse(reason error) {
 	x.answer(reason)
 	x.conclude(Refused, reason)
 }
 
-// conclude notes down what has come of the command.
+// conclude logs the result of the command.
 func (x *exchange) conclude(result string, reason error) {
 	x.server.config.Log.Debug("A command has ended", "client", x.record.Address,
 		"command", x.record.Command, "name", x.record.Name, "result", result, "cause", reason)

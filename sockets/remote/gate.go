@@ -14,41 +14,40 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Handshakes are what strangers can cost.
+// What a handshake may cost.
 const (
-	// smallHandshake is what all messages of a handshake have together, unless
-	// there is an image in the certificate: a chain of nine certificates has 9 KB.
+	// smallHandshake bounds all messages of a handshake together, unless the certificate
+	// contains an image: a chain of nine certificates has 9 KB.
 	smallHandshake = 64 << 10
 
-	// largeHandshake is what one may have: the largest certificate message there
-	// can be, records included, and smallHandshake.
+	// largeHandshake bounds such a handshake: the largest possible certificate message,
+	// records included, and smallHandshake.
 	largeHandshake = 1<<24 + 1<<20
 )
 
-// GateLimits are about connections whose client is not known yet.
+// GateLimits are about connections whose client is not verified yet.
 type GateLimits struct {
-	Handshakes int // at once; who comes then takes the place of another stranger
+	Handshakes int // at once; a further one takes the place of another
 	Large      int // connections at once that have needed more than smallHandshake
 
-	// Silence is how long a stranger may say nothing where others of its address
-	// want its place. Those of other addresses get it at once where that address has
-	// more places than theirs.
+	// Silence is how long a connection may be silent if its own address needs the place.
+	// Other addresses get the place at once if this one has more places than theirs.
 	Silence time.Duration
 
 	Patience      time.Duration // for a handshake
-	LargePatience time.Duration // for one that is large
+	LargePatience time.Duration // for a large one
 }
 
-// DefaultGate is for real use. A small handshake takes less than 300 KB of memory,
-// a large one less than 100 MB (see TestWhatAHandshakeCosts), so all strangers
-// together have less than 450 MB.
+// DefaultGate is for production. A small handshake uses less than 300 KB of memory, a
+// large one less than 100 MB (see TestWhatAHandshakeCosts), so all together use less than
+// 450 MB.
 var DefaultGate = GateLimits{
 	Handshakes: 128, Large: 4, Silence: time.Second,
 	Patience: 15 * time.Second, LargePatience: time.Minute,
 }
 
-// WithPatience returns the same limits for handshakes that may take as long as
-// patience, and four times as long where they are large.
+// WithPatience returns the same limits with this patience for handshakes, and four times
+// as much for large ones.
 func (l GateLimits) WithPatience(patience time.Duration) GateLimits {
 	l.Patience, l.LargePatience = patience, 4*patience
 	return l
@@ -59,7 +58,7 @@ var (
 	errPlace = errors.New("others need its place, and its address has most places of those that are in their handshake")
 )
 
-// A gate is where strangers wait.
+// A gate holds the connections in their handshake.
 type gate struct {
 	limits GateLimits
 	large  *semaphore.Weighted
@@ -71,8 +70,8 @@ type gate struct {
 // A stranger is a connection in its handshake.
 type stranger struct {
 	address netip.Addr
-	heard   atomic.Int64 // when something came from it last, in Unix nanoseconds
-	known   atomic.Bool  // it has shown a valid certificate: it keeps its place
+	heard   atomic.Int64 // when it last sent something, in Unix nanoseconds
+	known   atomic.Bool  // it has sent a valid certificate, and keeps its place
 	end     context.CancelCauseFunc
 }
 
@@ -83,8 +82,7 @@ func newGate(limits GateLimits) *gate {
 	}
 }
 
-// enter takes in a connection, which end ends. It is a stranger until leave is
-// called.
+// enter adds a connection, which end ends. It stays in the gate until leave is called.
 func (g *gate) enter(address netip.Addr, end context.CancelCauseFunc) (s *stranger, leave func(), err error) {
 	s = &stranger{address: address, end: end}
 	now := time.Now()
@@ -109,9 +107,9 @@ func (g *gate) leave(s *stranger) {
 	delete(g.strangers, s)
 }
 
-// loser returns the stranger whose place another one gets: of the address that has
-// most, the one that has been silent for longest. There is none where that is the
-// address of the other one, and it has just said something.
+// loser returns the connection that must give its place to another one: of the address
+// with most, the longest silent. If that is the address of the other one, it must have
+// been silent for a while.
 func (g *gate) loser(comes *stranger, now time.Time) (loses *stranger) {
 	places := map[netip.Addr]int{comes.address: 1}
 	for s := range g.strangers {
@@ -134,8 +132,8 @@ func (g *gate) loser(comes *stranger, now time.Time) (loses *stranger) {
 
 var errLargeTurn = errors.New("others have large certificates, too; it was not this one's turn in time")
 
-// A meter is the connection under TLS. As long as its client is a stranger, what
-// arrives is counted, and whoever has a large certificate has to wait for a turn.
+// A meter is the connection under TLS. During the handshake it counts what arrives, and
+// makes a client with a large certificate wait for its turn.
 type meter struct {
 	net.Conn
 	gate     *gate
@@ -179,17 +177,17 @@ func (m *meter) takeTurn() error {
 	return m.SetDeadline(time.Now().Add(m.gate.limits.LargePatience))
 }
 
-// welcome ends the time as a stranger.
+// welcome ends the limits of the handshake.
 func (m *meter) welcome() error {
 	m.stranger.known.Store(true)
 	return m.SetDeadline(time.Time{})
 }
 
-// farewell is how long a stranger may take to be told why it is turned away.
+// farewell bounds the time in which a rejected client can read the reason.
 const farewell = time.Second
 
-// dismiss reads for a moment what else a stranger has to say. Otherwise it would
-// not see the alert that tells why nobody wants it.
+// dismiss reads what the client sends for another moment. Otherwise the client would not
+// see the alert with the reason.
 func (m *meter) dismiss() {
 	until := time.Now().Add(farewell)
 	if until.After(m.until) && !m.large {
@@ -202,8 +200,8 @@ func (m *meter) dismiss() {
 	_, _ = io.CopyBuffer(io.Discard, struct{ io.Reader }{m.Conn}, make([]byte, recordSize))
 }
 
-// done gives back the turn that a large certificate had, and its memory: the next
-// one may not come for hours, and Go would keep it for as long.
+// done frees the turn of a large certificate, and its memory: the next one may not come
+// for hours, and Go would keep the memory as long.
 func (m *meter) done() {
 	if !m.large {
 		return
@@ -212,7 +210,8 @@ func (m *meter) done() {
 	m.gate.large.Release(1)
 }
 
-// addressOf returns whom limits are for: of IPv6, everybody has 2^64 addresses.
+// addressOf returns the address to which limits apply: for IPv6 the network of 2^64
+// addresses.
 func addressOf(c net.Conn) netip.Addr {
 	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
 	if !ok {

@@ -9,34 +9,34 @@ import (
 	"albatross/sockets/wire"
 )
 
-// recordSize is what a record of TLS can hold. Some clients drop what is behind a
-// message in the same record, so each begins one, and most fill no more.
+// recordSize is the capacity of a TLS record. Some clients drop what follows a message in
+// the same record, so each message begins a record, and most fit into one.
 const recordSize = 16 << 10
 
-// Patience is how long is waited for known clients.
+// Patience bounds the waiting for verified clients.
 type Patience struct {
 	Step  time.Duration // for each further part of a stream or an answer
-	Drain time.Duration // for the end of a stream that nobody wants
-	Leave time.Duration // for a client to take note of the end
+	Drain time.Duration // for the rest of a stream that is not needed
+	Leave time.Duration // for a client to read the end of the connection
 }
 
-// DefaultPatience has room for clients with 20 kbit/s.
+// DefaultPatience suits clients with 20 kbit/s.
 var DefaultPatience = Patience{Step: 2 * time.Minute, Drain: 2 * time.Minute, Leave: 5 * time.Second}
 
-// stepSize is what a client has to send or take in the time of a step.
+// stepSize is how much a client must send or read in the time of a step.
 const stepSize = 256 << 10
 
-// A peer is the client's end of an exchange. It reads and writes at most one thing
-// at a time each.
+// A peer is the client's end of an exchange. One read and one write may be under way at a
+// time.
 type peer struct {
 	tls      *tls.Conn
-	header   messages.Header // of answers that are ours
+	header   messages.Header // of our own answers
 	patience Patience
 
 	in, out   int64 // bytes of streams
 	readLeft  int   // of the step
 	writeLeft int
-	endless   bool // it may take as long as it likes to read on
+	endless   bool // reading has no deadline
 }
 
 // Read reads bytes of the client's stream.
@@ -67,13 +67,13 @@ func (p *peer) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// follow takes away the deadlines: the client subscribes.
+// follow removes the deadlines for a subscriber.
 func (p *peer) follow() error {
 	p.endless = true
 	return p.tls.SetDeadline(time.Time{})
 }
 
-// fail tells the client why nothing comes of its command.
+// fail sends the client the reason of a failure.
 func (p *peer) fail(text messages.Public) error {
 	frame, err := wire.AppendFrame(nil, messages.Wire{Header: p.header, Payload: messages.Failure{Text: text}})
 	if err != nil {
@@ -83,22 +83,21 @@ func (p *peer) fail(text messages.Public) error {
 	return err
 }
 
-// drain reads the rest of a stream. Its time is limited as a whole: then the
-// connection is cut off.
+// drain reads the rest of a stream, in limited time; then it cuts the connection off.
 func (p *peer) drain(stream io.Reader) {
 	defer p.hurry()()
-	// What was in it is of no use, and why it ends, neither.
+	// Neither the contents nor the error matter.
 	_, _ = io.CopyBuffer(io.Discard, struct{ io.Reader }{stream}, make([]byte, recordSize))
 }
 
-// hurry limits the time of a stream that nobody wants.
+// hurry limits the time of a stream that is not needed.
 func (p *peer) hurry() (stop func()) {
 	cut := time.AfterFunc(p.patience.Drain, func() { _ = p.tls.NetConn().Close() })
 	return func() { cut.Stop() }
 }
 
-// leave ends the connection in good order. What the client has sent in addition is
-// read, for otherwise it would not see the last answer.
+// leave closes the connection properly. It reads what the client has sent in addition,
+// since otherwise the client would not see the last answer.
 func (p *peer) leave() {
 	if p.tls.SetDeadline(time.Now().Add(p.patience.Leave)) != nil || p.tls.CloseWrite() != nil {
 		return
@@ -113,7 +112,7 @@ func (p *peer) leave() {
 	_, _ = io.CopyBuffer(io.Discard, struct{ io.Reader }{raw}, make([]byte, recordSize))
 }
 
-// watch returns when a client that only listens has left, or says anything.
+// watch returns when a subscriber leaves, or sends anything.
 func (p *peer) watch() {
 	_, _ = p.tls.Read(make([]byte, 1))
 }

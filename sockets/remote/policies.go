@@ -11,10 +11,10 @@ import (
 	"albatross/sockets/wire"
 )
 
-// applyPolicies tells the daemon the policies of the chain, from the root on, in
-// place of those that are there. When one is refused, nothing else happens. Only
-// commands for vmmd are limited by them: who follows a console or statistics changes
-// nothing, and goes on where a policy has become smaller than what runs.
+// applyPolicies sends the daemon the policies of the chain, from the root on, to replace
+// its own. If one is refused, the command is not carried out. Policies limit only
+// commands for vmmd: a subscription changes nothing, and goes on when a policy has become
+// smaller than what runs.
 func (x *exchange) applyPolicies(ctx context.Context) error {
 	if x.conduct.At != messages.AtVMMD {
 		return nil
@@ -32,9 +32,9 @@ func (x *exchange) applyPolicies(ctx context.Context) error {
 	return err
 }
 
-// policiesToTell returns the policies above the first one that allows nothing. Below that
-// one there is nothing to be limited: questions are answered, and all else is refused
-// here. The daemon takes no such policy.
+// policiesToTell returns the policies above the first one that allows nothing, which the
+// daemon would not accept. Nothing can run below that one: the endpoint passes questions
+// on, and refuses the rest itself.
 func (x *exchange) policiesToTell() ([]messages.NamedPolicy, error) {
 	for i, p := range x.request.Policies {
 		if !p.Policy.AllowsNothing() {

@@ -14,7 +14,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// dumpChunk is how much of a block device is in one message on TLS, at most.
+// dumpChunk is how much of a block device a message on TLS contains at most.
 const dumpChunk = 16_000
 
 var (
@@ -24,7 +24,7 @@ var (
 	errLeft     = errors.New("the client has left before the end")
 )
 
-// relay passes on what the daemon says: the answer, and what follows it.
+// relay passes on the daemon's answer, and what follows it.
 func (x *exchange) relay() error {
 	if x.conduct.Answers == messages.Forever {
 		return x.relayForever()
@@ -46,7 +46,7 @@ func (x *exchange) relay() error {
 	return nil
 }
 
-// relayForever ends when one of both leaves. Neither is a failure then.
+// relayForever ends when either side leaves. That is no failure.
 func (x *exchange) relayForever() error {
 	if err := x.relayNext(); err != nil || x.record.Result == Failed {
 		return err
@@ -62,15 +62,14 @@ func (x *exchange) relayForever() error {
 	}()
 	for x.relayNext() == nil {
 	}
-	// A client that reads nothing any more is not told the end: it would be waited
-	// for in vain.
+	// The client is a subscriber: leave must not wait for it.
 	_ = x.peer.tls.SetReadDeadline(time.Now())
 	<-watching
 	return nil
 }
 
-// relayNext passes on one message. It is held in memory only if it fits into a
-// record, or has to be told in an older version.
+// relayNext passes on one message. It holds it in memory only if it fits into a record,
+// or must be translated to an older version.
 func (x *exchange) relayNext() error {
 	head, length, err := x.readHead()
 	switch {
@@ -127,8 +126,7 @@ func (x *exchange) readHead() (head []byte, length int, err error) {
 	return head, length, nil
 }
 
-// readMessage reads a message that is to be understood. It is valid until the next
-// one is read.
+// readMessage reads and decodes a message. It is valid until the next one is read.
 func (x *exchange) readMessage(length int) (messages.Wire, error) {
 	if length > wire.MaxChunk {
 		return messages.Wire{}, errOldLarge
@@ -154,7 +152,7 @@ func (x *exchange) translate(length int) error {
 	return x.say(m)
 }
 
-// say says something of the daemon's, one message a record.
+// say sends a message of the daemon, in a record of its own.
 func (x *exchange) say(m messages.Wire) error {
 	m.Header.Version = x.request.Version
 	frame, err := wire.AppendFrame(x.buffer[:0], m)
@@ -200,13 +198,13 @@ func (x *exchange) relayDump() (last bool, err error) {
 	return false, nil
 }
 
-// chunkSize returns what fits into a record beside the name, of which some are long.
+// chunkSize returns what fits into a record beside the name, which may be long.
 func (x *exchange) chunkSize() int {
-	const around = 100 // the message without its name and its chunk
+	const around = 100 // bytes of the message without its name and its chunk
 	return min(dumpChunk, recordSize-around-len(x.request.Name.String()))
 }
 
-// judge finds out whether the daemon says yes or no, from the beginning of a
+// judge finds out whether the daemon has accepted the command, from the beginning of a
 // message of some length.
 func (x *exchange) judge(beginning []byte, length int) {
 	if x.settled {

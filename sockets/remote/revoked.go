@@ -19,21 +19,20 @@ import (
 )
 
 const (
-	// maxCRL is how large the file may be: some 400,000 certificates.
+	// maxCRL is the largest size of the file: some 400,000 certificates.
 	maxCRL = 16 << 20
-	// crlEvery is how often it is looked at, for the sake of connections that are
-	// open. For new ones, it is looked at each time.
+	// crlEvery is the interval of checks for open connections. Each new connection causes
+	// a check of its own.
 	crlEvery = time.Second
 )
 
-// Revocations are the certificates that must not be used any more: those on the
-// lists (RFC 5280) in a file, which has them in PEM, one after the other. A list
-// counts for the certificates that its signer has signed. That is our root, or a
-// CA below it, whose certificates up to the root have to be in the file too.
+// Revocations are the revoked certificates: those on the lists (RFC 5280) in a file of
+// concatenated PEM. A list counts for the certificates that its signer has signed: our
+// root, or a CA below it, whose certificates up to the root must be in the file, too.
 //
-// The file is read again when it has changed. One that cannot be read, or in which
-// anything is wrong, revokes everything, and so does a list that should have been
-// replaced by now, or that was made later than now. Who replaces the file, should rename another one to it.
+// The file is read again after a change. A file that cannot be read, or that contains an
+// error, revokes everything; so does a list that has expired, or that was made in the
+// future. Replace the file by renaming another one.
 type Revocations struct {
 	path string
 	root *x509.Certificate
@@ -46,7 +45,7 @@ type Revocations struct {
 	err   error // why there are none
 }
 
-// Lists are by the key that has signed them, and the certificates on them.
+// Lists are sorted by the key that has signed them.
 type lists map[string][]*certificate.Revocations
 
 // A stamp changes whenever a file does.
@@ -57,8 +56,8 @@ type stamp struct {
 	missing      bool
 }
 
-// OpenRevocations reads the file. That something is wrong with it is an error only
-// now: later it is what every client is told.
+// OpenRevocations reads the file. An error in it is an error only now; later, every
+// client gets it as a refusal.
 func OpenRevocations(path string, root *x509.Certificate, now func() time.Time, log *slog.Logger) (*Revocations, error) {
 	r := &Revocations{path: path, root: root, now: now, log: log}
 	r.refresh()
@@ -67,8 +66,8 @@ func OpenRevocations(path string, root *x509.Certificate, now func() time.Time, 
 
 var errNoRevoked = errors.New("the endpoint cannot find out which certificates are revoked, and so accepts none: its operator has to look after the list")
 
-// check reports whether a chain, from the leaf to the root, may be used. Without
-// Revocations every one may.
+// check returns why a chain, from the leaf to the root, must not be used. Without
+// Revocations every chain may be.
 func (r *Revocations) check(chain []*x509.Certificate) error {
 	if r == nil {
 		return nil
@@ -102,8 +101,8 @@ func (r *Revocations) refresh() {
 	}
 }
 
-// usable tells why the lists are not to be believed now. One from the future is when
-// its time has come.
+// usable returns why the lists are not valid now. A list from the future becomes valid
+// later.
 func (r *Revocations) usable() error {
 	if r.err != nil {
 		return r.err
@@ -174,7 +173,7 @@ func readAtMost(path string, max int64) ([]byte, error) {
 	return contents, err
 }
 
-// parseLists reads everything that is in the file except for text for people.
+// parseLists parses everything in the file except for text for people.
 func parseLists(contents []byte) (found []*certificate.Revocations, cas []*x509.Certificate, err error) {
 	left := bytes.Count(contents, []byte("-----BEGIN "))
 	for block, rest := pem.Decode(contents); block != nil; block, rest = pem.Decode(rest) {
@@ -197,7 +196,7 @@ func parseLists(contents []byte) (found []*certificate.Revocations, cas []*x509.
 		}
 	}
 	switch {
-	case left != 0: // what is damaged has been passed over
+	case left != 0: // PEM skips what is damaged
 		return nil, nil, errors.New("it is damaged")
 	case len(found) == 0:
 		return nil, nil, errors.New("there is none in it")
@@ -205,9 +204,8 @@ func parseLists(contents []byte) (found []*certificate.Revocations, cas []*x509.
 	return found, cas, nil
 }
 
-// signersBelow returns the root and all CAs that it has signed, or that have been
-// signed by these. When they were valid does not matter: their lists do not let
-// anybody in.
+// signersBelow returns the root and all CAs that it, or one of these, has signed. Expired
+// ones count: their lists admit nobody.
 func signersBelow(root *x509.Certificate, cas []*x509.Certificate) []*x509.Certificate {
 	signers := []*x509.Certificate{root}
 	for found := true; found; {

@@ -24,12 +24,12 @@ type Config struct {
 	Certificate tls.Certificate   // of the server
 	Sockets     string            // directory of the daemon's sockets
 	Spool       *Spool
-	Revocations *Revocations // none: nothing is revoked
-	Audit       *Audit       // none: nothing is noted down
+	Revocations *Revocations // nil: nothing is revoked
+	Audit       *Audit       // nil: nothing is logged
 	Now         func() time.Time
 	Log         *slog.Logger
 
-	// Work does long work for somebody, in turns: with whoever else has some.
+	// Work does a piece of long work, in turns of those it is for.
 	Work func(ctx context.Context, whose string, work func()) error
 
 	Gate     GateLimits
@@ -57,19 +57,19 @@ func New(config Config) *Server {
 		tls: &tls.Config{
 			Certificates: []tls.Certificate{config.Certificate},
 			MinVersion:   tls.VersionTLS13,
-			// The chain is verified by ours, with any usage of its keys.
+			// We verify the chain ourselves, with any usage of its keys.
 			ClientAuth: tls.RequireAnyClientCert,
 			Time:       config.Now,
-			// A resumed session would be one whose certificates are not looked at
-			// again, and its ticket would have the image of a certificate in it.
+			// Nobody would check the certificates of a resumed session again, and its
+			// ticket would contain a certificate with an image.
 			SessionTicketsDisabled:      true,
 			DynamicRecordSizingDisabled: true,
 		},
 	}
 }
 
-// Serve serves whoever connects, until ctx is done; then it ends all connections
-// and closes the listener.
+// Serve serves clients until ctx is done; then it ends all connections and closes the
+// listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) {
 	ctx, cancel := context.WithCancel(ctx)
 	var serving sync.WaitGroup
@@ -86,7 +86,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) {
 				_ = c.Close()
 			}
 			return
-		case err != nil: // out of descriptors, most likely
+		case err != nil: // most likely out of descriptors
 			s.config.Log.Error("Cannot accept a client", "error", err)
 			pause(ctx)
 		default:
@@ -95,7 +95,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) {
 	}
 }
 
-// pause keeps an error that lasts from using up a CPU.
+// pause keeps a persistent error from using up a CPU.
 func pause(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
@@ -112,7 +112,7 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	s.admit(ctx, c)
 }
 
-// admit finds out who a client is, and serves it then.
+// admit verifies a client, and serves it.
 func (s *Server) admit(ctx context.Context, c net.Conn) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -146,8 +146,8 @@ func (s *Server) admit(ctx context.Context, c net.Conn) {
 	s.serve(ctx, guest{conn: conn, chain: chain, large: meter.large, end: end, enter: leave})
 }
 
-// handshake returns the time in which the client is a stranger. Chains are verified in turns
-// of the addresses that they come from.
+// handshake returns the connection and the verified chain of a client. Chains are
+// verified in turns of the addresses.
 func (s *Server) handshake(ctx context.Context, address netip.Addr, meter *meter) (*tls.Conn, []*x509.Certificate, error) {
 	var chain []*x509.Certificate
 	config := s.tls.Clone()
@@ -168,13 +168,13 @@ func (s *Server) handshake(ctx context.Context, address netip.Addr, meter *meter
 	return conn, chain, meter.welcome()
 }
 
-// tooLarge is how crypto/tls says that there is no room for a certificate.
+// tooLarge is in crypto/tls's error about a certificate above its limit.
 const tooLarge = "exceeds maximum of 262144 bytes"
 
-// ErrSmallBuild says that the limit of crypto/tls could not be raised afterwards.
+// ErrSmallBuild says that the build has not raised the limit of crypto/tls.
 var ErrSmallBuild = errors.New("this program was built without room for certificates above 262144 bytes, as those with an image in them: rebuild it by make build")
 
-// explain makes sense of what crypto/tls says.
+// explain translates errors of crypto/tls.
 func explain(err error) error {
 	if strings.Contains(err.Error(), tooLarge) {
 		return fmt.Errorf("%w (%w)", ErrSmallBuild, err)
@@ -182,7 +182,7 @@ func explain(err error) error {
 	return err
 }
 
-// watchRevocations ends connections of those who must not have one any more.
+// watchRevocations ends connections of clients that have been revoked.
 func (s *Server) watchRevocations(ctx context.Context) {
 	if s.config.Revocations == nil {
 		return

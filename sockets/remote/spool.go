@@ -13,20 +13,19 @@ import (
 	"albatross/sockets/wire"
 )
 
-// SpoolLimits are about images that are on their way.
+// SpoolLimits are about incomplete images.
 type SpoolLimits struct {
 	Files int   // at once
 	Bytes int64 // of all of them
 	Image int64 // of each
 }
 
-// DefaultSpool is for machines whose images have a few dozen MB. The largest image
-// is what fits into a frame, with 1 MB for the rest of the command.
+// DefaultSpool suits images of a few dozen MB. The largest image is what fits into a
+// frame, with 1 MB for the rest of the command.
 var DefaultSpool = SpoolLimits{Files: 64, Bytes: 4 << 30, Image: wire.MaxFrame - wire.MaxCommand}
 
-// A Spool is where images are until they are complete: the daemon has to be told
-// how long a command is before it gets the first byte of it. Its files have no
-// names, so that nothing is left of them, whatever happens.
+// A Spool holds images until they are complete: the length of a command precedes its
+// first byte. Its files have no names, so that nothing can be left behind.
 type Spool struct {
 	dir    string
 	limits SpoolLimits
@@ -36,7 +35,7 @@ type Spool struct {
 	left int64
 }
 
-// OpenSpool returns a spool in a directory, of a file system that has files without
+// OpenSpool returns a spool in a directory, whose file system must support files without
 // names.
 func OpenSpool(dir string, limits SpoolLimits) (*Spool, error) {
 	f, err := openUnnamed(dir)
@@ -59,18 +58,18 @@ var (
 	errSpoolFull = errors.New("there is no room for the image: try again later")
 )
 
-// A spooled is an image that is complete.
+// A spooled is a complete image.
 type spooled struct {
-	*os.File // from its beginning
+	*os.File // at its beginning
 	size     int64
 	spool    *Spool
 	held     int64
 }
 
-// spoolPart is how much room is asked for at once.
+// spoolPart is how much room is reserved at once.
 const spoolPart = 1 << 20
 
-// take takes all of an image. The error is the reader's, or a refusal.
+// take reads all of an image. The error is the reader's, or a refusal.
 func (s *Spool) take(image io.Reader) (*spooled, error) {
 	if !s.files.TryAcquire(1) {
 		return nil, refusal{errSpoolBusy}
@@ -120,7 +119,7 @@ func (t *spooled) append(b []byte) error {
 		t.held += spoolPart
 	}
 	if _, err := t.Write(b); err != nil {
-		return refusal{errSpoolFull} // where it is written, is nothing that a client is told
+		return refusal{errSpoolFull} // without the path, since clients read it
 	}
 	return nil
 }

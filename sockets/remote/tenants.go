@@ -10,17 +10,17 @@ import (
 	"sync"
 )
 
-// ConnLimits are about connections of known clients. Where all are taken, a tenant
+// ConnLimits are about connections of verified clients. When all are in use, a tenant
 // with fewer than another one gets the oldest of that one's.
 type ConnLimits struct {
 	Total  int
-	Tenant int // whose certificates are below the same one that the root has signed
+	Tenant int // of clients below the same certificate of the root
 }
 
 // DefaultConns leaves some connections of the daemon to others.
 var DefaultConns = ConnLimits{Total: 768, Tenant: 256}
 
-// Tenants are the connections of all known clients.
+// Tenants are the connections of all verified clients.
 type tenants struct {
 	limits ConnLimits
 
@@ -45,7 +45,7 @@ var (
 	errShare = errors.New("the endpoint has no room for another connection, and another tenant had fewer of them")
 )
 
-// enter takes in a connection, which end ends.
+// enter adds a connection, which end ends.
 func (t *tenants) enter(chain []*x509.Certificate, end context.CancelCauseFunc) (*tenancy, error) {
 	entry := &tenancy{chain: chain, tenant: tenantOf(chain), end: end}
 	t.mu.Lock()
@@ -66,8 +66,8 @@ func (t *tenants) enter(chain []*x509.Certificate, end context.CancelCauseFunc) 
 	return entry, nil
 }
 
-// loser returns the oldest connection of the tenant that has most, unless the other
-// one would have as many.
+// loser returns the oldest connection of the tenant with most, unless the new one's
+// tenant would have as many.
 func (t *tenants) loser(comes string) *tenancy {
 	most := slices.MaxFunc(t.conns, func(a, b *tenancy) int { return cmp.Compare(t.count[a.tenant], t.count[b.tenant]) }).tenant
 	if t.count[most] <= t.count[comes]+1 {
@@ -76,7 +76,7 @@ func (t *tenants) loser(comes string) *tenancy {
 	return t.conns[slices.IndexFunc(t.conns, func(c *tenancy) bool { return c.tenant == most })]
 }
 
-// leave takes out a connection, which may have lost its place before.
+// leave removes a connection, which may have lost its place before.
 func (t *tenants) leave(entry *tenancy) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -94,15 +94,15 @@ func (t *tenants) remove(entry *tenancy) {
 	}
 }
 
-// all returns those that are there now.
+// all returns the current connections.
 func (t *tenants) all() []*tenancy {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.conns)
 }
 
-// tenantOf returns the key of the CA that the root has signed, and empty for those
-// whose own certificate it has signed: they are the administrators.
+// tenantOf returns the key of the CA that the root has signed; empty for administrators,
+// whose own certificates the root has signed.
 func tenantOf(chain []*x509.Certificate) string {
 	if len(chain) < 3 {
 		return ""

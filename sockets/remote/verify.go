@@ -9,8 +9,8 @@ import (
 	"albatross/sockets/certificate"
 )
 
-// maxSent is how many certificates are looked at: a chain, the root, and what some
-// clients send along.
+// maxSent is how many sent certificates are used: a chain, the root, and what some
+// clients send in addition.
 const maxSent = 16
 
 var (
@@ -18,13 +18,12 @@ var (
 	errManySent = fmt.Errorf("more than %d certificates were sent", maxSent)
 )
 
-// verify finds the chain from the first of the certificates that a client has
-// sent to the root, which is the last of the chain then. The others are used where
-// they are part of it. No extended key usage is asked for: clients have
-// certificates without any.
+// verify finds the chain from the first of the certificates that a client has sent to the
+// root, which is its last. The chain may use the other sent ones. No extended key usage
+// is required: some clients have certificates without any.
 //
-// Where several chains lead to the root, it is the first that is found. All of
-// them are the client's, who can leave away the others.
+// If several chains lead to the root, it returns the first. All of them are the client's,
+// which can send just one of them.
 func verify(sent []*x509.Certificate, root *x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
 	switch {
 	case len(sent) == 0:

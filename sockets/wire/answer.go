@@ -125,8 +125,8 @@ func (e *encoder) namedBlock(b messages.NamedBlock) {
 	})
 }
 
-// successForms are the forms that info is answered in; the first is form 2, since
-// the answer of form 1 is a list of configurations.
+// successForms are the forms of answers to info; the first is form 2, since the answer of
+// form 1 is a list of configurations.
 var successForms = [...]form{
 	{5, until25}, {8, until25}, {9, anyDialect}, {11, since26}, {13, since26},
 }

@@ -1,15 +1,15 @@
 package wire
 
-// BeginsFailure reports whether a message, of which this is the beginning, is a failure.
-// Decode wants all of it.
+// BeginsFailure reports whether a message with this beginning is a failure. Decode needs
+// all of it.
 func BeginsFailure(message []byte) bool {
-	const failure = 0xa2 // behind the header
+	const failure = 0xa2 // after the header
 	_, inside := contentsOf(message)
 	length, header := contentsOf(inside)
 	return length < len(header) && header[length] == failure
 }
 
-// contentsOf returns behind the tag and the length of an element of DER.
+// contentsOf returns what follows the tag and the length of an element of DER.
 func contentsOf(b []byte) (length int, contents []byte) {
 	if len(b) < 2 {
 		return 0, nil

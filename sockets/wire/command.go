@@ -268,7 +268,7 @@ func (e *encoder) unikernelCmd(c messages.Command) {
 	}
 }
 
-// A form is one of the tags that the same thing can be said with.
+// A form is one of the tags of the same command or answer.
 type form struct {
 	tag  int
 	said dialect

@@ -109,7 +109,7 @@ func (e *encoder) arguments(form messages.RestartForm, a *messages.Arguments) {
 	})
 }
 
-// defaultArguments returns what a form means that does not tell them.
+// defaultArguments returns the meaning of a form without them.
 func defaultArguments() messages.Arguments {
 	return messages.Arguments{AddName: true, CPUs: 1}
 }
@@ -336,8 +336,8 @@ func (d *decoder) optional(what string, tag int, body func()) {
 	}
 }
 
-// sorted returns a list as a set: in ascending order, without duplicates. The list is
-// not changed, and not copied where it is one already.
+// sorted returns a list as a set: in ascending order, without duplicates. It does not
+// change the list, and copies it only if necessary.
 func sorted[T cmp.Ordered](l []T) []T {
 	for i := 1; i < len(l); i++ {
 		if l[i] <= l[i-1] {

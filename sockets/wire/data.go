@@ -44,8 +44,8 @@ func (e *encoder) data(p messages.Data) {
 	}
 }
 
-// DecodeLine reads a message that must be a console line. It is for who follows
-// consoles: it costs one allocation, where Decode needs two.
+// DecodeLine reads a message that must be a console line. It costs one allocation, Decode
+// two.
 func DecodeLine(frame []byte) (messages.Header, messages.DataConsole, error) {
 	d := newDecoder(frame)
 	var h messages.Header

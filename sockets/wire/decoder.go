@@ -14,46 +14,44 @@ import (
 
 // A decoder reads the elements of one DER encoded message from front to back.
 //
-// cryptobyte.String would read most of it, but not what native programs accept
-// beyond DER: BOOLEANs that are neither 00 nor ff, and a length of 127 written
-// as 81 7f. All else that DER forbids is refused here as it is there.
+// cryptobyte.String could read most of it, but not what native programs accept beyond
+// DER: BOOLEANs that are neither 00 nor ff, and a length of 127 encoded as 81 7f. Both
+// refuse all else that DER forbids.
 //
-// The first error sticks: from then on every method returns a zero value, and
-// loops end because nothing is left. So a description of a message is a plain
-// list of its fields.
+// The first error sticks: from then on every method returns a zero value, and loops end
+// because nothing is left. So a description of a message is a plain list of its fields.
 type decoder struct {
 	frame []byte
 	pos   int // next byte to read
-	end   int // end of the innermost element that is being read
+	end   int // end of the innermost open element
 	err   error
 
 	limits  *commandLimits // while a command is being read
-	text    string         // a copy of the frame, all strings are parts of; see str
+	text    string         // a copy of the frame, which all strings share; see str
 	version messages.Version
 	said    dialect
 }
 
-// sharedText is the longest frame whose strings share one copy of the frame.
-// It makes a console line cost one allocation, and bounds what a name that is
-// kept can keep alive with it.
+// sharedText is the longest frame whose strings share one copy of the frame. So a console
+// line costs one allocation, and the bound limits what a stored name keeps alive.
 const sharedText = 512
 
-// memoryFactor bounds the memory of a list: no more bytes than this are
-// allocated for each byte of the frame before its elements have been seen. The
-// widest element for its encoding is a block device, 64 bytes for 4.
+// memoryFactor bounds the memory of a list: before its elements have been read, at most
+// so many bytes are allocated for each byte of the frame. The largest element for its
+// encoding is a block device, 64 bytes for 4.
 const memoryFactor = 16
 
-// What a command may have besides an image and contents. No client says as much: a
-// guest has room for 8 KB of arguments.
+// The limits of a command besides an image and contents. No client needs as much: a guest
+// has room for 8 KB of arguments.
 const (
 	maxTexts = 1 << 20  // bytes of all texts
 	maxList  = 64 << 10 // bytes of a list in memory
 )
 
-// commandLimits are what a command may still have.
+// commandLimits are what is left for a command.
 type commandLimits struct{ texts int }
 
-// The causes that a malformed element can have.
+// The causes of a malformed element.
 var (
 	errShort    = errors.New("it ends too early")
 	errTrailing = errors.New("bytes are left over")
@@ -74,8 +72,8 @@ func newDecoder(frame []byte) decoder {
 	return decoder{frame: frame, end: len(frame), version: messages.CurrentVersion, said: anyDialect}
 }
 
-// dialect is a set of the dialects of native albatross: a message must be
-// understood by at least one of them as a whole.
+// dialect is a set of dialects of native albatross: at least one of them must understand
+// a message as a whole.
 type dialect uint8
 
 const (
@@ -85,7 +83,7 @@ const (
 	anyDialect = until25 | since26
 )
 
-// only notes that what has just been read is said in these dialects only.
+// only notes that just these dialects have what has just been read.
 func (d *decoder) only(in dialect) {
 	d.said &= in
 	if d.said == 0 {
@@ -101,7 +99,7 @@ func (d *decoder) fail(what string, cause error) {
 	d.pos = d.end
 }
 
-// finish is the outcome of reading the frame as one element.
+// finish returns the error of reading the frame as one element.
 func (d *decoder) finish(what string) error {
 	if d.err == nil && d.pos != len(d.frame) {
 		d.err = errTrailing
@@ -115,7 +113,7 @@ func (d *decoder) finish(what string) error {
 // more reports whether the innermost element has something left.
 func (d *decoder) more() bool { return d.err == nil && d.pos < d.end }
 
-// at reports whether the next element has this tag, for what is optional.
+// at reports whether the next element has this tag, for optional elements.
 func (d *decoder) at(tag asn1.Tag) bool {
 	return d.more() && d.frame[d.pos] == byte(tag)
 }
@@ -162,7 +160,7 @@ func parseLength(b []byte) (length uint64, n int, err error) {
 	return length, 1 + n, nil
 }
 
-// element reads an element of this tag and is its contents.
+// element reads an element with this tag and returns its contents.
 func (d *decoder) element(what string, want asn1.Tag) []byte {
 	tag, start, end := d.header(what)
 	if d.err != nil {
@@ -243,8 +241,7 @@ func contextTag(number int) asn1.Tag {
 	return asn1.Tag(number).ContextSpecific().Constructed()
 }
 
-// list reads the elements of a SEQUENCE OF or SET OF, in the order they have; no
-// elements are nil.
+// list reads the elements of a SEQUENCE OF or SET OF in order. An empty list is nil.
 func list[T any](d *decoder, what string, tag asn1.Tag, element func() T) (l []T) {
 	d.within(what, tag, func() {
 		if d.more() {
@@ -260,8 +257,8 @@ func list[T any](d *decoder, what string, tag asn1.Tag, element func() T) (l []T
 	return l
 }
 
-// listCapacity returns the number of elements that are left, but not more than
-// fit in memoryFactor times their encoding.
+// listCapacity returns the number of elements that are left, but not more than fit in
+// memoryFactor times their encoding.
 func listCapacity[T any](d *decoder) int {
 	var t T
 	n, pos := 0, d.pos
@@ -331,8 +328,8 @@ func parseInt(b []byte) (int, error) {
 // i32 reads an INTEGER modulo 2^32.
 func (d *decoder) i32(what string) uint32 { return uint32(d.int(what)) }
 
-// i64 reads an OCTET STRING as a number. Native ignores what follows the first
-// 8 bytes, and dies where there are less.
+// i64 reads an OCTET STRING as a number. Native ignores what follows the first 8 bytes,
+// and crashes if there are fewer.
 func (d *decoder) i64(what string) int64 {
 	b := d.element(what, asn1.OCTET_STRING)
 	if d.err != nil {
@@ -403,9 +400,8 @@ func (d *decoder) mac(what string) (m messages.MAC) {
 	return m
 }
 
-// name reads a name in the form of the message's version. Until 2.6.1 labels
-// could have upper-case letters; they are folded to lower case here, as every
-// later version does.
+// name reads a name in the form of the message's version. Until 2.6.1 labels could have
+// upper-case letters; we fold them to lower case, as every later version does.
 func (d *decoder) name(what string) messages.Name {
 	text := ""
 	if d.version == messages.Version5 {

@@ -12,10 +12,10 @@ import (
 	"albatross/messages"
 )
 
-// An encoder writes one message. DER puts the length of an element before its
-// contents, so a message is described twice: first to measure all lengths, then
-// to write. No byte of an image is ever moved, where cryptobyte.Builder copies
-// it once for each element around it.
+// An encoder writes one message. DER puts the length of an element before its contents,
+// so a message is described twice: first to measure all lengths, then to write. So no
+// byte of an image is moved, which cryptobyte.Builder copies once for each element around
+// it.
 type encoder struct {
 	out       []byte
 	err       error
@@ -23,29 +23,27 @@ type encoder struct {
 	measuring bool
 	size      int // bytes measured so far
 
-	// cutting leaves large contents out of out: they are put where they belong
-	// by pieces.
+	// cutting leaves large contents out of out: pieces puts them in place.
 	cutting bool
 	cut     int // bytes of size that are not in out
 	cuts    []cut
-	absent  int // the length of large contents that are not here at all
+	absent  int // the length of large contents that are not in memory
 
-	// The lengths of the constructed elements, in the order they begin: most
-	// messages have few, which need no memory of their own.
+	// The lengths of the constructed elements, in the order of their beginnings: most
+	// messages have few, which need no allocation.
 	few  [24]int
 	many []int
-	next int // the first of them that has not been measured, or written
+	next int // the first that has not been measured, or written
 }
 
 var errUnencodable = errors.New("it does not fit in 63 bits")
 
-// newEncoder returns an encoder that measures.
+// newEncoder returns an encoder in its measuring pass.
 func newEncoder(version messages.Version) encoder {
 	return encoder{version: version, measuring: true}
 }
 
-// startWriting ends the measuring: what has been described is appended to dst
-// when it is described again.
+// startWriting ends the measuring pass: the next description is appended to dst.
 func (e *encoder) startWriting(dst []byte) error {
 	if e.err != nil {
 		return fmt.Errorf("cannot encode message: %w", e.err)
@@ -55,13 +53,13 @@ func (e *encoder) startWriting(dst []byte) error {
 	return nil
 }
 
-// A cut is where contents belong that are not in out.
+// A cut is the place of contents that are not in out.
 type cut struct {
 	at   int // in out
 	data []byte
 }
 
-// cutSize is what is worth a piece of its own.
+// cutSize is the least size of contents that become a piece of their own.
 const cutSize = 16 << 10
 
 // pieces returns all that was written, in order.
@@ -75,8 +73,8 @@ func (e *encoder) pieces() [][]byte {
 	return append(pieces, e.out[from:])
 }
 
-// withRoom returns b with room for n bytes: exactly as much where there was nothing,
-// since an image should not take more memory than it needs.
+// withRoom returns b with room for n bytes: exactly as much if it is empty, since an
+// image should not use more memory than necessary.
 func withRoom(b []byte, n int) []byte {
 	if cap(b) == 0 {
 		return make([]byte, 0, n)
@@ -123,7 +121,7 @@ func (e *encoder) seq(body func()) { e.within(asn1.SEQUENCE, body) }
 // explicit writes an explicit context tag around what body writes.
 func (e *encoder) explicit(tag int, body func()) { e.within(contextTag(tag), body) }
 
-// setOf writes a SET OF n elements, sorted by their encodings as DER wants it.
+// setOf writes a SET OF n elements, sorted by their encodings as DER requires.
 func (e *encoder) setOf(n int, element func(i int)) {
 	e.within(asn1.SET, func() {
 		start := len(e.out)
@@ -158,7 +156,7 @@ func sortElements(b []byte) {
 	copy(b, bytes.Join(elements, nil))
 }
 
-// elementsSorted reports whether there is nothing to sort, as most often.
+// elementsSorted reports whether the elements are sorted, as they mostly are.
 func elementsSorted(b []byte) bool {
 	var last []byte
 	for len(b) > 0 {
@@ -171,8 +169,8 @@ func elementsSorted(b []byte) bool {
 	return true
 }
 
-// first returns the first of the elements that b consists of. It is one that was
-// written here, so that it is well-formed.
+// first returns the first of the elements in b, which was written here and so is
+// well-formed.
 func first(b []byte) []byte {
 	length, n, _ := parseLength(b[1:])
 	return b[:1+n+int(length)]
@@ -217,8 +215,8 @@ func (e *encoder) null() { e.octets(asn1.NULL, nil) }
 
 func (e *encoder) bytes(b []byte) { e.octets(asn1.OCTET_STRING, b) }
 
-// large writes an image, or what is in a block device. Neither is ever in a
-// set, so that nothing with a cut in it is sorted.
+// large writes an image, or contents of a block device. Neither is ever in a set, so no
+// element with a cut is sorted.
 func (e *encoder) large(b []byte) {
 	length := len(b)
 	if e.absent > 0 {
@@ -238,7 +236,7 @@ func (e *encoder) large(b []byte) {
 
 func (e *encoder) str(s string) { e.text(asn1.UTF8String, s) }
 
-// text is octets for a string: converting it would copy.
+// text is octets for a string: a conversion would copy.
 func (e *encoder) text(tag asn1.Tag, s string) {
 	if e.measuring {
 		e.size += headerSize(len(s)) + len(s)
@@ -262,7 +260,7 @@ func (e *encoder) int(v int) {
 	}
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], uint64(v))
-	skip := 0 // bytes that say no more than the sign of the next
+	skip := 0 // bytes that only repeat the sign of the next
 	for skip < 7 && int8(b[skip]) == int8(b[skip+1])>>7 {
 		skip++
 	}
@@ -291,9 +289,9 @@ func (e *encoder) optStr(o messages.Option[string]) {
 
 func (e *encoder) strs(l []string) { e.seqOf(len(l), func(i int) { e.str(l[i]) }) }
 
-// name writes a name in the form of the message's version. In versions 3 and 4
-// the root becomes an empty sequence, which nobody can decode, and the name of
-// a path that of the last label in it: the old form cannot tell them apart.
+// name writes a name in the form of the message's version. In versions 3 and 4 the root
+// becomes an empty sequence, which nobody can decode, and the name of a path that of its
+// last label: the old form cannot tell them apart.
 func (e *encoder) name(n messages.Name) {
 	if e.version == messages.Version5 {
 		e.nameText(n)

@@ -2,10 +2,10 @@ package wire
 
 import "albatross/messages"
 
-// An Extension is what the extension 1.3.6.1.4.1.49836.42 of a certificate
-// holds: the command that the certificate allows its holder to give.
+// An Extension is the contents of the extension 1.3.6.1.4.1.49836.42 of a certificate:
+// the command that the certificate allows its holder.
 type Extension struct {
-	Version messages.Version // the one that it was written with
+	Version messages.Version // of its encoding
 	Command messages.Command
 }
 
@@ -19,8 +19,8 @@ func DecodeExtension(b []byte) (Extension, error) {
 	return x, nil
 }
 
-// AppendExtension appends the contents of the extension for a command to dst.
-// It is always written with the current version, whatever it was read with.
+// AppendExtension appends the contents of the extension for a command to dst, always in
+// the current version.
 func AppendExtension(dst []byte, c messages.Command) ([]byte, error) {
 	e := newEncoder(messages.CurrentVersion)
 	e.extension(c)

@@ -6,10 +6,10 @@ import (
 	"albatross/messages"
 )
 
-// FitInfo returns the answer to UnikernelInfo in the form that was asked for.
+// FitInfo returns the answer to UnikernelInfo in the requested form.
 //
-// Older forms tell less. They have a single CPU, so that the lowest stands for
-// several. Form 1 is answered by configurations, with empty images.
+// Older forms contain less. They have a single CPU, the lowest one. The answer of form 1
+// are configurations, with empty images.
 func FitInfo(form int, list []messages.NamedInfo) messages.Success {
 	if form == 1 {
 		return messages.SuccessConfigs{List: infoConfigs(list)}
@@ -23,7 +23,7 @@ func FitInfo(form int, list []messages.NamedInfo) messages.Success {
 	return messages.SuccessInfos{Form: form, List: list}
 }
 
-// lowest returns the lowest CPU, and 0 where there is none.
+// lowest returns the lowest CPU, and 0 if there is none.
 func lowest(cpuids []int) []int {
 	if len(cpuids) == 0 {
 		return []int{0}
@@ -31,7 +31,7 @@ func lowest(cpuids []int) []int {
 	return []int{slices.Min(cpuids)}
 }
 
-// infoConfigs tells infos as configurations without images.
+// infoConfigs converts infos to configurations without images.
 func infoConfigs(list []messages.NamedInfo) []messages.NamedConfig {
 	configs := make([]messages.NamedConfig, len(list))
 	for i, u := range list {
@@ -55,26 +55,26 @@ func infoConfig(u messages.Info) messages.Config {
 	return c
 }
 
-// What a client orders, it says in the oldest form that can say it, so that as
-// many versions of the daemon as possible understand: 2.5 knows no command of
-// form 4 or later (except for info), and 2.7 none of form 1 or 2. What it asks, it asks
-// in the newest form that is answered.
+// A client gives a command in the oldest form that can express it, so that as many
+// versions of the daemon as possible understand it: 2.5 knows no command of form 4 or
+// later (except for info), and 2.7 none of form 1 or 2. It asks a question in the newest
+// form that the daemon answers.
 
-// InfoForms returns the forms in which a client asks for unikernels, newest first. It
-// must not begin with an old one, although more daemons know it: it tells less, and
-// native 2.7.2 dies of it where a unikernel uses several CPUs. A daemon that refuses
-// a newer form has no such unikernels: 2.6 knows forms up to 5, 2.5 up to 4.
+// InfoForms returns the forms of info that a client tries, newest first. It must not
+// begin with an old one, although more daemons know it: that contains less, and crashes
+// native 2.7.2 if a unikernel uses several CPUs. A daemon that refuses a newer form has
+// no such unikernels: 2.6 knows forms up to 5, 2.5 up to 4.
 func InfoForms() []messages.UnikernelInfo {
 	return []messages.UnikernelInfo{{Form: 6}, {Form: 5}, {Form: 4}}
 }
 
-// OldestCreate creates a unikernel in the oldest form that tells all of c.
+// OldestCreate creates a unikernel in the oldest form that expresses all of c.
 func OldestCreate(c messages.Config, force bool) messages.UnikernelCreate {
 	return messages.UnikernelCreate{Form: 3 + novelty(&c.Arguments), Force: force, Config: c}
 }
 
-// OldestRestart restarts a unikernel, with new arguments where there are any, in
-// the oldest form that tells all of them.
+// OldestRestart restarts a unikernel, with new arguments if there are any, in the oldest
+// form that expresses all of them.
 func OldestRestart(args messages.Option[messages.Arguments]) messages.UnikernelRestart {
 	r := messages.UnikernelRestart{Form: messages.RestartSame, Args: args}
 	if args.OK {
@@ -83,8 +83,8 @@ func OldestRestart(args messages.Option[messages.Arguments]) messages.UnikernelR
 	return r
 }
 
-// novelty returns how many generations of forms it took to tell these arguments:
-// configurations 3, 4 and 5 can tell those of 0, 1 and 2.
+// novelty returns the oldest generation of forms that can express these arguments: 0, 1
+// and 2 are those of the configurations 3, 4 and 5.
 func novelty(a *messages.Arguments) int {
 	switch {
 	case len(a.CPUIDs) != 1 || a.CPUs != 1 || a.LinuxBoot.OK:

@@ -10,62 +10,58 @@ import (
 	"albatross/messages"
 )
 
-// A frame is a length of four bytes, big-endian, and that many bytes. Messages
-// and the chunks of a stream travel in the same kind of frame: which of them is
-// expected follows from what was said before.
+// A frame is a length of four bytes, big-endian, and that many bytes. Messages and the
+// chunks of a stream travel in the same kind of frame: which is expected follows from the
+// command.
 const headerLen = 4
 
 // Limits of frames.
 const (
-	// MaxFrame is for who accepts images: the largest message is a create with
-	// its image inside. Native has no limit but the 31 bits of a length. Images
-	// are a few dozen MB; 1 GiB less the frame header is what a careful receiver
-	// is asked for at most.
+	// MaxFrame is for receivers of images: the largest message is a create with its
+	// image. The only limit of native is the 31 bits of a length. Images are a few dozen
+	// MB; nobody should send a careful receiver more than 1 GiB less the frame header.
 	MaxFrame = 1<<30 - headerLen
 
-	// MaxCommand is for who accepts no image: all other commands are a few
-	// hundred bytes, but arguments may be long, and so may a list of names.
+	// MaxCommand is for receivers without images: all other commands are a few hundred
+	// bytes, but arguments and lists of names may be long.
 	MaxCommand = 1 << 20
 
 	// ChunkSize is how much of a stream is written at once.
 	ChunkSize = 1 << 16
 
-	// MaxChunk is for who reads a stream: native writes chunks of 64 KiB or less,
-	// others may prefer them larger.
+	// MaxChunk is for receivers of a stream: native writes chunks of 64 KiB or less,
+	// others may prefer larger ones.
 	MaxChunk = 1 << 22
 )
 
-// growth is how much memory a frame is given before any byte of it has arrived.
+// growth is the first size of a frame's buffer.
 const growth = 64 << 10
 
-// ErrEnd marks the end that the other side has told: of the stream that runs,
-// else of the connection.
+// ErrEnd reports the other side's end mark: of the current stream, else of the
+// connection.
 var ErrEnd = errors.New("end of stream")
 
-// ErrTooLong is the reason why a frame is not read that is longer than whoever
-// expects it wants to hold.
+// ErrTooLong refuses a frame that is longer than its receiver allows.
 var ErrTooLong = errors.New("frame is too long")
 
-// ReadFrame reads one frame, whose length must not be above max: more is an
-// error before anything else is read. Memory is used only for bytes that have
-// arrived, so a long frame that is only announced costs nothing.
+// ReadFrame reads one frame, whose announced length must not exceed max. It uses memory
+// only for bytes that have arrived, so announcing a long frame costs nothing.
 //
-// The error is ErrEnd for the mark that ends a stream, ErrTooLong, io.EOF where
-// the connection ends between frames, and io.ErrUnexpectedEOF where it ends
-// inside.
+// It returns ErrEnd for the end mark of a stream, ErrTooLong, io.EOF if the connection
+// ends between frames, and io.ErrUnexpectedEOF if it ends inside one.
 func ReadFrame(r io.Reader, max int) ([]byte, error) {
 	return ReadFrameWithin(r, max, func(int, int) error { return nil })
 }
 
-// ReadFrameWithin is ReadFrame for who counts memory: hold is called before a
-// buffer of so many bytes is made beside another one, and with 0 for the second
-// when that is not needed any more. An error of it ends the reading.
+// ReadFrameWithin is ReadFrame for receivers that count memory: it calls hold before it
+// makes a buffer of so many bytes beside another one, and with 0 for the second when that
+// is free again. An error of hold ends the reading.
 func ReadFrameWithin(r io.Reader, max int, hold func(bytes, beside int) error) ([]byte, error) {
 	var head [headerLen]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
 	}
-	// Native reads the length as a signed number, and ends at any below 1.
+	// Native reads a signed length, and takes any below 1 for the end mark.
 	n := int(int32(binary.BigEndian.Uint32(head[:])))
 	if n <= 0 {
 		return nil, ErrEnd
@@ -76,8 +72,8 @@ func ReadFrameWithin(r io.Reader, max int, hold func(bytes, beside int) error) (
 	return readBody(r, n, hold)
 }
 
-// readBody reads n bytes. There is never more memory than growth, or three times
-// what has arrived: a buffer that is full is copied to one that is twice as large.
+// readBody reads n bytes. It never uses more memory than growth, or three times what has
+// arrived: it copies a full buffer to one twice as large.
 func readBody(r io.Reader, n int, hold func(bytes, beside int) error) ([]byte, error) {
 	body := make([]byte, 0, min(n, growth))
 	for {
@@ -116,8 +112,7 @@ func WriteFrame(w io.Writer, m messages.Wire) error {
 	return err
 }
 
-// AppendFrame appends a message as one frame to dst, for who writes several
-// messages at once.
+// AppendFrame appends a message as one frame to dst, for several messages in one write.
 func AppendFrame(dst []byte, m messages.Wire) ([]byte, error) {
 	e := newEncoder(m.Header.Version)
 	if err := e.frame(dst, m); err != nil {
@@ -126,14 +121,14 @@ func AppendFrame(dst []byte, m messages.Wire) ([]byte, error) {
 	return e.out, nil
 }
 
-// AppendPieces appends a message as one frame to what is to be written with
-// net.Buffers: pieces that this has made, or none. An image or contents of a
-// block device in it are not copied, but a piece of their own.
+// AppendPieces appends a message as one frame to pieces for net.Buffers, which must be
+// its own or none. An image or contents of a block device become a piece without being
+// copied.
 func AppendPieces(pieces [][]byte, m messages.Wire) ([][]byte, error) {
 	e := newEncoder(m.Header.Version)
 	e.cutting = true
 	before := max(0, len(pieces)-1)
-	var last []byte // ours: what is small is put together in it
+	var last []byte // ours: it collects small parts
 	if len(pieces) > 0 {
 		last = pieces[before]
 	}
@@ -143,8 +138,8 @@ func AppendPieces(pieces [][]byte, m messages.Wire) ([][]byte, error) {
 	return append(pieces[:before], e.pieces()...), nil
 }
 
-// Around returns a message as one frame, without the image in it, which is not here:
-// size bytes of it belong between what is returned.
+// Around returns a message as one frame, without its image of size bytes, which belongs
+// between the two results.
 func Around(m messages.Wire, size int) (before, behind []byte, err error) {
 	e := newEncoder(m.Header.Version)
 	e.absent = size
@@ -172,8 +167,8 @@ func (e *encoder) frame(dst []byte, m messages.Wire) error {
 	return nil
 }
 
-// ReadChunk reads the next chunk of a stream of raw bytes, at most MaxChunk of
-// them. The error is ErrEnd at its end.
+// ReadChunk reads the next chunk of a stream of raw bytes, at most MaxChunk of them. It
+// returns ErrEnd at the end.
 func ReadChunk(r io.Reader) ([]byte, error) {
 	chunk, err := ReadFrame(r, MaxChunk)
 	if err == io.EOF {
@@ -182,18 +177,18 @@ func ReadChunk(r io.Reader) ([]byte, error) {
 	return chunk, err
 }
 
-// A ChunkReader is a stream of raw bytes without its framing. It holds nothing,
-// so a chunk may be as long as a frame can tell.
+// A ChunkReader reads a stream of raw bytes without its framing. It buffers nothing, so a
+// chunk may have any length.
 type ChunkReader struct {
 	r    io.Reader
-	left int // of the chunk that is being read
+	left int // of the current chunk
 }
 
 // NewChunkReader reads the stream that begins in r.
 func NewChunkReader(r io.Reader) *ChunkReader { return &ChunkReader{r: r} }
 
-// Read reads some bytes. The error is io.EOF where the end is marked, and
-// io.ErrUnexpectedEOF where the connection ends before.
+// Read reads some bytes. It returns io.EOF at the end mark, and io.ErrUnexpectedEOF if
+// the connection ends before.
 func (c *ChunkReader) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
@@ -228,8 +223,8 @@ func (c *ChunkReader) next() error {
 	return nil
 }
 
-// WriteChunk writes a chunk of a stream of raw bytes, with one Write. An empty
-// chunk is not written, since it would mark the end.
+// WriteChunk writes a chunk of a stream of raw bytes, with one Write. It ignores an empty
+// chunk, which would mark the end.
 func WriteChunk(w io.Writer, chunk []byte) error {
 	if len(chunk) == 0 {
 		return nil

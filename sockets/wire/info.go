@@ -103,8 +103,8 @@ func (e *encoder) networkInfos(form int, l []messages.NetworkInfo) {
 	}
 }
 
-// Newer forms must tell what older ones may leave out: where it is not known,
-// what native programs assume is told.
+// Newer forms require what older ones may omit: if it is unknown, they get the value that
+// native programs assume.
 //
 // BlockInfo ::= SEQUENCE { name Str, device Str, sectorSize Int, size Int }
 

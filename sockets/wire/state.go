@@ -11,20 +11,20 @@ import (
 	"albatross/messages"
 )
 
-// A State is the contents of the state file of a native daemon: what should run,
-// and what may run.
+// A State is the contents of the state file of a native daemon: what should run, and the
+// policies.
 type State struct {
 	// Choice is the form of the file: its tag.
 	Choice int
-	// Unikernels with their images, which are slices of the file. Files of 2.5
-	// and before may have two whose names differ in case only, and are the same
-	// here: whoever imports them must decide.
+	// Unikernels have images, which are slices of the file. Files of 2.5 and before may
+	// contain two names that differ in case only and become equal here: the importer must
+	// decide.
 	Unikernels []messages.NamedConfig
-	// Policies sit on the paths of their names; a label is ignored by native.
+	// Policies belong to the paths of their names; native ignores a label.
 	Policies []messages.NamedPolicy
 }
 
-// The forms of a state file that are written. All are read.
+// The forms of a state file that we write. All can be read.
 const (
 	StateUntil25 = 4 // understood by 2.5 and before, and by all later versions
 	StateSince27 = 6 // the current form
@@ -32,8 +32,8 @@ const (
 
 var errDuplicate = errors.New("it is there twice")
 
-// OldestState returns a state in the oldest form that tells all of it, so that as many
-// versions of the daemon as possible can go on from it.
+// OldestState returns a state in the oldest form that expresses all of it, so that as
+// many versions of the daemon as possible can continue from it.
 func OldestState(unikernels []messages.NamedConfig, policies []messages.NamedPolicy) State {
 	s := State{Choice: StateUntil25, Unikernels: unikernels, Policies: policies}
 	for _, u := range unikernels {
@@ -44,8 +44,8 @@ func OldestState(unikernels []messages.NamedConfig, policies []messages.NamedPol
 	return s
 }
 
-// DecodeState reads a state file. Its lists come in the order that native knows:
-// what is at a path before what is below it, labels ascending.
+// DecodeState decodes a state file. Its lists are in native's order: what is at a path
+// before what is below it, labels ascending.
 func DecodeState(file []byte) (State, error) {
 	d := newDecoder(file)
 	s := d.state()
@@ -57,8 +57,8 @@ func DecodeState(file []byte) (State, error) {
 	return s, nil
 }
 
-// AppendState appends a state file to dst: in the form of StateUntil25 where
-// that is asked for, else in the current form.
+// AppendState appends a state file to dst: in the form StateUntil25 if the state has it,
+// else in the current form.
 func AppendState(dst []byte, s State) ([]byte, error) {
 	if s.Choice != StateUntil25 {
 		s.Choice = StateSince27
@@ -144,11 +144,11 @@ func (d *decoder) policies() []messages.NamedPolicy {
 	})
 }
 
-// A keySet holds the nodes that names stand for: "a:b" and "a:b:" are the same
-// node, and native dies of a file that has one twice.
+// A keySet holds the nodes of names: "a:b" and "a:b:" are the same node, and a file with
+// a node twice crashes native.
 type keySet map[string]struct{}
 
-// key reads a name as the key of a list that has each only once.
+// key reads a name as the key of a list without duplicates.
 func (d *decoder) key(keys keySet) messages.Name {
 	text := d.str("name")
 	if d.err != nil {
@@ -195,7 +195,7 @@ func (d *decoder) config0() messages.Config {
 	return c
 }
 
-// image0 reads an image; the processor that it is for does not matter any more.
+// image0 reads an image; its former processor type no longer matters.
 func (d *decoder) image0() (compressed bool, image []byte) {
 	d.choice("image", func(tag int) {
 		if tag > 2 {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// The epoch is told as the start of a unikernel where nothing is known of it.
+// The epoch is the start of a unikernel whose start is unknown.
 var epoch = time.Unix(0, 0).UTC()
 
 var errTime = errors.New("it is not a valid time")
@@ -25,7 +25,7 @@ func (d *decoder) utcTime(what string) time.Time {
 	return d.time(what, &c, d.err == nil && c.utcTime())
 }
 
-// time returns the time that a clock has read, if it could.
+// time returns the time of a clock, if that has read one.
 func (d *decoder) time(what string, c *clock, ok bool) (t time.Time) {
 	if ok && len(c.rest) == 0 {
 		t, ok = c.time()
@@ -38,10 +38,9 @@ func (d *decoder) time(what string, c *clock, ok bool) (t time.Time) {
 	return t
 }
 
-// A clock holds the digits of a time while they are read. Its methods take what
-// native programs take, which read times with OCaml's Scanf: numbers may be
-// shorter than they should be and contain '_', and what was read before an
-// optional part turns out wrong stays read.
+// A clock holds the digits of a time while they are read. Its methods accept what native
+// programs accept, which use OCaml's Scanf: numbers may be short and contain '_', and
+// what was read before an optional part stays read if that part is wrong.
 type clock struct {
 	rest                                   []byte
 	year, month, day, hour, minute, second int
@@ -75,8 +74,8 @@ func (c *clock) utcTime() bool {
 	return c.zone()
 }
 
-// number reads up to width digits, at least one; a '_' counts as a digit that
-// says nothing, but cannot come first.
+// number reads up to width digits, at least one; a '_' counts as a digit without a value,
+// but cannot come first.
 func (c *clock) number(width int, to *int) bool {
 	n, i := 0, 0
 	for ; i < min(width, len(c.rest)); i++ {
@@ -102,8 +101,8 @@ func (c *clock) literal(b byte) bool {
 	return true
 }
 
-// zone reads [+-]HHMM up to the end, or what may be left of it and a 'Z'. The
-// sign is optional: that is how digits behind the milliseconds are accepted.
+// zone reads [+-]HHMM up to the end, or what may be left of it and a 'Z'. The sign is
+// optional, so that digits after the milliseconds are accepted.
 func (c *clock) zone() bool {
 	sign := 1
 	if c.literal('-') {
@@ -119,8 +118,8 @@ func (c *clock) zone() bool {
 	return c.literal('Z')
 }
 
-// time returns the time that was read, in UTC, where there is one in the years 0 to
-// 9999. A second 60 is the first of the next minute.
+// time returns the time that was read, in UTC, if it exists in the years 0 to 9999. A
+// second 60 is the first of the next minute.
 func (c *clock) time() (time.Time, bool) {
 	if c.hour > 23 || c.minute > 59 || c.second > 60 {
 		return time.Time{}, false
@@ -151,8 +150,8 @@ func (e *encoder) genTime(t time.Time) {
 	e.octets(asn1.GeneralizedTime, append(b, 'Z'))
 }
 
-// utcTime writes two digits of the year, as native does even where that tells
-// another century: only clients of the last one ask for it.
+// utcTime writes two digits of the year, as native does even if that means another
+// century: only old clients ask for it.
 func (e *encoder) utcTime(t time.Time) {
 	var room [13]byte
 	e.octets(asn1.UTCTime, append(appendSeconds(room[:0], t.UTC()), 'Z'))

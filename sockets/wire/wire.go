@@ -1,13 +1,13 @@
-// Package wire translates between the wire protocol of native albatross and the
-// values of package messages. It decides nothing: what a command means, who may
-// say it and what is answered is known elsewhere.
+// Package wire translates between the wire protocol of native albatross and the values of
+// package messages. It does not decide what a command means, who may give it, and what
+// the answer is.
 //
 // # Flow
 //
-// A client connects, writes one frame with a command, and reads one frame with
-// a success or a failure. After a subscription, data frames follow until the
-// client leaves. After a block dump, data frames follow up to one that tells the
-// end. After a block set, the client writes raw chunks (see ReadChunk).
+// A client connects, writes one frame with a command, and reads one frame with a success
+// or a failure. After a subscription, data frames follow until the client leaves. After a
+// block dump, data frames follow up to an end mark. After a block set, the client writes
+// raw chunks (see ReadChunk).
 //
 //	client                              daemon
 //	frame(wire(command))       ------>
@@ -18,15 +18,14 @@
 // # Versions
 //
 //	3  albatross 1: names are sequences of labels
-//	4  the statistics of a process also tell runtime, cow and start
+//	4  the statistics of a process also have runtime, cow and start
 //	5  since 2.0: names are text
 //
-// Beside the version, commands and answers came in new forms, each with a tag of
-// its own. 2.6 dropped versions 3 and 4 and all forms that had been replaced by
-// then, and came with new ones. The decoder accepts what 2.5.0 accepts and what
-// 2.7.2 accepts, and so all that albatross has said since 1.1. A message keeps the
-// form that it was said in, so that it is encoded again byte for byte, and
-// answered in the asker's form (see FitInfo).
+// Independent of the version, commands and answers came in new forms, each with a tag of
+// its own. 2.6 dropped versions 3 and 4 and all forms that had been replaced by then, and
+// added new ones. The decoder accepts what 2.5.0 accepts and what 2.7.2 accepts, and so
+// everything since 1.1. A message keeps its form, so that it is encoded again byte for
+// byte, and answered in the client's form (see FitInfo).
 //
 //	until 2.5   versions 3 and 4; console add without a limit, old subscriptions
 //	            and their lines; info 1 to 3, get 1 and 2, restart 1, create 1
@@ -38,27 +37,27 @@
 //
 // # Limits
 //
-// A frame is refused by its announced length, before it is read: see MaxFrame,
-// MaxCommand and MaxChunk. Decoding allocates at most 20 times the length of the
-// frame, and for a command not more than some MB: see maxTexts and maxList.
-// Numbers have 63 bits, those of native programs.
+// The announced length of a frame is checked before it is read: see MaxFrame, MaxCommand
+// and MaxChunk. Decoding allocates at most 20 times the length of the frame, and for a
+// command at most some MB: see maxTexts and maxList. Numbers have 63 bits, as in native
+// programs.
 //
 // # Reading the source
 //
-// Each type of the protocol is described by two functions with the type's name,
-// next to each other: one reads it (decoder), one writes it (encoder). A CHOICE
-// is a switch with the tag of each alternative, in the order of tags.
+// Two functions with the type's name, next to each other, describe each type of the
+// protocol: one reads it (decoder), one writes it (encoder). A CHOICE is a switch with
+// the tag of each alternative, in the order of tags.
 //
 //	wire.go       message, header, payload
 //	command.go    what clients ask for
 //	answer.go     positive answers
 //	data.go       console lines, statistics, chunks of a block device
 //	config.go     configurations and arguments of unikernels, in all forms
-//	info.go       what is told of running unikernels, in all forms
+//	info.go       running unikernels, in all forms
 //	state.go      the state file of a native daemon
 //	extension.go  the command inside a certificate
-//	frame.go      how messages and chunks are put on a stream; limits
-//	fit.go        in which form to answer and to ask
+//	frame.go      the framing of messages and chunks; limits
+//	fit.go        the forms of answers and questions
 //	decoder.go    elements of DER, read
 //	encoder.go    elements of DER, written
 //	time.go       the two kinds of time
@@ -72,10 +71,9 @@ import (
 
 // Decode reads one message, without its frame header.
 //
-// Images and contents of block devices in the message are slices of the frame;
-// everything else is copied. Decoding allocates at most 20 times the length of
-// the frame, however malicious it is. The labels of names are folded to lower
-// case, as native does since 2.6.1.
+// Images and contents of block devices in the message are slices of the frame; everything
+// else is copied. Decoding allocates at most 20 times the length of the frame, however
+// malicious it is. Labels of names are folded to lower case, as native does since 2.6.1.
 func Decode(frame []byte) (messages.Wire, error) {
 	d := newDecoder(frame)
 	m := d.wire()
@@ -85,9 +83,8 @@ func Decode(frame []byte) (messages.Wire, error) {
 	return m, nil
 }
 
-// Append appends the encoding of a message to dst. Fields that the message's
-// form has no place for are left out; several CPUs in a form that tells one are
-// an error.
+// Append appends the encoding of a message to dst. It omits fields that the message's
+// form lacks; several CPUs in a form with one are an error.
 func Append(dst []byte, m messages.Wire) ([]byte, error) {
 	e := newEncoder(m.Header.Version)
 	e.wire(m)
@@ -134,7 +131,7 @@ func (e *encoder) head(h messages.Header) {
 	})
 }
 
-// protocol reads the version that decides on the form of names.
+// protocol reads the version, which decides the form of names.
 func (d *decoder) protocol() messages.Version {
 	v := messages.Version(d.int("version"))
 	switch v {

@@ -1,11 +1,10 @@
-// Overlay prepares a build in which TLS accepts certificates as large as the
-// protocol allows, 16 MB. A native client puts the image of a unikernel into its
-// certificate, and package crypto/tls refuses more than 256 KiB of certificates
-// by a constant that nobody can set.
+// Overlay prepares a build in which TLS accepts certificates up to 16 MB, the maximum of
+// the protocol. A native client puts the image of a unikernel into its certificate, and
+// package crypto/tls refuses more than 256 KiB of certificates by a constant.
 //
-// Its arguments are the root of the Go that builds, and a directory. There it
-// writes a copy of the one file of that Go that has the constant, and
-// overlay.json, which the flag -overlay of the go command takes.
+// Its arguments are the root of the Go installation that builds, and a directory. There
+// it writes a copy of the file with the constant, and overlay.json, for the flag -overlay
+// of the go command.
 package main
 
 import (
@@ -34,7 +33,7 @@ func run(args []string) error {
 	return prepare(filepath.Join(args[0], "src", "crypto", "tls", "common.go"), dir)
 }
 
-// prepare writes both files. One that is right already is left alone.
+// prepare writes both files, unless they are right already.
 func prepare(original, dir string) error {
 	source, err := os.ReadFile(original)
 	if err != nil {
@@ -44,7 +43,7 @@ func prepare(original, dir string) error {
 	if err != nil {
 		return fmt.Errorf("cannot raise the limit in %s: %w", original, err)
 	}
-	// It is no file of a package, for whoever looks through the tree.
+	// This name keeps other tools from taking it for a file of a package.
 	replacement := filepath.Join(dir, "common.go.raised")
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{original: replacement}})
 	if err != nil {
@@ -59,10 +58,10 @@ func prepare(original, dir string) error {
 	return write(filepath.Join(dir, "overlay.json"), overlay)
 }
 
-// limit is the constant: how many bytes of certificates are accepted.
+// limit matches the constant: how many bytes of certificates are accepted.
 var limit = regexp.MustCompile(`(?m)^(\s*maxHandshakeCertificateMsg\s*=\s*)\d+\b`)
 
-// raise puts the largest length that a handshake message can tell in its place.
+// raise replaces it by the maximum length of a handshake message.
 func raise(source []byte) ([]byte, error) {
 	if n := len(limit.FindAll(source, -1)); n != 1 {
 		return nil, fmt.Errorf("maxHandshakeCertificateMsg is there %d times instead of once; this version of Go is not known", n)
@@ -79,7 +78,7 @@ func write(path string, contents []byte) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // where it has not been renamed
+	defer func() { _ = os.Remove(f.Name()) }() // if it has not been renamed
 	_, err = f.Write(contents)
 	if closed := f.Close(); err == nil {
 		err = closed

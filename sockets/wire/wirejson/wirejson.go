@@ -1,12 +1,12 @@
-// Package wirejson shows what the wire protocol says as JSON, for people and for
-// comparing with other implementations.
+// Package wirejson shows messages of the wire protocol as JSON, for people and for
+// comparisons with other implementations.
 //
-// Bytes are lower-case hex, in fields whose name ends in _hex. A string that is
-// not valid UTF-8 is {"$hex": "..."}. Numbers have up to 64 bits. Times are RFC
-// 3339 in UTC with three decimals. What is absent is null.
+// Bytes are lower-case hex, in fields whose name ends in _hex. A string that is not valid
+// UTF-8 is {"$hex": "..."}. Numbers have up to 64 bits. Times are RFC 3339 in UTC with
+// three decimals. What is absent is null.
 //
-// Fields that an older form of a message does not have are shown with what they
-// mean there, so that the same thing said in different forms looks the same.
+// Fields that an older form of a message lacks are shown with their meaning there, so
+// that the same contents in different forms look the same.
 package wirejson
 
 import (
@@ -26,7 +26,7 @@ func Wire(m messages.Wire) any {
 	return object{"header": header(m.Header), "payload": payload(m.Payload)}
 }
 
-// Extension shows what the extension of a certificate holds.
+// Extension shows the contents of the extension of a certificate.
 func Extension(x wire.Extension) any {
 	return object{"version": x.Version, "command": command(x.Command)}
 }
@@ -69,7 +69,7 @@ func each[T any](l []T, show func(T) any) []any {
 	return shown
 }
 
-// option shows what may be absent.
+// option shows an optional value.
 func option[T any](o messages.Option[T], show func(T) any) any {
 	if !o.OK {
 		return nil
@@ -77,7 +77,7 @@ func option[T any](o messages.Option[T], show func(T) any) any {
 	return show(o.Value)
 }
 
-// same shows what is JSON as it is.
+// same shows a value that is JSON already.
 func same[T any](v T) any { return v }
 
 // ints shows a list of numbers, which is never null.
