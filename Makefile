@@ -43,7 +43,7 @@ test: lint ## run all tests, with the race detector where there is a C compiler
 
 # Packages whose tests start no daemon and wait for little. What has not changed since
 # comes from the cache.
-FAST := ./messages/... ./actors/ledger ./actors/meter ./actors/supervise ./cmd/commandline \
+FAST := ./messages/... $(addprefix ./actors/,console ledger meter store supervise unikernel) ./cmd/commandline \
 	$(addprefix ./sockets/,client events gateway influx metrics wire/...) \
 	$(addprefix ./runtime/,block compress cpulist durable fair fifo image machine proc spt tender/... trust) \
 	./test/rules

@@ -359,7 +359,7 @@ func TestADumpThatFailsBeforeItsAnswerIsRead(t *testing.T) {
 					close(told)
 				}
 			default:
-				if fmt.Sprintf("%T", m) == "actors.partRead" {
+				if fmt.Sprintf("%T", m) == "block.partRead" {
 					panic("injected")
 				}
 			}

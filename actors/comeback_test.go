@@ -78,8 +78,8 @@ func TestWhatWasReplacedComesBack(t *testing.T) {
 		"first tap":  {messages.ConsoleOpen{}, func(w *world) { w.deleteBridge(bridge) }, "cannot make a tap on bridge br0", again},
 		"second tap": {messages.ConsoleOpen{}, func(w *world) { w.deleteBridge("br1") }, "cannot make a tap on bridge br1", again},
 		"process":    {messages.ConsoleOpen{}, func(w *world) { w.hide(w.config.Machine.Launcher[0]) }, "cannot execute", later},
-		"exec":       {"actors.launched", func(w *world) { w.hide(w.config.Machine.Tenders.Builtin) }, "cannot execute", later},
-		"store":      {"actors.launched", nil, "internal error: the daemon failed", again},
+		"exec":       {"unikernel.launched", func(w *world) { w.hide(w.config.Machine.Tenders.Builtin) }, "cannot execute", later},
+		"store":      {"unikernel.launched", nil, "internal error: the daemon failed", again},
 	} {
 		t.Run(step, func(t *testing.T) {
 			sabotage, store := &sabotage{before: tc.before}, &failFirst{}
@@ -158,9 +158,9 @@ func TestEventsOfAComeback(t *testing.T) {
 		created []string
 	}{
 		"before it is recorded":  {force(guest("hello", "--quiet", "next")), messages.ConsoleOpen{}, nil},
-		"when it is recorded":    {force(guest("hello", "--quiet", "next")), "actors.launched", []string{"created: the command create --force"}},
+		"when it is recorded":    {force(guest("hello", "--quiet", "next")), "unikernel.launched", []string{"created: the command create --force"}},
 		"a restart":              {messages.UnikernelRestart{Form: messages.RestartSame}, messages.ConsoleOpen{}, nil},
-		"a restart, as recorded": {messages.UnikernelRestart{Form: messages.RestartSame}, "actors.launched", nil},
+		"a restart, as recorded": {messages.UnikernelRestart{Form: messages.RestartSame}, "unikernel.launched", nil},
 	} {
 		t.Run(title, func(t *testing.T) {
 			sabotage := &sabotage{before: tc.before}
@@ -340,7 +340,7 @@ func TestAComebackOutlivesTheDaemon(t *testing.T) {
 
 // TestWhatHasBeenGivenToSomebodyElse is not taken away again by a comeback.
 func TestWhatHasBeenGivenToSomebodyElse(t *testing.T) {
-	stopped, ended := &sabotage{before: messages.UnikernelGone{}}, &sabotage{before: "actors.exited"}
+	stopped, ended := &sabotage{before: messages.UnikernelGone{}}, &sabotage{before: "unikernel.exited"}
 	w := newWorld(t, withLongTrial, func(w *world) {
 		w.fault = func(actor string, message any) {
 			stopped.at(actor, message)

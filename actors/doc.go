@@ -1,10 +1,10 @@
-// Package actors is who decides and who owns: the host, the unikernels, their
-// consoles, the store and the sessions, each an actor (see package supervise)
-// that owns its state and talks to the others by the messages of package
-// messages. ARCHITECTURE.md has the table of who owns what and who says what
-// to whom.
+// Package actors starts and stops the daemon's actors, and serves clients with them.
+// Each package below it is an actor, which owns its state (see package supervise) and
+// exchanges messages of package messages with the others, except ledger, meter and
+// supervise, which are what actors are made of. No actor can reach into another:
+// only the host imports others, to make them its children. ARCHITECTURE.md has a section
+// for each, with what bounds its queue.
 //
-// What an actor's own goroutines and timers tell it are unexported types of
-// this package: they may hand over a process or a file, which no other actor
-// ever sees.
+// What an actor's own goroutines and timers send it are unexported types of its package:
+// they may hand over a process or a file, which no other actor ever sees.
 package actors

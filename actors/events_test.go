@@ -278,7 +278,7 @@ func TestEventsOfAStoreThatFails(t *testing.T) {
 	var armed atomic.Bool
 	w := newWorld(t, withBlocks, func(w *world) {
 		w.fault = func(_ string, message any) {
-			if fmt.Sprintf("%T", message) == "actors.committed" && armed.Swap(false) {
+			if fmt.Sprintf("%T", message) == "store.committed" && armed.Swap(false) {
 				panic("injected")
 			}
 		}

@@ -216,7 +216,7 @@ func TestWhatNobodyWaitsForIsStoredLater(t *testing.T) {
 	mends := make(chan func(), 1)
 	w := newWorld(t, withBlocks, func(w *world) {
 		w.fault = func(_ string, message any) {
-			if fmt.Sprintf("%T", message) == "actors.released" {
+			if fmt.Sprintf("%T", message) == "unikernel.released" {
 				once.Do(func() { mends <- w.breakDisk() })
 			}
 		}

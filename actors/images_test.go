@@ -40,7 +40,7 @@ func TestWorkWithImagesTakesAPlace(t *testing.T) {
 		w.config.Work = fair.New(1)
 		w.fault = func(_ string, message any) {
 			switch fmt.Sprintf("%T", message) {
-			case "actors.prepared", "actors.imageRead", "actors.partRead":
+			case "unikernel.prepared", "host.imageRead", "block.partRead":
 				done.Add(1)
 			}
 		}

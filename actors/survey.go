@@ -78,23 +78,3 @@ func (s *surveyor) complete() bool { return s.surveyed && s.collected }
 var errFailedAsking = errors.New("cannot find out how unikernels are: the daemon failed while it was asked; its log tells more")
 
 func (s *surveyor) Stopping(*supervise.Context, bool) {}
-
-// status is how all unikernels are that are there to stay.
-func (h *host) status() []messages.Status {
-	list := make([]messages.Status, 0, len(h.tenants))
-	for name, t := range h.tenants {
-		r := t.current
-		if r == nil || r.started.IsZero() && !r.wait.OK {
-			continue
-		}
-		s := messages.Status{
-			Name: name, Running: !r.wait.OK, Wait: r.waits(), Started: r.started, Restarts: r.restarts,
-			Blocks: h.blockInfos(name, r.spec.Arguments),
-		}
-		if console := h.consoles.byName[name]; console != nil {
-			s.End = console.end
-		}
-		list = append(list, s)
-	}
-	return list
-}

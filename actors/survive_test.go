@@ -62,10 +62,10 @@ func TestFollowersOutliveAConsoleThatFails(t *testing.T) {
 	const n = 1000 // which a ring has
 	for title, left := range map[string]map[string]int{
 		"at credits":     {"messages.ConsoleMore": 2},
-		"at reads":       {"actors.feedRead": 1},
-		"at its history": {"messages.ConsoleMore": 1, "actors.ringLoaded": 1},
+		"at reads":       {"console.feedRead": 1},
+		"at its history": {"messages.ConsoleMore": 1, "console.ringLoaded": 1},
 		"again and again": {
-			"messages.ConsoleMore": 2, "messages.ConsoleResume": 2, "actors.ringLoaded": 1,
+			"messages.ConsoleMore": 2, "messages.ConsoleResume": 2, "console.ringLoaded": 1,
 		},
 	} {
 		t.Run(title, func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestAConsoleWhoseFIFOIsGone(t *testing.T) {
 
 	sweep()
 	require.NoError(t, fifo.Create(w.fifo(":x"), -1), "it is another one")
-	faults.arm(map[string]int{"actors.feedRead": 1})
+	faults.arm(map[string]int{"console.feedRead": 1})
 	more()
 	w.until("the console has failed", faults.done)
 	more()
@@ -141,7 +141,7 @@ func TestAConsoleOfAnotherDaemonThatFails(t *testing.T) {
 	x := &foreign{w, ":x", file}
 	follower := w.follow(":x", 0)
 	defer follower.Close()
-	faults.arm(map[string]int{"actors.feedRead": 1})
+	faults.arm(map[string]int{"console.feedRead": 1})
 	x.print("one\n")
 	w.until("it has failed", faults.done)
 	x.print("two\n")
@@ -154,7 +154,7 @@ func TestAConsoleOfAnotherDaemonThatFails(t *testing.T) {
 func TestAConsoleThatHasFailedIsForgotten(t *testing.T) {
 	for _, message := range []string{
 		"messages.ConsoleAttach", "messages.ConsoleMore", "messages.ConsoleResume", "messages.ConsoleProbe",
-		"messages.ConsoleAdopt", "actors.ringLoaded", "actors.feedOpened", "supervise.Terminated",
+		"messages.ConsoleAdopt", "console.ringLoaded", "console.feedOpened", "supervise.Terminated",
 	} {
 		t.Run(message, func(t *testing.T) {
 			faults := &failFirst{left: map[string]int{message: 1}}

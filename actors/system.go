@@ -6,36 +6,22 @@ import (
 	"fmt"
 	"time"
 
+	"albatross/actors/events"
+	"albatross/actors/host"
 	"albatross/actors/meter"
+	"albatross/actors/session"
+	"albatross/actors/store"
 	"albatross/actors/supervise"
 	"albatross/messages"
-	"albatross/runtime/fair"
-	"albatross/runtime/guest"
-	"albatross/runtime/history"
-	"albatross/runtime/store"
+	storage "albatross/runtime/store"
 )
 
 // A Config is what the actors need of the machine. It is not changed once it is
 // in use.
 type Config struct {
-	DB         *store.DB
-	History    *history.Dir
-	Machine    *guest.Machine                  // where unikernels run
-	RootPolicy messages.Policy                 // what the machine has at the start
-	Look       func() (messages.Policy, error) // what it has now
-	Meter      *meter.Meter
-	Work       *fair.Workers // long work with images
-
-	Grace          time.Duration // between SIGTERM and SIGKILL
-	Trial          time.Duration // of what replaces something; see Trial
-	MaxSubscribers int           // of one console
-	StatsInterval  time.Duration // between statistics
+	DB *storage.DB
+	host.Config
 }
-
-// Trial is how long a unikernel that has replaced another one has to run. What it
-// has replaced comes back where it cannot be started, or where its tender refuses
-// by then what could not be checked before.
-const Trial = time.Second
 
 // Actors are the running actors.
 type Actors struct {
@@ -50,21 +36,15 @@ type Actors struct {
 func Start(system *supervise.System, config *Config) (*Actors, error) {
 	a := &Actors{system: system, meter: config.Meter}
 	var err error
-	a.events, err = system.Spawn("events", func() supervise.Actor { return &events{db: config.DB} }, supervise.Restart)
+	a.events, err = system.Spawn("events", events.New(config.DB), supervise.Restart)
 	if err != nil {
 		return nil, err
 	}
-	events := a.events.PID()
-	a.store, err = system.Spawn("store", func() supervise.Actor { return &storeActor{db: config.DB, meter: config.Meter, events: events} }, supervise.Restart)
+	a.store, err = system.Spawn("store", store.New(config.DB, config.Meter, a.events.PID()), supervise.Restart)
 	if err != nil {
 		return nil, err
 	}
-	store, began := a.store.PID(), messages.DaemonStarted
-	a.host, err = system.Spawn("host", func() supervise.Actor {
-		h := &host{config: config, machine: config.Machine, store: store, began: began}
-		began = messages.DaemonRecovers
-		return h
-	}, supervise.Restart)
+	a.host, err = system.Spawn("host", host.New(&config.Config, a.store.PID()), supervise.Restart)
 	if err != nil {
 		return nil, err
 	}
@@ -75,13 +55,10 @@ func Start(system *supervise.System, config *Config) (*Actors, error) {
 const sessionEnd = 10 * time.Second
 
 // Serve answers the commands of one client, until that leaves or ctx is done.
-func (a *Actors) Serve(ctx context.Context, endpoint messages.Endpoint, client Client) error {
+func (a *Actors) Serve(ctx context.Context, endpoint messages.Endpoint, client session.Client) error {
 	host, events := a.host.PID(), a.events.PID()
 	s, err := a.system.Spawn("session", func() supervise.Actor {
-		if endpoint == messages.AtStats {
-			return &statsSession{client: client, host: host, meter: a.meter}
-		}
-		return &session{endpoint: endpoint, client: client, host: host, events: events, meter: a.meter}
+		return session.New(endpoint, client, host, events, a.meter)
 	}, supervise.Stop)
 	if err != nil {
 		return errors.Join(err, client.Close())

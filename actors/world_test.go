@@ -18,7 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/actors"
+	"albatross/actors/host"
 	"albatross/actors/meter"
+	"albatross/actors/session"
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/block"
@@ -81,7 +83,7 @@ type world struct {
 func newWorld(t *testing.T, set ...func(*world)) *world {
 	w := &world{t: t, dir: t.TempDir(), clock: supervise.WallClock(), log: t.Output()}
 	w.user.Store(uint32(os.Getuid()))
-	w.config = &actors.Config{
+	w.config = &actors.Config{Config: host.Config{
 		Machine: &guestos.Machine{
 			Tenders:  &tender.Finder{Dir: w.dir, Builtin: builtin, Policy: tender.Builtin},
 			Launcher: []string{builtin, "launch"},
@@ -91,12 +93,12 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 		RootPolicy:     messages.Policy{Unikernels: messages.MaxInt, CPUIDs: []int{0, 1}, Memory: 256},
 		Look:           w.machine,
 		Grace:          5 * time.Second,
-		Trial:          actors.Trial,
+		Trial:          host.Trial,
 		MaxSubscribers: 5,
 		Meter:          meter.New("test"),
 		Work:           fair.New(2),
 		StatsInterval:  50 * time.Millisecond,
-	}
+	}}
 	require.NoError(t, os.Mkdir(w.config.Machine.FIFODir, 0o700))
 	for _, f := range set {
 		f(w)
@@ -228,7 +230,7 @@ func (w *world) newClient() *client {
 	return &client{w: w, in: make(chan messages.Wire, 1), out: make(chan messages.Wire), closed: make(chan struct{})}
 }
 
-func (w *world) serve(endpoint messages.Endpoint, c actors.Client) {
+func (w *world) serve(endpoint messages.Endpoint, c session.Client) {
 	w.serves.Go(func() {
 		if err := w.actors.Serve(w.ctx, endpoint, c); err != nil {
 			w.t.Error(err)

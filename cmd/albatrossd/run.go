@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"albatross/actors"
+	"albatross/actors/host"
 	"albatross/actors/meter"
 	"albatross/actors/supervise"
 	"albatross/messages"
@@ -201,8 +202,7 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 	if _, err := os.Stat(builtin); err != nil {
 		return nil, fmt.Errorf("cannot find albatross-tender, which has to be in the same directory as albatrossd: %w", err)
 	}
-	return &actors.Config{
-		DB:      db,
+	return &actors.Config{DB: db, Config: host.Config{
 		History: consoles,
 		Machine: &guest.Machine{
 			Images:    images,
@@ -217,12 +217,12 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 		RootPolicy:     policy,
 		Look:           look,
 		Grace:          o.grace,
-		Trial:          actors.Trial,
+		Trial:          host.Trial,
 		MaxSubscribers: o.maxSubscribers,
 		Meter:          meter.New(version),
 		Work:           fair.New(2 * runtime.GOMAXPROCS(0)), // half of it waits for the disk
 		StatsInterval:  o.interval,
-	}, nil
+	}}, nil
 }
 
 // openCgroups returns those of unikernels, where this machine lets us have any.

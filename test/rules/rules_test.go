@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,6 +25,23 @@ var mayImport = map[string][]string{
 	"runtime":  {"messages"},
 	"sockets":  {"messages"},
 	"actors":   {"messages", "runtime"},
+}
+
+// actorMayImport are the packages of the same room that each package of actors may
+// know. No actor knows another one, except the host, which makes its children.
+var actorMayImport = map[string][]string{
+	"actors":           {"events", "host", "meter", "session", "store", "supervise"},
+	"actors/block":     {"supervise"},
+	"actors/console":   {"supervise"},
+	"actors/events":    {"supervise"},
+	"actors/host":      {"block", "console", "ledger", "meter", "stats", "supervise", "unikernel"},
+	"actors/ledger":    {},
+	"actors/meter":     {"supervise"},
+	"actors/session":   {"meter", "supervise"},
+	"actors/stats":     {"supervise"},
+	"actors/store":     {"meter", "supervise"},
+	"actors/supervise": {},
+	"actors/unikernel": {"meter", "supervise"},
 }
 
 // forbidden are identifiers of protoactor-go that race, spin or lose messages
@@ -81,6 +99,23 @@ func TestRoomsKnowOnlyWhatIsBelow(t *testing.T) {
 			inner, ours := strings.CutPrefix(path, module)
 			if ours && room(inner) != room(s.path) {
 				require.Contains(t, allowed, room(inner), "%s imports %s", s.path, path)
+			}
+		}
+	}
+}
+
+func TestNoActorReachesIntoAnother(t *testing.T) {
+	for _, s := range sources(t) {
+		if room(s.path) != "actors" {
+			continue
+		}
+		allowed, known := actorMayImport[path.Dir(s.path)]
+		require.True(t, known, "%s: say in actorMayImport what it may know", path.Dir(s.path))
+		for _, i := range s.file.Imports {
+			imported, err := strconv.Unquote(i.Path.Value)
+			require.NoError(t, err)
+			if inner, ours := strings.CutPrefix(imported, module+"actors/"); ours {
+				require.Contains(t, allowed, inner, "%s imports %s", s.path, imported)
 			}
 		}
 	}
@@ -169,7 +204,7 @@ func TestPublicTextIsReduced(t *testing.T) {
 				return true
 			}
 			fun, ok := call.Fun.(*ast.SelectorExpr)
-			if !ok || fun.Sel.Name != "Public" {
+			if !ok || fun.Sel.Name != "Public" || !isNamed(fun.X, "messages") {
 				return true
 			}
 			if _, constant := call.Args[0].(*ast.BasicLit); !constant {

@@ -1,0 +1,413 @@
+// Package block carries out one command about one block device, whose file it owns
+// meanwhile.
+package block
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	blockfile "albatross/runtime/block"
+	"albatross/runtime/failpoint"
+	"albatross/runtime/fair"
+)
+
+// maxOldDump is the largest block device, in MB, that is told in one message.
+const maxOldDump = 256
+
+// A device carries out one command about one block device, and owns the
+// file while it does. The host has made sure that nobody else uses it.
+type device struct {
+	Config
+	again bool // an incarnation has failed before; it has answered
+
+	state state
+	asker *actor.PID // the session
+	id    uint64     // of its question
+
+	in      *io.PipeWriter        // what is streamed goes in here
+	parts   []messages.BlockChunk // those that have not been written
+	feeding bool                  // one is being written
+	out     io.ReadCloser         // what is dumped comes out of here
+	buffers messages.StreamBuffers
+	ready   messages.Option[messages.BlockChunk] // the next part of a dump
+	wanted  bool                                 // it is asked for
+}
+
+// A Config is what the actor of a block device is made with.
+type Config struct {
+	Name messages.Name
+	Run  uint64
+	Dir  *blockfile.Dir
+	Host *actor.PID
+	Work *fair.Workers
+}
+
+// New returns the maker of its incarnations.
+func New(config Config) func() supervise.Actor {
+	again := false
+	return func() supervise.Actor {
+		b := &device{Config: config, again: again}
+		again = true
+		return b
+	}
+}
+
+type state string
+
+const (
+	idle    state = "idle"
+	working state = "working" // the answer follows
+	dumping state = "dumping" // the answer has been given, the contents follow
+	done    state = "done"
+)
+
+// What the goroutines of a block device tell it.
+type (
+	worked struct {
+		answer messages.Success
+		err    error
+		made   *blockfile.Dir // where there is a new device, which nobody knows yet
+		name   messages.Name
+	}
+	fed        struct{}
+	dumpOpened struct {
+		out        io.ReadCloser
+		compressed bool
+		err        error
+	}
+	partRead struct {
+		data []byte
+		err  error
+	}
+)
+
+// Discard removes a device that nobody knows of.
+func (w worked) Discard() {
+	if w.made != nil {
+		_ = w.made.Remove(w.name) // otherwise it is there at the next start
+	}
+}
+
+// Discard ends a dump that nobody wants.
+func (d dumpOpened) Discard() {
+	if d.out != nil {
+		_ = d.out.Close()
+	}
+}
+
+func (b *device) Started(c *supervise.Context) {
+	b.state = idle
+	if b.again { // whoever came before has answered
+		b.done(c, true)
+	}
+}
+
+func (b *device) Handle(c *supervise.Context, message any) {
+	switch m := message.(type) {
+	case messages.BlockDo:
+		b.begin(c, m)
+	case messages.BlockChunk:
+		b.received(c, m)
+	case fed:
+		b.fed(c)
+	case worked:
+		b.worked(c, m)
+	case dumpOpened:
+		b.dumpOpened(c, m)
+	case messages.BlockMore:
+		b.moreAsked(c)
+	case partRead:
+		b.partRead(c, m)
+	case supervise.Terminated: // the client has left
+		b.abandon(c, errors.New("the client has left"))
+	case supervise.Undeliverable: // to a session that has just ended: Terminated tells
+	default:
+		c.Unknown(message)
+	}
+}
+
+// Stopping gives up what is under way. What the file was, it still is.
+func (b *device) Stopping(c *supervise.Context, _ bool) {
+	b.closePipes(errBlockFailed)
+	switch b.state {
+	case working:
+		c.Send(b.asker, messages.Answer{ID: b.id, Payload: messages.Failure{Text: c.Public(errBlockFailed)}})
+	case dumping:
+		c.Send(b.asker, messages.BlockChunk{Err: c.Public(errBlockFailed)})
+	default:
+	}
+}
+
+var errBlockFailed = errors.New("internal error: the daemon failed while it used the block device; its log tells more")
+
+func (b *device) closePipes(cause error) {
+	if b.in != nil {
+		_ = b.in.CloseWithError(cause)
+	}
+	if b.out != nil {
+		_ = b.out.Close()
+	}
+}
+
+func (b *device) begin(c *supervise.Context, m messages.BlockDo) {
+	if b.state != idle { // an incarnation has failed over this message
+		return
+	}
+	b.state = working
+	b.asker, b.id = c.Sender(), m.ID
+	dir, name, unpacker := b.Dir, b.Name, b.unpacker()
+	switch command := m.Command.(type) {
+	case messages.BlockAdd:
+		b.add(c, m.Size, nil, false)
+	case messages.BlockOldAdd:
+		b.add(c, m.Size, command.Data.Value, command.Compressed && command.Data.OK)
+	case messages.BlockRemove:
+		b.work(c, "removed block", func(context.Context) error { return removed(dir.Remove(name)) })
+	case messages.BlockReserve:
+		b.work(c, "reserved block device", func(ctx context.Context) error { return dir.Reserve(ctx, name) })
+	case messages.BlockOldSet:
+		b.work(c, "set block device", func(ctx context.Context) error {
+			return dataSized(dir.Set(ctx, name, unpacker.contents(ctx, bytes.NewReader(command.Data), command.Compressed)))
+		})
+	case messages.BlockSet:
+		b.set(c, command)
+	case messages.BlockOldDump:
+		b.oldDump(c, command, m.Size)
+	case messages.BlockDump:
+		b.dump(c, command)
+	default:
+		b.worked(c, worked{err: fmt.Errorf("internal error: %T is no command about a block device", m.Command)})
+	}
+}
+
+func (b *device) unpacker() unpacker { return unpacker{b.Work, b.Name.Path.Tenant()} }
+
+// work has do done, and answers with text when it is.
+func (b *device) work(c *supervise.Context, text messages.Public, do func(context.Context) error) {
+	c.Go(func(ctx context.Context) any { return worked{answer: messages.SuccessText{Text: text}, err: do(ctx)} })
+}
+
+func (b *device) add(c *supervise.Context, size int, data []byte, compressed bool) {
+	dir, name, unpacker := b.Dir, b.Name, b.unpacker()
+	c.Go(func(ctx context.Context) any {
+		if err := dir.Create(ctx, name, size, unpacker.contents(ctx, bytes.NewReader(data), compressed)); err != nil {
+			return worked{err: dataSized(err)}
+		}
+		return worked{answer: added(dir, size), made: dir, name: name}
+	})
+}
+
+// added is the answer about a new device of so many MB. It takes no room yet but that
+// of its contents, and there may be less when it wants more.
+func added(dir *blockfile.Dir, size int) messages.Success {
+	const text = "added block device"
+	if room, err := dir.Room(); err == nil && room < int64(size) { // it is there, whatever is known of the disk
+		return messages.SuccessText{Text: messages.Publicf("%s, which may not fit on the disk: %d MB are free for its %d MB", text, room, size)}
+	}
+	return messages.SuccessText{Text: text}
+}
+
+// removed is fine with a device whose file is gone already.
+func removed(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// dataSized and streamSized say in native words that contents are too large.
+func dataSized(err error) error { return sized(err, "data exceeds block size") }
+
+func streamSized(err error) error { return sized(err, "stream exceeds size") }
+
+func sized(err error, text string) error {
+	if errors.Is(err, blockfile.ErrTooLarge) {
+		return errors.New(text)
+	}
+	return err
+}
+
+// worked is the end of everything but a dump.
+func (b *device) worked(c *supervise.Context, m worked) {
+	if b.state != working {
+		return
+	}
+	b.closePipes(io.ErrClosedPipe)
+	b.done(c, m.err != nil)
+	failpoint.Here("block/done-told")
+	payload := messages.Payload(m.answer)
+	if m.err != nil {
+		payload = messages.Failure{Text: c.Public(m.err)}
+	}
+	c.Send(b.asker, messages.Answer{ID: b.id, Payload: payload})
+	failpoint.Here("block/answered")
+}
+
+// done tells the host before anybody else: what an asker does next finds the
+// block device free.
+func (b *device) done(c *supervise.Context, failed bool) {
+	b.state = done
+	c.Send(b.Host, messages.BlockDone{Name: b.Name, Run: b.Run, Failed: failed})
+}
+
+// abandon ends what nobody waits for any more.
+func (b *device) abandon(c *supervise.Context, cause error) {
+	switch b.state {
+	case working: // the goroutine sees that nothing follows
+		b.closePipes(cause)
+	case dumping:
+		b.closePipes(cause)
+		b.done(c, true)
+	default:
+	}
+}
+
+// set writes what the session streams. Until all of it is on disk, the old
+// contents are untouched.
+func (b *device) set(c *supervise.Context, command messages.BlockSet) {
+	c.Watch(b.asker)
+	r, w := io.Pipe()
+	b.in = w
+	dir, name, unpacker := b.Dir, b.Name, b.unpacker()
+	b.work(c, "set block device", func(ctx context.Context) error {
+		defer func() { _ = r.Close() }()
+		return streamSized(dir.Set(ctx, name, unpacker.contents(ctx, r, command.Compressed)))
+	})
+	for range messages.StreamWindow {
+		c.Request(b.asker, messages.BlockMore{})
+	}
+}
+
+func (b *device) received(c *supervise.Context, m messages.BlockChunk) {
+	if b.state != working || b.in == nil {
+		return // what is still streamed after the answer
+	}
+	failpoint.Here("block/part-received")
+	b.parts = append(b.parts, m)
+	b.feed(c)
+}
+
+// feed hands the next part to the goroutine that writes the file.
+func (b *device) feed(c *supervise.Context) {
+	if b.feeding || len(b.parts) == 0 {
+		return
+	}
+	b.feeding = true
+	part, in := b.parts[0], b.in
+	b.parts = b.parts[1:]
+	c.Go(func(context.Context) any {
+		switch _, err := in.Write(part.Data); {
+		case err != nil: // it is not read any more: the answer says why
+		case part.Err != "":
+			_ = in.CloseWithError(fmt.Errorf("the stream was cut off: %s", part.Err))
+		case part.Last:
+			_ = in.Close()
+		}
+		return fed{}
+	})
+}
+
+func (b *device) fed(c *supervise.Context) {
+	b.feeding = false
+	if b.state == working {
+		c.Request(b.asker, messages.BlockMore{})
+		b.feed(c)
+	}
+}
+
+// oldDump answers with all there is.
+func (b *device) oldDump(c *supervise.Context, command messages.BlockOldDump, size int) {
+	if size > maxOldDump {
+		b.worked(c, worked{err: fmt.Errorf(
+			"cannot tell a block device of %d MB in one message, but %d at most: dump it as a stream", size, maxOldDump)})
+		return
+	}
+	dir, name := b.Dir, b.Name
+	c.Go(func(context.Context) any {
+		out, err := dir.Reader(name, command.Level)
+		if err != nil {
+			return worked{err: err}
+		}
+		defer func() { _ = out.Close() }()
+		data, err := io.ReadAll(out)
+		return worked{answer: messages.SuccessOldBlock{Compressed: command.Level > 0, Data: data}, err: err}
+	})
+}
+
+// dump answers when the file is open; the session asks for the contents then.
+func (b *device) dump(c *supervise.Context, command messages.BlockDump) {
+	c.Watch(b.asker)
+	dir, name := b.Dir, b.Name
+	c.Go(func(context.Context) any {
+		out, err := dir.Reader(name, command.Level)
+		return dumpOpened{out, command.Level > 0, err}
+	})
+}
+
+func (b *device) dumpOpened(c *supervise.Context, m dumpOpened) {
+	if m.err != nil {
+		b.worked(c, worked{err: m.err})
+		return
+	}
+	b.out = m.out
+	b.state = dumping
+	b.readAhead(c)
+	c.Request(b.asker, messages.Answer{ID: b.id, Payload: messages.SuccessDump{Compressed: m.compressed}})
+	failpoint.Here("block/dump-begun")
+}
+
+func (b *device) moreAsked(c *supervise.Context) {
+	b.wanted = true
+	b.offer(c)
+}
+
+// readAhead reads the next part while the one before is on its way. Two buffers
+// are enough: that before is given back when this one is asked for.
+func (b *device) readAhead(c *supervise.Context) {
+	out, part, turns, tenant := b.out, b.buffers.Next(), b.Work, b.Name.Path.Tenant()
+	c.Go(func(ctx context.Context) any {
+		n := 0
+		var err error
+		if turn := turns.Do(ctx, tenant, func() { n, err = io.ReadFull(out, part) }); turn != nil {
+			err = turn
+		}
+		return partRead{part[:n], err}
+	})
+}
+
+func (b *device) partRead(c *supervise.Context, m partRead) {
+	part := messages.BlockChunk{Data: m.data}
+	switch {
+	case m.err == io.EOF, m.err == io.ErrUnexpectedEOF:
+		part.Last = true
+	case m.err != nil:
+		part = messages.BlockChunk{Err: c.Public(m.err)}
+	}
+	b.ready = messages.Some(part)
+	b.offer(c)
+}
+
+// offer sends the next part, if there is one and it is asked for.
+func (b *device) offer(c *supervise.Context) {
+	if b.state != dumping || !b.wanted || !b.ready.OK {
+		return
+	}
+	part := b.ready.Value
+	b.wanted, b.ready = false, messages.Option[messages.BlockChunk]{}
+	if part.Last || part.Err != "" {
+		b.closePipes(nil)
+		b.done(c, part.Err != "")
+	} else {
+		b.readAhead(c)
+	}
+	c.Send(b.asker, part)
+	failpoint.Here("block/part-sent")
+}

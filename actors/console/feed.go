@@ -1,0 +1,305 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/history"
+)
+
+const (
+	// readPause is between reads where there is much to read, so that each has many
+	// lines: a read costs as much as some dozen of them.
+	readPause = time.Millisecond
+	// syncAfter is how long a line may be in no file that a power cut spares.
+	syncAfter = time.Second
+	// syncAgainAfter is the pause before history is written again that could not
+	// be, as where the disk is full.
+	syncAgainAfter = 10 * time.Second
+)
+
+// openAsked reads the FIFO for our unikernel. What another daemon has run under
+// this name has to go; and so has a former run of ours, whose end we may not have
+// been told of: the FIFO is another one now.
+func (k *console) openAsked(c *supervise.Context, m messages.ConsoleOpen) {
+	if m.Tender.OK && k.feed != nil && !k.closing && !k.foreign {
+		c.Respond(messages.ConsoleOpened{ID: m.ID})
+		return
+	}
+	k.openers = append(k.openers, opener{pid: c.Sender(), id: m.ID, attempt: k.attempts + 1})
+	k.tender = m.Tender
+	k.open(c)
+}
+
+// adoptAsked reads the FIFO for another daemon.
+func (k *console) adoptAsked(c *supervise.Context, m messages.ConsoleAdopt) {
+	k.heard = m.Number
+	k.openers = append(k.openers, opener{pid: c.Sender(), id: m.ID, attempt: k.attempts + 1, foreign: true, limit: m.Limit})
+	k.open(c)
+}
+
+// open starts an attempt to open the FIFO, where somebody waits for that: our
+// unikernel first. It may have to wait for something that goes on here when it
+// ends.
+func (k *console) open(c *supervise.Context) {
+	foreign := !k.awaited(false)
+	switch {
+	case len(k.openers) == 0 || k.opening || k.closing:
+	case k.feed == nil || foreign && k.foreign:
+		k.attempt(c, foreign)
+	case k.foreign, !foreign:
+		k.close(c)
+	default:
+		k.answerOpeners(c, true, ErrOurs)
+	}
+}
+
+// awaited tells whether our unikernel, or another daemon, waits for the FIFO.
+func (k *console) awaited(foreign bool) bool {
+	return slices.ContainsFunc(k.openers, func(o opener) bool { return o.foreign == foreign })
+}
+
+func (k *console) attempt(c *supervise.Context, foreign bool) {
+	k.opening = true
+	k.attempts++
+	path, old, tender, log := k.FIFO, k.feed, k.tender, k.log
+	c.Go(func(context.Context) any {
+		switch {
+		case !foreign && tender.OK:
+			feed, err := openOurs(path, tender.Value)
+			return feedOpened{feed: feed, err: err}
+		case !foreign: // a new run: what it prints belongs to no line of the one before
+			ended, err := log.Finish(nil)
+			if err != nil {
+				return feedOpened{err: err}
+			}
+			feed, err := history.OpenPipe(path)
+			return feedOpened{feed: feed, ended: ended, err: err}
+		}
+		feed, err := history.OpenForeignPipe(path)
+		return feedOpened{feed: feed, foreign: true, same: err == nil && old != nil && old.Same(feed), err: err}
+	})
+}
+
+// openOurs opens the FIFO of a unikernel of ours. Where that runs already, it is the
+// one that its tender has: the file may have been removed, or be another one, since.
+// What a tender has printed that has just ended is in the file.
+func openOurs(path string, tender messages.Process) (*history.Pipe, error) {
+	if feed, err := history.OpenOutputPipe(tender); err == nil {
+		return feed, nil
+	}
+	return history.OpenPipe(path)
+}
+
+func (k *console) opened(c *supervise.Context, m feedOpened) {
+	k.opening = false
+	k.add(c, m.ended)
+	switch {
+	case m.err != nil:
+		k.notOpened(c, m)
+	case m.foreign && k.awaited(false): // that is ours
+		m.Discard()
+	case k.feed == nil:
+		k.feed, k.foreign = m.feed, m.foreign
+		k.answerOpeners(c, m.foreign, nil)
+		k.readMore(c)
+	case m.same:
+		m.Discard()
+		k.answerOpeners(c, true, nil)
+	default: // the other daemon runs it again; what is left of the last time comes first
+		m.Discard()
+		k.close(c)
+	}
+	if len(k.closers) > 0 {
+		k.close(c)
+	}
+	k.open(c)
+}
+
+// notOpened tells who has waited. The host may have thought that a former
+// incarnation reads for another daemon.
+func (k *console) notOpened(c *supervise.Context, m feedOpened) {
+	k.answerOpeners(c, m.foreign, m.err)
+	if m.foreign && k.feed == nil {
+		c.Send(k.Host, messages.ConsoleEnded{Name: k.Name})
+		k.tellIdle(c)
+	}
+}
+
+// ErrOurs is for another daemon.
+var ErrOurs = errors.New("this daemon runs a unikernel of that name")
+
+// answerOpeners tells how the last attempt ended. It is no answer to those who
+// have asked while it was under way, if it has failed: the FIFO may have been made
+// since.
+func (k *console) answerOpeners(c *supervise.Context, foreign bool, err error) {
+	all := k.openers
+	k.openers = nil
+	for _, o := range all {
+		if o.foreign != foreign || err != nil && err != ErrOurs && o.attempt > k.attempts {
+			k.openers = append(k.openers, o)
+			continue
+		}
+		k.answerOpener(c, o, err)
+	}
+}
+
+func (k *console) answerOpener(c *supervise.Context, o opener, err error) {
+	if !o.foreign {
+		m := messages.ConsoleOpened{ID: o.id}
+		if err != nil {
+			m.Err = c.Public(err)
+		}
+		c.Send(o.pid, m)
+		return
+	}
+	answer := messages.Answer{ID: o.id, Payload: messages.SuccessEmpty{}}
+	if err == nil {
+		c.Send(k.Host, messages.ConsoleAdopted{Name: k.Name, Limit: o.limit})
+	} else {
+		answer.Payload = messages.Failure{Text: AdoptFailure(c, err)}
+	}
+	if o.pid != nil {
+		c.Send(o.pid, answer)
+	}
+}
+
+// AdoptFailure is what another daemon is told: no path of this host.
+func AdoptFailure(c *supervise.Context, err error) messages.Public {
+	if errors.Is(err, os.ErrNotExist) {
+		return "opening" // natively
+	}
+	if cause := errors.Unwrap(err); cause != nil {
+		err = cause
+	}
+	return "cannot read the console: " + c.Public(err)
+}
+
+func (k *console) readMore(c *supervise.Context) {
+	log, feed := k.log, k.feed
+	c.Go(func(context.Context) any {
+		taken, err := log.Take(feed)
+		return feedRead{taken, err}
+	})
+}
+
+func (k *console) read(c *supervise.Context, m feedRead) {
+	k.add(c, m.taken)
+	switch {
+	case k.closing: // the deadline has passed, or a read was faster
+		k.drain(c)
+	case errors.Is(m.err, io.EOF):
+		k.closing = true
+		k.drain(c)
+	case m.err != nil:
+		c.Log().Error("Cannot read console", "name", k.Name, "error", m.err)
+		k.letGo(c)
+	default:
+		k.syncLater(c)
+		k.readOn(c, m.taken.More)
+	}
+}
+
+// readOn goes on reading: at once where something waits to be read, or where
+// there was nothing for a while.
+func (k *console) readOn(c *supervise.Context, more bool) {
+	before := k.readAt
+	k.readAt = c.Now()
+	if more || k.readAt.Sub(before) > readPause {
+		k.readMore(c)
+		return
+	}
+	c.After(readPause, readDue{})
+}
+
+// closeAsked reads what is left and lets go of the FIFO.
+func (k *console) closeAsked(c *supervise.Context, m messages.ConsoleClose) {
+	k.closers = append(k.closers, closer{c.Sender(), m.ID})
+	if !k.opening {
+		k.close(c)
+	}
+}
+
+func (k *console) close(c *supervise.Context) {
+	switch {
+	case k.closing:
+	case k.feed == nil: // the last line of what a former daemon has read may have no end
+		k.closing = true
+		k.drain(c)
+	default:
+		k.closing = true
+		// Wakes the read that is under way; what follows is read by drain.
+		k.feed.Stop()
+	}
+}
+
+func (k *console) drain(c *supervise.Context) {
+	log, feed := k.log, k.feed
+	c.Go(func(context.Context) any {
+		taken, err := log.Finish(feed)
+		return feedDrained{taken, err}
+	})
+}
+
+func (k *console) drained(c *supervise.Context, m feedDrained) {
+	k.add(c, m.taken)
+	if m.err != nil {
+		c.Log().Error("Cannot read the end of console", "name", k.Name, "error", m.err)
+	}
+	k.syncLater(c)
+	k.letGo(c)
+	k.closed(c)
+}
+
+func (k *console) letGo(c *supervise.Context) {
+	if k.feed != nil {
+		_ = k.feed.Close()
+	}
+	if k.foreign {
+		c.Send(k.Host, messages.ConsoleEnded{Name: k.Name})
+	}
+	k.feed, k.foreign = nil, false
+	k.closing = false
+}
+
+// closed answers those who wait for the FIFO to be closed, and serves those who
+// have asked for the next one to be opened meanwhile.
+func (k *console) closed(c *supervise.Context) {
+	for _, w := range k.closers {
+		c.Send(w.pid, messages.ConsoleClosed{ID: w.id})
+	}
+	k.closers = nil
+	k.open(c)
+}
+
+// syncLater has what was read be on disk soon.
+func (k *console) syncLater(c *supervise.Context) {
+	k.unsynced = true
+	if !k.syncing {
+		k.syncing = true
+		c.After(syncAfter, syncDue{})
+	}
+}
+
+func (k *console) sync(c *supervise.Context) {
+	k.unsynced = false
+	log := k.log
+	c.Go(func(context.Context) any { return synced{log.Sync()} })
+}
+
+func (k *console) synced(c *supervise.Context, m synced) {
+	k.syncing = false
+	switch {
+	case !m.ok:
+		k.syncing = true
+		c.After(syncAgainAfter, syncDue{})
+	case k.unsynced:
+		k.syncLater(c)
+	}
+}

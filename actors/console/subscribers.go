@@ -1,0 +1,227 @@
+package console
+
+import (
+	"context"
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/history"
+)
+
+// batchLines is how many lines a subscriber gets at once.
+const batchLines = 256
+
+// An attacher is a session that is going to be a subscriber, or that was one of an
+// actor that has failed.
+type attacher struct {
+	*subscriber
+	ask any // messages.ConsoleAttach, messages.ConsoleResume
+}
+
+// A subscriber is a session that wants every line.
+type subscriber struct {
+	pid     *actor.PID
+	next    int  // the number of the line it gets next
+	credits bool // it has asked for more
+	leaves  bool // it wants no line from until on
+	until   int
+}
+
+// attachAsked makes the sender a subscriber, when there is a ring.
+func (k *console) attachAsked(c *supervise.Context, ask any) {
+	a := attacher{&subscriber{pid: c.Sender()}, ask}
+	k.returned(a.pid.Id)
+	if k.ring != nil {
+		k.attach(c, a)
+		return
+	}
+	k.waiting = append(k.waiting, a)
+	if len(k.waiting) == 1 {
+		k.load(c)
+	}
+}
+
+// load begins a ring with what is remembered. Lines that come behind that, but
+// are heard of before, are told by the number of the ring.
+func (k *console) load(c *supervise.Context) {
+	k.follower++
+	log, follower := k.log, k.follower
+	c.Go(func(context.Context) any { lines, next := log.Follow(follower); return ringLoaded{lines, next} })
+}
+
+func (k *console) loaded(c *supervise.Context, m ringLoaded) {
+	k.ring = newRing(history.Lines, m.next-len(m.lines))
+	for _, line := range m.lines {
+		k.ring.add(line)
+	}
+	for _, taken := range k.early {
+		k.ring.take(taken)
+	}
+	waiting := k.waiting
+	k.early, k.waiting = nil, nil
+	for _, a := range waiting {
+		k.attach(c, a)
+	}
+}
+
+// add puts lines into the ring and gives them to whoever waits for them.
+func (k *console) add(c *supervise.Context, taken history.Taken) {
+	switch {
+	case taken.Follower != k.follower: // they are for a ring that is not there any more
+	case k.ring == nil:
+		k.early = append(k.early, taken)
+	default:
+		k.ring.take(taken)
+	}
+	for _, s := range k.subscribers {
+		k.give(c, s)
+	}
+}
+
+// attach makes a session a subscriber. What it gets of the history, and that
+// it gets every line from then on, is decided here in one step.
+func (k *console) attach(c *supervise.Context, a attacher) {
+	s := a.subscriber
+	k.subscribers = append(k.subscribers, s)
+	c.Watch(s.pid)
+	s.until = k.ring.total
+	switch m := a.ask.(type) {
+	case messages.ConsoleResume:
+		s.next = min(m.Next, k.ring.total)
+		k.give(c, s)
+	case messages.ConsoleAttach:
+		s.next = k.start(m.Subscribe)
+		k.answerAttach(c, s, m)
+	}
+}
+
+// answerAttach welcomes a subscriber. One too many costs the one that came first.
+func (k *console) answerAttach(c *supervise.Context, s *subscriber, m messages.ConsoleAttach) {
+	if len(k.subscribers) > k.MaxSubscribers {
+		oldest := k.subscribers[0].pid
+		c.Send(oldest, messages.ConsoleDetached{Reason: k.fullText()})
+		k.detach(c, oldest.Id)
+	}
+	text := messages.Public("subscribed")
+	if k.feed == nil && !k.opening && len(k.ring.lines) == 0 {
+		text = "waiting for VM"
+	}
+	c.Request(s.pid, messages.Answer{ID: m.ID, Payload: messages.SuccessText{Text: text}})
+}
+
+// fullText is what a subscriber is told that a newer one has pushed off.
+func (k *console) fullText() messages.Public {
+	return messages.Publicf("at most %d clients may follow a console, and a newer one has taken the place of this one", k.MaxSubscribers)
+}
+
+// start is the number of the first line that a subscription asks for.
+func (k *console) start(m messages.ConsoleSubscribe) int {
+	if m.Since.OK {
+		return k.ring.since(m.Since.Value)
+	}
+	return k.ring.last(m.Count.Value)
+}
+
+func (k *console) moreAsked(c *supervise.Context) {
+	if s := k.find(c.Sender()); s != nil {
+		s.credits = true
+		k.give(c, s)
+	}
+}
+
+// leaveAsked has a subscriber get the lines that there are, and no others.
+func (k *console) leaveAsked(c *supervise.Context) {
+	s := k.find(c.Sender())
+	switch {
+	case s == nil:
+	case k.ring == nil: // it is that of attach
+		s.leaves = true
+	default:
+		s.leaves, s.until = true, k.ring.total
+		k.give(c, s)
+	}
+}
+
+// find is nil where an incarnation that has failed has known the subscriber.
+func (k *console) find(pid *actor.PID) *subscriber {
+	for _, s := range k.subscribers {
+		if s.pid.Id == pid.Id {
+			return s
+		}
+	}
+	for _, a := range k.waiting {
+		if a.pid.Id == pid.Id {
+			return a.subscriber
+		}
+	}
+	return nil
+}
+
+// give sends a subscriber the next lines, if there are any and it has asked.
+func (k *console) give(c *supervise.Context, s *subscriber) {
+	if !s.credits || k.ring == nil {
+		return
+	}
+	end := k.ring.total
+	if s.leaves {
+		end = s.until
+	}
+	switch {
+	case s.next < end:
+		lines, missed := k.ring.from(s.next, min(batchLines, end-max(s.next, k.ring.oldest())))
+		s.next += missed + len(lines)
+		s.credits = false
+		c.Request(s.pid, messages.ConsoleLines{Missed: missed, Lines: lines})
+	case s.leaves:
+		s.credits = false
+		c.Send(s.pid, messages.ConsoleDetached{}) // it ends now, and is detached then
+	}
+}
+
+// detach forgets a subscriber, and with the last one the ring.
+func (k *console) detach(c *supervise.Context, id string) {
+	k.returned(id)
+	k.subscribers = slices.DeleteFunc(k.subscribers, func(s *subscriber) bool { return s.pid.Id == id })
+	if len(k.subscribers) > 0 {
+		return
+	}
+	if k.ring != nil {
+		k.log.Unfollow()
+		k.follower++
+		k.ring = nil
+	}
+	k.tellIdle(c)
+}
+
+// returned is the end of waiting for a session, which has come back or has ended.
+func (k *console) returned(id string) {
+	k.expected = slices.DeleteFunc(k.expected, func(pid *actor.PID) bool { return pid.Id == id })
+}
+
+// sendAway tells all who read that there will be nothing more, or how to go on
+// with the next incarnation.
+func (k *console) sendAway(c *supervise.Context, again bool) {
+	for _, a := range k.waiting {
+		switch m := a.ask.(type) {
+		case messages.ConsoleResume:
+			k.sendOne(c, a.pid, m.Next, again)
+		case messages.ConsoleAttach:
+			c.Send(a.pid, messages.Answer{ID: m.ID, Payload: messages.Failure{Text: "cannot read the console: it has just ended; try again"}})
+		}
+	}
+	for _, s := range k.subscribers {
+		k.sendOne(c, s.pid, s.next, again)
+	}
+}
+
+func (k *console) sendOne(c *supervise.Context, pid *actor.PID, next int, again bool) {
+	if again {
+		k.expected = append(k.expected, pid)
+		c.Send(pid, messages.ConsoleLost{Next: next})
+		return
+	}
+	c.Send(pid, messages.ConsoleDetached{})
+}

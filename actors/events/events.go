@@ -1,0 +1,224 @@
+// Package events sends subscribers the events that are stored. It owns their list; the
+// database is their queue.
+package events
+
+import (
+	"context"
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/store"
+)
+
+const (
+	// maxFollowers is how many clients may follow events at once: each costs a
+	// look at the database for every event.
+	maxFollowers = 256
+	// batchEvents is how many events a follower gets at once.
+	batchEvents = 256
+)
+
+// The events actor has those who follow events. The database is the only queue:
+// a follower is a number, that of the event it gets next, so that it gets every
+// one once, and costs nothing while it does not read. There is one batch under way for
+// each of them.
+type events struct {
+	db *store.DB
+
+	last      uint64 // the newest event that has been heard of
+	attaching []newcomer
+	followers []*follower
+}
+
+// A newcomer is a session that is going to follow.
+type newcomer struct {
+	pid *actor.PID
+	ask messages.EventsAttach
+}
+
+// A follower is a session that wants the events of a name.
+type follower struct {
+	pid     *actor.PID
+	name    messages.Name
+	next    uint64 // the number of the event it gets next
+	present uint64 // that of the last event that was there when it came
+	told    bool   // it has been told that it got that
+	credits bool   // it has asked for more
+	reading bool   // a batch for it is being read
+}
+
+// What the goroutines of the events actor tell it.
+type (
+	eventsFound struct {
+		newcomer    newcomer
+		first, last uint64
+		err         error
+	}
+	eventsRead struct {
+		follower string // the ID of its PID
+		batch    messages.EventBatch
+		next     uint64
+		err      error
+	}
+)
+
+// New returns the maker of the actor that tells followers the events in db.
+func New(db *store.DB) func() supervise.Actor {
+	return func() supervise.Actor { return &events{db: db} }
+}
+
+func (e *events) Started(*supervise.Context) {}
+
+func (e *events) Handle(c *supervise.Context, message any) {
+	switch m := message.(type) {
+	case messages.EventsAttach:
+		e.attachAsked(c, m)
+	case eventsFound:
+		e.found(c, m)
+	case messages.EventsMore:
+		e.moreAsked(c)
+	case eventsRead:
+		e.read(c, m)
+	case messages.EventsStored:
+		e.stored(c, m)
+	case supervise.Terminated:
+		e.detach(m.ID)
+	case supervise.Undeliverable: // to a session that has just ended: Terminated tells
+	default:
+		c.Unknown(message)
+	}
+}
+
+// Stopping sends all away: who comes next knows none of them.
+func (e *events) Stopping(c *supervise.Context, _ bool) {
+	for _, a := range e.attaching {
+		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: messages.Failure{Text: "cannot tell events: the daemon failed or stops; try again"}})
+	}
+	for _, f := range e.followers {
+		c.Send(f.pid, messages.EventsDetached{})
+	}
+}
+
+// attachAsked looks for where a follower begins.
+func (e *events) attachAsked(c *supervise.Context, m messages.EventsAttach) {
+	if len(e.attaching)+len(e.followers) >= maxFollowers {
+		text := messages.Publicf("%d clients follow events: that is as many as may do so at once", maxFollowers)
+		c.Respond(messages.Answer{ID: m.ID, Payload: messages.Failure{Text: text}})
+		return
+	}
+	db, a := e.db, newcomer{c.Sender(), m}
+	e.attaching = append(e.attaching, a)
+	c.Go(func(context.Context) any { return findEvents(db, a) })
+}
+
+func findEvents(db *store.DB, a newcomer) eventsFound {
+	if a.ask.Since.OK {
+		first, last, err := db.FindEvents(a.ask.Since.Value.UnixMilli())
+		return eventsFound{a, first, last, err}
+	}
+	last, err := db.LastEvent()
+	return eventsFound{a, last + 1, last, err}
+}
+
+// found makes a session a follower. It gets the first event that it has asked for
+// and each one from then on.
+func (e *events) found(c *supervise.Context, m eventsFound) {
+	a := m.newcomer
+	e.attaching = slices.DeleteFunc(e.attaching, func(other newcomer) bool { return other == a })
+	if m.err != nil {
+		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: messages.Failure{Text: c.Public(m.err)}})
+		return
+	}
+	e.last = max(e.last, m.last)
+	e.followers = append(e.followers, &follower{pid: a.pid, name: a.ask.Name, next: m.first, present: m.last})
+	c.Watch(a.pid)
+	c.Request(a.pid, messages.Answer{ID: a.ask.ID, Payload: messages.SuccessEvents{}})
+}
+
+func (e *events) moreAsked(c *supervise.Context) {
+	if f := e.follower(c.Sender().Id); f != nil {
+		f.credits = true
+		e.serve(c, f)
+	}
+}
+
+// stored goes on with those who have waited for something new.
+func (e *events) stored(c *supervise.Context, m messages.EventsStored) {
+	e.last = max(e.last, m.Last)
+	for _, f := range e.followers {
+		e.serve(c, f)
+	}
+}
+
+// serve reads the next batch for a follower, if it has asked for one and there
+// is something to tell.
+func (e *events) serve(c *supervise.Context, f *follower) {
+	if !f.credits || f.reading || f.told && f.next > e.last {
+		return
+	}
+	f.reading = true
+	db, id, name, next, until := e.db, f.pid.Id, f.name, f.next, e.last
+	if !f.told {
+		until = f.present
+	}
+	c.Go(func(context.Context) any { return readEvents(db, id, name, next, until) })
+}
+
+// readEvents reads on until there is something to tell to who follows a name, or
+// nothing more up to a number.
+func readEvents(db *store.DB, follower string, name messages.Name, next, until uint64) eventsRead {
+	r := eventsRead{follower: follower, next: next}
+	for r.next <= until && r.batch.Missed == 0 && len(r.batch.List) == 0 {
+		list, after, err := db.Events(r.next, int(min(batchEvents, until-r.next+1)))
+		if err != nil {
+			r.err = err
+			return r
+		}
+		if after == r.next { // what must be there is not
+			after = until + 1
+		}
+		r.batch.Missed = after - r.next - uint64(len(list))
+		r.batch.List = slices.DeleteFunc(list, func(e messages.NumberedEvent) bool { return !name.Covers(e.Event.Name) })
+		r.next = after
+	}
+	return r
+}
+
+func (e *events) read(c *supervise.Context, m eventsRead) {
+	f := e.follower(m.follower)
+	switch {
+	case f == nil: // it has left
+		return
+	case m.err != nil:
+		c.Log().Error("Cannot read events", "error", m.err)
+		c.Send(f.pid, messages.EventsDetached{})
+		e.detach(m.follower)
+		return
+	}
+	f.reading = false
+	f.next = m.next
+	m.batch.Present = !f.told && f.next > f.present
+	f.told = f.told || m.batch.Present
+	if m.batch.Missed == 0 && len(m.batch.List) == 0 && !m.batch.Present { // all of it was about others
+		e.serve(c, f)
+		return
+	}
+	f.credits = false
+	c.Request(f.pid, m.batch)
+}
+
+func (e *events) follower(id string) *follower {
+	for _, f := range e.followers {
+		if f.pid.Id == id {
+			return f
+		}
+	}
+	return nil
+}
+
+func (e *events) detach(id string) {
+	e.followers = slices.DeleteFunc(e.followers, func(f *follower) bool { return f.pid.Id == id })
+}

@@ -1,0 +1,121 @@
+package host
+
+import (
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/actors/block"
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/failpoint"
+)
+
+// A blockJob is a command about a block device that is under way.
+type blockJob struct {
+	number  uint64
+	pid     *actor.PID
+	command messages.Command
+}
+
+// block carries out a command about a block device: the ledger makes it busy,
+// and an actor of its own does the work and answers.
+func (h *host) block(c *supervise.Context, a ask) {
+	size, err := h.reserveBlock(a)
+	if err != nil {
+		h.refuse(c, a, err)
+		return
+	}
+	failpoint.Here("block/reserved")
+	asker := h.open[a.ticket]
+	delete(h.open, a.ticket)
+	h.runs++
+	pid := c.Child("block/"+a.name.String(), block.New(block.Config{
+		Name: a.name, Run: h.runs, Dir: h.config.Machine.Blocks, Host: c.Self(), Work: h.config.Work,
+	}))
+	h.blocks[a.name] = blockJob{h.runs, pid, withoutData(a.command)}
+	c.RequestFor(asker.PID, pid, messages.BlockDo{ID: asker.ID, Command: a.command, Size: size})
+	failpoint.Here("block/work-asked")
+}
+
+// reserveBlock makes the block device busy, and tells its size in MB.
+func (h *host) reserveBlock(a ask) (size int, err error) {
+	switch command := a.command.(type) {
+	case messages.BlockAdd:
+		return command.Size, h.reserveNewBlock(a.name, command.Size)
+	case messages.BlockOldAdd:
+		return command.Size, h.reserveNewBlock(a.name, command.Size)
+	case messages.BlockRemove:
+		return h.takeDevice(a.name, "remove block")
+	case messages.BlockSet, messages.BlockOldSet:
+		return h.takeDevice(a.name, "set block")
+	case messages.BlockReserve:
+		return h.takeDevice(a.name, "reserve block")
+	case messages.BlockDump:
+		return h.reserveDump(a.name, command.Level)
+	case messages.BlockOldDump:
+		return h.reserveDump(a.name, command.Level)
+	}
+	return 0, fmt.Errorf("internal error: %T is no command about a block device", a.command)
+}
+
+func (h *host) reserveNewBlock(name messages.Name, size int) error {
+	if err := nameable("a block device", name); err != nil {
+		return err
+	}
+	return h.ledger.ReserveDevice(name, size)
+}
+
+func (h *host) reserveDump(name messages.Name, level int) (size int, err error) {
+	if err := compressible(level); err != nil {
+		return 0, err
+	}
+	return h.takeDevice(name, "dump block")
+}
+
+func (h *host) takeDevice(name messages.Name, what string) (size int, err error) {
+	if err := h.config.Machine.CheckUnused(name, what); err != nil {
+		return 0, err
+	}
+	return h.ledger.TakeDevice(name, what)
+}
+
+// withoutData is a command that does not keep what a client has sent.
+func withoutData(command messages.Command) messages.Command {
+	switch command.(type) {
+	case messages.BlockOldAdd:
+		return messages.BlockOldAdd{}
+	case messages.BlockOldSet:
+		return messages.BlockOldSet{}
+	}
+	return command
+}
+
+// blockDone frees a block device.
+func (h *host) blockDone(c *supervise.Context, m messages.BlockDone) {
+	job, ok := h.blocks[m.Name]
+	if !ok || job.number != m.Run {
+		return // it has been told before
+	}
+	failpoint.Here("block/freed")
+	delete(h.blocks, m.Name)
+	c.Stop(job.pid)
+	there := true
+	var kind messages.EventKind
+	switch job.command.(type) {
+	case messages.BlockAdd, messages.BlockOldAdd:
+		there, kind = !m.Failed, messages.EventBlockCreated
+	case messages.BlockSet, messages.BlockOldSet:
+		kind = messages.EventBlockSet
+	case messages.BlockRemove:
+		there, kind = m.Failed, messages.EventBlockRemoved
+	}
+	if kind != "" && !m.Failed {
+		h.tell(c, kind, m.Name, messages.CommandCause(job.command))
+	}
+	if there {
+		h.ledger.FreeDevice(m.Name)
+	} else {
+		h.ledger.DropDevice(m.Name)
+	}
+}

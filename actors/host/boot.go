@@ -1,0 +1,137 @@
+package host
+
+import (
+	"context"
+	"errors"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/failpoint"
+)
+
+// load asks for what a former daemon, or a former incarnation, has recorded.
+func (h *host) load(c *supervise.Context) {
+	h.loadID = c.NewID()
+	c.Request(h.store, messages.StoreLoad{ID: h.loadID})
+}
+
+func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
+	if m.ID != h.loadID { // it has been answered, or is one of an incarnation before
+		return
+	}
+	h.loadID = 0
+	if m.Err != "" {
+		h.loading.Note(c, "Cannot load the state", errors.New(string(m.Err)))
+		if h.loads++; h.unreadable() {
+			h.doEarly(c)
+		}
+		c.After(supervise.RetryAfter, retryLoad{})
+		return
+	}
+	h.loading.Over(c)
+	h.loads = 0
+	failpoint.Here("boot/loaded")
+	config := h.config
+	c.Go(func(context.Context) any { return config.sweep(m.State) })
+}
+
+// unreadable tells whether nobody should wait any longer for the state to be read.
+func (h *host) unreadable() bool { return h.loads >= supervise.PatientTries }
+
+// sweep frees what belongs to nobody on record, and finds the block devices.
+func (g *Config) sweep(state messages.State) swept {
+	names, images := recorded(state)
+	g.Machine.AddStrangers(names)
+	devices, errs := g.Machine.Sweep(names, images)
+	for _, e := range state.Ends { // their consoles can still be read
+		names[e.Name] = true
+	}
+	if err := g.History.Sweep(func(n messages.Name) bool { return names[n] }); err != nil {
+		errs = append(errs, err)
+	}
+	failpoint.Here("boot/history-swept")
+	return swept{state, devices, errs}
+}
+
+// recorded are the names and images of unikernels on record.
+func recorded(state messages.State) (names map[messages.Name]bool, images map[messages.Digest]bool) {
+	names, images = map[messages.Name]bool{}, map[messages.Digest]bool{}
+	for _, r := range state.Unikernels {
+		names[r.Name] = true
+		for digest := range digests(r.Spec) {
+			images[digest] = true
+		}
+	}
+	return names, images
+}
+
+// swept takes over all that is on record. The policy of the root is not what is on record, but what the
+// machine has.
+func (h *host) swept(c *supervise.Context, m swept) {
+	for _, err := range m.errs {
+		c.Log().Error("Found something wrong at the start", "error", err)
+	}
+	for _, p := range m.state.Policies {
+		if p.Name.Path != messages.Root {
+			h.ledger.HoldPolicy(p.Name.Path, p.Policy)
+		}
+	}
+	for _, d := range m.devices {
+		h.ledger.HoldDevice(d.Name, d.Size)
+	}
+	for _, e := range m.state.Ends {
+		h.consoles.remain(c, e)
+	}
+	failpoint.Here("boot/all-held")
+	h.resumeAll(c, m.state.Unikernels)
+}
+
+// ready begins to carry out commands: it is known what runs.
+func (h *host) ready(c *supervise.Context) {
+	h.booted = true
+	c.Log().Info("Commands are carried out from now on", "running", h.countRunning(), "to_start", len(h.waves.due))
+	h.consoles.probeIdle(c)
+	h.verifyAll(c)
+	if h.began == messages.DaemonRecovers {
+		h.collectStale(c)
+	}
+	failpoint.Here("boot/ready")
+	h.doEarly(c)
+	if h.halter != nil {
+		h.haltAll(c)
+	}
+}
+
+// doEarly carries out what was asked for before all was known, or refuses it where
+// that cannot be known.
+func (h *host) doEarly(c *supervise.Context) {
+	early := h.early
+	h.early = nil
+	for _, a := range early {
+		if h.unreadable() {
+			h.answer(c, a.ticket, messages.Failure{Text: messages.Publicf("%s", h.loading.Cause())})
+			continue
+		}
+		h.do(c, a)
+	}
+}
+
+func (h *host) countRunning() (running int) {
+	for _, t := range h.tenants {
+		if t.current != nil && !t.current.started.IsZero() {
+			running++
+		}
+	}
+	return running
+}
+
+func (h *host) resume(c *supervise.Context, record messages.Record) *run {
+	h.ledger.Hold(record.Name, record.Spec.Arguments)
+	t := &tenant{phase: settled}
+	h.tenants[record.Name] = t
+	h.setCurrent(t, h.spawn(c, record.Name, record.Spec))
+	h.consoles.begin(c, record.Name, h.ledger)
+	c.Send(t.current.pid, messages.UnikernelResume{Record: record, Hold: true, Cause: h.began})
+	failpoint.Here("boot/resume-asked")
+	return t.current
+}

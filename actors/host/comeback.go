@@ -1,0 +1,67 @@
+package host
+
+import (
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/failpoint"
+)
+
+// What has been replaced comes back where its successor could not be started,
+// which is answered then, or has refused on trial, which an event tells.
+
+// replaced is what next replaces.
+func (t *tenant) replaced() *messages.Former {
+	if t.former == nil {
+		return nil
+	}
+	return &messages.Former{Spec: t.former.Spec.Proven(), Restarts: t.former.Restarts}
+}
+
+// revert decides whether what a unikernel on trial has replaced may come back.
+func (h *host) revert(c *supervise.Context, m messages.UnikernelRevert) {
+	t := h.tenants[m.Name]
+	switch {
+	case t == nil:
+	case t.next != nil && t.next.number == m.Run: // what it needs is still promised to it
+		c.Send(t.next.pid, messages.UnikernelReverted{})
+	case t.current == nil || t.current.number != m.Run:
+	case t.phase == settled, t.phase == checking, t.phase == restoring:
+		err := h.ledger.Revert(m.Name, m.Former.Spec.Arguments)
+		c.Send(t.current.pid, messages.UnikernelReverted{Err: c.Public(err)})
+	default: // it is being stopped
+	}
+	failpoint.Here("change/revert-decided")
+}
+
+// proven is the end of a trial.
+func (h *host) proven(c *supervise.Context, m messages.UnikernelProven) {
+	if t := h.tenants[m.Name]; t != nil && t.current != nil && t.current.number == m.Run {
+		h.respec(c, t.current, t.current.spec.Proven())
+	}
+}
+
+// comeBack starts what is on disk under a name, and whose images are needed
+// already.
+func (h *host) comeBack(c *supervise.Context, name messages.Name, t *tenant, left *messages.Former, why messages.Public) {
+	switch t.phase {
+	case launching, switching:
+		t.phase = restoring
+	default: // nobody waits for it
+	}
+	t.current = h.spawn(c, name, left.Spec)
+	c.Send(t.current.pid, messages.UnikernelResume{
+		Record: messages.Record{Name: name, Spec: left.Spec}, Restarts: left.Restarts, Cause: why,
+	})
+	failpoint.Here("change/coming-back")
+}
+
+// restored answers a command whose unikernel could not be started: what it was to
+// replace has been, or has been tried to.
+func (h *host) restored(c *supervise.Context, name messages.Name, t *tenant, outcome messages.Public) {
+	if t.phase != restoring {
+		return
+	}
+	h.answerAsk(c, t, messages.Failure{Text: t.refusal + "; " + outcome})
+	failpoint.Here("change/comeback-told")
+	h.settle(c, name, t)
+}

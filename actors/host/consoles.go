@@ -1,0 +1,250 @@
+package host
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/actors/console"
+	"albatross/actors/ledger"
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// consoles are the console actors of the host. One outlives its unikernel: what
+// it has printed last is the post-mortem. How many a path may keep is limited;
+// the one that has been without a unikernel for longest goes first. Those of other
+// daemons are limited apart: nothing that is said in their name costs one of ours.
+type consoles struct {
+	config *Config
+	store  *actor.PID
+	byName map[messages.Name]*consoleEntry
+	rings  map[messages.Path]map[messages.Name]*consoleEntry // those that have had a unikernel
+}
+
+type consoleEntry struct {
+	pid      *actor.PID
+	ours     bool      // there is a unikernel, or is about to be
+	theirs   bool      // there is one of another daemon
+	ring     bool      // there has been one or the other
+	foreign  bool      // it was that of another daemon
+	inactive time.Time // since when there is none
+	passed   uint64    // messages ever sent that have a number; see messages.ConsoleIdle
+	end      messages.Option[messages.End]
+}
+
+// inUse tells whether there is a unikernel.
+func (e *consoleEntry) inUse() bool { return e.ours || e.theirs }
+
+func newConsoles(config *Config, store *actor.PID) *consoles {
+	return &consoles{config: config, store: store, byName: map[messages.Name]*consoleEntry{}, rings: map[messages.Path]map[messages.Name]*consoleEntry{}}
+}
+
+// forTenant is the console of a unikernel that is going to be, if nothing is wrong
+// with it.
+func (k *consoles) forTenant(c *supervise.Context, name messages.Name) *actor.PID {
+	e := k.entry(c, name)
+	e.ours = true
+	return e.pid
+}
+
+// begin is the beginning of a unikernel of ours, which takes the place of any other.
+func (k *consoles) begin(c *supervise.Context, name messages.Name, l *ledger.Ledger) {
+	e := k.byName[name]
+	e.theirs = false
+	k.beginRing(c, name, false, l.MaxUnikernels(name.Path))
+}
+
+// beginRing has something be remembered of a console, at the cost of others.
+func (k *consoles) beginRing(c *supervise.Context, name messages.Name, foreign bool, limit int) {
+	e := k.byName[name]
+	known := e.ring && e.foreign == foreign
+	e.ring, e.foreign = true, foreign
+	k.remember(name, e)
+	if !known {
+		k.evict(c, name.Path, foreign, max(1, limit))
+	}
+}
+
+func (k *consoles) remember(name messages.Name, e *consoleEntry) {
+	if k.rings[name.Path] == nil {
+		k.rings[name.Path] = map[messages.Name]*consoleEntry{}
+	}
+	k.rings[name.Path][name] = e
+}
+
+// tenantGone keeps the console of a unikernel that is not there any more. If there
+// never was one, nothing is kept.
+func (k *consoles) tenantGone(c *supervise.Context, name messages.Name) {
+	e := k.byName[name]
+	if e == nil {
+		return
+	}
+	e.ours, e.inactive = false, c.Now()
+	if !e.ring {
+		k.probe(c, e)
+	}
+}
+
+// probeIdle has the host hear again of consoles that may have become idle before it
+// knew what is on record.
+func (k *consoles) probeIdle(c *supervise.Context) {
+	for _, e := range k.byName {
+		if !e.ring {
+			k.probe(c, e)
+		}
+	}
+}
+
+func (k *consoles) probe(c *supervise.Context, e *consoleEntry) {
+	e.passed++
+	c.Send(e.pid, messages.ConsoleProbe{Number: e.passed})
+}
+
+// ended keeps how the last run of a unikernel has ended, as long as its console.
+func (k *consoles) ended(name messages.Name, end messages.Option[messages.End]) {
+	if e := k.byName[name]; e != nil && end.OK {
+		e.end = end
+	}
+}
+
+// remain is the console of a unikernel that a former daemon has had.
+func (k *consoles) remain(c *supervise.Context, past messages.NamedEnd) {
+	e := k.entry(c, past.Name)
+	e.ring = true
+	e.inactive = past.End.Known()
+	e.end = messages.Some(past.End)
+	k.remember(past.Name, e)
+}
+
+// forSubscriber is the console that a client wants to read, whether there has
+// ever been a unikernel or not, and the number of what is passed on to it.
+func (k *consoles) forSubscriber(c *supervise.Context, name messages.Name) (console *actor.PID, number uint64) {
+	e := k.entry(c, name)
+	e.passed++
+	return e.pid, e.passed
+}
+
+// adopt has a console read the FIFO of another daemon. The asker gets the answer, if
+// there is one.
+func (k *consoles) adopt(c *supervise.Context, name messages.Name, limit int, asker supervise.Asker) {
+	e := k.entry(c, name)
+	e.passed++
+	m := messages.ConsoleAdopt{ID: asker.ID, Number: e.passed, Limit: limit}
+	c.RequestFor(asker.PID, e.pid, m)
+}
+
+// adopted is the beginning of a unikernel of another daemon.
+func (k *consoles) adopted(c *supervise.Context, m messages.ConsoleAdopted) {
+	e := k.byName[m.Name]
+	if e == nil || e.ours && e.ring && !e.foreign {
+		return // one of ours has come first
+	}
+	e.theirs = true
+	k.beginRing(c, m.Name, true, m.Limit)
+}
+
+// foreignGone keeps the console of a unikernel of another daemon that is not there
+// any more.
+func (k *consoles) foreignGone(name messages.Name, now time.Time) {
+	if e := k.byName[name]; e != nil && e.theirs {
+		e.theirs, e.inactive = false, now
+	}
+}
+
+// restarted has an actor that has failed do what it did, as far as nobody else will
+// tell it.
+func (k *consoles) restarted(c *supervise.Context, name messages.Name) {
+	e := k.byName[name]
+	switch {
+	case e == nil:
+	case e.theirs:
+		k.adopt(c, name, messages.MaxInt, supervise.Asker{})
+	default:
+		k.probe(c, e)
+	}
+}
+
+// inactive are the consoles at and below a path that are without a unikernel, in
+// the order of listings.
+func (k *consoles) inactive(path messages.Name) (list []messages.Name) {
+	for n, e := range k.byName {
+		if e.ring && !e.inUse() && path.Covers(n) {
+			list = append(list, path.Relative(n))
+		}
+	}
+	slices.SortFunc(list, messages.Name.Compare)
+	return list
+}
+
+func (k *consoles) entry(c *supervise.Context, name messages.Name) *consoleEntry {
+	if e := k.byName[name]; e != nil {
+		return e
+	}
+	e := &consoleEntry{pid: c.Child("console/"+name.String(), console.New(console.Config{
+		Name: name, FIFO: k.config.Machine.Console(name), Host: c.Self(),
+		History: k.config.History, MaxSubscribers: k.config.MaxSubscribers,
+	}))}
+	k.byName[name] = e
+	return e
+}
+
+// idle ends a console that nobody reads and that has nothing to tell.
+func (k *consoles) idle(c *supervise.Context, m messages.ConsoleIdle) {
+	e := k.byName[m.Name]
+	if e == nil || e.ring || e.ours || e.passed != m.Heard {
+		return
+	}
+	k.remove(c, m.Name)
+}
+
+// evict ends consoles at a path until there are no more than limit, or no more
+// without a unikernel: of ours, or of those of other daemons.
+func (k *consoles) evict(c *supervise.Context, path messages.Path, foreign bool, limit int) {
+	if len(k.rings[path]) <= limit {
+		return
+	}
+	var inactive []messages.Name
+	count := 0
+	for n, e := range k.rings[path] {
+		if e.foreign != foreign {
+			continue
+		}
+		count++
+		if !e.inUse() {
+			inactive = append(inactive, n)
+		}
+	}
+	slices.SortFunc(inactive, func(a, b messages.Name) int { return k.byName[a].inactive.Compare(k.byName[b].inactive) })
+	for _, oldest := range inactive[:min(len(inactive), max(0, count-limit))] {
+		k.remove(c, oldest)
+	}
+}
+
+func (k *consoles) remove(c *supervise.Context, name messages.Name) {
+	e := k.byName[name]
+	delete(k.byName, name)
+	delete(k.rings[name.Path], name)
+	if len(k.rings[name.Path]) == 0 {
+		delete(k.rings, name.Path)
+	}
+	c.Stop(e.pid)
+	k.forget(c, name)
+	if e.end.OK {
+		c.Send(k.store, messages.StoreWrite{Changes: []messages.Change{messages.DeleteEnd{Name: name}}})
+	}
+}
+
+// forget removes the history of a console that was stopped. One of the same name
+// that is made from now on has none, though it may be in use before this is done.
+func (k *consoles) forget(c *supervise.Context, name messages.Name) {
+	remove, log := k.config.History.Remove(name), c.Log()
+	c.Go(func(context.Context) any {
+		if err := remove(); err != nil {
+			log.Error("Cannot forget a console", "error", err)
+		}
+		return nil
+	})
+}

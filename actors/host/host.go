@@ -1,0 +1,325 @@
+// Package host decides. The host owns the ledger of what may run, the runs under each
+// name, and the consoles by name. It carries out every command, itself or through a
+// child: a unikernel, a console, a block device, or the collector of statistics.
+package host
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/actors/console"
+	"albatross/actors/ledger"
+	"albatross/actors/meter"
+	"albatross/actors/supervise"
+	"albatross/messages"
+	blockfile "albatross/runtime/block"
+	"albatross/runtime/fair"
+	"albatross/runtime/guest"
+	"albatross/runtime/history"
+)
+
+// A Config is what the host is made with. It is not changed once it is in use.
+type Config struct {
+	History    *history.Dir
+	Machine    *guest.Machine                  // where unikernels run
+	RootPolicy messages.Policy                 // what the machine has at the start
+	Look       func() (messages.Policy, error) // what it has now
+	Meter      *meter.Meter
+	Work       *fair.Workers // long work with images
+
+	Grace          time.Duration // between SIGTERM and SIGKILL
+	Trial          time.Duration // of what replaces something; see Trial
+	MaxSubscribers int           // of one console
+	StatsInterval  time.Duration // between statistics
+}
+
+// Trial is how long a unikernel that has replaced another one has to run. What it
+// has replaced comes back where it cannot be started, or where its tender refuses
+// by then what could not be checked before.
+const Trial = time.Second
+
+// The host decides: it is the only writer of the ledger and knows who runs. A
+// create is reserved in the ledger in one step, then the unikernel actor does
+// the slow work, and then the host commits or releases. All that it knows is on
+// disk or in its children's hands: after a failure it starts from there.
+type host struct {
+	config *Config
+	store  *actor.PID
+	began  messages.Public // for events: why this incarnation did
+	stats  *actor.PID
+
+	ledger   *ledger.Ledger
+	tenants  map[messages.Name]*tenant
+	consoles *consoles
+	images   map[messages.Digest]int // how many current runs need each
+	// collectPause is the pause before images are collected again; 0: they are not.
+	collectPause time.Duration
+	blocks       map[messages.Name]blockJob
+	policies     policyChanges
+	outlook      outlook
+	open         map[ticket]supervise.Asker // commands that have not been answered
+	tickets      ticket                     // ever given
+	runs         uint64                     // ever made
+
+	loading supervise.Trouble
+	loadID  uint64 // of the request to the store that is under way; 0: none
+	loads   int    // that have failed
+	booted  bool
+	early   []ask      // commands that came before
+	halter  *actor.PID // wants to know when all have been stopped; nil: nobody does
+	waves   waves
+}
+
+// What the host's goroutines and timers tell it.
+type (
+	swept struct {
+		state   messages.State
+		devices []blockfile.Device
+		errs    []error
+	}
+	retryLoad struct{}
+	waveOver  struct{ number int }
+)
+
+// New returns the maker of the host's incarnations. The first one begins where a
+// daemon starts.
+func New(config *Config, store *actor.PID) func() supervise.Actor {
+	began := messages.DaemonStarted
+	return func() supervise.Actor {
+		h := &host{config: config, store: store, began: began}
+		began = messages.DaemonRecovers
+		return h
+	}
+}
+
+func (h *host) Started(c *supervise.Context) {
+	h.ledger = ledger.New()
+	h.ledger.HoldMachine(h.config.RootPolicy)
+	h.tenants = map[messages.Name]*tenant{}
+	h.images = map[messages.Digest]int{}
+	h.blocks = map[messages.Name]blockJob{}
+	h.open = map[ticket]supervise.Asker{}
+	h.consoles = newConsoles(h.config, h.store)
+	if h.began == messages.DaemonStarted {
+		h.tell(c, messages.EventDaemonStarted, messages.Name{}, "")
+	}
+	h.startStats(c)
+	h.watchMachine(c)
+	h.load(c)
+}
+
+func (h *host) Handle(c *supervise.Context, message any) {
+	switch m := message.(type) {
+	case messages.Ask:
+		h.asked(c, m)
+	case messages.StoreLoaded:
+		h.loaded(c, m)
+	case swept:
+		h.swept(c, m)
+	case retryLoad:
+		h.load(c)
+	case messages.UnikernelPrepared:
+		h.prepared(c, m)
+	case messages.UnikernelRunning:
+		h.running(c, m)
+		h.waveTold(c, m.Run, false)
+	case messages.UnikernelWaiting:
+		h.rests(c, m)
+		h.waveTold(c, m.Run, true)
+	case messages.UnikernelFailed:
+		h.failed(c, m)
+		h.waveTold(c, m.Run, false)
+	case messages.UnikernelGone:
+		h.gone(c, m)
+		h.waveTold(c, m.Run, false)
+	case messages.UnikernelUnstored:
+		h.unstored(c, m)
+		h.waveGoesOn(c, m.Run)
+	case messages.UnikernelRevert:
+		h.revert(c, m)
+	case messages.UnikernelProven:
+		h.proven(c, m)
+	case messages.UnikernelRestarted:
+		h.restarted(c, m)
+	case messages.ConsoleAdopted:
+		h.consoles.adopted(c, m)
+	case messages.ConsoleEnded:
+		h.consoles.foreignGone(m.Name, c.Now())
+	case messages.ConsoleRestarted:
+		h.consoles.restarted(c, m.Name)
+		if t := h.tenants[m.Name]; t != nil && t.current != nil {
+			c.Send(t.current.pid, m)
+		}
+	case messages.ConsoleIdle:
+		if h.booted { // or it is not known whose it is; see ready
+			h.consoles.idle(c, m)
+		}
+	case messages.StatsRestarted:
+		h.watchAll(c)
+	case messages.StatsSnapshot:
+		c.RequestFor(c.Sender(), h.stats, m)
+	case imageRead:
+		h.imageRead(c, m)
+	case messages.StatusAsk:
+		c.Respond(messages.StatusTold{List: h.status()})
+	case messages.HaltAll:
+		h.haltAsked(c)
+	case messages.BlockDone:
+		h.blockDone(c, m)
+	case messages.StoreWritten:
+		h.policyWritten(c, m)
+	case collectDue:
+		h.collectDue(c)
+	case retryUndo:
+		h.requestPolicy(c, h.policies.undo)
+	case waveOver:
+		h.waveOver(c, m)
+	case watching:
+		h.watching(c, m)
+	case machineNews:
+		h.machineNews(c, m)
+	case awaitNews:
+		h.awaitNews(c, m.watch)
+	case lookDue:
+		h.look(c)
+		c.After(lookEvery, lookDue{})
+	case looked:
+		h.looked(c, m)
+	case supervise.Crashed:
+		h.storeCrashed(c, m)
+	case supervise.Undeliverable: // to the store: nothing else is asked
+		h.storeLost(c)
+	case supervise.Terminated: // a child that was stopped
+	default:
+		c.Unknown(message)
+	}
+}
+
+// Stopping answers everybody who waits. The unikernels go on without us.
+func (h *host) Stopping(c *supervise.Context, _ bool) {
+	closeWatches(h.outlook.watches)
+	for t := range h.open {
+		h.answer(c, t, messages.Failure{Text: "internal error: the daemon stopped while it handled this; ask what has become of it"})
+	}
+}
+
+// storeCrashed is the answer to a request whose handler has failed. If it was under
+// way there may be another one, of the same ID.
+func (h *host) storeCrashed(c *supervise.Context, m supervise.Crashed) {
+	switch request := m.Message.(type) {
+	case messages.StoreLoad:
+		h.loaded(c, messages.StoreLoaded{ID: request.ID, Err: messages.StoreFailed})
+	case messages.StoreWrite:
+		h.policyWritten(c, messages.StoreWritten{ID: request.ID, Err: messages.StoreFailed})
+	default:
+		c.Unknown(m.Message)
+	}
+}
+
+// storeLost goes on where the store could not be asked.
+func (h *host) storeLost(c *supervise.Context) {
+	if h.loadID != 0 {
+		h.loaded(c, messages.StoreLoaded{ID: h.loadID, Err: messages.StoreFailed})
+		return
+	}
+	h.policyWritten(c, messages.StoreWritten{ID: h.policies.request, Err: messages.StoreFailed})
+}
+
+// asked takes a command. From here on it is answered exactly once.
+func (h *host) asked(c *supervise.Context, m messages.Ask) {
+	switch command := m.Command.(type) {
+	case messages.ConsoleSubscribe:
+		h.subscribe(c, m, command)
+		return
+	case messages.StatsAdd, messages.StatsRemove, messages.StatsSubscribe, messages.StatsInitial:
+		c.RequestFor(c.Sender(), h.stats, messages.StatsAsk(m))
+		return
+	}
+	h.tickets++
+	h.open[h.tickets] = supervise.Asker{PID: c.Sender(), ID: m.ID}
+	a := ask{ticket: h.tickets, name: m.Name, command: m.Command}
+	switch {
+	case h.unreadable():
+		h.answer(c, a.ticket, messages.Failure{Text: messages.Publicf("%s", h.loading.Cause())})
+		return
+	case !h.booted:
+		h.early = append(h.early, a)
+		return
+	}
+	h.do(c, a)
+}
+
+// tell tells what has happened that is no change of what is stored.
+func (h *host) tell(c *supervise.Context, kind messages.EventKind, name messages.Name, cause messages.Public) {
+	c.Send(h.store, messages.StoreWrite{Changes: []messages.Change{messages.Happened(c.Now(), kind, name, cause)}})
+}
+
+func (h *host) answer(c *supervise.Context, t ticket, payload messages.Payload) {
+	a, ok := h.open[t]
+	if !ok {
+		panic(fmt.Sprintf("internal error: ticket %d has been answered", t))
+	}
+	delete(h.open, t)
+	a.Answer(c, payload)
+}
+
+// subscribe passes a subscription on to the console, which answers it.
+func (h *host) subscribe(c *supervise.Context, m messages.Ask, subscribe messages.ConsoleSubscribe) {
+	if m.Name.IsPath() {
+		c.Respond(messages.Answer{ID: m.ID, Payload: messages.Failure{Text: "path used instead of name"}})
+		return
+	}
+	console, number := h.consoles.forSubscriber(c, m.Name)
+	c.RequestFor(c.Sender(), console, messages.ConsoleAttach{ID: m.ID, Number: number, Subscribe: subscribe})
+}
+
+// adopt passes the wish of another daemon on to the console, which answers it.
+func (h *host) adopt(c *supervise.Context, a ask, command messages.ConsoleAdd) {
+	switch {
+	case a.name.IsPath():
+		h.answer(c, a.ticket, messages.Failure{Text: "path used instead of name"})
+	case h.tenants[a.name] != nil:
+		h.answer(c, a.ticket, messages.Failure{Text: console.AdoptFailure(c, console.ErrOurs)})
+	default:
+		limit := command.Max.Or(h.ledger.MaxUnikernels(a.name.Path))
+		h.consoles.adopt(c, a.name, limit, h.open[a.ticket])
+		delete(h.open, a.ticket)
+	}
+}
+
+// do carries out a command, or has it wait for the one under way at its name.
+func (h *host) do(c *supervise.Context, a ask) {
+	if h.halter != nil {
+		h.answer(c, a.ticket, messages.Failure{Text: halting})
+		return
+	}
+	switch command := a.command.(type) {
+	case messages.UnikernelInfo:
+		h.answer(c, a.ticket, messages.SuccessInfos{Form: command.Form, List: h.infos(a.name)})
+	case messages.EndList:
+		h.answer(c, a.ticket, messages.SuccessEnds{List: h.ends(a.name)})
+	case messages.SettingList:
+		h.answer(c, a.ticket, messages.SuccessSettings{List: h.settings(a.name)})
+	case messages.ConsoleAdd:
+		h.adopt(c, a, command)
+	case messages.ConsoleListInactive:
+		h.answer(c, a.ticket, h.inactive(a.name))
+	case messages.PolicyInfo:
+		h.answer(c, a.ticket, messages.SuccessPolicies{List: h.ledger.Policies(a.name)})
+	case messages.PolicyAdd, messages.PolicyRemove:
+		h.changePolicy(c, a)
+	case messages.BlockList:
+		h.answer(c, a.ticket, messages.SuccessBlocks{List: h.ledger.Blocks(a.name)})
+	case messages.BlockAdd, messages.BlockOldAdd, messages.BlockRemove,
+		messages.BlockSet, messages.BlockOldSet, messages.BlockDump, messages.BlockOldDump, messages.BlockReserve:
+		h.block(c, a)
+	case messages.UnikernelGet:
+		h.get(c, a, command)
+	case messages.UnikernelCreate, messages.UnikernelRestart, messages.UnikernelDestroy:
+		h.change(c, a)
+	default:
+		h.answer(c, a.ticket, messages.Failure{Text: "unknown command"})
+	}
+}

@@ -1,0 +1,100 @@
+package host
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// digests are the images that a spec on disk needs.
+func digests(spec messages.Spec) iter.Seq[messages.Digest] {
+	return func(yield func(messages.Digest) bool) {
+		if yield(spec.Digest) && spec.Former != nil {
+			yield(spec.Former.Spec.Digest)
+		}
+	}
+}
+
+// need keeps the images of a spec.
+func (h *host) need(spec messages.Spec) {
+	for digest := range digests(spec) {
+		h.images[digest]++
+	}
+}
+
+// unneed ends what need has begun.
+func (h *host) unneed(c *supervise.Context, spec messages.Spec) {
+	for digest := range digests(spec) {
+		h.images[digest]--
+		h.collect(c, digest)
+	}
+}
+
+// collect removes the image of a run that has ended, if no other needs it. One
+// that is being prepared has pinned it.
+func (h *host) collect(c *supervise.Context, digest messages.Digest) {
+	if h.images[digest] > 0 {
+		return
+	}
+	delete(h.images, digest)
+	images, log := h.config.Machine.Images, c.Log()
+	c.Go(func(context.Context) any {
+		if _, err := images.Remove(digest); err != nil {
+			log.Error("Cannot remove image", "image", digest, "error", err)
+		}
+		return nil
+	})
+}
+
+// verifyAll reads the images of all that is on record, so that no client has to wait
+// for that, and one that is damaged is known before it is needed.
+func (h *host) verifyAll(c *supervise.Context) {
+	images, log, used := h.config.Machine.Images, c.Log(), slices.Collect(maps.Keys(h.images))
+	c.Go(func(ctx context.Context) any {
+		for _, err := range images.Verify(ctx, used) {
+			log.Error("An image cannot be used", "error", err)
+		}
+		return nil
+	})
+}
+
+// longestStale is longer than a preparation can take.
+const longestStale = time.Hour
+
+// collectDue is what a timer of the host tells it.
+type collectDue struct{}
+
+// collectStale removes all images that no run needs, now and again for a while: an
+// actor has failed, and a preparation of its that is under way may still store one.
+func (h *host) collectStale(c *supervise.Context) {
+	if h.collectPause == 0 {
+		c.After(supervise.RetryAfter, collectDue{})
+	}
+	h.collectPause = supervise.RetryAfter
+	h.collectAll(c)
+}
+
+func (h *host) collectDue(c *supervise.Context) {
+	h.collectAll(c)
+	if h.collectPause *= 2; h.collectPause > longestStale {
+		h.collectPause = 0
+		return
+	}
+	c.After(h.collectPause, collectDue{})
+}
+
+// collectAll removes all images that no run needs.
+func (h *host) collectAll(c *supervise.Context) {
+	images, log, used := h.config.Machine.Images, c.Log(), maps.Clone(h.images)
+	c.Go(func(context.Context) any {
+		if _, err := images.Collect(func(d messages.Digest) bool { return used[d] > 0 }); err != nil {
+			log.Error("Cannot remove images", "error", err)
+		}
+		return nil
+	})
+}

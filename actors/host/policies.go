@@ -1,0 +1,160 @@
+package host
+
+import (
+	"strings"
+
+	"errors"
+
+	"albatross/actors/ledger"
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/failpoint"
+)
+
+// policyChanges are carried out one at a time: each is checked against what the
+// one before has made of the policies.
+type policyChanges struct {
+	now     messages.Option[ask] // the one that is being written to disk
+	waiting []ask
+	request uint64            // the ID of the request to the store that is under way; 0: none
+	undo    []messages.Change // what makes the disk say again what counts; nil: it does
+	undoing supervise.Trouble
+}
+
+// undoing is the cause of the event of a change that is undone.
+const undoing = "a change that failed is undone"
+
+// What the host's timers tell it about policies.
+type retryUndo struct{}
+
+// changePolicy begins a change, or has it wait for the one under way.
+func (h *host) changePolicy(c *supervise.Context, a ask) {
+	if h.policies.now.OK {
+		h.policies.waiting = append(h.policies.waiting, a)
+		return
+	}
+	if h.policies.undo != nil {
+		h.answer(c, a.ticket, messages.Failure{Text: "cannot change policies before the last change, which failed, is undone on disk: try again"})
+		return
+	}
+	path := a.name.Path // whatever the label
+	switch command := a.command.(type) {
+	case messages.PolicyAdd:
+		h.addPolicy(c, a, path, command.Policy)
+	case messages.PolicyRemove:
+		h.removePolicy(c, a, path)
+	}
+}
+
+func (h *host) addPolicy(c *supervise.Context, a ask, path messages.Path, p messages.Policy) {
+	if len(path) > messages.MaxFileName { // nothing could be below it
+		h.answer(c, a.ticket, messages.Failure{Text: messages.Publicf("cannot put a policy on a path of %d bytes: at most %d are possible", len(path), messages.MaxFileName)})
+		return
+	}
+	changes, err := h.ledger.ProposePolicy(path, p)
+	switch {
+	case err != nil:
+		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
+	case !changes:
+		h.answer(c, a.ticket, messages.SuccessText{Text: messages.PolicyUnchanged})
+	default:
+		kind := messages.EventPolicyAdded
+		if _, ok := h.ledger.Policy(path); ok {
+			kind = messages.EventPolicyChanged
+		}
+		h.writePolicy(c, a, messages.PutPolicy{Path: path, Policy: p}, kind)
+	}
+}
+
+func (h *host) removePolicy(c *supervise.Context, a ask, path messages.Path) {
+	if _, ok := h.ledger.Policy(path); !ok {
+		h.answer(c, a.ticket, messages.Failure{Text: "unknown policy"})
+		return
+	}
+	if path == messages.Root && h.ledger.RootIsMachine() {
+		h.answer(c, a.ticket, messages.Failure{Text: "cannot remove the policy of the root: it is what this machine has"})
+		return
+	}
+	h.writePolicy(c, a, messages.DeletePolicy{Path: path}, messages.EventPolicyRemoved)
+}
+
+func (h *host) writePolicy(c *supervise.Context, a ask, change messages.Change, kind messages.EventKind) {
+	h.policies.now = messages.Some(a)
+	event := messages.Happened(c.Now(), kind, messages.Name{Path: a.name.Path}, messages.CommandCause(a.command))
+	h.requestPolicy(c, []messages.Change{change, event})
+	failpoint.Here("policy/write-asked")
+}
+
+func (h *host) requestPolicy(c *supervise.Context, changes []messages.Change) {
+	h.policies.request = c.NewID()
+	c.Request(h.store, messages.StoreWrite{ID: h.policies.request, Changes: changes})
+}
+
+// policyWritten is the end of a change, and the beginning of the next.
+func (h *host) policyWritten(c *supervise.Context, m messages.StoreWritten) {
+	if m.ID == 0 || m.ID != h.policies.request { // it has been answered, or is one of an incarnation before
+		return
+	}
+	h.policies.request = 0
+	if h.policies.undo != nil {
+		h.undone(c, m.Err)
+		return
+	}
+	failpoint.Here("policy/written")
+	a := h.policies.now.Value
+	h.policies.now = messages.Option[ask]{}
+	addition, added := a.command.(messages.PolicyAdd)
+	switch {
+	case m.Err != "":
+		h.ledger.WithdrawPolicy()
+		h.answer(c, a.ticket, messages.Failure{Text: m.Err})
+		if !m.Refused {
+			h.undo(c, a.name.Path)
+		}
+	case added:
+		h.ledger.CommitPolicy()
+		h.warnBeyond(c, a.name.Path, addition.Policy)
+		h.answer(c, a.ticket, messages.SuccessText{Text: "added policy"})
+		failpoint.Here("policy/addition-told")
+	default:
+		h.ledger.DropPolicy(a.name.Path)
+		h.answer(c, a.ticket, messages.SuccessText{Text: "removed policy"})
+		failpoint.Here("policy/removal-told")
+	}
+	waiting := h.policies.waiting
+	h.policies.waiting = nil
+	for _, next := range waiting {
+		h.changePolicy(c, next)
+	}
+}
+
+// warnBeyond logs that a policy allows more than there is. The answer says nothing
+// of it: it is what native clients know.
+func (h *host) warnBeyond(c *supervise.Context, path messages.Path, p messages.Policy) {
+	if beyond := ledger.Beyond(h.ledger.Machine(), p); len(beyond) > 0 {
+		c.Log().Warn("A policy allows more than the machine has", "path", path.String(), "beyond", strings.Join(beyond, ", "))
+	}
+}
+
+// undo follows a change that has failed: it may be on disk all the same, and
+// would come back with the next daemon. So may be its event, which another one
+// takes back.
+func (h *host) undo(c *supervise.Context, path messages.Path) {
+	var change messages.Change = messages.DeletePolicy{Path: path}
+	kind := messages.EventPolicyRemoved
+	if p, ok := h.ledger.Policy(path); ok {
+		change, kind = messages.PutPolicy{Path: path, Policy: p}, messages.EventPolicyChanged
+	}
+	h.policies.undo = []messages.Change{change, messages.Happened(c.Now(), kind, messages.Name{Path: path}, undoing)}
+	h.requestPolicy(c, h.policies.undo)
+}
+
+func (h *host) undone(c *supervise.Context, refusal messages.Public) {
+	if refusal != "" {
+		h.policies.undoing.Note(c, "Cannot undo the change of a policy", errors.New(string(refusal)))
+		c.After(supervise.RetryAfter, retryUndo{})
+		return
+	}
+	h.policies.undoing.Over(c)
+	h.policies.undo = nil
+}

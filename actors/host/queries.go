@@ -1,0 +1,185 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"albatross/actors/ledger"
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/compress"
+)
+
+// infos are what runs at the name, or at and below the path, in the order of
+// listings.
+func (h *host) infos(name messages.Name) []messages.NamedInfo {
+	if !name.IsPath() {
+		return h.infoOf(nil, name, name)
+	}
+	var list []messages.NamedInfo
+	for n := range h.tenants {
+		if name.Covers(n) {
+			list = h.infoOf(list, n, name.Relative(n))
+		}
+	}
+	slices.SortFunc(list, func(a, b messages.NamedInfo) int { return a.Name.Compare(b.Name) })
+	return list
+}
+
+// infoOf appends what runs under a name, if anything does.
+func (h *host) infoOf(list []messages.NamedInfo, name, shown messages.Name) []messages.NamedInfo {
+	t := h.tenants[name]
+	if t == nil || t.current == nil || t.current.started.IsZero() || t.current.unstored != "" {
+		return list
+	}
+	spec, args := t.current.spec, t.current.spec.Arguments
+	return append(list, messages.NamedInfo{Name: shown, Info: messages.Info{
+		Type:      spec.Type,
+		Startup:   args.Startup,
+		Fail:      args.Fail,
+		CPUIDs:    args.CPUIDs,
+		Memory:    args.Memory,
+		Digest:    spec.Digest[:],
+		Blocks:    h.blockInfos(name, args),
+		Networks:  networkInfos(name, args),
+		Argv:      args.Argv,
+		Started:   t.current.started,
+		CPUs:      args.CPUs,
+		LinuxBoot: args.LinuxBoot,
+	}})
+}
+
+func (h *host) blockInfos(name messages.Name, args messages.Arguments) []messages.BlockInfo {
+	infos := make([]messages.BlockInfo, len(args.Blocks))
+	for i, device := range ledger.Devices(name, args) {
+		b := args.Blocks[i]
+		infos[i] = messages.BlockInfo{Name: b.Name, Device: b.Device, SectorSize: b.SectorSize, Size: h.ledger.DeviceSize(device)}
+	}
+	return infos
+}
+
+func networkInfos(name messages.Name, args messages.Arguments) []messages.NetworkInfo {
+	infos := make([]messages.NetworkInfo, len(args.Networks))
+	for i, n := range args.Networks {
+		infos[i] = messages.NetworkInfo{Name: n.Name, Bridge: n.Bridge, MAC: messages.Some(n.Address(name))}
+	}
+	return infos
+}
+
+// settings are those of what runs at the name, or at and below the path, in the
+// order of listings.
+func (h *host) settings(name messages.Name) (list []messages.NamedSettings) {
+	for n, t := range h.tenants {
+		if t.current != nil && name.Covers(n) {
+			spec := t.current.spec
+			list = append(list, messages.NamedSettings{
+				Name: name.Relative(n), AddName: spec.Arguments.AddName, NameRefused: spec.NameRefused,
+			})
+		}
+	}
+	slices.SortFunc(list, func(a, b messages.NamedSettings) int { return a.Name.Compare(b.Name) })
+	return list
+}
+
+// ends are how the last runs ended, and what waits to be started again, of the name,
+// or of what is at and below the path, in the order of listings.
+func (h *host) ends(name messages.Name) (list []messages.NamedEnd) {
+	for n, console := range h.consoles.byName {
+		if wait := h.wait(n); name.Covers(n) && (console.end.OK || wait.OK) {
+			list = append(list, messages.NamedEnd{Name: name.Relative(n), End: console.end.Value, Wait: wait})
+		}
+	}
+	slices.SortFunc(list, func(a, b messages.NamedEnd) int { return a.Name.Compare(b.Name) })
+	return list
+}
+
+// wait tells whether a unikernel waits to be started again.
+func (h *host) wait(name messages.Name) messages.Option[messages.Wait] {
+	if t := h.tenants[name]; t != nil && t.current != nil {
+		return t.current.waits()
+	}
+	return messages.Option[messages.Wait]{}
+}
+
+// inactive are the consoles of unikernels that are gone.
+func (h *host) inactive(name messages.Name) messages.Payload {
+	if !name.IsPath() {
+		return messages.Failure{Text: "name used"}
+	}
+	return messages.SuccessConsoles{List: h.consoles.inactive(name)}
+}
+
+// get reads an image for a client.
+func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
+	t := h.tenants[a.name]
+	switch {
+	case t == nil || t.current == nil:
+		h.answer(c, a.ticket, messages.Failure{Text: "get: no unikernel found"})
+		return
+	}
+	if err := compressible(command.Level); err != nil {
+		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
+		return
+	}
+	config, spec := h.config, t.current.spec
+	c.Go(func(ctx context.Context) any {
+		read := imageRead{ask: a, command: command, spec: spec}
+		err := config.Work.Do(ctx, a.name.Path.Tenant(), func() {
+			read.image, read.err = config.Machine.ReadImage(spec.Digest, command.Level)
+		})
+		if err != nil {
+			read.err = err
+		}
+		return read
+	})
+}
+
+// compressible refuses a level that zlib does not have.
+func compressible(level int) error {
+	if level < compress.None || level > compress.Most {
+		return fmt.Errorf("cannot compress at level %d: 0 to 9 are possible", level)
+	}
+	return nil
+}
+
+// imageRead is what a goroutine of the host tells it about an image.
+type imageRead struct {
+	ask     ask
+	command messages.UnikernelGet
+	spec    messages.Spec
+	image   []byte
+	err     error
+}
+
+func (h *host) imageRead(c *supervise.Context, m imageRead) {
+	switch {
+	case m.err != nil:
+		h.answer(c, m.ask.ticket, messages.Failure{Text: c.Public(m.err)})
+	case m.command.Form == 1:
+		config := messages.Config{Type: m.spec.Type, Image: m.image, Arguments: m.spec.Arguments}
+		h.answer(c, m.ask.ticket, messages.SuccessConfigs{List: []messages.NamedConfig{{Name: m.ask.name, Config: config}}})
+	default:
+		h.answer(c, m.ask.ticket, messages.SuccessImage{Compressed: m.command.Level > 0, Image: m.image})
+	}
+}
+
+// status is how all unikernels are that are there to stay.
+func (h *host) status() []messages.Status {
+	list := make([]messages.Status, 0, len(h.tenants))
+	for name, t := range h.tenants {
+		r := t.current
+		if r == nil || r.started.IsZero() && !r.wait.OK {
+			continue
+		}
+		s := messages.Status{
+			Name: name, Running: !r.wait.OK, Wait: r.waits(), Started: r.started, Restarts: r.restarts,
+			Blocks: h.blockInfos(name, r.spec.Arguments),
+		}
+		if console := h.consoles.byName[name]; console != nil {
+			s.End = console.end
+		}
+		list = append(list, s)
+	}
+	return list
+}

@@ -1,0 +1,129 @@
+package host
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/failpoint"
+)
+
+// waveTimeout is how long the start of one unikernel can keep the ones after it
+// from being started.
+const waveTimeout = 10 * time.Second
+
+// MaxStarting is how many unikernels are in a wave at most: each start runs programs,
+// reads an image, and makes devices, and a machine that has just booted may have a
+// thousand to start.
+const MaxStarting = 8
+
+// waves are the starts that a new daemon has to make. First every unikernel on
+// record tells whether it still runs. Those that do not, but should, are held
+// then, and started lowest startup first, each wave when all of the one before
+// have told what has become of them. Many of one startup are several waves.
+type waves struct {
+	number  int              // of the wave; 0 is when all are asked whether they run
+	awaited map[uint64]bool  // runs of this wave that have told nothing yet
+	held    map[uint64]start // runs that wait to be started, or may turn out to
+	due     []start          // those that are known to wait
+}
+
+// A start is a run that waits to be started.
+type start struct {
+	name    messages.Name
+	run     uint64
+	startup int
+}
+
+// resumeAll takes over all that is on record.
+func (h *host) resumeAll(c *supervise.Context, records []messages.Record) {
+	h.waves = waves{awaited: map[uint64]bool{}, held: map[uint64]start{}}
+	for _, record := range records {
+		r := h.resume(c, record)
+		h.waves.awaited[r.number] = true
+		h.waves.held[r.number] = start{record.Name, r.number, record.Spec.Arguments.Startup.Or(messages.DefaultStartup)}
+	}
+	if len(records) == 0 {
+		h.nextWave(c)
+		return
+	}
+	h.await(c)
+}
+
+// await bounds how long a wave may take.
+func (h *host) await(c *supervise.Context) { c.After(waveTimeout, waveOver{h.waves.number}) }
+
+// waveTold notes what has become of a run; waits says that it wants to be
+// started.
+func (h *host) waveTold(c *supervise.Context, run uint64, waits bool) {
+	w := &h.waves
+	s, held := w.held[run]
+	failpoint.Here("wave/told")
+	switch {
+	case !held:
+	case waits && w.number == 0:
+		w.due = append(w.due, s)
+	case waits: // it has told so late that its wave may be over
+		h.startHeld(c, s)
+	default:
+		delete(w.held, run)
+	}
+	h.waveGoesOn(c, run)
+}
+
+// waveGoesOn does not wait for a run any more.
+func (h *host) waveGoesOn(c *supervise.Context, run uint64) {
+	w := &h.waves
+	if w.awaited[run] {
+		delete(w.awaited, run)
+		if len(w.awaited) == 0 {
+			h.nextWave(c)
+		}
+	}
+}
+
+func (h *host) waveOver(c *supervise.Context, m waveOver) {
+	if m.number == h.waves.number && len(h.waves.awaited) > 0 {
+		c.Log().Warn("Going on without unikernels that take long to start", "count", len(h.waves.awaited))
+		clear(h.waves.awaited)
+		h.nextWave(c)
+	}
+}
+
+// nextWave starts those, up to MaxStarting, that have the lowest startup of all that
+// wait.
+func (h *host) nextWave(c *supervise.Context) {
+	w := &h.waves
+	failpoint.Here("wave/over")
+	if w.number++; w.number == 1 {
+		defer h.ready(c)
+	}
+	slices.SortStableFunc(w.due, func(a, b start) int { return cmp.Compare(a.startup, b.startup) })
+	for i, s := range w.due {
+		if n := len(w.awaited); n == MaxStarting || n > 0 && s.startup > w.due[i-1].startup {
+			w.due = w.due[i:]
+			h.await(c)
+			return
+		}
+		if h.startHeld(c, s) {
+			w.awaited[s.run] = true
+		}
+	}
+	w.due = nil
+	h.await(c)
+}
+
+// startHeld starts a run, if it still waits.
+func (h *host) startHeld(c *supervise.Context, s start) bool {
+	_, held := h.waves.held[s.run]
+	delete(h.waves.held, s.run)
+	t := h.tenants[s.name]
+	if !held || t == nil || t.current == nil || t.current.number != s.run {
+		return false
+	}
+	c.Send(t.current.pid, messages.UnikernelStart{})
+	failpoint.Here("wave/start-asked")
+	return true
+}

@@ -1,0 +1,255 @@
+// Package session owns one client connection each: it passes commands on to the host,
+// and answers and streams to the client, no faster than that reads them.
+package session
+
+import (
+	"errors"
+	"io"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"albatross/actors/meter"
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// A Client is the connection to a client: sockets.Conn. All methods may be
+// called concurrently; Close ends the others.
+type Client interface {
+	// Read waits for the next command. The error is io.EOF where the client has
+	// left.
+	Read() (messages.Wire, error)
+	// ReadStream waits for the next part of the stream of raw bytes that follows
+	// some commands, as much as fits in b. The error is io.EOF at its end.
+	ReadStream(b []byte) (int, error)
+	// Write waits until all messages have been sent, and keeps nothing of them.
+	Write([]messages.Wire) error
+	// Peer returns who is at the other end.
+	Peer() messages.Peer
+	Close() error
+}
+
+// A session owns one client connection. It has one command under way at a time,
+// and one write: a client that does not read slows down itself only.
+type session struct {
+	endpoint messages.Endpoint
+	client   Client
+	host     *actor.PID
+	events   *actor.PID
+	meter    *meter.Meter
+
+	state      sessionState
+	asks       uint64          // commands ever passed on; the ID of the last one
+	asked      meter.Request   // the last one
+	changes    string          // what the last one changes something by; empty: it changes nothing
+	header     messages.Header // of the command that is being answered
+	subscribes bool            // the command asks for the lines of a console
+	old        bool            // they are told in the old form
+	keep       bool            // another command may follow the one that is being answered
+	patient    bool            // even where that is refused
+	leaves     bool            // the client says nothing more, and wants no more than what there is
+	present    bool            // all events have been told that were there when it came
+	credit     bool            // more is asked for, and has not come
+	source     *actor.PID      // the console, block device or events actor that is followed
+	more       any             // the credit for it
+	farewell   messages.Public // why nothing more is followed; empty: nothing is to be said
+	upload     upload          // the stream that follows the command
+	tale       tale            // what is told to a native collector
+}
+
+// New returns the session of a client at one of the daemon's sockets.
+func New(endpoint messages.Endpoint, client Client, host, events *actor.PID, meter *meter.Meter) supervise.Actor {
+	if endpoint == messages.AtStats {
+		return &statsSession{client: client, host: host, meter: meter}
+	}
+	return &session{endpoint: endpoint, client: client, host: host, events: events, meter: meter}
+}
+
+type sessionState string
+
+const (
+	reading   sessionState = "reading"   // waits for a command
+	asking    sessionState = "asking"    // waits for the answer to it
+	answering sessionState = "answering" // writes the answer
+	following sessionState = "following" // passes on lines of a console, the contents of a block device, or events
+	telling   sessionState = "telling"   // has given a native collector a command, and waits for its answer
+	draining  sessionState = "draining"  // has answered while the client still streams
+	parting   sessionState = "parting"   // tells why nothing more is followed
+)
+
+// What the session's goroutines tell it.
+type (
+	received struct {
+		wire messages.Wire
+		err  error
+	}
+	written struct{ err error }
+)
+
+func (s *session) Started(c *supervise.Context) {
+	s.state = reading
+	s.receive(c)
+}
+
+func (s *session) Handle(c *supervise.Context, message any) {
+	switch m := message.(type) {
+	case received:
+		s.received(c, m)
+	case messages.Answer:
+		s.answered(c, m)
+	case supervise.Crashed:
+		s.crashed(c, m)
+	case supervise.Undeliverable:
+		s.lost(c, hasGone)
+	case written:
+		s.written(c, m)
+	case messages.ConsoleLines:
+		s.follow(c, m)
+	case messages.ConsoleLost:
+		s.resume(c, messages.ConsoleResume(m))
+	case messages.EventBatch:
+		s.followEvents(c, m)
+	case messages.ConsoleDetached:
+		s.dismissed(c, m)
+	case messages.EventsDetached, messages.StatsDetached, supervise.Terminated:
+		s.detached(c)
+	case messages.StatsTell:
+		s.tell(c, m)
+	case tellOver:
+		s.tellOver(c)
+	case messages.BlockChunk:
+		s.followBlock(c, m)
+	case messages.BlockMore:
+		s.moreAsked(c)
+	case streamed:
+		s.streamed(c, m)
+	case drainOver, partOver:
+		c.Stop(c.Self())
+	default:
+		c.Unknown(message)
+	}
+}
+
+// Stopping ends what the goroutines of the session wait for.
+func (s *session) Stopping(c *supervise.Context, _ bool) { closeClient(c, s.client) }
+
+func (s *session) receive(c *supervise.Context) { receiveFrom(c, s.client) }
+
+func (s *session) received(c *supervise.Context, m received) {
+	switch {
+	case m.err == io.EOF && s.ends():
+		s.leave(c)
+	case m.err != nil:
+		if !errors.Is(m.err, io.EOF) {
+			c.Log().Info("Closing connection", "cause", m.err)
+		}
+		c.Stop(c.Self())
+	case s.state == reading:
+		s.ask(c, m.wire)
+	case s.state == telling:
+		s.toldSo(c, m.wire)
+	default: // a command while another one is followed: natively, the end too
+		c.Stop(c.Self())
+	}
+}
+
+// ask passes a command on to the host.
+func (s *session) ask(c *supervise.Context, wire messages.Wire) {
+	s.header = wire.Header
+	s.asked = s.meter.Asked(string(s.endpoint), wire.Payload, c.Now())
+	s.changes = messages.Verb(wire.Payload)
+	s.asks++
+	s.state = asking
+	conduct, _ := messages.ConductOf(wire.Payload)
+	s.keep, s.patient = conduct.Keeps != messages.Never, conduct.Keeps == messages.Always
+	s.upload = upload{expected: conduct.Sends == messages.Contents}
+	s.tale = tale{expected: conduct.Answers == messages.Commands, header: wire.Header}
+	if refusal := refusal(s.endpoint, wire.Payload); refusal != "" {
+		s.patient = false
+		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: refusal}})
+		return
+	}
+	command := wire.Payload.(messages.Command) // nothing else is known to a socket
+	subscribe, subscribes := command.(messages.ConsoleSubscribe)
+	s.subscribes, s.old = subscribes, subscribe.Old
+	if subscribe, ok := command.(messages.EventsSubscribe); ok {
+		c.Request(s.events, messages.EventsAttach{ID: s.asks, Name: s.header.Name, Since: subscribe.Since})
+		return
+	}
+	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command, Peer: s.client.Peer()})
+}
+
+func (s *session) answered(c *supervise.Context, m messages.Answer) {
+	switch s.state {
+	case asking:
+		if m.ID != s.asks {
+			return // of a command that has been given up
+		}
+		s.state = answering
+		s.asked.Answered(m.Payload, c.Now())
+		s.logChange(c, m.Payload)
+		switch m.Payload.(type) {
+		case messages.SuccessEvents:
+			s.source, s.more = c.Sender(), messages.EventsMore{}
+			c.Watch(s.source)
+		case messages.SuccessDump: // it tells its end, and one told by the system would overtake its last part
+			s.source, s.more = c.Sender(), messages.BlockMore{}
+		case messages.Success:
+			switch {
+			case s.subscribes:
+				s.source, s.more = c.Sender(), messages.ConsoleMore{}
+				c.Watch(s.source)
+			case s.tale.expected:
+				s.source, s.more = c.Sender(), messages.StatsTold{}
+			}
+		default: // natively, most commands that were refused are the last ones
+			s.keep = s.patient
+		}
+		s.write(c, messages.Wire{Header: s.header, Payload: m.Payload})
+	default: // the answer to a command that was answered for lost
+	}
+}
+
+// lost answers a command in place of whom it was given to.
+func (s *session) lost(c *supervise.Context, text messages.Public) {
+	switch s.state {
+	case asking:
+		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: text}})
+	default: // what is not there any more is not needed any more
+	}
+}
+
+func (s *session) write(c *supervise.Context, list ...messages.Wire) { writeTo(c, s.client, list) }
+
+func (s *session) written(c *supervise.Context, m written) {
+	switch {
+	case m.err != nil:
+		hangUp(c, m.err)
+	case s.state == telling:
+		s.tale.written = true
+		s.tellOn(c)
+	case s.leaves && s.present:
+		c.Stop(c.Self())
+	case s.state == following && s.source != nil:
+		s.askMore(c)
+	case s.source != nil:
+		s.state = following
+		s.receive(c) // nothing more is expected: it tells when the client leaves
+		s.askMore(c)
+	case s.farewell != "":
+		s.part(c)
+	case s.keep:
+		s.state = reading
+		s.receive(c)
+	case s.upload.expected && s.state == answering:
+		s.drain(c)
+	default:
+		c.Stop(c.Self())
+	}
+}
+
+// askMore gives the source the credit for one more message.
+func (s *session) askMore(c *supervise.Context) {
+	s.credit = true
+	c.Request(s.source, s.more)
+}

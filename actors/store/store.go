@@ -1,0 +1,283 @@
+// Package store is the only writer of the database: what it answers is on disk.
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"golang.org/x/sys/unix"
+
+	"albatross/actors/meter"
+	"albatross/actors/supervise"
+	"albatross/messages"
+	storage "albatross/runtime/store"
+)
+
+// maxBatch bounds how many writes share one commit, and so how long the first
+// of them waits.
+const maxBatch = 256
+
+// A store owns the database. Whatever is asked for while a commit is under
+// way goes to disk together in the next one, so that many changes at once cost
+// few fsyncs.
+type store struct {
+	db     *storage.DB
+	meter  *meter.Meter
+	events *actor.PID // is told of events that are stored
+
+	pending    []write // in the order they came
+	committing []write // the ones whose commit is under way
+	since      time.Time
+	told       int64             // when the last event happened, as it was told, in Unix time
+	loading    []load            // the ones that are under way
+	unstored   []messages.Change // events of which nobody else would try again to store them
+	failing    supervise.Trouble // of writes that nobody waits for
+	full       supervise.Trouble
+	away       supervise.Trouble // the file is not where the next start looks for it
+}
+
+// lookForFileEvery is how often the store looks for its file when there is nothing to be
+// stored.
+const lookForFileEvery = 10 * time.Second
+
+// maxUnstored bounds the events that wait for a disk to work again.
+const maxUnstored = 1000
+
+// A load waits for what is stored.
+type load struct {
+	pid *actor.PID
+	id  uint64
+}
+
+// A write waits for its changes to be on disk.
+type write struct {
+	pid     *actor.PID // nil where nobody wants to know
+	id      uint64
+	changes []messages.Change
+}
+
+func (w write) answer(c *supervise.Context, err error) {
+	if w.pid != nil {
+		c.Send(w.pid, messages.StoreWritten{ID: w.id, Err: c.Public(err), Refused: errors.Is(err, storage.ErrNoRoom) || errors.Is(err, storage.ErrAway)})
+	}
+}
+
+// What the store's goroutines tell it.
+type (
+	committed struct {
+		errs   []error // of each write
+		room   error   // why nothing new can be stored
+		place  inPlace
+		newest newest // zero where no events were stored
+	}
+	retryUnstored struct{}
+	lookForFile   struct{}
+	inPlace       struct{ err error }
+	newest        struct {
+		event uint64
+		err   error
+	}
+	loaded struct {
+		load  load
+		state messages.State
+		err   error
+	}
+)
+
+// Started tells of events that an incarnation may have stored which has failed
+// before it could.
+// New returns the maker of the actor that owns db. It tells events what is stored of them.
+func New(db *storage.DB, meter *meter.Meter, events *actor.PID) func() supervise.Actor {
+	return func() supervise.Actor { return &store{db: db, meter: meter, events: events} }
+}
+
+func (s *store) Started(c *supervise.Context) {
+	c.Go(func(context.Context) any { return s.newest() })
+	c.After(lookForFileEvery, lookForFile{})
+}
+
+func (s *store) Handle(c *supervise.Context, message any) {
+	switch m := message.(type) {
+	case messages.StoreWrite:
+		s.pending = append(s.pending, write{c.Sender(), m.ID, m.Changes})
+		s.commit(c)
+	case messages.StoreLoad:
+		s.load(c, m)
+	case committed:
+		s.answer(c, m)
+		s.commit(c)
+	case retryUnstored:
+		s.commit(c)
+	case lookForFile:
+		c.Go(func(context.Context) any { return inPlace{s.db.InPlace()} })
+		c.After(lookForFileEvery, lookForFile{})
+	case inPlace:
+		s.noteAway(c, m)
+	case loaded:
+		s.loaded(c, m)
+	case newest:
+		s.tell(c, m)
+	default:
+		c.Unknown(message)
+	}
+}
+
+// Stopping answers everybody: nobody must take a change for stored that may not
+// be. One whose commit is under way may be stored all the same.
+func (s *store) Stopping(c *supervise.Context, _ bool) {
+	for _, w := range append(s.committing, s.pending...) {
+		w.answer(c, errors.New(messages.StoreFailed))
+	}
+	for _, l := range s.loading {
+		c.Send(l.pid, messages.StoreLoaded{ID: l.id, Err: messages.StoreFailed})
+	}
+}
+
+// commit writes what is pending, unless a commit is under way. Events that could
+// not be stored come before what has happened since.
+func (s *store) commit(c *supervise.Context) {
+	if len(s.committing) > 0 {
+		return
+	}
+	if len(s.unstored) > 0 {
+		s.pending = append([]write{{changes: s.unstored}}, s.pending...)
+		s.unstored = nil
+	}
+	if len(s.pending) == 0 {
+		return
+	}
+	n := min(len(s.pending), maxBatch)
+	s.committing, s.pending = s.pending[:n:n], s.pending[n:]
+	writes := s.committing
+	s.since = c.Now()
+	s.order(writes, s.since.UnixMilli())
+	c.Go(func(context.Context) any {
+		m := committed{errs: apply(s.db, writes)}
+		m.room = s.db.Room()
+		m.place = inPlace{s.db.InPlace()}
+		if slices.Contains(m.errs, nil) && slices.ContainsFunc(writes, hasEvent) {
+			m.newest = s.newest()
+		}
+		return m
+	})
+}
+
+// apply makes the changes of all writes at once. Where that fails, one may be to
+// blame, or all of them may be more than there is room for: so each is tried.
+func apply(db *storage.DB, writes []write) []error {
+	errs := make([]error, len(writes))
+	var all []messages.Change
+	for _, w := range writes {
+		all = append(all, w.changes...)
+	}
+	err := db.Apply(all)
+	for i, w := range writes {
+		errs[i] = err
+		if err != nil && len(writes) > 1 && !errors.Is(err, unix.EIO) {
+			errs[i] = db.Apply(w.changes)
+		}
+	}
+	return errs
+}
+
+func hasEvent(w write) bool { return slices.ContainsFunc(w.changes, isEvent) }
+
+// order has no event happen before those in front of it: it is stored a moment after
+// it has happened, and others may be faster. Where the clock has been set back since,
+// that is not so.
+func (s *store) order(writes []write, now int64) {
+	for i, w := range writes {
+		writes[i].changes = slices.Clone(w.changes)
+		for j, change := range w.changes {
+			if put, ok := change.(messages.PutEvent); ok {
+				writes[i].changes[j] = s.inOrder(put, now)
+			}
+		}
+	}
+}
+
+func (s *store) inOrder(put messages.PutEvent, now int64) messages.PutEvent {
+	if s.told <= now {
+		put.Event.AtMillis = max(put.Event.AtMillis, s.told)
+	}
+	s.told = put.Event.AtMillis
+	return put
+}
+
+func isEvent(change messages.Change) bool {
+	_, ok := change.(messages.PutEvent)
+	return ok
+}
+
+func (s *store) newest() newest {
+	event, err := s.db.LastEvent()
+	return newest{event, err}
+}
+
+// tell tells that there are events.
+func (s *store) tell(c *supervise.Context, n newest) {
+	switch {
+	case n.err != nil:
+		c.Log().Error("Cannot tell of new events", "error", n.err)
+	case n.event > 0:
+		c.Send(s.events, messages.EventsStored{Last: n.event})
+	}
+}
+
+func (s *store) answer(c *supervise.Context, m committed) {
+	s.meter.Committed(c.Now().Sub(s.since), errors.Join(m.errs...))
+	var unwaited error
+	for i, w := range s.committing {
+		w.answer(c, m.errs[i])
+		if w.pid == nil && m.errs[i] != nil {
+			unwaited = m.errs[i]
+			s.keep(w.changes)
+		}
+	}
+	s.committing = nil
+	s.failing.Note(c, "Cannot store what has happened, but will try again", unwaited)
+	s.noteAway(c, m.place)
+	s.full.Note(c, "The disk is full: what exists goes on, and nothing new can be stored", m.room)
+	if len(s.unstored) > 0 {
+		c.After(supervise.RetryAfter, retryUnstored{})
+	}
+	s.tell(c, m.newest)
+}
+
+func (s *store) noteAway(c *supervise.Context, m inPlace) {
+	s.away.Note(c, "Nothing is stored: the database is not where the next start looks for it", m.err)
+}
+
+// keep has the events of a write that nobody waits for be stored later, the
+// newest where there are too many. What else is in it was true then, and may not
+// be so any more.
+func (s *store) keep(changes []messages.Change) {
+	for _, change := range changes {
+		if isEvent(change) {
+			s.unstored = append(s.unstored, change)
+		}
+	}
+	s.unstored = s.unstored[max(0, len(s.unstored)-maxUnstored):]
+}
+
+// load reads what is stored. It sees every change that has been answered.
+func (s *store) load(c *supervise.Context, m messages.StoreLoad) {
+	l := load{c.Sender(), m.ID}
+	s.loading = append(s.loading, l)
+	c.Go(func(context.Context) any {
+		if m.Only.OK {
+			list, err := s.db.LoadUnikernel(m.Only.Value)
+			return loaded{l, messages.State{Unikernels: list}, err}
+		}
+		state, err := s.db.Load()
+		return loaded{l, state, err}
+	})
+}
+
+func (s *store) loaded(c *supervise.Context, m loaded) {
+	s.loading = slices.DeleteFunc(s.loading, func(l load) bool { return l == m.load })
+	c.Send(m.load.pid, messages.StoreLoaded{ID: m.load.id, State: m.state, Err: c.Public(m.err)})
+}

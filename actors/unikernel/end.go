@@ -1,0 +1,330 @@
+package unikernel
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/failpoint"
+	"albatross/runtime/proc"
+)
+
+// ports are the taps with the names that the unikernel has for them. Both are in
+// the order of its networks.
+func ports(args messages.Arguments, taps []messages.Link) []messages.Port {
+	list := make([]messages.Port, min(len(taps), len(args.Networks)))
+	for i := range list {
+		list[i] = messages.Port{Device: args.Networks[i].Name, Link: taps[i]}
+	}
+	return list
+}
+
+// begin is the beginning of running, or of knowing that it does since then.
+func (u *unikernel) begin(c *supervise.Context, since time.Time) {
+	u.to(c, running)
+	u.eager, u.held = true, false
+	u.outcome = outcome{}
+	u.backoff.started(c.Now())
+	c.Send(u.Host, messages.UnikernelRunning{
+		Name: u.Name, Run: u.Run, Spec: u.spec,
+		Started: u.runtime.Started(), Process: u.runtime.Process, Ports: ports(u.spec.Arguments, u.runtime.Taps),
+		Restarts: u.runtime.Restarts,
+	})
+	failpoint.Here("unikernel/running-told")
+	u.try(c, since)
+	u.wait(c)
+	if u.stop.OK {
+		u.stopRunning(c)
+	}
+}
+
+func (u *unikernel) wait(c *supervise.Context) {
+	tender := u.tender
+	c.Go(func(ctx context.Context) any {
+		exit, err := tender.Wait(ctx)
+		if ctx.Err() != nil {
+			return nil // not needed any more
+		}
+		return exited{exit, err}
+	})
+}
+
+func (u *unikernel) exited(c *supervise.Context, m exited) {
+	u.trouble.Note(c, "Cannot wait for tender", m.err)
+	if m.err != nil { // it may still run: nothing may be freed
+		c.After(supervise.RetryAfter, retryWait{})
+		return
+	}
+	c.Log().Log(context.Background(), u.gravity(m.exit), "Unikernel exited", "exit", m.exit)
+	failpoint.Here("unikernel/exited")
+	_ = u.tender.Close()
+	u.tender = nil
+	u.outcome = outcome{exit: m.exit, asked: u.state == stopping}
+	u.noteEnd(c.Now())
+	u.close(c)
+}
+
+// gravity is how bad it is that a unikernel has ended: who has stopped it knows.
+func (u *unikernel) gravity(exit messages.Exit) slog.Level {
+	if u.state == stopping || exit == (messages.Exit{Known: true}) {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
+}
+
+// stopAsked ends the unikernel, at once or when that is possible.
+func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
+	u.stop = messages.Some(m)
+	switch u.state {
+	case running:
+		u.stopRunning(c)
+	case ready, waiting:
+		u.close(c)
+	case reverting:
+		u.to(c, forgetting)
+		u.forget(c)
+	case stopping:
+	default: // what goes on there ends soon, and looks at stop then
+	}
+}
+
+// stopRunning ends a tender. One that is replaced comes back if we die before
+// its successor is on record: so the disk says that its end will not be its own. Of one
+// that is destroyed it says that its trial is over: if we die, what it has replaced
+// does not come back.
+func (u *unikernel) stopRunning(c *supervise.Context) {
+	u.to(c, stopping)
+	switch {
+	case u.stop.Value.KeepSpec:
+		u.runtime.Released = false
+		u.record(c, messages.PutRuntime{Name: u.Name, Runtime: u.runtime})
+	case u.spec.Former != nil || u.proving:
+		u.spec.Former = nil
+		u.record(c, messages.PutSpec{Name: u.Name, Spec: u.spec})
+	default:
+		u.terminate(c)
+	}
+}
+
+func (u *unikernel) intentRecorded(c *supervise.Context, failure messages.Public) {
+	if failure != "" {
+		c.Log().Error("Cannot store that a unikernel is being ended", "error", failure)
+	}
+	failpoint.Here("unikernel/intent-recorded")
+	u.terminate(c)
+}
+
+// terminate asks the tender to end, and makes it after the grace time.
+func (u *unikernel) terminate(c *supervise.Context) {
+	u.unkill = c.After(u.Grace, graceOver{})
+	u.askAgain(c)
+}
+
+// askAgain sends SIGTERM until it has had its effect. One is lost where it
+// reaches a tender just when that executes the next program: the thread that was
+// about to end the process is ended itself.
+func (u *unikernel) askAgain(c *supervise.Context) {
+	switch u.state {
+	case stopping:
+		u.signal(c, unix.SIGTERM)
+		c.After(askAgainAfter, notGone{})
+	default: // it has worked
+	}
+}
+
+func (u *unikernel) graceOver(c *supervise.Context) {
+	switch u.state {
+	case stopping:
+		c.Log().Warn("Unikernel ignores SIGTERM and is killed", "pid", u.runtime.Process.PID)
+		u.signal(c, unix.SIGKILL)
+	default: // late
+	}
+}
+
+func (u *unikernel) signal(c *supervise.Context, signal unix.Signal) {
+	if err := u.tender.Signal(signal); err != nil && !errors.Is(err, proc.ErrGone) {
+		c.Log().Error("Cannot signal tender", "signal", signal, "error", err)
+	}
+	failpoint.Here("unikernel/signalled")
+}
+
+// fail gives back what a start has made.
+func (u *unikernel) fail(c *supervise.Context, err error) {
+	switch {
+	case !u.eager: // who wants to start it is told
+		c.Log().Info("Cannot start unikernel", "error", err)
+	case u.outcome.failure != messages.PublicError(err): // not each time that it is tried again
+		c.Log().Warn("Cannot start unikernel", "error", err)
+	}
+	u.outcome = outcome{failure: messages.PublicError(err)}
+	gated := u.gated
+	if gated == nil {
+		u.close(c)
+		return
+	}
+	u.to(c, closing)
+	c.Go(func(context.Context) any { return aborted{gated.Abort()} })
+}
+
+// aborted goes on when the process that was to become a tender has ended.
+func (u *unikernel) aborted(c *supervise.Context, m aborted) {
+	if m.err != nil { // it waits at its gate, and ends with us at the latest
+		c.Log().Error("Cannot end a process", "error", m.err)
+	}
+	u.gated = nil
+	u.close(c)
+}
+
+// noteEnd keeps how the tender has ended. Of one whose end nobody saw, the time
+// is not known, except that it was before now.
+func (u *unikernel) noteEnd(now time.Time) {
+	end := messages.End{Exit: u.outcome.exit, Restarts: u.runtime.Restarts}
+	if u.outcome.unseen {
+		end.FoundMillis = now.UnixMilli()
+	} else {
+		end.AtMillis = now.UnixMilli()
+	}
+	u.end = messages.Some(end)
+}
+
+// close frees what a tender leaves behind: first the console is read to its
+// end.
+func (u *unikernel) close(c *supervise.Context) {
+	u.to(c, closing)
+	if u.unkill != nil {
+		u.unkill()
+	}
+	if u.untry != nil {
+		u.untry()
+	}
+	u.request = c.NewID()
+	c.Request(u.Console, messages.ConsoleClose{ID: u.request})
+}
+
+func (u *unikernel) consoleClosed(c *supervise.Context, m messages.ConsoleClosed) {
+	if u.state != closing || m.ID != u.request {
+		return
+	}
+	u.request = 0
+	failpoint.Here("unikernel/console-closed")
+	u.free(c)
+}
+
+// free gives back what was made for the tender.
+func (u *unikernel) free(c *supervise.Context) {
+	machine, name, equipment, links := u.Machine, u.Name, u.equipment, u.runtime.Taps
+	u.equipment = nil
+	c.Go(func(context.Context) any {
+		if equipment != nil {
+			equipment.Close()
+		}
+		return freed{machine.Free(name, links)}
+	})
+}
+
+func (u *unikernel) freed(c *supervise.Context, m freed) {
+	if m.err != nil { // the console is used again by the next of this name
+		c.Log().Error("Cannot free what a unikernel had", "error", m.err)
+	}
+	failpoint.Here("unikernel/freed")
+	u.runtime.Taps = nil
+	if u.ending().failsTrial() {
+		u.revert(c)
+		return
+	}
+	u.to(c, forgetting)
+	u.forget(c)
+}
+
+// ending returns what its fate depends on, as it is now.
+func (u *unikernel) ending() ending {
+	return ending{
+		spec: u.spec, outcome: u.outcome, restarts: u.runtime.Restarts,
+		stop: u.stop, eager: u.eager, back: u.back, barred: u.barred,
+	}
+}
+
+// forget tells the store what becomes of the unikernel.
+func (u *unikernel) forget(c *supervise.Context) {
+	u.fate = u.ending().fate()
+	changes := append(u.unmarked, u.endEvents(c)...)
+	if u.end.OK {
+		changes = append(changes, messages.PutEnd{Name: u.Name, End: u.end.Value})
+	}
+	u.record(c, append(changes, u.fate.changes(u.Name)...)...)
+}
+
+func (u *unikernel) forgotten(c *supervise.Context, failure messages.Public) {
+	failpoint.Here("unikernel/end-recorded")
+	if failure != "" { // nobody may be told before it is true
+		u.trouble.Note(c, "Cannot store the end of a unikernel", errors.New(string(failure)))
+		if u.tries++; u.tries >= supervise.PatientTries {
+			c.Send(u.Host, messages.UnikernelUnstored{Name: u.Name, Run: u.Run, Text: u.fate.unstored(u.outcome, failure)})
+		}
+		c.After(supervise.RetryAfter, retryForget{})
+		return
+	}
+	u.trouble.Over(c)
+	u.unmarked, u.tries = nil, 0
+	u.runtime.StartTold = false
+	ending := u.ending()
+	now := ending.fate()
+	switch {
+	case u.fate.changesTo(now):
+		u.forget(c)
+	case ending.neverRan():
+		u.giveUp(c, errors.New(string(u.outcome.failure)))
+	case u.fate.kind == againNow, u.fate.kind == againLater:
+		u.startAgain(c)
+	default:
+		u.to(c, gone)
+		u.pin.release()
+		c.Send(u.Host, messages.UnikernelGone{Name: u.Name, Run: u.Run, End: u.end, Left: u.fate.left, Why: now.cause})
+		failpoint.Here("unikernel/gone-told")
+	}
+}
+
+// giveUp ends a unikernel that holds nothing and was never started.
+func (u *unikernel) giveUp(c *supervise.Context, err error) {
+	u.to(c, gone)
+	u.pin.release()
+	c.Send(u.Host, messages.UnikernelFailed{
+		Name: u.Name, Run: u.Run, Digest: u.spec.Digest, Text: c.Public(err),
+	})
+	failpoint.Here("unikernel/failure-told")
+}
+
+// startAgain has it started at once, after the backoff, or when the host says so.
+func (u *unikernel) startAgain(c *supervise.Context) {
+	u.to(c, waiting)
+	u.spec, u.cause = u.fate.next, u.fate.cause
+	if u.outcome.failure != "" { // the next start is for none of the reasons that it failed for
+		u.cause = "it could not be started before"
+	}
+	c.Send(u.Host, messages.UnikernelWaiting{Name: u.Name, Run: u.Run, End: u.end, Cause: u.fate.cause})
+	failpoint.Here("unikernel/waiting-told")
+	switch {
+	case u.held: // UnikernelStart follows
+	case u.fate.kind == againNow:
+		u.restartDue(c)
+	default:
+		c.After(u.backoff.ended(c.Now()), restartDue{})
+	}
+}
+
+func (u *unikernel) restartDue(c *supervise.Context) {
+	switch u.state {
+	case waiting:
+		failpoint.Here("unikernel/restart-due")
+		if u.outcome.failure == "" {
+			u.runtime.Restarts++
+		}
+		u.prepare(c, messages.UnikernelPrepare{Spec: u.spec})
+	default: // it has been stopped meanwhile
+	}
+}

@@ -1,0 +1,67 @@
+package unikernel
+
+import (
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+// What a unikernel tells as events: created and destroyed are around all that is
+// told of it, started and exited around what is told of one tender.
+
+// startEvent tells of the start of the tender, which was when it was launched.
+func (u *unikernel) startEvent(kind messages.EventKind, cause messages.Public) messages.Change {
+	return messages.PutEvent{Event: messages.NewEvent(kind, u.Name, u.runtime.Started(), cause)}
+}
+
+// tellAdopted tells that a tender was taken over. That it was started is told now
+// where a former daemon has not come to it. It is also said again that it is
+// released, where it was going to be stopped for a successor.
+func (u *unikernel) tellAdopted(c *supervise.Context) {
+	adopted := messages.Happened(c.Now(), messages.EventAdopted, u.Name, u.cause)
+	switch {
+	case u.runtime.Released:
+		c.Send(u.Store, messages.StoreWrite{Changes: []messages.Change{adopted}})
+	case u.runtime.StartTold:
+		u.markReleased(c, adopted)
+	default:
+		u.markReleased(c, u.startEvent(messages.EventStarted, "a former daemon started it"), adopted)
+	}
+}
+
+// endEvents tell what has ended, and what becomes of it.
+func (u *unikernel) endEvents(c *supervise.Context) (events []messages.Change) {
+	if u.runtime.StartTold {
+		events = append(events, u.exitEvent(c))
+	}
+	for _, kind := range u.fate.events(u.stored) {
+		events = append(events, messages.Happened(c.Now(), kind, u.Name, u.fate.cause))
+	}
+	return events
+}
+
+// exitEvent tells how the tender has ended, at the time that was noted then.
+func (u *unikernel) exitEvent(c *supervise.Context) messages.Change {
+	at := c.Now()
+	if u.end.OK {
+		at = u.end.Value.Known()
+	}
+	event := messages.NewEvent(messages.EventExited, u.Name, at, u.exitCause())
+	event.Exit = messages.Some(u.outcome.exit)
+	return messages.PutEvent{Event: event}
+}
+
+func (u *unikernel) exitCause() messages.Public {
+	switch {
+	case u.outcome.asked:
+		return u.stop.Value.Cause
+	case u.outcome.failure != "":
+		return u.outcome.failure
+	case u.outcome.cut != "":
+		return u.outcome.cut
+	case u.outcome.unseen:
+		return "it ended while no daemon saw it"
+	case u.outcome.exit.OutOfMemory:
+		return "the kernel killed it, since it or the machine had no memory left"
+	}
+	return "it ended by itself"
+}

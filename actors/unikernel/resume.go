@@ -1,0 +1,110 @@
+package unikernel
+
+import (
+	"context"
+	"errors"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/failpoint"
+	"albatross/runtime/proc"
+)
+
+// resumeAsked takes over what a former daemon has recorded, and starts it where
+// nothing runs.
+func (u *unikernel) resumeAsked(c *supervise.Context, record messages.Record) {
+	u.spec = record.Spec
+	u.eager, u.stored = true, true
+	if !record.Runtime.OK {
+		u.startLater(c)
+		return
+	}
+	u.runtime = record.Runtime.Value
+	u.runtime.StartTold = u.runtime.StartTold || u.runtime.Released // by a daemon that told no events
+	u.resume(c)
+}
+
+// startLater starts what has not run, when the host says so where it wants to.
+func (u *unikernel) startLater(c *supervise.Context) {
+	u.to(c, waiting)
+	if u.held {
+		c.Send(u.Host, messages.UnikernelWaiting{Name: u.Name, Run: u.Run, Cause: u.cause})
+		failpoint.Here("unikernel/start-held")
+		return
+	}
+	u.prepare(c, messages.UnikernelPrepare{Spec: u.spec})
+}
+
+func (u *unikernel) resume(c *supervise.Context) {
+	u.to(c, resuming)
+	machine, name, digest, runtime := u.Machine, u.Name, u.spec.Digest, u.runtime
+	c.Go(func(ctx context.Context) any {
+		var r resumed
+		r.found, r.err = machine.Resume(ctx, name, runtime)
+		if machine.Pin(digest) == nil { // one that is lost is missed at the next start
+			r.pin = &pin{machine: machine, digest: digest}
+		}
+		return r
+	})
+}
+
+func (u *unikernel) resumed(c *supervise.Context, m resumed) {
+	u.pin.release()
+	u.pin = m.pin
+	switch {
+	case errors.Is(m.err, proc.ErrGone):
+		failpoint.Here("unikernel/found-gone")
+		u.outcome = outcome{exit: m.found.Exit, cut: m.found.Cut, unseen: true}
+		if u.runtime.Released { // it has been a tender
+			u.noteEnd(c.Now())
+		}
+		u.close(c)
+	case m.err != nil: // it may be there: a second one must not be started
+		u.trouble.Note(c, "Cannot take over unikernel", m.err)
+		c.After(supervise.RetryAfter, retryResume{})
+	default:
+		u.trouble.Over(c)
+		c.Log().Info("Unikernel taken over", "pid", u.runtime.Process.PID)
+		u.Meter.Adopted()
+		u.tender = m.found.Tender
+		u.begin(c, u.runtime.Started())
+		u.openConsole(c)
+		failpoint.Here("unikernel/taken-over")
+		u.tellAdopted(c)
+	}
+}
+
+// recoverAsked goes on where an incarnation has failed, by what is on disk.
+func (u *unikernel) recoverAsked(c *supervise.Context, m messages.UnikernelRecover) {
+	u.recovery, u.spec.Former = m, m.Former
+	u.cause = messages.DaemonRecovers
+	u.to(c, resuming)
+	u.request = c.NewID()
+	c.Request(u.Store, messages.StoreLoad{ID: u.request, Only: messages.Some(u.Name)})
+}
+
+func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
+	if u.state != resuming || m.ID != u.request {
+		return
+	}
+	u.request = 0
+	if m.Err != "" {
+		u.trouble.Note(c, "Cannot recover unikernel", errors.New(string(m.Err)))
+		if u.tries++; u.tries >= supervise.PatientTries { // nobody should wait for it any longer
+			c.Send(u.Host, messages.UnikernelUnstored{Name: u.Name, Run: u.Run, Text: m.Err})
+		}
+		c.After(supervise.RetryAfter, u.recovery)
+		return
+	}
+	u.trouble.Over(c)
+	u.tries = 0
+	for _, record := range m.State.Unikernels {
+		if !u.recovery.Abandon {
+			u.resumeAsked(c, record)
+			return
+		}
+		u.stored = true
+		u.runtime = record.Runtime.Value // what was made for it is freed
+	}
+	u.fail(c, errors.New(messages.FailedStarting))
+}

@@ -1,0 +1,68 @@
+package unikernel
+
+import (
+	"errors"
+	"time"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+	"albatross/runtime/failpoint"
+)
+
+// exitRefused is how a tender ends that refuses.
+const exitRefused = 1
+
+// try begins a trial, or goes on with one. On disk it is on trial until it has
+// ended, so that another daemon goes on with it.
+func (u *unikernel) try(c *supervise.Context, since time.Time) {
+	if u.spec.Former != nil {
+		u.untry = c.After(max(0, u.Trial-c.Now().Sub(since)), trialOver{})
+	}
+}
+
+// trialOver says on disk that a trial is over.
+func (u *unikernel) trialOver(c *supervise.Context) {
+	switch u.state {
+	case running:
+		failpoint.Here("unikernel/trial-over")
+		u.proving = true
+		u.spec.Former = nil
+		u.record(c, messages.PutSpec{Name: u.Name, Spec: u.spec})
+	default: // it is over for another reason
+	}
+}
+
+// proven tells that a trial is over: nothing on disk refers any more to what was
+// replaced.
+func (u *unikernel) proven(c *supervise.Context, failure messages.Public) {
+	u.proving = false
+	if failure != "" {
+		u.trouble.Note(c, "Cannot store that a unikernel has not refused to run", errors.New(string(failure)))
+		u.untry = c.After(supervise.RetryAfter, trialOver{})
+		return
+	}
+	u.trouble.Over(c)
+	failpoint.Here("unikernel/proven")
+	c.Send(u.Host, messages.UnikernelProven{Name: u.Name, Run: u.Run})
+}
+
+// revert asks the host, for somebody else may have by now what the one before
+// needs.
+func (u *unikernel) revert(c *supervise.Context) {
+	u.to(c, reverting)
+	c.Send(u.Host, messages.UnikernelRevert{Name: u.Name, Run: u.Run, Former: u.spec.Former})
+	failpoint.Here("unikernel/revert-asked")
+}
+
+func (u *unikernel) reverted(c *supervise.Context, m messages.UnikernelReverted) {
+	switch u.state {
+	case reverting:
+		if m.Err == "" {
+			u.back = u.spec.Former
+		}
+		u.barred, u.spec.Former = m.Err, nil
+		u.to(c, forgetting)
+		u.forget(c)
+	default: // it has been stopped meanwhile
+	}
+}
