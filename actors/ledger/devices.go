@@ -20,14 +20,14 @@ func (l *Ledger) active(name messages.Name) bool {
 	return used || l.devices[name].busy
 }
 
-// HoldDevice notes a block device that is there, whatever the policies say.
+// HoldDevice records an existing block device, whatever the policies say.
 func (l *Ledger) HoldDevice(name messages.Name, size int) {
 	l.devices[name] = device{size: size}
 	l.count(name.Path, usage{block: size})
 }
 
-// ReserveDevice promises room for a new block device of size MB, or says why
-// not. It is busy until it is freed or dropped.
+// ReserveDevice reserves room for a new block device of size MB, or returns why not. The
+// device is busy until it is freed or dropped.
 func (l *Ledger) ReserveDevice(name messages.Name, size int) error {
 	if _, ok := l.devices[name]; ok {
 		return errors.New("block device with same name already exists")
@@ -59,8 +59,8 @@ func allowsBlock(p messages.Policy, used, size int) error {
 	return nil
 }
 
-// TakeDevice makes a block device busy that nobody uses. What it is wanted for
-// is the beginning of the text that says why not: "set block".
+// TakeDevice makes an unused block device busy. what begins the text of a refusal: "set
+// block".
 func (l *Ledger) TakeDevice(name messages.Name, what string) (size int, err error) {
 	d, ok := l.devices[name]
 	switch {
@@ -73,7 +73,7 @@ func (l *Ledger) TakeDevice(name messages.Name, what string) (size int, err erro
 	return d.size, nil
 }
 
-// FreeDevice ends what TakeDevice or ReserveDevice has begun.
+// FreeDevice ends a TakeDevice or ReserveDevice.
 func (l *Ledger) FreeDevice(name messages.Name) { l.setBusy(name, false) }
 
 func (l *Ledger) setBusy(name messages.Name, busy bool) {
@@ -82,19 +82,18 @@ func (l *Ledger) setBusy(name messages.Name, busy bool) {
 	l.devices[name] = d
 }
 
-// DropDevice forgets a block device.
+// DropDevice removes a block device.
 func (l *Ledger) DropDevice(name messages.Name) {
 	d := l.devices[name]
 	delete(l.devices, name)
 	l.count(name.Path, usage{block: -d.size})
 }
 
-// DeviceSize returns how large a block device is, in MB; 0 where there is none.
+// DeviceSize returns the size of a block device in MB; 0 if there is none.
 func (l *Ledger) DeviceSize(name messages.Name) int { return l.devices[name].size }
 
-// Blocks returns the block devices that a query for name shows, in the order of
-// listings: the one of that name, or those at and below a path with names
-// relative to it.
+// Blocks returns the block devices that a query for name shows, in the order of listings:
+// the one of that name, or those at and below a path with names relative to it.
 func (l *Ledger) Blocks(name messages.Name) []messages.NamedBlock {
 	if d, ok := l.devices[name]; ok && !name.IsPath() { // native makes some that are named like a path
 		return []messages.NamedBlock{{Name: name, Size: d.size, Active: l.active(name)}}
@@ -109,8 +108,8 @@ func (l *Ledger) Blocks(name messages.Name) []messages.NamedBlock {
 	return list
 }
 
-// Devices returns the block devices that a unikernel uses: they are at its own path, or
-// below it where they are given with one.
+// Devices returns the block devices of a unikernel. They are at its own path, or below it
+// if they are given with a path.
 func Devices(name messages.Name, args messages.Arguments) []messages.Name {
 	devices := make([]messages.Name, len(args.Blocks))
 	for i, b := range args.Blocks {

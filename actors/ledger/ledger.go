@@ -1,17 +1,16 @@
-// Package ledger decides what may run: it keeps the policies, the block devices
-// and what each unikernel has been promised, and admits a new one only where no
-// policy at or above it would be exceeded and no block device used twice.
+// Package ledger decides what may run. It holds the policies, the block devices and all
+// promises to unikernels. It admits a new unikernel only if that exceeds no policy at or above
+// it and shares no block device.
 //
-// It is pure: no clock, no operating system. The host actor is its only owner.
-// What is reserved counts from that moment on, so that two unikernels that are
-// being created can never both get the last megabyte. The cost of a decision
-// about a unikernel or a block device grows with the depth of the name, not
-// with how many there are.
+// It is pure: no clock, no operating system. The host actor is its only owner. A reservation
+// counts at once, so that two unikernels that are being created can never both get the last
+// megabyte. The cost of a decision about a unikernel or a block device grows with the depth
+// of the name, not with their number.
 //
-//	ledger.go    unikernels: what they are promised, and why not
-//	policies.go  policies: why one may not be, or not be replaced
-//	machine.go   the machine: what it has, and what is more than that
-//	devices.go   block devices: how large, and who uses them
+//	ledger.go    unikernels: reservations, and why one is refused
+//	policies.go  policies: why one cannot be set or replaced
+//	machine.go   the machine: what it has, and what exceeds that
+//	devices.go   block devices: their sizes, and who uses them
 //	stations.go  addresses on bridges: who has them
 package ledger
 
@@ -28,24 +27,24 @@ import (
 type Ledger struct {
 	policies map[messages.Path]messages.Policy
 	proposed messages.Option[proposal]
-	machine  messages.Option[messages.Policy] // what it has, where that is known
-	rootSet  bool                             // the policy of the root has been set: it is not the machine's
+	machine  messages.Option[messages.Policy] // what it has, if that is known
+	rootSet  bool                             // the policy of the root was set, and is not that of the machine
 	claims   map[messages.Name]claim
-	used     map[messages.Path]usage // at and below; without an entry where nothing is
+	used     map[messages.Path]usage // at and below; no entry for nothing
 	devices  map[messages.Name]device
-	users    map[messages.Name]messages.Name      // block device, there or not, to the unikernel that has it
-	stations map[messages.Station][]messages.Name // who has the address; older daemons gave it to several
+	users    map[messages.Name]messages.Name      // block device, existing or not, to its unikernel
+	stations map[messages.Station][]messages.Name // who has the address; older daemons gave one to several
 }
 
-// usage is what all claims and block devices at and below a path add up to.
+// usage is the sum of all claims and block devices at and below a path.
 type usage struct {
 	unikernels int
 	memory     int // MB
 	block      int // MB
 }
 
-// A claim is what one name has been promised. While a unikernel is being
-// replaced that is what the old and the new one need, one at a time.
+// A claim is what is promised to one name. While a unikernel is being replaced, that is
+// what the old and the new one need, one at a time.
 type claim struct {
 	now  messages.Arguments
 	next messages.Option[messages.Arguments]
@@ -54,15 +53,15 @@ type claim struct {
 // memory returns what the claim counts for, in MB.
 func (c claim) memory() int { return max(c.now.Memory, c.next.Value.Memory) }
 
-// each yields the arguments that the claim is for.
+// each yields the arguments that the claim covers.
 func (c claim) each(yield func(messages.Arguments) bool) {
 	if yield(c.now) && c.next.OK {
 		yield(c.next.Value)
 	}
 }
 
-// New returns a ledger without policies: everything is allowed but block devices
-// that are not there.
+// New returns a ledger without policies: everything is allowed except block devices that
+// do not exist.
 func New() *Ledger {
 	return &Ledger{
 		policies: map[messages.Path]messages.Policy{},
@@ -74,7 +73,7 @@ func New() *Ledger {
 	}
 }
 
-// Holds reports whether the name has been promised anything.
+// Holds reports whether anything is promised to the name.
 func (l *Ledger) Holds(name messages.Name) bool {
 	_, ok := l.claims[name]
 	return ok
@@ -83,8 +82,8 @@ func (l *Ledger) Holds(name messages.Name) bool {
 // ErrRunning says that a name is taken.
 var ErrRunning = errors.New("Unikernel with same name is already running") //lint:ignore ST1005 the text of native albatross
 
-// Reserve promises a new unikernel what it needs, or says why not. The texts
-// are for clients.
+// Reserve reserves what a new unikernel needs, or returns why not. The texts are for
+// clients.
 func (l *Ledger) Reserve(name messages.Name, args messages.Arguments) error {
 	if l.Holds(name) {
 		return ErrRunning
@@ -96,8 +95,8 @@ func (l *Ledger) Reserve(name messages.Name, args messages.Arguments) error {
 	return nil
 }
 
-// ReserveNext promises the successor of a unikernel what it needs, counted
-// without the old one. It ends with Commit or Release.
+// ReserveNext reserves what the successor of a unikernel needs, not counting the old one.
+// Commit or Release ends it.
 func (l *Ledger) ReserveNext(name messages.Name, args messages.Arguments) error {
 	old, ok := l.claims[name]
 	if !ok || old.next.OK {
@@ -112,18 +111,18 @@ func (l *Ledger) ReserveNext(name messages.Name, args messages.Arguments) error 
 	return nil
 }
 
-// Hold notes what is running already, whatever the policies say.
+// Hold records what runs already, whatever the policies say.
 func (l *Ledger) Hold(name messages.Name, args messages.Arguments) { l.set(name, claim{now: args}) }
 
-// Commit makes the successor the one that counts.
+// Commit replaces a unikernel by its successor.
 func (l *Ledger) Commit(name messages.Name) {
 	if c, ok := l.claims[name]; ok && c.next.OK {
 		l.set(name, claim{now: c.next.Value})
 	}
 }
 
-// Release takes back what was promised last: to the successor where there is
-// one, else to the unikernel itself.
+// Release ends the last promise: that to the successor if there is one, else that to the
+// unikernel itself.
 func (l *Ledger) Release(name messages.Name) {
 	c, ok := l.claims[name]
 	switch {
@@ -135,8 +134,8 @@ func (l *Ledger) Release(name messages.Name) {
 	}
 }
 
-// Revert promises what a unikernel has replaced what it needs, in place of the
-// unikernel, or says why not. What is promised to its successor stays so.
+// Revert replaces the promise to a unikernel by one to what it has replaced, or returns
+// why not. The promise to its successor stays.
 func (l *Ledger) Revert(name messages.Name, args messages.Arguments) error {
 	now := l.claims[name]
 	back := claim{now: args, next: now.next}
@@ -164,7 +163,7 @@ func (l *Ledger) set(name messages.Name, c claim) {
 	}
 }
 
-// drop forgets the claim of name, if there is one.
+// drop removes the claim of name, if there is one.
 func (l *Ledger) drop(name messages.Name) {
 	c, ok := l.claims[name]
 	if !ok {
@@ -197,8 +196,8 @@ func (l *Ledger) count(path messages.Path, more usage) {
 	}
 }
 
-// check says why a unikernel may not be, if more is what it adds to what is
-// used: first by the policy of its own path, then by those above.
+// check returns why a unikernel is refused that adds more to what is used: first by the
+// policy of its own path, then by those above.
 func (l *Ledger) check(name messages.Name, args messages.Arguments, more usage) error {
 	if args.Memory <= 0 {
 		return fmt.Errorf("cannot run with %d MB of memory", args.Memory)
@@ -222,14 +221,14 @@ func allows(p messages.Policy, used, more usage, args messages.Arguments) error 
 	if more.unikernels > max(0, p.Unikernels-used.unikernels) {
 		return fmt.Errorf("maximum amount of unikernels (%d) reached", p.Unikernels)
 	}
-	// As a difference, because a sum may overflow.
+	// A difference, because a sum may overflow.
 	if more.memory > max(0, p.Memory-used.memory) {
 		free := args.Memory - more.memory // of the one that is replaced
 		return fmt.Errorf("maximum allowed memory (%d, used %d) would be exceeded (requesting %d)",
 			p.Memory, used.memory-free, args.Memory)
 	}
 	if bad := without(args.CPUIDs, p.CPUIDs); len(bad) > 0 {
-		return fmt.Errorf("CPUids %s are not allowed by policy", join(set(bad))) // natively so
+		return fmt.Errorf("CPUids %s are not allowed by policy", join(set(bad))) // as natively
 	}
 	if bad := without(Bridges(args), p.Bridges); len(bad) > 0 {
 		return bridgesError(bad)
@@ -237,7 +236,7 @@ func allows(p messages.Policy, used, more usage, args messages.Arguments) error 
 	return nil
 }
 
-// A bridgesError is a refusal of bridges.
+// A bridgesError refuses bridges.
 type bridgesError []string
 
 func (e bridgesError) Error() string { return fmt.Sprintf("bridges %s not allowed by policy", join(e)) }
@@ -251,8 +250,8 @@ func Bridges(args messages.Arguments) []string {
 	return bridges
 }
 
-// MaxUnikernels returns how many unikernels may run at a path, by the policy of the
-// nearest path at or above it that has one.
+// MaxUnikernels returns how many unikernels may run at a path, by the nearest policy at
+// or above it.
 func (l *Ledger) MaxUnikernels(path messages.Path) int {
 	for _, p := range l.above(path) {
 		return p.Unikernels

@@ -7,8 +7,8 @@ import (
 	"albatross/messages"
 )
 
-// HoldMachine notes what the machine has: that is the policy of the root, unless
-// another one has been set. It tells whether anything has changed.
+// HoldMachine records what the machine has, which is the policy of the root unless
+// another one was set. It reports whether anything has changed.
 func (l *Ledger) HoldMachine(p messages.Policy) (changed bool) {
 	p = normal(p)
 	changed = !l.machine.OK || !equal(l.machine.Value, p)
@@ -25,17 +25,17 @@ func (l *Ledger) Machine() messages.Policy { return l.machine.Value }
 // RootIsMachine reports whether the policy of the root is what the machine has.
 func (l *Ledger) RootIsMachine() bool { return l.machine.OK && !l.rootSet }
 
-// A lacking is a refusal because the machine does not have what is asked for.
+// A lacking refuses something that the machine does not have.
 type lacking struct{ error }
 
-// ByMachine reports whether the machine is why something was refused.
+// ByMachine reports whether something was refused because of the machine.
 func ByMachine(err error) bool {
 	var l lacking
 	return errors.As(err, &l)
 }
 
-// refusal is why the policy of a path refuses something. A bridge that the
-// machine does not have does not exist.
+// refusal explains why the policy of a path refuses something. A bridge that the machine
+// lacks does not exist.
 func (l *Ledger) refusal(path messages.Path, err error) error {
 	if path != messages.Root || !l.RootIsMachine() {
 		return err
@@ -47,7 +47,7 @@ func (l *Ledger) refusal(path messages.Path, err error) error {
 	return lacking{err}
 }
 
-// Demand returns what all that is there needs of the machine.
+// Demand returns what all that exists needs of the machine.
 func (l *Ledger) Demand() messages.Policy {
 	used := l.used[messages.Root]
 	p := messages.Policy{Unikernels: used.unikernels, Memory: used.memory}
@@ -62,7 +62,7 @@ func (l *Ledger) Demand() messages.Policy {
 	return normal(p)
 }
 
-// Beyond tells what of a policy a machine does not have, in words.
+// Beyond returns in words what a policy has more than a machine.
 func Beyond(machine, p messages.Policy) (list []string) {
 	if cpus := without(p.CPUIDs, machine.CPUIDs); len(cpus) > 0 {
 		list = append(list, "CPU "+some(set(cpus)))
@@ -82,7 +82,7 @@ func Beyond(machine, p messages.Policy) (list []string) {
 	return list
 }
 
-// maxShown is how many of a list are shown that may be of any length.
+// maxShown bounds how much of a long list is shown.
 const maxShown = 10
 
 func some[T any](list []T) string {

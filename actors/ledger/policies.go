@@ -8,9 +8,8 @@ import (
 	"albatross/messages"
 )
 
-// A proposal is a policy that is not on disk yet. It limits already, as does
-// the one that it is going to replace: whatever becomes of it, nothing has been
-// allowed that should not.
+// A proposal is a policy that is not on disk yet. It and the one that it is going to
+// replace both limit meanwhile: whatever becomes of it, nothing wrong was allowed.
 type proposal struct {
 	path   messages.Path
 	policy messages.Policy
@@ -30,12 +29,12 @@ func (l *Ledger) above(path messages.Path) func(yield func(messages.Path, messag
 	}
 }
 
-// HoldPolicy puts a policy on a path, whatever runs there.
+// HoldPolicy sets the policy of a path, whatever runs there.
 func (l *Ledger) HoldPolicy(path messages.Path, p messages.Policy) { l.policies[path] = normal(p) }
 
-// ProposePolicy is the first half of putting a policy on a path; one proposal
-// can be made at a time. It ends with CommitPolicy or WithdrawPolicy, unless
-// there is nothing to change. The error says why the policy cannot be.
+// ProposePolicy is the first half of setting the policy of a path; there is one proposal
+// at a time. CommitPolicy or WithdrawPolicy ends it, unless nothing changes. The error
+// says why the policy is refused.
 func (l *Ledger) ProposePolicy(path messages.Path, p messages.Policy) (changes bool, err error) {
 	if l.proposed.OK {
 		return false, errors.New("internal error: another policy is being changed")
@@ -68,7 +67,7 @@ func (l *Ledger) CommitPolicy() {
 	l.WithdrawPolicy()
 }
 
-// WithdrawPolicy forgets the proposed policy.
+// WithdrawPolicy drops the proposed policy.
 func (l *Ledger) WithdrawPolicy() { l.proposed = messages.Option[proposal]{} }
 
 // Policy returns the policy of a path, if it has one of its own.
@@ -77,8 +76,7 @@ func (l *Ledger) Policy(path messages.Path) (messages.Policy, bool) {
 	return p, ok
 }
 
-// DropPolicy forgets the policy of a path. That of the root is what the machine
-// has from then on.
+// DropPolicy removes the policy of a path. That of the root is then what the machine has.
 func (l *Ledger) DropPolicy(path messages.Path) {
 	delete(l.policies, path)
 	if path == messages.Root && l.machine.OK {
@@ -118,13 +116,13 @@ func equal(a, b messages.Policy) bool {
 		slices.Equal(a.CPUIDs, b.CPUIDs) && slices.Equal(a.Bridges, b.Bridges)
 }
 
-// errDamaged is why nothing is allowed below a policy that nobody knows any more.
+// errDamaged is why nothing is allowed below a policy whose record was damaged.
 var errDamaged = errors.New("the policy was damaged on disk and allows nothing until it is added again")
 
 // minMemory is the memory, in MB, that is too little for anything.
 const minMemory = 16
 
-// usable says why nothing could run with a policy.
+// usable returns why nothing could run with a policy.
 func usable(p messages.Policy) error {
 	switch {
 	case p.Unikernels <= 0:
@@ -148,12 +146,12 @@ func usable(p messages.Policy) error {
 	return nil
 }
 
-// policiesBeside is how many policies there may be below a path beside one for each
+// policiesBeside is how many policies may be below a path, in addition to one for each
 // unikernel that its own policy allows.
 const policiesBeside = 16
 
-// fitsNumber says below which path there are too many policies for another one.
-// Below the root there may be any number.
+// fitsNumber returns an error if there are too many policies below a path for another
+// one. Below the root their number is unlimited.
 func (l *Ledger) fitsNumber(path messages.Path) error {
 	if _, there := l.policies[path]; there {
 		return nil
@@ -172,8 +170,8 @@ func (l *Ledger) fitsNumber(path messages.Path) error {
 	return nil
 }
 
-// fitsPolicies says which other policy is in the way of one at path. The root
-// policy is not: what the machine has changes with the machine.
+// fitsPolicies returns an error if a policy conflicts with one at path. The policy of the
+// root conflicts with none: it changes with the machine.
 func (l *Ledger) fitsPolicies(path messages.Path, p messages.Policy) error {
 	for at, super := range l.above(path) {
 		if at != path && at != messages.Root {
@@ -192,7 +190,7 @@ func (l *Ledger) fitsPolicies(path messages.Path, p messages.Policy) error {
 	return nil
 }
 
-// smaller says why sub promises more than super has.
+// smaller returns an error if sub allows more than super.
 func smaller(super, sub messages.Policy) error {
 	block := super.Block.Or(0)
 	switch {
@@ -212,7 +210,7 @@ func smaller(super, sub messages.Policy) error {
 	return nil
 }
 
-// fitsUsage says why a policy cannot be put on what is there already.
+// fitsUsage returns why existing unikernels and devices exceed a policy.
 func (l *Ledger) fitsUsage(path messages.Path, p messages.Policy) error {
 	var cpus []int
 	var bridges []string

@@ -23,7 +23,7 @@ func (l *Ledger) NewStations(name messages.Name, args messages.Arguments) []mess
 	})
 }
 
-// leave takes an address from one who has it.
+// leave takes an address from one of its owners.
 func (l *Ledger) leave(s messages.Station, name messages.Name) {
 	list := l.stations[s]
 	if i := slices.Index(list, name); i >= 0 {

@@ -15,7 +15,7 @@ var (
 		"Failures of actors, each of which is a bug of albatross.", []string{"kind"}, nil)
 )
 
-// Actors tells how the actors of a system are.
+// Actors returns the metrics of the actors of a system.
 func Actors(system *supervise.System) prometheus.Collector { return population{system} }
 
 type population struct{ system *supervise.System }

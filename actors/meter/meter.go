@@ -1,14 +1,12 @@
-// Package meter owns the instruments of the daemon, and tells what they show as
-// Prometheus wants it. They are counted where things happen, in a line each; what
-// is asked for only, is asked for when somebody looks.
+// Package meter owns the metrics of the daemon for Prometheus. Events are counted where they
+// happen, in one line each; states are read at each scrape.
 //
-//	meter.go       what is counted as it happens
-//	commands.go    what commands are called
-//	actors.go      how the actors are
-//	unikernels.go  how the unikernels are
+//	meter.go       counters of events
+//	actors.go      the actors
+//	unikernels.go  the unikernels
 //
-// Whatever a client says, it does not make a new series: labels are of our own
-// choosing, except for the names of unikernels that run, and of their devices.
+// No client can create a new series: we choose all labels, except for the names of running
+// unikernels and of their devices.
 package meter
 
 import (
@@ -22,8 +20,8 @@ import (
 
 const namespace = "albatross"
 
-// A Meter is what is counted as it happens. It is a prometheus.Collector, and
-// may be used by all actors at the same time.
+// A Meter counts events. It is a prometheus.Collector; all actors may use it at the same
+// time.
 type Meter struct {
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
@@ -36,7 +34,7 @@ type Meter struct {
 	build     prometheus.Gauge
 }
 
-// New returns instruments that show nothing yet.
+// New returns a Meter whose counters are zero.
 func New(version string) *Meter {
 	m := &Meter{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -101,20 +99,20 @@ func (m *Meter) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// A Request is a command of a client that has not been answered.
+// A Request is a command of a client that was not answered yet.
 type Request struct {
 	meter           *Meter
 	socket, command string
 	begun           time.Time
 }
 
-// Asked notes that a client says something at a socket.
+// Asked counts a command at a socket.
 func (m *Meter) Asked(socket string, payload messages.Payload, now time.Time) Request {
 	return Request{m, socket, command(payload), now}
 }
 
-// command returns what a command is called, in whatever form it was said. What is none has
-// one name together.
+// command returns the metric name of a command, in whatever form. All other payloads
+// share one name.
 func command(p messages.Payload) string {
 	if conduct, known := messages.ConductOf(p); known {
 		return conduct.Metric
@@ -122,7 +120,7 @@ func command(p messages.Payload) string {
 	return "unknown"
 }
 
-// Answered notes the answer.
+// Answered counts the answer.
 func (r Request) Answered(with messages.Payload, now time.Time) {
 	result := "failure"
 	if _, ok := with.(messages.Success); ok {
@@ -132,19 +130,19 @@ func (r Request) Answered(with messages.Payload, now time.Time) {
 	r.meter.durations.WithLabelValues(r.command).Observe(now.Sub(r.begun).Seconds())
 }
 
-// TurnedAway notes that a client of a socket was cut off because there were too many.
+// TurnedAway counts a client that was cut off because a socket had too many.
 func (m *Meter) TurnedAway(socket string) { m.turned.WithLabelValues(socket).Inc() }
 
-// SetAside notes that a record of a kind is damaged, and was set aside.
+// SetAside counts a damaged record of a kind that was set aside.
 func (m *Meter) SetAside(kind string) { m.aside.WithLabelValues(kind).Inc() }
 
-// Missed notes that somebody who follows a console has missed lines.
+// Missed counts lines that a subscriber has missed.
 func (m *Meter) Missed(lines int) { m.missed.Add(float64(lines)) }
 
-// Adopted notes that a tender was taken over from a former daemon.
+// Adopted counts a tender that was taken over from a former daemon.
 func (m *Meter) Adopted() { m.adopted.Inc() }
 
-// Committed notes a commit that has ended, or failed.
+// Committed counts a commit that has ended, or failed.
 func (m *Meter) Committed(took time.Duration, err error) {
 	m.commits.Observe(took.Seconds())
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"albatross/messages"
 )
 
-// A Survey is how unikernels are, all at about the same time.
+// A Survey is the state of all unikernels at about the same time.
 type Survey struct {
 	Status  []messages.Status
-	Samples []messages.Sample // of those that run, and of what clients have added
+	Samples []messages.Sample // of those that run, and of processes that clients have added
 }
 
 // about describes a metric of unikernels, which has their names as a label.
@@ -21,7 +21,7 @@ func about(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(namespace+"_unikernel_"+name, help, append([]string{"name"}, labels...), nil)
 }
 
-// What the host knows.
+// From the host.
 var (
 	running   = about("running", "Whether a unikernel runs: 0 is between two starts.")
 	waiting   = about("waiting_since_timestamp_seconds", "Since when a unikernel that does not run waits to be started again, since the epoch.")
@@ -35,7 +35,7 @@ var (
 	blockSize = about("block_device_size_bytes", "Size of a block device of a unikernel.", "device")
 )
 
-// What is measured.
+// From the collector of statistics.
 var (
 	cpu      = about("cpu_seconds_total", "CPU time of a unikernel.", "mode")
 	resident = about("resident_memory_bytes", "Memory of a unikernel that is in the memory of the host.")
@@ -58,8 +58,8 @@ var unikernelDescs = []*prometheus.Desc{
 	netBytes, netPackets, netErrors, netDrops,
 }
 
-// Unikernels tells how unikernels are, each time by a survey. They have series as
-// long as they are there. A survey that fails is told as the error of the scrape.
+// Unikernels returns the metrics of unikernels, by a survey at each scrape. A unikernel
+// has series while it exists. An error of the survey is that of the scrape.
 func Unikernels(survey func() (Survey, error)) prometheus.Collector {
 	return unikernels{survey, float64(os.Getpagesize())}
 }
@@ -88,7 +88,7 @@ func (u unikernels) Collect(to chan<- prometheus.Metric) {
 		tellStatus(series{to, status.Name.String()}, status, now)
 	}
 	for _, sample := range s.Samples {
-		if there[sample.Name] { // clients have others measured under names of their own
+		if there[sample.Name] { // clients add processes under other names
 			u.tellSample(series{to, sample.Name.String()}, sample)
 		}
 	}
@@ -136,7 +136,7 @@ func tellStatus(s series, status messages.Status, now time.Time) {
 	}
 }
 
-// tellEnd leaves out what nobody has seen.
+// tellEnd omits what nobody saw.
 func tellEnd(s series, end messages.End) {
 	if end.AtMillis != 0 {
 		s.gauge(endTime, float64(end.AtMillis)/1000)
@@ -172,8 +172,8 @@ func (u unikernels) tellSample(s series, sample messages.Sample) {
 	}
 }
 
-// tellDevice tells of a network device what its unikernel sees: what comes into
-// the host is what that has sent.
+// tellDevice shows a network device from the unikernel's side: the host's input is the
+// unikernel's output.
 func tellDevice(s series, d messages.IfData) {
 	device := label(d.Device)
 	for _, t := range []struct {
@@ -203,5 +203,5 @@ func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 func interval(t messages.Timeval) float64 { return float64(t.Seconds) + float64(t.Microseconds)/1e6 }
 
-// label returns the name of a device, which may be of any bytes, as a label may be.
+// label returns the name of a device, which may contain any bytes, as valid UTF-8.
 func label(device string) string { return strings.ToValidUTF8(device, "\uFFFD") }

@@ -17,8 +17,8 @@ func (a Asker) Answer(c *Context, payload messages.Payload) {
 	c.Send(a.PID, messages.Answer{ID: a.ID, Payload: payload})
 }
 
-// Public returns what a client may read of an error. Where that is not all, it logs the
-// error.
+// Public returns what a client may read of an error, and logs the error if that is not
+// all.
 func (c *Context) Public(err error) messages.Public {
 	text := messages.PublicError(err)
 	if err != nil && string(text) != err.Error() {

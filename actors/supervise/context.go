@@ -10,14 +10,13 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// A Context is what an actor acts through. It is valid during the calls of the
-// Actor's methods only, and only on their goroutine. It has what is safe of
-// protoactor's own context, and no more.
+// A Context offers an actor the safe part of protoactor's context. It is valid only
+// during calls of the Actor's methods, on their goroutine.
 type Context struct {
-	inner       actor.Context // of protoactor, for the message that is handled
+	inner       actor.Context // of protoactor, for the message being handled
 	system      *System
 	incarnation uint64
-	over        bool // Stopping has been called
+	over        bool // Stopping was called
 	unknown     map[string]bool
 
 	tasks  context.Context // done when the incarnation has ended
@@ -25,13 +24,13 @@ type Context struct {
 
 	mu      sync.Mutex
 	next    uint64
-	results map[uint64]any // delivered but not yet handled; nil when the incarnation has ended
+	results map[uint64]any // delivered but not yet handled; nil after the end of the incarnation
 	timers  map[uint64]func() bool
 }
 
-// A Discarder is a result that holds something which must be freed when nobody
-// sees the result, or when whoever sees it fails. Discard may be called again,
-// and after what is held has been freed.
+// A Discarder is a result that holds something which must be freed if nobody handles the
+// result, or if its handler fails. Discard may be called again, and after what is held
+// has been freed.
 type Discarder interface{ Discard() }
 
 // delivery says that a result waits for its incarnation.
@@ -51,17 +50,17 @@ func (c *Context) begin() {
 // Self returns the address of the actor.
 func (c *Context) Self() *actor.PID { return c.inner.Self() }
 
-// Sender returns who asked for the message that is handled; nil: it is no request.
+// Sender returns who sent the request being handled; nil: it is no request.
 func (c *Context) Sender() *actor.PID { return c.inner.Sender() }
 
-// Respond answers the request that is handled.
+// Respond answers the request being handled.
 func (c *Context) Respond(answer any) { c.inner.Respond(answer) }
 
-// Send puts a message into the mailbox of an actor. Those to one actor arrive
-// in the order in which they are sent.
+// Send puts a message into the mailbox of an actor. Messages to one actor arrive in the
+// order in which they are sent.
 func (c *Context) Send(to *actor.PID, message any) { c.inner.Send(to, message) }
 
-// Request sends a message that is answered by another one.
+// Request sends a message that will be answered.
 func (c *Context) Request(to *actor.PID, message any) { c.inner.Request(to, message) }
 
 // RequestFor sends a request whose answer goes to asker.
@@ -69,12 +68,12 @@ func (c *Context) RequestFor(asker, to *actor.PID, message any) {
 	c.inner.RequestWithCustomSender(to, message, asker)
 }
 
-// Watch has Terminated handled when an actor has ended that is not a child: of
-// children it is told anyway.
+// Watch makes the actor handle Terminated when another one has ended. For children this
+// happens anyway.
 func (c *Context) Watch(who *actor.PID) { c.inner.Watch(who) }
 
-// Stop ends an actor and its children, once it has handled the message that it
-// is at. Requests that it has queued are answered by Undeliverable.
+// Stop ends an actor and its children after the current message. Its queued requests are
+// answered by Undeliverable.
 func (c *Context) Stop(who *actor.PID) { c.inner.Stop(who) }
 
 // Log returns the logger of the system, with the name of the actor.
@@ -83,11 +82,11 @@ func (c *Context) Log() *slog.Logger { return c.system.log.With(slog.String("act
 // Now returns the time.
 func (c *Context) Now() time.Time { return c.system.clock.Now() }
 
-// NewID returns what no request has been called before: an answer that an incarnation
-// gets may be to a request of one before it.
+// NewID returns an ID that no request has had: an incarnation may get an answer to a
+// request of the one before.
 func (c *Context) NewID() uint64 { return c.system.serial.Add(1) }
 
-// Unknown is for messages that the actor has no case for: our own bug.
+// Unknown reports a message that the actor has no case for: our own bug.
 func (c *Context) Unknown(message any) {
 	name := fmt.Sprintf("%T", message)
 	if c.unknown[name] {
@@ -100,21 +99,20 @@ func (c *Context) Unknown(message any) {
 	c.system.bug("message not understood", slog.String("actor", c.Self().Id), slog.String("message", name))
 }
 
-// Child starts a child; its name needs not be unique. A child that fails is
-// restarted.
+// Child starts a child, which is restarted when it fails. Its name need not be unique.
 func (c *Context) Child(name string, producer func() Actor) *actor.PID {
 	unique := c.system.unique(name)
 	pid, err := c.inner.SpawnNamed(c.system.props(c.Self().Id+"/"+unique, name, producer, func() {}), unique)
 	if err != nil {
-		panic(fmt.Sprintf("cannot spawn %s: %v", name, err)) // names are unique
+		panic(fmt.Sprintf("cannot spawn %s: %v", name, err)) // cannot happen: names are unique
 	}
 	return pid
 }
 
-// Go runs task on a goroutine that ends before System.Shutdown does. Its
-// context is done when the incarnation has ended. What it returns, if not nil,
-// is handled as a message; where no incarnation is left to do that, a Discarder
-// is discarded. A panic in the task is one of the actor.
+// Go runs task on a goroutine that ends before System.Shutdown does. Its context is done
+// when the incarnation has ended. The actor handles its result, if not nil, as a message;
+// if the incarnation has ended, a Discarder is discarded. A panic in the task is one of
+// the actor.
 func (c *Context) Go(task func(ctx context.Context) any) {
 	tasks, pid, running := c.tasks, c.Self(), &c.system.running
 	running.Add(1)
@@ -136,8 +134,8 @@ func protect(ctx context.Context, task func(context.Context) any) (result any) {
 	return task(ctx)
 }
 
-// After has message handled after d, unless the incarnation has ended or the
-// function that it returns is called before.
+// After makes the actor handle message after d, unless the incarnation has ended or
+// cancel was called before.
 func (c *Context) After(d time.Duration, message any) (cancel func()) {
 	pid := c.Self()
 	c.mu.Lock()
@@ -152,7 +150,7 @@ func (c *Context) After(d time.Duration, message any) (cancel func()) {
 	return func() { c.cancelTimer(number) }
 }
 
-// forgetTimer reports whether the timer was still wanted.
+// forgetTimer reports whether the timer was still active.
 func (c *Context) forgetTimer(number uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,8 +169,8 @@ func (c *Context) cancelTimer(number uint64) {
 	}
 }
 
-// deliver keeps a result for the incarnation and wakes it. It is called on
-// goroutines of the incarnation, possibly after its end.
+// deliver keeps a result for the incarnation and wakes it. Goroutines of the incarnation
+// call it, possibly after its end.
 func (c *Context) deliver(pid *actor.PID, result any) {
 	c.mu.Lock()
 	if c.results == nil {
@@ -187,7 +185,8 @@ func (c *Context) deliver(pid *actor.PID, result any) {
 	c.system.actors.Root.Send(pid, wake)
 }
 
-// take returns the result that d announces, if it is one of this incarnation.
+// take removes and returns the result that d announces, if it belongs to this
+// incarnation.
 func (c *Context) take(d delivery) (any, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -199,7 +198,7 @@ func (c *Context) take(d delivery) (any, bool) {
 	return result, ok
 }
 
-// peek returns what take would be.
+// peek returns the result of take without removing it.
 func (c *Context) peek(d delivery) (any, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,8 +206,8 @@ func (c *Context) peek(d delivery) (any, bool) {
 	return result, ok && d.incarnation == c.incarnation
 }
 
-// finish ends the goroutines and timers of the incarnation and discards what
-// they have delivered.
+// finish ends the goroutines and timers of the incarnation and discards what they have
+// delivered.
 func (c *Context) finish() {
 	c.cancel()
 	c.mu.Lock()
@@ -229,8 +228,7 @@ func discard(result any) {
 	}
 }
 
-// respond answers whoever asked, if it was a request, in the place of the actor:
-// there will be no other answer.
+// respond answers a request on behalf of the actor, which will not answer it any more.
 func (c *Context) respond(asker *actor.PID, answer any) {
 	if asker != nil {
 		c.Send(asker, answer)

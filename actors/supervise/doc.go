@@ -1,24 +1,23 @@
-// Package supervise is the thin layer between protoactor-go and our actors: it
-// turns what is surprising in protoactor into rules that an actor can rely on.
+// Package supervise is the thin layer between protoactor-go and our actors: it turns the
+// surprises of protoactor into rules that an actor can rely on.
 //
-// It owns the actor system, the mailboxes, the goroutines and timers that
-// actors start, and the strategies that say what happens when an actor fails.
-// Our actors implement Actor and never see protoactor's own lifecycle.
+// It owns the actor system, the mailboxes, the goroutines and timers that actors start, and
+// the strategies for actors that fail. Our actors implement Actor and never see protoactor's
+// own lifecycle.
 //
 // What an Actor can rely on:
 //
-//   - Every incarnation is a fresh value. It sees Started first, then messages
-//     one at a time, then Stopping, and nothing after that.
-//   - A panic costs the incarnation. Whoever asked for the message that failed
-//     gets Crashed. After a pause a new incarnation goes on with the queue.
-//   - What a goroutine of an incarnation (Context.Go) or one of its timers
-//     (Context.After) delivers is seen by that incarnation or by nobody; a
-//     result that nobody sees is discarded.
-//   - A request to an actor that is gone is answered by Undeliverable.
-//   - A mailbox is bounded. What it drops is logged as our own bug, because
-//     every protocol between our actors has a bound of its own. A request that is
-//     dropped is answered by Undeliverable.
+//   - Every incarnation is a fresh value. It handles Started first, then messages one at a
+//     time, then Stopping, and nothing after that.
+//   - A panic ends the incarnation. The sender of the request that failed gets Crashed. After
+//     a pause a new incarnation goes on with the queue.
+//   - The result of a goroutine (Context.Go) or a timer (Context.After) reaches its own
+//     incarnation or is discarded.
+//   - A request to an actor that has ended is answered by Undeliverable.
+//   - A mailbox is bounded. A message that does not fit is logged as our own bug, since every
+//     protocol between our actors has a bound of its own. If it is a request, it is answered
+//     by Undeliverable.
 //
-// That an actor bears all this is tested by Faults: middleware of protoactor that
-// has things go wrong on purpose. Where there are none there is no middleware.
+// Tests verify by Faults that an actor copes with all this: middleware of protoactor that
+// injects faults. Without Faults there is no middleware.
 package supervise

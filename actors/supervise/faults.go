@@ -11,43 +11,41 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// A Fault is something that can go wrong with a message. Within a process a
-// message that is sent is handled once, behind those that the same actor has sent
-// before: so each fault stands for something that can happen all the same.
+// A Fault is something that can go wrong with a message. Within a process a message is
+// delivered once, and those of one sender in order: so each fault stands for something
+// that can happen all the same.
 type Fault int
 
 const (
-	// CrashBefore is a bug that shows before the message has had any effect.
+	// CrashBefore is a bug before the message has had any effect.
 	CrashBefore Fault = iota
-	// CrashAfter is a bug that shows when the message has had all of its effects.
+	// CrashAfter is a bug after the message has had all of its effects.
 	CrashAfter
-	// Delay is an actor that gets no processor for a while. Whatever else is
-	// queued waits as well.
+	// Delay is an actor that gets no processor for a while. Its whole queue waits.
 	Delay
-	// Reorder is a sender that gets no processor for a while, so that messages of
-	// others come first. Its own ones to the same actor stay in order.
+	// Reorder is a sender that gets no processor for a while, so that messages of others
+	// come first. Its own ones to the same actor stay in order.
 	Reorder
-	// Duplicate is a message that is sent again, by an incarnation that does not
-	// know what the one before it has sent. It is for messages that may come again.
+	// Duplicate is a message that a new incarnation sends again because it does not know
+	// what the former one has sent. It is for messages that may come again.
 	Duplicate
-	// Drop is a mailbox that is full: whoever asks is told. It is for requests,
-	// because all protocols without an answer are bounded, far below that.
+	// Drop is a full mailbox; the sender gets Undeliverable. It is for requests, since
+	// all protocols without answers are bounded far below that.
 	Drop
 )
 
 // A Rule says what goes wrong with which messages, and how often.
 type Rule struct {
 	Fault       Fault
-	Kind        string        // of the actor that the message is for; empty: of any
-	Messages    []any         // of whose types it is; empty: of any
-	Probability float64       // that it goes wrong, where Nth is 0
-	Nth         int           // the only one of those messages that goes wrong, from 1 on
-	For         time.Duration // how long Delay and Reorder take
+	Kind        string        // of the receiving actor; empty: any
+	Messages    []any         // values of its possible types; empty: any
+	Probability float64       // of the fault, if Nth is 0
+	Nth         int           // the only such message with the fault, from 1 on
+	For         time.Duration // the duration of Delay and Reorder
 }
 
-// Faults are what goes wrong in a system, on purpose. Which of the messages that
-// a rule is for meet it depends on the seed only: what other rules do, and in
-// which order actors get a processor, does not matter.
+// Faults injects faults into a system. Which messages of a rule are hit depends on the
+// seed only, not on other rules or on the order in which actors get a processor.
 type Faults struct {
 	before func(actor string, message any)
 
@@ -56,7 +54,7 @@ type Faults struct {
 	rules []*drawn
 }
 
-// drawn is a rule, and how often it has been looked at.
+// drawn is a rule, and how often it has been drawn.
 type drawn struct {
 	Rule
 	random *rand.Rand
@@ -64,14 +62,13 @@ type drawn struct {
 	met    int
 }
 
-// NewFaults makes faults without rules. Where before is not nil it is called with
-// the name of the actor before each message is handled, and its panic is one of
-// the actor.
+// NewFaults returns faults without rules. If before is not nil, it is called with the
+// name of the actor before each message is handled; its panic is one of the actor.
 func NewFaults(seed uint64, before func(actor string, message any)) *Faults {
 	return &Faults{seed: seed, before: before}
 }
 
-// Set has these rules hold from now on, and no others.
+// Set replaces all rules.
 func (f *Faults) Set(rules ...Rule) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -81,7 +78,7 @@ func (f *Faults) Set(rules ...Rule) {
 	}
 }
 
-// Met returns how often something has gone wrong by the rules that hold.
+// Met returns how many faults the current rules have injected.
 func (f *Faults) Met() (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -91,7 +88,7 @@ func (f *Faults) Met() (n int) {
 	return n
 }
 
-// meets reports whether a fault happens to a message, and for how long.
+// meets reports whether a fault hits a message, and for how long.
 func (f *Faults) meets(fault Fault, kind string, message any) (time.Duration, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -115,7 +112,7 @@ func (r Rule) isFor(kind string, message any) bool {
 	return len(r.Messages) == 0
 }
 
-// draw reports whether the next message that a rule is for meets it.
+// draw reports whether the rule hits its next message.
 func (d *drawn) draw() bool {
 	d.seen++
 	hit := d.seen == d.Nth
@@ -128,7 +125,7 @@ func (d *drawn) draw() bool {
 	return hit
 }
 
-// middleware has one actor of a kind meet faults.
+// middleware returns what injects faults into one actor of a kind.
 func (f *Faults) middleware(s *System, kind string) []actor.PropsOption {
 	l := &lanes{system: s, behind: map[string][]func(){}}
 	return []actor.PropsOption{
@@ -137,7 +134,7 @@ func (f *Faults) middleware(s *System, kind string) []actor.PropsOption {
 	}
 }
 
-// receiver has an actor of a kind meet faults when it handles messages.
+// receiver injects faults when an actor of a kind handles messages.
 func (f *Faults) receiver(kind string) actor.ReceiverMiddleware {
 	return func(next actor.ReceiverFunc) actor.ReceiverFunc {
 		return func(rc actor.ReceiverContext, envelope *actor.MessageEnvelope) {
@@ -158,7 +155,7 @@ func (f *Faults) receiver(kind string) actor.ReceiverMiddleware {
 	}
 }
 
-// strikeBefore is what goes wrong before a message is handled.
+// strikeBefore injects the faults before a message is handled.
 func (f *Faults) strikeBefore(who, kind string, message any) {
 	if f.before != nil {
 		f.before(who, message)
@@ -175,7 +172,7 @@ func (f *Faults) crash(fault Fault, kind string, message any) {
 	}
 }
 
-// sender has what an actor sends meet faults on its way.
+// sender injects faults into what an actor sends.
 func (f *Faults) sender(l *lanes) actor.SenderMiddleware {
 	s := l.system
 	return func(next actor.SenderFunc) actor.SenderFunc {
@@ -191,13 +188,12 @@ func (f *Faults) sender(l *lanes) actor.SenderMiddleware {
 	}
 }
 
-// lanes are what one actor sends, by whom it is for: what is late holds up what
-// comes behind it.
+// lanes hold what one actor sends, by receiver: a late message holds up those after it.
 type lanes struct {
 	system *System
 
 	mu     sync.Mutex
-	behind map[string][]func() // not sent yet, first what is late
+	behind map[string][]func() // not sent yet, the late one first
 }
 
 func (l *lanes) send(to string, d time.Duration, late bool, send func()) {
@@ -215,8 +211,8 @@ func (l *lanes) send(to string, d time.Duration, late bool, send func()) {
 	}
 }
 
-// flushAtEnd sends what has been held up before anybody is told that the actor has
-// ended: nobody hears of it after that.
+// flushAtEnd sends what was held up before the end of the actor is announced: afterwards
+// nobody would receive it.
 func (l *lanes) flushAtEnd(next actor.ReceiverFunc) actor.ReceiverFunc {
 	return func(rc actor.ReceiverContext, envelope *actor.MessageEnvelope) {
 		if _, ok := envelope.Message.(*actor.Stopped); ok {
@@ -234,7 +230,7 @@ func (l *lanes) held() []string {
 	return slices.Collect(maps.Keys(l.behind))
 }
 
-// flush sends what has been held up.
+// flush sends what was held up.
 func (l *lanes) flush(to string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

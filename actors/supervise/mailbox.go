@@ -6,21 +6,21 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// maxQueued bounds every mailbox. Protocols between actors keep far below it:
-// at most one request per session and one report per child are under way.
+// maxQueued bounds every mailbox. Protocols between actors stay far below: at most one
+// request per session and one report per child are under way.
 const maxQueued = 1 << 16
 
-// keepQueued is the largest queue whose memory is kept when it runs empty.
+// keepQueued is the largest queue whose memory is kept when it becomes empty.
 const keepQueued = 1 << 10
 
-// A mailbox is a bounded queue that runs its actor on a goroutine of its own
-// while there is something to do. Unlike protoactor's it neither runs before
-// Start, nor spins on nil or on what it drops, nor keeps the memory of a flood.
+// A mailbox is a bounded queue that runs its actor on a goroutine of its own while there
+// is something to do. Unlike protoactor's it neither runs before Start, nor spins on nil
+// or on dropped messages, nor keeps the memory of a flood.
 type mailbox struct {
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
-	overflow   func(message any) // told of what was dropped
-	refuse     func(message any) // told of what comes too late
+	overflow   func(message any) // called for a dropped message
+	refuse     func(message any) // called for a message that comes too late
 
 	mu        sync.Mutex // guards all below
 	system    []any
@@ -54,9 +54,9 @@ func (m *mailbox) PostUserMessage(message any) {
 	m.unlockAndRun()
 }
 
-// dropper returns who is told of message where it cannot be queued.
+// dropper returns the function to call for a message that cannot be queued.
 func (m *mailbox) dropper(message any) func(any) {
-	_, pill := message.(*actor.PoisonPill) // dropping it would leave a stopper waiting for ever
+	_, pill := message.(*actor.PoisonPill) // dropping it would make a stopper wait for ever
 	switch {
 	case m.closed:
 		return m.refuse
@@ -66,8 +66,8 @@ func (m *mailbox) dropper(message any) func(any) {
 	return nil
 }
 
-// close refuses what is queued, and all that comes from now on. Protoactor
-// would drop it without a word.
+// close refuses what is queued, and all that comes later. Protoactor would drop it
+// silently.
 func (m *mailbox) close() {
 	m.mu.Lock()
 	m.closed = true
@@ -91,8 +91,7 @@ func (m *mailbox) UserMessageCount() int {
 	return len(m.user)
 }
 
-// unlockAndRun unlocks mu, and schedules process where it is needed and not
-// under way.
+// unlockAndRun unlocks mu, and starts process if necessary.
 func (m *mailbox) unlockAndRun() {
 	run := m.started && !m.running && m.pending()
 	m.running = m.running || run
@@ -102,7 +101,7 @@ func (m *mailbox) unlockAndRun() {
 	}
 }
 
-// pending reports whether there is a message that may be handled now.
+// pending reports whether a message can be handled now.
 func (m *mailbox) pending() bool {
 	return len(m.system) > 0 || !m.suspended && len(m.user) > 0
 }
@@ -118,8 +117,8 @@ func (m *mailbox) process() {
 	}
 }
 
-// next takes the first message, those of the system before all others. Where
-// there is none, the mailbox is no longer running.
+// next takes the first message, system messages first. If there is none, the mailbox is
+// no longer running.
 func (m *mailbox) next() (message any, isSystem, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -133,7 +132,7 @@ func (m *mailbox) next() (message any, isSystem, ok bool) {
 	return pop(&m.user), false, true
 }
 
-// pop takes the first element of a queue that is not empty.
+// pop takes the first element of a nonempty queue.
 func pop(queue *[]any) any {
 	q := *queue
 	first := q[0]

@@ -7,18 +7,18 @@ import (
 	"sync"
 )
 
-// A Count is how many actors of one kind there are. The kind of an actor is its
-// name up to the first slash, so there are few.
+// A Count counts the actors of one kind. The kind of an actor is its name up to the first
+// slash, so there are few.
 type Count struct {
-	Actors   int // that have not ended
+	Actors   int // not ended
 	Queued   int // messages in their mailboxes
-	Failures int // ever, of those that have ended as well
+	Failures int // ever, also of those that have ended
 }
 
-// Population counts all actors, by kind. It holds nobody up.
+// Population counts all actors, by kind, without delaying any.
 func (s *System) Population() map[string]Count { return s.population.count() }
 
-// A population is the actors that have been spawned and have not ended.
+// A population is the set of actors that have been spawned and have not ended.
 type population struct {
 	mu       sync.Mutex
 	members  map[string]member // by id
@@ -51,14 +51,14 @@ func kindOf(name string) string {
 	return kind
 }
 
-// kind returns that of an actor that has not left.
+// kind returns the kind of an actor that has not ended.
 func (p *population) kind(id string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.members[id].kind
 }
 
-// fail notes a failure of an actor that has not left.
+// fail counts a failure of an actor that has not ended.
 func (p *population) fail(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,17 +7,15 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// An Actor is one incarnation of an actor. Its methods are never called at the
-// same time, and must not block: slow work goes through Context.Go.
+// An Actor is one incarnation of an actor. Its methods are never called at the same time,
+// and must not block: slow work goes through Context.Go.
 type Actor interface {
-	// Started is called before any message. What survives a failure is taken
-	// up again here.
+	// Started is called before any message. It takes up again what survives a failure.
 	Started(c *Context)
-	// Handle is called for each message. One that it does not know goes to
-	// Context.Unknown.
+	// Handle is called for each message. It passes unknown ones to Context.Unknown.
 	Handle(c *Context, message any)
-	// Stopping is the last call: the incarnation frees what it owns. With
-	// again, a new one follows it.
+	// Stopping is the last call: the incarnation frees what it owns. With again, a new
+	// one follows.
 	Stopping(c *Context, again bool)
 }
 
@@ -25,16 +23,16 @@ type Actor interface {
 type (
 	// Crashed answers a request whose handler has failed.
 	Crashed struct{ Message any }
-	// Undeliverable answers a request to an actor that is gone.
+	// Undeliverable answers a request to an actor that has ended.
 	Undeliverable struct{}
-	// Terminated says that an actor that was watched, or a child, has ended.
+	// Terminated says that a watched actor, or a child, has ended.
 	Terminated struct{ ID string }
 )
 
-// failure is what a panic becomes: protoactor drops the stack of the original.
+// A failure is a recovered panic with its stack, which protoactor drops.
 type failure struct {
 	reason  any
-	message string // the type of the message that was handled
+	message string // the type of the message being handled
 	stack   []byte
 }
 
@@ -73,7 +71,7 @@ func (s *shell) Receive(ac actor.Context) {
 	}
 }
 
-// translate returns what an actor is told in the place of what protoactor tells.
+// translate returns our message for one of protoactor.
 func translate(message any) any {
 	switch m := message.(type) {
 	case *actor.Terminated:
@@ -97,8 +95,8 @@ func (s *shell) sees(message any) (any, bool) {
 	return translate(message), !s.c.over
 }
 
-// handle passes a message on, unless the incarnation has ended: until its
-// children have stopped, more may come.
+// handle passes a message on, unless the incarnation has ended: until its children have
+// stopped, more may come.
 func (s *shell) handle(message any) {
 	if s.c.over {
 		s.c.respond(s.c.Sender(), Undeliverable{})
@@ -110,9 +108,9 @@ func (s *shell) handle(message any) {
 	s.call(message, s.c.Sender(), func() { s.inner.Handle(&s.c, message) })
 }
 
-// call runs f. A panic is answered to asker, unless that is nil, and then left to the
-// strategy of the parent. A result is discarded: it may have been taken over
-// already, so discarding twice must do no harm.
+// call runs f. After a panic it sends Crashed to asker, unless that is nil, and panics
+// again, for the strategy of the parent. It discards a result: that may have been taken
+// over already, so a second Discard must do no harm.
 func (s *shell) call(message any, asker *actor.PID, f func()) {
 	defer func() {
 		if reason := recover(); reason != nil {
@@ -125,8 +123,8 @@ func (s *shell) call(message any, asker *actor.PID, f func()) {
 	f()
 }
 
-// end is the last that happens to an incarnation. A panic in it stays here:
-// protoactor would leave the actor half stopped for ever.
+// end ends an incarnation. It recovers a panic: protoactor would leave the actor half
+// stopped for ever.
 func (s *shell) end(again bool) {
 	if s.c.over {
 		return

@@ -12,11 +12,10 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// A Clock is where actors get the time from, so that a test can drive it.
+// A Clock is the actors' source of time, so that a test can drive it.
 type Clock struct {
 	Now func() time.Time
-	// AfterFunc calls f on a goroutine of its own after d, unless the function
-	// that it returns is called before.
+	// AfterFunc calls f on a goroutine of its own after d, unless stop was called before.
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
 }
 
@@ -30,7 +29,7 @@ func WallClock() Clock {
 	}
 }
 
-// OnFailure is what happens to an actor that panics.
+// OnFailure says what happens to an actor that panics.
 type OnFailure int
 
 // The strategies for actors without a parent. Children are always restarted.
@@ -47,17 +46,17 @@ type System struct {
 	restart    *restarting
 	stop       *stopping
 	population *population
-	faults     *Faults // nil: nothing goes wrong on purpose
+	faults     *Faults // nil: none are injected
 
 	serial  atomic.Uint64  // of names, incarnations and requests
 	running sync.WaitGroup // the goroutines of Context.Go
 	bugs    atomic.Int64   // what was logged as our own bug
 
 	mu    sync.Mutex
-	roots map[string]*Ref // those without a parent that have not ended, by id
+	roots map[string]*Ref // actors without a parent that have not ended, by id
 }
 
-// New makes a system without actors.
+// New returns a system without actors.
 func New(clock Clock, log *slog.Logger) *System {
 	s := &System{
 		clock:      clock,
@@ -69,16 +68,16 @@ func New(clock Clock, log *slog.Logger) *System {
 	s.stop = &stopping{failed: s.failed}
 	s.actors = actor.NewActorSystem(
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet(log) }),
-		// A message to an actor that is gone is late, not lost, and a request is
-		// answered, so protoactor's log of them is not wanted; a short interval
-		// makes the goroutines of its throttle end soon.
+		// A message to an actor that has ended is late, not lost, and a request is
+		// answered: protoactor need not log them. A short interval makes the goroutines
+		// of its throttle end soon.
 		actor.WithDeadLetterThrottleInterval(time.Millisecond),
 	)
 	return s
 }
 
-// InjectFaults has things go wrong on purpose. It must be called before any actor
-// is spawned. Where it is not, no message is looked at for that.
+// InjectFaults must be called before any actor is spawned. Without it there is no
+// middleware.
 func (s *System) InjectFaults(f *Faults) { s.faults = f }
 
 // A Ref is an actor without a parent.
@@ -88,7 +87,7 @@ type Ref struct {
 	ended  chan struct{} // closed when it has ended
 }
 
-// Spawn starts an actor without a parent. Its name needs not be unique.
+// Spawn starts an actor without a parent. Its name need not be unique.
 func (s *System) Spawn(name string, producer func() Actor, onFailure OnFailure) (*Ref, error) {
 	ref := &Ref{system: s, ended: make(chan struct{})}
 	guardian := actor.WithGuardian(s.restart)
@@ -137,8 +136,8 @@ func (r *Ref) Wait(ctx context.Context) error {
 	}
 }
 
-// Shutdown stops all actors and waits for them and their goroutines. What is
-// not done by the deadline of ctx is named in the error.
+// Shutdown stops all actors and waits for them and their goroutines. Its error names what
+// has not ended by the deadline of ctx.
 func (s *System) Shutdown(ctx context.Context) error {
 	var errs []error
 	for _, ref := range s.snapshot() {
@@ -164,8 +163,8 @@ func (s *System) snapshot() []*Ref {
 	return refs
 }
 
-// Bugs counts what was logged as a bug of our own: failed actors, messages that
-// nobody understood, full mailboxes. A test fails where it is not zero.
+// Bugs counts what was logged as a bug of our own: failed actors, unknown messages, full
+// mailboxes. Tests require it to be zero.
 func (s *System) Bugs() int { return int(s.bugs.Load()) }
 
 func (s *System) bug(text string, attrs ...any) {
@@ -173,13 +172,13 @@ func (s *System) bug(text string, attrs ...any) {
 	s.log.Error("Internal error: "+text, attrs...)
 }
 
-// failed notes and logs that an actor has failed.
+// failed counts and logs the failure of an actor.
 func (s *System) failed(who *actor.PID, reason any, attrs ...any) {
 	s.population.fail(who.Id)
 	logFailure(s.log, who, reason, attrs...)
 }
 
-// props returns those of one actor, with what goes wrong on purpose.
+// props returns the properties of one actor, with injected faults.
 func (s *System) props(id, name string, producer func() Actor, ended func(), options ...actor.PropsOption) *actor.Props {
 	if s.faults != nil {
 		options = append(options, s.faults.middleware(s, kindOf(name))...)
@@ -187,8 +186,8 @@ func (s *System) props(id, name string, producer func() Actor, ended func(), opt
 	return s.faultless(id, name, producer, ended, options...)
 }
 
-// faultless returns props without injected faults: they are not shared, because the mailbox has to
-// be closed when the actor has ended.
+// faultless returns properties without injected faults. They are not shared, because the
+// mailbox must be closed when the actor has ended.
 func (s *System) faultless(id, name string, producer func() Actor, ended func(), options ...actor.PropsOption) *actor.Props {
 	box := &mailbox{overflow: s.onOverflow, refuse: s.onRefused}
 	s.population.enter(id, name, box)
@@ -217,7 +216,7 @@ func (s *System) onOverflow(message any) {
 	s.onRefused(message)
 }
 
-// onRefused answers a request to an actor that has ended or does not keep up.
+// onRefused answers a request to an actor that has ended or whose mailbox is full.
 func (s *System) onRefused(message any) {
 	if _, _, sender := actor.UnwrapEnvelope(message); sender != nil {
 		s.actors.Root.Send(sender, Undeliverable{})
@@ -229,8 +228,7 @@ func typeOf(message any) string {
 	return fmt.Sprintf("%T", inner)
 }
 
-// quiet passes on what protoactor logs as a warning or worse: the rest is told
-// better by this package.
+// quiet passes on protoactor's warnings and errors: this package logs the rest better.
 func quiet(log *slog.Logger) *slog.Logger { return slog.New(warnings{log.Handler()}) }
 
 type warnings struct{ slog.Handler }
