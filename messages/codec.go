@@ -8,7 +8,7 @@ var (
 	encMode = mustMode(cbor.EncOptions{
 		Sort:   cbor.SortCoreDeterministic,
 		String: cbor.StringToByteString,
-		// An absent list of arguments is not an empty one.
+		// Absent arguments differ from an empty list.
 		NilContainers: cbor.NilContainerAsEmpty,
 	}.EncMode())
 	decMode = mustMode(cbor.DecOptions{
@@ -29,7 +29,6 @@ func mustMode[M any](m M, err error) M {
 // Encode returns the stored form of v.
 func Encode(v any) ([]byte, error) { return encMode.Marshal(v) }
 
-// Decode reads what Encode wrote into v, a pointer. Fields it does not know
-// are ignored: whoever wrote them must have raised the schema version if that
-// is not good enough.
+// Decode decodes what Encode wrote into v, a pointer. It ignores unknown fields: a writer
+// for which that is wrong must have raised the schema version.
 func Decode(data []byte, v any) error { return decMode.Unmarshal(data, v) }

@@ -3,7 +3,7 @@ package messages
 import "reflect"
 
 // An Endpoint is one of the sockets of the daemon; each has its own commands. Its file
-// has its name, and .sock behind it.
+// has this name with .sock appended.
 type Endpoint string
 
 // The sockets.
@@ -11,55 +11,54 @@ const (
 	AtVMMD    Endpoint = "vmmd"
 	AtConsole Endpoint = "console"
 	AtStats   Endpoint = "stat"
-	AtEvents  Endpoint = "events" // other than native
+	AtEvents  Endpoint = "events" // not in native albatross
 )
 
-// A Conduct is what a command is like, for whoever passes it on, counts it or notes it
-// down without carrying it out.
+// A Conduct holds the properties of a command, for code that passes it on, counts it or
+// logs it without carrying it out.
 type Conduct struct {
 	Command Command // a value of its type
-	Word    string  // what people call it; where it changes something, as on the command line
-	Metric  string  // what Prometheus calls it, in whatever form it was said
+	Word    string  // its name for people; if it changes something, that on the command line
+	Metric  string  // its name in metrics, for all forms
 	At      Endpoint
-	Changes bool // something that is recorded; else it is a question
-	Afar    bool // it may be in the certificate of a client
-	Named   bool // and then has to be about something at a path, not about the path
+	Changes bool // it changes something that is recorded; else it is a question
+	Afar    bool // the certificate of a client may contain it
+	Named   bool // and it must then name something at a path, not the path
 	Sends   Stream
 	Answers Answers
 	Keeps   Keeping
 }
 
-// A Stream is what follows a command.
+// A Stream is what the client sends after a command.
 type Stream int
 
 const (
 	Nothing      Stream = iota
 	Contents            // of a block device
-	ContentsAfar        // the same, but from afar only, and where the command has none
+	ContentsAfar        // the same, from remote clients only, if the command contains none
 	ImageAfar           // of a unikernel, likewise
 )
 
-// Answers are what comes back.
+// Answers are what the daemon sends.
 type Answers int
 
 const (
 	One      Answers = iota // a single one
-	Dump                    // one, and the contents of a block device up to their end
+	Dump                    // one, and the contents of a block device
 	Forever                 // one, and data until somebody leaves
-	Commands                // one, and commands that whoever has asked has to answer
+	Commands                // one, and commands that the client must answer
 )
 
-// Keeping tells whether another command may follow on the connection.
+// Keeping says whether another command may follow on the connection.
 type Keeping int
 
 const (
 	Never  Keeping = iota
-	IfDone         // where this one succeeds
+	IfDone         // if this one succeeds
 	Always
 )
 
-// commands are all that a client can say, by the sockets where it is said. This table
-// is the only place that tells these things of a command.
+// commands lists all commands, by socket. It is the only place for these properties.
 var commands = []Conduct{
 	{Command: UnikernelInfo{}, Word: "info", Metric: "unikernel_info", At: AtVMMD, Afar: true},
 	{Command: UnikernelCreate{}, Word: "create", Metric: "unikernel_create", At: AtVMMD, Changes: true, Afar: true, Sends: ImageAfar},
@@ -80,10 +79,10 @@ var commands = []Conduct{
 	{Command: BlockDump{}, Word: "dump-block", Metric: "block_dump", At: AtVMMD, Afar: true, Named: true, Answers: Dump},
 	{Command: BlockOldDump{}, Word: "dump-block", Metric: "block_dump", At: AtVMMD, Afar: true, Named: true},
 
-	// A native collector that asks for what it is to measure.
+	// From a native collector, which then receives its targets.
 	{Command: StatsInitial{}, Word: "stats-initial", Metric: "stats_initial", At: AtVMMD, Answers: Commands},
 
-	// Another daemon has no other connection for all its consoles.
+	// Another daemon uses one connection for all its consoles.
 	{Command: ConsoleAdd{}, Word: "console-add", Metric: "console_add", At: AtConsole, Keeps: Always},
 	{Command: ConsoleSubscribe{}, Word: "console", Metric: "console_subscribe", At: AtConsole, Afar: true, Answers: Forever},
 	{Command: ConsoleListInactive{}, Word: "console-inactive", Metric: "console_list_inactive", At: AtConsole, Afar: true},
@@ -106,15 +105,15 @@ var conducts = func() map[reflect.Type]Conduct {
 	return byType
 }()
 
-// ConductOf returns what a command is like. It knows all of them, but neither other
-// payloads nor what stands for a request that could not be understood.
+// ConductOf returns the properties of a command. It knows all commands, but neither other
+// payloads nor BadRequest.
 func ConductOf(p Payload) (c Conduct, known bool) {
 	c, known = conducts[reflect.TypeOf(p)]
 	return c, known
 }
 
-// Verb returns the name, on the command line, of a command that changes something. It
-// returns nothing for the others.
+// Verb returns the name, on the command line, of a command that changes something, and ""
+// for others.
 func Verb(command Payload) string {
 	conduct, _ := ConductOf(command)
 	create, _ := command.(UnikernelCreate)
@@ -127,10 +126,10 @@ func Verb(command Payload) string {
 	return conduct.Word
 }
 
-// CommandCause returns the cause of the events that a command leads to.
+// CommandCause returns the cause of the events of a command.
 func CommandCause(command Command) Public {
 	return Publicf("the command %s", Verb(command))
 }
 
-// Conducts returns those of all commands.
+// Conducts returns the properties of all commands.
 func Conducts() []Conduct { return append([]Conduct(nil), commands...) }

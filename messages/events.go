@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// An EventKind is what has happened, in the words that are stored and told: one
-// that is not known here comes from a newer daemon.
+// An EventKind is what has happened, in the word that is stored and sent: an unknown one
+// comes from a newer daemon.
 type EventKind string
 
 // The kinds of events.
 const (
 	EventDaemonStarted EventKind = "daemon-started"
 
-	EventCreated    EventKind = "created"    // it is on record, and comes back whatever happens
+	EventCreated    EventKind = "created"    // it is on record, and is started whatever happens
 	EventStarted    EventKind = "started"    // a tender runs it
 	EventAdopted    EventKind = "adopted"    // the tender was taken over: it has run all the time
-	EventExited     EventKind = "exited"     // the tender is gone
+	EventExited     EventKind = "exited"     // the tender has ended
 	EventRestarting EventKind = "restarting" // it will be started again
 	EventDestroyed  EventKind = "destroyed"  // it is not on record any more
 
@@ -41,29 +41,28 @@ type Event struct {
 // Time returns when it has happened, to the millisecond.
 func (e Event) Time() time.Time { return time.UnixMilli(e.AtMillis).UTC() }
 
-// A NumberedEvent is an event and its place among all that there have been: the
-// first has number 1.
+// A NumberedEvent is an event with its number in the sequence of all events, which begins
+// with 1.
 type NumberedEvent struct {
 	Number uint64
 	Event  Event
 }
 
-// maxCause is the longest cause, in bytes: it may have the text of an error.
+// maxCause is the longest cause, in bytes: it may contain the text of an error.
 const maxCause = 256
 
-// NewEvent returns the event that something has happened to whoever has the name. A
-// cause that is too long is cut off.
+// NewEvent returns an event about a name. It truncates a long cause.
 func NewEvent(kind EventKind, name Name, at time.Time, cause Public) Event {
 	return Event{Kind: kind, Name: name, AtMillis: at.UnixMilli(), Cause: cutCause(cause)}
 }
 
-// Happened returns the change that records an event. It goes to disk together with the
-// change that the event is about, where there is one.
+// Happened returns the change that records an event. It is stored together with the
+// change that the event reports, if there is one.
 func Happened(at time.Time, kind EventKind, name Name, cause Public) Change {
 	return PutEvent{Event: NewEvent(kind, name, at, cause)}
 }
 
-// Causes of events, except commands: their causes are the words of the command line.
+// Causes of events other than commands, whose causes are the words of the command line.
 const (
 	DaemonStarted   Public = "the daemon started"
 	DaemonRecovers  Public = "the daemon recovers from an internal error"

@@ -9,8 +9,8 @@ import (
 // maxInterface is the longest name of an interface, in bytes.
 const maxInterface = 15
 
-// CheckInterface says why no interface, such as a bridge, can have a name, or why
-// nobody would recognise it. The texts are for clients.
+// CheckInterface returns why no interface, such as a bridge, can have a name, or why
+// people could not recognise it. The texts are for clients.
 func CheckInterface(name string) error {
 	if err := checkInterface(name); err != nil {
 		return fmt.Errorf("%q cannot be the name of an interface: %w", begin(name), err)
@@ -34,7 +34,7 @@ func checkInterface(name string) error {
 	return nil
 }
 
-// CheckText says why nobody would recognise a name of which not more is known.
+// CheckText returns why people could not recognise a name.
 func CheckText(name string) error {
 	switch {
 	case name == "":
@@ -45,7 +45,7 @@ func CheckText(name string) error {
 	return nil
 }
 
-// maxShown is how much of a name that cannot be used is shown, in bytes.
+// maxShown bounds how much of an invalid name is shown, in bytes.
 const maxShown = 40
 
 func begin(name string) string {
@@ -55,6 +55,6 @@ func begin(name string) string {
 	return name[:maxShown] + "..."
 }
 
-// isBlank reports whether a character is a space or a control character, and so not
-// to be seen. What is no UTF-8 can be.
+// isBlank reports whether a character is invisible: a space or a control character.
+// Invalid UTF-8 is visible.
 func isBlank(r rune) bool { return r <= ' ' || r >= 0x7f && r <= 0xa0 }

@@ -9,17 +9,16 @@ import (
 // MaxLabel is the longest label, in bytes.
 const MaxLabel = 63
 
-// The texts are those that native clients show.
+// The texts are those of native clients.
 var (
 	errLabel     = errors.New("invalid label (only [a-zA-Z0-9-.] allowed, 1 to 63 chars)")
 	errName      = errors.New("invalid name")
 	errEmptyName = errors.New("empty name")
 )
 
-// A Label names one step of a path, or one unikernel, block device or console
-// at a path: 1 to 63 bytes of a-z, 0-9, '-' and '.', not starting with '-'.
-// "." and ".." are labels, so a label is never a file name by itself. The
-// empty label stands for "none".
+// A Label names one step of a path, or one unikernel, block device or console at a path:
+// 1 to 63 bytes of a-z, 0-9, '-' and '.', not starting with '-'. "." and ".." are labels,
+// so a label is never a file name by itself. The empty label means "none".
 type Label string
 
 // ParseLabel checks s and folds it to lower case.
@@ -44,8 +43,8 @@ func ParseLabel(s string) (Label, error) {
 	return Label(s), nil
 }
 
-// A Path is a sequence of labels, outermost first, held as their text joined
-// by ':'. The zero value is the root.
+// A Path is a sequence of labels, outermost first, stored as text joined by ':'. The zero
+// value is the root.
 type Path string
 
 // Root is the path above all others.
@@ -55,8 +54,8 @@ const Root Path = ""
 // devices are files.
 const MaxFileName = 255
 
-// Tenant returns the label directly below the root, which names whose turn it is where
-// tenants share what there is. It is empty for the root.
+// Tenant returns the label directly below the root, which takes turns with others. It is
+// empty for the root.
 func (p Path) Tenant() string {
 	tenant, _, _ := strings.Cut(string(p), ":")
 	return tenant
@@ -130,7 +129,7 @@ func (p Path) Contains(q Path) bool {
 	return ok
 }
 
-// relative returns q as seen from p, where q is p or below it.
+// relative returns q relative to p, if q is p or below it.
 func (p Path) relative(q Path) (Path, bool) {
 	switch {
 	case p == Root:
@@ -148,11 +147,11 @@ func (p Path) relative(q Path) (Path, bool) {
 // two different names.
 type Name struct {
 	Path  Path
-	Label Label // "" where the name is that of the path itself
+	Label Label // "" for a path
 }
 
-// ParseName reads the text form of a name: "hello", ":hello", "a:b:hello", and
-// with a ':' at the end the name of a path: ":", "a:b:".
+// ParseName parses the text form of a name: "hello", ":hello", "a:b:hello", and with a
+// ':' at the end the name of a path: ":", "a:b:".
 func ParseName(s string) (Name, error) {
 	switch {
 	case s == "":
@@ -180,8 +179,8 @@ func (n Name) String() string { return string(n.Path) + ":" + string(n.Label) }
 // IsPath reports whether the name is that of a path.
 func (n Name) IsPath() bool { return n.Label == "" }
 
-// Covers reports whether a query for n is answered by m: everything at and below
-// a path, and otherwise the very same name.
+// Covers reports whether m belongs to the answer of a query for n: everything at and
+// below a path, otherwise only the same name.
 func (n Name) Covers(m Name) bool {
 	if n.IsPath() {
 		return n.Path.Contains(m.Path)
@@ -189,8 +188,8 @@ func (n Name) Covers(m Name) bool {
 	return n == m
 }
 
-// Relative returns m as it is told to somebody who asked for n: without n's path
-// where n is a path, else in full. It must only be called where n covers m.
+// Relative returns m for a client that asked for n: without n's path if n is a path, else
+// in full. n must cover m.
 func (n Name) Relative(m Name) Name {
 	if !n.IsPath() {
 		return m

@@ -1,10 +1,9 @@
 package messages
 
-// Option is a value that may be absent: what the wire protocol calls OPTIONAL.
-// A pointer would do too, but pointers must not travel between actors.
+// Option is an optional value, as OPTIONAL in the wire protocol. A pointer would do too,
+// but actors must not send each other pointers.
 type Option[T any] struct {
-	// Value is the zero value where OK is false, so that two absent options
-	// compare equal.
+	// Value is the zero value if OK is false, so that absent options are equal.
 	Value T
 	OK    bool
 }
@@ -12,7 +11,7 @@ type Option[T any] struct {
 // Some returns an option that is present.
 func Some[T any](v T) Option[T] { return Option[T]{Value: v, OK: true} }
 
-// Or returns the value, or fallback where there is none.
+// Or returns the value, or fallback if it is absent.
 func (o Option[T]) Or(fallback T) T {
 	if o.OK {
 		return o.Value

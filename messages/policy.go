@@ -2,11 +2,11 @@ package messages
 
 import "math"
 
-// MaxInt is the largest number that the wire protocol can tell: native
-// integers have 63 bits. The root policy uses it for "unlimited".
+// MaxInt is the largest number in the wire protocol: native integers have 63 bits. The
+// root policy uses it for "unlimited".
 const MaxInt = math.MaxInt64 >> 1
 
-// MinInt is the smallest number that the wire protocol can tell.
+// MinInt is the smallest number in the wire protocol.
 const MinInt = -MaxInt - 1
 
 // A Policy limits what may run at and below a path.
@@ -16,22 +16,22 @@ type Policy struct {
 	Memory     int         `cbor:"3,keyasint"`           // MB of memory for all of them
 	Block      Option[int] `cbor:"4,keyasint,omitzero"`  // MB of block devices for all; absent: none allowed
 	Bridges    []string    `cbor:"5,keyasint,omitempty"` // which bridges their taps may be attached to; a set
-	// Damaged: what it was has been lost to damage on disk, and it allows nothing.
+	// Damaged: its record was damaged on disk, and it allows nothing.
 	Damaged bool `cbor:"6,keyasint,omitempty"`
 }
 
-// AllowsNothing reports whether nobody can run or keep anything below the policy. It is
-// what a front end says of a user to whom nothing has been given.
+// AllowsNothing reports whether nobody can run or keep anything below the policy. Front
+// ends use such a policy for a user who has been given nothing.
 func (p Policy) AllowsNothing() bool {
 	noUnikernel := p.Unikernels == 0 || len(p.CPUIDs) == 0 || p.Memory == 0
 	return noUnikernel && p.Block.Or(0) == 0
 }
 
-// A NamedPolicy is a policy and the path that it sits on.
+// A NamedPolicy is a policy and its path.
 type NamedPolicy struct {
 	Name   Name
 	Policy Policy
 }
 
-// PolicyUnchanged is the answer to a PolicyAdd of a policy that is there already.
+// PolicyUnchanged answers a PolicyAdd of an existing policy.
 const PolicyUnchanged = "no modification of policy"

@@ -6,17 +6,17 @@ import (
 	"unicode"
 )
 
-// Public is text that a client may read. A constant is one as it is; anything else
-// becomes one by Publicf or PublicError, so that the compiler refuses the text of an
-// error that nobody has looked at. Who decodes what others have said may convert it.
+// Public is text that a client may read. Constants convert to it; everything else must go
+// through Publicf or PublicError, so that the compiler refuses the unchecked text of an
+// error. Decoders of other programs' messages may convert it.
 type Public string
 
 // Publicf formats as fmt.Sprintf does, and reduces the result: see PublicError.
 func Publicf(format string, args ...any) Public { return public(fmt.Sprintf(format, args...)) }
 
-// PublicError returns what a client may know of an error: its text, in which nothing but
-// the last element is left of absolute paths, for where the host has its files is
-// nobody's business. It is empty where there is no error.
+// PublicError returns what a client may know of an error: its text, with absolute paths
+// reduced to their last elements, since clients need not know where the host has its
+// files. It returns "" for nil.
 func PublicError(err error) Public {
 	if err == nil {
 		return ""
@@ -24,9 +24,9 @@ func PublicError(err error) Public {
 	return public(err.Error())
 }
 
-// public reduces absolute paths. A path may have spaces, and ends only where it
-// certainly does; so it takes the words behind it along, up to that place, and they
-// stay, as part of what its last element seems to be.
+// public reduces absolute paths. A path may contain spaces, and ends only where it
+// certainly does; so words after it, up to that place, become part of its last element
+// and stay.
 func public(text string) Public {
 	var out strings.Builder
 	for {
@@ -44,7 +44,7 @@ func public(text string) Public {
 	return Public(out.String())
 }
 
-// pathStart returns where the first absolute path begins, or -1. A slash behind a letter,
+// pathStart returns where the first absolute path begins, or -1. A slash after a letter,
 // or before a space, as in "read/write" or "1 / 2", begins none.
 func pathStart(text string) int {
 	before := ' '
@@ -61,7 +61,7 @@ func inWord(r rune) bool {
 	return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-~", r)
 }
 
-// pathEnd returns where the path ends that the text begins with.
+// pathEnd returns where the path at the beginning of the text ends.
 func pathEnd(text string) int {
 	end := len(text)
 	for _, mark := range []string{": ", "; ", ", ", " /", " (", ")", `"`, "'", "\n"} {
@@ -72,7 +72,7 @@ func pathEnd(text string) int {
 	return end
 }
 
-// lastElement returns what is behind the last slash that anything is behind.
+// lastElement returns what follows the last slash that is not at the end.
 func lastElement(path string) string {
 	path = strings.TrimRight(path, "/")
 	return path[strings.LastIndexByte(path, '/')+1:]

@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// What is stored is CBOR with integer keys: a key, once used, keeps its
-// meaning for ever, and a new field gets a new key.
+// Stored values are CBOR with integer keys: a key, once used, keeps its meaning for ever,
+// and a new field gets a new key.
 
-// A Digest is the SHA-256 of an uncompressed image; it names the image in the
-// image store.
+// A Digest is the SHA-256 of an uncompressed image, and its name in the image store.
 type Digest [32]byte
 
 // String returns the digest in hexadecimal, the name of the image's file.
@@ -21,15 +20,15 @@ type Spec struct {
 	Type      Type      `cbor:"1,keyasint"`
 	Digest    Digest    `cbor:"2,keyasint"`
 	Arguments Arguments `cbor:"3,keyasint"`
-	// NameRefused: the unikernel exited with 64 or 124 when it was given its name as
-	// an argument, so it is started without, whatever Arguments.AddName says.
+	// NameRefused: the unikernel exited with 64 or 124 with its name as an argument, so
+	// it is started without, whatever Arguments.AddName says.
 	NameRefused bool `cbor:"4,keyasint,omitempty"`
-	// Former is what this has replaced, as long as it is on trial: it comes back
-	// where this cannot be started, or refuses.
+	// Former is what this has replaced, while it is on trial: if the trial fails, the
+	// former is started again.
 	Former *Former `cbor:"5,keyasint,omitempty"`
 }
 
-// A Former is what has run under a name before. It has none of its own.
+// A Former is what has run under a name before. It has no former itself.
 type Former struct {
 	Spec     Spec `cbor:"1,keyasint"`
 	Restarts int  `cbor:"2,keyasint,omitempty"` // see Runtime
@@ -51,27 +50,26 @@ type Process struct {
 	BootID    string `cbor:"3,keyasint"` // /proc/sys/kernel/random/boot_id
 }
 
-// A Link identifies a network interface beyond the reuse of its name: the
-// kernel gives out an index once, until the machine is started anew.
+// A Link identifies a network interface beyond the reuse of its name: the kernel uses an
+// index once per boot.
 type Link struct {
 	Name  string `cbor:"1,keyasint"`
 	Index int    `cbor:"2,keyasint"`
 }
 
-// A Runtime is the observed state of one unikernel: the tender that runs it
-// and what must be freed when that is gone. It is on disk before the tender
-// executes its first instruction.
+// A Runtime is the observed state of one unikernel: its tender, and what must be freed
+// when that has ended. It is on disk before the tender executes its first instruction.
 type Runtime struct {
 	Process       Process `cbor:"1,keyasint"`
 	StartedMillis int64   `cbor:"2,keyasint"` // Unix time
-	// Released: it has certainly begun to execute. Until then it may be a
-	// process that waits to become a tender, and ends when the daemon does.
+	// Released: it has certainly begun to execute. Until then it may be waiting at its
+	// gate, and ends when the daemon does.
 	Released bool `cbor:"3,keyasint,omitempty"`
-	// Taps are those that have been made for it, one per network.
+	// Taps are those that were made for it, one per network.
 	Taps []Link `cbor:"4,keyasint,omitempty"`
-	// Restarts is how often it has been started again, by itself.
+	// Restarts is how often it has restarted by itself.
 	Restarts int `cbor:"5,keyasint,omitempty"`
-	// StartTold: the event that it was started is stored, that of its end is not.
+	// StartTold: the event of its start is stored, that of its end is not.
 	StartTold bool `cbor:"6,keyasint,omitempty"`
 }
 
@@ -89,33 +87,33 @@ type Record struct {
 type End struct {
 	Exit     Exit  `cbor:"1,keyasint"`
 	AtMillis int64 `cbor:"2,keyasint"`           // Unix time; 0: nobody saw it
-	Restarts int   `cbor:"3,keyasint,omitempty"` // how often it had been started again by then
-	// FoundMillis is when a daemon has found that it had ended, where nobody saw it.
+	Restarts int   `cbor:"3,keyasint,omitempty"` // how often it had restarted by then
+	// FoundMillis is when a daemon found that it had ended, if nobody saw it.
 	FoundMillis int64 `cbor:"4,keyasint,omitempty"`
 }
 
-// Known returns the time at which it is known to have ended: it may have been before.
+// Known returns the first time at which it is known to have ended.
 func (e End) Known() time.Time { return time.UnixMilli(max(e.AtMillis, e.FoundMillis)).UTC() }
 
-// A NamedEnd is an End and whose it is.
+// A NamedEnd is an End with the name of the unikernel.
 type NamedEnd struct {
 	Name Name
-	End  End          // zero where none is known
+	End  End          // zero if unknown
 	Wait Option[Wait] // it will be started again
 }
 
-// A Wait tells that a unikernel does not run, and will be started again.
+// A Wait says that a unikernel does not run, and will be started again.
 type Wait struct {
 	Since time.Time // to the millisecond
 	Cause Public    // for people
 }
 
-// NewWait tells that a unikernel waits. A cause that is too long is cut off.
+// NewWait returns a Wait. It truncates a long cause.
 func NewWait(since time.Time, cause Public) Wait {
 	return Wait{since.UTC().Truncate(time.Millisecond), cutCause(cause)}
 }
 
-// NamedSettings are what a unikernel was created with that an Info does not tell.
+// NamedSettings are the settings of a unikernel that an Info lacks.
 type NamedSettings struct {
 	Name        Name
 	AddName     bool // as in Arguments
@@ -127,7 +125,7 @@ type State struct {
 	Unikernels []Record
 	Policies   []NamedPolicy
 	Ends       []NamedEnd
-	// Imported: nothing of native albatross is to be taken over any more.
+	// Imported: nothing of native albatross is to be imported any more.
 	Imported bool
 }
 
@@ -158,23 +156,23 @@ type (
 		isChange
 		Name Name
 	}
-	// DeleteUnikernel forgets a unikernel.
+	// DeleteUnikernel removes a unikernel.
 	DeleteUnikernel struct {
 		isChange
 		Name Name
 	}
-	// PutEnd says how its last run ended.
+	// PutEnd sets how its last run ended.
 	PutEnd struct {
 		isChange
 		Name Name
 		End  End
 	}
-	// DeleteEnd forgets how it ended.
+	// DeleteEnd removes how it ended.
 	DeleteEnd struct {
 		isChange
 		Name Name
 	}
-	// PutPolicy puts a policy on a path.
+	// PutPolicy sets the policy of a path.
 	PutPolicy struct {
 		isChange
 		Path   Path
@@ -185,28 +183,26 @@ type (
 		isChange
 		Path Path
 	}
-	// PutEvent tells of what other changes do, or of what has been done. Only the
-	// newest events are kept.
+	// PutEvent reports other changes, or what was done. Only the newest events are kept.
 	PutEvent struct {
 		isChange
 		Event Event
 	}
-	// MarkImported says that what native albatross had is stored, or never will
-	// be.
+	// MarkImported says that the state of native albatross is stored, or never will be.
 	MarkImported struct{ isChange }
 )
 
-// An Exit is how a tender ended. The zero value is an end that nobody saw.
+// An Exit is how a tender ended. The zero value is an unknown end.
 type Exit struct {
 	Known  bool `cbor:"1,keyasint,omitempty"`
 	Code   int  `cbor:"2,keyasint,omitempty"` // exit code, where Signal is 0
 	Signal int  `cbor:"3,keyasint,omitempty"` // the signal that killed it
-	// OutOfMemory: the kernel has sent that, because the unikernel needed more memory
-	// than it may have, or the machine had none left.
+	// OutOfMemory: the kernel has sent the signal, because the unikernel exceeded its
+	// memory, or the machine had none left.
 	OutOfMemory bool `cbor:"4,keyasint,omitempty"`
 }
 
-// String tells the exit as listings and logs show it.
+// String returns the exit as listings and logs show it.
 func (e Exit) String() string {
 	switch {
 	case !e.Known:

@@ -2,7 +2,7 @@ package messages
 
 import "time"
 
-// A Timeval is a time, or a length of time.
+// A Timeval is a time, or a duration.
 type Timeval struct {
 	Seconds      int64
 	Microseconds int
@@ -54,10 +54,10 @@ type Tap struct {
 	Tap    string // the host's
 }
 
-// A Port is a Tap that is known beyond the reuse of its name.
+// A Port is a Tap that is identified beyond the reuse of its name.
 type Port struct {
 	Device string // the unikernel's name for it
-	Link   Link   // the host's; without an index it is known by its name only
+	Link   Link   // the host's; without an index only its name is known
 }
 
 // A Target is what is measured under a name: a process of this boot, and taps.
@@ -73,8 +73,8 @@ type Sample struct {
 	Name    Name
 	Started time.Time
 	Stats   DataStats
-	IO      Option[BlockIO] // absent where it must not be known
+	IO      Option[BlockIO] // absent if it cannot be read
 }
 
-// BlockIO is what a process has had read from and written to storage, in bytes.
+// BlockIO is what a process has read from and written to storage, in bytes.
 type BlockIO struct{ Read, Written int64 }

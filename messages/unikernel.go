@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// DefaultStartup is the startup priority of a unikernel that has none: the
-// lowest is started first.
+// DefaultStartup is the startup priority of a unikernel without one. Lower ones start
+// first.
 const DefaultStartup = 50
 
 // Type is the kind of virtual machine an image is for.
 type Type int
 
-// The types that can be told; only Solo5 can be run.
+// The known types; only Solo5 can be run.
 const (
 	Solo5 Type = iota
 	BHyve
@@ -28,8 +28,7 @@ func (t Type) String() string {
 	return "solo5"
 }
 
-// FailBehaviour says what happens when a unikernel exits by itself. The zero
-// value quits.
+// FailBehaviour says what happens when a unikernel exits by itself. The zero value quits.
 type FailBehaviour struct {
 	Restart bool  `cbor:"1,keyasint,omitempty"`
 	Codes   []int `cbor:"2,keyasint,omitempty"` // exit codes that restart, a set; empty: any
@@ -43,7 +42,7 @@ func (m MAC) String() string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
 }
 
-// Usable says why no device can have the address. The texts are for clients.
+// Usable returns why no device can have the address. The texts are for clients.
 func (m MAC) Usable() error {
 	switch {
 	case m == MAC{}:
@@ -70,8 +69,8 @@ type BlockDevice struct {
 	SectorSize Option[int]    `cbor:"3,keyasint,omitzero"` // bytes
 }
 
-// Of returns the block device of the host that a unikernel gets: it is at the path of that, or
-// below it where it is given with one. What is no name is that of none.
+// Of returns the block device of the host for a unikernel: at the path of the unikernel,
+// or below it if the device is given with a path. An invalid name belongs to no device.
 func (b BlockDevice) Of(owner Name) Name {
 	text := b.Device.Or(b.Name)
 	name, err := ParseName(string(owner.Path) + ":" + text)
@@ -91,7 +90,7 @@ type Network struct {
 // OnBridge returns the bridge that the network device is attached to.
 func (n Network) OnBridge() string { return n.Bridge.Or(n.Name) }
 
-// Address returns the MAC address of the network device: one that is not given
+// Address returns the MAC address of the network device. Without an explicit one it
 // follows from the name of its unikernel, so that it stays the same.
 func (n Network) Address(owner Name) MAC {
 	if n.MAC.OK {
@@ -111,7 +110,7 @@ type Arguments struct {
 	Blocks    []BlockDevice    `cbor:"6,keyasint,omitempty"`
 	Networks  []Network        `cbor:"7,keyasint,omitempty"`
 	Argv      Option[[]string] `cbor:"8,keyasint,omitzero"`
-	CPUs      int              `cbor:"9,keyasint,omitempty"` // how many virtual CPUs (bhyve); 1 where nothing is said
+	CPUs      int              `cbor:"9,keyasint,omitempty"` // number of virtual CPUs (bhyve); default 1
 	LinuxBoot Option[string]   `cbor:"10,keyasint,omitzero"`
 }
 
@@ -119,27 +118,27 @@ type Arguments struct {
 type Config struct {
 	Type       Type
 	Compressed bool   // the image is a zlib stream (RFC 1950)
-	Image      []byte // a slice of the frame it came in
+	Image      []byte // a slice of its frame
 	Arguments
 }
 
-// A NamedConfig is a configuration and whose it is.
+// A NamedConfig is a configuration with a name.
 type NamedConfig struct {
 	Name   Name
 	Config Config
 }
 
-// A BlockInfo tells a block device of a running unikernel. Older forms of Info
-// leave out what is optional here.
+// A BlockInfo describes a block device of a running unikernel. Older forms of Info omit
+// the optional fields.
 type BlockInfo struct {
 	Name       string
 	Device     Option[string]
 	SectorSize Option[int] // bytes
-	Size       int         // MB; 0 where the form does not tell it
+	Size       int         // MB; 0 if the form omits it
 }
 
-// A NetworkInfo tells a network device of a running unikernel. Older forms of
-// Info leave out what is optional here.
+// A NetworkInfo describes a network device of a running unikernel. Older forms of Info
+// omit the optional fields.
 type NetworkInfo struct {
 	Name   string
 	Bridge Option[string]
@@ -160,7 +159,7 @@ func (n NetworkInfo) Address() MAC {
 	return n.MAC.Or(MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 }
 
-// An Info tells what a unikernel runs with.
+// An Info describes a running unikernel.
 type Info struct {
 	Type      Type
 	Startup   Option[int]
@@ -171,18 +170,18 @@ type Info struct {
 	Blocks    []BlockInfo
 	Networks  []NetworkInfo
 	Argv      Option[[]string]
-	Started   time.Time // when it was started; the epoch where the form does not tell it
+	Started   time.Time // when it was started; the epoch if the form omits it
 	CPUs      int
 	LinuxBoot Option[string]
 }
 
-// A NamedInfo is an Info and whose it is.
+// A NamedInfo is an Info with a name.
 type NamedInfo struct {
 	Name Name
 	Info Info
 }
 
-// A NamedBlock tells a block device of the host.
+// A NamedBlock describes a block device of the host.
 type NamedBlock struct {
 	Name   Name
 	Size   int  // MB

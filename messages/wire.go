@@ -5,8 +5,7 @@ import "time"
 // A Version is a version of the wire protocol.
 type Version int
 
-// The versions that are spoken. In Version3 and Version4 a name is a sequence
-// of labels.
+// The known versions. In Version3 and Version4 a name is a sequence of labels.
 const (
 	Version3 Version = 3
 	Version4 Version = 4
@@ -15,15 +14,14 @@ const (
 	CurrentVersion = Version5
 )
 
-// A Header begins every wire message. An answer carries the header of what it
-// answers.
+// A Header begins every wire message. An answer repeats the header of its command.
 type Header struct {
 	Version  Version
 	Sequence int64
 	Name     Name
 }
 
-// A Peer is the process at the other end of a connection, as the kernel knows it. It
+// A Peer is the process at the other end of a connection, as the kernel identifies it. It
 // may have ended since.
 type Peer struct {
 	UID uint32
@@ -36,13 +34,12 @@ type Wire struct {
 	Payload Payload
 }
 
-// Payload is what a message says: a Command, a Success, a Failure or a Data.
+// Payload is the contents of a message: a Command, a Success, a Failure or a Data.
 type Payload interface{ payload() }
 
-// Command is what a client asks for. Where the protocol has several forms of
-// the same command, a Form field keeps the one that was used, so that the
-// answer can be given in a form the asker knows and the message can be encoded
-// again byte for byte.
+// Command is a client's request. If the protocol has several forms of a command, a Form
+// field keeps the one that was used, so that the answer can use a form that the client
+// knows and the message can be encoded again byte for byte.
 type Command interface {
 	Payload
 	command()
@@ -66,8 +63,8 @@ type Data interface {
 	data()
 }
 
-// Embedding one of these makes a type a payload of that kind, and nothing
-// outside of this package can.
+// Embedding one of these makes a type a payload of that kind; nothing outside of this
+// package can.
 type (
 	isCommand struct{}
 	isSuccess struct{}
@@ -94,7 +91,7 @@ type (
 	// since a time, or the last Count lines. Exactly one is present.
 	ConsoleSubscribe struct {
 		isCommand
-		Old   bool // lines travel in the old form too
+		Old   bool // lines use the old form too
 		Since Option[time.Time]
 		Count Option[int]
 	}
@@ -102,8 +99,8 @@ type (
 	ConsoleListInactive struct{ isCommand }
 )
 
-// Commands of the statistics socket, and of the link between a native daemon
-// and a native collector.
+// Commands of the statistics socket, and of the connection between a native daemon and a
+// native collector.
 type (
 	StatsAdd struct {
 		isCommand
@@ -132,15 +129,15 @@ type (
 		Config Config
 	}
 	UnikernelDestroy struct{ isCommand }
-	// UnikernelRestart stops and starts a unikernel, with new arguments where
-	// they are given.
+	// UnikernelRestart stops and starts a unikernel, with new arguments if they are
+	// given.
 	UnikernelRestart struct {
 		isCommand
 		Form RestartForm
 		Args Option[Arguments] // present for the Args forms only
 	}
-	// UnikernelGet asks for the image. Form 1 is answered by a configuration
-	// and has no level; form 2 has level 0; form 3 tells it.
+	// UnikernelGet asks for the image. Form 1 is answered by a configuration and has no
+	// level; form 2 has level 0; form 3 has a level.
 	UnikernelGet struct {
 		isCommand
 		Form  int
@@ -148,7 +145,7 @@ type (
 	}
 )
 
-// RestartForm is the form in which a restart was said.
+// RestartForm is the form of a restart.
 type RestartForm int
 
 // The forms of a restart, oldest first.
@@ -273,8 +270,8 @@ type (
 	}
 )
 
-// Not part of the native protocol: what is said on the socket of events. Package
-// wire knows none of these.
+// Not part of the native protocol: the messages of the socket of events. Package wire
+// knows none of these.
 type (
 	// EndList asks how the last runs of unikernels ended.
 	EndList struct{ isCommand }
@@ -283,18 +280,17 @@ type (
 		isSuccess
 		List []NamedEnd
 	}
-	// SettingList asks for what unikernels were created with, and UnikernelInfo does
-	// not tell.
+	// SettingList asks for the settings of unikernels that UnikernelInfo lacks.
 	SettingList struct{ isCommand }
 	// SuccessSettings answers SettingList.
 	SuccessSettings struct {
 		isSuccess
 		List []NamedSettings
 	}
-	// BlockReserve has the disk keep room for all of a block device.
+	// BlockReserve reserves room on the disk for all of a block device.
 	BlockReserve struct{ isCommand }
-	// EventsSubscribe asks for the events since a time, and then every new one.
-	// Without a time only new ones are told.
+	// EventsSubscribe asks for the events since a time, and then every new one. Without a
+	// time it asks for new ones only.
 	EventsSubscribe struct {
 		isCommand
 		Since Option[time.Time]
@@ -305,16 +301,15 @@ type (
 		isData
 		NumberedEvent
 	}
-	// DataMissed stands for events that are not kept any more.
+	// DataMissed stands for events that were removed.
 	DataMissed struct {
 		isData
 		Count uint64
 	}
-	// DataPresent is behind the events that were kept when they were asked for:
-	// what follows is new.
+	// DataPresent follows the events from before the request: what follows is new.
 	DataPresent struct{ isData }
-	// BadRequest stands for a request that could not be understood. It is
-	// answered by a Failure that says why.
+	// BadRequest stands for a request that could not be decoded. It is answered by a
+	// Failure with the reason.
 	BadRequest struct {
 		isCommand
 		Why Public
