@@ -12,26 +12,26 @@ import (
 const (
 	// keptLines is how many lines of a console a daemon keeps.
 	keptLines = 1024
-	// historyPause is how long nothing comes behind lines of the past before the
-	// unikernel is taken to have printed no more: no daemon tells where they end.
+	// historyPause is how long no line must follow history before we take it to be
+	// complete: no daemon marks its end.
 	historyPause = 300 * time.Millisecond
 )
 
-// A beginning prints all lines since the start of a run, and of those before the last
-// few, where the run before has told why it ended.
+// A beginning prints all lines since the start of a run, and the last few before, where
+// the former run has said why it ended.
 type beginning struct {
-	start time.Time // zero: all lines are printed
+	start time.Time // zero: print all lines
 	few   int
 	print func(messages.DataConsole) error
 
 	mu     sync.Mutex
 	held   []messages.DataConsole // the last of those before the start
-	begun  bool                   // the lines that were held are printed
-	failed error                  // they could not be
-	pause  *time.Timer            // nil: none was held yet
+	begun  bool                   // the held lines were printed
+	failed error                  // printing them failed
+	pause  *time.Timer            // nil: none is held yet
 }
 
-// add prints a line, or holds it as long as it may be followed by others of the past.
+// add prints a line, or holds it while more history may follow.
 func (b *beginning) add(line messages.DataConsole) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -68,7 +68,7 @@ func (b *beginning) begin() {
 	b.held = nil
 }
 
-// end prints what is held when no more comes.
+// end prints what is held when no more lines follow.
 func (b *beginning) end() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,8 +79,7 @@ func (b *beginning) end() error {
 	return b.failed
 }
 
-// started asks when the run began that goes on, or the last one. Where nobody knows,
-// there is no answer.
+// started returns the start of the current run, or of the last one, if it is known.
 func (a *app) started(ctx context.Context, name messages.Name) (start time.Time, ok bool) {
 	if a.socket != "" || a.destination.csr || name.IsPath() {
 		return start, false
@@ -94,13 +93,13 @@ func (a *app) started(ctx context.Context, name messages.Name) (start time.Time,
 		return start, false
 	case len(infos.List) == 1:
 		return infos.List[0].Info.Started, true
-	case a.destination.address != "": // only the daemon on this machine tells events
+	case a.destination.address != "": // remote clients cannot ask for events
 		return start, false
 	}
 	return a.lastStarted(ctx, name)
 }
 
-// lastStarted asks when the last run began of a unikernel that does not run.
+// lastStarted returns the start of the last run of a unikernel that does not run.
 func (a *app) lastStarted(ctx context.Context, name messages.Name) (start time.Time, ok bool) {
 	conn, err := a.connectSocket(ctx, messages.AtEvents)
 	if err != nil { // a native daemon has no such socket
@@ -123,5 +122,5 @@ func (a *app) lastStarted(ctx context.Context, name messages.Name) (start time.T
 	return time.Time{}, false
 }
 
-// startTimeout is how long who follows a console waits to know where to begin.
+// startTimeout bounds the wait for the start of a run before its console is shown.
 const startTimeout = 5 * time.Second

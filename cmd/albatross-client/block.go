@@ -91,7 +91,7 @@ fits. It keeps it when it gets other contents.`,
 	})
 }
 
-// reserveBlock asks on the socket of events, for native albatross has no such command.
+// reserveBlock uses the socket of events: native albatross has no such command.
 func (a *app) reserveBlock(ctx context.Context, name messages.Name) error {
 	conn, err := a.connectSocket(ctx, messages.AtEvents)
 	if err != nil {
@@ -104,8 +104,8 @@ func (a *app) reserveBlock(ctx context.Context, name messages.Name) error {
 	return a.print(fmt.Sprintf("host %s: reserved block device", nameText(name)))
 }
 
-// createFrom creates a block device and sets its contents. One that exists keeps
-// what it has: nothing is sent to it.
+// createFrom creates a block device and sets its contents. It sends nothing to an
+// existing one, which keeps its contents.
 func (a *app) createFrom(ctx context.Context, name messages.Name, size int, path string, level int) error {
 	if a.destination.csr {
 		return inputError("--data cannot be put into a request: leave it out, and set the contents with 'set-block'")

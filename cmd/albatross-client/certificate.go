@@ -39,7 +39,8 @@ was signed with 'sign', and KEY is the private key that was made with the reques
 	return c
 }
 
-// showReady has the certificate in a file shown, and is what it says.
+// showReady makes the client use the certificate in a file, and returns its name and
+// command.
 func (a *app) showReady(certPath, keyPath string) (name messages.Name, command messages.Command, err error) {
 	chain, err := readChain(certPath)
 	if err != nil {
@@ -71,8 +72,7 @@ func (a *app) showReady(certPath, keyPath string) (name messages.Name, command m
 	return name, command, nil
 }
 
-// say gives a command and does with the answer what is done after the command of
-// the same name.
+// say gives a command and handles the answer as the command of the same name does.
 func (a *app) say(ctx context.Context, name messages.Name, command messages.Command, data string) error {
 	switch c := command.(type) {
 	case messages.ConsoleSubscribe:
@@ -93,7 +93,7 @@ func (a *app) say(ctx context.Context, name messages.Name, command messages.Comm
 	return a.ask(ctx, name, command)
 }
 
-// sayWith gives a command with a file behind it, compressed if the command says so.
+// sayWith gives a command followed by a file, compressed if the command says so.
 func (a *app) sayWith(ctx context.Context, name messages.Name, command messages.Command, compressed bool, path string) error {
 	if path == "" {
 		return inputError("the certificate says " + plainText(command) + ", which needs a file: give it with --data")

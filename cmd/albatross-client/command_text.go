@@ -8,8 +8,8 @@ import (
 	"albatross/messages"
 )
 
-// commandText tells what a command asks for, to whoever is to sign it, with the
-// arguments of a unikernel where they may be read.
+// commandText describes a command for whoever is to sign it, with the arguments of a
+// unikernel if they may be shown.
 func commandText(command messages.Command, arguments bool) string {
 	switch c := command.(type) {
 	case messages.PolicyAdd:
@@ -37,8 +37,7 @@ func commandText(command messages.Command, arguments bool) string {
 	return plainText(command)
 }
 
-// plainText names a command from which there is not more to know: block set, for
-// one, of messages.BlockSet.
+// plainText names a command without parameters: "block set" for messages.BlockSet.
 func plainText(command messages.Command) string {
 	_, name, _ := strings.Cut(fmt.Sprintf("%T", command), ".")
 	var text strings.Builder

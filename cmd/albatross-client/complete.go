@@ -10,13 +10,13 @@ import (
 	"albatross/messages"
 )
 
-// completionTimeout is how long somebody who has pressed Tab may have to wait.
+// completionTimeout is how long a user who has pressed Tab may have to wait.
 const completionTimeout = time.Second
 
-// A question is one about a name that is answered by a list.
+// A question is about a name, and answered by a list.
 type question func(context.Context, messages.Name) (messages.Name, messages.Success, error)
 
-// completeNames completes the name of a unikernel to one that runs.
+// completeNames completes the name of a running unikernel.
 func (a *app) completeNames(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -24,7 +24,7 @@ func (a *app) completeNames(c *cobra.Command, args []string, _ string) ([]cobra.
 	return a.known(c, a.infos), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeBlocks completes the name of a block device to one that is there.
+// completeBlocks completes the name of an existing block device.
 func (a *app) completeBlocks(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -45,7 +45,7 @@ func (a *app) completeBlockAndFile(c *cobra.Command, args []string, word string)
 	return a.completeBlocks(c, args, word)
 }
 
-// known returns the names that the daemon lists. Without an answer there are none.
+// known returns the names that the daemon lists, or none without an answer.
 func (a *app) known(c *cobra.Command, list question) (names []cobra.Completion) {
 	if a.socket == "-" || a.destination.csr {
 		return nil

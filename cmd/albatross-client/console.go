@@ -15,8 +15,7 @@ import (
 	"albatross/sockets/client"
 )
 
-// consoleCount is how much history is shown where nothing is said, before that of the
-// last run.
+// consoleCount is how much history before the last run is shown by default.
 const consoleCount = 20
 
 func (a *app) consoleCommand() *cobra.Command {
@@ -58,13 +57,12 @@ the place of the one that came first, which is told so and ends with exit code 1
 	return c
 }
 
-// follow prints lines until it is interrupted, which is how it is meant to end, or
-// only those of the past.
+// follow prints lines until it is interrupted, or only the existing ones.
 func (a *app) follow(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe, begin *beginning, past bool) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
-	// Whoever does not read our output has us wait with a line in hand; a second
-	// interrupt ends that.
+	// If nobody reads our output, we hang while printing a line; a second interrupt ends
+	// that.
 	context.AfterFunc(ctx, stop)
 	err := errors.Join(a.printLines(ctx, name, subscribe, begin, past), begin.end())
 	if ctx.Err() != nil {
@@ -103,9 +101,9 @@ func (a *app) printLines(ctx context.Context, name messages.Name, subscribe mess
 
 func (a *app) printLine(line messages.DataConsole) error { return a.print(lineText(line)) }
 
-// consoleExists is an error where there is nothing to be read, and nobody to wait for:
-// a daemon answers who follows in the same way where there may be a unikernel later,
-// and where there was one that has printed nothing.
+// consoleExists returns an error if there is neither a console nor a unikernel: a daemon
+// answers in the same way for a unikernel that may come later, and for one that has
+// printed nothing.
 func (a *app) consoleExists(ctx context.Context, name messages.Name, answer messages.Success) error {
 	if answer != (messages.SuccessText{Text: "waiting for VM"}) {
 		return nil
@@ -122,7 +120,7 @@ func (a *app) consoleExists(ctx context.Context, name messages.Name, answer mess
 	return errors.Join(&client.Refusal{Name: name, Text: noConsole}, conn.Close())
 }
 
-// noConsole is said by us: for the daemon it is no failure.
+// noConsole is our text: for the daemon it is no failure.
 const noConsole = "there is no console of this name"
 
 func (a *app) inactiveConsolesCommand() *cobra.Command {

@@ -62,9 +62,8 @@ func (a *app) createCommand() *cobra.Command {
 	return c
 }
 
-// create sends an image. From afar it travels as a stream behind the command, and
-// so may be larger than a certificate, which has to hold it where there is only a
-// request.
+// create sends an image. For a remote daemon it follows the command as a stream, and so
+// may be larger than a certificate, which must contain it in a mere request.
 func (a *app) create(ctx context.Context, name messages.Name, command messages.UnikernelCreate) error {
 	if a.destination.address == "" {
 		return a.ask(ctx, name, command)
@@ -82,7 +81,7 @@ func mayRun(name messages.Name) error {
 	return nil
 }
 
-// config returns what the command line of create says, once it has been checked.
+// config returns the configuration on the command line of create, after checking it.
 func (a *app) config(typ messages.Type, path string, args messages.Arguments, level int) (config messages.Config, err error) {
 	if _, err := parseArgument(imageArgument, parseFile, path); err != nil {
 		return config, err
@@ -121,8 +120,8 @@ func parseType(s string) (messages.Type, error) {
 	return 0, fmt.Errorf("invalid value '%s', expected solo5 or bhyve", escape(s))
 }
 
-// readImage reads an image and checks that it gets exactly the devices that it
-// asks for: the daemon does so too, but only after all of it has been sent.
+// readImage reads an image and checks that it gets exactly the devices that it declares.
+// The daemon checks that, too, but only after the whole upload.
 func readImage(path string, args messages.Arguments) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -143,7 +142,7 @@ func readImage(path string, args messages.Arguments) ([]byte, error) {
 	return data, nil
 }
 
-// unikernelOptions are the options that tell how a unikernel is started.
+// unikernelOptions are the options of a unikernel's start.
 type unikernelOptions struct {
 	cpuids    []int
 	cpus      int
@@ -158,7 +157,7 @@ type unikernelOptions struct {
 	linuxBoot messages.Option[string]
 }
 
-// defaultMemory is what a unikernel gets of which nothing is said, in MB.
+// defaultMemory is the default memory of a unikernel, in MB.
 const defaultMemory = 32
 
 func (u *unikernelOptions) register(flags *pflag.FlagSet) {
@@ -181,12 +180,12 @@ func (u *unikernelOptions) register(flags *pflag.FlagSet) {
 	otherNames(flags, map[string]string{"restart": "restart-on-fail"})
 }
 
-// defaults returns the arguments of a unikernel of which nothing is said.
+// defaults returns the default arguments of a unikernel.
 func defaults() messages.Arguments {
 	return messages.Arguments{AddName: true, CPUIDs: []int{0}, Memory: defaultMemory, CPUs: 1}
 }
 
-// arguments returns some, with those options instead that are given.
+// arguments returns args, with the given options replaced.
 func (a *app) arguments(u *unikernelOptions, flags *pflag.FlagSet, args messages.Arguments) (messages.Arguments, error) {
 	if err := distinct(u.blocks, u.networks); err != nil {
 		return messages.Arguments{}, err

@@ -18,26 +18,26 @@ import (
 	"albatross/sockets/client"
 )
 
-// A destination says who is asked, if it is not the daemon on this machine.
+// A destination says which daemon to ask, if it is not the one on this machine.
 type destination struct {
 	address string // of an endpoint, HOST:PORT
-	csr     bool   // nobody: only a request for a certificate is written
+	csr     bool   // none: only write a request for a certificate
 
 	ca, caKey, serverCA string // files
 	keyType             certificate.KeyType
 
-	made *madeCertificate // to be shown instead of one that is made for the question
+	made *madeCertificate // to use instead of one made for the command
 
-	large bool // what has been shown is more than every endpoint takes
+	large bool // the certificates exceed what every endpoint accepts
 }
 
-// A madeCertificate says a command, and was there before.
+// A madeCertificate is a certificate with a command.
 type madeCertificate struct {
 	chain certificate.Chain
 	key   crypto.Signer
 }
 
-// endpointPort is where endpoints listen.
+// endpointPort is the default port of endpoints.
 const endpointPort = "1025"
 
 func (a *app) registerDestination(flags *pflag.FlagSet) {
@@ -51,7 +51,7 @@ func (a *app) registerDestination(flags *pflag.FlagSet) {
 	flags.Var(one("TYPE", parseKeyType, &d.keyType), "key-type", "the kind of private keys that are made: "+keyTypeNames())
 }
 
-// given reports whether somebody else than the daemon on this machine is asked.
+// given reports whether another daemon than the one on this machine is asked.
 func (d *destination) given() bool { return d.csr || d.address != "" }
 
 func (a *app) checkDestination() error {
@@ -91,8 +91,7 @@ func keyTypeNames() string {
 	return joined(certificate.KeyTypes, ", ", func(k certificate.KeyType) string { return string(k) })
 }
 
-// connectEndpoint connects to an endpoint and shows it a certificate that says
-// the command.
+// connectEndpoint connects to an endpoint with a certificate that contains the command.
 func (a *app) connectEndpoint(ctx context.Context, name messages.Name, command messages.Command) (*client.Conn, error) {
 	anchors, err := readPEM(a.destination.serverCA, certificate.ParseCertificates)
 	if err != nil {
@@ -116,7 +115,7 @@ func (a *app) connectEndpoint(ctx context.Context, name messages.Name, command m
 	})
 }
 
-// certify makes a certificate that says a command, to be used at once.
+// certify makes a certificate with a command, for immediate use.
 func (a *app) certify(name messages.Name, command messages.Command) (*madeCertificate, error) {
 	if err := mayTravel(name, command); err != nil {
 		return nil, err
@@ -144,7 +143,7 @@ func (a *app) certify(name messages.Name, command messages.Command) (*madeCertif
 	return &madeCertificate{chain, key}, nil
 }
 
-// forTLS returns the certificate as package tls wants it.
+// forTLS returns the certificate for package tls.
 func (m *madeCertificate) forTLS() tls.Certificate {
 	c := tls.Certificate{PrivateKey: m.key, Leaf: m.chain[0]}
 	for _, cert := range m.chain {
@@ -153,11 +152,11 @@ func (m *madeCertificate) forTLS() tls.Certificate {
 	return c
 }
 
-// largeSize is how much of certificates an endpoint takes that has been built
-// without support for more, in bytes.
+// largeSize is the limit for certificates, in bytes, of an endpoint built without support
+// for larger ones.
 const largeSize = 256 << 10
 
-// size returns how many bytes are shown.
+// size returns the size of all certificates sent.
 func (m *madeCertificate) size() (n int) {
 	for _, c := range m.chain {
 		n += len(c.Raw)
@@ -165,14 +164,14 @@ func (m *madeCertificate) size() (n int) {
 	return n
 }
 
-// leadsTo tells why an endpoint that trusts the same authority as we do is not
-// going to accept a chain: then it need not be asked.
+// leadsTo returns why an endpoint that trusts the same authority as we do will not accept
+// a chain: then we need not ask it.
 func leadsTo(chain certificate.Chain, trusted []*x509.Certificate) error {
 	_, err := certificate.Verify(chain, trusted, time.Now(), x509.ExtKeyUsageAny)
 	return err
 }
 
-// A chainError says that our own certificates lead to nobody who is trusted.
+// A chainError says that our own certificates do not lead to a trusted authority.
 type chainError struct{ err error }
 
 func (e *chainError) Error() string {
@@ -182,7 +181,7 @@ func (e *chainError) Error() string {
 const chainAdvice = "The file of --ca, or the certificate that was given, must hold all certificates up to the one in --server-ca,\n" +
 	"and all of them must be valid now."
 
-// explainTrust tells whose certificate is not accepted, and what to do.
+// explainTrust says whose certificate is not accepted, and what to do.
 func (a *app) explainTrust(e *client.TrustError) (exitCode, string) {
 	text := "[ERROR] " + escape(e.Error()) + "\n"
 	switch e.Kind {
@@ -199,8 +198,7 @@ func (a *app) explainTrust(e *client.TrustError) (exitCode, string) {
 		"are the clocks right?" + a.largeAdvice()
 }
 
-// largeAdvice is for where an endpoint may have refused a certificate because of
-// its size.
+// largeAdvice is for a failure that the size of our certificate may have caused.
 func (a *app) largeAdvice() string {
 	if !a.destination.large {
 		return ""

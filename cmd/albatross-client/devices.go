@@ -15,10 +15,10 @@ var (
 	errSectorSize   = errors.New("sector size must be a power of two greater than or equal 512")
 )
 
-// smallestSector is the sector size that every block device has at least.
+// smallestSector is the smallest possible sector size.
 const smallestSector = 512
 
-// parseBlock reads NAME[:DEVICE][@SECTORSIZE].
+// parseBlock parses NAME[:DEVICE][@SECTORSIZE].
 func parseBlock(s string) (messages.BlockDevice, error) {
 	names, size, sized := strings.Cut(s, "@")
 	name, device, err := parseDevice(names)
@@ -34,7 +34,7 @@ func parseBlock(s string) (messages.BlockDevice, error) {
 	return b, nil
 }
 
-// parseNetwork reads NAME[:BRIDGE][@MAC].
+// parseNetwork parses NAME[:BRIDGE][@MAC].
 func parseNetwork(s string) (messages.Network, error) {
 	names, address, addressed := strings.Cut(s, "@")
 	name, bridge, err := parseDevice(names)
@@ -53,9 +53,9 @@ func parseNetwork(s string) (messages.Network, error) {
 	return n, mac.Usable()
 }
 
-// parseDevice reads the name of a device in the manifest and the host's name for
-// it, which is behind the first ':' and may have others in it: storage:web:disk is
-// the block device disk at the path web.
+// parseDevice parses the name of a device in the manifest and the host's name for it,
+// which follows the first ':' and may contain others: storage:web:disk is the block
+// device disk at the path web.
 func parseDevice(s string) (name string, host messages.Option[string], err error) {
 	name, other, given := strings.Cut(s, ":")
 	if name == "" || given && slices.Contains(strings.Split(other, ":"), "") {
@@ -68,7 +68,7 @@ func parseDevice(s string) (name string, host messages.Option[string], err error
 	return name, host, err
 }
 
-// parseMAC reads six bytes in hexadecimal, with ':' or '-' between them.
+// parseMAC parses six bytes in hexadecimal, with ':' or '-' between them.
 func parseMAC(s string) (mac messages.MAC, err error) {
 	whole := s
 	for i := range len(s) {
@@ -91,7 +91,7 @@ func macError(format string, args ...any) error {
 	return errors.New("Macaddr: " + fmt.Sprintf(format, args...))
 }
 
-// hexByte reads two digits, and a separator unless they are the last.
+// hexByte parses two digits, and a separator unless they are the last.
 func hexByte(s string, last bool) (b byte, rest string, ok bool) {
 	length := 3
 	if last {

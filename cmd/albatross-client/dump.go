@@ -26,10 +26,10 @@ func (a *app) dumpBlockCommand() *cobra.Command {
 	return c
 }
 
-// dumpBlock saves the contents of a block device. They are decompressed while
-// they come: what is in the file does not depend on how it was sent.
+// dumpBlock saves the contents of a block device. It decompresses them on arrival, so
+// that the file does not depend on the transport.
 func (a *app) dumpBlock(ctx context.Context, name messages.Name, level int) error {
-	// Whoever interrupts it does not want half a file to stay.
+	// An interrupt must not leave half a file.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, unix.SIGTERM)
 	defer stop()
 	conn, answer, err := a.open(ctx, name, messages.BlockDump{Level: level})
@@ -52,7 +52,7 @@ func (a *app) dumpBlock(ctx context.Context, name messages.Name, level int) erro
 	return a.print("dumped to " + escape(path))
 }
 
-// receive saves what comes from the daemon, decompressed where it is compressed.
+// receive saves the stream from the daemon, decompressed if it is compressed.
 func (a *app) receive(name messages.Name, compressed bool, stream io.Reader) (path string, err error) {
 	if compressed {
 		stream = compress.Inflate(stream, "what the daemon has sent")

@@ -20,28 +20,28 @@ type exitCode int
 
 const (
 	exitSuccess       exitCode = 0
-	exitEnded         exitCode = 115 // the daemon has ended what was followed, and said why; not native's
-	exitChain         exitCode = 116 // our certificates lead to nobody who is trusted
-	exitRefused       exitCode = 117 // the daemon said no, or what it has started has ended at once
+	exitEnded         exitCode = 115 // the daemon has ended a stream with a reason; not native's
+	exitChain         exitCode = 116 // our certificates do not lead to a trusted authority
+	exitRefused       exitCode = 117 // the daemon has refused, or what it has started has ended at once
 	exitRejected      exitCode = 119 // the endpoint does not accept our certificate
 	exitUntrusted     exitCode = 120 // we do not accept the endpoint's
 	exitCommunication exitCode = 121 // the conversation broke off
-	exitConnect       exitCode = 122 // nobody is there
-	exitUsage         exitCode = 124 // the command line, or a file it names
+	exitConnect       exitCode = 122 // no daemon is there
+	exitUsage         exitCode = 124 // the command line, or a file that it names
 	exitInternal      exitCode = 125 // everything else that went wrong here
 )
 
-// A usageError is a command line that cannot be understood.
+// A usageError is an invalid command line.
 type usageError string
 
 func (e usageError) Error() string { return string(e) }
 
-// An inputError is a command line that asks for what cannot be.
+// An inputError is a command line that asks for something impossible.
 type inputError string
 
 func (e inputError) Error() string { return string(e) }
 
-// unreadable is the error for a file of the command line.
+// unreadable returns the error for a file of the command line.
 func unreadable(path string, err error) error {
 	if cause := errors.Unwrap(err); cause != nil {
 		err = cause // without the path
@@ -54,7 +54,7 @@ var (
 	errOddAnswer   = errors.New("cannot show the answer: it is of a kind that was not asked for")
 )
 
-// report prints what went wrong and what can be done about it.
+// report prints what went wrong and what to do about it.
 func (a *app) report(command *cobra.Command, err error) exitCode {
 	if err == nil || errors.Is(err, errRequested) {
 		return exitSuccess
@@ -115,8 +115,8 @@ func usageText(command *cobra.Command) string {
 		command.CommandPath(), arguments)
 }
 
-// refusalCode tells what the daemon says no to from what the endpoint does: who is
-// revoked is told so, instead of being turned away in the handshake.
+// refusalCode tells the refusals of a daemon from those of an endpoint, which sends a
+// revoked client the reason instead of failing the handshake.
 func refusalCode(r *client.Refusal) exitCode {
 	if strings.HasSuffix(r.Text, certificate.ErrRevoked.Error()) {
 		return exitRejected
@@ -124,7 +124,7 @@ func refusalCode(r *client.Refusal) exitCode {
 	return exitRefused
 }
 
-// refusalText has native's words, and what to do where that is known.
+// refusalText returns native's words, and what to do if that is known.
 func refusalText(r *client.Refusal) string {
 	text := fmt.Sprintf("[WARNING] host %s: command failed %s", nameText(r.Name), escape(r.Text))
 	if advice, ok := refusalAdvice[r.Text]; ok {
@@ -159,7 +159,7 @@ var refusalAdvice = map[string]string{
 	"dump block: is in use":                      destroyUser,
 }
 
-// connectAdvice says how to get to a daemon.
+// connectAdvice says how to reach a daemon.
 func (a *app) connectAdvice(e *client.ConnectError) string {
 	switch {
 	case a.destination.address != "":
@@ -175,7 +175,7 @@ func (a *app) connectAdvice(e *client.ConnectError) string {
 		"or --socket where one runs.", escape(filepath.Clean(a.tmpdir)))
 }
 
-// tell prints a message for those who want to read such.
+// tell prints a message of a level, unless the user wants fewer.
 func (a *app) tell(level verbosity, text string) {
 	if a.level() >= level {
 		fmt.Fprintf(a.stderr, "albatross-client: [%s] %s\n", strings.ToUpper(level.String()), escape(text))

@@ -9,17 +9,16 @@ import (
 	"unicode/utf8"
 )
 
-// What a unikernel prints, and what a daemon says, goes to a terminal that obeys
-// control characters: one could retitle it, rewrite what was printed before, or
-// make it answer as if the user had typed. So only what can be printed goes
-// through; every other byte becomes a backslash and three decimal digits, or
-// \n, \r, \t, \b.
+// The output of a unikernel, and texts of a daemon, go to a terminal that obeys control
+// characters: these could change its title, rewrite earlier output, or make it answer as
+// if the user had typed. So only printable characters pass; every other byte becomes a
+// backslash and three decimal digits, or \n, \r, \t, \b.
 
 // escape makes a text safe to print.
 func escape(s string) string { return escapeWith(s, false) }
 
-// escapeLine makes a line of a console safe to print. Its backslashes are
-// doubled, as in native, so that the line can be told from the escapes.
+// escapeLine makes a line of a console safe to print. Like native it doubles backslashes,
+// so that the line differs from the escapes.
 func escapeLine(s string) string { return escapeWith(s, true) }
 
 func escapeWith(s string, backslash bool) string {
@@ -56,8 +55,8 @@ func escapeBytes(out *strings.Builder, s string) {
 	}
 }
 
-// asciiJSON returns v in JSON that drives no terminal either: what is not ASCII is
-// escaped.
+// asciiJSON returns v in JSON that is safe for a terminal, too: it escapes what is not
+// ASCII.
 func asciiJSON(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {

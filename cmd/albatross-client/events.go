@@ -13,7 +13,7 @@ import (
 	"albatross/messages"
 )
 
-// eventsOptions are what is to be told, and how.
+// eventsOptions select events, and their format.
 type eventsOptions struct {
 	name     messages.Name
 	since    messages.Option[time.Time]
@@ -21,7 +21,7 @@ type eventsOptions struct {
 	output   string // one of eventOutputs
 }
 
-// eventOutputs are how events can be printed.
+// eventOutputs are the formats of events.
 var eventOutputs = map[string]func(messages.Data) string{"text": eventText, "json": eventJSON}
 
 func (a *app) eventsCommand() *cobra.Command {
@@ -52,7 +52,7 @@ only member is missed, their number.`,
 	return c
 }
 
-// events prints events until it is interrupted, which is how it is meant to end.
+// events prints events until it is interrupted.
 func (a *app) events(ctx context.Context, o eventsOptions) error {
 	if o.noFollow && !o.since.OK {
 		o.since = messages.Some(time.Unix(0, 0).UTC())
@@ -101,7 +101,7 @@ func (a *app) printEvents(ctx context.Context, o eventsOptions) error {
 	}
 }
 
-// eventText returns a line with columns, as far as names are not long.
+// eventText returns a line with columns, which are aligned unless names are long.
 func eventText(d messages.Data) string {
 	switch d := d.(type) {
 	case messages.DataEvent:
@@ -114,7 +114,7 @@ func eventText(d messages.Data) string {
 	return ""
 }
 
-// eventDetail returns how it ended, and why.
+// eventDetail returns how a unikernel ended, and the cause.
 func eventDetail(e messages.Event) string {
 	switch {
 	case !e.Exit.OK:
@@ -133,7 +133,7 @@ type eventObject struct {
 	Name   string             `json:"name"`
 	Code   *int               `json:"code,omitempty"`
 	Signal int                `json:"signal,omitempty"`
-	Memory bool               `json:"out_of_memory,omitempty"` // why that signal
+	Memory bool               `json:"out_of_memory,omitempty"` // with Signal: the reason
 	Cause  string             `json:"cause,omitempty"`
 }
 

@@ -52,8 +52,7 @@ to start yet.`,
 	}
 }
 
-// parseReplaceable refuses what cannot be replaced by a file: renaming one to
-// /dev/stdout would do so.
+// parseReplaceable refuses what a rename cannot replace, such as /dev/stdout.
 func parseReplaceable(path string) (string, error) {
 	info, err := os.Lstat(path)
 	switch {
@@ -81,7 +80,7 @@ func mayExport(path string) error {
 }
 
 func (a *app) exportState(ctx context.Context, path string) error {
-	// Whoever interrupts it does not want half a file to stay.
+	// An interrupt must not leave half a file.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, unix.SIGTERM)
 	defer stop()
 	state, err := a.nativeState(ctx)
@@ -102,7 +101,7 @@ func (a *app) exportState(ctx context.Context, path string) error {
 	return a.print(fmt.Sprintf("exported %d unikernels and %d policies to %s", len(state.Unikernels), len(state.Policies), escape(path)))
 }
 
-// nativeState asks the daemon for all that a native one would have in its state.
+// nativeState asks the daemon for all that the state of a native one contains.
 func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
 	policies, err := as[messages.SuccessPolicies](a.answer(ctx, messages.Name{}, messages.PolicyInfo{}))
 	if err != nil {
@@ -131,7 +130,7 @@ func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
 }
 
 // unnamed returns the unikernels that are started without their name as an argument: they
-// were created so, or have refused it, which not every native daemon finds out.
+// were created so, or have refused it, which not every native daemon notices.
 func (a *app) unnamed(ctx context.Context) map[messages.Name]bool {
 	known, err := a.settings(ctx, messages.Name{})
 	if err != nil {
@@ -144,7 +143,7 @@ func (a *app) unnamed(ctx context.Context) map[messages.Name]bool {
 	return unnamed
 }
 
-// as returns an answer of the only kind that there can be.
+// as returns an answer of the only possible kind.
 func as[T messages.Success](_ messages.Name, answer messages.Success, err error) (T, error) {
 	if err != nil {
 		var none T
@@ -157,7 +156,7 @@ func as[T messages.Success](_ messages.Name, answer messages.Success, err error)
 	return kind, nil
 }
 
-// image returns the one that the unikernel was running when the daemon told of it.
+// image returns the image that the unikernel was running at the time of the listing.
 func (a *app) image(ctx context.Context, u messages.NamedInfo) ([]byte, error) {
 	answer, err := as[messages.SuccessImage](a.answer(ctx, u.Name, messages.UnikernelGet{Form: 3}))
 	if err != nil {
@@ -169,17 +168,17 @@ func (a *app) image(ctx context.Context, u messages.NamedInfo) ([]byte, error) {
 	return answer.Image, nil
 }
 
-// hasGone reports whether a unikernel has ended since the daemon told of it.
+// hasGone reports whether a unikernel has ended since the listing.
 func hasGone(err error) bool {
 	var refusal *client.Refusal
 	return errors.As(err, &refusal) && refusal.Text == "get: no unikernel found"
 }
 
-// configOf returns what the unikernel was created with, as far as it can be known. The
-// daemon tells all of its devices, and not what was left to it: so what it would
-// have chosen is left to it.
+// configOf returns the configuration with which the unikernel was created, as far as it
+// can be known. The daemon lists all of its devices with chosen values: what it would
+// choose itself is left out.
 func configOf(u messages.NamedInfo, image []byte) messages.Config {
-	args := messages.Arguments{ // an info does not tell of AddName
+	args := messages.Arguments{ // an info lacks AddName
 		Fail:      u.Info.Fail,
 		Startup:   u.Info.Startup,
 		AddName:   true,
@@ -206,7 +205,7 @@ func configOf(u messages.NamedInfo, image []byte) messages.Config {
 	return messages.Config{Type: u.Info.Type, Image: image, Arguments: args}
 }
 
-// unless returns the value, unless that is the default.
+// unless returns the value, or nothing if that is the default.
 func unless[T comparable](byDefault, value T) (o messages.Option[T]) {
 	if value != byDefault {
 		o = messages.Some(value)

@@ -12,8 +12,8 @@ import (
 	"albatross/runtime/durable"
 )
 
-// linkBlocks gives block devices that native albatross could not find a name by which
-// it can, and tells of them. It is no reason to fail: the state is written.
+// linkBlocks gives block devices that native albatross could not find a second name, and
+// reports them. A failure is no error: the state is written.
 func (a *app) linkBlocks(unikernels []messages.NamedConfig) {
 	dir := filepath.Join(a.dbdir, "block")
 	linked, err := linkLowerCase(dir)
@@ -27,9 +27,9 @@ func (a *app) linkBlocks(unikernels []messages.NamedConfig) {
 	}
 }
 
-// linkLowerCase links files in a directory to their names in lower case, where there
-// is nothing of that name, and returns the links. They have no directory in them, so
-// that they go on leading there when all of it is moved.
+// linkLowerCase links files in a directory to their names in lower case, unless those
+// exist, and returns the links. The links are relative, so that they stay valid when the
+// directory is moved.
 func linkLowerCase(dir string) (linked []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -11,11 +11,11 @@ import (
 	"albatross/sockets/certificate"
 )
 
-// What the files of certificates and keys hold is small; those with an image in
-// them have 16 MB.
+// maxPEM bounds files of certificates and keys. They are small; those with an image have
+// 16 MB.
 const maxPEM = 64 << 20
 
-// readPEM reads a file and what is in it.
+// readPEM reads a file and parses it.
 func readPEM[T any](path string, parse func([]byte) (T, error)) (v T, err error) {
 	data, err := readLimited(path)
 	if err != nil {
@@ -45,7 +45,7 @@ func readKey(path string) (crypto.Signer, error) {
 	return readPEM(path, certificate.ParseKey)
 }
 
-// readAuthority reads what can sign.
+// readAuthority reads the certificates and the key of an authority.
 func readAuthority(chainPath, keyPath string) (*certificate.Authority, error) {
 	chain, err := readChain(chainPath)
 	if err != nil {
@@ -62,8 +62,8 @@ func readAuthority(chainPath, keyPath string) (*certificate.Authority, error) {
 	return authority, nil
 }
 
-// ownKey returns the private key in a file, which is made where there is none. One
-// that is there is used again: what it was for would be lost with it.
+// ownKey returns the private key in a file, and creates it if necessary. It keeps an
+// existing key, whose certificates would be lost with it.
 func (a *app) ownKey(path string) (crypto.Signer, error) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		a.tell(info, "using the private key that is in "+path)

@@ -61,14 +61,14 @@ func parseHost(s string) (string, error) {
 	return host, nil
 }
 
-// An endpoint is what gets a certificate beside an authority.
+// An endpoint gets a certificate together with an authority.
 type endpoint struct {
-	name  string   // and that of its files
-	hosts []string // at which it is reached, where they are given
+	name  string   // also that of its files
+	hosts []string // its hosts, if they are given
 	life  time.Duration
 }
 
-// reached returns at which hosts it is reached, where its certificate may be there already.
+// reached returns the hosts of an endpoint, which an existing certificate may contain.
 func (e endpoint) reached() ([]string, error) {
 	old, err := existing(e.name+".pem", readChain)
 	switch {
@@ -83,7 +83,7 @@ func (e endpoint) reached() ([]string, error) {
 	return nil, nil
 }
 
-// kept returns the hosts of a certificate that is renewed, where ours can have them, too.
+// kept returns the hosts of a certificate that is renewed, if our client accepts them.
 func kept(path string, hosts []string) ([]string, error) {
 	for _, host := range hosts {
 		if _, err := certificate.ParseHost(host); err != nil {
@@ -143,7 +143,7 @@ func (a *app) generateEndpoint(root *certificate.Authority, db string, e endpoin
 	return keep(chain, db, e.name)
 }
 
-// tellHosts says where the certificate of an endpoint is taken.
+// tellHosts says for which hosts clients accept the certificate of an endpoint.
 func (a *app) tellHosts(hosts []string) {
 	where := "any host: --server-host restricts it"
 	if len(hosts) > 0 {
@@ -152,8 +152,8 @@ func (a *app) tellHosts(hosts []string) {
 	a.tell(info, "the certificate of the endpoint is for "+where)
 }
 
-// mayGenerate refuses to replace the certificate of another authority, or one that it
-// has signed. A certificate of the same one is renewed: it has the same private key.
+// mayGenerate refuses to replace the certificate of another authority, or one that it has
+// signed. It allows to renew a certificate with the same private key.
 func mayGenerate(keyPath, server string) error {
 	old, err := existing(authorityFile, readChain)
 	if err != nil || old == nil {
@@ -177,7 +177,7 @@ func mayGenerate(keyPath, server string) error {
 	return nil
 }
 
-// noneIn refuses a certificate that is there.
+// noneIn refuses an existing certificate.
 func noneIn(path string) error {
 	old, err := existing(path, readChain)
 	if err == nil && old != nil {
@@ -191,7 +191,7 @@ func otherCertificate(path string) error {
 		"or move it away", escape(path)))
 }
 
-// existing returns what is in a file, and nothing where there is none.
+// existing returns the contents of a file, or nothing if it does not exist.
 func existing[T any](path string, read func(string) (T, error)) (v T, err error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return v, nil

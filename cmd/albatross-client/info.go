@@ -42,8 +42,8 @@ again are shown behind the others, with the reason.`,
 	return c
 }
 
-// infos asks what runs, in the newest form that the daemon answers, and returns
-// what the answer is about as well.
+// infos asks what runs, in the newest form that the daemon answers, and also returns the
+// name that the answer is about.
 func (a *app) infos(ctx context.Context, name messages.Name) (about messages.Name, infos messages.Success, err error) {
 	for _, question := range wire.InfoForms() {
 		about, infos, err = a.answer(ctx, name, question)
@@ -54,14 +54,14 @@ func (a *app) infos(ctx context.Context, name messages.Name) (about messages.Nam
 	return about, infos, err
 }
 
-// showWaits shows what does not run, but will be started again, and tells whether
-// there is any. Only our daemon tells that, on its machine.
+// showWaits shows what waits to be started again, and reports whether there is any. Only
+// our daemon tells that, and only on its machine.
 func (a *app) showWaits(ctx context.Context, name messages.Name) (some bool, err error) {
 	if a.destination.given() || a.socket != "" {
 		return false, nil
 	}
 	conn, err := a.connectSocket(ctx, messages.AtEvents)
-	if err != nil { // a native daemon has no such socket
+	if err != nil { // a native daemon lacks this socket
 		a.tell(info, fmt.Sprintf("what waits to be started is not known: %v", err))
 		return false, nil
 	}
@@ -82,8 +82,8 @@ func (a *app) showWaits(ctx context.Context, name messages.Name) (some bool, err
 	return some, nil
 }
 
-// refusesForm reports whether a daemon may not know the form of a command. It closes
-// the connection then, which our endpoints report of a daemon behind them.
+// refusesForm reports whether a daemon may not know the form of a command. It then closes
+// the connection, which our endpoints report of their daemon.
 func refusesForm(err error) bool {
 	var refusal *client.Refusal
 	return errors.Is(err, client.ErrNoAnswer) ||

@@ -6,12 +6,11 @@ import (
 	"albatross/sockets/certificate"
 )
 
-// hereIsPath is the common name of a certificate whose command is about the path
-// itself.
+// hereIsPath is the common name of a certificate whose command is about the path itself.
 const hereIsPath = "."
 
-// commonName returns the name of what a command is about in a certificate that says
-// it. The path follows from the certificates that vouch for it.
+// commonName returns the common name of a certificate for a command about a name. The
+// certificates that vouch for it determine the path.
 func commonName(name messages.Name) (string, error) {
 	switch {
 	case name.Path != messages.Root:
@@ -22,7 +21,7 @@ func commonName(name messages.Name) (string, error) {
 	return string(name.Label), nil
 }
 
-// mayTravel tells why an endpoint is not going to pass on a command.
+// mayTravel returns why an endpoint will not pass on a command.
 func mayTravel(name messages.Name, command messages.Command) error {
 	if _, ok := command.(messages.PolicyAdd); ok {
 		return inputError("a policy cannot be added from afar: write it into a certificate, with --csr and 'sign', and ask with that")
@@ -33,9 +32,8 @@ func mayTravel(name messages.Name, command messages.Command) error {
 	return nil
 }
 
-// judge tells why a command goes beyond what the policies in a chain of
-// certificates allow. The label is that of what it is about. What is there
-// already is not known here: block devices, for one, are the daemon's to check.
+// judge returns why a command exceeds the policies in a chain of certificates. label is
+// that of its subject. What exists already, such as block devices, is left to the daemon.
 func judge(chain certificate.Chain, label messages.Label, command messages.Command) error {
 	path, policies, err := certificate.Delegated(chain.Presented())
 	if err != nil {

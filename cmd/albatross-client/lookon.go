@@ -15,25 +15,25 @@ import (
 	"albatross/sockets/client"
 )
 
-// What a daemon has started may end at once: a tender refuses it, or it does not
-// like its arguments. So the client looks on for a moment, at the events of our
-// daemon where these can be had, else at what is told to run.
+// A unikernel may end at once: its tender refuses the image, or it refuses its arguments.
+// So the client watches for a moment: the events of our daemon if it can get them, else
+// what is listed as running.
 
 const (
-	// lookOnFor is how long the client looks on, from the answer.
+	// lookOnFor is how long the client watches, from the answer on.
 	lookOnFor = time.Second
 	// lastWords is how many lines of a console are shown at most.
 	lastWords = 10
-	// silence is after how long without a line of the console there are no more, where
-	// nobody tells that.
+	// silence is how long no line must follow before we take the console to be complete,
+	// if no end is marked.
 	silence = 300 * time.Millisecond
 )
 
 // An endedError says that what was started does not run any more.
 type endedError struct {
 	name  messages.Name
-	how   []string // in lines
-	words []string // what it has printed last
+	how   []string // the events, in lines
+	words []string // the last lines of its console
 }
 
 func (e *endedError) Error() string {
@@ -53,7 +53,7 @@ func registerNoWait(flags *pflag.FlagSet, to *bool) {
 	flags.BoolVar(to, noWaitOption, false, "do not look on for a second whether it goes on to run")
 }
 
-// start gives a command that starts a unikernel, and looks on for a moment.
+// start gives a command that starts a unikernel, and watches for a moment.
 func (a *app) start(ctx context.Context, name messages.Name, noWait bool, give func() error) error {
 	if noWait || a.socket == "-" || a.destination.csr {
 		return give()
@@ -72,20 +72,20 @@ func (a *app) start(ctx context.Context, name messages.Name, noWait bool, give f
 	return events.lookOn(ctx)
 }
 
-// A followed unikernel is one whose events are read from before it is started.
+// A followed unikernel is one whose events are read from before its start.
 type followed struct {
 	app    *app
 	name   messages.Name
 	conn   *client.Conn
 	stream *client.EventStream
 
-	began time.Time // when it was started, the last time
+	began time.Time // its last start
 	ended messages.Option[messages.Event]
 	told  []messages.Event // since that end
 }
 
-// openEvents begins to follow the events of a unikernel. There are none where
-// another daemon than ours is asked, or one that is far away.
+// openEvents subscribes to the events of a unikernel. It returns nil for a remote daemon,
+// or one that is not ours.
 func (a *app) openEvents(ctx context.Context, name messages.Name) *followed {
 	if a.destination.given() {
 		return nil
@@ -107,7 +107,7 @@ func (a *app) openEvents(ctx context.Context, name messages.Name) *followed {
 	return f
 }
 
-// awaitPresent waits until no event can be missed any more.
+// awaitPresent waits until later events cannot be missed.
 func (f *followed) awaitPresent(ctx context.Context) error {
 	for {
 		data, err := f.stream.Next(ctx)
@@ -117,7 +117,7 @@ func (f *followed) awaitPresent(ctx context.Context) error {
 	}
 }
 
-// lookOn reads events until the time is over, or nothing runs for good.
+// lookOn reads events until the time is over, or the unikernel has ended for good.
 func (f *followed) lookOn(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, lookOnFor)
 	defer cancel()
@@ -132,8 +132,8 @@ func (f *followed) lookOn(ctx context.Context) error {
 	}
 }
 
-// note reports whether there is nothing more to come. Behind an end comes what becomes
-// of it, unless it is that of what was replaced: the start of its successor follows.
+// note reports whether nothing more follows. After an end comes its consequence, unless
+// it is the end of the former: then comes the start of the successor.
 func (f *followed) note(e messages.Event) (over bool) {
 	switch {
 	case f.ended.OK && e.Kind == messages.EventStarted && (!f.hasTold(messages.EventRestarting) || f.refusesArguments()):
@@ -149,8 +149,8 @@ func (f *followed) note(e messages.Event) (over bool) {
 	return false
 }
 
-// refusesArguments reports whether it has ended as one does that does not know its
-// arguments: one that was given its name is started once more without.
+// refusesArguments reports whether it has ended like a unikernel that does not know its
+// arguments: with its name among them, it is started once more without.
 func (f *followed) refusesArguments() bool {
 	exit := f.ended.Value.Exit.Value
 	return exit.Known && exit.Signal == 0 && (exit.Code == 64 || exit.Code == 124)
@@ -168,7 +168,7 @@ func (f *followed) judge(ctx context.Context) error {
 	until := time.Time{}
 	for _, told := range f.told {
 		e.how = append(e.how, eventLine(told))
-		if told.Kind == messages.EventStarted { // what it prints is another's
+		if told.Kind == messages.EventStarted { // the following lines are those of another run
 			until = told.Time()
 		}
 	}
@@ -176,7 +176,7 @@ func (f *followed) judge(ctx context.Context) error {
 	return e
 }
 
-// hasTold reports whether something has been told since the end.
+// hasTold reports whether an event of this kind has come since the end.
 func (f *followed) hasTold(kind messages.EventKind) bool {
 	return slices.ContainsFunc(f.told, func(e messages.Event) bool { return e.Kind == kind })
 }
@@ -185,8 +185,8 @@ func eventLine(e messages.Event) string {
 	return fmt.Sprintf("%s: %s", escape(string(e.Kind)), eventDetail(e))
 }
 
-// lookOn asks what runs, now and at the end of the time. How something has ended is
-// not told there.
+// lookOn asks what runs, now and at the end of the time. The listing does not say how
+// something has ended.
 func (a *app) lookOn(ctx context.Context, name messages.Name) error {
 	if a.destination.made != nil { // it is for one command
 		return nil
@@ -217,8 +217,8 @@ func (a *app) lookOn(ctx context.Context, name messages.Name) error {
 	return nil
 }
 
-// sameBut reports whether both are the same unikernel, though one of them may have been
-// started later: without its name, say.
+// sameBut reports whether both are the same unikernel, although one may have been started
+// later, such as without its name.
 func sameBut(a, b messages.Info) bool {
 	a.Started = b.Started
 	return reflect.DeepEqual(a, b)
@@ -238,12 +238,12 @@ func (a *app) vanished(ctx context.Context, name messages.Name, since time.Time,
 	if how != "" {
 		e.how = append(e.how, how)
 	}
-	e.words = a.lastWords(ctx, name, since.Truncate(time.Second), time.Time{}) // older daemons tell full seconds
+	e.words = a.lastWords(ctx, name, since.Truncate(time.Second), time.Time{}) // older daemons have full seconds
 	return e
 }
 
-// lastWords returns the last lines of a console between two times, as far as they can be
-// had; no second time is the present.
+// lastWords returns the last lines of a console between two times, as far as possible;
+// without a second time, until now.
 func (a *app) lastWords(ctx context.Context, name messages.Name, since, until time.Time) (words []string) {
 	conn, err := a.openConsole(ctx, name, since)
 	if err != nil {
@@ -263,8 +263,8 @@ func (a *app) lastWords(ctx context.Context, name messages.Name, since, until ti
 	}
 }
 
-// openConsole subscribes to a console. Our daemon ends that behind what there is,
-// where it is told that nobody will say more.
+// openConsole subscribes to a console. Our daemon ends the stream after the existing
+// lines, because we close our side of the connection.
 func (a *app) openConsole(ctx context.Context, name messages.Name, since time.Time) (*client.Conn, error) {
 	subscribe := messages.ConsoleSubscribe{Since: messages.Some(since)}
 	if a.destination.address != "" {

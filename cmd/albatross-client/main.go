@@ -1,32 +1,30 @@
 // Albatross-client asks an albatross daemon to create, show, restart and destroy
-// unikernels and block devices, and to limit what may run: on this machine, or from
-// afar with certificates, which it makes and signs as well.
-// Commands, arguments, defaults and exit codes are those of the native client, so
-// that scripts go on working; other than there, warnings and errors go to
-// standard error.
+// unikernels and block devices, and to set policies: on this machine, or remotely with
+// certificates, which it also makes and signs. Commands, arguments, defaults and exit
+// codes are those of the native client, so that scripts go on working; only warnings and
+// errors go to standard error.
 //
 // # Reading the source
 //
 //	root.go          the commands, what they have in common, how the daemon is asked
-//	destination.go   who is asked from afar, and with which certificate
-//	request.go       how a certificate is asked for instead (--csr)
-//	judge.go         what may be in a certificate
-//	files.go         certificates and private keys in files
-//	options.go       how values of options and arguments are read
-//	since.go         how a time is read
-//	beginning.go     with which lines of a console is begun
+//	destination.go   remote daemons, and the certificates for them
+//	request.go       requests for certificates (--csr)
+//	judge.go         what a certificate may contain
+//	files.go         files of certificates and private keys
+//	options.go       values of options and arguments
+//	since.go         times on the command line
+//	beginning.go     the first lines of a console that are shown
 //	devices.go       block devices and networks on the command line
-//	print.go         how answers are shown
-//	command_text.go  how commands are shown to whoever is to sign them
-//	escape.go        why a console cannot drive the terminal
+//	print.go         the output of answers
+//	command_text.go  the description of commands for whoever is to sign them
+//	escape.go        why a console cannot control the terminal
 //	errors.go        exit codes, and what to do about an error
-//	complete.go      what the shell completes
-//	save.go          why a file that is written replaces none, and is never half there
-//	progress.go      how far an upload or a dump is
+//	complete.go      shell completion
+//	save.go          why a written file replaces none, and is never incomplete
+//	progress.go      the progress of an upload or a dump
 //
-// and one file for each command, except that those about policies are in
-// policy.go, and those about block devices in block.go, upload.go (set-block) and
-// dump.go.
+// and one file for each command, except that those about policies are in policy.go, and
+// those about block devices in block.go, upload.go (set-block) and dump.go.
 package main
 
 import (

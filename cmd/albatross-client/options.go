@@ -14,11 +14,10 @@ import (
 	"albatross/runtime/compress"
 )
 
-// An option is the value of an option on the command line: read by parse, and
-// given to set.
+// An option is the value of an option on the command line: parse reads it, set stores it.
 type option[T any] struct {
 	kind  string // for the help
-	start string // what it is if it is not given, for the help
+	start string // the default, for the help
 	parse func(string) (T, error)
 	set   func(T) error
 }
@@ -36,7 +35,7 @@ func (o *option[T]) Set(s string) error {
 
 var errRepeated = errors.New("cannot be repeated")
 
-// one returns an option that is given once, to replace what is in to.
+// one returns an option that may be given once, and replaces the default in to.
 func one[T any](kind string, parse func(string) (T, error), to *T) pflag.Value {
 	given := false
 	return &option[T]{kind: kind, start: fmt.Sprint(*to), parse: parse, set: func(v T) error {
@@ -49,7 +48,7 @@ func one[T any](kind string, parse func(string) (T, error), to *T) pflag.Value {
 	}}
 }
 
-// maybe returns an option that is given once or not at all.
+// maybe returns an option that may be given once and has no default.
 func maybe[T any](kind string, parse func(string) (T, error), to *messages.Option[T]) pflag.Value {
 	return &option[T]{kind: kind, parse: parse, set: func(v T) error {
 		if to.OK {
@@ -68,7 +67,7 @@ func many[T any](kind string, parse func(string) (T, error), to *[]T) pflag.Valu
 	}}
 }
 
-// otherNames gives options names beside their own.
+// otherNames gives options additional names.
 func otherNames(flags *pflag.FlagSet, own map[string]string) {
 	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if n, ok := own[name]; ok {
@@ -78,7 +77,7 @@ func otherNames(flags *pflag.FlagSet, own map[string]string) {
 	})
 }
 
-// optionText tells what is wrong with an option, in the words of native.
+// optionText says what is wrong with an option, in native's words.
 func optionText(err error) string {
 	var unknown *pflag.NotExistError
 	var empty *pflag.ValueRequiredError
@@ -99,7 +98,7 @@ func optionText(err error) string {
 	return escape(err.Error())
 }
 
-// excludeEachOther has a command refuse two of these options.
+// excludeEachOther makes a command refuse two of these options.
 func excludeEachOther(c *cobra.Command, names ...string) {
 	c.PreRunE = func(c *cobra.Command, _ []string) error {
 		var given []string
@@ -112,7 +111,7 @@ func excludeEachOther(c *cobra.Command, names ...string) {
 	}
 }
 
-// exclusive is wrong with options of which only one can be given.
+// exclusive returns the error for options of which only one can be given.
 func exclusive(given []string) error {
 	if len(given) > 1 {
 		return usageError(strings.Join(given, " and ") + " exclude each other")
@@ -131,7 +130,7 @@ func invalidText(err *pflag.InvalidValueError) string {
 	return fmt.Sprintf("option '--%s': %s", flag.Name, errors.Unwrap(err))
 }
 
-// atLeast wants the arguments of these names, and allows more.
+// atLeast requires the arguments of these names, and allows more.
 func atLeast(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch missing := names[min(len(args), len(names)):]; len(missing) {
@@ -145,7 +144,7 @@ func atLeast(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// positional wants exactly the arguments of these names.
+// positional requires exactly the arguments of these names.
 func positional(names ...string) cobra.PositionalArgs {
 	enough := atLeast(names...)
 	return func(c *cobra.Command, args []string) error {
@@ -195,7 +194,7 @@ func about(argument string, c *cobra.Command, do func(*cobra.Command, messages.N
 	return c
 }
 
-// parseArgument reads the value of a positional argument.
+// parseArgument parses a positional argument.
 func parseArgument[T any](argument string, parse func(string) (T, error), value string) (T, error) {
 	v, err := parse(value)
 	if err != nil {
@@ -204,7 +203,7 @@ func parseArgument[T any](argument string, parse func(string) (T, error), value 
 	return v, nil
 }
 
-// parseOutput reads how to print what is not a single answer.
+// parseOutput parses the format of a stream.
 func parseOutput(s string) (string, error) {
 	if s != "text" && s != "json" {
 		return "", fmt.Errorf("invalid value '%s', expected text or json", escape(s))
@@ -214,20 +213,20 @@ func parseOutput(s string) (string, error) {
 
 func parseText(s string) (string, error) { return s, nil }
 
-// parseInterface reads the name of an interface of the host, such as a bridge.
+// parseInterface checks the name of an interface of the host, such as a bridge.
 func parseInterface(s string) (string, error) { return s, messages.CheckInterface(s) }
 
-// parseInteger reads any number.
+// parseInteger parses any number.
 func parseInteger(s string) (int, error) { return parseFrom(messages.MinInt, messages.MaxInt, s) }
 
-// parseNumber reads a number that may be 0. Native takes negative ones as well,
-// and leaves it to the tender, or to nobody, to refuse them.
+// parseNumber parses a number from 0 on. Native accepts negative ones as well, which the
+// tender refuses, or nobody.
 func parseNumber(s string) (int, error) { return parseFrom(0, messages.MaxInt, s) }
 
-// parsePositive reads a number above 0.
+// parsePositive parses a number above 0.
 func parsePositive(s string) (int, error) { return parseFrom(1, messages.MaxInt, s) }
 
-// parseLevel reads a compression level of zlib.
+// parseLevel parses a compression level of zlib.
 func parseLevel(s string) (int, error) { return parseFrom(compress.None, compress.Most, s) }
 
 func parseFrom(low, high int, s string) (int, error) {
@@ -259,7 +258,7 @@ var verbosities = []string{"quiet", "error", "warning", "info", "debug"}
 func (v verbosity) String() string { return verbosities[v] }
 
 func parseVerbosity(s string) (verbosity, error) {
-	if s == "app" { // native has it: only what has been asked for
+	if s == "app" { // native's: only what was asked for
 		return failure, nil
 	}
 	for i, name := range verbosities {
@@ -270,7 +269,7 @@ func parseVerbosity(s string) (verbosity, error) {
 	return 0, fmt.Errorf("invalid value '%s', expected one of %s", escape(s), strings.Join(verbosities, ", "))
 }
 
-// level returns the verbosity that all options together ask for.
+// level returns the verbosity of all options together.
 func (a *app) level() verbosity {
 	switch {
 	case a.quiet:
@@ -281,7 +280,7 @@ func (a *app) level() verbosity {
 	return a.verbosity
 }
 
-// parseFile refuses what is no file before anything else is done with it.
+// parseFile refuses early what is no file.
 func parseFile(path string) (string, error) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return path, fmt.Errorf("no '%s' file or directory", escape(path))

@@ -29,7 +29,7 @@ func (a *app) policyCommand() *cobra.Command {
 }
 
 // policiesFromAfar shows the policies at and below a path that is itself below that of
-// the certificate. An endpoint can be asked for all below the latter only.
+// the certificate. An endpoint answers for all below the latter only.
 func (a *app) policiesFromAfar(ctx context.Context, path messages.Path) error {
 	about, answer, err := a.answer(ctx, messages.Name{}, messages.PolicyInfo{})
 	policies, err := as[messages.SuccessPolicies](about, answer, err)
@@ -94,7 +94,7 @@ func (a *app) addPolicyCommand() *cobra.Command {
 			return nil
 		},
 	}
-	// Numbers that make no sense are refused by checkPolicy, in native's words.
+	// checkPolicy refuses impossible numbers, in native's words.
 	flags := c.Flags()
 	flags.Var(one("MB", parseInteger, &p.Memory), "mem", "memory in MB, for all of them")
 	flags.Var(many("CPU", parseNumber, &p.CPUIDs), "cpu", "a CPU that they may run on; repeat for several (default 0)")
@@ -109,7 +109,7 @@ func (a *app) checkPolicy(p *messages.Policy) error {
 	if len(p.CPUIDs) == 0 {
 		p.CPUIDs = []int{0}
 	}
-	// An empty ledger has nothing else to say against a policy.
+	// An empty ledger refuses a policy for no other reason.
 	if _, err := ledger.New().ProposePolicy(messages.Root, *p); err != nil {
 		return inputError("[ERROR] " + err.Error())
 	}
@@ -119,8 +119,8 @@ func (a *app) checkPolicy(p *messages.Policy) error {
 	return nil
 }
 
-// warnBeyond tells what of a policy the daemon's machine does not have, where the
-// daemon can be asked: it accepts such a policy, and says nothing of it.
+// warnBeyond says what of a policy the daemon's machine lacks, if the daemon can be
+// asked: it silently accepts such a policy.
 func (a *app) warnBeyond(ctx context.Context, p messages.Policy) {
 	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
 	defer cancel()

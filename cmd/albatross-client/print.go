@@ -10,8 +10,7 @@ import (
 	"albatross/messages"
 )
 
-// timeLayout is RFC 3339 in UTC, as native writes it: -00:00 says that nothing
-// is known of the zone.
+// timeLayout is RFC 3339 in UTC, as native writes it: -00:00 means an unknown zone.
 const timeLayout = "2006-01-02T15:04:05-00:00"
 
 func timeText(t time.Time) string { return t.UTC().Format(timeLayout) }
@@ -19,7 +18,7 @@ func timeText(t time.Time) string { return t.UTC().Format(timeLayout) }
 // nameText shows a name as native does.
 func nameText(n messages.Name) string { return fmt.Sprintf("[unikernel: %v]", n) }
 
-// successText shows an answer, if it is one to the questions of this program.
+// successText shows an answer, if this program knows it.
 func successText(answer messages.Success, arguments bool) (text string, ok bool) {
 	switch s := answer.(type) {
 	case messages.SuccessEmpty:
@@ -42,7 +41,7 @@ func successText(answer messages.Success, arguments bool) (text string, ok bool)
 	return "", false
 }
 
-// empty reports whether an answer is a list of nothing.
+// empty reports whether an answer is an empty list.
 func empty(answer messages.Success) bool {
 	switch s := answer.(type) {
 	case messages.SuccessPolicies:
@@ -75,7 +74,7 @@ func joined[T any](list []T, separator string, text func(T) string) string {
 
 func policyText(n messages.NamedPolicy) string { return nameText(n.Name) + ": " + limitsText(n.Policy) }
 
-// limitsText tells what a policy allows.
+// limitsText shows what a policy allows.
 func limitsText(p messages.Policy) string {
 	text := fmt.Sprintf("policy: %d unikernels %s CPUids %d MB memory ", p.Unikernels, joined(p.CPUIDs, ",", strconv.Itoa), p.Memory)
 	if p.Block.OK {
@@ -93,8 +92,8 @@ func deviceText(b messages.NamedBlock) string {
 	return fmt.Sprintf("block %s size %d MB active %t", nameText(b.Name), b.Size, b.Active)
 }
 
-// infoText tells what an answer of that form tells of a unikernel, and its
-// arguments where they may be read.
+// infoText shows what an answer of that form contains about a unikernel, and its
+// arguments if they may be shown.
 func infoText(form int, n messages.NamedInfo, arguments bool) string {
 	u := n.Info
 	lines := []string{
@@ -117,7 +116,7 @@ func infoText(form int, n messages.NamedInfo, arguments bool) string {
 func startupText(form int, u messages.Info) string {
 	switch {
 	case form < 5:
-		return "" // the answer does not tell
+		return "" // the answer does not contain it
 	case u.Startup.OK:
 		return fmt.Sprintf("startup at %d ", u.Startup.Value)
 	}

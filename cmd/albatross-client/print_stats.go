@@ -8,8 +8,7 @@ import (
 	"albatross/messages"
 )
 
-// statsText shows statistics as native does, except for the name: that leaves out whose
-// they are.
+// statsText shows statistics as native does, but with the name.
 func statsText(name messages.Name, s messages.DataStats) string {
 	lines := []string{fmt.Sprintf("stats %s: %s", nameText(name), rusageText(s.Rusage)), "no kinfo_mem stats", "no vmm stats"}
 	if s.KinfoMem.OK {
@@ -21,8 +20,8 @@ func statsText(name messages.Name, s messages.DataStats) string {
 	return strings.Join(append(lines, joined(s.IfData, "\n\n", countersText)), "\n")
 }
 
-// A column is one number, as it is called in a text and in JSON. Natively most are
-// taken for unsigned.
+// A column is one number, with its name in a text and in JSON. Native takes most for
+// unsigned.
 type column struct {
 	name  string
 	value uint64
@@ -78,8 +77,8 @@ func interfaceColumns(i messages.IfData) []column {
 	}
 }
 
-// A statsObject is what a unikernel uses in JSON. The names of its members, and of
-// those of the objects in it, do not change.
+// A statsObject is the statistics of a unikernel in JSON. The names of its members, and
+// of those of the objects in it, do not change.
 type statsObject struct {
 	Name       string           `json:"name"`
 	Rusage     map[string]any   `json:"rusage"`

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/term"
 )
 
-// progress shows how much of what has been read, as long as standard error is a
-// terminal. A size that is not known is -1. When done, it is wiped out.
+// progress shows how much of what was read, if standard error is a terminal; size -1:
+// unknown. done removes the output.
 func (a *app) progress(what string, size int64, r io.Reader) (counted io.Reader, done func()) {
 	bar := progressbar.NewOptions64(size,
 		progressbar.OptionSetDescription(what),

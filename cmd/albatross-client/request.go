@@ -10,11 +10,10 @@ import (
 	"albatross/sockets/wire"
 )
 
-// errRequested ends a command that has asked nobody because it was told so.
+// errRequested ends a command that was only to write a request.
 var errRequested = errors.New("a request has been written")
 
-// writeRequest writes a request for a certificate that says a command, and the
-// private key that it is for.
+// writeRequest writes a request for a certificate with a command, and its private key.
 func (a *app) writeRequest(name messages.Name, command messages.Command) error {
 	common, err := requestName(name, command)
 	if err != nil {
@@ -42,8 +41,8 @@ func (a *app) writeRequest(name messages.Name, command messages.Command) error {
 	return errRequested
 }
 
-// requestName returns the common name in a request. A policy is for the path of its
-// name, below that of whoever signs it.
+// requestName returns the common name in a request. A policy is for the path of its name,
+// below that of its signer.
 func requestName(name messages.Name, command messages.Command) (string, error) {
 	if _, ok := command.(messages.PolicyAdd); !ok {
 		if err := mayTravel(name, command); err != nil {
@@ -60,7 +59,7 @@ func requestName(name messages.Name, command messages.Command) (string, error) {
 	return "", inputError("non-empty path: a policy in a certificate is one label below whoever signs it; give the last label only")
 }
 
-// maxCommand is how much a certificate can say, in bytes: TLS can show 16 MB of
+// maxCommand is the largest command in a certificate, in bytes: TLS can send 16 MB of
 // certificates, and this leaves room for those that vouch for it.
 const maxCommand = 1<<24 - 1<<17
 

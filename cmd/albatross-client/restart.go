@@ -38,7 +38,7 @@ given stays as it is.`,
 	return c
 }
 
-// newArguments returns those to restart with; absent: the same as before.
+// newArguments returns the arguments of the restart; absent: the same as before.
 func (a *app) newArguments(c *cobra.Command, name messages.Name, u *unikernelOptions, replace bool) (with messages.Option[messages.Arguments], err error) {
 	if !replace {
 		if anyGiven(c.LocalNonPersistentFlags()) {
@@ -59,9 +59,9 @@ func anyGiven(flags *pflag.FlagSet) (given bool) {
 	return given
 }
 
-// argumentsOf returns those with which a unikernel runs, as far as they matter: whether
-// its name is one of them is not asked where it is said anyway. Where nobody is asked,
-// they are those of one of which nothing is said.
+// argumentsOf returns the arguments of a running unikernel, as far as they matter: with
+// named, it need not ask whether its name is added. If no daemon is asked, it returns the
+// defaults.
 func (a *app) argumentsOf(ctx context.Context, name messages.Name, named bool) (messages.Arguments, error) {
 	if a.destination.csr || a.socket == "-" {
 		a.tell(warning, "nobody is asked what runs: what is not given is as for 'create'")
@@ -71,7 +71,7 @@ func (a *app) argumentsOf(ctx context.Context, name messages.Name, named bool) (
 	switch {
 	case err != nil:
 		return messages.Arguments{}, err
-	case name.IsPath() || len(infos.List) != 1: // as daemons say it
+	case name.IsPath() || len(infos.List) != 1: // in the daemon's words
 		return messages.Arguments{}, &client.Refusal{Name: name, Text: "destroy: not found"}
 	}
 	args := configOf(infos.List[0], nil).Arguments
@@ -91,8 +91,8 @@ func (a *app) addsName(ctx context.Context, name messages.Name) bool {
 	return len(known) != 1 || known[0].AddName
 }
 
-// settings returns what unikernels were created with that an info does not tell. Native
-// daemons cannot be asked, and no daemon can from afar.
+// settings returns the settings of unikernels that an info lacks. Native daemons cannot
+// be asked, nor can remote ones.
 func (a *app) settings(ctx context.Context, name messages.Name) ([]messages.NamedSettings, error) {
 	if a.destination.given() {
 		return nil, errors.ErrUnsupported

@@ -62,8 +62,8 @@ valid. An endpoint accepts nobody by one that is older.`,
 	return c
 }
 
-// revoke adds serial numbers to a list of revocations. One that cannot be read is
-// left as it is.
+// revoke adds serial numbers to a list of revocations. It does not change a list that it
+// cannot read.
 func (a *app) revoke(authority *certificate.Authority, path string, serials []*big.Int, life time.Duration) error {
 	unlock, err := lockDirectory(filepath.Dir(path))
 	if err != nil {
@@ -86,9 +86,8 @@ func (a *app) revoke(authority *certificate.Authority, path string, serials []*b
 	return a.print(fmt.Sprintf("%d certificates are revoked", list.Len()))
 }
 
-// lockDirectory keeps others from changing a list at the same time, which would
-// lose what one of them has revoked. The list itself is replaced, and so no good
-// to hold on to.
+// lockDirectory prevents concurrent changes of a list, which would lose revocations. The
+// list itself is replaced, and so cannot carry the lock.
 func lockDirectory(path string) (unlock func(), err error) {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -120,8 +119,8 @@ func findSerials(authority *certificate.Authority, args []string, db string) (se
 	return serials, nil
 }
 
-// serialIn returns that of the first certificate in a file, if it is one of the
-// authority's.
+// serialIn returns the serial number of the first certificate in a file, if the authority
+// has signed it.
 func serialIn(authority *certificate.Authority, path string) ([]*big.Int, error) {
 	chain, err := readChain(path)
 	if err != nil {
@@ -133,7 +132,7 @@ func serialIn(authority *certificate.Authority, path string) ([]*big.Int, error)
 	return []*big.Int{chain[0].SerialNumber}, nil
 }
 
-// serialsOf returns those that a db file has for a name.
+// serialsOf returns the serial numbers of a name in a db file.
 func serialsOf(db, name string) (serials []*big.Int, err error) {
 	f, err := os.Open(db)
 	if err != nil {
@@ -161,11 +160,11 @@ func serialsOf(db, name string) (serials []*big.Int, err error) {
 	return serials, nil
 }
 
-// maxSerial is how long a serial number may be, in bytes: RFC 5280 allows 20, and
-// one that is 0 shows that it is not negative.
+// maxSerial is the longest serial number, in bytes: RFC 5280 allows 20, and a leading
+// zero marks it as positive.
 const maxSerial = 21
 
-// parseSerial reads a serial number as the db file has it, or as openssl shows it.
+// parseSerial parses a serial number of the db file, or as openssl shows it.
 func parseSerial(text string) ([]*big.Int, error) {
 	digits := strings.ReplaceAll(text, ":", "")
 	if len(digits)%2 == 1 {

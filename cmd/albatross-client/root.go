@@ -18,21 +18,20 @@ import (
 	"albatross/sockets/wire"
 )
 
-// An app is one run of the command: what it reads and writes, and the options
-// that all commands have.
+// An app is one run of the program: its input and output, and the common options.
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
 	socket, tmpdir, dbdir string
 	destination           destination
-	command               string // the name of the one that runs
+	command               string // the name of the command that runs
 	verbosity             verbosity
 	quiet                 bool
 	more                  int
 }
 
-// run does what the arguments say.
+// run carries out the arguments.
 func (a *app) run(ctx context.Context, args []string) exitCode {
 	root := a.root()
 	root.SetArgs(args)
@@ -76,7 +75,7 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
-// addDefaults adds the commands that cobra has, with our errors.
+// addDefaults adds cobra's own commands, with our errors.
 func addDefaults(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -132,7 +131,7 @@ func (a *app) registerCommon(root *cobra.Command) {
 	flags.Var(one("LEVEL", parseVerbosity, &a.verbosity), "verbosity", "quiet, error, warning, info or debug")
 }
 
-// knownCommand is asked where no command of that name was found.
+// knownCommand returns the error for an unknown command.
 func knownCommand(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -157,7 +156,7 @@ func (a *app) ask(ctx context.Context, name messages.Name, command messages.Comm
 	return a.show(about, answer)
 }
 
-// list is ask for a list of what there is at and below a name, in words.
+// list is ask for a list of what exists at and below a name; words describe that.
 func (a *app) list(ctx context.Context, name messages.Name, words string, command messages.Command) error {
 	about, answer, err := a.answer(ctx, name, command)
 	if err != nil {
@@ -170,8 +169,8 @@ func (a *app) list(ctx context.Context, name messages.Name, words string, comman
 	return nil
 }
 
-// tellNothing warns who has asked for something of a name of which there is nothing:
-// that is no error, as natively.
+// tellNothing warns a user whose question has an empty answer: as natively, that is no
+// error.
 func (a *app) tellNothing(name messages.Name, words string, nothing bool) {
 	switch {
 	case !nothing || name == messages.Name{}:
@@ -191,12 +190,12 @@ func (a *app) show(name messages.Name, answer messages.Success) error {
 	return a.print(fmt.Sprintf("host %s: %s", nameText(name), text))
 }
 
-// showsArguments reports whether the arguments of unikernels are shown: they may be
-// secrets, and so only to those who want to read more.
+// showsArguments reports whether to show the arguments of unikernels: they may be
+// secrets, so only on request.
 func (a *app) showsArguments() bool { return a.level() >= info }
 
-// answer sends one command to the daemon and returns the answer, and what it is
-// about: from afar, a name has the path of the asker before it.
+// answer sends one command to the daemon and returns the answer, and the name that it is
+// about: for a remote client, the path of its certificates precedes the name.
 func (a *app) answer(ctx context.Context, name messages.Name, command messages.Command) (messages.Name, messages.Success, error) {
 	conn, answer, err := a.open(ctx, name, command)
 	if err != nil {
@@ -205,7 +204,7 @@ func (a *app) answer(ctx context.Context, name messages.Name, command messages.C
 	return conn.Name(), answer, conn.Close()
 }
 
-// open connects to whoever is to be sent a command, and sends it. The caller closes
+// open connects to the daemon or endpoint for a command, and sends it. The caller closes
 // the connection.
 func (a *app) open(ctx context.Context, name messages.Name, command messages.Command) (*client.Conn, messages.Success, error) {
 	if a.socket == "-" {
@@ -223,8 +222,8 @@ func (a *app) open(ctx context.Context, name messages.Name, command messages.Com
 	return conn, answer, nil
 }
 
-// connect connects to whoever is to be sent a command: an endpoint, or the socket of
-// the daemon that takes it. The caller closes the connection.
+// connect connects to the recipient of a command: an endpoint, or the daemon's socket for
+// it. The caller closes the connection.
 func (a *app) connect(ctx context.Context, name messages.Name, command messages.Command) (*client.Conn, error) {
 	switch {
 	case a.destination.csr:
@@ -236,8 +235,8 @@ func (a *app) connect(ctx context.Context, name messages.Name, command messages.
 	return a.connectSocket(ctx, conduct.At)
 }
 
-// beside returns the path of a socket of the daemon on this machine, also where only that
-// of commands was told.
+// beside returns the path of another socket of the daemon on this machine, even if only
+// that of commands was given.
 func (a *app) beside(at messages.Endpoint) string {
 	if a.socket != "" {
 		return filepath.Join(filepath.Dir(a.socket), socketFile(at))
@@ -245,7 +244,7 @@ func (a *app) beside(at messages.Endpoint) string {
 	return a.socketPath(at)
 }
 
-// socketPath returns that of a socket below the temporary directory of the daemon.
+// socketPath returns the path of a socket below the temporary directory of the daemon.
 func (a *app) socketPath(at messages.Endpoint) string {
 	return filepath.Join(a.tmpdir, "util", socketFile(at))
 }
@@ -262,8 +261,8 @@ func (a *app) connectSocket(ctx context.Context, at messages.Endpoint) (*client.
 	return client.Dial(ctx, path)
 }
 
-// showMessage shows the message that a command is, as the native client does for
-// --socket=-. Nothing has been asked then, which is an error there too.
+// showMessage shows the encoded command, as the native client does for --socket=-. No
+// daemon was asked, which native also treats as an error.
 func (a *app) showMessage(name messages.Name, command messages.Command) error {
 	header := messages.Header{Version: messages.CurrentVersion, Name: name}
 	message, err := wire.Append(nil, messages.Wire{Header: header, Payload: command})

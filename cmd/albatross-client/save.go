@@ -12,8 +12,9 @@ import (
 	"albatross/messages"
 )
 
-// save writes what comes from the daemon to a new file in the temporary
-// directory, of its name and the time, and says where it is. Before all of it is
+// save writes a stream from the daemon to a new file in the temporary directory, named
+// after name and time, and returns its path. The file gets that name once it is complete;
+// after an error it is removed.
 // there no file has that name; where something goes wrong, none is left.
 func save(name messages.Name, contents io.Reader) (path string, err error) {
 	f, err := os.CreateTemp("", name.String()+".*.part")
@@ -28,12 +29,12 @@ func save(name messages.Name, contents io.Reader) (path string, err error) {
 	return link(f.Name(), filepath.Join(os.TempDir(), name.String()+"."+timeText(time.Now())))
 }
 
-// attempts is how many files of the same second are told apart.
+// attempts bounds the number of files of the same second.
 const attempts = 100
 
-// link gives a file a name that was free. The temporary directory belongs to
-// everybody: what is there under a name that can be guessed may be a link to
-// something else. The second file of a name has .1 behind it, and so on.
+// link gives a file a free name. Everybody can write to the temporary directory: an
+// existing file under a predictable name may be a link to something else. The second file
+// of a name gets the suffix .1, and so on.
 func link(file, path string) (free string, err error) {
 	for i := range attempts {
 		free = path

@@ -99,9 +99,9 @@ func mayBeSigned(chain certificate.Chain, request certificate.Request) error {
 	return judge(chain, label, request.Command)
 }
 
-// maySign refuses to replace a certificate that is not an earlier one for such a
-// request: whoever wrote it has chosen its name, which may be that of an authority or
-// of an endpoint.
+// maySign refuses to replace a certificate unless it is an earlier one for such a
+// request: the requester has chosen the name, which may be that of an authority or of an
+// endpoint.
 func maySign(chain certificate.Chain, path string, request certificate.Request) error {
 	old, err := existing(path, readChain)
 	if err != nil || old == nil {
@@ -114,12 +114,12 @@ func maySign(chain certificate.Chain, path string, request certificate.Request) 
 	return nil
 }
 
-// isPathItself reports whether endpoints take the common name of a command's
-// certificate for the path of whoever has signed it.
+// isPathItself reports whether endpoints take the common name of a command's certificate
+// for the path of its signer.
 func isPathItself(common string) bool { return common == "" || common == hereIsPath || common == ":" }
 
-// fileName returns where the certificate for a request goes: it has the name of what
-// it is for, or that of the request, without a suffix.
+// fileName returns the file for the certificate of a request: named after its subject, or
+// after the file of the request without a suffix.
 func fileName(request certificate.Request, path string) string {
 	if label, err := messages.ParseLabel(request.Name); err == nil && label != hereIsPath {
 		return string(label)
@@ -127,8 +127,8 @@ func fileName(request certificate.Request, path string) string {
 	return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 }
 
-// keep notes a certificate in the db file, and writes it. In this order, so that
-// there is none that is not noted.
+// keep records a certificate in the db file, and then writes it, so that every
+// certificate is recorded.
 func keep(chain certificate.Chain, db, name string) error {
 	if err := isDatabase(db); err != nil {
 		return err
@@ -140,8 +140,8 @@ func keep(chain certificate.Chain, db, name string) error {
 	return durable.Replace(name+".pem", chain.Encode(), 0o644)
 }
 
-// isDatabase refuses to add to a file that is something else, as where arguments are
-// in another order.
+// isDatabase refuses to append to a file that is no db file, such as after swapped
+// arguments.
 func isDatabase(path string) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -183,7 +183,7 @@ func lifetime(days messages.Option[int], byDefault time.Duration) time.Duration 
 	return byDefault
 }
 
-// tellShorter warns of a certificate that is not valid as long as was said.
+// tellShorter warns of a certificate with a shorter life than requested.
 func (a *app) tellShorter(chain certificate.Chain, life time.Duration) {
 	if until := chain[0].NotAfter; until.Before(time.Now().Add(life - time.Minute)) {
 		a.tell(warning, "the certificate is valid until "+timeText(until)+" only, as is the one that signs it")

@@ -9,11 +9,10 @@ import (
 	"time"
 )
 
-// sinceHelp is what can be said as a time.
+// sinceHelp explains the forms of a time.
 const sinceHelp = "2026-01-02T15:04:05Z, 2026-01-02 (in UTC, as is all that has no zone), yesterday, or 10m or 2h ago"
 
-// parseTime reads a time: as RFC 3339 has it and as people type it, or how long ago
-// it is.
+// parseTime parses a time: RFC 3339 and shortened forms of it, or how long ago it was.
 func parseTime(s string) (time.Time, error) { return timeFrom(time.Now().UTC(), s) }
 
 func timeFrom(now time.Time, s string) (t time.Time, err error) {
@@ -45,11 +44,11 @@ var (
 	errNoTime    = errors.New("there is no such time")
 )
 
-// timestampForm is RFC 3339, with what is often left out: the seconds, the zone, its
-// colon or minutes, all behind the day.
+// timestampForm is RFC 3339, with optional parts: the seconds, the zone, its colon or
+// minutes, all after the day.
 var timestampForm = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)(?:[t ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d+))?)?(?:z| ?([+-])(\d\d):?(\d\d)?)?)?$`)
 
-// timestamp reads a point in time. A second 60 is the first of the next minute.
+// timestamp parses a point in time. A second 60 is the first of the next minute.
 func timestamp(s string) (time.Time, error) {
 	m := timestampForm.FindStringSubmatch(s)
 	if m == nil {
@@ -70,22 +69,22 @@ func timestamp(s string) (time.Time, error) {
 	return t.Add(time.Duration(seconds-offset)*time.Second + nanoseconds(fraction)), nil
 }
 
-// number returns that of a few digits, and 0 for none.
+// number parses a few digits; none are 0.
 func number(digits string) int {
 	n, _ := strconv.Atoi(digits)
 	return n
 }
 
-// nanoseconds returns the digits of a fraction of a second, as far as they count.
+// nanoseconds parses the digits of a fraction of a second, as far as they count.
 func nanoseconds(fraction string) time.Duration {
 	const digits = 9
 	return time.Duration(number((fraction + strings.Repeat("0", digits))[:digits]))
 }
 
-// agoForm is how long ago something was: few enough digits for a time.Duration.
+// agoForm is how long ago something was, with few enough digits for a time.Duration.
 var agoForm = regexp.MustCompile(`^(?:(\d{1,5})w)?(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,7})m)?(?:(\d{1,9})s)?(?: ago)?$`)
 
-// ago reads how long ago something was: 2h, 1h30m, 3d.
+// ago parses how long ago something was: 2h, 1h30m, 3d.
 func ago(now time.Time, s string) (time.Time, error) {
 	m := agoForm.FindStringSubmatch(s)
 	if m == nil || strings.Join(m[1:], "") == "" {

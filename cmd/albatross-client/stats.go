@@ -16,8 +16,7 @@ import (
 	"albatross/sockets/client"
 )
 
-// statsOutputs are how statistics can be printed. The name is that of the
-// unikernel, in full.
+// statsOutputs are the formats of statistics, with the full name of the unikernel.
 var statsOutputs = map[string]func(messages.Name, messages.DataStats) string{"text": statsText, "json": statsJSON}
 
 func (a *app) statsCommand() *cobra.Command {
@@ -102,8 +101,8 @@ func (a *app) askStats(ctx context.Context, name messages.Name, command messages
 	return errors.Join(a.show(conn.Name(), answer), conn.Close())
 }
 
-// followStats prints statistics until it is interrupted, which is how it is meant to
-// end. Where it ends by the daemon, nobody knows whether anything is missing.
+// followStats prints statistics until it is interrupted. If the daemon ends the stream,
+// that is an error, since something may be missing.
 func (a *app) followStats(ctx context.Context, name messages.Name, output string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
@@ -148,8 +147,8 @@ func (a *app) printStats(ctx context.Context, name messages.Name, output string)
 	}
 }
 
-// tellIdle warns who follows what does not run: there is nothing to be read then, until
-// it does. It is known of the daemon on this machine, which need not tell.
+// tellIdle warns if what is followed does not run: nothing follows until it does. Only
+// the daemon on this machine is asked, which need not answer.
 func (a *app) tellIdle(ctx context.Context, name messages.Name) {
 	if a.destination.given() || a.socket != "" || name == (messages.Name{}) {
 		return
@@ -161,7 +160,7 @@ func (a *app) tellIdle(ctx context.Context, name messages.Name) {
 	}
 }
 
-// inFull returns a name that was told as seen from a path.
+// inFull returns the full name of one relative to a path.
 func inFull(path messages.Path, told messages.Name) messages.Name {
 	for _, label := range told.Path.Labels() {
 		path = path.Append(label)

@@ -49,7 +49,7 @@ func (a *app) setBlockCommand() *cobra.Command {
 	return c
 }
 
-// wipes refuses contents that would leave nothing of those that there are.
+// wipes refuses empty contents, which would wipe the device.
 func wipes(file *contents, force bool) error {
 	nothing, err := file.empty()
 	if err == nil && nothing && !force {
@@ -62,15 +62,14 @@ func registerLevel(flags *pflag.FlagSet, level *messages.Option[int]) {
 	flags.Var(maybe("LEVEL", parseLevel, level), "compression-level", "compress the contents to send them, 0 (not) to 9 (most)"+levelDefault)
 }
 
-// farLevel is the level from afar. The highest one takes eight times as long, for 3 %
-// (see BenchmarkCompress), and natively is the default.
+// farLevel is the default level for a remote daemon. The highest one takes eight times as
+// long, for 3 % (see BenchmarkCompress), and is native's default.
 const (
 	farLevel     = 6
 	levelDefault = " (default 0, and 6 from afar)"
 )
 
-// compression returns the level to compress with: on this machine it would only cost
-// time.
+// compression returns the level to use: on this machine compression would only cost time.
 func (a *app) compression(level messages.Option[int]) int {
 	if a.destination.given() {
 		return level.Or(farLevel)
@@ -83,8 +82,8 @@ func (a *app) setBlock(ctx context.Context, name messages.Name, file *contents, 
 	return a.upload(ctx, name, messages.BlockSet{Compressed: level > 0}, file, level)
 }
 
-// upload sends a command and contents behind it, and shows the answer. They are
-// compressed while they are sent, where the level is not 0.
+// upload sends a command followed by contents, and shows the answer. It compresses them
+// on the fly, unless the level is 0.
 func (a *app) upload(ctx context.Context, name messages.Name, command messages.Command, data *contents, level int) error {
 	if a.socket == "-" {
 		return a.showMessage(name, command)
@@ -116,11 +115,11 @@ func (a *app) send(ctx context.Context, conn *client.Conn, name messages.Name, c
 	}{stream, data})
 }
 
-// contents are what goes into a block device, or an image.
+// contents are those of a block device, or an image.
 type contents struct {
 	from io.ReadCloser
 	path string
-	size int64 // in bytes; -1 where that is not known, as of a pipe
+	size int64 // in bytes; -1: unknown, as of a pipe
 }
 
 func openContents(path string) (*contents, error) {
@@ -147,8 +146,8 @@ func contentsOf(b []byte) *contents {
 	return &contents{from: io.NopCloser(bytes.NewReader(b)), size: int64(len(b))}
 }
 
-// empty waits for the first byte, and tells whether there is none. The size does not
-// tell: that of a pipe is not known, and that of what the kernel makes up is 0.
+// empty waits for the first byte, and reports whether there is none. The size does not
+// show it: that of a pipe is unknown, and that of a file of the kernel is 0.
 func (c *contents) empty() (bool, error) {
 	if c.size > 0 {
 		return false, nil
@@ -168,8 +167,8 @@ func (c *contents) empty() (bool, error) {
 	return false, nil
 }
 
-// fits reports whether the file is no larger than so many MB, 1 at least, as far as
-// is known.
+// fits reports whether the file is no larger than so many MB, 1 at least, as far as is
+// known.
 func (c *contents) fits(size int) bool { return (c.size-1)>>20 < int64(size) }
 
 func (c *contents) Read(b []byte) (int, error) {

@@ -1,13 +1,13 @@
-// Albatross-influx passes the statistics of unikernels on to InfluxDB, or to
-// whatever else takes its line protocol over TCP. It asks the daemon as any other
-// client, so it needs no privileges but to be in the group that may. Options,
-// measurements and fields are those of the native program.
+// Albatross-influx passes the statistics of unikernels on to InfluxDB, or to anything else
+// that takes its line protocol over TCP. It asks the daemon as any other client, so it needs
+// no privileges except membership in the daemon's group. Options, measurements and fields
+// are those of the native program.
 //
 // # Reading the source
 //
 //	main.go    the command line
 //	relay.go   both connections, and how they are made again
-//	outbox.go  what is bounded between them
+//	outbox.go  the bounded queue between them
 package main
 
 import (
@@ -28,8 +28,8 @@ import (
 // version is set when a release is built.
 var version = "devel"
 
-// exitUsage is for a wrong command line, as in albatross-client. Whatever else
-// goes wrong is tried again until a signal ends it, with success.
+// exitUsage is for a wrong command line, as in albatross-client. The program retries
+// after all other errors until a signal ends it, with success.
 const exitUsage = 124
 
 // options are the command line.

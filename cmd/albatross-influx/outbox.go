@@ -7,19 +7,18 @@ import (
 	"time"
 )
 
-// maxWaiting bounds the bytes of the samples that wait for being pushed: some
-// 1,500 unikernels.
+// maxWaiting bounds the bytes of waiting samples: some 1,500 unikernels.
 const maxWaiting = 1 << 20
 
-// A batch is lines of whole samples.
+// A batch consists of lines of whole samples.
 type batch struct {
 	lines   []byte
-	samples int // how many
+	samples int // number of samples
 }
 
-// An outbox has what is to be pushed next.
+// An outbox holds the samples to push next.
 type outbox struct {
-	filled chan struct{} // has one where something waits
+	filled chan struct{} // holds an element if a sample waits
 
 	mu      sync.Mutex
 	waiting batch
@@ -27,7 +26,7 @@ type outbox struct {
 
 func newOutbox() *outbox { return &outbox{filled: make(chan struct{}, 1)} }
 
-// put adds a sample, or tells that there is no room for it.
+// put adds a sample, or returns false if there is no room.
 func (o *outbox) put(sample []byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -38,12 +37,12 @@ func (o *outbox) put(sample []byte) bool {
 	o.waiting.samples++
 	select {
 	case o.filled <- struct{}{}:
-	default: // it is known already
+	default: // it is signalled already
 	}
 	return true
 }
 
-// take waits for samples, and takes all that there are.
+// take waits for samples, and takes all of them.
 func (o *outbox) take(ctx context.Context) (batch, error) {
 	select {
 	case <-o.filled:
@@ -53,7 +52,7 @@ func (o *outbox) take(ctx context.Context) (batch, error) {
 	}
 }
 
-// empty takes what there is, which may be nothing.
+// empty takes all samples, maybe none.
 func (o *outbox) empty() batch {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -62,7 +61,7 @@ func (o *outbox) empty() batch {
 	return all
 }
 
-// lossInterval is how often losses are told at most: each is one of many.
+// lossInterval is the least time between two log lines about losses.
 const lossInterval = time.Minute
 
 // losses counts samples that were not pushed, and logs them once in a while.
@@ -71,7 +70,7 @@ type losses struct {
 	every time.Duration
 
 	mu    sync.Mutex
-	count int // since they were told
+	count int // since the last log line
 	told  time.Time
 }
 
@@ -84,7 +83,7 @@ func (l *losses) add(samples int, now time.Time) {
 	}
 }
 
-// rest tells what has not been told.
+// rest logs the losses that were not logged yet.
 func (l *losses) rest(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -16,38 +16,36 @@ import (
 	"albatross/sockets/influx"
 )
 
-// timing is how long a relay waits for what.
+// timing holds the timeouts and pauses of a relay.
 type timing struct {
-	// A connection that has ended is made again after a pause, which doubles until
-	// one has been of use.
+	// A connection that has ended is made again after a pause, which doubles until a
+	// connection was useful.
 	firstPause, longestPause time.Duration
 
 	dial  time.Duration // for InfluxDB to accept
 	write time.Duration // for it to take a batch
 }
 
-// standard: within write, statistics come again, so what has not been taken by
-// then is old.
+// standard: statistics come again within write, so a batch not accepted by then is old.
 var standard = timing{firstPause: time.Second, longestPause: 30 * time.Second, dial: 5 * time.Second, write: 10 * time.Second}
 
 var errClosed = errors.New("it has closed the connection")
 
-// A relay takes statistics from the daemon and pushes them. A sample that cannot
-// be pushed is dropped, and none is pushed again, for nobody knows how much of it
-// has arrived. So whatever becomes of InfluxDB, the subscription goes on, and the
-// other way round.
+// A relay takes statistics from the daemon and pushes them. It drops a sample that cannot
+// be pushed, and never repeats one, since part of it may have arrived. So the
+// subscription goes on whatever happens to InfluxDB, and the other way round.
 type relay struct {
 	socket  string        // of the daemon
 	influx  string        // HOST:PORT
 	name    messages.Name // whose statistics
-	full    bool          // names have their path
+	full    bool          // names include their paths
 	timing  timing
 	outbox  *outbox
 	losses  losses
 	logging *slog.Logger
 }
 
-// run relays until ctx is done. What has not been pushed by then is dropped.
+// run relays until ctx is done, and drops what has not been pushed by then.
 func (r *relay) run(ctx context.Context) {
 	var both sync.WaitGroup
 	both.Go(func() { r.again(ctx, "the daemon", r.follow) })
@@ -56,7 +54,7 @@ func (r *relay) run(ctx context.Context) {
 	r.losses.rest(time.Now())
 }
 
-// again has a conversation, which tells whether it was of use, again and again.
+// again repeats a conversation, which returns whether it was useful.
 func (r *relay) again(ctx context.Context, with string, conversation func(context.Context) (bool, error)) {
 	pause := r.timing.firstPause
 	for {
@@ -105,7 +103,7 @@ func (r *relay) follow(ctx context.Context) (useful bool, err error) {
 	}
 }
 
-// vm returns what a unikernel is called in the database.
+// vm returns the name of a unikernel in the database.
 func (r *relay) vm(name messages.Name) string {
 	if r.full || name.IsPath() {
 		return name.String()
@@ -113,10 +111,10 @@ func (r *relay) vm(name messages.Name) string {
 	return string(name.Label)
 }
 
-// push pushes statistics to InfluxDB, until that no longer takes them.
+// push pushes statistics to InfluxDB, until that stops accepting them.
 func (r *relay) push(ctx context.Context) (useful bool, err error) {
-	// The database takes the time at which a sample comes for that of the sample,
-	// so what has waited for a connection is of no use.
+	// The database gives a sample the time of its arrival, so those that have waited for
+	// a connection are useless.
 	r.losses.add(r.outbox.empty().samples, time.Now())
 	dialer := net.Dialer{Timeout: r.timing.dial}
 	conn, err := dialer.DialContext(ctx, "tcp", r.influx)
@@ -138,15 +136,15 @@ func (r *relay) push(ctx context.Context) (useful bool, err error) {
 	}
 }
 
-// watch ends its context when the other side closes the connection, and the
-// connection when the context ends. Else, the first sample after that would be
-// lost without a word. The caller calls left, which waits for the end of both.
+// watch cancels its context when the other side closes the connection, and closes the
+// connection when the context ends. Otherwise the first sample after that would be
+// silently lost. The caller must call left, which waits for both.
 func (r *relay) watch(ctx context.Context, conn net.Conn) (left func(), watched context.Context) {
 	watched, cancel := context.WithCancelCause(ctx)
 	closed := make(chan struct{})
 	context.AfterFunc(watched, func() {
 		defer close(closed)
-		_ = conn.Close() // there is nothing to be done about it
+		_ = conn.Close() // nothing can be done about an error
 	})
 	var reading sync.WaitGroup
 	reading.Go(func() {
@@ -160,8 +158,8 @@ func (r *relay) watch(ctx context.Context, conn net.Conn) (left func(), watched 
 	}, watched
 }
 
-// write pushes a batch. One that was not taken completely is lost, and what is
-// left of it in the kernel is not to arrive when it is old.
+// write pushes a batch. An incomplete batch is lost, and its rest in the kernel must not
+// arrive late.
 func (r *relay) write(conn net.Conn, b batch) error {
 	if len(b.lines) == 0 {
 		return nil // emptied meanwhile

@@ -34,7 +34,7 @@ const (
 	showVersion
 )
 
-// command is a command line, understood.
+// command is a parsed command line.
 type command struct {
 	action action
 	config spt.Config
@@ -45,7 +45,7 @@ const (
 	maxMemory     = 1 << 24 // more than can be addressed; keeps it from overflowing
 )
 
-// parse understands a command line, the name of the program included.
+// parse parses a command line, including the name of the program.
 func parse(argv []string) (*command, error) {
 	arguments := argv[1:]
 	if !calledAsSolo5(argv[0]) && len(arguments) > 0 && arguments[0] == "spt" {
@@ -70,21 +70,20 @@ func parse(argv []string) (*command, error) {
 	return p.finish(arguments)
 }
 
-// calledAsSolo5 reports whether we are called by the name of Solo5's tender,
-// with or without the ABI version behind it. An image named spt can then be
-// run, as with Solo5's.
+// calledAsSolo5 reports whether the program has the name of Solo5's tender, with or
+// without the ABI version. Then it can run an image named spt, as Solo5's can.
 func calledAsSolo5(name string) bool {
 	return strings.HasPrefix(filepath.Base(name), "solo5-spt")
 }
 
-// parser collects options; what belongs to a device may come before it.
+// parser collects options; a property of a device may precede the device.
 type parser struct {
 	config      spt.Config
 	macs        []setting[spt.MAC]
 	sectorSizes []setting[uint16]
 }
 
-// setting is a property of the device of that name.
+// setting is a property of the device with that name.
 type setting[T any] struct {
 	device string
 	value  T

@@ -1,7 +1,6 @@
-// Albatross-tender runs a Solo5 image as Solo5's own tenders do, with the same
-// command line, so that a machine without them can run unikernels. It checks
-// and opens everything and then becomes the unikernel: same process, nothing
-// of the tender left.
+// Albatross-tender runs a Solo5 image with the command line of Solo5's own tenders, so
+// that a machine without them can run unikernels. It checks and opens everything and then
+// becomes the unikernel: the same process, without any of the tender.
 package main
 
 import (
@@ -34,7 +33,7 @@ func run(argv []string) error {
 	case showHelp:
 		fmt.Print(usage)
 	case showVersion:
-		// On standard error, as Solo5's tenders do: there it is looked for.
+		// On standard error, as Solo5's tenders do, where programs look for it.
 		fmt.Fprintf(os.Stderr, "albatross-tender, version %s\nABI version %d\n", version, spt.ABIVersion)
 	case runGuest:
 		return become(c.config, argv)

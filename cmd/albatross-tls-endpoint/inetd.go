@@ -11,8 +11,8 @@ import (
 	"albatross/sockets/remote"
 )
 
-// quiet takes care that nothing but TLS is written to a client: inetd makes its
-// connection standard output and standard error, too.
+// quiet makes sure that only TLS is written to a client: inetd makes its connection
+// standard output and standard error, too.
 func quiet() error {
 	var stdin unix.Stat_t
 	if unix.Fstat(unix.Stdin, &stdin) != nil || stdin.Mode&unix.S_IFMT != unix.S_IFSOCK {
@@ -35,13 +35,13 @@ func quiet() error {
 	return nil
 }
 
-// serveStdin serves the connection that is standard input.
+// serveStdin serves the connection on standard input.
 func serveStdin(ctx context.Context, server *remote.Server) error {
 	c, err := net.FileConn(os.Stdin)
 	if err != nil {
 		return fmt.Errorf("cannot use standard input, which has to be a connection: %w", err)
 	}
-	// Otherwise it would not be closed as long as this program runs.
+	// Otherwise it would stay open as long as this program runs.
 	if err := os.Stdin.Close(); err != nil {
 		return err
 	}

@@ -1,11 +1,11 @@
-// Albatross-tls-endpoint serves clients over TLS: it verifies the chain of
-// certificates that a client has, and passes on the command in it to albatrossd. It
-// needs no privileges but to be in the group that may.
+// Albatross-tls-endpoint serves clients over TLS: it verifies the chain of certificates of a
+// client, and passes the command in it on to albatrossd. It needs no privileges except
+// membership in the daemon's group.
 //
 // # Reading the source
 //
 //	main.go    the command line
-//	run.go     what is served, and with what
+//	run.go     the configuration of the server
 //	inetd.go   one connection that somebody else has accepted
 package main
 
@@ -35,7 +35,7 @@ type options struct {
 
 	handshake time.Duration
 
-	inherits bool // its socket from systemd
+	inherits bool // its socket comes from systemd
 	log      commandline.Logging
 }
 

@@ -20,7 +20,7 @@ import (
 	"albatross/sockets/remote"
 )
 
-// run is the endpoint, until ctx is done.
+// run runs the endpoint until ctx is done.
 func run(ctx context.Context, o options) (err error) {
 	log, err := o.log.Logger("albatross-tls-endpoint")
 	if err != nil {
@@ -84,7 +84,7 @@ func configure(o options, log *slog.Logger) (remote.Config, error) {
 	return config, err
 }
 
-// readCA reads the one certificate to which all chains lead.
+// readCA reads the one certificate to which all chains must lead.
 func readCA(path string) (*x509.Certificate, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -102,7 +102,7 @@ func readCA(path string) (*x509.Certificate, error) {
 	return chain[0], nil
 }
 
-// listen returns the socket of the service manager, where there is one.
+// listen returns the socket of the service manager, if there is one, else its own.
 func listen(o options) (net.Listener, error) {
 	inherited, err := activation.TCP()
 	if err != nil {

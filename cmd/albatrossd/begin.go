@@ -12,13 +12,13 @@ import (
 	"albatross/sockets/gateway"
 )
 
-// tellStart logs what starts here, and what it can run images with.
+// tellStart logs what starts here, and the available tenders.
 func tellStart(o options, config *actors.Config, log *slog.Logger) {
 	log.Info("albatrossd starts", "version", version, "protocol", int(messages.CurrentVersion), "pid", os.Getpid(),
 		"tmpdir", o.tmpdir, "dbdir", o.dbdir, "tenders", config.Machine.Tenders.Programs())
 }
 
-// maxTold bounds how many records are told of that were set aside.
+// maxTold bounds how many set-aside records are logged.
 const maxTold = 50
 
 // tellDatabase logs what is wrong with the database, and what that means.
@@ -35,7 +35,7 @@ func tellDatabase(o options, db *store.DB, log *slog.Logger) {
 	}
 }
 
-// tellSockets logs where clients may connect, and who may, beside us and root.
+// tellSockets logs the sockets, and who may use them, besides us and root.
 func tellSockets(listeners map[messages.Endpoint]*gateway.Listener, log *slog.Logger) {
 	var paths []string
 	for _, l := range listeners {

@@ -13,17 +13,17 @@ import (
 	"albatross/runtime/trust"
 )
 
-// dirMode lets the group go to the sockets and to the pipes of consoles.
+// dirMode gives the group access to the sockets and the pipes of consoles.
 const dirMode = 0o750
 
-// makeDirs makes the directories that are not there, for a group, and refuses those
-// that somebody else could change.
+// makeDirs creates missing directories, for a group, and refuses those that somebody else
+// could change.
 func makeDirs(o options, gid int) error {
 	return makeAll(gid, o.tmpdir, utilDir(o), fifoDir(o))
 }
 
-// makeDatabaseDir is makeDirs for the directory of the database. What is below that is
-// made by whoever uses it, and nobody else can be there first.
+// makeDatabaseDir is makeDirs for the directory of the database. The users of its
+// subdirectories create those; nobody else can interfere there.
 func makeDatabaseDir(o options) error {
 	if err := makeAll(-1, o.dbdir); err != nil {
 		return err
@@ -49,8 +49,8 @@ func makeAll(gid int, dirs ...string) error {
 	return nil
 }
 
-// makeDir makes a directory, and those above it. Each is looked at before anything is
-// made in it, and so is one that somebody else has made just before us.
+// makeDir creates a directory and its parents. It checks each before it creates anything
+// in it, also one that somebody else has created just before.
 func makeDir(dir string, gid int, check func(string) error) error {
 	if err := check(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -68,14 +68,14 @@ func makeDir(dir string, gid int, check func(string) error) error {
 	return share(dir, gid)
 }
 
-// share lets a group go to a directory, whatever the umask is.
+// share gives a group access to a directory, whatever the umask is.
 func share(dir string, gid int) error {
 	return errors.Join(os.Chown(dir, -1, gid), os.Chmod(dir, dirMode))
 }
 
-// shareDirs lets the group go to the sockets also where the directories were there
-// before. Those of the sockets and pipes are ours alone. What is above them may have
-// been made like that on purpose, and stays as it is.
+// shareDirs gives the group access to the sockets also if the directories existed before.
+// Those of the sockets and pipes are ours alone. Permissions above them may be intended,
+// and stay.
 func shareDirs(o options, gid int, log *slog.Logger) error {
 	if gid < 0 {
 		return nil
@@ -93,7 +93,7 @@ func shareDirs(o options, gid int, log *slog.Logger) error {
 	return nil
 }
 
-// keepsOut reports whether the members of a group cannot go to a directory.
+// keepsOut reports whether the members of a group cannot enter a directory.
 func keepsOut(dir string, gid int) bool {
 	info, err := os.Stat(dir)
 	if err != nil {

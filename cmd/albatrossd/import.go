@@ -24,26 +24,26 @@ import (
 )
 
 const (
-	// nativeState is the file in the database directory in which native albatross
-	// keeps what it runs, with the images.
+	// nativeState is the file of native albatross in the database directory: its
+	// unikernels with their images.
 	nativeState = "state"
-	// maxState is the largest such file, in bytes. All of it is read into memory,
-	// where native albatross keeps all of it, too.
+	// maxState is the largest such file, in bytes. It is read into memory as a whole, as
+	// native albatross does.
 	maxState = 16 << 30
 	// maxImage is the largest uncompressed image, in bytes, as for clients.
 	maxImage = 1 << 30
 )
 
-// importNative takes over what native albatross has left in the database
-// directory, where the database is new. All of it is stored, and that it has
-// been imported, or nothing is: whatever happens, the next start goes on from
-// there. The unikernels are started like those of a machine that was off.
+// importNative imports what native albatross has left in the database directory, if the
+// database is new. Either all of it is stored, with the mark that it was imported, or
+// nothing: whatever happens, the next start continues from there. The unikernels are
+// started as after a reboot.
 //
-// Into a database that has been in use nothing is imported, now or later: what
-// has been destroyed since must not come back. The file is never changed.
+// Nothing is imported into a database that has been in use, now or later: what was
+// destroyed since must not come back. The file is never changed.
 //
-// Nobody else may use the database and the images yet. And as no native daemon
-// may write the file meanwhile, the sockets must be ours by now.
+// The caller must own the database and the images exclusively, and the sockets, so that
+// no native daemon writes the file meanwhile.
 func importNative(dbdir string, db *store.DB, images *store.Images, beside strangers, log *slog.Logger) error {
 	path := filepath.Join(dbdir, nativeState)
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
@@ -68,8 +68,7 @@ func used(s messages.State) bool {
 	return s.Imported || len(s.Unikernels)+len(s.Policies)+len(s.Ends) > 0
 }
 
-// markImported keeps a file that was left alone once from being imported when
-// nothing else is stored any more.
+// markImported prevents a later import of a file that was not imported now.
 func markImported(db *store.DB, stored messages.State) error {
 	if stored.Imported {
 		return nil
@@ -78,7 +77,7 @@ func markImported(db *store.DB, stored messages.State) error {
 }
 
 func importFile(path string, db *store.DB, images *store.Images, beside strangers, log *slog.Logger) error {
-	// Left to itself, Go would keep the memory of the images for hours.
+	// Go would otherwise keep the memory of the images for hours.
 	defer debug.FreeOSMemory()
 	file, err := readState(path)
 	if err != nil {
@@ -112,8 +111,8 @@ func importFile(path string, db *store.DB, images *store.Images, beside stranger
 	return nil
 }
 
-// takeOverAll adds what is to be stored of the unikernels that run, and returns the
-// images that these were started from.
+// takeOverAll adds the changes for the unikernels that run, and returns the images with
+// which they were started.
 func takeOverAll(changes []messages.Change, beside strangers, log *slog.Logger) (all []messages.Change, images []string) {
 	all = changes
 	for _, change := range changes {
@@ -127,8 +126,8 @@ func takeOverAll(changes []messages.Change, beside strangers, log *slog.Logger) 
 	return all, images
 }
 
-// importBeside imports what native albatross has left beside what it has left running.
-// It returns what runs that is not on record now.
+// importBeside imports the state of native albatross while some of its unikernels run. It
+// returns the tenders that are still on no record.
 func importBeside(o options, db *store.DB, config *actors.Config, log *slog.Logger) ([]tender.Running, error) {
 	beside, err := findStrangers(o, config.Machine.Blocks)
 	if err != nil {
@@ -144,9 +143,9 @@ func importBeside(o options, db *store.DB, config *actors.Config, log *slog.Logg
 	return beside.without(state.Unikernels), err
 }
 
-// readState reads the file, which may be anything.
+// readState reads the file, which may be of any kind.
 func readState(path string) ([]byte, error) {
-	// Without O_NONBLOCK, a named pipe would be waited for.
+	// O_NONBLOCK: the open of a named pipe would block.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -166,9 +165,8 @@ func readState(path string) ([]byte, error) {
 	return data, err
 }
 
-// importable refuses a state in which there is something that could not be here.
-// Whether an image can be run is not asked: that is found out, and told, when it
-// is started, and can change.
+// importable refuses a state with contents that we cannot have. It does not check whether
+// an image can be run: its start reports that, and it can change.
 func importable(s wire.State) error {
 	names := map[messages.Name]bool{}
 	for _, u := range s.Unikernels {
@@ -192,8 +190,7 @@ func importable(s wire.State) error {
 	return nil
 }
 
-// storeImages puts the images into the image store, where none of them stays if
-// one cannot be stored, and returns what the database is to be told of them.
+// storeImages stores the images, all or none, and returns the changes for the database.
 func storeImages(unikernels []messages.NamedConfig, images *store.Images) (changes []messages.Change, err error) {
 	for _, u := range unikernels {
 		digest, err := storeImage(u.Config, images)
@@ -221,8 +218,8 @@ func storeImage(c messages.Config, images *store.Images) (messages.Digest, error
 	return digest, err
 }
 
-// policyChanges leave out the policy of the root, which is what the machine has.
-// Native ignores labels in the names of policies.
+// policyChanges omits the policy of the root, which is what the machine has. Native
+// ignores labels in the names of policies.
 func policyChanges(policies []messages.NamedPolicy) (changes []messages.Change) {
 	for _, p := range policies {
 		if p.Name.Path != messages.Root {
@@ -233,10 +230,10 @@ func policyChanges(policies []messages.NamedPolicy) (changes []messages.Change) 
 	return changes
 }
 
-// theImport is why something has happened.
+// theImport is the cause of events.
 const theImport = "the import from native albatross"
 
-// imported tells what an import has done.
+// imported returns an event of the import.
 func imported(kind messages.EventKind, name messages.Name) messages.Change {
 	return messages.PutEvent{Event: messages.NewEvent(kind, name, time.Now(), theImport)}
 }

@@ -15,14 +15,13 @@ import (
 )
 
 const (
-	// reportInterval is native's, and how long InfluxDB may take for a report.
+	// reportInterval is native's, and also the time limit for a report.
 	reportInterval = 10 * time.Second
-	// reporterName is what the daemon is called there.
+	// reporterName is the daemon's name in InfluxDB.
 	reporterName = "albatross"
 )
 
-// A reporter pushes what the daemon itself uses to InfluxDB. It is nil where that is
-// not wanted.
+// A reporter pushes what the daemon itself uses to InfluxDB. It is nil unless requested.
 type reporter struct {
 	address string
 	every   time.Duration
@@ -31,10 +30,10 @@ type reporter struct {
 	log     *slog.Logger
 
 	conn   net.Conn // nil: none
-	silent bool     // that it fails has been logged
+	silent bool     // the failure has been logged
 }
 
-// newReporter returns what --influx asks for.
+// newReporter returns the reporter for --influx.
 func newReporter(o options, log *slog.Logger) (*reporter, error) {
 	if o.influx == "" {
 		return nil, nil
@@ -86,7 +85,7 @@ func (r *reporter) tell(ctx context.Context, err error) {
 	r.silent = err != nil
 }
 
-// report pushes once. A connection that fails is made again for the next report.
+// report pushes once. After a failure, the next report makes a new connection.
 func (r *reporter) report(ctx context.Context) error {
 	pass := r.sampler.Take([]messages.Target{r.self}, false)
 	if len(pass.Samples) != 1 {
@@ -119,7 +118,7 @@ func (r *reporter) connect(ctx context.Context) (err error) {
 
 func (r *reporter) hangUp() {
 	if r.conn != nil {
-		_ = r.conn.Close() // there is nothing to be done about it
+		_ = r.conn.Close() // nothing can be done about an error
 		r.conn = nil
 	}
 }

@@ -1,5 +1,5 @@
-// Albatrossd runs MirageOS unikernels: it starts them by a tender each, keeps
-// their consoles, and takes over those that a former albatrossd has started.
+// Albatrossd runs MirageOS unikernels: it starts each with a tender, keeps their
+// consoles, and takes over those that a former albatrossd has started.
 package main
 
 import (
@@ -32,8 +32,8 @@ type options struct {
 	interval       time.Duration
 	stopUnikernels bool
 
-	// As native has them.
-	inherits   bool   // its sockets from systemd
+	// Native's options.
+	inherits   bool   // its sockets come from systemd
 	noDropPath bool   // from the names of unikernels
 	influx     string // where to push what the daemon itself uses
 	zvols      string // a path that may use ZFS volumes
@@ -42,7 +42,7 @@ type options struct {
 
 func main() { commandline.Main(command(), 1) }
 
-// check refuses what cannot be meant.
+// check refuses impossible options.
 func (o options) check(flags *pflag.FlagSet) error {
 	if err := commandline.CheckTexts(flags, "cgroup"); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (o options) check(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// absolute makes directories those that tenders find, too, which run elsewhere.
+// absolute makes directories absolute, since tenders run in another one.
 func (o *options) absolute() (err error) {
 	if o.tmpdir, err = filepath.Abs(o.tmpdir); err != nil {
 		return fmt.Errorf("cannot find the directory of --tmpdir: %w", err)

@@ -11,27 +11,26 @@ import (
 	"albatross/sockets/wire"
 )
 
-// What commands that are under way take together, in bytes: a quarter of the
-// memory, between these. An image is in memory until it has been written to the
-// image store.
+// The limits of the memory for all commands under way, in bytes: a quarter of the memory,
+// between these. An image is in memory until it is in the image store.
 const (
 	leastCommandMemory = 64 << 20
 	mostCommandMemory  = 1 << 30
 )
 
-// otherMemory is what the daemon takes besides commands, in bytes, with thousands of
+// otherMemory is what the daemon uses besides commands, in bytes, with thousands of
 // unikernels.
 const otherMemory = 256 << 20
 
-// A budget is how the daemon divides the memory that it may use.
+// A budget divides the memory of the daemon.
 type budget struct {
 	commands int64 // of clients, together
 	frame    int   // the largest command
-	runtime  int64 // from which on Go collects garbage more often
+	runtime  int64 // the Go runtime's soft limit
 }
 
-// divide makes a budget of so many bytes. One command at a time may take as much
-// again as there is for all of them, and half of that while its buffer grows.
+// divide divides so many bytes. One command at a time may use as much again as all others
+// together, and half of that while its buffer grows.
 func divide(memory uint64) budget {
 	quarter := int64(min(memory/4, mostCommandMemory))
 	commands := max(quarter, leastCommandMemory)
@@ -42,14 +41,14 @@ func divide(memory uint64) budget {
 	}
 }
 
-// useMemory makes the budget of the machine, or of the cgroup of the daemon where
-// that allows less, and has the Go runtime keep it, unless GOMEMLIMIT says otherwise.
+// useMemory returns the budget of the machine, or of the daemon's cgroup if that allows
+// less, and sets the limit of the Go runtime, unless GOMEMLIMIT does.
 func useMemory(log *slog.Logger) (budget, error) {
 	memory, err := memlimit.FromSystem()
 	if err != nil {
 		return budget{}, fmt.Errorf("cannot find out how much memory there is: %w", err)
 	}
-	if limit, err := memlimit.FromCgroup(); err == nil { // otherwise it has none, or that is not to be seen
+	if limit, err := memlimit.FromCgroup(); err == nil { // otherwise there is no limit, or it is not visible
 		memory = min(memory, limit)
 	}
 	b := divide(memory)

@@ -15,19 +15,18 @@ import (
 	"albatross/sockets/metrics"
 )
 
-// surveyTimeout is how long a scrape waits for the unikernels: less than Prometheus
-// does, so that it gets the rest.
+// surveyTimeout is how long a scrape waits for the unikernels: less than Prometheus does,
+// so that it gets the other metrics.
 const surveyTimeout = 5 * time.Second
 
-// A prometheusSocket is where Prometheus asks, if it may: it is nil where nobody
-// is to.
+// A prometheusSocket serves metrics. It is nil unless requested.
 type prometheusSocket struct {
 	registry *prometheus.Registry
 	server   *metrics.Server
 	log      *slog.Logger
 }
 
-// listenForPrometheus listens, but answers nobody yet.
+// listenForPrometheus opens the socket, but answers no request yet.
 func listenForPrometheus(o options, log *slog.Logger) (*prometheusSocket, error) {
 	if o.metrics == "" {
 		return nil, nil
@@ -40,7 +39,7 @@ func listenForPrometheus(o options, log *slog.Logger) (*prometheusSocket, error)
 	return &prometheusSocket{registry, server, log}, nil
 }
 
-// serve tells what there is to tell until ctx is done.
+// serve answers scrapes until ctx is done.
 func (s *prometheusSocket) serve(ctx context.Context, m *meter.Meter, system *supervise.System, a *actors.Actors) {
 	if s == nil {
 		return

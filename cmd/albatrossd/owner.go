@@ -16,18 +16,17 @@ import (
 	"albatross/runtime/durable"
 )
 
-// ownerFile is in --tmpdir and says whose that is. Who finds that of another daemon
-// leaves the pipes alone that are there: they are those of unikernels that may run.
+// ownerFile is in --tmpdir and names the owner of that. A daemon that finds another owner
+// leaves the pipes alone: their unikernels may run.
 const ownerFile = "database.json"
 
-// maxOwner is the size of the largest such file in bytes that is read.
+// maxOwner bounds how much of such a file is read, in bytes.
 const maxOwner = 8192
 
-// An owner is the database directory of a daemon. It is the same one where it has
-// the same path, as one that was restored, and where it is the same file, as one that
-// was moved.
+// An owner is the database directory of a daemon. Two are the same if they have the same
+// path, as a restored one, or are the same file, as a moved one.
 type owner struct {
-	Path   string `json:"database"` // without links
+	Path   string `json:"database"` // without symbolic links
 	Device uint64 `json:"device"`
 	Inode  uint64 `json:"inode"`
 }
@@ -51,8 +50,8 @@ func (o owner) same(other owner) bool {
 	return o.Path == other.Path || o.Device == other.Device && o.Inode == other.Inode
 }
 
-// readOwner returns who the file says, which is nobody where there is no file. What
-// cannot be read is somebody, whose database nobody knows.
+// readOwner returns the owner in the file, if the file exists. An unreadable file means
+// an owner with an unknown database.
 func readOwner(path string) (o owner, found bool, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,8 +71,8 @@ func readOwner(path string) (o owner, found bool, err error) {
 	return o, true, nil
 }
 
-// A claim is the right of this daemon to use --tmpdir: the lock of the directory, as
-// long as the daemon lives, and the file that says so when it does not.
+// A claim is the right of this daemon to use --tmpdir: the lock of the directory while
+// the daemon runs, and the file afterwards.
 type claim struct {
 	options options
 	owner   owner
@@ -88,7 +87,7 @@ const (
 
 var errLocked = errors.New("another daemon listens there: end it, or use another --tmpdir")
 
-// claimDir takes --tmpdir, and refuses that of another daemon that runs, or whose
+// claimDir claims --tmpdir, and refuses that of another daemon that runs, or whose
 // unikernels may.
 func claimDir(o options) (*claim, error) {
 	owner, err := ownerOf(o.dbdir)
@@ -108,7 +107,7 @@ func claimDir(o options) (*claim, error) {
 
 func (c *claim) file() string { return filepath.Join(c.options.tmpdir, ownerFile) }
 
-// take locks the directory that is there now, and writes whose it is.
+// take locks the directory that is there now, and writes the file.
 func (c *claim) take() error {
 	dir, err := os.Open(c.options.tmpdir)
 	if err != nil {
@@ -151,8 +150,7 @@ func (c *claim) write() error {
 	return durable.Replace(c.file(), append(text, '\n'), 0o640)
 }
 
-// leftBy refuses a directory in which another daemon has left what its unikernels
-// use.
+// leftBy refuses a directory in which the unikernels of another daemon use something.
 func leftBy(former owner, o options) error {
 	pipes, err := countFiles(fifoDir(o), isName)
 	if err != nil {
@@ -171,8 +169,8 @@ func leftBy(former owner, o options) error {
 		former.Path, pipes, running, fifoDir(o))
 }
 
-// renew takes the directory again where it has been removed and made anew, and writes
-// the file again where that is gone.
+// renew claims the directory again if it was removed and created anew, and writes a
+// missing file again.
 func (c *claim) renew() error {
 	same, err := c.holds()
 	switch {
@@ -187,7 +185,7 @@ func (c *claim) renew() error {
 	return nil
 }
 
-// holds returns whether the directory that is locked is the one that is there.
+// holds reports whether the locked directory is the existing one.
 func (c *claim) holds() (bool, error) {
 	now, err := os.Stat(c.options.tmpdir)
 	if err != nil {
@@ -197,7 +195,7 @@ func (c *claim) holds() (bool, error) {
 	return err == nil && os.SameFile(now, locked), err
 }
 
-// close gives the directory to the next daemon: to any, where no unikernel uses it.
+// close gives the directory to the next daemon: to any, if no unikernel uses it.
 func (c *claim) close() error {
 	var err error
 	if same, _ := c.holds(); same && leftBy(c.owner, c.options) == nil {

@@ -11,13 +11,12 @@ import (
 	"albatross/sockets/gateway"
 )
 
-// lookAfter is how often the daemon looks whether its sockets are still where clients
-// look for them.
+// lookAfter is how often the daemon checks that its sockets still exist.
 const lookAfter = time.Second
 
-// stayReachable makes directories and sockets again that somebody has removed, such
-// as a service that cleans up below /run, until ctx is done. A failure that lasts is
-// logged once.
+// stayReachable restores directories and sockets that somebody has removed, such as a
+// service that cleans up below /run, until ctx is done. It logs a persistent failure
+// once.
 func stayReachable(ctx context.Context, claim *claim, listeners map[messages.Endpoint]*gateway.Listener, log *slog.Logger) {
 	tick := time.NewTicker(lookAfter)
 	defer tick.Stop()

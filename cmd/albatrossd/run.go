@@ -34,22 +34,22 @@ import (
 )
 
 const (
-	// stopTimeout is how long the daemon takes to stop at most. What it has
-	// answered is on disk long before.
+	// stopTimeout bounds the stop of the daemon. What it has answered is on disk long
+	// before.
 	stopTimeout = 30 * time.Second
-	// haltTimeout is what all unikernels may need beside their grace: most of it is
-	// for the kernel, which removes one tap after the other.
+	// haltTimeout is what all unikernels may need in addition to their grace: mostly for
+	// the kernel, which removes one tap after the other.
 	haltTimeout = 20 * time.Second
 )
 
-// run is the daemon, until ctx is done.
+// run runs the daemon until ctx is done.
 func run(ctx context.Context, o options) (err error) {
 	log, err := o.log.Logger("albatrossd")
 	if err != nil {
 		return err
 	}
 	started := endUntilStarted(ctx, log)
-	defer started() // or not at all
+	defer started() // also if the start fails
 	defer activation.OnHangup(log, nil)()
 	if o.zvols != "" {
 		log.Warn("--allow-zvol-for has no effect: block devices are files in the database directory, not volumes of ZFS", "path", o.zvols)
@@ -133,9 +133,9 @@ func run(ctx context.Context, o options) (err error) {
 	return err
 }
 
-// endUntilStarted ends the program at once when ctx is done, whatever is waited for,
-// until started is called. Nothing has been acknowledged until then, and what has been
-// written is what a kill leaves, too.
+// endUntilStarted ends the program at once when ctx is done, whatever it waits for, until
+// started is called. Nothing was acknowledged before, and a kill could leave the same
+// files.
 func endUntilStarted(ctx context.Context, log *slog.Logger) (started func()) {
 	keep := context.AfterFunc(ctx, func() {
 		log.Info("Stopping before the start is complete", "cause", context.Cause(ctx))
@@ -143,12 +143,12 @@ func endUntilStarted(ctx context.Context, log *slog.Logger) (started func()) {
 	})
 	return sync.OnceFunc(func() {
 		if !keep() {
-			select {} // it ends
+			select {} // until the program ends
 		}
 	})
 }
 
-// stop stops the actors, and the unikernels before where they are to be stopped.
+// stop stops the actors, and before them the unikernels if requested.
 func stop(ctx context.Context, o options, a *actors.Actors, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, o.grace+stopTimeout)
 	defer cancel()
@@ -225,7 +225,7 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 	}}, nil
 }
 
-// openCgroups returns those of unikernels, where this machine lets us have any.
+// openCgroups returns the cgroups for unikernels, if this machine lets us have any.
 func openCgroups(o options, log *slog.Logger) (*cgroup.Tree, error) {
 	parent := o.cgroup
 	if parent == "auto" {
@@ -246,7 +246,7 @@ func openCgroups(o options, log *slog.Logger) (*cgroup.Tree, error) {
 	return tree, nil
 }
 
-// listen makes the sockets, except for those that systemd listens on for us.
+// listen opens the sockets, except for those that systemd has opened for us.
 func listen(o options, b budget, counts *meter.Meter, log *slog.Logger) (map[messages.Endpoint]*gateway.Listener, error) {
 	memory := gateway.NewMemory(b.commands)
 	sockets := map[messages.Endpoint]struct {
@@ -288,8 +288,8 @@ func listen(o options, b budget, counts *meter.Meter, log *slog.Logger) (map[mes
 	return listeners, nil
 }
 
-// group returns the group of those who may use the sockets and read the consoles, or
-// -1 where there is none or we may not give them files.
+// group returns the group that may use the sockets and read the consoles; -1 if it does
+// not exist or we may not give it files.
 func group() int {
 	g, err := user.LookupGroup("albatross")
 	if err != nil || os.Geteuid() != 0 {

@@ -11,8 +11,8 @@ import (
 	"albatross/messages"
 )
 
-// status asks the actors what runs, as a client would: whoever answers works,
-// and knows. The error says that nobody did before ctx was done.
+// status asks the actors what runs, as a client would: an answer shows that they work.
+// The error says that there was none before ctx was done.
 func status(ctx context.Context, a *actors.Actors) (string, error) {
 	infos, err := ask[messages.SuccessInfos](ctx, a, messages.AtVMMD, messages.UnikernelInfo{Form: 6})
 	if err != nil {
@@ -25,8 +25,8 @@ func status(ctx context.Context, a *actors.Actors) (string, error) {
 	return statusText(infos.List, ends.List), nil
 }
 
-// statusText counts what runs. What waits to be started again is among what native
-// clients are told of.
+// statusText counts what runs. The list for native clients also contains what waits to be
+// started again.
 func statusText(infos []messages.NamedInfo, ends []messages.NamedEnd) string {
 	waits := map[messages.Name]bool{}
 	for _, e := range ends {
@@ -47,7 +47,7 @@ func statusText(infos []messages.NamedInfo, ends []messages.NamedEnd) string {
 	return text
 }
 
-// ask returns a whole conversation with the actors.
+// ask has a whole conversation with the actors and returns the answer.
 func ask[A messages.Payload](ctx context.Context, a *actors.Actors, socket messages.Endpoint, question messages.Command) (answer A, err error) {
 	c := insider{question: question, answer: make(chan messages.Payload, 1)}
 	if err := a.Serve(ctx, socket, c); err != nil {
@@ -65,10 +65,10 @@ func ask[A messages.Payload](ctx context.Context, a *actors.Actors, socket messa
 	}
 }
 
-// An insider is a client without a connection, who asks one question.
+// An insider is a client without a connection, which asks one question.
 type insider struct {
 	question messages.Command
-	answer   chan messages.Payload // one fits in
+	answer   chan messages.Payload // has room for one
 }
 
 func (c insider) Read() (messages.Wire, error) {

@@ -18,15 +18,15 @@ import (
 	"albatross/runtime/tender"
 )
 
-// A stock is what a daemon has left behind.
+// A stock counts what a daemon has left behind.
 type stock struct {
 	images, consoles, pipes, devices int
-	processes                        []string // that write to a console pipe
+	processes                        []string // whose output is a console pipe
 }
 
-// takeStock refuses to begin with an empty database where there is what only one
-// that is lost can tell about. Block devices alone are no reason: they are used as
-// they are, also where native albatross or an operator has put them there.
+// takeStock refuses to create an empty database if there are remains that only a lost one
+// explains. Block devices alone are no reason: they may come from native albatross or an
+// operator.
 func takeStock(o options, log *slog.Logger) error {
 	missing, err := store.Missing(o.dbdir)
 	if err != nil || !missing {
@@ -36,7 +36,7 @@ func takeStock(o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if found.images+found.consoles == 0 && nativeLeft(o) { // which tells about the pipes
+	if found.images+found.consoles == 0 && nativeLeft(o) { // whose import explains the pipes
 		return nil
 	}
 	if found.images+found.consoles+found.pipes+len(found.processes) > 0 {
@@ -51,14 +51,14 @@ func takeStock(o options, log *slog.Logger) error {
 	return nil
 }
 
-// nativeLeft reports whether native albatross has left what is imported.
+// nativeLeft reports whether there is a state of native albatross to import.
 func nativeLeft(o options) bool {
 	_, err := os.Lstat(filepath.Join(o.dbdir, nativeState))
 	return err == nil
 }
 
-// answered reports whether a daemon runs already. Where systemd listens for us, that
-// cannot be told by its sockets, and there is no other.
+// answered reports whether a daemon runs already. If systemd has opened our sockets, they
+// do not show that, and there is no other daemon.
 func answered(o options) bool {
 	if os.Getenv("LISTEN_FDS") != "" {
 		return false
@@ -104,11 +104,11 @@ func isName(file string) bool {
 	return err == nil && name.String() == strings.ToLower(file)
 }
 
-// writers returns the processes whose standard output is in a directory, also where the
-// file is gone: tenders, and what they have become.
+// writers returns the processes whose standard output is in a directory, also if the file
+// is gone: tenders, and guests.
 func writers(dir string) (pids []string) {
 	dir = tender.Resolve(dir)
-	outputs, _ := filepath.Glob("/proc/[0-9]*/fd/1") // the pattern is good
+	outputs, _ := filepath.Glob("/proc/[0-9]*/fd/1") // the pattern is valid
 	for _, output := range outputs {
 		if target, err := os.Readlink(output); err == nil && strings.HasPrefix(target, dir+"/") {
 			pids = append(pids, strings.Split(output, "/")[2])

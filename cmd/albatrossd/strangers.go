@@ -22,9 +22,9 @@ import (
 	"albatross/runtime/tender"
 )
 
-// Strangers are the tenders that run when the daemon starts and that no daemon of ours
-// has started, such as those of a native albatross that was killed. What they run must
-// not run twice.
+// Strangers are the tenders that run at the start of the daemon and that no daemon of
+// ours has started, such as those of a native albatross that was killed. What they run
+// must not run twice.
 type strangers struct {
 	running []tender.Running
 	tmpdir  string
@@ -32,14 +32,14 @@ type strangers struct {
 	blocks  *block.Dir
 }
 
-// findStrangers finds them all; those that we have started are among them.
+// findStrangers finds all tenders, also those that we have started.
 func findStrangers(o options, blocks *block.Dir) (strangers, error) {
 	running, err := tender.FindRunning()
 	if err != nil {
 		return strangers{}, err
 	}
-	// Now it knows files whose names are in upper case. The host does this again, and
-	// tells of problems.
+	// Now it knows files whose names are in upper case. The host scans again, and logs
+	// the problems.
 	_, _, _ = blocks.Scan()
 	return strangers{running, o.tmpdir, fifoDir(o), blocks}, nil
 }
@@ -53,9 +53,9 @@ func (s strangers) without(records []messages.Record) []tender.Running {
 	})
 }
 
-// takeOver puts a tender on record that runs a unikernel which is imported, if there is
-// one of which all is known that has to be. What cannot be taken over is told: the
-// unikernel is not started before that has ended.
+// takeOver puts the tender of an imported unikernel on record, if there is one and all
+// that must be known of it is known. Otherwise it logs why: the unikernel is not started
+// before that tender has ended.
 func (s strangers) takeOver(name messages.Name, spec messages.Spec, cause messages.Public, log *slog.Logger) (changes []messages.Change, image string) {
 	var found []tender.Running
 	for _, r := range s.running {
@@ -102,14 +102,14 @@ func (s strangers) takeOverLost(db *store.DB, log *slog.Logger) error {
 	return db.Apply(changes)
 }
 
-// runs reports whether a tender runs what has a name.
+// runs reports whether a tender runs the unikernel of a name.
 func (s strangers) runs(r tender.Running, name messages.Name) bool {
 	return tender.SameFile(r.Output, fifo.Path(s.fifos, name)) ||
 		tender.SameFile(r.Guest.Image, tender.NativeImage(s.tmpdir, name))
 }
 
-// known returns all that has to be known of the tender of a unikernel, and whether it was
-// started without its name because it refuses that.
+// known returns the runtime of the tender of a unikernel, and whether it was started
+// without its name because it refuses that.
 func (s strangers) known(found []tender.Running, name messages.Name, spec messages.Spec) (runtime messages.Runtime, refused bool, err error) {
 	r, args := found[0], spec.Arguments
 	switch {
@@ -134,7 +134,7 @@ func (s strangers) known(found []tender.Running, name messages.Name, spec messag
 	}, refused, err
 }
 
-// arguments compares those of the unikernel, and tells whether its name is missing.
+// arguments compares those of the unikernel, and reports whether its name is missing.
 func (s strangers) arguments(g tender.Guest, name messages.Name, args messages.Arguments) (refused bool, err error) {
 	argv := args.Argv.Value
 	named := append([]string{"--name=" + string(name.Label)}, argv...)
@@ -147,7 +147,7 @@ func (s strangers) arguments(g tender.Guest, name messages.Name, args messages.A
 	return false, errors.New("its arguments are other ones")
 }
 
-// links returns the taps of the unikernel, which have to be where they belong.
+// links returns the taps of the unikernel, which must be on their bridges.
 func links(g tender.Guest, name messages.Name, args messages.Arguments) (list []messages.Link, err error) {
 	if len(g.Networks) != len(args.Networks) {
 		return nil, fmt.Errorf("it has %d networks, and not %d", len(g.Networks), len(args.Networks))
@@ -166,7 +166,7 @@ func links(g tender.Guest, name messages.Name, args messages.Arguments) (list []
 	return list, nil
 }
 
-// usualSector is the size of a sector where none is given.
+// usualSector is the default sector size.
 const usualSector = 512
 
 // devices compares block devices.
@@ -184,7 +184,7 @@ func (s strangers) devices(g tender.Guest, name messages.Name, args messages.Arg
 	return nil
 }
 
-// hasDigest makes sure that an image is the one that is stored.
+// hasDigest checks that an image is the stored one.
 func hasDigest(path string, digest messages.Digest) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {

@@ -7,13 +7,13 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// RegisterHelp takes --help with a format, as native programs do: what is shown is
-// plain text in any of them.
+// RegisterHelp accepts --help with a format, as native programs do, but always shows
+// plain text.
 func RegisterHelp(flags *pflag.FlagSet) {
 	flags.VarPF(new(help), "help", "h", "show what the options are; also --help=plain").NoOptDefVal = "auto"
 }
 
-// A help is whether help is wanted. Cobra asks for a bool.
+// A help says whether help was requested. Cobra asks for a bool.
 type help bool
 
 func (h *help) Type() string   { return "bool" }

@@ -11,7 +11,7 @@ import (
 	"albatross/runtime/activation"
 )
 
-// Logging is what a command line says of the log.
+// Logging holds the options of the log.
 type Logging struct {
 	verbose   int
 	quiet     bool
@@ -19,8 +19,8 @@ type Logging struct {
 	syslog    bool
 }
 
-// Register has the options read into l. They are called as natively, but more is
-// logged by default: what natively needs one -v.
+// Register registers the options with native's names. The default is what native logs
+// with one -v.
 func (l *Logging) Register(flags *pflag.FlagSet) {
 	l.verbosity = oneOf{among: []string{"quiet", "app", "error", "warning", "info", "debug"}}
 	flags.CountVarP(&l.verbose, "verbose", "v", "log more")
@@ -30,14 +30,14 @@ func (l *Logging) Register(flags *pflag.FlagSet) {
 	RegisterColor(flags)
 }
 
-// RegisterColor takes an option that has no effect, because nothing is coloured.
+// RegisterColor accepts an option without effect: we never use colours.
 func RegisterColor(flags *pflag.FlagSet) {
 	when := &oneOf{among: []string{"auto", "always", "never"}}
 	flags.Var(when, "color", "auto, always or never; nothing is coloured in any case")
 }
 
-// Logger logs as the program of that name. As natively, --quiet counts more than
-// --verbosity, and that more than --verbose.
+// Logger returns the log of the program with that name. As natively, --quiet overrides
+// --verbosity, and that overrides --verbose.
 func (l *Logging) Logger(program string) (*slog.Logger, error) {
 	level, some := l.level()
 	if !some {
@@ -54,7 +54,7 @@ func (l *Logging) Logger(program string) (*slog.Logger, error) {
 	return slog.New(h), nil
 }
 
-// level returns how urgent what is logged must be, if anything is to be logged.
+// level returns the lowest level to log, if anything is logged.
 func (l *Logging) level() (level slog.Level, some bool) {
 	switch {
 	case l.quiet || l.verbosity.given == "quiet":
@@ -69,7 +69,7 @@ func (l *Logging) level() (level slog.Level, some bool) {
 	return slog.LevelInfo, true
 }
 
-// oneOf is the value of an option that is one of a few words.
+// oneOf is an option with a few possible words.
 type oneOf struct {
 	among []string
 	given string

@@ -1,4 +1,3 @@
-// Package commandline reads what the command lines of all programs have in common.
 package commandline
 
 import (
@@ -9,10 +8,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// CheckTexts refuses options that are given and say nothing, as
-// --crl "$CRL" does where CRL is not set: that is not to leave the option out. Files
-// and addresses have no control characters either. Options that may be empty are
-// named.
+// CheckTexts refuses options with an empty value, as in --crl "$CRL" without that
+// variable: that is not the same as no option. It also refuses control characters, which
+// no file or address contains. empty names options that may be empty.
 func CheckTexts(flags *pflag.FlagSet, empty ...string) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
 		if f.Value.Type() != "string" || err != nil {

@@ -14,18 +14,17 @@ import (
 	"albatross/sockets/wire/wirejson"
 )
 
-// An Output is what is printed for one line: the value and its canonical
-// encoding, or why there is none.
+// An Output is printed for one line: the value and its canonical encoding, or an error.
 type Output struct {
 	Hex   string `json:"hex,omitempty"`
 	Value any    `json:"value,omitempty"`
 	Error string `json:"error,omitempty"`
 }
 
-// A decoder reads one encoded thing, and encodes it again.
+// A decoder decodes a value, and encodes it again.
 type decoder func(b []byte) (value any, again []byte, err error)
 
-// kinds are what can be shown.
+// kinds are the encodings that can be shown.
 var kinds = map[string]decoder{
 	"wire":           decodeWire,
 	"state":          decodeState,
@@ -35,8 +34,8 @@ var kinds = map[string]decoder{
 // Kinds returns the names of what can be shown.
 func Kinds() []string { return []string{"wire", "state", "cert-extension"} }
 
-// Run reads hex messages from in, one per line and of any length, and prints one
-// line of JSON for each to out. A line that is not a message does not stop it.
+// Run reads hex messages from in, one per line and of any length, and prints one line of
+// JSON for each to out. An invalid line does not stop it.
 func Run(in io.Reader, out io.Writer, kind string) error {
 	decode, ok := kinds[kind]
 	if !ok {
@@ -59,7 +58,7 @@ func Run(in io.Reader, out io.Writer, kind string) error {
 		if err == io.EOF {
 			return w.Flush()
 		}
-		if lines.Buffered() == 0 { // whoever types waits for the answer
+		if lines.Buffered() == 0 { // a user at a terminal waits for the answer
 			if err := w.Flush(); err != nil {
 				return fmt.Errorf("cannot print message: %w", err)
 			}
