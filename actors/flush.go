@@ -7,7 +7,7 @@ import (
 	"albatross/messages"
 )
 
-// A flusher ends when everything is on disk that the store had been told before.
+// A flusher ends when everything is on disk that was sent to the store before.
 type flusher struct{ store *actor.PID }
 
 func (f *flusher) Started(c *supervise.Context) { c.Request(f.store, messages.StoreWrite{}) }

@@ -7,10 +7,10 @@ import (
 	"albatross/messages"
 )
 
-// A halter has the host stop all unikernels, and ends when they have.
+// A halter asks the host to stop all unikernels, and ends when they have stopped.
 type halter struct{ host *actor.PID }
 
-// What the halter's timers tell it.
+// haltAgain is a message of the halter's timer.
 type haltAgain struct{}
 
 func (s *halter) Started(c *supervise.Context) { c.Request(s.host, messages.HaltAll{}) }

@@ -11,8 +11,8 @@ import (
 	"albatross/messages"
 )
 
-// Survey asks how all unikernels are, and measures them. It costs the host no more
-// than a listing does.
+// Survey returns the status of all unikernels, and measures them. It costs the host no
+// more than a listing does.
 func (a *Actors) Survey(ctx context.Context) (meter.Survey, error) {
 	s := &surveyor{host: a.host.PID()}
 	ref, err := a.system.Spawn("surveyor", func() supervise.Actor { return s }, supervise.Stop)
@@ -27,15 +27,15 @@ func (a *Actors) Survey(ctx context.Context) (meter.Survey, error) {
 	return s.survey, s.result()
 }
 
-// A surveyor asks the host, and by it the collector of statistics, and ends when
-// both have answered. What they have said is read when it has ended.
+// A surveyor asks the host and the collector of statistics, and ends when both have
+// answered. Its fields are read after its end.
 type surveyor struct {
 	host *actor.PID
 
 	survey    meter.Survey
 	err       error // why an answer is missing
 	surveyed  bool  // the host has answered
-	collected bool  // the collector has
+	collected bool  // the collector has answered
 }
 
 func (s *surveyor) Started(c *supervise.Context) {
@@ -62,7 +62,7 @@ func (s *surveyor) Handle(c *supervise.Context, message any) {
 	}
 }
 
-// result is nil where both have answered.
+// result returns nil if both have answered.
 func (s *surveyor) result() error {
 	switch {
 	case s.err != nil:

@@ -16,8 +16,7 @@ import (
 	storage "albatross/runtime/store"
 )
 
-// A Config is what the actors need of the machine. It is not changed once it is
-// in use.
+// A Config is what the actors are made with. It does not change once it is in use.
 type Config struct {
 	DB *storage.DB
 	host.Config
@@ -51,10 +50,10 @@ func Start(system *supervise.System, config *Config) (*Actors, error) {
 	return a, nil
 }
 
-// sessionEnd is how long a session may take to end: it has nothing to wait for.
+// sessionEnd bounds the end of a session, which waits for nothing.
 const sessionEnd = 10 * time.Second
 
-// Serve answers the commands of one client, until that leaves or ctx is done.
+// Serve answers the commands of one client, until it leaves or ctx is done.
 func (a *Actors) Serve(ctx context.Context, endpoint messages.Endpoint, client session.Client) error {
 	host, events := a.host.PID(), a.events.PID()
 	s, err := a.system.Spawn("session", func() supervise.Actor {
@@ -71,8 +70,8 @@ func (a *Actors) Serve(ctx context.Context, endpoint messages.Endpoint, client s
 	return s.Stop(ctx)
 }
 
-// Halt stops all unikernels, which stay on record: the next daemon starts them.
-// Commands are refused from here on.
+// Halt stops all unikernels, which stay on record: the next daemon starts them. The host
+// refuses commands from then on.
 func (a *Actors) Halt(ctx context.Context) error {
 	host := a.host.PID()
 	s, err := a.system.Spawn("halter", func() supervise.Actor { return &halter{host: host} }, supervise.Restart)
@@ -85,12 +84,12 @@ func (a *Actors) Halt(ctx context.Context) error {
 	return nil
 }
 
-// Stop stops the actors, the ones that others depend on last. Unikernels go on.
+// Stop stops the actors; those on which others depend come last. Unikernels go on.
 func (a *Actors) Stop(ctx context.Context) error {
 	return errors.Join(a.host.Stop(ctx), a.flush(ctx), a.store.Stop(ctx), a.events.Stop(ctx), a.system.Shutdown(ctx))
 }
 
-// flush waits until all is on disk, also what nobody waits for.
+// flush waits until all is on disk, also writes that no actor waits for.
 func (a *Actors) flush(ctx context.Context) error {
 	store := a.store.PID()
 	f, err := a.system.Spawn("flusher", func() supervise.Actor { return &flusher{store: store} }, supervise.Stop)

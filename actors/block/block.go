@@ -19,26 +19,26 @@ import (
 	"albatross/runtime/fair"
 )
 
-// maxOldDump is the largest block device, in MB, that is told in one message.
+// maxOldDump is the largest block device, in MB, that fits into one message.
 const maxOldDump = 256
 
-// A device carries out one command about one block device, and owns the
-// file while it does. The host has made sure that nobody else uses it.
+// A device carries out one command about one block device, and owns the file meanwhile.
+// The host makes sure that nobody else uses it.
 type device struct {
 	Config
-	again bool // an incarnation has failed before; it has answered
+	again bool // an incarnation has failed before, and has answered
 
 	state state
 	asker *actor.PID // the session
-	id    uint64     // of its question
+	id    uint64     // of its request
 
-	in      *io.PipeWriter        // what is streamed goes in here
-	parts   []messages.BlockChunk // those that have not been written
-	feeding bool                  // one is being written
-	out     io.ReadCloser         // what is dumped comes out of here
+	in      *io.PipeWriter        // the writing end for a client's stream
+	parts   []messages.BlockChunk // received, but not written yet
+	feeding bool                  // a part is being written
+	out     io.ReadCloser         // the contents of a dump
 	buffers messages.StreamBuffers
 	ready   messages.Option[messages.BlockChunk] // the next part of a dump
-	wanted  bool                                 // it is asked for
+	wanted  bool                                 // the session has asked for it
 }
 
 // A Config is what the actor of a block device is made with.
@@ -50,7 +50,7 @@ type Config struct {
 	Work *fair.Workers
 }
 
-// New returns the maker of its incarnations.
+// New returns the constructor of its incarnations.
 func New(config Config) func() supervise.Actor {
 	again := false
 	return func() supervise.Actor {
@@ -65,16 +65,16 @@ type state string
 const (
 	idle    state = "idle"
 	working state = "working" // the answer follows
-	dumping state = "dumping" // the answer has been given, the contents follow
+	dumping state = "dumping" // the answer was sent, the contents follow
 	done    state = "done"
 )
 
-// What the goroutines of a block device tell it.
+// The messages of a block device's own goroutines.
 type (
 	worked struct {
 		answer messages.Success
 		err    error
-		made   *blockfile.Dir // where there is a new device, which nobody knows yet
+		made   *blockfile.Dir // if there is a new device, which nobody knows yet
 		name   messages.Name
 	}
 	fed        struct{}
@@ -92,7 +92,7 @@ type (
 // Discard removes a device that nobody knows of.
 func (w worked) Discard() {
 	if w.made != nil {
-		_ = w.made.Remove(w.name) // otherwise it is there at the next start
+		_ = w.made.Remove(w.name) // otherwise the next start finds it
 	}
 }
 
@@ -105,7 +105,7 @@ func (d dumpOpened) Discard() {
 
 func (b *device) Started(c *supervise.Context) {
 	b.state = idle
-	if b.again { // whoever came before has answered
+	if b.again { // the former incarnation has answered
 		b.done(c, true)
 	}
 }
@@ -128,13 +128,13 @@ func (b *device) Handle(c *supervise.Context, message any) {
 		b.partRead(c, m)
 	case supervise.Terminated: // the client has left
 		b.abandon(c, errors.New("the client has left"))
-	case supervise.Undeliverable: // to a session that has just ended: Terminated tells
+	case supervise.Undeliverable: // to a session that has just ended: Terminated follows
 	default:
 		c.Unknown(message)
 	}
 }
 
-// Stopping gives up what is under way. What the file was, it still is.
+// Stopping aborts what is under way. The file keeps its contents.
 func (b *device) Stopping(c *supervise.Context, _ bool) {
 	b.closePipes(errBlockFailed)
 	switch b.state {
@@ -190,7 +190,7 @@ func (b *device) begin(c *supervise.Context, m messages.BlockDo) {
 
 func (b *device) unpacker() unpacker { return unpacker{b.Work, b.Name.Path.Tenant()} }
 
-// work has do done, and answers with text when it is.
+// work runs do, and answers with text when it has succeeded.
 func (b *device) work(c *supervise.Context, text messages.Public, do func(context.Context) error) {
 	c.Go(func(ctx context.Context) any { return worked{answer: messages.SuccessText{Text: text}, err: do(ctx)} })
 }
@@ -205,17 +205,17 @@ func (b *device) add(c *supervise.Context, size int, data []byte, compressed boo
 	})
 }
 
-// added is the answer about a new device of so many MB. It takes no room yet but that
-// of its contents, and there may be less when it wants more.
+// added returns the answer about a new device of so many MB. So far it takes only the
+// room of its contents, and the disk may have too little for the rest.
 func added(dir *blockfile.Dir, size int) messages.Success {
 	const text = "added block device"
-	if room, err := dir.Room(); err == nil && room < int64(size) { // it is there, whatever is known of the disk
+	if room, err := dir.Room(); err == nil && room < int64(size) { // an unknown amount of room is no error: the device exists
 		return messages.SuccessText{Text: messages.Publicf("%s, which may not fit on the disk: %d MB are free for its %d MB", text, room, size)}
 	}
 	return messages.SuccessText{Text: text}
 }
 
-// removed is fine with a device whose file is gone already.
+// removed ignores that the file of a device is gone already.
 func removed(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -223,7 +223,7 @@ func removed(err error) error {
 	return err
 }
 
-// dataSized and streamSized say in native words that contents are too large.
+// dataSized and streamSized report contents that are too large in native's words.
 func dataSized(err error) error { return sized(err, "data exceeds block size") }
 
 func streamSized(err error) error { return sized(err, "stream exceeds size") }
@@ -235,7 +235,7 @@ func sized(err error, text string) error {
 	return err
 }
 
-// worked is the end of everything but a dump.
+// worked ends every command except a dump.
 func (b *device) worked(c *supervise.Context, m worked) {
 	if b.state != working {
 		return
@@ -251,17 +251,17 @@ func (b *device) worked(c *supervise.Context, m worked) {
 	failpoint.Here("block/answered")
 }
 
-// done tells the host before anybody else: what an asker does next finds the
-// block device free.
+// done tells the host first, so that the client's next command finds the block device
+// free.
 func (b *device) done(c *supervise.Context, failed bool) {
 	b.state = done
 	c.Send(b.Host, messages.BlockDone{Name: b.Name, Run: b.Run, Failed: failed})
 }
 
-// abandon ends what nobody waits for any more.
+// abandon ends a command whose client has left.
 func (b *device) abandon(c *supervise.Context, cause error) {
 	switch b.state {
-	case working: // the goroutine sees that nothing follows
+	case working: // closing makes the goroutine fail
 		b.closePipes(cause)
 	case dumping:
 		b.closePipes(cause)
@@ -270,8 +270,7 @@ func (b *device) abandon(c *supervise.Context, cause error) {
 	}
 }
 
-// set writes what the session streams. Until all of it is on disk, the old
-// contents are untouched.
+// set writes what the session streams. The old contents stay until all of it is on disk.
 func (b *device) set(c *supervise.Context, command messages.BlockSet) {
 	c.Watch(b.asker)
 	r, w := io.Pipe()
@@ -288,14 +287,14 @@ func (b *device) set(c *supervise.Context, command messages.BlockSet) {
 
 func (b *device) received(c *supervise.Context, m messages.BlockChunk) {
 	if b.state != working || b.in == nil {
-		return // what is still streamed after the answer
+		return // what the client still streams after the answer
 	}
 	failpoint.Here("block/part-received")
 	b.parts = append(b.parts, m)
 	b.feed(c)
 }
 
-// feed hands the next part to the goroutine that writes the file.
+// feed passes the next part to the goroutine that writes the file.
 func (b *device) feed(c *supervise.Context) {
 	if b.feeding || len(b.parts) == 0 {
 		return
@@ -305,7 +304,7 @@ func (b *device) feed(c *supervise.Context) {
 	b.parts = b.parts[1:]
 	c.Go(func(context.Context) any {
 		switch _, err := in.Write(part.Data); {
-		case err != nil: // it is not read any more: the answer says why
+		case err != nil: // the reader has stopped: the answer says why
 		case part.Err != "":
 			_ = in.CloseWithError(fmt.Errorf("the stream was cut off: %s", part.Err))
 		case part.Last:
@@ -323,7 +322,7 @@ func (b *device) fed(c *supervise.Context) {
 	}
 }
 
-// oldDump answers with all there is.
+// oldDump answers with all contents.
 func (b *device) oldDump(c *supervise.Context, command messages.BlockOldDump, size int) {
 	if size > maxOldDump {
 		b.worked(c, worked{err: fmt.Errorf(
@@ -342,7 +341,7 @@ func (b *device) oldDump(c *supervise.Context, command messages.BlockOldDump, si
 	})
 }
 
-// dump answers when the file is open; the session asks for the contents then.
+// dump answers when the file is open; then the session asks for the contents.
 func (b *device) dump(c *supervise.Context, command messages.BlockDump) {
 	c.Watch(b.asker)
 	dir, name := b.Dir, b.Name
@@ -369,8 +368,8 @@ func (b *device) moreAsked(c *supervise.Context) {
 	b.offer(c)
 }
 
-// readAhead reads the next part while the one before is on its way. Two buffers
-// are enough: that before is given back when this one is asked for.
+// readAhead reads the next part while the former one is being sent. Two buffers are
+// enough: the credit for this part returns the former one.
 func (b *device) readAhead(c *supervise.Context) {
 	out, part, turns, tenant := b.out, b.buffers.Next(), b.Work, b.Name.Path.Tenant()
 	c.Go(func(ctx context.Context) any {
@@ -395,7 +394,7 @@ func (b *device) partRead(c *supervise.Context, m partRead) {
 	b.offer(c)
 }
 
-// offer sends the next part, if there is one and it is asked for.
+// offer sends the next part, if it was read and the session has asked for it.
 func (b *device) offer(c *supervise.Context) {
 	if b.state != dumping || !b.wanted || !b.ready.OK {
 		return

@@ -8,14 +8,14 @@ import (
 	"albatross/runtime/fair"
 )
 
-// An unpacker has a tenant unpack what clients send in its turn.
+// An unpacker decompresses what clients send, in turns of the tenants.
 type unpacker struct {
 	turns  *fair.Workers
 	tenant string
 }
 
-// contents are what r brings, which may be a zlib stream. How many they may be is
-// limited by the size of the device.
+// contents returns the contents of r, which may be a zlib stream. The size of the device
+// limits them.
 func (u unpacker) contents(ctx context.Context, r io.Reader, compressed bool) io.Reader {
 	if !compressed {
 		return r
@@ -23,7 +23,7 @@ func (u unpacker) contents(ctx context.Context, r io.Reader, compressed bool) io
 	return unpacking{u, ctx, compress.Inflate(packed{u, r}, "contents")}
 }
 
-// unpacking is read in a place.
+// unpacking holds a place while it is read.
 type unpacking struct {
 	unpacker
 	ctx context.Context
@@ -37,7 +37,7 @@ func (u unpacking) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// packed is read by unpacking: nobody keeps a place while it waits for a client.
+// packed is what unpacking reads: it gives up the place while it waits for a client.
 type packed struct {
 	unpacker
 	r io.Reader

@@ -1,5 +1,5 @@
-// Package console keeps what one name has printed: it owns the history on disk, the
-// reading end of the FIFO, the subscribers, and the ring that they read from.
+// Package console keeps the output of one name. It owns the history on disk, the reading
+// end of the FIFO, the subscribers, and the ring from which they read.
 package console
 
 import (
@@ -14,49 +14,48 @@ import (
 	"albatross/runtime/history"
 )
 
-// A console owns the history of one name, the reading end of its FIFO while a
-// unikernel runs, and the subscribers. What the unikernel prints goes to disk;
-// it is in memory, in the ring, only while there are subscribers. A chatty
-// unikernel has one read under way at a time, and a subscriber one batch: the
+// A console owns the history of one name, the reading end of its FIFO while a unikernel
+// runs, and the subscribers. Output goes to disk; it is in memory, in the ring, only
+// while there are subscribers. One read is under way, and one batch per subscriber: the
 // ring is the only queue.
 type console struct {
 	Config
-	former *console // the incarnation that has failed before, until this one has started
-	heard  uint64   // the number of the last message from the host; see messages.ConsoleIdle
+	former *console // the incarnation that has failed before; nil once this one has started
+	heard  uint64   // number of the last message from the host; see messages.ConsoleIdle
 
 	// The FIFO.
 	log      *history.Log
-	feed     *history.Pipe // the end of the FIFO that is read; nil while none is open
-	foreign  bool          // it is that of another daemon, and has an end
-	attempts int           // to open a FIFO, ever made
+	feed     *history.Pipe // the open end of the FIFO; nil: none
+	foreign  bool          // it is another daemon's, and has an end
+	attempts int           // ever made to open a FIFO
 	opening  bool          // an attempt is under way
-	closing  bool          // what is left is being read
+	closing  bool          // the rest is being read
 	openers  []opener
-	tender   messages.Option[messages.Process] // that prints to it, where our unikernel runs already
+	tender   messages.Option[messages.Process] // whose output it is, if our unikernel runs already
 	closers  []closer
-	readAt   time.Time // the last time that something was read
+	readAt   time.Time // when something was last read
 	unsynced bool      // something was read since the last sync began
-	syncing  bool      // one is under way, or will be
+	syncing  bool      // a sync is under way, or scheduled
 
-	// Those who read.
+	// The readers.
 	ring        *ring           // nil while there is no subscriber
 	follower    uint64          // the number of the ring; see history.Log
-	early       []history.Taken // lines behind those that are being loaded for the ring
+	early       []history.Taken // lines after those that are being loaded for the ring
 	waiting     []attacher      // for the ring
-	subscribers []*subscriber   // the one that came first, first
-	expected    []*actor.PID    // sessions that have been told to go on with the next incarnation
+	subscribers []*subscriber   // the oldest first
+	expected    []*actor.PID    // sessions that were told to resume with the next incarnation
 }
 
 // A Config is what a console is made with.
 type Config struct {
 	Name           messages.Name
-	FIFO           string     // where the FIFO is while a unikernel runs
-	Host           *actor.PID // is told when nobody is subscribed any more
+	FIFO           string     // path of the FIFO while a unikernel runs
+	Host           *actor.PID // to tell when the last subscriber has left
 	History        *history.Dir
 	MaxSubscribers int
 }
 
-// New returns the maker of the incarnations of a console.
+// New returns the constructor of the incarnations of a console.
 func New(config Config) func() supervise.Actor {
 	var last *console
 	return func() supervise.Actor {
@@ -65,11 +64,10 @@ func New(config Config) func() supervise.Actor {
 	}
 }
 
-// An opener waits for the FIFO to be open, or for an attempt that was made
-// after it has asked to fail: our unikernel, or a session that speaks for another
-// daemon.
+// An opener waits for the FIFO to be open, or for the failure of an attempt that was made
+// after its request. It is our unikernel, or a session of another daemon.
 type opener struct {
-	pid     *actor.PID // nil: nobody, of another daemon
+	pid     *actor.PID // nil: nobody, for another daemon
 	id      uint64
 	attempt int
 	foreign bool
@@ -82,13 +80,13 @@ type closer struct {
 	id  uint64
 }
 
-// What the console's goroutines and timers tell it.
+// The messages of the console's own goroutines and timers.
 type (
 	feedOpened struct {
-		feed    *history.Pipe // nil where err is not
-		ended   history.Taken // the last line of the run before, where that had no end
+		feed    *history.Pipe // nil if err is not
+		ended   history.Taken // the last line of the former run, if that was incomplete
 		foreign bool
-		same    bool // as the one that is open already
+		same    bool // as the open one
 		err     error
 	}
 	feedRead struct {
@@ -102,13 +100,13 @@ type (
 	readDue    struct{}
 	ringLoaded struct {
 		lines []messages.ConsoleLine
-		next  int // the number of the line behind them
+		next  int // the number of the line after them
 	}
 	syncDue struct{}
 	synced  struct{ ok bool }
 )
 
-// Discard frees a feed that came too late.
+// Discard closes a feed that came too late.
 func (o feedOpened) Discard() {
 	if o.feed != nil {
 		_ = o.feed.Close()
@@ -150,7 +148,7 @@ func (k *console) Handle(c *supervise.Context, message any) {
 		k.tellIdle(c)
 	case supervise.Terminated:
 		k.detach(c, m.ID)
-	case supervise.Undeliverable: // to a session that has just ended: Terminated tells
+	case supervise.Undeliverable: // to a session that has just ended: Terminated follows
 	case feedOpened:
 		k.opened(c, m)
 	case feedRead:
@@ -170,11 +168,11 @@ func (k *console) Handle(c *supervise.Context, message any) {
 	}
 }
 
-// Stopping lets go of the FIFO. The unikernel goes on; what it prints waits in
-// the pipe for the next incarnation, which waits until the log is closed.
+// Stopping closes the FIFO. The unikernel goes on; its output waits in the pipe for the
+// next incarnation, which waits until the log is closed.
 func (k *console) Stopping(c *supervise.Context, again bool) {
 	if k.feed != nil {
-		_ = k.feed.Close() // ends the read that is under way
+		_ = k.feed.Close() // ends the read under way
 	}
 	log := k.log
 	c.Go(func(context.Context) any { log.Close(); return nil })
@@ -187,7 +185,7 @@ func (k *console) Stopping(c *supervise.Context, again bool) {
 	k.sendAway(c, again)
 }
 
-// tellIdle tells the host that nobody wants anything here, if that is so.
+// tellIdle tells the host if the console has no users.
 func (k *console) tellIdle(c *supervise.Context) {
 	if len(k.subscribers)+len(k.waiting)+len(k.expected)+len(k.openers) == 0 {
 		c.Send(k.Host, messages.ConsoleIdle{Name: k.Name, Heard: k.heard})

@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	// readPause is between reads where there is much to read, so that each has many
-	// lines: a read costs as much as some dozen of them.
+	// readPause is the pause between reads of much output, so that each gets many lines:
+	// a read costs as much as some dozen of them.
 	readPause = time.Millisecond
-	// syncAfter is how long a line may be in no file that a power cut spares.
+	// syncAfter is how long a power cut can lose a line.
 	syncAfter = time.Second
-	// syncAgainAfter is the pause before history is written again that could not
-	// be, as where the disk is full.
+	// syncAgainAfter is the pause before a failed write of history is tried again, such
+	// as on a full disk.
 	syncAgainAfter = 10 * time.Second
 )
 
-// openAsked reads the FIFO for our unikernel. What another daemon has run under
-// this name has to go; and so has a former run of ours, whose end we may not have
-// been told of: the FIFO is another one now.
+// openAsked reads the FIFO for our unikernel. That of another daemon's unikernel of this
+// name is closed, and that of our former run, whose end we may not know: the FIFO is
+// another one now.
 func (k *console) openAsked(c *supervise.Context, m messages.ConsoleOpen) {
 	if m.Tender.OK && k.feed != nil && !k.closing && !k.foreign {
 		c.Respond(messages.ConsoleOpened{ID: m.ID})
@@ -44,9 +44,8 @@ func (k *console) adoptAsked(c *supervise.Context, m messages.ConsoleAdopt) {
 	k.open(c)
 }
 
-// open starts an attempt to open the FIFO, where somebody waits for that: our
-// unikernel first. It may have to wait for something that goes on here when it
-// ends.
+// open begins an attempt to open the FIFO, if somebody waits for that: our unikernel
+// first. It may be called again when something that it must wait for has ended.
 func (k *console) open(c *supervise.Context) {
 	foreign := !k.awaited(false)
 	switch {
@@ -60,7 +59,7 @@ func (k *console) open(c *supervise.Context) {
 	}
 }
 
-// awaited tells whether our unikernel, or another daemon, waits for the FIFO.
+// awaited reports whether our unikernel, or another daemon, waits for the FIFO.
 func (k *console) awaited(foreign bool) bool {
 	return slices.ContainsFunc(k.openers, func(o opener) bool { return o.foreign == foreign })
 }
@@ -74,7 +73,7 @@ func (k *console) attempt(c *supervise.Context, foreign bool) {
 		case !foreign && tender.OK:
 			feed, err := openOurs(path, tender.Value)
 			return feedOpened{feed: feed, err: err}
-		case !foreign: // a new run: what it prints belongs to no line of the one before
+		case !foreign: // a new run, whose output begins a new line
 			ended, err := log.Finish(nil)
 			if err != nil {
 				return feedOpened{err: err}
@@ -87,9 +86,9 @@ func (k *console) attempt(c *supervise.Context, foreign bool) {
 	})
 }
 
-// openOurs opens the FIFO of a unikernel of ours. Where that runs already, it is the
-// one that its tender has: the file may have been removed, or be another one, since.
-// What a tender has printed that has just ended is in the file.
+// openOurs opens the FIFO of our unikernel. If that runs already, it is the one of its
+// tender: the file may have been removed or replaced since. If the tender has just ended,
+// its output is in the file.
 func openOurs(path string, tender messages.Process) (*history.Pipe, error) {
 	if feed, err := history.OpenOutputPipe(tender); err == nil {
 		return feed, nil
@@ -103,7 +102,7 @@ func (k *console) opened(c *supervise.Context, m feedOpened) {
 	switch {
 	case m.err != nil:
 		k.notOpened(c, m)
-	case m.foreign && k.awaited(false): // that is ours
+	case m.foreign && k.awaited(false): // ours has priority
 		m.Discard()
 	case k.feed == nil:
 		k.feed, k.foreign = m.feed, m.foreign
@@ -112,7 +111,7 @@ func (k *console) opened(c *supervise.Context, m feedOpened) {
 	case m.same:
 		m.Discard()
 		k.answerOpeners(c, true, nil)
-	default: // the other daemon runs it again; what is left of the last time comes first
+	default: // the other daemon runs it again; the rest of the last run comes first
 		m.Discard()
 		k.close(c)
 	}
@@ -122,7 +121,7 @@ func (k *console) opened(c *supervise.Context, m feedOpened) {
 	k.open(c)
 }
 
-// notOpened tells who has waited. The host may have thought that a former
+// notOpened answers those who have waited. The host may still believe that a former
 // incarnation reads for another daemon.
 func (k *console) notOpened(c *supervise.Context, m feedOpened) {
 	k.answerOpeners(c, m.foreign, m.err)
@@ -135,9 +134,8 @@ func (k *console) notOpened(c *supervise.Context, m feedOpened) {
 // ErrOurs is for another daemon.
 var ErrOurs = errors.New("this daemon runs a unikernel of that name")
 
-// answerOpeners tells how the last attempt ended. It is no answer to those who
-// have asked while it was under way, if it has failed: the FIFO may have been made
-// since.
+// answerOpeners reports the last attempt. Its failure is no answer to those who have
+// asked while it was under way: the FIFO may have been made since.
 func (k *console) answerOpeners(c *supervise.Context, foreign bool, err error) {
 	all := k.openers
 	k.openers = nil
@@ -170,7 +168,7 @@ func (k *console) answerOpener(c *supervise.Context, o opener, err error) {
 	}
 }
 
-// AdoptFailure is what another daemon is told: no path of this host.
+// AdoptFailure returns the text for another daemon, without a path of this host.
 func AdoptFailure(c *supervise.Context, err error) messages.Public {
 	if errors.Is(err, os.ErrNotExist) {
 		return "opening" // natively
@@ -206,8 +204,7 @@ func (k *console) read(c *supervise.Context, m feedRead) {
 	}
 }
 
-// readOn goes on reading: at once where something waits to be read, or where
-// there was nothing for a while.
+// readOn reads again: at once if there is more output, or if there was none for a while.
 func (k *console) readOn(c *supervise.Context, more bool) {
 	before := k.readAt
 	k.readAt = c.Now()
@@ -218,7 +215,7 @@ func (k *console) readOn(c *supervise.Context, more bool) {
 	c.After(readPause, readDue{})
 }
 
-// closeAsked reads what is left and lets go of the FIFO.
+// closeAsked reads the rest and closes the FIFO.
 func (k *console) closeAsked(c *supervise.Context, m messages.ConsoleClose) {
 	k.closers = append(k.closers, closer{c.Sender(), m.ID})
 	if !k.opening {
@@ -229,12 +226,12 @@ func (k *console) closeAsked(c *supervise.Context, m messages.ConsoleClose) {
 func (k *console) close(c *supervise.Context) {
 	switch {
 	case k.closing:
-	case k.feed == nil: // the last line of what a former daemon has read may have no end
+	case k.feed == nil: // the last line of a former daemon may be incomplete
 		k.closing = true
 		k.drain(c)
 	default:
 		k.closing = true
-		// Wakes the read that is under way; what follows is read by drain.
+		// Wakes the read under way; drain reads what follows.
 		k.feed.Stop()
 	}
 }
@@ -268,8 +265,8 @@ func (k *console) letGo(c *supervise.Context) {
 	k.closing = false
 }
 
-// closed answers those who wait for the FIFO to be closed, and serves those who
-// have asked for the next one to be opened meanwhile.
+// closed answers those who wait for the FIFO to be closed, and continues with those who
+// have asked for the next one meanwhile.
 func (k *console) closed(c *supervise.Context) {
 	for _, w := range k.closers {
 		c.Send(w.pid, messages.ConsoleClosed{ID: w.id})
@@ -278,7 +275,7 @@ func (k *console) closed(c *supervise.Context) {
 	k.open(c)
 }
 
-// syncLater has what was read be on disk soon.
+// syncLater schedules a sync of what was read.
 func (k *console) syncLater(c *supervise.Context) {
 	k.unsynced = true
 	if !k.syncing {

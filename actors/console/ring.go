@@ -7,19 +7,19 @@ import (
 	"albatross/runtime/history"
 )
 
-// A ring keeps the last lines. Lines are numbered, so a reader that remembers the
-// next number it wants knows what it has missed.
+// A ring holds the last lines. Lines have numbers, so a reader that remembers its next
+// number knows what it has missed.
 type ring struct {
 	size  int
 	lines []messages.ConsoleLine // at most size; line n is at n-first modulo size
-	first int                    // the number of the first that was ever added
-	total int                    // that of the next
+	first int                    // the number of the first ever added
+	total int                    // the number of the next
 }
 
 func newRing(size, first int) *ring { return &ring{size: size, first: first, total: first} }
 
 func (r *ring) add(line messages.ConsoleLine) {
-	if len(r.lines) < r.size { // one of few lines costs little
+	if len(r.lines) < r.size { // a console of few lines uses little memory
 		r.lines = append(r.lines, line)
 	} else {
 		r.lines[(r.total-r.first)%r.size] = line
@@ -37,18 +37,18 @@ func (r *ring) take(t history.Taken) {
 	}
 }
 
-// skip forgets all lines, and has the next one have a number that is n higher.
+// skip drops all lines, and increases the number of the next one by n.
 func (r *ring) skip(n int) {
 	r.lines = r.lines[:0]
 	r.total += n
 	r.first = r.total
 }
 
-// oldest is the number of the first line that is still there.
+// oldest returns the number of the first line that is still there.
 func (r *ring) oldest() int { return r.total - len(r.lines) }
 
-// last is the number of the first of the last n lines. A negative n asks for
-// all, as natively.
+// last returns the number of the first of the last n lines. A negative n asks for all, as
+// natively.
 func (r *ring) last(n int) int {
 	if n < 0 {
 		return r.oldest()
@@ -56,8 +56,8 @@ func (r *ring) last(n int) int {
 	return r.total - min(n, len(r.lines))
 }
 
-// since is the number of the first line that is not older than t. Where the clock
-// was set back after it, lines behind it may be: better too many than too few.
+// since returns the number of the first line that is not older than t. If the clock was
+// set back afterwards, later lines may be older: better too many than too few.
 func (r *ring) since(t time.Time) int {
 	n := r.oldest()
 	for n < r.total && r.at(n).Time.Before(t) {
@@ -68,8 +68,8 @@ func (r *ring) since(t time.Time) int {
 
 func (r *ring) at(n int) messages.ConsoleLine { return r.lines[(n-r.first)%r.size] }
 
-// from are at most limit lines from number n on, and how many lines between n
-// and the first of them are lost.
+// from returns at most limit lines from number n on, and how many lines between n and the
+// first of them are lost.
 func (r *ring) from(n, limit int) (lines []messages.ConsoleLine, missed int) {
 	first := max(n, r.oldest())
 	for i := first; i < min(r.total, first+limit); i++ {

@@ -15,22 +15,22 @@ import (
 const batchLines = 256
 
 // An attacher is a session that is going to be a subscriber, or that was one of an
-// actor that has failed.
+// incarnation that has failed.
 type attacher struct {
 	*subscriber
 	ask any // messages.ConsoleAttach, messages.ConsoleResume
 }
 
-// A subscriber is a session that wants every line.
+// A subscriber is a session that receives every line.
 type subscriber struct {
 	pid     *actor.PID
-	next    int  // the number of the line it gets next
+	next    int  // number of the line it gets next
 	credits bool // it has asked for more
-	leaves  bool // it wants no line from until on
+	leaves  bool // it wants no lines from until on
 	until   int
 }
 
-// attachAsked makes the sender a subscriber, when there is a ring.
+// attachAsked makes the sender a subscriber, once there is a ring.
 func (k *console) attachAsked(c *supervise.Context, ask any) {
 	a := attacher{&subscriber{pid: c.Sender()}, ask}
 	k.returned(a.pid.Id)
@@ -44,8 +44,8 @@ func (k *console) attachAsked(c *supervise.Context, ask any) {
 	}
 }
 
-// load begins a ring with what is remembered. Lines that come behind that, but
-// are heard of before, are told by the number of the ring.
+// load begins a ring with the history. The number of the ring identifies lines that
+// follow the history, but arrive before it.
 func (k *console) load(c *supervise.Context) {
 	k.follower++
 	log, follower := k.log, k.follower
@@ -67,10 +67,10 @@ func (k *console) loaded(c *supervise.Context, m ringLoaded) {
 	}
 }
 
-// add puts lines into the ring and gives them to whoever waits for them.
+// add adds lines to the ring and serves subscribers that wait for them.
 func (k *console) add(c *supervise.Context, taken history.Taken) {
 	switch {
-	case taken.Follower != k.follower: // they are for a ring that is not there any more
+	case taken.Follower != k.follower: // for a ring that is gone
 	case k.ring == nil:
 		k.early = append(k.early, taken)
 	default:
@@ -81,8 +81,8 @@ func (k *console) add(c *supervise.Context, taken history.Taken) {
 	}
 }
 
-// attach makes a session a subscriber. What it gets of the history, and that
-// it gets every line from then on, is decided here in one step.
+// attach makes a session a subscriber. One step decides what it gets of the history, and
+// that it gets every line from then on.
 func (k *console) attach(c *supervise.Context, a attacher) {
 	s := a.subscriber
 	k.subscribers = append(k.subscribers, s)
@@ -98,7 +98,7 @@ func (k *console) attach(c *supervise.Context, a attacher) {
 	}
 }
 
-// answerAttach welcomes a subscriber. One too many costs the one that came first.
+// answerAttach answers a new subscriber. If there are too many, the oldest must go.
 func (k *console) answerAttach(c *supervise.Context, s *subscriber, m messages.ConsoleAttach) {
 	if len(k.subscribers) > k.MaxSubscribers {
 		oldest := k.subscribers[0].pid
@@ -112,12 +112,12 @@ func (k *console) answerAttach(c *supervise.Context, s *subscriber, m messages.C
 	c.Request(s.pid, messages.Answer{ID: m.ID, Payload: messages.SuccessText{Text: text}})
 }
 
-// fullText is what a subscriber is told that a newer one has pushed off.
+// fullText is the reason for a subscriber that a newer one has displaced.
 func (k *console) fullText() messages.Public {
 	return messages.Publicf("at most %d clients may follow a console, and a newer one has taken the place of this one", k.MaxSubscribers)
 }
 
-// start is the number of the first line that a subscription asks for.
+// start returns the number of the first line that a subscription asks for.
 func (k *console) start(m messages.ConsoleSubscribe) int {
 	if m.Since.OK {
 		return k.ring.since(m.Since.Value)
@@ -132,12 +132,12 @@ func (k *console) moreAsked(c *supervise.Context) {
 	}
 }
 
-// leaveAsked has a subscriber get the lines that there are, and no others.
+// leaveAsked limits a subscriber to the existing lines.
 func (k *console) leaveAsked(c *supervise.Context) {
 	s := k.find(c.Sender())
 	switch {
 	case s == nil:
-	case k.ring == nil: // it is that of attach
+	case k.ring == nil: // attach sets until
 		s.leaves = true
 	default:
 		s.leaves, s.until = true, k.ring.total
@@ -145,7 +145,7 @@ func (k *console) leaveAsked(c *supervise.Context) {
 	}
 }
 
-// find is nil where an incarnation that has failed has known the subscriber.
+// find returns nil if only an incarnation that has failed knew the subscriber.
 func (k *console) find(pid *actor.PID) *subscriber {
 	for _, s := range k.subscribers {
 		if s.pid.Id == pid.Id {
@@ -160,7 +160,7 @@ func (k *console) find(pid *actor.PID) *subscriber {
 	return nil
 }
 
-// give sends a subscriber the next lines, if there are any and it has asked.
+// give sends a subscriber the next lines, if there are any and it has given credit.
 func (k *console) give(c *supervise.Context, s *subscriber) {
 	if !s.credits || k.ring == nil {
 		return
@@ -177,11 +177,11 @@ func (k *console) give(c *supervise.Context, s *subscriber) {
 		c.Request(s.pid, messages.ConsoleLines{Missed: missed, Lines: lines})
 	case s.leaves:
 		s.credits = false
-		c.Send(s.pid, messages.ConsoleDetached{}) // it ends now, and is detached then
+		c.Send(s.pid, messages.ConsoleDetached{}) // it ends now, which detaches it
 	}
 }
 
-// detach forgets a subscriber, and with the last one the ring.
+// detach removes a subscriber, and with the last one the ring.
 func (k *console) detach(c *supervise.Context, id string) {
 	k.returned(id)
 	k.subscribers = slices.DeleteFunc(k.subscribers, func(s *subscriber) bool { return s.pid.Id == id })
@@ -196,13 +196,13 @@ func (k *console) detach(c *supervise.Context, id string) {
 	k.tellIdle(c)
 }
 
-// returned is the end of waiting for a session, which has come back or has ended.
+// returned stops waiting for a session, which has come back or has ended.
 func (k *console) returned(id string) {
 	k.expected = slices.DeleteFunc(k.expected, func(pid *actor.PID) bool { return pid.Id == id })
 }
 
-// sendAway tells all who read that there will be nothing more, or how to go on
-// with the next incarnation.
+// sendAway tells all readers that nothing more follows, or how to resume with the next
+// incarnation.
 func (k *console) sendAway(c *supervise.Context, again bool) {
 	for _, a := range k.waiting {
 		switch m := a.ask.(type) {

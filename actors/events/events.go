@@ -14,21 +14,20 @@ import (
 )
 
 const (
-	// maxFollowers is how many clients may follow events at once: each costs a
-	// look at the database for every event.
+	// maxFollowers is how many clients may follow events: each costs a read of the
+	// database for every event.
 	maxFollowers = 256
 	// batchEvents is how many events a follower gets at once.
 	batchEvents = 256
 )
 
-// The events actor has those who follow events. The database is the only queue:
-// a follower is a number, that of the event it gets next, so that it gets every
-// one once, and costs nothing while it does not read. There is one batch under way for
-// each of them.
+// The events actor owns the followers of events. The database is the only queue: a
+// follower is the number of its next event, so that it gets every event once, and costs
+// nothing while it does not read. One batch per follower is under way.
 type events struct {
 	db *store.DB
 
-	last      uint64 // the newest event that has been heard of
+	last      uint64 // the newest known event
 	attaching []newcomer
 	followers []*follower
 }
@@ -39,18 +38,18 @@ type newcomer struct {
 	ask messages.EventsAttach
 }
 
-// A follower is a session that wants the events of a name.
+// A follower is a session that receives the events of a name.
 type follower struct {
 	pid     *actor.PID
 	name    messages.Name
-	next    uint64 // the number of the event it gets next
-	present uint64 // that of the last event that was there when it came
-	told    bool   // it has been told that it got that
+	next    uint64 // number of the event it gets next
+	present uint64 // number of the last event from before it came
+	told    bool   // it was told that it has got that
 	credits bool   // it has asked for more
 	reading bool   // a batch for it is being read
 }
 
-// What the goroutines of the events actor tell it.
+// The messages of the events actor's own goroutines.
 type (
 	eventsFound struct {
 		newcomer    newcomer
@@ -65,7 +64,7 @@ type (
 	}
 )
 
-// New returns the maker of the actor that tells followers the events in db.
+// New returns the constructor of the actor that sends followers the events in db.
 func New(db *store.DB) func() supervise.Actor {
 	return func() supervise.Actor { return &events{db: db} }
 }
@@ -86,13 +85,13 @@ func (e *events) Handle(c *supervise.Context, message any) {
 		e.stored(c, m)
 	case supervise.Terminated:
 		e.detach(m.ID)
-	case supervise.Undeliverable: // to a session that has just ended: Terminated tells
+	case supervise.Undeliverable: // to a session that has just ended: Terminated follows
 	default:
 		c.Unknown(message)
 	}
 }
 
-// Stopping sends all away: who comes next knows none of them.
+// Stopping detaches all: the next incarnation knows none of them.
 func (e *events) Stopping(c *supervise.Context, _ bool) {
 	for _, a := range e.attaching {
 		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: messages.Failure{Text: "cannot tell events: the daemon failed or stops; try again"}})
@@ -102,7 +101,7 @@ func (e *events) Stopping(c *supervise.Context, _ bool) {
 	}
 }
 
-// attachAsked looks for where a follower begins.
+// attachAsked looks for the first event of a follower.
 func (e *events) attachAsked(c *supervise.Context, m messages.EventsAttach) {
 	if len(e.attaching)+len(e.followers) >= maxFollowers {
 		text := messages.Publicf("%d clients follow events: that is as many as may do so at once", maxFollowers)
@@ -123,8 +122,8 @@ func findEvents(db *store.DB, a newcomer) eventsFound {
 	return eventsFound{a, last + 1, last, err}
 }
 
-// found makes a session a follower. It gets the first event that it has asked for
-// and each one from then on.
+// found makes a session a follower. It gets the first event that it has asked for and
+// each one from then on.
 func (e *events) found(c *supervise.Context, m eventsFound) {
 	a := m.newcomer
 	e.attaching = slices.DeleteFunc(e.attaching, func(other newcomer) bool { return other == a })
@@ -145,7 +144,7 @@ func (e *events) moreAsked(c *supervise.Context) {
 	}
 }
 
-// stored goes on with those who have waited for something new.
+// stored serves those who wait for new events.
 func (e *events) stored(c *supervise.Context, m messages.EventsStored) {
 	e.last = max(e.last, m.Last)
 	for _, f := range e.followers {
@@ -153,8 +152,8 @@ func (e *events) stored(c *supervise.Context, m messages.EventsStored) {
 	}
 }
 
-// serve reads the next batch for a follower, if it has asked for one and there
-// is something to tell.
+// serve reads the next batch for a follower, if it has given credit and there is
+// something to send.
 func (e *events) serve(c *supervise.Context, f *follower) {
 	if !f.credits || f.reading || f.told && f.next > e.last {
 		return
@@ -167,8 +166,8 @@ func (e *events) serve(c *supervise.Context, f *follower) {
 	c.Go(func(context.Context) any { return readEvents(db, id, name, next, until) })
 }
 
-// readEvents reads on until there is something to tell to who follows a name, or
-// nothing more up to a number.
+// readEvents reads on until there is something for the follower of a name, or nothing
+// more up to a number.
 func readEvents(db *store.DB, follower string, name messages.Name, next, until uint64) eventsRead {
 	r := eventsRead{follower: follower, next: next}
 	for r.next <= until && r.batch.Missed == 0 && len(r.batch.List) == 0 {
@@ -177,7 +176,7 @@ func readEvents(db *store.DB, follower string, name messages.Name, next, until u
 			r.err = err
 			return r
 		}
-		if after == r.next { // what must be there is not
+		if after == r.next { // the database has lost events that it should contain
 			after = until + 1
 		}
 		r.batch.Missed = after - r.next - uint64(len(list))
@@ -202,7 +201,7 @@ func (e *events) read(c *supervise.Context, m eventsRead) {
 	f.next = m.next
 	m.batch.Present = !f.told && f.next > f.present
 	f.told = f.told || m.batch.Present
-	if m.batch.Missed == 0 && len(m.batch.List) == 0 && !m.batch.Present { // all of it was about others
+	if m.batch.Missed == 0 && len(m.batch.List) == 0 && !m.batch.Present { // all of them were of other names
 		e.serve(c, f)
 		return
 	}

@@ -18,8 +18,8 @@ type blockJob struct {
 	command messages.Command
 }
 
-// block carries out a command about a block device: the ledger makes it busy,
-// and an actor of its own does the work and answers.
+// block carries out a command about a block device: the ledger marks the device busy, and
+// an actor of its own does the work and answers.
 func (h *host) block(c *supervise.Context, a ask) {
 	size, err := h.reserveBlock(a)
 	if err != nil {
@@ -38,7 +38,7 @@ func (h *host) block(c *supervise.Context, a ask) {
 	failpoint.Here("block/work-asked")
 }
 
-// reserveBlock makes the block device busy, and tells its size in MB.
+// reserveBlock marks the block device busy, and returns its size in MB.
 func (h *host) reserveBlock(a ask) (size int, err error) {
 	switch command := a.command.(type) {
 	case messages.BlockAdd:
@@ -80,7 +80,7 @@ func (h *host) takeDevice(name messages.Name, what string) (size int, err error)
 	return h.ledger.TakeDevice(name, what)
 }
 
-// withoutData is a command that does not keep what a client has sent.
+// withoutData returns a command without the contents that the client has sent.
 func withoutData(command messages.Command) messages.Command {
 	switch command.(type) {
 	case messages.BlockOldAdd:
@@ -95,7 +95,7 @@ func withoutData(command messages.Command) messages.Command {
 func (h *host) blockDone(c *supervise.Context, m messages.BlockDone) {
 	job, ok := h.blocks[m.Name]
 	if !ok || job.number != m.Run {
-		return // it has been told before
+		return // a former BlockDone has freed it
 	}
 	failpoint.Here("block/freed")
 	delete(h.blocks, m.Name)

@@ -9,14 +9,14 @@ import (
 	"albatross/runtime/failpoint"
 )
 
-// load asks for what a former daemon, or a former incarnation, has recorded.
+// load requests what a former daemon, or a former incarnation, has recorded.
 func (h *host) load(c *supervise.Context) {
 	h.loadID = c.NewID()
 	c.Request(h.store, messages.StoreLoad{ID: h.loadID})
 }
 
 func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
-	if m.ID != h.loadID { // it has been answered, or is one of an incarnation before
+	if m.ID != h.loadID { // answered before, or of a former incarnation
 		return
 	}
 	h.loadID = 0
@@ -35,10 +35,10 @@ func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	c.Go(func(context.Context) any { return config.sweep(m.State) })
 }
 
-// unreadable tells whether nobody should wait any longer for the state to be read.
+// unreadable reports whether clients should not wait any longer for the state to be read.
 func (h *host) unreadable() bool { return h.loads >= supervise.PatientTries }
 
-// sweep frees what belongs to nobody on record, and finds the block devices.
+// sweep frees what no record mentions, and finds the block devices.
 func (g *Config) sweep(state messages.State) swept {
 	names, images := recorded(state)
 	g.Machine.AddStrangers(names)
@@ -53,7 +53,7 @@ func (g *Config) sweep(state messages.State) swept {
 	return swept{state, devices, errs}
 }
 
-// recorded are the names and images of unikernels on record.
+// recorded returns the names and images of unikernels on record.
 func recorded(state messages.State) (names map[messages.Name]bool, images map[messages.Digest]bool) {
 	names, images = map[messages.Name]bool{}, map[messages.Digest]bool{}
 	for _, r := range state.Unikernels {
@@ -65,8 +65,8 @@ func recorded(state messages.State) (names map[messages.Name]bool, images map[me
 	return names, images
 }
 
-// swept takes over all that is on record. The policy of the root is not what is on record, but what the
-// machine has.
+// swept takes over all that is on record, except for the policy of the root, which is
+// what the machine has.
 func (h *host) swept(c *supervise.Context, m swept) {
 	for _, err := range m.errs {
 		c.Log().Error("Found something wrong at the start", "error", err)
@@ -86,7 +86,7 @@ func (h *host) swept(c *supervise.Context, m swept) {
 	h.resumeAll(c, m.state.Unikernels)
 }
 
-// ready begins to carry out commands: it is known what runs.
+// ready begins to carry out commands: the host knows what runs.
 func (h *host) ready(c *supervise.Context) {
 	h.booted = true
 	c.Log().Info("Commands are carried out from now on", "running", h.countRunning(), "to_start", len(h.waves.due))
@@ -102,8 +102,8 @@ func (h *host) ready(c *supervise.Context) {
 	}
 }
 
-// doEarly carries out what was asked for before all was known, or refuses it where
-// that cannot be known.
+// doEarly carries out the commands from before, or refuses them if the state is
+// unreadable.
 func (h *host) doEarly(c *supervise.Context) {
 	early := h.early
 	h.early = nil

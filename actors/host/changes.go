@@ -64,7 +64,7 @@ func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.U
 	h.check(c, a, t, m)
 }
 
-// nameable refuses a name that nothing can have.
+// nameable refuses an impossible name.
 func nameable(what string, name messages.Name) error {
 	switch {
 	case name.IsPath():
@@ -75,7 +75,7 @@ func nameable(what string, name messages.Name) error {
 	return nil
 }
 
-// creatable refuses what can be seen to be wrong at once.
+// creatable refuses what is evidently wrong.
 func creatable(name messages.Name, config messages.Config) error {
 	if err := nameable("a unikernel", name); err != nil {
 		return err
@@ -89,14 +89,14 @@ func creatable(name messages.Name, config messages.Config) error {
 	return startable(config.Arguments)
 }
 
-// startable refuses arguments that no tender could be started with.
+// startable refuses arguments with which no tender could be started.
 func startable(args messages.Arguments) error {
 	if len(args.CPUIDs) == 0 {
 		return errors.New("cannot run without a CPU: give one at least")
 	}
 	for i, arg := range args.Argv.Value {
 		if strings.ContainsRune(arg, 0) {
-			return fmt.Errorf("cannot pass argument %d: it contains a zero byte", i+1) // it may be a secret
+			return fmt.Errorf("cannot pass argument %d: it contains a zero byte", i+1) // the argument may be a secret
 		}
 	}
 	for _, b := range args.Blocks {
@@ -118,8 +118,7 @@ func startable(args messages.Arguments) error {
 	return nil
 }
 
-// deviceable refuses names of a device that cannot be those of any, in the
-// manifest or of the host.
+// deviceable refuses impossible names of a device, in the manifest or of the host.
 func deviceable(name string, host messages.Option[string], check func(string) error) error {
 	if err := messages.CheckText(name); err != nil || !host.OK {
 		return err
@@ -127,8 +126,8 @@ func deviceable(name string, host messages.Option[string], check func(string) er
 	return check(host.Value)
 }
 
-// restart replaces a unikernel by itself, with other arguments where they are
-// given. They are checked in full before it is touched.
+// restart replaces a unikernel by itself, maybe with other arguments. They are checked
+// completely before the unikernel is stopped.
 func (h *host) restart(c *supervise.Context, a ask, t *tenant, command messages.UnikernelRestart) {
 	if t == nil {
 		h.answer(c, a.ticket, messages.Failure{Text: "destroy: not found"})
@@ -156,10 +155,10 @@ func (h *host) replace(c *supervise.Context, a ask, t *tenant, m messages.Uniker
 	h.check(c, a, t, m)
 }
 
-// check makes a new run and has its image checked.
+// check makes a new run, which checks its image.
 func (h *host) check(c *supervise.Context, a ask, t *tenant, m messages.UnikernelPrepare) {
 	t.phase = checking
-	t.ask = ask{ticket: a.ticket, name: a.name} // the image is not kept
+	t.ask = ask{ticket: a.ticket, name: a.name} // without the command, to free the image
 	t.cause = m.Cause
 	_, t.creates = a.command.(messages.UnikernelCreate)
 	t.next = h.spawn(c, a.name, m.Spec)
@@ -170,7 +169,7 @@ func (h *host) check(c *supervise.Context, a ask, t *tenant, m messages.Unikerne
 func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
 	t := h.tenants[m.Name]
 	switch {
-	case t == nil || t.phase != checking || t.next.number != m.Run: // it has been given up
+	case t == nil || t.phase != checking || t.next.number != m.Run: // it was given up
 	case t.unstored() != "":
 		h.dropNext(c, m.Name, t)
 		h.startFailed(c, m.Name, t, t.unstored())
@@ -185,7 +184,7 @@ func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
 	}
 }
 
-// launch starts what is next.
+// launch starts the next run.
 func (h *host) launch(c *supervise.Context, t *tenant) {
 	t.phase = launching
 	h.consoles.begin(c, t.ask.name, h.ledger)
@@ -238,7 +237,7 @@ func (h *host) destroy(c *supervise.Context, a ask, t *tenant) {
 	failpoint.Here("change/end-asked")
 }
 
-// gone is the end of a run that has been started.
+// gone handles the end of a run that was started.
 func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 	h.consoles.ended(m.Name, m.End)
 	t := h.tenants[m.Name]
@@ -273,10 +272,10 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 	}
 }
 
-// ended is the end of a run of which nothing is left.
+// ended ends a run of which nothing is left.
 func (h *host) ended(c *supervise.Context, name messages.Name, t *tenant, ended *run) {
 	switch t.phase {
-	case checking: // it has ended by itself; prepared goes on
+	case checking: // it has ended by itself; prepared continues
 		return
 	case switching:
 		h.answerAsk(c, t, messages.Failure{Text: t.refusal})
@@ -293,7 +292,7 @@ func (h *host) ended(c *supervise.Context, name messages.Name, t *tenant, ended 
 	h.settle(c, name, t)
 }
 
-// failed is the end of a run that has not been started.
+// failed handles the end of a run that was not started.
 func (h *host) failed(c *supervise.Context, m messages.UnikernelFailed) {
 	t := h.tenants[m.Name]
 	switch {
@@ -307,7 +306,7 @@ func (h *host) failed(c *supervise.Context, m messages.UnikernelFailed) {
 	}
 }
 
-// dropNext forgets what could not be started.
+// dropNext drops a run that could not be started.
 func (h *host) dropNext(c *supervise.Context, name messages.Name, t *tenant) {
 	ended := t.next
 	t.next = nil
@@ -316,12 +315,12 @@ func (h *host) dropNext(c *supervise.Context, name messages.Name, t *tenant) {
 	h.collect(c, ended.spec.Digest)
 }
 
-// startFailed ends a command whose unikernel could not be started, when what it was
-// to replace has been started again.
+// startFailed ends a command whose unikernel could not be started, once the former is
+// started again.
 func (h *host) startFailed(c *supervise.Context, name messages.Name, t *tenant, text messages.Public) {
 	t.refusal = text
 	switch {
-	case t.phase == switching: // the one before is being stopped; gone goes on
+	case t.phase == switching: // current is being stopped; gone continues
 	case t.former != nil:
 		former := t.former
 		t.former = nil
@@ -333,8 +332,8 @@ func (h *host) startFailed(c *supervise.Context, name messages.Name, t *tenant, 
 	}
 }
 
-// settle ends the command under way, forgets a tenant without anything that
-// runs, and goes on with the command that waits longest.
+// settle ends the command under way, removes a tenant without a run, and continues with
+// the longest waiting command.
 func (h *host) settle(c *supervise.Context, name messages.Name, t *tenant) {
 	t.phase = settled
 	t.ask, t.refusal = ask{}, ""
@@ -345,7 +344,7 @@ func (h *host) settle(c *supervise.Context, name messages.Name, t *tenant) {
 		delete(h.tenants, name)
 		h.consoles.tenantGone(c, name)
 	}
-	if t.former != nil { // what runs may come back to it on its own
+	if t.former != nil { // from now on, current decides alone about its former
 		former := t.former
 		t.former = nil
 		h.unneed(c, former.Spec)
@@ -362,7 +361,7 @@ func (h *host) settle(c *supervise.Context, name messages.Name, t *tenant) {
 	}
 }
 
-// setCurrent makes r what runs.
+// setCurrent makes r the current run.
 func (h *host) setCurrent(t *tenant, r *run) {
 	t.current = r
 	h.need(r.spec)
@@ -376,7 +375,7 @@ func (h *host) respec(c *supervise.Context, r *run, spec messages.Spec) {
 	h.unneed(c, former)
 }
 
-// spawn makes a unikernel actor and the console that it prints to.
+// spawn makes a unikernel actor and its console.
 func (h *host) spawn(c *supervise.Context, name messages.Name, spec messages.Spec) *run {
 	h.runs++
 	config := h.config
@@ -388,9 +387,9 @@ func (h *host) spawn(c *supervise.Context, name messages.Name, spec messages.Spe
 	return &run{number: h.runs, pid: pid, spec: spec}
 }
 
-// restarted tells a unikernel actor that has failed what it is about.
+// restarted tells a unikernel actor that has failed how to continue.
 func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
-	h.collectStale(c) // its image may be in the store without us knowing which it is
+	h.collectStale(c) // an unknown image of its may be in the store
 	t := h.tenants[m.Name]
 	switch {
 	case t == nil:

@@ -6,10 +6,10 @@ import (
 	"albatross/runtime/failpoint"
 )
 
-// What has been replaced comes back where its successor could not be started,
-// which is answered then, or has refused on trial, which an event tells.
+// A former is started again if its successor cannot be started, which the answer reports,
+// or if its trial fails, which an event reports.
 
-// replaced is what next replaces.
+// replaced returns the former of the next run.
 func (t *tenant) replaced() *messages.Former {
 	if t.former == nil {
 		return nil
@@ -17,12 +17,12 @@ func (t *tenant) replaced() *messages.Former {
 	return &messages.Former{Spec: t.former.Spec.Proven(), Restarts: t.former.Restarts}
 }
 
-// revert decides whether what a unikernel on trial has replaced may come back.
+// revert decides whether the former of a unikernel on trial may be started again.
 func (h *host) revert(c *supervise.Context, m messages.UnikernelRevert) {
 	t := h.tenants[m.Name]
 	switch {
 	case t == nil:
-	case t.next != nil && t.next.number == m.Run: // what it needs is still promised to it
+	case t.next != nil && t.next.number == m.Run: // its needs are still reserved
 		c.Send(t.next.pid, messages.UnikernelReverted{})
 	case t.current == nil || t.current.number != m.Run:
 	case t.phase == settled, t.phase == checking, t.phase == restoring:
@@ -33,20 +33,19 @@ func (h *host) revert(c *supervise.Context, m messages.UnikernelRevert) {
 	failpoint.Here("change/revert-decided")
 }
 
-// proven is the end of a trial.
+// proven ends a trial.
 func (h *host) proven(c *supervise.Context, m messages.UnikernelProven) {
 	if t := h.tenants[m.Name]; t != nil && t.current != nil && t.current.number == m.Run {
 		h.respec(c, t.current, t.current.spec.Proven())
 	}
 }
 
-// comeBack starts what is on disk under a name, and whose images are needed
-// already.
+// comeBack starts what is on disk under a name. Its images are counted as needed already.
 func (h *host) comeBack(c *supervise.Context, name messages.Name, t *tenant, left *messages.Former, why messages.Public) {
 	switch t.phase {
 	case launching, switching:
 		t.phase = restoring
-	default: // nobody waits for it
+	default: // no command waits for it
 	}
 	t.current = h.spawn(c, name, left.Spec)
 	c.Send(t.current.pid, messages.UnikernelResume{
@@ -55,8 +54,8 @@ func (h *host) comeBack(c *supervise.Context, name messages.Name, t *tenant, lef
 	failpoint.Here("change/coming-back")
 }
 
-// restored answers a command whose unikernel could not be started: what it was to
-// replace has been, or has been tried to.
+// restored answers a command whose unikernel could not be started, after its former was
+// started again, or a start was tried.
 func (h *host) restored(c *supervise.Context, name messages.Name, t *tenant, outcome messages.Public) {
 	if t.phase != restoring {
 		return

@@ -13,51 +13,50 @@ import (
 	"albatross/messages"
 )
 
-// consoles are the console actors of the host. One outlives its unikernel: what
-// it has printed last is the post-mortem. How many a path may keep is limited;
-// the one that has been without a unikernel for longest goes first. Those of other
-// daemons are limited apart: nothing that is said in their name costs one of ours.
+// consoles are the host's console actors. A console outlives its unikernel, to show its
+// last lines. Each path may have a limited number of them; the one without a unikernel
+// for longest is removed first. Those of other daemons have a limit of their own, so that
+// they cannot displace ours.
 type consoles struct {
 	config *Config
 	store  *actor.PID
 	byName map[messages.Name]*consoleEntry
-	rings  map[messages.Path]map[messages.Name]*consoleEntry // those that have had a unikernel
+	rings  map[messages.Path]map[messages.Name]*consoleEntry // with a history
 }
 
 type consoleEntry struct {
 	pid      *actor.PID
-	ours     bool      // there is a unikernel, or is about to be
+	ours     bool      // there is a unikernel, or will be
 	theirs   bool      // there is one of another daemon
-	ring     bool      // there has been one or the other
-	foreign  bool      // it was that of another daemon
-	inactive time.Time // since when there is none
-	passed   uint64    // messages ever sent that have a number; see messages.ConsoleIdle
+	ring     bool      // it has a history
+	foreign  bool      // of another daemon's unikernel
+	inactive time.Time // since when there is no unikernel
+	passed   uint64    // numbered messages ever sent; see messages.ConsoleIdle
 	end      messages.Option[messages.End]
 }
 
-// inUse tells whether there is a unikernel.
+// inUse reports whether there is a unikernel.
 func (e *consoleEntry) inUse() bool { return e.ours || e.theirs }
 
 func newConsoles(config *Config, store *actor.PID) *consoles {
 	return &consoles{config: config, store: store, byName: map[messages.Name]*consoleEntry{}, rings: map[messages.Path]map[messages.Name]*consoleEntry{}}
 }
 
-// forTenant is the console of a unikernel that is going to be, if nothing is wrong
-// with it.
+// forTenant returns the console of a unikernel that is about to be created.
 func (k *consoles) forTenant(c *supervise.Context, name messages.Name) *actor.PID {
 	e := k.entry(c, name)
 	e.ours = true
 	return e.pid
 }
 
-// begin is the beginning of a unikernel of ours, which takes the place of any other.
+// begin notes the start of a unikernel of ours, which replaces any other.
 func (k *consoles) begin(c *supervise.Context, name messages.Name, l *ledger.Ledger) {
 	e := k.byName[name]
 	e.theirs = false
 	k.beginRing(c, name, false, l.MaxUnikernels(name.Path))
 }
 
-// beginRing has something be remembered of a console, at the cost of others.
+// beginRing keeps the history of a console, at the cost of others.
 func (k *consoles) beginRing(c *supervise.Context, name messages.Name, foreign bool, limit int) {
 	e := k.byName[name]
 	known := e.ring && e.foreign == foreign
@@ -75,8 +74,7 @@ func (k *consoles) remember(name messages.Name, e *consoleEntry) {
 	k.rings[name.Path][name] = e
 }
 
-// tenantGone keeps the console of a unikernel that is not there any more. If there
-// never was one, nothing is kept.
+// tenantGone keeps the console of a unikernel that is gone, if that ever ran.
 func (k *consoles) tenantGone(c *supervise.Context, name messages.Name) {
 	e := k.byName[name]
 	if e == nil {
@@ -88,8 +86,8 @@ func (k *consoles) tenantGone(c *supervise.Context, name messages.Name) {
 	}
 }
 
-// probeIdle has the host hear again of consoles that may have become idle before it
-// knew what is on record.
+// probeIdle probes consoles that may have become idle before the host knew what is on
+// record.
 func (k *consoles) probeIdle(c *supervise.Context) {
 	for _, e := range k.byName {
 		if !e.ring {
@@ -110,7 +108,7 @@ func (k *consoles) ended(name messages.Name, end messages.Option[messages.End]) 
 	}
 }
 
-// remain is the console of a unikernel that a former daemon has had.
+// remain keeps the console of a unikernel of a former daemon.
 func (k *consoles) remain(c *supervise.Context, past messages.NamedEnd) {
 	e := k.entry(c, past.Name)
 	e.ring = true
@@ -119,16 +117,16 @@ func (k *consoles) remain(c *supervise.Context, past messages.NamedEnd) {
 	k.remember(past.Name, e)
 }
 
-// forSubscriber is the console that a client wants to read, whether there has
-// ever been a unikernel or not, and the number of what is passed on to it.
+// forSubscriber returns the console for a client, whether there was ever a unikernel or
+// not, and the number of the message to it.
 func (k *consoles) forSubscriber(c *supervise.Context, name messages.Name) (console *actor.PID, number uint64) {
 	e := k.entry(c, name)
 	e.passed++
 	return e.pid, e.passed
 }
 
-// adopt has a console read the FIFO of another daemon. The asker gets the answer, if
-// there is one.
+// adopt makes a console read the FIFO of another daemon. The asker, if there is one, gets
+// the answer.
 func (k *consoles) adopt(c *supervise.Context, name messages.Name, limit int, asker supervise.Asker) {
 	e := k.entry(c, name)
 	e.passed++
@@ -136,7 +134,7 @@ func (k *consoles) adopt(c *supervise.Context, name messages.Name, limit int, as
 	c.RequestFor(asker.PID, e.pid, m)
 }
 
-// adopted is the beginning of a unikernel of another daemon.
+// adopted notes the start of a unikernel of another daemon.
 func (k *consoles) adopted(c *supervise.Context, m messages.ConsoleAdopted) {
 	e := k.byName[m.Name]
 	if e == nil || e.ours && e.ring && !e.foreign {
@@ -146,16 +144,15 @@ func (k *consoles) adopted(c *supervise.Context, m messages.ConsoleAdopted) {
 	k.beginRing(c, m.Name, true, m.Limit)
 }
 
-// foreignGone keeps the console of a unikernel of another daemon that is not there
-// any more.
+// foreignGone keeps the console of a unikernel of another daemon that is gone.
 func (k *consoles) foreignGone(name messages.Name, now time.Time) {
 	if e := k.byName[name]; e != nil && e.theirs {
 		e.theirs, e.inactive = false, now
 	}
 }
 
-// restarted has an actor that has failed do what it did, as far as nobody else will
-// tell it.
+// restarted makes a restarted console continue what only the host knows: that it read the
+// FIFO of another daemon, or may be idle.
 func (k *consoles) restarted(c *supervise.Context, name messages.Name) {
 	e := k.byName[name]
 	switch {
@@ -167,8 +164,8 @@ func (k *consoles) restarted(c *supervise.Context, name messages.Name) {
 	}
 }
 
-// inactive are the consoles at and below a path that are without a unikernel, in
-// the order of listings.
+// inactive returns the consoles at and below a path without a unikernel, in the order of
+// listings.
 func (k *consoles) inactive(path messages.Name) (list []messages.Name) {
 	for n, e := range k.byName {
 		if e.ring && !e.inUse() && path.Covers(n) {
@@ -191,7 +188,7 @@ func (k *consoles) entry(c *supervise.Context, name messages.Name) *consoleEntry
 	return e
 }
 
-// idle ends a console that nobody reads and that has nothing to tell.
+// idle removes a console without readers and without a history.
 func (k *consoles) idle(c *supervise.Context, m messages.ConsoleIdle) {
 	e := k.byName[m.Name]
 	if e == nil || e.ring || e.ours || e.passed != m.Heard {
@@ -200,8 +197,8 @@ func (k *consoles) idle(c *supervise.Context, m messages.ConsoleIdle) {
 	k.remove(c, m.Name)
 }
 
-// evict ends consoles at a path until there are no more than limit, or no more
-// without a unikernel: of ours, or of those of other daemons.
+// evict removes consoles without a unikernel at a path until there are at most limit: of
+// ours, or of those of other daemons.
 func (k *consoles) evict(c *supervise.Context, path messages.Path, foreign bool, limit int) {
 	if len(k.rings[path]) <= limit {
 		return
@@ -237,8 +234,8 @@ func (k *consoles) remove(c *supervise.Context, name messages.Name) {
 	}
 }
 
-// forget removes the history of a console that was stopped. One of the same name
-// that is made from now on has none, though it may be in use before this is done.
+// forget removes the history of a console that was stopped. A new console of the same
+// name has no history, even if it is used before this is done.
 func (k *consoles) forget(c *supervise.Context, name messages.Name) {
 	remove, log := k.config.History.Remove(name), c.Log()
 	c.Go(func(context.Context) any {

@@ -5,11 +5,11 @@ import (
 	"albatross/messages"
 )
 
-// haltAsked stops all unikernels, which stay on record: the next daemon starts
-// them. Nothing else is done from here on.
+// haltAsked stops all unikernels, which stay on record: the next daemon starts them. The
+// host does nothing else from then on.
 func (h *host) haltAsked(c *supervise.Context) {
 	h.halter = c.Sender()
-	if !h.booted { // ready goes on
+	if !h.booted { // ready continues
 		return
 	}
 	h.haltAll(c)
@@ -24,7 +24,7 @@ func (h *host) haltAll(c *supervise.Context) {
 	h.tellHalted(c)
 }
 
-// halt stops one that runs, and refuses what was going to be done to it.
+// halt stops one unikernel, and refuses its waiting commands.
 func (h *host) halt(c *supervise.Context, t *tenant) {
 	for _, a := range t.waiting {
 		h.answer(c, a.ticket, messages.Failure{Text: halting})
@@ -40,7 +40,7 @@ func (h *host) halt(c *supervise.Context, t *tenant) {
 
 const halting = "the daemon is stopping all unikernels: try again when it runs again"
 
-// tellHalted tells the halter when there is nothing left.
+// tellHalted tells the halter when nothing is left.
 func (h *host) tellHalted(c *supervise.Context) {
 	if h.halter != nil && len(h.tenants) == 0 {
 		c.Send(h.halter, messages.AllHalted{})

@@ -20,34 +20,33 @@ import (
 	"albatross/runtime/history"
 )
 
-// A Config is what the host is made with. It is not changed once it is in use.
+// A Config is what the host is made with. It does not change once it is in use.
 type Config struct {
 	History    *history.Dir
-	Machine    *guest.Machine                  // where unikernels run
+	Machine    *guest.Machine                  // runs unikernels
 	RootPolicy messages.Policy                 // what the machine has at the start
 	Look       func() (messages.Policy, error) // what it has now
 	Meter      *meter.Meter
 	Work       *fair.Workers // long work with images
 
 	Grace          time.Duration // between SIGTERM and SIGKILL
-	Trial          time.Duration // of what replaces something; see Trial
+	Trial          time.Duration // of a replacement; see Trial
 	MaxSubscribers int           // of one console
-	StatsInterval  time.Duration // between statistics
+	StatsInterval  time.Duration // between ticks
 }
 
-// Trial is how long a unikernel that has replaced another one has to run. What it
-// has replaced comes back where it cannot be started, or where its tender refuses
-// by then what could not be checked before.
+// Trial is how long a replacement must run. If it cannot be started, or its tender
+// refuses it within that time, its former is started again.
 const Trial = time.Second
 
-// The host decides: it is the only writer of the ledger and knows who runs. A
-// create is reserved in the ledger in one step, then the unikernel actor does
-// the slow work, and then the host commits or releases. All that it knows is on
-// disk or in its children's hands: after a failure it starts from there.
+// The host decides: it alone writes the ledger and knows what runs. It reserves a create
+// in the ledger in one step, the unikernel actor does the slow work, and then the host
+// commits or releases. All of its state is on disk or known to its children: after a
+// failure it starts from there.
 type host struct {
 	config *Config
 	store  *actor.PID
-	began  messages.Public // for events: why this incarnation did
+	began  messages.Public // cause of this incarnation's events
 	stats  *actor.PID
 
 	ledger   *ledger.Ledger
@@ -59,20 +58,20 @@ type host struct {
 	blocks       map[messages.Name]blockJob
 	policies     policyChanges
 	outlook      outlook
-	open         map[ticket]supervise.Asker // commands that have not been answered
-	tickets      ticket                     // ever given
-	runs         uint64                     // ever made
+	open         map[ticket]supervise.Asker // unanswered commands
+	tickets      ticket                     // last one used
+	runs         uint64                     // last number used
 
 	loading supervise.Trouble
-	loadID  uint64 // of the request to the store that is under way; 0: none
-	loads   int    // that have failed
+	loadID  uint64 // of the pending request to the store; 0: none
+	loads   int    // failed loads
 	booted  bool
-	early   []ask      // commands that came before
-	halter  *actor.PID // wants to know when all have been stopped; nil: nobody does
+	early   []ask      // commands from before booted
+	halter  *actor.PID // to tell when all have stopped; nil: none
 	waves   waves
 }
 
-// What the host's goroutines and timers tell it.
+// The messages of the host's own goroutines and timers.
 type (
 	swept struct {
 		state   messages.State
@@ -83,8 +82,8 @@ type (
 	waveOver  struct{ number int }
 )
 
-// New returns the maker of the host's incarnations. The first one begins where a
-// daemon starts.
+// New returns the constructor of the host's incarnations. The first one is the start of a
+// daemon.
 func New(config *Config, store *actor.PID) func() supervise.Actor {
 	began := messages.DaemonStarted
 	return func() supervise.Actor {
@@ -153,7 +152,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 			c.Send(t.current.pid, m)
 		}
 	case messages.ConsoleIdle:
-		if h.booted { // or it is not known whose it is; see ready
+		if h.booted { // otherwise its user may be unknown; see ready
 			h.consoles.idle(c, m)
 		}
 	case messages.StatsRestarted:
@@ -189,7 +188,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.looked(c, m)
 	case supervise.Crashed:
 		h.storeCrashed(c, m)
-	case supervise.Undeliverable: // to the store: nothing else is asked
+	case supervise.Undeliverable: // to the store: nothing else gets requests
 		h.storeLost(c)
 	case supervise.Terminated: // a child that was stopped
 	default:
@@ -197,7 +196,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 	}
 }
 
-// Stopping answers everybody who waits. The unikernels go on without us.
+// Stopping answers everybody who waits. The unikernels go on.
 func (h *host) Stopping(c *supervise.Context, _ bool) {
 	closeWatches(h.outlook.watches)
 	for t := range h.open {
@@ -205,8 +204,8 @@ func (h *host) Stopping(c *supervise.Context, _ bool) {
 	}
 }
 
-// storeCrashed is the answer to a request whose handler has failed. If it was under
-// way there may be another one, of the same ID.
+// storeCrashed handles the failure of a request to the store. If the request was under
+// way, another answer with the same ID may follow.
 func (h *host) storeCrashed(c *supervise.Context, m supervise.Crashed) {
 	switch request := m.Message.(type) {
 	case messages.StoreLoad:
@@ -218,7 +217,7 @@ func (h *host) storeCrashed(c *supervise.Context, m supervise.Crashed) {
 	}
 }
 
-// storeLost goes on where the store could not be asked.
+// storeLost continues after a request that the store did not get.
 func (h *host) storeLost(c *supervise.Context) {
 	if h.loadID != 0 {
 		h.loaded(c, messages.StoreLoaded{ID: h.loadID, Err: messages.StoreFailed})
@@ -227,7 +226,7 @@ func (h *host) storeLost(c *supervise.Context) {
 	h.policyWritten(c, messages.StoreWritten{ID: h.policies.request, Err: messages.StoreFailed})
 }
 
-// asked takes a command. From here on it is answered exactly once.
+// asked accepts a command. From then on it is answered exactly once.
 func (h *host) asked(c *supervise.Context, m messages.Ask) {
 	switch command := m.Command.(type) {
 	case messages.ConsoleSubscribe:
@@ -251,7 +250,7 @@ func (h *host) asked(c *supervise.Context, m messages.Ask) {
 	h.do(c, a)
 }
 
-// tell tells what has happened that is no change of what is stored.
+// tell stores an event that reports no change of the database.
 func (h *host) tell(c *supervise.Context, kind messages.EventKind, name messages.Name, cause messages.Public) {
 	c.Send(h.store, messages.StoreWrite{Changes: []messages.Change{messages.Happened(c.Now(), kind, name, cause)}})
 }
@@ -275,7 +274,7 @@ func (h *host) subscribe(c *supervise.Context, m messages.Ask, subscribe message
 	c.RequestFor(c.Sender(), console, messages.ConsoleAttach{ID: m.ID, Number: number, Subscribe: subscribe})
 }
 
-// adopt passes the wish of another daemon on to the console, which answers it.
+// adopt passes a ConsoleAdd on to the console, which answers it.
 func (h *host) adopt(c *supervise.Context, a ask, command messages.ConsoleAdd) {
 	switch {
 	case a.name.IsPath():
@@ -289,7 +288,7 @@ func (h *host) adopt(c *supervise.Context, a ask, command messages.ConsoleAdd) {
 	}
 }
 
-// do carries out a command, or has it wait for the one under way at its name.
+// do carries out a command, or queues it behind the one under way for its name.
 func (h *host) do(c *supervise.Context, a ask) {
 	if h.halter != nil {
 		h.answer(c, a.ticket, messages.Failure{Text: halting})

@@ -11,7 +11,7 @@ import (
 	"albatross/messages"
 )
 
-// digests are the images that a spec on disk needs.
+// digests yields the images that a spec on disk needs.
 func digests(spec messages.Spec) iter.Seq[messages.Digest] {
 	return func(yield func(messages.Digest) bool) {
 		if yield(spec.Digest) && spec.Former != nil {
@@ -20,14 +20,14 @@ func digests(spec messages.Spec) iter.Seq[messages.Digest] {
 	}
 }
 
-// need keeps the images of a spec.
+// need counts the images of a spec as needed.
 func (h *host) need(spec messages.Spec) {
 	for digest := range digests(spec) {
 		h.images[digest]++
 	}
 }
 
-// unneed ends what need has begun.
+// unneed ends a need.
 func (h *host) unneed(c *supervise.Context, spec messages.Spec) {
 	for digest := range digests(spec) {
 		h.images[digest]--
@@ -35,8 +35,8 @@ func (h *host) unneed(c *supervise.Context, spec messages.Spec) {
 	}
 }
 
-// collect removes the image of a run that has ended, if no other needs it. One
-// that is being prepared has pinned it.
+// collect removes the image of a run that has ended, if no other run needs it. A
+// preparation under way has pinned its image.
 func (h *host) collect(c *supervise.Context, digest messages.Digest) {
 	if h.images[digest] > 0 {
 		return
@@ -51,8 +51,8 @@ func (h *host) collect(c *supervise.Context, digest messages.Digest) {
 	})
 }
 
-// verifyAll reads the images of all that is on record, so that no client has to wait
-// for that, and one that is damaged is known before it is needed.
+// verifyAll reads the images of all that is on record, so that no client has to wait for
+// that, and damage is known before the image is needed.
 func (h *host) verifyAll(c *supervise.Context) {
 	images, log, used := h.config.Machine.Images, c.Log(), slices.Collect(maps.Keys(h.images))
 	c.Go(func(ctx context.Context) any {
@@ -66,11 +66,11 @@ func (h *host) verifyAll(c *supervise.Context) {
 // longestStale is longer than a preparation can take.
 const longestStale = time.Hour
 
-// collectDue is what a timer of the host tells it.
+// collectDue is a message of the host's timer.
 type collectDue struct{}
 
-// collectStale removes all images that no run needs, now and again for a while: an
-// actor has failed, and a preparation of its that is under way may still store one.
+// collectStale removes all images that no run needs, repeatedly for a while: an actor has
+// failed, and its preparation may still store one.
 func (h *host) collectStale(c *supervise.Context) {
 	if h.collectPause == 0 {
 		c.After(supervise.RetryAfter, collectDue{})

@@ -13,23 +13,23 @@ import (
 )
 
 const (
-	// lookEvery is how often the machine is looked at where nothing tells that
-	// it has changed: no message tells that a file system has grown.
+	// lookEvery is the interval of measurements for changes without a message: no message
+	// says that a file system has grown.
 	lookEvery = time.Minute
-	// lookPause is between two looks at a machine that does not stop changing.
+	// lookPause is the pause between measurements while the machine keeps changing.
 	lookPause = 100 * time.Millisecond
 )
 
-// outlook is what the host knows of the machine, which the ledger has as its
-// limit. There is one look at a time, so that the last one counts.
+// outlook is what the host knows of the machine, whose measurement is the ledger's limit.
+// There is one measurement at a time, so that the last one counts.
 type outlook struct {
 	watches []*machine.Watch
 	looking bool
-	again   bool  // something has changed since the look began
-	waiting []ask // refused by what the machine had before
+	again   bool  // something has changed since the measurement began
+	waiting []ask // refused by the former measurement
 }
 
-// What the host's goroutines and timers tell it about the machine.
+// The host's messages from its own goroutines and timers about the machine.
 type (
 	watching struct {
 		watches []*machine.Watch
@@ -48,7 +48,7 @@ type (
 	}
 )
 
-// Discard closes watches that nobody will wait in.
+// Discard closes watches that nobody will wait for.
 func (w watching) Discard() { closeWatches(w.watches) }
 
 func closeWatches(list []*machine.Watch) {
@@ -57,7 +57,7 @@ func closeWatches(list []*machine.Watch) {
 	}
 }
 
-// watchMachine has the root policy follow the machine from now on.
+// watchMachine makes the root policy follow the machine from now on.
 func (h *host) watchMachine(c *supervise.Context) {
 	c.Go(func(context.Context) any { return openWatches() })
 	c.After(lookEvery, lookDue{})
@@ -75,7 +75,7 @@ func openWatches() (w watching) {
 	return w
 }
 
-// watching looks at once: there were changes before that nobody has told of.
+// watching measures at once: there was no message for earlier changes.
 func (h *host) watching(c *supervise.Context, m watching) {
 	if m.err != nil {
 		c.Log().Warn("Changes of the machine are noticed late", "cause", m.err, "after", lookEvery)
@@ -100,7 +100,7 @@ func (h *host) machineNews(c *supervise.Context, m machineNews) {
 	c.After(lookPause, awaitNews{m.watch})
 }
 
-// look finds out what the machine has, for all who wait for that.
+// look measures the machine, for all who wait for that.
 func (h *host) look(c *supervise.Context) {
 	if h.outlook.looking {
 		h.outlook.again = true
@@ -130,8 +130,8 @@ func (h *host) looked(c *supervise.Context, m looked) {
 	}
 }
 
-// machineHas makes what the machine has the limit. Nothing that runs ends where
-// that is less than before; it only cannot be had again.
+// machineHas makes what the machine has the limit. If that is less than before, what runs
+// goes on, but cannot be started anew.
 func (h *host) machineHas(c *supervise.Context, has messages.Policy) {
 	before := h.ledger.Machine()
 	if !h.ledger.HoldMachine(has) {
@@ -144,8 +144,8 @@ func (h *host) machineHas(c *supervise.Context, has messages.Policy) {
 	}
 }
 
-// refuse answers a command that the ledger refuses. Where the machine is why, it
-// is looked at again before: what has just been added to it counts.
+// refuse answers a command that the ledger refuses. If the machine is the reason, it is
+// measured again first, since something may just have been added to it.
 func (h *host) refuse(c *supervise.Context, a ask, err error) {
 	if a.looked || !ledger.ByMachine(err) {
 		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})

@@ -11,23 +11,23 @@ import (
 	"albatross/runtime/failpoint"
 )
 
-// policyChanges are carried out one at a time: each is checked against what the
-// one before has made of the policies.
+// policyChanges are carried out one at a time: each is checked against the result of the
+// one before.
 type policyChanges struct {
-	now     messages.Option[ask] // the one that is being written to disk
+	now     messages.Option[ask] // being written to disk
 	waiting []ask
-	request uint64            // the ID of the request to the store that is under way; 0: none
-	undo    []messages.Change // what makes the disk say again what counts; nil: it does
+	request uint64            // ID of the pending request to the store; 0: none
+	undo    []messages.Change // restores the valid policies on disk; nil: they are
 	undoing supervise.Trouble
 }
 
 // undoing is the cause of the event of a change that is undone.
 const undoing = "a change that failed is undone"
 
-// What the host's timers tell it about policies.
+// retryUndo is a message of the host's timer.
 type retryUndo struct{}
 
-// changePolicy begins a change, or has it wait for the one under way.
+// changePolicy begins a change, or queues it behind the one under way.
 func (h *host) changePolicy(c *supervise.Context, a ask) {
 	if h.policies.now.OK {
 		h.policies.waiting = append(h.policies.waiting, a)
@@ -37,7 +37,7 @@ func (h *host) changePolicy(c *supervise.Context, a ask) {
 		h.answer(c, a.ticket, messages.Failure{Text: "cannot change policies before the last change, which failed, is undone on disk: try again"})
 		return
 	}
-	path := a.name.Path // whatever the label
+	path := a.name.Path // the label does not matter
 	switch command := a.command.(type) {
 	case messages.PolicyAdd:
 		h.addPolicy(c, a, path, command.Policy)
@@ -47,7 +47,7 @@ func (h *host) changePolicy(c *supervise.Context, a ask) {
 }
 
 func (h *host) addPolicy(c *supervise.Context, a ask, path messages.Path, p messages.Policy) {
-	if len(path) > messages.MaxFileName { // nothing could be below it
+	if len(path) > messages.MaxFileName { // no name could be below it
 		h.answer(c, a.ticket, messages.Failure{Text: messages.Publicf("cannot put a policy on a path of %d bytes: at most %d are possible", len(path), messages.MaxFileName)})
 		return
 	}
@@ -90,9 +90,9 @@ func (h *host) requestPolicy(c *supervise.Context, changes []messages.Change) {
 	c.Request(h.store, messages.StoreWrite{ID: h.policies.request, Changes: changes})
 }
 
-// policyWritten is the end of a change, and the beginning of the next.
+// policyWritten ends a change, and begins the next.
 func (h *host) policyWritten(c *supervise.Context, m messages.StoreWritten) {
-	if m.ID == 0 || m.ID != h.policies.request { // it has been answered, or is one of an incarnation before
+	if m.ID == 0 || m.ID != h.policies.request { // answered before, or of a former incarnation
 		return
 	}
 	h.policies.request = 0
@@ -128,17 +128,16 @@ func (h *host) policyWritten(c *supervise.Context, m messages.StoreWritten) {
 	}
 }
 
-// warnBeyond logs that a policy allows more than there is. The answer says nothing
-// of it: it is what native clients know.
+// warnBeyond logs that a policy exceeds the machine. The answer does not say so: native
+// clients expect its usual text.
 func (h *host) warnBeyond(c *supervise.Context, path messages.Path, p messages.Policy) {
 	if beyond := ledger.Beyond(h.ledger.Machine(), p); len(beyond) > 0 {
 		c.Log().Warn("A policy allows more than the machine has", "path", path.String(), "beyond", strings.Join(beyond, ", "))
 	}
 }
 
-// undo follows a change that has failed: it may be on disk all the same, and
-// would come back with the next daemon. So may be its event, which another one
-// takes back.
+// undo follows a change that has failed: the change and its event may be on disk all the
+// same, and would be valid for the next daemon. Another event reports the undoing.
 func (h *host) undo(c *supervise.Context, path messages.Path) {
 	var change messages.Change = messages.DeletePolicy{Path: path}
 	kind := messages.EventPolicyRemoved

@@ -11,7 +11,7 @@ import (
 	"albatross/runtime/compress"
 )
 
-// infos are what runs at the name, or at and below the path, in the order of
+// infos returns what runs at the name, or at and below the path, in the order of
 // listings.
 func (h *host) infos(name messages.Name) []messages.NamedInfo {
 	if !name.IsPath() {
@@ -67,8 +67,8 @@ func networkInfos(name messages.Name, args messages.Arguments) []messages.Networ
 	return infos
 }
 
-// settings are those of what runs at the name, or at and below the path, in the
-// order of listings.
+// settings returns those of what runs at the name, or at and below the path, in the order
+// of listings.
 func (h *host) settings(name messages.Name) (list []messages.NamedSettings) {
 	for n, t := range h.tenants {
 		if t.current != nil && name.Covers(n) {
@@ -82,8 +82,8 @@ func (h *host) settings(name messages.Name) (list []messages.NamedSettings) {
 	return list
 }
 
-// ends are how the last runs ended, and what waits to be started again, of the name,
-// or of what is at and below the path, in the order of listings.
+// ends returns how the last runs ended, and what waits to be started again, of the name,
+// or at and below the path, in the order of listings.
 func (h *host) ends(name messages.Name) (list []messages.NamedEnd) {
 	for n, console := range h.consoles.byName {
 		if wait := h.wait(n); name.Covers(n) && (console.end.OK || wait.OK) {
@@ -94,7 +94,7 @@ func (h *host) ends(name messages.Name) (list []messages.NamedEnd) {
 	return list
 }
 
-// wait tells whether a unikernel waits to be started again.
+// wait returns the Wait of a unikernel that waits to be started again.
 func (h *host) wait(name messages.Name) messages.Option[messages.Wait] {
 	if t := h.tenants[name]; t != nil && t.current != nil {
 		return t.current.waits()
@@ -102,7 +102,7 @@ func (h *host) wait(name messages.Name) messages.Option[messages.Wait] {
 	return messages.Option[messages.Wait]{}
 }
 
-// inactive are the consoles of unikernels that are gone.
+// inactive returns the consoles of unikernels that are gone.
 func (h *host) inactive(name messages.Name) messages.Payload {
 	if !name.IsPath() {
 		return messages.Failure{Text: "name used"}
@@ -143,7 +143,7 @@ func compressible(level int) error {
 	return nil
 }
 
-// imageRead is what a goroutine of the host tells it about an image.
+// imageRead is the result of reading an image.
 type imageRead struct {
 	ask     ask
 	command messages.UnikernelGet
@@ -164,7 +164,7 @@ func (h *host) imageRead(c *supervise.Context, m imageRead) {
 	}
 }
 
-// status is how all unikernels are that are there to stay.
+// status returns the status of all unikernels that are on record.
 func (h *host) status() []messages.Status {
 	list := make([]messages.Status, 0, len(h.tenants))
 	for name, t := range h.tenants {

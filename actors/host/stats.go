@@ -11,14 +11,13 @@ func (h *host) startStats(c *supervise.Context) {
 	h.stats = c.Child("stats", stats.New(c.Self(), h.config.StatsInterval))
 }
 
-// watch has the collector measure a run that has just been started, or taken
-// over.
+// watch makes the collector measure a run that was just started, or taken over.
 func (h *host) watch(c *supervise.Context, r *run, m messages.UnikernelRunning) {
 	r.target = messages.Target{Name: m.Name, Process: m.Process, Started: m.Started, Ports: m.Ports}
 	c.Send(h.stats, messages.StatsWatch{Target: r.target})
 }
 
-// watchAll tells a collector that knows of nothing what runs.
+// watchAll tells a restarted collector what runs.
 func (h *host) watchAll(c *supervise.Context) {
 	for _, t := range h.tenants {
 		if r := t.current; r != nil && !r.wait.OK && !r.started.IsZero() {

@@ -8,23 +8,23 @@ import (
 	"albatross/messages"
 )
 
-// A tenant is a name that something runs under, or is about to. Commands that
-// change it are carried out one after the other.
+// A tenant is a name under which something runs, or will run. Commands that change it are
+// carried out one after the other.
 type tenant struct {
 	phase   phase
-	current *run            // what runs, or is kept running; nil where that has ended
-	next    *run            // what is going to
-	ask     ask             // the command under way, where phase is not settled
-	cause   messages.Public // for events: why it is under way
-	creates bool            // and it creates what it starts, even where that replaces something
+	current *run            // runs, or is kept running; nil after its end
+	next    *run            // is to run
+	ask     ask             // under way, unless phase is settled
+	cause   messages.Public // of its events
+	creates bool            // the event is EventCreated, even for a replacement
 	waiting []ask
-	// former is what ran until next was about to be started: on disk it is what
-	// runs until next is, and it comes back where next cannot be started.
+	// former is what ran until next was about to be started. It stays on disk until next
+	// is, and is started again if next cannot be started.
 	former  *messages.Former
 	refusal messages.Public // why next could not be started, for the answer
 }
 
-// A phase is how far the command under way is.
+// A phase is the progress of the command under way.
 type phase string
 
 const (
@@ -32,9 +32,9 @@ const (
 	checking   phase = "checking"   // next is being prepared
 	switching  phase = "switching"  // current is being stopped for next
 	launching  phase = "launching"  // next is being started
-	restoring  phase = "restoring"  // next could not be started: what it was to replace is
+	restoring  phase = "restoring"  // next could not be started: its former is started again
 	destroying phase = "destroying" // current is being stopped for good
-	halted     phase = "halted"     // current is being stopped until the next daemon
+	halted     phase = "halted"     // current is being stopped for the next daemon
 )
 
 // A run is one unikernel actor.
@@ -44,13 +44,13 @@ type run struct {
 	spec     messages.Spec
 	started  time.Time
 	wait     messages.Option[messages.Wait] // between two starts
-	unstored messages.Public                // it does not run, and that cannot be stored: what a client is told
+	unstored messages.Public                // text for clients: it does not run, and that cannot be stored
 	restarts int                            // by itself
-	target   messages.Target                // as the collector of statistics knows it
+	target   messages.Target                // for the collector of statistics
 }
 
-// waits tells whether it will be started again, as far as that can be told: not of
-// what has ended and cannot be stored.
+// waits returns the Wait of a run that will be started again; not of one whose end cannot
+// be stored.
 func (r *run) waits() messages.Option[messages.Wait] {
 	if r.unstored != "" {
 		return messages.Option[messages.Wait]{}
@@ -58,7 +58,7 @@ func (r *run) waits() messages.Option[messages.Wait] {
 	return r.wait
 }
 
-// rest notes that it does not run. Attempts to start it that fail are no end of that.
+// rest notes that it does not run. A failed start does not end the wait.
 func (r *run) rest(now time.Time, cause messages.Public) {
 	since := now
 	if r.wait.OK {
@@ -67,19 +67,19 @@ func (r *run) rest(now time.Time, cause messages.Public) {
 	r.wait = messages.Some(messages.NewWait(since, cause))
 }
 
-// An ask is a command of a client, and the ticket that its answer belongs to.
+// An ask is a command of a client, and the ticket for its answer.
 type ask struct {
 	ticket  ticket
 	name    messages.Name
 	command messages.Command
-	looked  bool // the machine has been looked at for it
+	looked  bool // the machine was measured for it
 }
 
 // A ticket stands for exactly one answer.
 type ticket uint64
 
-// unstored tells a client that what ran here does not, and that this cannot be
-// stored. It is empty where that is not so.
+// unstored returns the text for clients of a unikernel that has ended although that
+// cannot be stored; empty: there is none.
 func (t *tenant) unstored() messages.Public {
 	for _, r := range []*run{t.current, t.next} {
 		if r != nil && r.unstored != "" {

@@ -5,10 +5,10 @@ import (
 	"albatross/messages"
 )
 
-// A unikernel that does not run any more is there until that is on disk. Where it
-// cannot be, nobody waits for it: who asks is told what is so.
+// A unikernel that has ended stays until that is on disk. If it cannot be stored, clients
+// do not wait, but get a failure.
 
-// unstored answers those who wait for what cannot be stored.
+// unstored answers those who wait for a change that cannot be stored.
 func (h *host) unstored(c *supervise.Context, m messages.UnikernelUnstored) {
 	t := h.tenants[m.Name]
 	switch {
@@ -23,10 +23,10 @@ func (h *host) unstored(c *supervise.Context, m messages.UnikernelUnstored) {
 	default:
 		return
 	}
-	if t.phase == switching && t.next != nil { // gone starts the old one again
+	if t.phase == switching && t.next != nil { // gone starts current again
 		h.dropNext(c, m.Name, t)
 	}
-	if t.phase != checking { // prepared goes on
+	if t.phase != checking { // prepared continues
 		h.answerAsk(c, t, messages.Failure{Text: m.Text})
 	}
 	waiting := t.waiting
@@ -36,8 +36,7 @@ func (h *host) unstored(c *supervise.Context, m messages.UnikernelUnstored) {
 	}
 }
 
-// changeUnstored refuses a command. One to destroy is carried out when that can be
-// stored.
+// changeUnstored refuses a command. A destroy is carried out when it can be stored.
 func (h *host) changeUnstored(c *supervise.Context, a ask, t *tenant) {
 	if _, ok := a.command.(messages.UnikernelDestroy); ok && t.phase == settled {
 		t.phase = destroying
@@ -47,7 +46,7 @@ func (h *host) changeUnstored(c *supervise.Context, a ask, t *tenant) {
 	h.answer(c, a.ticket, messages.Failure{Text: t.unstored()})
 }
 
-// answerAsk answers the command under way, unless that has been done.
+// answerAsk answers the command under way, unless it was answered.
 func (h *host) answerAsk(c *supervise.Context, t *tenant, payload messages.Payload) {
 	if t.ask.ticket == 0 {
 		return

@@ -10,24 +10,23 @@ import (
 	"albatross/runtime/failpoint"
 )
 
-// waveTimeout is how long the start of one unikernel can keep the ones after it
-// from being started.
+// waveTimeout bounds how long the start of one unikernel can delay the next wave.
 const waveTimeout = 10 * time.Second
 
-// MaxStarting is how many unikernels are in a wave at most: each start runs programs,
+// MaxStarting is the largest number of unikernels in a wave: each start runs programs,
 // reads an image, and makes devices, and a machine that has just booted may have a
 // thousand to start.
 const MaxStarting = 8
 
-// waves are the starts that a new daemon has to make. First every unikernel on
-// record tells whether it still runs. Those that do not, but should, are held
-// then, and started lowest startup first, each wave when all of the one before
-// have told what has become of them. Many of one startup are several waves.
+// waves are the starts that a new daemon has to make. First every unikernel on record
+// reports whether it still runs. Those that do not, but should, are held. They are
+// started lowest startup first; each wave begins when all of the one before have
+// reported. Many of the same startup form several waves.
 type waves struct {
-	number  int              // of the wave; 0 is when all are asked whether they run
-	awaited map[uint64]bool  // runs of this wave that have told nothing yet
-	held    map[uint64]start // runs that wait to be started, or may turn out to
-	due     []start          // those that are known to wait
+	number  int              // of the wave; in wave 0 all report whether they run
+	awaited map[uint64]bool  // runs of this wave that have not reported yet
+	held    map[uint64]start // runs that wait to be started, or may have to
+	due     []start          // those that certainly wait
 }
 
 // A start is a run that waits to be started.
@@ -52,11 +51,10 @@ func (h *host) resumeAll(c *supervise.Context, records []messages.Record) {
 	h.await(c)
 }
 
-// await bounds how long a wave may take.
+// await bounds the time of a wave.
 func (h *host) await(c *supervise.Context) { c.After(waveTimeout, waveOver{h.waves.number}) }
 
-// waveTold notes what has become of a run; waits says that it wants to be
-// started.
+// waveTold handles the report of a run; waits says that it must be started.
 func (h *host) waveTold(c *supervise.Context, run uint64, waits bool) {
 	w := &h.waves
 	s, held := w.held[run]
@@ -65,7 +63,7 @@ func (h *host) waveTold(c *supervise.Context, run uint64, waits bool) {
 	case !held:
 	case waits && w.number == 0:
 		w.due = append(w.due, s)
-	case waits: // it has told so late that its wave may be over
+	case waits: // its report is so late that its wave may be over
 		h.startHeld(c, s)
 	default:
 		delete(w.held, run)
@@ -73,7 +71,7 @@ func (h *host) waveTold(c *supervise.Context, run uint64, waits bool) {
 	h.waveGoesOn(c, run)
 }
 
-// waveGoesOn does not wait for a run any more.
+// waveGoesOn stops waiting for a run.
 func (h *host) waveGoesOn(c *supervise.Context, run uint64) {
 	w := &h.waves
 	if w.awaited[run] {
@@ -92,8 +90,7 @@ func (h *host) waveOver(c *supervise.Context, m waveOver) {
 	}
 }
 
-// nextWave starts those, up to MaxStarting, that have the lowest startup of all that
-// wait.
+// nextWave starts up to MaxStarting of those with the lowest startup.
 func (h *host) nextWave(c *supervise.Context) {
 	w := &h.waves
 	failpoint.Here("wave/over")
@@ -115,7 +112,7 @@ func (h *host) nextWave(c *supervise.Context) {
 	h.await(c)
 }
 
-// startHeld starts a run, if it still waits.
+// startHeld starts a run that still waits.
 func (h *host) startHeld(c *supervise.Context, s start) bool {
 	_, held := h.waves.held[s.run]
 	delete(h.waves.held, s.run)

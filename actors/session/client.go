@@ -9,7 +9,7 @@ import (
 	"albatross/messages"
 )
 
-// What a client is told in place of an answer that nobody gives any more.
+// The failures that replace lost answers.
 const (
 	hasFailed = "internal error: the daemon failed while it handled this; its log tells more"
 	hasGone   = "internal error: what was asked for has just gone; try again"
@@ -26,7 +26,7 @@ func writeTo(c *supervise.Context, client Client, list []messages.Wire) {
 	c.Go(func(context.Context) any { return written{client.Write(list)} })
 }
 
-// hangUp ends a session. That a client has left needs no word.
+// hangUp ends a session. It does not log that a client has left.
 func hangUp(c *supervise.Context, cause error) {
 	if !errors.Is(cause, io.EOF) {
 		c.Log().Info("Closing connection", "cause", cause)

@@ -8,14 +8,14 @@ import (
 	"albatross/messages"
 )
 
-// partTimeout is how long a client that is not told any more lines may take to read
-// those that it has been told, and why.
+// partTimeout bounds the time in which a client reads its last lines, and why none
+// follow.
 const partTimeout = 20 * time.Second
 
 type partOver struct{}
 
-// ends tells whether what the session passes on has an end, or is kept up to now: the
-// lines of a console, events, and the contents of a block device.
+// ends reports whether the client may stop sending and read on up to an end: that of a
+// console's lines, of events, or of the contents of a block device.
 func (s *session) ends() bool {
 	switch s.more.(type) {
 	case messages.ConsoleMore:
@@ -26,7 +26,7 @@ func (s *session) ends() bool {
 	return false
 }
 
-// follow passes console lines on, in the form that the client has asked for.
+// follow passes console lines on, in the client's form.
 func (s *session) follow(c *supervise.Context, m messages.ConsoleLines) {
 	if s.state != following {
 		return
@@ -49,9 +49,9 @@ func (s *session) follow(c *supervise.Context, m messages.ConsoleLines) {
 	s.write(c, frames...)
 }
 
-// leave goes on until the client has what there is: it may have closed its side of the
-// connection only. One that has closed both is found out by writing, or has nothing to
-// wait for. (Statistics have no end, and none are kept: who follows them has left.)
+// leave continues until the client has what there is: it may have closed only its side of
+// the connection. If it has closed both, the next write fails, or there is nothing to
+// send. (Statistics have no end: their subscriber has left.)
 func (s *session) leave(c *supervise.Context) {
 	s.leaves = true
 	switch s.more.(type) {
@@ -78,8 +78,8 @@ func (s *session) resume(c *supervise.Context, m messages.ConsoleResume) {
 	}
 }
 
-// crashed goes on where a request has failed. What makes a console fail each time
-// is tried at the pace at which that is started again.
+// crashed continues after a failed request. If the console fails at it each time, the
+// pauses between its restarts limit the tries.
 func (s *session) crashed(c *supervise.Context, m supervise.Crashed) {
 	if resume, ok := m.Message.(messages.ConsoleResume); ok {
 		s.resume(c, resume)
@@ -88,8 +88,8 @@ func (s *session) crashed(c *supervise.Context, m supervise.Crashed) {
 	s.lost(c, hasFailed)
 }
 
-// dismissed is detached, and tells the client the reason, where there is one, behind
-// what is being written. Whoever does not read is not waited for.
+// dismissed is detached with a reason, which the client gets after what is being written.
+// A client that does not read is cut off.
 func (s *session) dismissed(c *supervise.Context, m messages.ConsoleDetached) {
 	if m.Reason == "" || s.source == nil {
 		s.detached(c)
@@ -105,20 +105,21 @@ func (s *session) dismissed(c *supervise.Context, m messages.ConsoleDetached) {
 	}
 }
 
-// part tells why nothing more is followed. It is a failure: whoever follows a
-// console can tell that from all that the unikernel prints.
+// part sends the reason why nothing more follows. It is a failure, which differs from all
+// that a unikernel can print.
 func (s *session) part(c *supervise.Context) {
 	text := s.farewell
 	s.state, s.farewell = parting, ""
 	s.write(c, messages.Wire{Header: s.header, Payload: messages.Failure{Text: text}})
 }
 
-// detached ends what was followed. Even one that has ended at once is answered.
+// detached ends what was followed. Even a subscription that has ended at once is
+// answered.
 func (s *session) detached(c *supervise.Context) {
 	switch {
-	case s.source == nil: // its end has been told
+	case s.source == nil: // its end was handled
 	case s.state == answering:
-		s.source = nil // nothing is followed when the answer is written
+		s.source = nil // nothing is followed after the answer
 	default:
 		c.Stop(c.Self())
 	}

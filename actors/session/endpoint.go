@@ -2,8 +2,8 @@ package session
 
 import "albatross/messages"
 
-// refusal tells what a client gets to read that has used the wrong socket, or
-// that says what only a daemon says or nobody understands.
+// refusal returns the failure for a payload at the wrong socket, for one that only a
+// daemon sends, and for one that could not be decoded.
 func refusal(at messages.Endpoint, payload messages.Payload) messages.Public {
 	if bad, ok := payload.(messages.BadRequest); ok {
 		return bad.Why

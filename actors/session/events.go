@@ -5,8 +5,7 @@ import (
 	"albatross/messages"
 )
 
-// followEvents passes events on, with names relative to the one that was asked
-// for.
+// followEvents passes events on, with names relative to the requested one.
 func (s *session) followEvents(c *supervise.Context, m messages.EventBatch) {
 	if s.state != following {
 		return

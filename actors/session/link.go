@@ -8,23 +8,23 @@ import (
 	"albatross/messages"
 )
 
-// tellPatience is how long a native collector may take for one command.
+// tellPatience bounds the time of a native collector for one command.
 const tellPatience = 30 * time.Second
 
-// A tale is what a session tells the native collector at its other end: one
-// command after the other, each of which has to be answered.
+// A tale holds the conversation with the native collector at the other end: one command
+// after the other, each of which must be answered.
 type tale struct {
 	expected bool            // the command was that of a native collector
-	header   messages.Header // of the last one, or of what has begun this
+	header   messages.Header // of the last command, or of the first request
 	written  bool
 	answered bool
-	inTime   func() // ends the wait for the answer
+	inTime   func() // stops the timer of the answer
 }
 
-// tellOver is what a timer of the session tells it.
+// tellOver is a message of the session's timer.
 type tellOver struct{}
 
-// tell gives a command to the native collector.
+// tell sends a command to the native collector.
 func (s *session) tell(c *supervise.Context, m messages.StatsTell) {
 	switch s.state {
 	case following:
@@ -38,8 +38,8 @@ func (s *session) tell(c *supervise.Context, m messages.StatsTell) {
 	}
 }
 
-// toldSo is the answer of the native collector. A failure is one too: it knows
-// best why.
+// toldSo handles the answer of the native collector. A failure is one too: the collector
+// knows why.
 func (s *session) toldSo(c *supervise.Context, wire messages.Wire) {
 	text := messages.Public("")
 	switch p := wire.Payload.(type) {
@@ -62,8 +62,8 @@ func (s *session) toldSo(c *supervise.Context, wire messages.Wire) {
 	s.tellOn(c)
 }
 
-// tellOn asks for the next command, when the one before has been written and
-// answered: the answer may be heard of first.
+// tellOn asks for the next command, when the one before was written and answered. The
+// answer may be handled first.
 func (s *session) tellOn(c *supervise.Context) {
 	if s.tale.written && s.tale.answered {
 		s.tale.inTime()
@@ -76,6 +76,6 @@ func (s *session) tellOver(c *supervise.Context) {
 	switch s.state {
 	case telling:
 		hangUp(c, errors.New("a native collector does not answer"))
-	default: // it has answered just then
+	default: // it has just answered
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"albatross/messages"
 )
 
-// logChange logs who has changed something, or wanted to. Nothing else of a command
-// is logged, for its arguments may be secrets; answers do not quote them.
+// logChange logs who has changed something, or tried to. It logs nothing else of a
+// command, whose arguments may be secrets; answers do not quote them.
 func (s *session) logChange(c *supervise.Context, answer messages.Payload) {
 	if s.changes == "" {
 		return
@@ -17,7 +17,7 @@ func (s *session) logChange(c *supervise.Context, answer messages.Payload) {
 	case messages.Failure:
 		log.Info("A command was refused", "answer", a.Text)
 	case messages.SuccessText:
-		if a.Text != messages.PolicyUnchanged { // the endpoint says each policy before each command
+		if a.Text != messages.PolicyUnchanged { // the endpoint sends each policy before each command
 			log.Info("A command was carried out", "answer", a.Text)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package session owns one client connection each: it passes commands on to the host,
-// and answers and streams to the client, no faster than that reads them.
+// Package session owns one client connection each. It passes commands on to the host, and
+// answers and streams to the client, no faster than the client reads.
 package session
 
 import (
@@ -13,24 +13,23 @@ import (
 	"albatross/messages"
 )
 
-// A Client is the connection to a client: sockets.Conn. All methods may be
+// A Client is the connection to a client, as in package gateway. All methods may be
 // called concurrently; Close ends the others.
 type Client interface {
-	// Read waits for the next command. The error is io.EOF where the client has
-	// left.
+	// Read waits for the next command. It returns io.EOF if the client has left.
 	Read() (messages.Wire, error)
-	// ReadStream waits for the next part of the stream of raw bytes that follows
-	// some commands, as much as fits in b. The error is io.EOF at its end.
+	// ReadStream waits for the next part of the raw stream that follows some commands,
+	// and reads as much as fits into b. It returns io.EOF at its end.
 	ReadStream(b []byte) (int, error)
 	// Write waits until all messages have been sent, and keeps nothing of them.
 	Write([]messages.Wire) error
-	// Peer returns who is at the other end.
+	// Peer returns the process at the other end.
 	Peer() messages.Peer
 	Close() error
 }
 
-// A session owns one client connection. It has one command under way at a time,
-// and one write: a client that does not read slows down itself only.
+// A session owns one client connection. One command is under way at a time, and one
+// write: a client that does not read slows down itself only.
 type session struct {
 	endpoint messages.Endpoint
 	client   Client
@@ -39,22 +38,22 @@ type session struct {
 	meter    *meter.Meter
 
 	state      sessionState
-	asks       uint64          // commands ever passed on; the ID of the last one
+	asks       uint64          // commands passed on; the ID of the last one
 	asked      meter.Request   // the last one
-	changes    string          // what the last one changes something by; empty: it changes nothing
-	header     messages.Header // of the command that is being answered
-	subscribes bool            // the command asks for the lines of a console
-	old        bool            // they are told in the old form
-	keep       bool            // another command may follow the one that is being answered
-	patient    bool            // even where that is refused
-	leaves     bool            // the client says nothing more, and wants no more than what there is
-	present    bool            // all events have been told that were there when it came
-	credit     bool            // more is asked for, and has not come
-	source     *actor.PID      // the console, block device or events actor that is followed
-	more       any             // the credit for it
-	farewell   messages.Public // why nothing more is followed; empty: nothing is to be said
+	changes    string          // name of the last one, if it changes something
+	header     messages.Header // of the current command
+	subscribes bool            // the command is a ConsoleSubscribe
+	old        bool            // its lines use the old form
+	keep       bool            // another command may follow
+	patient    bool            // even if this one is refused
+	leaves     bool            // the client has closed its side, and wants what there is
+	present    bool            // all events from before the request were sent
+	credit     bool            // a request for more is unanswered
+	source     *actor.PID      // the followed console, block device, collector or events actor
+	more       any             // the message that gives it credit
+	farewell   messages.Public // the reason to send why nothing more follows; empty: none
 	upload     upload          // the stream that follows the command
-	tale       tale            // what is told to a native collector
+	tale       tale            // the conversation with a native collector
 }
 
 // New returns the session of a client at one of the daemon's sockets.
@@ -71,13 +70,13 @@ const (
 	reading   sessionState = "reading"   // waits for a command
 	asking    sessionState = "asking"    // waits for the answer to it
 	answering sessionState = "answering" // writes the answer
-	following sessionState = "following" // passes on lines of a console, the contents of a block device, or events
-	telling   sessionState = "telling"   // has given a native collector a command, and waits for its answer
+	following sessionState = "following" // passes on lines of a console, contents of a block device, or events
+	telling   sessionState = "telling"   // has sent a native collector a command, and waits for its answer
 	draining  sessionState = "draining"  // has answered while the client still streams
-	parting   sessionState = "parting"   // tells why nothing more is followed
+	parting   sessionState = "parting"   // sends the reason why nothing more follows
 )
 
-// What the session's goroutines tell it.
+// The messages of the session's own goroutines.
 type (
 	received struct {
 		wire messages.Wire
@@ -130,7 +129,7 @@ func (s *session) Handle(c *supervise.Context, message any) {
 	}
 }
 
-// Stopping ends what the goroutines of the session wait for.
+// Stopping ends the waits of the session's goroutines.
 func (s *session) Stopping(c *supervise.Context, _ bool) { closeClient(c, s.client) }
 
 func (s *session) receive(c *supervise.Context) { receiveFrom(c, s.client) }
@@ -169,7 +168,7 @@ func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: refusal}})
 		return
 	}
-	command := wire.Payload.(messages.Command) // nothing else is known to a socket
+	command := wire.Payload.(messages.Command) // a socket accepts nothing else
 	subscribe, subscribes := command.(messages.ConsoleSubscribe)
 	s.subscribes, s.old = subscribes, subscribe.Old
 	if subscribe, ok := command.(messages.EventsSubscribe); ok {
@@ -183,7 +182,7 @@ func (s *session) answered(c *supervise.Context, m messages.Answer) {
 	switch s.state {
 	case asking:
 		if m.ID != s.asks {
-			return // of a command that has been given up
+			return // of a command that was given up
 		}
 		s.state = answering
 		s.asked.Answered(m.Payload, c.Now())
@@ -192,7 +191,7 @@ func (s *session) answered(c *supervise.Context, m messages.Answer) {
 		case messages.SuccessEvents:
 			s.source, s.more = c.Sender(), messages.EventsMore{}
 			c.Watch(s.source)
-		case messages.SuccessDump: // it tells its end, and one told by the system would overtake its last part
+		case messages.SuccessDump: // it announces its end; Terminated would overtake its last part
 			s.source, s.more = c.Sender(), messages.BlockMore{}
 		case messages.Success:
 			switch {
@@ -202,20 +201,20 @@ func (s *session) answered(c *supervise.Context, m messages.Answer) {
 			case s.tale.expected:
 				s.source, s.more = c.Sender(), messages.StatsTold{}
 			}
-		default: // natively, most commands that were refused are the last ones
+		default: // natively, most refused commands are the last ones
 			s.keep = s.patient
 		}
 		s.write(c, messages.Wire{Header: s.header, Payload: m.Payload})
-	default: // the answer to a command that was answered for lost
+	default: // of a command that was answered for lost
 	}
 }
 
-// lost answers a command in place of whom it was given to.
+// lost answers a command whose receiver has failed or has ended.
 func (s *session) lost(c *supervise.Context, text messages.Public) {
 	switch s.state {
 	case asking:
 		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: text}})
-	default: // what is not there any more is not needed any more
+	default: // what has ended is not needed any more
 	}
 }
 
@@ -234,7 +233,7 @@ func (s *session) written(c *supervise.Context, m written) {
 		s.askMore(c)
 	case s.source != nil:
 		s.state = following
-		s.receive(c) // nothing more is expected: it tells when the client leaves
+		s.receive(c) // no command is expected: the read ends when the client leaves
 		s.askMore(c)
 	case s.farewell != "":
 		s.part(c)
@@ -248,7 +247,7 @@ func (s *session) written(c *supervise.Context, m written) {
 	}
 }
 
-// askMore gives the source the credit for one more message.
+// askMore gives the source credit for one more message.
 func (s *session) askMore(c *supervise.Context) {
 	s.credit = true
 	c.Request(s.source, s.more)

@@ -8,28 +8,27 @@ import (
 	"albatross/messages"
 )
 
-// A statsSession owns one client connection to the socket of statistics. Other
-// than with a session, commands may follow while statistics flow: an answer and
-// one tick may wait for the write under way, and the collector is asked for the
-// next tick when that has been written.
+// A statsSession owns one client connection to the socket of statistics. Unlike in a
+// session, commands may follow while statistics flow. An answer and one tick may wait for
+// the write under way; the collector gets credit for the next tick when that was written.
 type statsSession struct {
 	client Client
 	host   *actor.PID
 	meter  *meter.Meter
 
 	state     sessionState                       // reading, asking or answering
-	asks      uint64                             // commands ever passed on; the ID of the last one
-	request   meter.Request                      // the command, as it is counted
-	header    messages.Header                    // of the command that is being answered
+	asks      uint64                             // commands passed on; the ID of the last one
+	request   meter.Request                      // the command, for the metrics
+	header    messages.Header                    // of the current command
 	last      bool                               // the connection ends with this answer
-	follows   map[messages.Name]messages.Version // what has been subscribed to, and in which version
-	wants     messages.Option[messages.Name]     // is subscribed to by the command under way
+	follows   map[messages.Name]messages.Version // subscriptions, with the version of each
+	wants     messages.Option[messages.Name]     // the name that the current command subscribes to
 	collector *actor.PID
 
 	writing bool
 	answer  messages.Option[messages.Wire] // to be written
 	tick    []messages.Wire                // to be written
-	asked   bool                           // for the next tick
+	asked   bool                           // there is credit for the next tick
 }
 
 func (s *statsSession) Started(c *supervise.Context) {
@@ -58,7 +57,7 @@ func (s *statsSession) Handle(c *supervise.Context, message any) {
 	}
 }
 
-// Stopping ends what the goroutines of the session wait for.
+// Stopping ends the waits of the session's goroutines.
 func (s *statsSession) Stopping(c *supervise.Context, _ bool) { closeClient(c, s.client) }
 
 func (s *statsSession) receive(c *supervise.Context) {
@@ -84,7 +83,7 @@ func (s *statsSession) received(c *supervise.Context, m received) {
 	if _, ok := m.wire.Payload.(messages.StatsSubscribe); ok {
 		s.wants = messages.Some(s.header.Name)
 	}
-	command := m.wire.Payload.(messages.Command) // nothing else is known to a socket
+	command := m.wire.Payload.(messages.Command) // a socket accepts nothing else
 	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command, Peer: s.client.Peer()})
 }
 
@@ -92,32 +91,32 @@ func (s *statsSession) answered(c *supervise.Context, m messages.Answer) {
 	switch s.state {
 	case asking:
 		if m.ID != s.asks {
-			return // of a command that has been given up
+			return // of a command that was given up
 		}
 		if _, ok := m.Payload.(messages.Success); ok && s.wants.OK {
 			s.collector = c.Sender()
 			s.follows[s.wants.Value] = s.header.Version
 		}
 		s.reply(c, m.Payload)
-	default: // the answer to a command that was answered for lost
+	default: // of a command that was answered for lost
 	}
 }
 
-// lost answers a command in place of whom it was given to.
+// lost answers a command whose receiver has failed or has ended.
 func (s *statsSession) lost(c *supervise.Context, text messages.Public) {
 	switch s.state {
 	case asking:
 		s.last = true
 		s.reply(c, messages.Failure{Text: text})
-	case reading: // there will be no more ticks
+	case reading: // no more ticks follow
 		c.Stop(c.Self())
 	default:
 		s.last = true
 	}
 }
 
-// detached ends the connection: nothing is followed any more. Even a command that
-// came just then is answered.
+// detached ends the connection, since nothing is followed any more, after the answer to a
+// command under way.
 func (s *statsSession) detached(c *supervise.Context) {
 	switch s.state {
 	case reading:
@@ -134,7 +133,7 @@ func (s *statsSession) reply(c *supervise.Context, payload messages.Payload) {
 	s.advance(c)
 }
 
-// taken is a tick, of which this client gets what it has subscribed to.
+// taken handles a tick, of which this client gets its subscriptions.
 func (s *statsSession) taken(c *supervise.Context, m messages.StatsTaken) {
 	s.asked = false
 	for _, sample := range m.Samples {
@@ -148,14 +147,14 @@ func (s *statsSession) taken(c *supervise.Context, m messages.StatsTaken) {
 	s.advance(c)
 }
 
-// relative is a unikernel as seen from the path of a subscription. That to a
-// unikernel is one at its path.
+// relative returns the name of a unikernel relative to the path of a subscription. A
+// subscription to a unikernel has that of its path.
 func relative(subscribed, name messages.Name) messages.Name {
 	return messages.Name{Path: subscribed.Path}.Relative(name)
 }
 
-// advance writes what waits for that, the answer first, and where nothing does
-// asks for the next tick.
+// advance writes what waits, the answer first. If nothing waits, it gives credit for the
+// next tick.
 func (s *statsSession) advance(c *supervise.Context) {
 	switch {
 	case s.writing:
@@ -163,7 +162,7 @@ func (s *statsSession) advance(c *supervise.Context) {
 		answer := s.answer.Value
 		s.answer = messages.Option[messages.Wire]{}
 		s.write(c, answer)
-	case s.state == answering: // it has been written
+	case s.state == answering: // it was written
 		s.goOn(c)
 	case len(s.tick) > 0:
 		tick := s.tick
@@ -175,7 +174,7 @@ func (s *statsSession) advance(c *supervise.Context) {
 	}
 }
 
-// goOn reads the next command, unless the last one has been answered.
+// goOn reads the next command, unless the last one was answered.
 func (s *statsSession) goOn(c *supervise.Context) {
 	if s.last {
 		c.Stop(c.Self())

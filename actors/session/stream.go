@@ -12,12 +12,11 @@ import (
 )
 
 const (
-	// dumpChunk is how much of a dump is in one message: it fits in 64 KiB, which
-	// clients have ready.
+	// dumpChunk is how much of a dump is in one message: it fits into the usual buffer of
+	// clients, 64 KiB.
 	dumpChunk = 64<<10 - 512
-	// drainTimeout is how long a client may go on with a stream that nobody wants
-	// any more. One that only reads the answer behind it would never see it
-	// otherwise.
+	// drainTimeout bounds how long a client may continue a stream that is not needed. A
+	// client that reads the answer only afterwards would otherwise not see it.
 	drainTimeout = time.Minute
 )
 
@@ -25,13 +24,13 @@ const (
 type upload struct {
 	expected bool
 	reading  bool // a read is under way
-	ended    bool // it has come to its end, or was cut off
-	credit   int  // parts that are wanted
+	ended    bool // it has ended, or was cut off
+	credit   int  // requested parts
 	buffers  messages.StreamBuffers
 	to       *actor.PID
 }
 
-// What the session's goroutines and timers tell it about a stream.
+// The session's messages from its own goroutines and timers about a stream.
 type (
 	streamed struct {
 		data []byte
@@ -40,14 +39,14 @@ type (
 	drainOver struct{}
 )
 
-// moreAsked is the credit of a block device for one more part.
+// moreAsked is the block device's credit for one more part.
 func (s *session) moreAsked(c *supervise.Context) {
 	s.upload.to = c.Sender()
 	s.upload.credit++
 	s.readStream(c)
 }
 
-// readStream reads the next part, if it is wanted. Its end is told only once.
+// readStream reads the next part, if there is credit. It passes the end on once.
 func (s *session) readStream(c *supervise.Context) {
 	u := &s.upload
 	if u.reading || u.ended || u.credit == 0 {
@@ -81,7 +80,7 @@ func (s *session) streamed(c *supervise.Context, m streamed) {
 		s.readStream(c)
 	case draining:
 		s.drain(c)
-	default: // the answer is being written; then it is drained
+	default: // the answer is being written; written drains the rest
 	}
 }
 
@@ -95,7 +94,7 @@ func chunk(c *supervise.Context, m streamed) messages.BlockChunk {
 	return messages.BlockChunk{Err: c.Public(m.err)}
 }
 
-// drain reads what nobody wants any more, and closes the connection behind it.
+// drain reads the rest of a stream that is not needed, and then closes the connection.
 func (s *session) drain(c *supervise.Context) {
 	if s.upload.ended {
 		c.Stop(c.Self())
@@ -111,7 +110,7 @@ func (s *session) drain(c *supervise.Context) {
 
 // followBlock passes the contents of a block device on.
 func (s *session) followBlock(c *supervise.Context, m messages.BlockChunk) {
-	if m.Err != "" { // a stream without its end tells that something is missing
+	if m.Err != "" { // without the end mark, the client sees that something is missing
 		c.Log().Error("Cannot dump a block device", "error", m.Err)
 		s.detached(c)
 		return

@@ -10,21 +10,21 @@ import (
 	"albatross/runtime/sample"
 )
 
-// What clients may have the collector remember.
+// The limits of what clients may add to the collector.
 const (
-	maxFollowed  = 16   // names that one connection follows
-	maxAdded     = 1024 // processes, of all clients
-	maxAddedTaps = 64   // of one of them
-	maxDevice    = 255  // bytes of the name that it has for a tap
+	maxFollowed  = 16   // names per connection
+	maxAdded     = 1024 // processes of all clients
+	maxAddedTaps = 64   // per process
+	maxDevice    = 255  // bytes of a device's name
 )
 
-// adders are clients that have added a process, which is being looked for.
+// adders are clients whose processes are being looked up.
 type adders struct {
 	byNumber map[uint64]supervise.Asker
 	last     uint64
 }
 
-// found is what a goroutine of the collector tells it about a process.
+// found is the result of looking up a process.
 type found struct {
 	number uint64
 	target messages.Target
@@ -61,8 +61,8 @@ func (s *stats) subscribe(c *supervise.Context, a supervise.Asker, name messages
 	answer(c, a, messages.SuccessText{Text: "subscribed"})
 }
 
-// add looks for a process of the user who asks. Only its pid is known; from here on it
-// is the one that has it now.
+// add looks up a process of the client's user. Only its pid is known; from then on it is
+// the process that has the pid now.
 func (s *stats) add(c *supervise.Context, a supervise.Asker, peer messages.Peer, name messages.Name, command messages.StatsAdd) {
 	if err := s.addable(name, command); err != nil {
 		answer(c, a, messages.Failure{Text: c.Public(err)})
@@ -114,7 +114,7 @@ func addableTap(t messages.Tap) error {
 	return messages.CheckInterface(t.Tap)
 }
 
-// found adds a process, if there still is nothing of that name.
+// found adds a process, if its name is still free.
 func (s *stats) found(c *supervise.Context, m found) {
 	a := s.adders.byNumber[m.number]
 	delete(s.adders.byNumber, m.number)
@@ -131,8 +131,7 @@ func (s *stats) found(c *supervise.Context, m found) {
 	answer(c, a, messages.SuccessText{Text: "added"})
 }
 
-// remove forgets what a client has added. Unikernels are watched as long as they
-// run.
+// remove removes what a client has added. Unikernels are watched while they run.
 func (s *stats) remove(c *supervise.Context, a supervise.Asker, name messages.Name) {
 	if _, runs := s.watched[name]; runs {
 		answer(c, a, messages.Failure{Text: messages.Publicf("cannot remove %s: it is a unikernel, which is watched as long as it runs", name)})
@@ -142,8 +141,7 @@ func (s *stats) remove(c *supervise.Context, a supervise.Asker, name messages.Na
 	answer(c, a, messages.SuccessText{Text: "removed"})
 }
 
-// answer is sent as a request, for the sender of what a session is answered is whom it
-// follows.
+// answer sends an answer as a request, since a session follows the sender of its answer.
 func answer(c *supervise.Context, a supervise.Asker, payload messages.Payload) {
 	c.Request(a.PID, messages.Answer{ID: a.ID, Payload: payload})
 }

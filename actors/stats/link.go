@@ -7,17 +7,17 @@ import (
 	"albatross/messages"
 )
 
-// A link is a session that tells a native collector which unikernels run. What it
-// has been told is compared with what runs when it is ready for the next command:
+// A link is a session that reports running unikernels to a native collector. When the
+// collector is ready for the next command, what it knows is compared with what runs:
 // however slow it is, there is no queue.
 type link struct {
 	pid   *actor.PID
 	told  map[messages.Name]messages.Process
-	stale map[messages.Name]bool // what it may not have been told
-	ready bool                   // it has answered
+	stale map[messages.Name]bool // names whose report may be outdated
+	ready bool                   // it waits for a command
 }
 
-// linkTo makes a session the link. There is one: the last that has asked.
+// linkTo makes a session the link, and replaces a former one.
 func (s *stats) linkTo(c *supervise.Context, a supervise.Asker) {
 	s.unlink(c)
 	s.link = &link{pid: a.PID, told: map[messages.Name]messages.Process{}, stale: map[messages.Name]bool{}}
@@ -35,7 +35,7 @@ func (s *stats) unlink(c *supervise.Context) {
 	s.link = nil
 }
 
-// changed notes that something begins or ends to run under a name.
+// changed notes that something starts or ends under a name.
 func (s *stats) changed(c *supervise.Context, name messages.Name) {
 	if s.link != nil {
 		s.link.stale[name] = true
@@ -51,7 +51,7 @@ func (s *stats) told(c *supervise.Context) {
 	}
 }
 
-// tellLink tells the link one difference, if there is any.
+// tellLink sends the link one difference, if there is any.
 func (s *stats) tellLink(c *supervise.Context) {
 	l := s.link
 	if !l.ready {
@@ -69,8 +69,8 @@ func (s *stats) tellLink(c *supervise.Context) {
 	}
 }
 
-// difference is what the link has to be told next about a name. From then on it
-// counts as told.
+// difference returns the next command for the link about a name, and assumes that it is
+// carried out.
 func (s *stats) difference(name messages.Name) (messages.Command, bool) {
 	target, runs := s.watched[name]
 	process, told := s.link.told[name]

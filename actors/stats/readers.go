@@ -9,19 +9,19 @@ import (
 	"albatross/messages"
 )
 
-// readers are the sessions that follow statistics, by their id. Each gets every tick
-// that it asks for, whoever else follows the same names. There are no more than the
-// socket of statistics has clients, and each follows maxFollowed names at most.
+// readers are the subscribers to statistics, by session. Each gets every tick that it
+// gives credit for, whatever others subscribe to. The socket limits their number,
+// maxFollowed the names of each.
 type readers map[string]*reader
 
-// A reader is a session that gets every tick that it has asked for.
+// A reader is a session that subscribes to statistics.
 type reader struct {
 	pid    *actor.PID
 	names  []messages.Name
-	credit bool // it has asked for the next one
+	credit bool // for the next tick
 }
 
-// add has a session follow a name.
+// add subscribes a session to a name.
 func (r readers) add(c *supervise.Context, session *actor.PID, name messages.Name) {
 	a := r[session.Id]
 	if a == nil {
@@ -34,7 +34,7 @@ func (r readers) add(c *supervise.Context, session *actor.PID, name messages.Nam
 	}
 }
 
-// full tells whether a session may follow no more.
+// full reports whether a session has as many names as possible.
 func (r readers) full(session *actor.PID, name messages.Name) bool {
 	a := r[session.Id]
 	return a != nil && len(a.names) >= maxFollowed && !slices.Contains(a.names, name)
@@ -47,7 +47,7 @@ func (r readers) more(session *actor.PID) {
 	}
 }
 
-// give sends a tick to all who wait for one.
+// give sends a tick to all with credit.
 func (r readers) give(c *supervise.Context, samples []messages.Sample) {
 	for _, a := range r {
 		if a.credit {

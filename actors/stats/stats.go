@@ -13,38 +13,37 @@ import (
 	"albatross/runtime/sample"
 )
 
-// The stats actor collects statistics: it owns the tick, what is measured, and who
-// gets it. All targets are measured in one pass, and one pass is under way at a
-// time. Nothing is measured where nobody wants to know. What a subscriber gets is
-// the same for all and is kept nowhere: whoever is too slow misses ticks.
+// The stats actor collects statistics: it owns the tick, the targets, and the
+// subscribers. It measures all targets in one pass, and makes one pass at a time. Without
+// a subscriber or a scrape it measures nothing. All subscribers share the samples of a
+// tick, which are kept nowhere: a slow one misses ticks.
 type stats struct {
 	host     *actor.PID
 	interval time.Duration // between ticks
 	again    bool          // an incarnation of this collector has failed before
 
 	sampler *sample.Sampler
-	watched map[messages.Name]messages.Target // unikernels that run
-	added   map[messages.Name]messages.Target // what clients have added
+	watched map[messages.Name]messages.Target // running unikernels
+	added   map[messages.Name]messages.Target // by clients
 	adders  adders
 	readers readers
-	link    *link // to a native collector; nil: there is none
+	link    *link // to a native collector; nil: none
 
-	ticking   bool              // a tick will be due
-	due       bool              // one is, and waits for the pass under way to end
+	ticking   bool              // a tick is scheduled
+	due       bool              // a tick waits for the pass under way
 	measuring bool              // a pass is under way
-	forTick   bool              // it is that of a tick
-	serving   []supervise.Asker // wait for it to end
-	waiting   []supervise.Asker // wait for the next one: what they get is to be fresh
+	forTick   bool              // that pass is for a tick
+	serving   []supervise.Asker // wait for its end
+	waiting   []supervise.Asker // wait for the next one, since their samples must be fresh
 }
 
-// What the collector's goroutines and timers tell it.
+// The messages of the collector's own goroutines and timers.
 type (
 	tickDue  struct{}
 	measured struct{ pass sample.Pass }
 )
 
-// New returns the maker of the collector of statistics, which measures once in an
-// interval.
+// New returns the constructor of the collector, which measures at this interval.
 func New(host *actor.PID, interval time.Duration) func() supervise.Actor {
 	again := false
 	return func() supervise.Actor {
@@ -65,7 +64,7 @@ func newStats(host *actor.PID, interval time.Duration, again bool) *stats {
 	}
 }
 
-// Started asks what runs, where this is not known.
+// Started asks the host what runs, after a failure.
 func (s *stats) Started(c *supervise.Context) {
 	if s.again {
 		c.Send(s.host, messages.StatsRestarted{})
@@ -91,7 +90,7 @@ func (s *stats) Handle(c *supervise.Context, message any) {
 		s.measure(c)
 	case supervise.Terminated:
 		s.left(m.ID)
-	case supervise.Undeliverable: // to a session that has just ended: Terminated tells
+	case supervise.Undeliverable: // to a session that has just ended: Terminated follows
 	case tickDue:
 		s.tick(c)
 	case measured:
@@ -101,8 +100,7 @@ func (s *stats) Handle(c *supervise.Context, message any) {
 	}
 }
 
-// Stopping tells everybody that there will be nothing more. What clients have
-// added is forgotten.
+// Stopping detaches all subscribers. What clients have added is lost.
 func (s *stats) Stopping(c *supervise.Context, _ bool) {
 	const text = "internal error: the collector of statistics has ended; try again"
 	for _, a := range s.adders.byNumber {
@@ -119,8 +117,8 @@ func (s *stats) Stopping(c *supervise.Context, _ bool) {
 	c.Go(func(context.Context) any { sampler.Close(); return nil })
 }
 
-// watch measures a unikernel from now on. What a client has added under its name
-// makes way.
+// watch measures a unikernel from now on, in place of what a client has added under its
+// name.
 func (s *stats) watch(c *supervise.Context, target messages.Target) {
 	delete(s.added, target.Name)
 	s.watched[target.Name] = target
@@ -132,7 +130,7 @@ func (s *stats) forget(c *supervise.Context, name messages.Name) {
 	s.changed(c, name)
 }
 
-// left forgets a session that has ended.
+// left removes a session that has ended.
 func (s *stats) left(session string) {
 	delete(s.readers, session)
 	if s.link != nil && s.link.pid.Id == session {
@@ -140,8 +138,8 @@ func (s *stats) left(session string) {
 	}
 }
 
-// tickLater has a tick be due, as long as somebody wants to know, or clients
-// have added what may be gone.
+// tickLater schedules a tick if there are subscribers, or processes of clients, which may
+// have ended.
 func (s *stats) tickLater(c *supervise.Context) {
 	if s.ticking || len(s.readers) == 0 && len(s.added) == 0 {
 		return
@@ -150,7 +148,7 @@ func (s *stats) tickLater(c *supervise.Context) {
 	c.After(s.interval, tickDue{})
 }
 
-// tick measures, unless that takes longer than from one tick to the next.
+// tick measures, unless the measurement of the former tick is still under way.
 func (s *stats) tick(c *supervise.Context) {
 	s.ticking = false
 	s.tickLater(c)
@@ -162,7 +160,7 @@ func (s *stats) tick(c *supervise.Context) {
 	s.measure(c)
 }
 
-// measure begins a pass, if it is wanted and none is under way.
+// measure begins a pass, if one is wanted and none is under way.
 func (s *stats) measure(c *supervise.Context) {
 	if s.measuring || !s.due && len(s.waiting) == 0 {
 		return
@@ -181,8 +179,7 @@ func (s *stats) measure(c *supervise.Context) {
 	c.Go(func(context.Context) any { return measured{sampler.Take(targets, blockIO)} })
 }
 
-// measured tells whoever has waited for a pass, and begins the next one where
-// that is wanted.
+// measured passes on the result of a pass, and begins the next one if that is wanted.
 func (s *stats) measured(c *supervise.Context, pass sample.Pass) {
 	s.measuring = false
 	if pass.Err != nil {

@@ -1,4 +1,4 @@
-// Package store is the only writer of the database: what it answers is on disk.
+// Package store alone writes the database: what it answers is on disk.
 package store
 
 import (
@@ -16,37 +16,35 @@ import (
 	storage "albatross/runtime/store"
 )
 
-// maxBatch bounds how many writes share one commit, and so how long the first
-// of them waits.
+// maxBatch bounds how many writes share one commit, and so how long the first of them
+// waits.
 const maxBatch = 256
 
-// A store owns the database. Whatever is asked for while a commit is under
-// way goes to disk together in the next one, so that many changes at once cost
-// few fsyncs.
+// A store owns the database. Writes that come during a commit share the next one, so that
+// many changes at once cost few fsyncs.
 type store struct {
 	db     *storage.DB
 	meter  *meter.Meter
-	events *actor.PID // is told of events that are stored
+	events *actor.PID // to tell of stored events
 
 	pending    []write // in the order they came
-	committing []write // the ones whose commit is under way
+	committing []write // the commit under way
 	since      time.Time
-	told       int64             // when the last event happened, as it was told, in Unix time
-	loading    []load            // the ones that are under way
-	unstored   []messages.Change // events of which nobody else would try again to store them
-	failing    supervise.Trouble // of writes that nobody waits for
+	told       int64             // time of the last event as stored, in Unix time
+	loading    []load            // under way
+	unstored   []messages.Change // events that nobody else would try again to store
+	failing    supervise.Trouble // writes that nobody waits for
 	full       supervise.Trouble
 	away       supervise.Trouble // the file is not where the next start looks for it
 }
 
-// lookForFileEvery is how often the store looks for its file when there is nothing to be
-// stored.
+// lookForFileEvery is how often the idle store checks that its file is in its place.
 const lookForFileEvery = 10 * time.Second
 
 // maxUnstored bounds the events that wait for a disk to work again.
 const maxUnstored = 1000
 
-// A load waits for what is stored.
+// A load waits for records.
 type load struct {
 	pid *actor.PID
 	id  uint64
@@ -54,7 +52,7 @@ type load struct {
 
 // A write waits for its changes to be on disk.
 type write struct {
-	pid     *actor.PID // nil where nobody wants to know
+	pid     *actor.PID // nil: nobody waits
 	id      uint64
 	changes []messages.Change
 }
@@ -65,13 +63,13 @@ func (w write) answer(c *supervise.Context, err error) {
 	}
 }
 
-// What the store's goroutines tell it.
+// The messages of the store's own goroutines.
 type (
 	committed struct {
-		errs   []error // of each write
+		errs   []error // one for each write
 		room   error   // why nothing new can be stored
 		place  inPlace
-		newest newest // zero where no events were stored
+		newest newest // zero if no events were stored
 	}
 	retryUnstored struct{}
 	lookForFile   struct{}
@@ -87,13 +85,12 @@ type (
 	}
 )
 
-// Started tells of events that an incarnation may have stored which has failed
-// before it could.
-// New returns the maker of the actor that owns db. It tells events what is stored of them.
+// New returns the constructor of the actor that owns db. It tells events of stored ones.
 func New(db *storage.DB, meter *meter.Meter, events *actor.PID) func() supervise.Actor {
 	return func() supervise.Actor { return &store{db: db, meter: meter, events: events} }
 }
 
+// Started tells of events that a failed incarnation may have stored without telling.
 func (s *store) Started(c *supervise.Context) {
 	c.Go(func(context.Context) any { return s.newest() })
 	c.After(lookForFileEvery, lookForFile{})
@@ -125,8 +122,8 @@ func (s *store) Handle(c *supervise.Context, message any) {
 	}
 }
 
-// Stopping answers everybody: nobody must take a change for stored that may not
-// be. One whose commit is under way may be stored all the same.
+// Stopping answers everybody, so that nobody takes a change for stored that may not be.
+// One whose commit is under way may be stored all the same.
 func (s *store) Stopping(c *supervise.Context, _ bool) {
 	for _, w := range append(s.committing, s.pending...) {
 		w.answer(c, errors.New(messages.StoreFailed))
@@ -136,8 +133,8 @@ func (s *store) Stopping(c *supervise.Context, _ bool) {
 	}
 }
 
-// commit writes what is pending, unless a commit is under way. Events that could
-// not be stored come before what has happened since.
+// commit writes what is pending, unless a commit is under way. Events that could not be
+// stored precede newer ones.
 func (s *store) commit(c *supervise.Context) {
 	if len(s.committing) > 0 {
 		return
@@ -165,8 +162,8 @@ func (s *store) commit(c *supervise.Context) {
 	})
 }
 
-// apply makes the changes of all writes at once. Where that fails, one may be to
-// blame, or all of them may be more than there is room for: so each is tried.
+// apply applies the changes of all writes at once. If that fails, one write may be the
+// reason, or all may be too much for the disk: so it tries each.
 func apply(db *storage.DB, writes []write) []error {
 	errs := make([]error, len(writes))
 	var all []messages.Change
@@ -185,9 +182,9 @@ func apply(db *storage.DB, writes []write) []error {
 
 func hasEvent(w write) bool { return slices.ContainsFunc(w.changes, isEvent) }
 
-// order has no event happen before those in front of it: it is stored a moment after
-// it has happened, and others may be faster. Where the clock has been set back since,
-// that is not so.
+// order makes sure that no event is older than its predecessors: it is stored a moment
+// after it has happened, and others may be faster. This does not hold after the clock was
+// set back.
 func (s *store) order(writes []write, now int64) {
 	for i, w := range writes {
 		writes[i].changes = slices.Clone(w.changes)
@@ -217,7 +214,7 @@ func (s *store) newest() newest {
 	return newest{event, err}
 }
 
-// tell tells that there are events.
+// tell tells the events actor of new events.
 func (s *store) tell(c *supervise.Context, n newest) {
 	switch {
 	case n.err != nil:
@@ -251,9 +248,8 @@ func (s *store) noteAway(c *supervise.Context, m inPlace) {
 	s.away.Note(c, "Nothing is stored: the database is not where the next start looks for it", m.err)
 }
 
-// keep has the events of a write that nobody waits for be stored later, the
-// newest where there are too many. What else is in it was true then, and may not
-// be so any more.
+// keep keeps the events of a write that nobody waits for, to store them later, the newest
+// if there are too many. Other changes in it may no longer be valid.
 func (s *store) keep(changes []messages.Change) {
 	for _, change := range changes {
 		if isEvent(change) {
@@ -263,7 +259,7 @@ func (s *store) keep(changes []messages.Change) {
 	s.unstored = s.unstored[max(0, len(s.unstored)-maxUnstored):]
 }
 
-// load reads what is stored. It sees every change that has been answered.
+// load reads records. They include every change that was answered.
 func (s *store) load(c *supervise.Context, m messages.StoreLoad) {
 	l := load{c.Sender(), m.ID}
 	s.loading = append(s.loading, l)

@@ -8,19 +8,19 @@ import (
 	"albatross/messages"
 )
 
-// How a unikernel ends that does not understand its arguments: as MirageOS has it,
-// and as the library cmdliner has it where that is on its own.
+// The exit codes of a unikernel that does not understand its arguments: of MirageOS, and
+// of the library cmdliner on its own.
 const (
 	exitArguments   = 64
 	exitCommandLine = 124
 )
 
-// restarts tells whether a unikernel that has ended by itself is started again.
-// Exits that another start would not change never restart: 1 is how a tender
-// refuses, 60 to 64 and 123 to 125 is how a unikernel refuses its arguments or
-// ends after a bug of its own; and a signal is how somebody ended it on purpose, or
-// it was broken. One that was killed for want of memory has failed, with no code. An
-// end that nobody saw is none of these as far as we know.
+// restarts reports whether a unikernel that has ended by itself is started again. It is
+// not after exits that another start would not change: with 1 a tender refuses, with 60
+// to 64 and 123 to 125 a unikernel refuses its arguments or has a bug of its own; a
+// signal means that somebody ended it on purpose, or that it was broken. A unikernel that
+// was killed for lack of memory has failed, without a code. An unknown end is none of
+// these as far as we know.
 func restarts(args messages.Arguments, exit messages.Exit) bool {
 	switch {
 	case !args.Fail.Restart, asksForText(args.Argv.Value):
@@ -35,12 +35,12 @@ func restarts(args messages.Arguments, exit messages.Exit) bool {
 	return len(args.Fail.Codes) == 0 || slices.Contains(args.Fail.Codes, exit.Code)
 }
 
-// asksForText tells whether a unikernel has been asked to tell how it is used, or
-// which version it is, and no more.
+// asksForText reports whether a unikernel was asked to print its usage or its version,
+// and no more.
 func asksForText(argv []string) bool {
 	for _, arg := range argv {
 		switch {
-		case arg == "--": // what follows are no options
+		case arg == "--": // the rest are no options
 			return false
 		case arg == "--version", arg == "--help", strings.HasPrefix(arg, "--help="):
 			return true
@@ -49,17 +49,17 @@ func asksForText(argv []string) bool {
 	return false
 }
 
-// refusesArguments tells whether that is how it has ended.
+// refusesArguments reports whether a unikernel has refused its arguments.
 func refusesArguments(exit messages.Exit) bool {
 	return exit.Known && exit.Signal == 0 && (exit.Code == exitArguments || exit.Code == exitCommandLine)
 }
 
-// A unikernel that is restarted waits before, so that one that always fails
-// does not eat the machine.
+// A restart is delayed, so that a unikernel that always fails does not use up the
+// machine.
 const (
 	firstBackoff   = 100 * time.Millisecond
 	longestBackoff = 30 * time.Second
-	healthyAfter   = time.Minute // running for this long, it starts anew
+	healthyAfter   = time.Minute // after running so long, the backoff starts anew
 )
 
 // A backoff is the pause before the next restart.
@@ -70,7 +70,7 @@ type backoff struct {
 
 func (b *backoff) started(now time.Time) { b.since = now }
 
-// ended is how long to wait after a run, or after a start that has failed.
+// ended returns how long to wait after a run, or after a failed start.
 func (b *backoff) ended(now time.Time) time.Duration {
 	if !b.since.IsZero() && now.Sub(b.since) >= healthyAfter {
 		b.pause = 0

@@ -14,8 +14,8 @@ import (
 	"albatross/runtime/proc"
 )
 
-// ports are the taps with the names that the unikernel has for them. Both are in
-// the order of its networks.
+// ports returns the taps with the device names of the unikernel. Both are in the order of
+// its networks.
 func ports(args messages.Arguments, taps []messages.Link) []messages.Port {
 	list := make([]messages.Port, min(len(taps), len(args.Networks)))
 	for i := range list {
@@ -24,7 +24,7 @@ func ports(args messages.Arguments, taps []messages.Link) []messages.Port {
 	return list
 }
 
-// begin is the beginning of running, or of knowing that it does since then.
+// begin enters the state running, of a tender that runs since then.
 func (u *unikernel) begin(c *supervise.Context, since time.Time) {
 	u.to(c, running)
 	u.eager, u.held = true, false
@@ -48,7 +48,7 @@ func (u *unikernel) wait(c *supervise.Context) {
 	c.Go(func(ctx context.Context) any {
 		exit, err := tender.Wait(ctx)
 		if ctx.Err() != nil {
-			return nil // not needed any more
+			return nil // the actor ends
 		}
 		return exited{exit, err}
 	})
@@ -69,7 +69,7 @@ func (u *unikernel) exited(c *supervise.Context, m exited) {
 	u.close(c)
 }
 
-// gravity is how bad it is that a unikernel has ended: who has stopped it knows.
+// gravity returns how serious an end is: whoever has stopped a unikernel knows of it.
 func (u *unikernel) gravity(exit messages.Exit) slog.Level {
 	if u.state == stopping || exit == (messages.Exit{Known: true}) {
 		return slog.LevelInfo
@@ -77,7 +77,7 @@ func (u *unikernel) gravity(exit messages.Exit) slog.Level {
 	return slog.LevelWarn
 }
 
-// stopAsked ends the unikernel, at once or when that is possible.
+// stopAsked ends the unikernel, at once or when possible.
 func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
 	u.stop = messages.Some(m)
 	switch u.state {
@@ -89,14 +89,14 @@ func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
 		u.to(c, forgetting)
 		u.forget(c)
 	case stopping:
-	default: // what goes on there ends soon, and looks at stop then
+	default: // what goes on there ends soon, and checks stop then
 	}
 }
 
-// stopRunning ends a tender. One that is replaced comes back if we die before
-// its successor is on record: so the disk says that its end will not be its own. Of one
-// that is destroyed it says that its trial is over: if we die, what it has replaced
-// does not come back.
+// stopRunning ends a tender. A unikernel that is being replaced must be started again if
+// we die before its successor is on record: so it first stores that it does not end by
+// itself. Of a unikernel that is being destroyed it first stores that its trial is over:
+// if we die, the former must not be started again.
 func (u *unikernel) stopRunning(c *supervise.Context) {
 	u.to(c, stopping)
 	switch {
@@ -119,15 +119,14 @@ func (u *unikernel) intentRecorded(c *supervise.Context, failure messages.Public
 	u.terminate(c)
 }
 
-// terminate asks the tender to end, and makes it after the grace time.
+// terminate asks the tender to end, and kills it after the grace time.
 func (u *unikernel) terminate(c *supervise.Context) {
 	u.unkill = c.After(u.Grace, graceOver{})
 	u.askAgain(c)
 }
 
-// askAgain sends SIGTERM until it has had its effect. One is lost where it
-// reaches a tender just when that executes the next program: the thread that was
-// about to end the process is ended itself.
+// askAgain sends SIGTERM until it works. The signal is lost if it reaches a tender during
+// an exec: the exec ends the thread that was about to end the process.
 func (u *unikernel) askAgain(c *supervise.Context) {
 	switch u.state {
 	case stopping:
@@ -153,12 +152,12 @@ func (u *unikernel) signal(c *supervise.Context, signal unix.Signal) {
 	failpoint.Here("unikernel/signalled")
 }
 
-// fail gives back what a start has made.
+// fail frees what a start has made.
 func (u *unikernel) fail(c *supervise.Context, err error) {
 	switch {
-	case !u.eager: // who wants to start it is told
+	case !u.eager: // the client gets the error
 		c.Log().Info("Cannot start unikernel", "error", err)
-	case u.outcome.failure != messages.PublicError(err): // not each time that it is tried again
+	case u.outcome.failure != messages.PublicError(err): // not at each retry
 		c.Log().Warn("Cannot start unikernel", "error", err)
 	}
 	u.outcome = outcome{failure: messages.PublicError(err)}
@@ -171,7 +170,7 @@ func (u *unikernel) fail(c *supervise.Context, err error) {
 	c.Go(func(context.Context) any { return aborted{gated.Abort()} })
 }
 
-// aborted goes on when the process that was to become a tender has ended.
+// aborted continues when the launcher has ended.
 func (u *unikernel) aborted(c *supervise.Context, m aborted) {
 	if m.err != nil { // it waits at its gate, and ends with us at the latest
 		c.Log().Error("Cannot end a process", "error", m.err)
@@ -180,8 +179,8 @@ func (u *unikernel) aborted(c *supervise.Context, m aborted) {
 	u.close(c)
 }
 
-// noteEnd keeps how the tender has ended. Of one whose end nobody saw, the time
-// is not known, except that it was before now.
+// noteEnd records how the tender has ended. The time of an end that nobody saw is
+// unknown, except that it was before now.
 func (u *unikernel) noteEnd(now time.Time) {
 	end := messages.End{Exit: u.outcome.exit, Restarts: u.runtime.Restarts}
 	if u.outcome.unseen {
@@ -192,8 +191,7 @@ func (u *unikernel) noteEnd(now time.Time) {
 	u.end = messages.Some(end)
 }
 
-// close frees what a tender leaves behind: first the console is read to its
-// end.
+// close frees what a tender leaves behind: first the console is read to its end.
 func (u *unikernel) close(c *supervise.Context) {
 	u.to(c, closing)
 	if u.unkill != nil {
@@ -215,7 +213,7 @@ func (u *unikernel) consoleClosed(c *supervise.Context, m messages.ConsoleClosed
 	u.free(c)
 }
 
-// free gives back what was made for the tender.
+// free frees what was made for the tender.
 func (u *unikernel) free(c *supervise.Context) {
 	machine, name, equipment, links := u.Machine, u.Name, u.equipment, u.runtime.Taps
 	u.equipment = nil
@@ -228,7 +226,7 @@ func (u *unikernel) free(c *supervise.Context) {
 }
 
 func (u *unikernel) freed(c *supervise.Context, m freed) {
-	if m.err != nil { // the console is used again by the next of this name
+	if m.err != nil { // the next unikernel of this name uses the console again
 		c.Log().Error("Cannot free what a unikernel had", "error", m.err)
 	}
 	failpoint.Here("unikernel/freed")
@@ -241,7 +239,7 @@ func (u *unikernel) freed(c *supervise.Context, m freed) {
 	u.forget(c)
 }
 
-// ending returns what its fate depends on, as it is now.
+// ending returns what the fate depends on now.
 func (u *unikernel) ending() ending {
 	return ending{
 		spec: u.spec, outcome: u.outcome, restarts: u.runtime.Restarts,
@@ -249,7 +247,7 @@ func (u *unikernel) ending() ending {
 	}
 }
 
-// forget tells the store what becomes of the unikernel.
+// forget stores what becomes of the unikernel.
 func (u *unikernel) forget(c *supervise.Context) {
 	u.fate = u.ending().fate()
 	changes := append(u.unmarked, u.endEvents(c)...)
@@ -261,7 +259,7 @@ func (u *unikernel) forget(c *supervise.Context) {
 
 func (u *unikernel) forgotten(c *supervise.Context, failure messages.Public) {
 	failpoint.Here("unikernel/end-recorded")
-	if failure != "" { // nobody may be told before it is true
+	if failure != "" { // no answer before it is on disk
 		u.trouble.Note(c, "Cannot store the end of a unikernel", errors.New(string(failure)))
 		if u.tries++; u.tries >= supervise.PatientTries {
 			c.Send(u.Host, messages.UnikernelUnstored{Name: u.Name, Run: u.Run, Text: u.fate.unstored(u.outcome, failure)})
@@ -289,7 +287,7 @@ func (u *unikernel) forgotten(c *supervise.Context, failure messages.Public) {
 	}
 }
 
-// giveUp ends a unikernel that holds nothing and was never started.
+// giveUp ends a unikernel that has freed everything and was never started.
 func (u *unikernel) giveUp(c *supervise.Context, err error) {
 	u.to(c, gone)
 	u.pin.release()
@@ -299,11 +297,11 @@ func (u *unikernel) giveUp(c *supervise.Context, err error) {
 	failpoint.Here("unikernel/failure-told")
 }
 
-// startAgain has it started at once, after the backoff, or when the host says so.
+// startAgain starts it again at once, after the backoff, or when the host says so.
 func (u *unikernel) startAgain(c *supervise.Context) {
 	u.to(c, waiting)
 	u.spec, u.cause = u.fate.next, u.fate.cause
-	if u.outcome.failure != "" { // the next start is for none of the reasons that it failed for
+	if u.outcome.failure != "" { // the next start has none of the causes of the failed one
 		u.cause = "it could not be started before"
 	}
 	c.Send(u.Host, messages.UnikernelWaiting{Name: u.Name, Run: u.Run, End: u.end, Cause: u.fate.cause})
@@ -325,6 +323,6 @@ func (u *unikernel) restartDue(c *supervise.Context) {
 			u.runtime.Restarts++
 		}
 		u.prepare(c, messages.UnikernelPrepare{Spec: u.spec})
-	default: // it has been stopped meanwhile
+	default: // it was stopped meanwhile
 	}
 }

@@ -5,17 +5,17 @@ import (
 	"albatross/messages"
 )
 
-// What a unikernel tells as events: created and destroyed are around all that is
-// told of it, started and exited around what is told of one tender.
+// The events of a unikernel: created and destroyed enclose all others, started and exited
+// enclose those of one tender.
 
-// startEvent tells of the start of the tender, which was when it was launched.
+// startEvent returns an event about the start of the tender, with the time of its launch.
 func (u *unikernel) startEvent(kind messages.EventKind, cause messages.Public) messages.Change {
 	return messages.PutEvent{Event: messages.NewEvent(kind, u.Name, u.runtime.Started(), cause)}
 }
 
-// tellAdopted tells that a tender was taken over. That it was started is told now
-// where a former daemon has not come to it. It is also said again that it is
-// released, where it was going to be stopped for a successor.
+// tellAdopted stores that a tender was taken over, and that it was started if a former
+// daemon has not stored that. It also stores again that the tender is released, if it was
+// going to be stopped for a successor.
 func (u *unikernel) tellAdopted(c *supervise.Context) {
 	adopted := messages.Happened(c.Now(), messages.EventAdopted, u.Name, u.cause)
 	switch {
@@ -28,7 +28,7 @@ func (u *unikernel) tellAdopted(c *supervise.Context) {
 	}
 }
 
-// endEvents tell what has ended, and what becomes of it.
+// endEvents returns the events about what has ended, and what becomes of it.
 func (u *unikernel) endEvents(c *supervise.Context) (events []messages.Change) {
 	if u.runtime.StartTold {
 		events = append(events, u.exitEvent(c))
@@ -39,7 +39,7 @@ func (u *unikernel) endEvents(c *supervise.Context) (events []messages.Change) {
 	return events
 }
 
-// exitEvent tells how the tender has ended, at the time that was noted then.
+// exitEvent returns the event of the tender's end, with the time of noteEnd.
 func (u *unikernel) exitEvent(c *supervise.Context) messages.Change {
 	at := c.Now()
 	if u.end.OK {

@@ -4,22 +4,22 @@ import (
 	"albatross/messages"
 )
 
-// A fate is what becomes of a unikernel whose tender is not there any more.
+// A fate is what becomes of a unikernel whose tender has ended.
 type fate struct {
 	kind  fateKind
-	cause messages.Public  // why, for events and for who is told
-	next  messages.Spec    // againNow, againLater: what is started
-	left  *messages.Former // kept, reverted: what stays on disk in its place
+	cause messages.Public  // for events and clients
+	next  messages.Spec    // againNow, againLater: what to start
+	left  *messages.Former // kept, reverted: what stays on disk
 }
 
 type fateKind string
 
 const (
-	over       fateKind = "over"        // nothing of it stays
-	kept       fateKind = "kept"        // its spec stays: for the next daemon, or as what a successor has replaced
-	reverted   fateKind = "reverted"    // what it has replaced is started in its place
+	over       fateKind = "over"        // nothing stays
+	kept       fateKind = "kept"        // its spec stays: for the next daemon, or as a former
+	reverted   fateKind = "reverted"    // its former is started in its place
 	againNow   fateKind = "again now"   // the same is started again
-	againLater fateKind = "again later" // and so, after the backoff
+	againLater fateKind = "again later" // the same, after the backoff
 )
 
 // An ending is all that the fate of a unikernel depends on.
@@ -27,10 +27,10 @@ type ending struct {
 	spec     messages.Spec
 	outcome  outcome
 	restarts int                                     // so far
-	stop     messages.Option[messages.UnikernelStop] // it has been asked to end
-	eager    bool                                    // it is on record: one that cannot be started is tried again
-	back     *messages.Former                        // the host lets this one come back in its place
-	barred   messages.Public                         // the host does not let what it has replaced come back: why
+	stop     messages.Option[messages.UnikernelStop] // it was asked to end
+	eager    bool                                    // it is on record: a failed start is repeated
+	back     *messages.Former                        // the former, if the host has allowed it to be started again
+	barred   messages.Public                         // why the host has not allowed that
 }
 
 // fate decides.
@@ -48,8 +48,7 @@ func (e ending) fate() fate {
 	return f
 }
 
-// neverRan returns whether it could not be started for the one who wants that,
-// and who is to be told.
+// neverRan reports whether a start has failed whose client waits for the result.
 func (e ending) neverRan() bool {
 	return e.outcome.failure != "" && !e.eager && !e.stop.OK
 }
@@ -74,8 +73,8 @@ func (e ending) kind() fateKind {
 	return over
 }
 
-// next returns the spec that is started again. An end that was its own ends its
-// trial, except where it ended because of an argument that it did not ask for.
+// next returns the spec to start again. An end by itself ends the trial, except for an
+// end because of the argument --name, which its specification did not contain.
 func (e ending) next() messages.Spec {
 	if e.refusesName() {
 		spec := e.spec
@@ -88,14 +87,14 @@ func (e ending) next() messages.Spec {
 	return e.spec.Proven()
 }
 
-// refusesName returns whether it has ended because it does not understand the
-// argument --name.
+// refusesName reports whether it has ended because it does not understand the argument
+// --name.
 func (e ending) refusesName() bool {
 	return e.spec.Named() && refusesArguments(e.outcome.exit)
 }
 
-// failsTrial returns whether what it has replaced is to come back. Where nobody
-// saw how it ended, it has not been shown to run.
+// failsTrial reports whether the former is to be started again. An unknown end fails the
+// trial, since the unikernel was not seen to run.
 func (e ending) failsTrial() bool {
 	switch {
 	case e.spec.Former == nil, e.stop.OK, e.outcome.cut != "":
@@ -107,7 +106,7 @@ func (e ending) failsTrial() bool {
 	return !exit.Known || exit == messages.Exit{Known: true, Code: exitRefused}
 }
 
-// cause returns why the fate is what it is.
+// cause returns the reason of the fate.
 func (e ending) cause() messages.Public {
 	cause := e.ownCause()
 	if e.barred != "" {
@@ -149,7 +148,7 @@ func (e ending) noMoreCause() messages.Public {
 	return messages.Publicf("%s asks for no restart", e.outcome.exit)
 }
 
-// revertCause returns why what was replaced is started again.
+// revertCause returns why the former is started again.
 func (e ending) revertCause() messages.Public {
 	switch {
 	case e.outcome.failure != "":
@@ -160,7 +159,7 @@ func (e ending) revertCause() messages.Public {
 	return messages.Publicf("what had replaced it refused to run: %s", e.outcome.exit)
 }
 
-// changes returns what the store has to be told.
+// changes returns what to store.
 func (f fate) changes(name messages.Name) []messages.Change {
 	switch f.kind {
 	case kept:
@@ -174,9 +173,8 @@ func (f fate) changes(name messages.Name) []messages.Change {
 	}
 }
 
-// events returns what tells of the fate. stored is whether anything of the
-// unikernel was on disk: of one that was never created, nobody hears that it is
-// gone.
+// events returns the kinds of the events about the fate. stored says whether anything of
+// the unikernel was on disk: no event reports the end of one that was never created.
 func (f fate) events(stored bool) []messages.EventKind {
 	switch f.kind {
 	case reverted, againNow, againLater:
@@ -190,14 +188,13 @@ func (f fate) events(stored bool) []messages.EventKind {
 	return nil
 }
 
-// changesTo returns whether the store has to be told once more, since the
-// unikernel was asked to end while f was being stored. What does not stay on disk
-// cannot be kept any more.
+// changesTo reports whether the fate must be stored again, since the unikernel was asked
+// to end meanwhile. What is not on disk any more cannot be kept.
 func (f fate) changesTo(now fate) bool {
 	return f.kind != over && f.kind != now.kind
 }
 
-// unstored returns what is so as long as the fate cannot be stored.
+// unstored returns the text for clients while the fate cannot be stored.
 func (f fate) unstored(o outcome, failure messages.Public) messages.Public {
 	switch {
 	case f.kind == reverted:

@@ -6,14 +6,14 @@ import (
 	"albatross/messages"
 )
 
-// A pin keeps an image from being collected until it is released.
+// A pin keeps an image from being removed until it is released.
 type pin struct {
 	machine Machine
 	digest  messages.Digest
 	once    sync.Once
 }
 
-// release may be called again, and of no pin.
+// release may be called again, and on a nil pin.
 func (p *pin) release() {
 	if p != nil {
 		p.once.Do(func() { p.machine.Unpin(p.digest) })

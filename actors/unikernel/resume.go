@@ -10,8 +10,8 @@ import (
 	"albatross/runtime/proc"
 )
 
-// resumeAsked takes over what a former daemon has recorded, and starts it where
-// nothing runs.
+// resumeAsked takes over what a former daemon has recorded, and starts it if it does not
+// run.
 func (u *unikernel) resumeAsked(c *supervise.Context, record messages.Record) {
 	u.spec = record.Spec
 	u.eager, u.stored = true, true
@@ -20,11 +20,11 @@ func (u *unikernel) resumeAsked(c *supervise.Context, record messages.Record) {
 		return
 	}
 	u.runtime = record.Runtime.Value
-	u.runtime.StartTold = u.runtime.StartTold || u.runtime.Released // by a daemon that told no events
+	u.runtime.StartTold = u.runtime.StartTold || u.runtime.Released // a former daemon without events
 	u.resume(c)
 }
 
-// startLater starts what has not run, when the host says so where it wants to.
+// startLater starts what has not run, or waits for the host to do so.
 func (u *unikernel) startLater(c *supervise.Context) {
 	u.to(c, waiting)
 	if u.held {
@@ -41,7 +41,7 @@ func (u *unikernel) resume(c *supervise.Context) {
 	c.Go(func(ctx context.Context) any {
 		var r resumed
 		r.found, r.err = machine.Resume(ctx, name, runtime)
-		if machine.Pin(digest) == nil { // one that is lost is missed at the next start
+		if machine.Pin(digest) == nil { // the next start reports a lost image
 			r.pin = &pin{machine: machine, digest: digest}
 		}
 		return r
@@ -55,11 +55,11 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 	case errors.Is(m.err, proc.ErrGone):
 		failpoint.Here("unikernel/found-gone")
 		u.outcome = outcome{exit: m.found.Exit, cut: m.found.Cut, unseen: true}
-		if u.runtime.Released { // it has been a tender
+		if u.runtime.Released { // it was a tender
 			u.noteEnd(c.Now())
 		}
 		u.close(c)
-	case m.err != nil: // it may be there: a second one must not be started
+	case m.err != nil: // it may still run: a second one must not be started
 		u.trouble.Note(c, "Cannot take over unikernel", m.err)
 		c.After(supervise.RetryAfter, retryResume{})
 	default:
@@ -74,7 +74,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 	}
 }
 
-// recoverAsked goes on where an incarnation has failed, by what is on disk.
+// recoverAsked continues after a failed incarnation, by what is on disk.
 func (u *unikernel) recoverAsked(c *supervise.Context, m messages.UnikernelRecover) {
 	u.recovery, u.spec.Former = m, m.Former
 	u.cause = messages.DaemonRecovers
@@ -90,7 +90,7 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	u.request = 0
 	if m.Err != "" {
 		u.trouble.Note(c, "Cannot recover unikernel", errors.New(string(m.Err)))
-		if u.tries++; u.tries >= supervise.PatientTries { // nobody should wait for it any longer
+		if u.tries++; u.tries >= supervise.PatientTries { // clients should not wait any longer
 			c.Send(u.Host, messages.UnikernelUnstored{Name: u.Name, Run: u.Run, Text: m.Err})
 		}
 		c.After(supervise.RetryAfter, u.recovery)
@@ -104,7 +104,7 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 			return
 		}
 		u.stored = true
-		u.runtime = record.Runtime.Value // what was made for it is freed
+		u.runtime = record.Runtime.Value // to free what was made for it
 	}
 	u.fail(c, errors.New(messages.FailedStarting))
 }

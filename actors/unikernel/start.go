@@ -37,14 +37,14 @@ func prepare(ctx context.Context, machine Machine, name messages.Name, m message
 
 func (u *unikernel) prepared(c *supervise.Context, m prepared) {
 	failpoint.Here("unikernel/prepared")
-	u.pin.release() // of the run before
+	u.pin.release() // of the former run
 	u.pin = m.pin
 	u.spec.Digest = m.digest
 	u.plan = m.plan
 	switch {
 	case m.err != nil && u.eager:
 		u.fail(c, m.err)
-	case m.err != nil: // nothing has been made yet
+	case m.err != nil: // nothing was made yet
 		u.giveUp(c, m.err)
 	case u.eager:
 		u.start(c)
@@ -87,8 +87,7 @@ func (u *unikernel) fifoMade(c *supervise.Context, m fifoMade) {
 	u.openConsole(c)
 }
 
-// openConsole has the console read what the tender prints, if there is one, or
-// will.
+// openConsole makes the console read the output of the tender, present or future.
 func (u *unikernel) openConsole(c *supervise.Context) {
 	u.request = c.NewID()
 	m := messages.ConsoleOpen{ID: u.request}
@@ -115,16 +114,16 @@ func (u *unikernel) consoleOpened(c *supervise.Context, m messages.ConsoleOpened
 		if m.Err != "" {
 			c.Log().Error("Cannot reattach console", "error", m.Err)
 		}
-	default: // of a start that has been given up
+	default: // of a start that was given up
 	}
 }
 
-// consoleRestarted has a console that has failed read again.
+// consoleRestarted makes a restarted console read again.
 func (u *unikernel) consoleRestarted(c *supervise.Context) {
 	switch u.state {
 	case running, stopping:
 		u.openConsole(c)
-	default: // it is opened when there is something to read, or has answered
+	default: // opened later, or answered already
 	}
 }
 
@@ -147,7 +146,7 @@ func (u *unikernel) equipped(c *supervise.Context, m equipped) {
 	u.launch(c)
 }
 
-// launch makes the process that becomes the tender when it is on record.
+// launch makes the process that becomes the tender once it is on record.
 func (u *unikernel) launch(c *supervise.Context) {
 	equipment := u.equipment
 	c.Go(func(ctx context.Context) any {
@@ -156,8 +155,8 @@ func (u *unikernel) launch(c *supervise.Context) {
 	})
 }
 
-// launched puts the process on record, and with it the specification: from here
-// on it comes back whatever happens.
+// launched records the process and the specification: from then on the unikernel is
+// started again whatever happens.
 func (u *unikernel) launched(c *supervise.Context, m launched) {
 	if m.err != nil {
 		u.fail(c, m.err)
@@ -200,7 +199,7 @@ func (u *unikernel) written(c *supervise.Context, m messages.StoreWritten) {
 		return
 	case u.writing:
 		u.writing = 0
-	default: // it has been answered, or is one of an incarnation before
+	default: // answered before, or of a former incarnation
 		return
 	}
 	switch u.state {
@@ -210,7 +209,7 @@ func (u *unikernel) written(c *supervise.Context, m messages.StoreWritten) {
 		u.proven(c, m.Err)
 	case stopping:
 		u.intentRecorded(c, m.Err)
-	case closing: // it has ended before it was asked to
+	case closing: // it has ended before the change was stored
 	case forgetting:
 		u.forgotten(c, m.Err)
 	default:
@@ -218,8 +217,8 @@ func (u *unikernel) written(c *supervise.Context, m messages.StoreWritten) {
 	}
 }
 
-// recorded lets the process become the tender. What was made for it stays from
-// here on: it is on record.
+// recorded lets the process become the tender. What was made for it is on record, and
+// stays.
 func (u *unikernel) recorded(c *supervise.Context, failure messages.Public) {
 	if failure != "" {
 		u.fail(c, errors.New(string(failure)))
@@ -237,7 +236,7 @@ func (u *unikernel) recorded(c *supervise.Context, failure messages.Public) {
 
 func (u *unikernel) released(c *supervise.Context, m released) {
 	u.gated = nil
-	if m.err != nil { // it has been aborted
+	if m.err != nil { // it was aborted
 		u.fail(c, m.err)
 		return
 	}
@@ -247,9 +246,9 @@ func (u *unikernel) released(c *supervise.Context, m released) {
 	u.begin(c, c.Now())
 }
 
-// markReleased says on disk that the tender runs, with the events that tell so.
-// Nobody waits for that: as long as it is not there, a tender that is gone is
-// taken for one that has never run, and is started again.
+// markReleased stores that the tender runs, with the events about it. Nothing waits for
+// that: until it is stored, the next daemon takes a tender that is gone for one that has
+// never run, and starts it again.
 func (u *unikernel) markReleased(c *supervise.Context, events ...messages.Change) {
 	u.runtime.Released = true
 	u.runtime.StartTold = true
@@ -258,7 +257,8 @@ func (u *unikernel) markReleased(c *supervise.Context, events ...messages.Change
 	u.marking = u.write(c, append(slices.Clone(events), messages.PutRuntime{Name: u.Name, Runtime: u.runtime}))
 }
 
-// marked tries again while it runs. The events come with its end at the latest.
+// marked retries a failed write while the tender runs. Its end stores the events at the
+// latest.
 func (u *unikernel) marked(c *supervise.Context, failure messages.Public) {
 	if failure == "" {
 		return
@@ -273,6 +273,6 @@ func (u *unikernel) retryMark(c *supervise.Context, m retryMark) {
 		if m.marking == u.marking {
 			u.markReleased(c, u.unmarked...)
 		}
-	default: // it will be stopped, or has ended
+	default: // it is being stopped, or has ended
 	}
 }

@@ -9,18 +9,18 @@ import (
 	"albatross/runtime/failpoint"
 )
 
-// exitRefused is how a tender ends that refuses.
+// exitRefused is the exit code of a tender that refuses.
 const exitRefused = 1
 
-// try begins a trial, or goes on with one. On disk it is on trial until it has
-// ended, so that another daemon goes on with it.
+// try begins or continues a trial. The record says so until the trial has ended, so that
+// another daemon continues it.
 func (u *unikernel) try(c *supervise.Context, since time.Time) {
 	if u.spec.Former != nil {
 		u.untry = c.After(max(0, u.Trial-c.Now().Sub(since)), trialOver{})
 	}
 }
 
-// trialOver says on disk that a trial is over.
+// trialOver stores that a trial is over.
 func (u *unikernel) trialOver(c *supervise.Context) {
 	switch u.state {
 	case running:
@@ -32,8 +32,8 @@ func (u *unikernel) trialOver(c *supervise.Context) {
 	}
 }
 
-// proven tells that a trial is over: nothing on disk refers any more to what was
-// replaced.
+// proven tells the host that a trial is over: nothing on disk refers to the former any
+// more.
 func (u *unikernel) proven(c *supervise.Context, failure messages.Public) {
 	u.proving = false
 	if failure != "" {
@@ -46,8 +46,7 @@ func (u *unikernel) proven(c *supervise.Context, failure messages.Public) {
 	c.Send(u.Host, messages.UnikernelProven{Name: u.Name, Run: u.Run})
 }
 
-// revert asks the host, for somebody else may have by now what the one before
-// needs.
+// revert asks the host, since another unikernel may now have what the former needs.
 func (u *unikernel) revert(c *supervise.Context) {
 	u.to(c, reverting)
 	c.Send(u.Host, messages.UnikernelRevert{Name: u.Name, Run: u.Run, Former: u.spec.Former})
@@ -63,6 +62,6 @@ func (u *unikernel) reverted(c *supervise.Context, m messages.UnikernelReverted)
 		u.barred, u.spec.Former = m.Err, nil
 		u.to(c, forgetting)
 		u.forget(c)
-	default: // it has been stopped meanwhile
+	default: // it was stopped meanwhile
 	}
 }

@@ -1,6 +1,6 @@
 // Package unikernel is the life of one run of a unikernel as a state machine, from the
-// check of its image to the last trace of it. It owns the tender, its FIFO, taps and
-// cgroup, and a pin on its image. What follows from an end is decided purely, by fate.
+// check of its image to the removal of its last trace. It owns the tender, its FIFO, taps
+// and cgroup, and a pin on its image. fate decides purely what follows an end.
 package unikernel
 
 import (
@@ -17,12 +17,10 @@ import (
 	"albatross/runtime/guest"
 )
 
-// askAgainAfter is how long a SIGTERM may take: tenders know no other way to end
-// than at once.
+// askAgainAfter is how long a SIGTERM may take: tenders end at once.
 const askAgainAfter = 500 * time.Millisecond
 
-// A Machine is what a unikernel needs of the operating system; see guest.Machine, which
-// is one.
+// A Machine is what a unikernel needs of the operating system; guest.Machine is one.
 type Machine interface {
 	Prepare(context.Context, messages.Name, messages.UnikernelPrepare) (messages.Digest, guest.Plan, error)
 	Pin(messages.Digest) error
@@ -33,10 +31,10 @@ type Machine interface {
 	Free(name messages.Name, taps []messages.Link) error
 }
 
-// A unikernel owns one tender, its FIFO, taps and cgroup, from the check of the image to the
-// last trace of it. It is a state machine: one method per event, each a switch
-// on the state where the event can come in several; to is the only writer of
-// the state. What happens when all goes well, and otherwise:
+// A unikernel owns one tender, its FIFO, taps and cgroup, from the check of the image to
+// the removal of its last trace. It is a state machine: one method per event, each with a
+// switch on the state if the event is possible in several; only to writes the state. The
+// transitions on success, and otherwise:
 //
 //	idle        → preparing (new), resuming (on record)
 //	preparing   → ready (new), starting (again)      or gone (new), closing (again)
@@ -57,43 +55,43 @@ type unikernel struct {
 	spec  messages.Spec
 	pin   *pin // of the image
 	plan  guest.Plan
-	eager bool // it starts as soon as it is prepared, and is tried again where it fails
+	eager bool // start it once it is prepared, and repeat a failed start
 	stop  messages.Option[messages.UnikernelStop]
 
-	held bool // the host says when it is started, not the backoff
+	held bool // the host decides when to start it, not the backoff
 
 	recovery messages.UnikernelRecover // after an incarnation that has failed
 
-	// What events tell; see unikernel_tell.go.
+	// For events; see events.go.
 	cause   messages.Public // why it is started
 	creates bool            // the next start creates it
 	stored  bool            // its spec may be on disk
 
 	marks    []messages.Change // events that are stored with the request marking
-	unmarked []messages.Change // events of it that could not be stored
+	unmarked []messages.Change // events that could not be stored
 
 	// What runs.
 	state     state
 	request   uint64          // the ID of the last request to the console, or to load
-	writing   uint64          // the ID of the write that something waits for; 0: none
-	marking   uint64          // the ID of the last one that says that the tender runs
+	writing   uint64          // the ID of the write that the state waits for; 0: none
+	marking   uint64          // the ID of the last write that says that the tender runs
 	equipment guest.Equipment // with taps that vanish with us unless they are kept
-	gated     guest.Gated     // where the tender has not been released
-	tender    guest.Tender    // where it has
+	gated     guest.Gated     // before the release
+	tender    guest.Tender    // after the release
 	runtime   messages.Runtime
 	outcome   outcome
 	end       messages.Option[messages.End] // of the last run
-	fate      fate                          // as the store has been told
+	fate      fate                          // as it was stored
 	backoff   backoff
-	unkill    func() // ends the grace time before SIGKILL
+	unkill    func() // stops the grace timer before SIGKILL
 	trouble   supervise.Trouble
-	tries     int // to store its end, or to read what is stored of it, that have failed
+	tries     int // failed tries to store its end, or to read its record
 
-	// As long as spec.Former is there, it is on trial; see unikernel_trial.go.
-	untry   func()           // ends the time of the trial
-	proving bool             // the store is being told that the trial is over
-	back    *messages.Former // what comes back in its place, as the host has said
-	barred  messages.Public  // or why that cannot be
+	// While spec.Former is set, it is on trial; see trial.go.
+	untry   func()           // stops the timer of the trial
+	proving bool             // the end of the trial is being stored
+	back    *messages.Former // the former, if the host has allowed it to be started again
+	barred  messages.Public  // why the host has not
 }
 
 // A Config is what one run of a unikernel is made with.
@@ -108,10 +106,10 @@ type Config struct {
 	Work    *fair.Workers // for preparations
 
 	Grace time.Duration // between SIGTERM and SIGKILL
-	Trial time.Duration // of what replaces something
+	Trial time.Duration // of a replacement
 }
 
-// New returns the maker of its incarnations.
+// New returns the constructor of its incarnations.
 func New(config Config) func() supervise.Actor {
 	again := false
 	return func() supervise.Actor {
@@ -126,32 +124,32 @@ type state string
 const (
 	idle       state = "idle"
 	preparing  state = "preparing"  // the image is being checked
-	ready      state = "ready"      // the host has to say go
+	ready      state = "ready"      // waits for the host
 	starting   state = "starting"   // FIFO, console, taps and cgroup, process, record, exec
-	resuming   state = "resuming"   // a recorded tender is being looked for
+	resuming   state = "resuming"   // looks for a recorded tender
 	running    state = "running"    // the tender runs
-	stopping   state = "stopping"   // it has been asked to end
-	closing    state = "closing"    // it has ended: what it had is being freed
-	reverting  state = "reverting"  // the host has to say whether what it has replaced may come back
-	forgetting state = "forgetting" // the store is being told
+	stopping   state = "stopping"   // it was asked to end
+	closing    state = "closing"    // it has ended, and its resources are being freed
+	reverting  state = "reverting"  // the host decides whether its former may be started again
+	forgetting state = "forgetting" // its fate is being stored
 	waiting    state = "waiting"    // it will be started again
 	gone       state = "gone"
 )
 
-// An outcome is why a tender is not there any more.
+// An outcome is how a tender has ended.
 type outcome struct {
 	exit    messages.Exit
-	failure messages.Public // it could not be started: why
-	cut     messages.Public // it has not ended by itself: the machine, or we, have failed, and how
-	asked   bool            // it has been asked to end
-	unseen  bool            // nobody has waited for it
+	failure messages.Public // why it could not be started
+	cut     messages.Public // why it has not ended by itself: the machine, or we, have failed
+	asked   bool            // it was asked to end
+	unseen  bool            // nobody saw the end
 }
 
-// What the unikernel's goroutines and timers tell it.
+// The messages of the unikernel's own goroutines and timers.
 type (
 	prepared struct {
-		digest messages.Digest // as far as it is known
-		pin    *pin            // where err is nil
+		digest messages.Digest // if known
+		pin    *pin            // nil if err is not
 		plan   guest.Plan
 		err    error
 	}
@@ -161,18 +159,18 @@ type (
 		err       error
 	}
 	launched struct {
-		gated guest.Gated // nil where err is not
+		gated guest.Gated // nil if err is not
 		err   error
 	}
 	released struct {
-		tender guest.Tender // that of gated, which ends it where nobody sees this
+		tender guest.Tender // of gated; Discard of launched ends it
 		err    error
 	}
 	aborted struct{ err error }
 	resumed struct {
 		found guest.Found
 		pin   *pin
-		err   error // proc.ErrGone where it has ended
+		err   error // proc.ErrGone if it has ended
 	}
 	exited struct {
 		exit messages.Exit
@@ -189,20 +187,20 @@ type (
 	trialOver   struct{}
 )
 
-// Discard allows the image to be collected.
+// Discard allows the image to be removed.
 func (p prepared) Discard() { p.pin.release() }
 
-// Discard has taps vanish that nobody will use.
+// Discard removes taps that nobody will use.
 func (e equipped) Discard() { e.equipment.Close() }
 
-// Discard ends a tender that nobody will release.
+// Discard ends a launcher that nobody will release.
 func (l launched) Discard() {
 	if l.gated != nil {
-		_ = l.gated.Abort() // it ends by itself at the latest when the daemon does
+		_ = l.gated.Abort() // it ends with the daemon at the latest
 	}
 }
 
-// Discard lets go of a tender; it is on record.
+// Discard closes the handle of a tender, which is on record.
 func (r resumed) Discard() {
 	r.pin.release()
 	if r.found.Tender != nil {
@@ -210,7 +208,7 @@ func (r resumed) Discard() {
 	}
 }
 
-// Started begins idle. After a failure the host knows best what is to be done.
+// Started begins idle. After a failure it asks the host how to continue.
 func (u *unikernel) Started(c *supervise.Context) {
 	u.state = idle
 	if u.again {
@@ -287,9 +285,9 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 	}
 }
 
-// Stopping lets go of the tender, which goes on: it is on record, and whoever
-// comes next takes it over. One that may not have been released ends, and we
-// wait for that, a moment: whoever comes next must not take it for a tender.
+// Stopping closes the handle of the tender, which goes on: it is on record, and the next
+// incarnation takes it over. A launcher that may not have been released is ended, and
+// Stopping waits for that, a moment: the next incarnation must not take it for a tender.
 func (u *unikernel) Stopping(*supervise.Context, bool) {
 	if u.gated != nil {
 		launched{gated: u.gated}.Discard()
@@ -303,7 +301,7 @@ func (u *unikernel) Stopping(*supervise.Context, bool) {
 	u.pin.release()
 }
 
-// to is the only writer of the state.
+// to alone writes the state.
 func (u *unikernel) to(c *supervise.Context, next state) {
 	c.Log().Debug("Unikernel changes state", "from", u.state, "to", next)
 	u.state = next
@@ -311,8 +309,8 @@ func (u *unikernel) to(c *supervise.Context, next state) {
 
 const othersFailed = "internal error: the daemon failed; its log tells more"
 
-// crashed is the answer to a request whose handler has failed. If it was under way
-// there may be another one, of the same ID.
+// crashed handles the failure of a request. If the request was under way, another answer
+// with the same ID may follow.
 func (u *unikernel) crashed(c *supervise.Context, m supervise.Crashed) {
 	switch request := m.Message.(type) {
 	case messages.StoreWrite:
@@ -321,14 +319,14 @@ func (u *unikernel) crashed(c *supervise.Context, m supervise.Crashed) {
 		u.loaded(c, messages.StoreLoaded{ID: request.ID, Err: othersFailed})
 	case messages.ConsoleOpen:
 		u.consoleOpened(c, messages.ConsoleOpened{ID: request.ID, Err: othersFailed})
-	case messages.ConsoleClose: // what was in the pipe is lost
+	case messages.ConsoleClose: // the rest of the pipe is lost
 		u.consoleClosed(c, messages.ConsoleClosed(request))
 	default:
 		c.Unknown(m.Message)
 	}
 }
 
-// unanswered goes on where the console or the store could not be asked.
+// unanswered continues if the console or the store did not get a request.
 func (u *unikernel) unanswered(c *supervise.Context) {
 	switch u.state {
 	case starting:
@@ -341,7 +339,7 @@ func (u *unikernel) unanswered(c *supervise.Context) {
 		}
 	case stopping:
 		u.terminate(c)
-	case closing: // what was in the pipe is lost
+	case closing: // the rest of the pipe is lost
 		u.free(c)
 	case forgetting:
 		u.forgotten(c, othersFailed)
