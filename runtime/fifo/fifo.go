@@ -80,6 +80,27 @@ func OpenWriter(path string) (*os.File, error) {
 	return enlarged(f)
 }
 
+// Unnamed makes a pipe without a name, and returns two ends of it. Both are like those of
+// OpenWriter, and no flag of one changes the other.
+func Unnamed() (output, console *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, fmt.Errorf("cannot make a console: %w", err)
+	}
+	defer func() { _ = errors.Join(unix.Close(fds[0]), unix.Close(fds[1])) }()
+	if output, err = reopen(fds[0], "console", unix.O_RDWR); err != nil {
+		return nil, nil, fmt.Errorf("cannot make a console: %w", err)
+	}
+	if console, err = reopen(fds[0], "console", unix.O_RDWR); err == nil {
+		console, err = enlarged(console)
+	}
+	if err != nil {
+		_ = output.Close()
+		return nil, nil, fmt.Errorf("cannot make a console: %w", err)
+	}
+	return output, console, nil
+}
+
 // OpenOutput is OpenWriter for the pipe that is the standard output of a process,
 // whatever became of its name. It returns proc.ErrGone if the process is gone.
 func OpenOutput(p messages.Process) (*os.File, error) {

@@ -55,13 +55,13 @@ func openFile(path string, flags int) (*file, error) {
 // read returns what the file remembers. It is not whole if a crash, or somebody else, has
 // left bytes in it that are no frame.
 func (f *file) read() (t *tail, whole bool, err error) {
-	data := make([]byte, f.end)
-	n, err := f.ReadAt(data, 0)
-	if err != nil && err != io.EOF {
+	t = &tail{}
+	there := &io.LimitedReader{R: io.NewSectionReader(f, 0, f.end), N: f.end}
+	whole, err = t.readFrom(there)
+	if err != nil {
 		return nil, false, err
 	}
-	t = &tail{}
-	return t, t.read(data[:n]) && n == len(data), nil
+	return t, whole && there.N == 0, nil
 }
 
 // write appends a frame.
@@ -118,8 +118,8 @@ func (f *file) midLine() bool {
 
 // replaceFile replaces a file, so that a crash at any time leaves the old or the new one.
 // The new one is on disk before it gets its name.
-func replaceFile(path string, frames []byte) (*file, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), temporaryPrefix)
+func replaceFile(path, temporary string, frames []byte) (*file, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), temporary)
 	if err != nil {
 		return nil, err
 	}

@@ -33,18 +33,22 @@ import (
 // Lines is how many lines of a console are kept.
 const Lines = 1024
 
-// temporaryPrefix begins the name of a file that is going to replace another. No console
-// has such a name, since that contains a ':'.
-const temporaryPrefix = "tmp-"
+// The names of files that are going to replace others begin with these: those of the
+// daemon, and those of its keeper. No console has such a name, since that contains a ':'.
+const (
+	temporaryPrefix = "tmp-"
+	keeperPrefix    = "keeper-tmp-"
+)
 
 // maxWorking bounds how many logs read or sync their files at the same time: each needs
 // memory, or a thread.
 const maxWorking = 16
 
-// A Dir is the directory of all files. It belongs to one daemon at a time. Its methods
-// may be called concurrently.
+// A Dir is the directory of all files. One daemon and its keeper use it at a time. Only
+// one of them has a Log of the same console. Its methods may be called concurrently.
 type Dir struct {
 	path    string
+	prefix  string // of the names of temporary files
 	now     func() time.Time
 	working chan struct{}
 	copies  atomic.Bool // splice does not work in this file system
@@ -57,8 +61,18 @@ type Dir struct {
 // Open opens the directory at path, and creates it if necessary. Lines get their time
 // from now.
 func Open(path string, now func() time.Time) (*Dir, error) {
+	return open(path, temporaryPrefix, now)
+}
+
+// OpenBeside is Open for the keeper: it leaves the temporary files of the daemon alone.
+func OpenBeside(path string, now func() time.Time) (*Dir, error) {
+	return open(path, keeperPrefix, now)
+}
+
+func open(path, prefix string, now func() time.Time) (*Dir, error) {
 	d := &Dir{
 		path:    path,
+		prefix:  prefix,
 		now:     now,
 		working: make(chan struct{}, maxWorking),
 		last:    map[messages.Name]chan struct{}{},
@@ -78,7 +92,7 @@ func Open(path string, now func() time.Time) (*Dir, error) {
 func (d *Dir) removeTemporary() error {
 	entries, err := os.ReadDir(d.path)
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), temporaryPrefix) {
+		if strings.HasPrefix(e.Name(), d.prefix) {
 			err = errors.Join(err, unlink(filepath.Join(d.path, e.Name())))
 		}
 	}

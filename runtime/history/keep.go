@@ -27,7 +27,7 @@ func (l *Log) move(pipe, size int, at time.Time) (n int, raw []byte, err error) 
 // moved nothing.
 func (l *Log) splice(pipe, size int, at time.Time) (n int, raw []byte, ok bool) {
 	n, err := l.file.splice(pipe, size, at)
-	if n > 0 {
+	if n > 0 && !l.deaf {
 		raw = l.readBack(n)
 	}
 	switch {
@@ -162,7 +162,7 @@ func (l *Log) replace(t *tail) {
 // write makes a new file.
 func (l *Log) write(t *tail) error {
 	defer l.dir.work()()
-	f, err := replaceFile(l.path, t.frames())
+	f, err := replaceFile(l.path, l.dir.prefix, t.frames())
 	if err == nil {
 		l.use(f)
 	}

@@ -36,6 +36,7 @@ type Log struct {
 	failing  bool       // and that was reported
 	follower uint64     // 0: nobody
 	splitter splitter   // of all that is taken
+	deaf     bool       // lines are not looked at; see Move
 	closed   bool
 }
 

@@ -44,6 +44,10 @@ func OpenOutputPipe(process messages.Process) (*Pipe, error) {
 // after which more may come.
 func OpenForeignPipe(path string) (*Pipe, error) { return openPipe(path, fifo.OpenForeign) }
 
+// WatchPipe is OpenPipe for an open file, which belongs to the pipe from then on. It closes
+// the file if it fails.
+func WatchPipe(f *os.File) (*Pipe, error) { return watched(f) }
+
 func openPipe(path string, open func(string) (*os.File, error)) (*Pipe, error) {
 	f, err := open(path)
 	if err != nil {

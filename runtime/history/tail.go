@@ -1,6 +1,10 @@
 package history
 
 import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
 	"time"
 
 	"albatross/messages"
@@ -19,22 +23,53 @@ type line struct {
 	kept []byte
 }
 
+// pieceSize bounds how much of a file is in memory while it is read.
+const pieceSize = 16 << 10
+
 // read adds what frames contain. It reports whether data consists of frames only.
 func (t *tail) read(data []byte) (whole bool) {
-	for len(data) > 0 {
-		at, size, ok := parseHeader(data)
+	whole, _ = t.readFrom(bytes.NewReader(data)) // memory does not fail
+	return whole
+}
+
+// readFrom is read for a file.
+func (t *tail) readFrom(r io.Reader) (whole bool, err error) {
+	frames := bufio.NewReaderSize(r, pieceSize)
+	for {
+		header, err := frames.Peek(headerSize)
+		if len(header) == 0 || err != nil && !errors.Is(err, io.EOF) {
+			return errors.Is(err, io.EOF), notEOF(err)
+		}
+		at, size, ok := parseHeader(header)
 		if !ok {
-			return false
+			return false, nil
 		}
-		data = data[headerSize:]
-		if size > len(data) {
-			t.feed(data, at)
-			return false
+		_, _ = frames.Discard(headerSize) // Peek has read it
+		if left, err := t.feedFrom(frames, size, at); left > 0 || err != nil {
+			return false, err
 		}
-		t.feed(data[:size], at)
-		data = data[size:]
 	}
-	return true
+}
+
+// feedFrom adds the bytes of a frame, and returns how many are missing.
+func (t *tail) feedFrom(frames *bufio.Reader, size int, at time.Time) (left int, err error) {
+	for size > 0 {
+		piece, err := frames.Peek(min(size, pieceSize))
+		if len(piece) == 0 || err != nil && !errors.Is(err, io.EOF) {
+			return size, notEOF(err)
+		}
+		t.feed(piece, at)
+		_, _ = frames.Discard(len(piece))
+		size -= len(piece)
+	}
+	return 0, nil
+}
+
+func notEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 // feed adds bytes as they came out of a pipe.

@@ -34,29 +34,35 @@ type Handle struct {
 // Open returns a handle for the process p, or ErrGone if p is gone. A process that has
 // ended unreaped still exists: its exit can be read.
 func Open(p messages.Process) (*Handle, error) {
-	boot, err := BootID()
+	fd, err := OpenPidfd(p)
 	if err != nil {
 		return nil, err
 	}
+	return newHandle(fd, p)
+}
+
+// OpenPidfd is Open for a caller that polls many processes itself. The pidfd does not
+// block, and belongs to the caller.
+func OpenPidfd(p messages.Process) (pidfd int, err error) {
+	boot, err := BootID()
+	if err != nil {
+		return -1, err
+	}
 	if p.BootID != boot || p.PID <= 0 {
-		return nil, gone(p)
+		return -1, gone(p)
 	}
 	fd, err := unix.PidfdOpen(p.PID, unix.PIDFD_NONBLOCK)
 	switch {
 	case err == unix.ESRCH, err == unix.EINVAL, err == unix.ENOENT:
-		return nil, gone(p) // the pid is free, or that of a thread of another process
+		return -1, gone(p) // the pid is free, or that of a thread of another process
 	case err != nil:
-		return nil, fmt.Errorf("cannot open process %d: %w", p.PID, err)
+		return -1, fmt.Errorf("cannot open process %d: %w", p.PID, err)
 	}
-	h, err := newHandle(fd, p)
-	if err != nil {
-		return nil, err
+	if err := verify(p); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
 	}
-	if err := h.verify(); err != nil {
-		_ = h.Close()
-		return nil, err
-	}
-	return h, nil
+	return fd, nil
 }
 
 // FromPidfd returns a handle for the process p with a pidfd of the caller's, which then
@@ -82,16 +88,16 @@ func newHandle(pidfd int, p messages.Process) (*Handle, error) {
 	return &Handle{process: p, file: file, conn: conn, turn: make(chan struct{}, 1)}, nil
 }
 
-// verify checks that the pidfd refers to the recorded process. It looks the pid up after
+// verify checks that a pidfd refers to the recorded process. It looks the pid up after
 // the pidfd was opened: if its start time is right now, the process has had the pid since
 // before, so the pidfd refers to it.
-func (h *Handle) verify() error {
-	start, err := startTime(h.process.PID)
+func verify(p messages.Process) error {
+	start, err := startTime(p.PID)
 	switch {
-	case errors.Is(err, ErrGone), err == nil && start != h.process.StartTime:
-		return gone(h.process)
+	case errors.Is(err, ErrGone), err == nil && start != p.StartTime:
+		return gone(p)
 	case err != nil:
-		return fmt.Errorf("cannot identify process %d: %w", h.process.PID, err)
+		return fmt.Errorf("cannot identify process %d: %w", p.PID, err)
 	}
 	return nil
 }

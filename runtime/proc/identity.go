@@ -112,5 +112,5 @@ func parseUnreapedExit(stat []byte, started uint64) (messages.Exit, bool) {
 		return messages.Exit{}, false
 	}
 	status, err := strconv.ParseUint(text, 10, 32)
-	return exitOf(unix.WaitStatus(status)), err == nil
+	return ExitOf(unix.WaitStatus(status)), err == nil
 }

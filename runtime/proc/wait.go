@@ -129,30 +129,43 @@ func (h *Handle) reap() error {
 	if err != nil {
 		return fmt.Errorf("internal error: cannot reap process %d: %w", h.process.PID, err)
 	}
-	h.exit = exitOf(status)
+	h.exit = ExitOf(status)
 	return nil
+}
+
+func (h *Handle) lookForeign(fd int) state {
+	now, exit := lookForeign(fd, h.process)
+	if now == over {
+		h.exit = exit
+	}
+	return now
+}
+
+// LookForeign reports whether a process that is not our child has ended, and how, if known
+// says that nobody will know more. It does not wait.
+func LookForeign(pidfd int, p messages.Process) (exit messages.Exit, ended, known bool) {
+	now, exit := lookForeign(pidfd, p)
+	return exit, now > running, now == over
 }
 
 // lookForeign looks at a process that is not our child. It reads the events first: once
 // they show that the process was reaped, its exit can be read.
-func (h *Handle) lookForeign(fd int) state {
+func lookForeign(fd int, p messages.Process) (now state, exit messages.Exit) {
 	seen := events(fd)
 	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
 	err := unix.IoctlPidfdInfo(fd, &info)
 	switch {
 	case err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0:
-		h.exit = exitOf(unix.WaitStatus(info.Exit_code))
-		return over
+		return over, ExitOf(unix.WaitStatus(info.Exit_code))
 	case seen&unix.POLLHUP != 0:
-		return over // reaped, and this kernel does not keep it
+		return over, messages.Exit{} // reaped, and this kernel does not keep it
 	case seen&unix.POLLIN == 0:
-		return running
+		return running, messages.Exit{}
 	}
-	if exit, ok := unreapedExit(h.process); ok {
-		h.exit = exit
-		return over
+	if exit, ok := unreapedExit(p); ok {
+		return over, exit
 	}
-	return unreaped
+	return unreaped, messages.Exit{}
 }
 
 // events returns the events of a pidfd: POLLIN if the process has ended, also POLLHUP if
@@ -165,8 +178,8 @@ func events(fd int) int16 {
 	return fds[0].Revents
 }
 
-// exitOf decodes the kernel's wait status.
-func exitOf(status unix.WaitStatus) messages.Exit {
+// ExitOf decodes the kernel's wait status.
+func ExitOf(status unix.WaitStatus) messages.Exit {
 	if status.Signaled() {
 		return messages.Exit{Known: true, Signal: int(status.Signal())}
 	}
