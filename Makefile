@@ -1,7 +1,7 @@
 # Everything is built by Go alone. `make help` lists the targets.
 
 GO ?= go
-PROGRAMS := albatrossd albatross-client albatross-tender albatross-influx albatross-tls-endpoint
+PROGRAMS := albatrossd albatross-client albatross-tender albatross-keeper albatross-influx albatross-tls-endpoint
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 
 # Everything is built with a crypto/tls that accepts large certificates; see
@@ -45,7 +45,7 @@ test: lint ## run all tests, with the race detector where there is a C compiler
 # comes from the cache.
 FAST := ./messages/... $(addprefix ./actors/,console ledger meter store supervise unikernel) ./cmd/commandline \
 	$(addprefix ./sockets/,client events gateway influx metrics wire/...) \
-	$(addprefix ./runtime/,block compress cpulist durable fair fifo image machine proc spt tender/... trust) \
+	$(addprefix ./runtime/,block compress cpulist durable fair fifo image keeper/... machine proc spt tender/... trust) \
 	./test/rules
 
 check: vet build ## gofmt, go vet, build and the fast tests: what to run after each step

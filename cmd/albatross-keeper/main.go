@@ -1,0 +1,193 @@
+// Albatross-keeper keeps running when albatrossd is stopped, upgraded or killed. It is the
+// parent of the tenders, remembers their exits until a daemon has acknowledged them, and
+// moves what they print to the history of their consoles while no daemon reads it. It
+// decides nothing.
+//
+// Package albatross/runtime/keeper/wire documents what a daemon can ask for.
+//
+// The program is one loop that polls descriptors (keeper.go). Goroutines beside it do what
+// may take long (aside.go). What it keeps is also on disk (journal.go). Another build takes
+// over by an exec, with all children and descriptors (upgrade.go).
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/keeper/wire"
+)
+
+// version is set when a release is built.
+var version = "devel"
+
+const usage = `usage: albatross-keeper --dbdir=DIR
+
+Remembers how the unikernels of an albatrossd end, and keeps what they print, while that
+daemon does not run. The daemon connects to DIR/keeper/socket. To end the keeper ends no
+unikernel; the next keeper takes them over.
+
+  --dbdir=DIR   directory of the database (/var/lib/albatross)
+  --version     show version
+  --help        show this help
+`
+
+const (
+	// collectAt is by how many percent the heap may grow before garbage is collected. It is
+	// low because memory matters here, and time does not.
+	collectAt = 20
+	// processors: one for the loop, and one for what runs beside it.
+	processors = 2
+)
+
+func main() {
+	debug.SetGCPercent(collectAt)
+	runtime.GOMAXPROCS(processors)
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "albatross-keeper: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// options are the command line. A descriptor that is not given is -1.
+type options struct {
+	dbdir   string
+	ready   int // descriptor to write to when the keeper listens, or why it cannot
+	resume  int // descriptor of the state that another build has left
+	accepts int // the version of such a state: can this build read it?
+	action  string
+}
+
+func parse(arguments []string) (o options, err error) {
+	o = options{dbdir: "/var/lib/albatross", ready: -1, resume: -1}
+	for _, argument := range arguments {
+		option, value, _ := strings.Cut(argument, "=")
+		switch option {
+		case "--dbdir":
+			o.dbdir = value
+		case "--ready":
+			o.ready, err = strconv.Atoi(value)
+		case "--resume":
+			o.resume, err = strconv.Atoi(value)
+		case "--accepts":
+			o.action = option
+			o.accepts, err = strconv.Atoi(value)
+		case "--version", "--help", "--detach":
+			o.action = option
+		default:
+			err = errors.New("it is not known; see --help")
+		}
+		if err != nil {
+			return o, fmt.Errorf("cannot use option %s: %w", argument, err)
+		}
+	}
+	if o.dbdir == "" {
+		return o, errors.New("--dbdir needs a directory")
+	}
+	o.dbdir, err = filepath.Abs(o.dbdir)
+	return o, err
+}
+
+func run(arguments []string) error {
+	o, err := parse(arguments)
+	if err != nil {
+		return err
+	}
+	switch o.action {
+	case "--help":
+		fmt.Print(usage)
+		return nil
+	case "--version":
+		fmt.Println("albatross-keeper, version", version)
+		return nil
+	case "--detach":
+		return detach(o)
+	case "--accepts":
+		if o.accepts != stateVersion {
+			return fmt.Errorf("this build understands version %d, not %d, of what it would go on with", stateVersion, o.accepts)
+		}
+		return nil
+	}
+	k, err := begin(o)
+	if err != nil {
+		o.tell(err.Error())
+		return err
+	}
+	o.tell(ready)
+	return k.run()
+}
+
+// ready says that the keeper listens; any other text is the reason why it cannot.
+const ready = "+"
+
+func (o options) tell(text string) {
+	if o.ready >= 0 {
+		_, _ = unix.Write(o.ready, []byte(text)) // whoever started us may be gone
+		_ = unix.Close(o.ready)
+	}
+}
+
+// detach starts a keeper that is no child of the caller, and keeps no pipe of the caller
+// open. It returns when that keeper listens.
+func detach(o options) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	// The keeper writes there only when it crashes.
+	crash, err := os.OpenFile(filepath.Join(o.dbdir, wire.Dir, wire.Crash), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = crash.Close() }()
+	told, tell, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = told.Close() }()
+	c := exec.Command(program, "--dbdir="+o.dbdir, "--ready=3")
+	c.Dir, c.Stderr, c.ExtraFiles = "/", crash, []*os.File{tell}
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = c.Start()
+	_ = tell.Close()
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(told)
+	switch {
+	case err != nil:
+		return err
+	case len(text) == 0:
+		return errors.New("the keeper has ended")
+	case string(text) != ready:
+		return errors.New(string(text))
+	}
+	return nil
+}
+
+// begin returns a keeper that listens: a new one, or one that continues for another build.
+func begin(o options) (*keeper, error) {
+	k, err := newKeeper(o.dbdir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot keep %s: %w", o.dbdir, err)
+	}
+	if o.resume >= 0 {
+		err = k.resume(o.resume)
+	} else {
+		err = k.start()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot keep %s: %w", o.dbdir, err)
+	}
+	return k, nil
+}
