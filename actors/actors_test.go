@@ -469,7 +469,7 @@ func TestWrongSocket(t *testing.T) {
 // TestEveryCommandIsCarriedOut at its socket, and refused at the others.
 func TestEveryCommandIsCarriedOut(t *testing.T) {
 	w := newWorld(t)
-	for _, conduct := range messages.Conducts() {
+	for _, conduct := range messages.AllProperties() {
 		for _, at := range []messages.Endpoint{messages.AtVMMD, messages.AtConsole, messages.AtStats, messages.AtEvents} {
 			c := w.connect(at)
 			c.send(":x", conduct.Command)

@@ -28,7 +28,7 @@ func TestChaos(t *testing.T) {
 				w := newWorld(t, withBlocks, func(w *world) { w.faults = faults })
 				faults.Set(chaos()...)
 				tc.commands(w)
-				t.Log("faults met:", faults.Met())
+				t.Log("faults met:", faults.Injected())
 				faults.Set()
 				tc.after(w)
 			})

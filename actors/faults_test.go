@@ -56,7 +56,7 @@ func failsOnceAt(t *testing.T, fault supervise.Fault, actor string, n int, comma
 		faults := crashOnce(fault, actor, n)
 		w := newWorld(t, withBlocks, func(w *world) { w.faults = faults })
 		commands(w)
-		reached = faults.Met() > 0
+		reached = faults.Injected() > 0
 		faults.Set()
 		after(w)
 	})
@@ -264,7 +264,7 @@ func TestAConsoleThatWasNotToldOfAnEnd(t *testing.T) {
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet", "one")))
 	w.lines(":x", 1)
 	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
-	require.Equal(t, 1, faults.Met())
+	require.Equal(t, 1, faults.Injected())
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet", "two")))
 	w.followUntil(":x", "hello from albatross: --name=x --quiet two")
 	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})

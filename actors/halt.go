@@ -13,19 +13,19 @@ type halter struct{ host *actor.PID }
 // haltAgain is a message of the halter's timer.
 type haltAgain struct{}
 
-func (s *halter) Started(c *supervise.Context) { c.Request(s.host, messages.HaltAll{}) }
+func (h *halter) Started(c *supervise.Context) { c.Request(h.host, messages.HaltAll{}) }
 
-func (s *halter) Handle(c *supervise.Context, message any) {
+func (h *halter) Handle(c *supervise.Context, message any) {
 	switch message.(type) {
 	case messages.AllHalted:
 		c.Stop(c.Self())
 	case supervise.Crashed, supervise.Undeliverable:
 		c.After(supervise.RetryAfter, haltAgain{})
 	case haltAgain:
-		c.Request(s.host, messages.HaltAll{})
+		c.Request(h.host, messages.HaltAll{})
 	default:
 		c.Unknown(message)
 	}
 }
 
-func (s *halter) Stopping(*supervise.Context, bool) {}
+func (h *halter) Stopping(*supervise.Context, bool) {}

@@ -348,7 +348,7 @@ func TestALineThatTheRunBeforeHasNotEnded(t *testing.T) {
 	w.succeeds("created unikernel", ":x", create(guest("hello", "first")))
 	w.until("it is on disk", func() bool { return w.historySize(":x") > 0 })
 	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
-	require.Equal(t, 1, faults.Met())
+	require.Equal(t, 1, faults.Injected())
 	w.succeeds("created unikernel", ":x", create(guest("hello", "second")))
 	require.Equal(t, []string{"first", "second"}, w.lines(":x", 2))
 }

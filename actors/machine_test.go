@@ -21,9 +21,9 @@ import (
 // withThisMachine has a world look at the machine that it is on.
 func withThisMachine(w *world) {
 	netns.Need(w.t)
-	w.config.Look = func() (messages.Policy, error) { return machine.RootPolicy(w.dir) }
+	w.config.Measure = func() (messages.Policy, error) { return machine.RootPolicy(w.dir) }
 	var err error
-	w.config.RootPolicy, err = w.config.Look()
+	w.config.RootPolicy, err = w.config.Measure()
 	require.NoError(w.t, err)
 }
 
@@ -51,7 +51,7 @@ func (h *hardware) becomes(has messages.Policy, err error) {
 func withHardware(h *hardware) func(*world) {
 	return func(w *world) {
 		h.becomes(w.config.RootPolicy, nil)
-		w.config.Look = h.look
+		w.config.Measure = h.look
 	}
 }
 

@@ -18,9 +18,9 @@ type slowClient struct {
 	writing chan struct{}
 }
 
-func (c *slowClient) Write(list []messages.Wire) error {
-	c.writing <- struct{}{}
-	return c.client.Write(list)
+func (s *slowClient) Write(list []messages.Wire) error {
+	s.writing <- struct{}{}
+	return s.client.Write(list)
 }
 
 // TestDetachedBeforeAnswer: a subscription that another one ends while it is

@@ -68,7 +68,7 @@ func TestANativeCollectorAndOneThatIsStartedAgain(t *testing.T) {
 	ready, due := make(chan struct{}, 10), make(chan func(), 1)
 	w := newWorld(t, func(w *world) {
 		w.fault = func(_ string, message any) {
-			if _, ok := message.(messages.StatsTold); ok {
+			if _, ok := message.(messages.CollectorReady); ok {
 				ready <- struct{}{}
 			}
 		}
@@ -110,13 +110,13 @@ type tardy struct {
 	goOn    chan struct{}
 }
 
-func (c *tardy) Write(list []messages.Wire) error {
-	c.most.Store(max(c.most.Load(), c.writing.Add(1)))
-	defer c.writing.Add(-1)
-	err := c.client.Write(list)
+func (t *tardy) Write(list []messages.Wire) error {
+	t.most.Store(max(t.most.Load(), t.writing.Add(1)))
+	defer t.writing.Add(-1)
+	err := t.client.Write(list)
 	select {
-	case <-c.goOn:
-	case <-c.closed:
+	case <-t.goOn:
+	case <-t.closed:
 	}
 	return err
 }

@@ -45,7 +45,7 @@ func (s *surveyor) Started(c *supervise.Context) {
 
 func (s *surveyor) Handle(c *supervise.Context, message any) {
 	switch m := message.(type) {
-	case messages.StatusTold:
+	case messages.StatusReport:
 		s.survey.Status, s.surveyed = m.List, true
 	case messages.StatsSnapshotTaken:
 		s.survey.Samples, s.collected = m.Samples, true

@@ -52,7 +52,7 @@ func TestSurvey(t *testing.T) {
 // is counted.
 func TestWhoeverFailsCostsOneSurvey(t *testing.T) {
 	for kind, message := range map[string]any{
-		"host": messages.StatusAsk{}, "stats": messages.StatsSnapshot{}, "surveyor": messages.StatusTold{},
+		"host": messages.StatusAsk{}, "stats": messages.StatsSnapshot{}, "surveyor": messages.StatusReport{},
 	} {
 		t.Run(kind, func(t *testing.T) {
 			w := newWorld(t, func(w *world) {

@@ -182,12 +182,12 @@ type leaver struct {
 	left chan struct{}
 }
 
-func (c *leaver) Read() (messages.Wire, error) {
+func (l *leaver) Read() (messages.Wire, error) {
 	select {
-	case m := <-c.in:
+	case m := <-l.in:
 		return m, nil
-	case <-c.left:
-	case <-c.closed:
+	case <-l.left:
+	case <-l.closed:
 	}
 	return messages.Wire{}, io.EOF
 }
@@ -215,12 +215,12 @@ func (w *world) leaver(name string, subscribe messages.ConsoleSubscribe) *leaver
 }
 
 // rest hears all to the end.
-func (c *leaver) rest() (lines []messages.DataConsole) {
+func (l *leaver) rest() (lines []messages.DataConsole) {
 	for {
 		select {
-		case m := <-c.out:
+		case m := <-l.out:
 			lines = append(lines, m.Payload.(messages.DataConsole))
-		case <-c.closed:
+		case <-l.closed:
 			return lines
 		}
 	}

@@ -91,7 +91,7 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 			GID:      -1,
 		},
 		RootPolicy:     messages.Policy{Unikernels: messages.MaxInt, CPUIDs: []int{0, 1}, Memory: 256},
-		Look:           w.machine,
+		Measure:        w.machine,
 		Grace:          5 * time.Second,
 		Trial:          host.Trial,
 		MaxSubscribers: 5,

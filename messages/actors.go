@@ -164,13 +164,13 @@ type (
 	StatsMore struct{}
 	// StatsTaken are all samples of one tick. Many sessions share them.
 	StatsTaken struct{ Samples []Sample }
-	// StatsTell asks a session to send a command to the native collector at its other
-	// end. StatsTold says that the collector has answered, and asks for the next command.
-	StatsTell struct {
+	// CollectorCommand asks a session to send a command to the native collector at its other
+	// end. CollectorReady says that the collector has answered, and asks for the next command.
+	CollectorCommand struct {
 		Name    Name
 		Command Command
 	}
-	StatsTold struct{}
+	CollectorReady struct{}
 	// StatsDetached says that no more messages follow.
 	StatsDetached struct{}
 
@@ -227,13 +227,13 @@ type StreamBuffers struct {
 const StreamWindow = 2
 
 // Next returns the free buffer.
-func (b *StreamBuffers) Next() []byte {
-	turn := b.turns % StreamWindow
-	b.turns++
-	if b.both[turn] == nil {
-		b.both[turn] = make([]byte, StreamPart)
+func (s *StreamBuffers) Next() []byte {
+	turn := s.turns % StreamWindow
+	s.turns++
+	if s.both[turn] == nil {
+		s.both[turn] = make([]byte, StreamPart)
 	}
-	return b.both[turn]
+	return s.both[turn]
 }
 
 // Between a session, the events actor and the store.
@@ -261,9 +261,9 @@ type (
 
 // Between a surveyor and the host.
 type (
-	// StatusAsk asks for the status of all unikernels. Answered by StatusTold.
-	StatusAsk  struct{}
-	StatusTold struct{ List []Status }
+	// StatusAsk asks for the status of all unikernels. Answered by StatusReport.
+	StatusAsk    struct{}
+	StatusReport struct{ List []Status }
 )
 
 // A Status describes a unikernel that runs, or waits to be started again.

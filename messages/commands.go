@@ -14,15 +14,15 @@ const (
 	AtEvents  Endpoint = "events" // not in native albatross
 )
 
-// A Conduct holds the properties of a command, for code that passes it on, counts it or
+// A Properties holds the properties of a command, for code that passes it on, counts it or
 // logs it without carrying it out.
-type Conduct struct {
+type Properties struct {
 	Command Command // a value of its type
 	Word    string  // its name for people; if it changes something, that on the command line
 	Metric  string  // its name in metrics, for all forms
 	At      Endpoint
 	Changes bool // it changes something that is recorded; else it is a question
-	Afar    bool // the certificate of a client may contain it
+	Remote  bool // the certificate of a client may contain it
 	Named   bool // and it must then name something at a path, not the path
 	Sends   Stream
 	Answers Answers
@@ -33,10 +33,10 @@ type Conduct struct {
 type Stream int
 
 const (
-	Nothing      Stream = iota
-	Contents            // of a block device
-	ContentsAfar        // the same, from remote clients only, if the command contains none
-	ImageAfar           // of a unikernel, likewise
+	Nothing        Stream = iota
+	Contents              // of a block device
+	RemoteContents        // the same, from remote clients only, if the command contains none
+	RemoteImage           // of a unikernel, likewise
 )
 
 // Answers are what the daemon sends.
@@ -59,37 +59,37 @@ const (
 )
 
 // commands lists all commands, by socket. It is the only place for these properties.
-var commands = []Conduct{
-	{Command: UnikernelInfo{}, Word: "info", Metric: "unikernel_info", At: AtVMMD, Afar: true},
-	{Command: UnikernelCreate{}, Word: "create", Metric: "unikernel_create", At: AtVMMD, Changes: true, Afar: true, Sends: ImageAfar},
-	{Command: UnikernelDestroy{}, Word: "destroy", Metric: "unikernel_destroy", At: AtVMMD, Changes: true, Afar: true},
-	{Command: UnikernelRestart{}, Word: "restart", Metric: "unikernel_restart", At: AtVMMD, Changes: true, Afar: true},
-	{Command: UnikernelGet{}, Word: "get", Metric: "unikernel_get", At: AtVMMD, Afar: true},
+var commands = []Properties{
+	{Command: UnikernelInfo{}, Word: "info", Metric: "unikernel_info", At: AtVMMD, Remote: true},
+	{Command: UnikernelCreate{}, Word: "create", Metric: "unikernel_create", At: AtVMMD, Changes: true, Remote: true, Sends: RemoteImage},
+	{Command: UnikernelDestroy{}, Word: "destroy", Metric: "unikernel_destroy", At: AtVMMD, Changes: true, Remote: true},
+	{Command: UnikernelRestart{}, Word: "restart", Metric: "unikernel_restart", At: AtVMMD, Changes: true, Remote: true},
+	{Command: UnikernelGet{}, Word: "get", Metric: "unikernel_get", At: AtVMMD, Remote: true},
 
-	{Command: PolicyInfo{}, Word: "policy", Metric: "policy_info", At: AtVMMD, Afar: true},
+	{Command: PolicyInfo{}, Word: "policy", Metric: "policy_info", At: AtVMMD, Remote: true},
 	{Command: PolicyAdd{}, Word: "add-policy", Metric: "policy_add", At: AtVMMD, Changes: true, Keeps: IfDone},
 	{Command: PolicyRemove{}, Word: "remove-policy", Metric: "policy_remove", At: AtVMMD, Changes: true},
 
-	{Command: BlockList{}, Word: "block", Metric: "block_list", At: AtVMMD, Afar: true},
-	{Command: BlockAdd{}, Word: "create-block", Metric: "block_add", At: AtVMMD, Changes: true, Afar: true, Named: true},
-	{Command: BlockOldAdd{}, Word: "create-block", Metric: "block_add", At: AtVMMD, Changes: true, Afar: true, Named: true},
-	{Command: BlockRemove{}, Word: "destroy-block", Metric: "block_remove", At: AtVMMD, Changes: true, Afar: true, Named: true},
-	{Command: BlockSet{}, Word: "set-block", Metric: "block_set", At: AtVMMD, Changes: true, Afar: true, Named: true, Sends: Contents},
-	{Command: BlockOldSet{}, Word: "set-block", Metric: "block_set", At: AtVMMD, Changes: true, Afar: true, Named: true, Sends: ContentsAfar},
-	{Command: BlockDump{}, Word: "dump-block", Metric: "block_dump", At: AtVMMD, Afar: true, Named: true, Answers: Dump},
-	{Command: BlockOldDump{}, Word: "dump-block", Metric: "block_dump", At: AtVMMD, Afar: true, Named: true},
+	{Command: BlockList{}, Word: "block", Metric: "block_list", At: AtVMMD, Remote: true},
+	{Command: BlockAdd{}, Word: "create-block", Metric: "block_add", At: AtVMMD, Changes: true, Remote: true, Named: true},
+	{Command: BlockOldAdd{}, Word: "create-block", Metric: "block_add", At: AtVMMD, Changes: true, Remote: true, Named: true},
+	{Command: BlockRemove{}, Word: "destroy-block", Metric: "block_remove", At: AtVMMD, Changes: true, Remote: true, Named: true},
+	{Command: BlockSet{}, Word: "set-block", Metric: "block_set", At: AtVMMD, Changes: true, Remote: true, Named: true, Sends: Contents},
+	{Command: BlockOldSet{}, Word: "set-block", Metric: "block_set", At: AtVMMD, Changes: true, Remote: true, Named: true, Sends: RemoteContents},
+	{Command: BlockDump{}, Word: "dump-block", Metric: "block_dump", At: AtVMMD, Remote: true, Named: true, Answers: Dump},
+	{Command: BlockOldDump{}, Word: "dump-block", Metric: "block_dump", At: AtVMMD, Remote: true, Named: true},
 
 	// From a native collector, which then receives its targets.
 	{Command: StatsInitial{}, Word: "stats-initial", Metric: "stats_initial", At: AtVMMD, Answers: Commands},
 
 	// Another daemon uses one connection for all its consoles.
 	{Command: ConsoleAdd{}, Word: "console-add", Metric: "console_add", At: AtConsole, Keeps: Always},
-	{Command: ConsoleSubscribe{}, Word: "console", Metric: "console_subscribe", At: AtConsole, Afar: true, Answers: Forever},
-	{Command: ConsoleListInactive{}, Word: "console-inactive", Metric: "console_list_inactive", At: AtConsole, Afar: true},
+	{Command: ConsoleSubscribe{}, Word: "console", Metric: "console_subscribe", At: AtConsole, Remote: true, Answers: Forever},
+	{Command: ConsoleListInactive{}, Word: "console-inactive", Metric: "console_list_inactive", At: AtConsole, Remote: true},
 
 	{Command: StatsAdd{}, Word: "stats-add", Metric: "stats_add", At: AtStats, Keeps: Always},
 	{Command: StatsRemove{}, Word: "stats-remove", Metric: "stats_remove", At: AtStats, Keeps: Always},
-	{Command: StatsSubscribe{}, Word: "stats", Metric: "stats_subscribe", At: AtStats, Afar: true, Answers: Forever, Keeps: Always},
+	{Command: StatsSubscribe{}, Word: "stats", Metric: "stats_subscribe", At: AtStats, Remote: true, Answers: Forever, Keeps: Always},
 
 	{Command: EndList{}, Word: "exits", Metric: "end_list", At: AtEvents},
 	{Command: SettingList{}, Word: "settings", Metric: "setting_list", At: AtEvents},
@@ -97,17 +97,17 @@ var commands = []Conduct{
 	{Command: EventsSubscribe{}, Word: "events", Metric: "events_subscribe", At: AtEvents, Answers: Forever},
 }
 
-var conducts = func() map[reflect.Type]Conduct {
-	byType := map[reflect.Type]Conduct{}
+var conducts = func() map[reflect.Type]Properties {
+	byType := map[reflect.Type]Properties{}
 	for _, c := range commands {
 		byType[reflect.TypeOf(c.Command)] = c
 	}
 	return byType
 }()
 
-// ConductOf returns the properties of a command. It knows all commands, but neither other
+// PropertiesOf returns the properties of a command. It knows all commands, but neither other
 // payloads nor BadRequest.
-func ConductOf(p Payload) (c Conduct, known bool) {
+func PropertiesOf(p Payload) (c Properties, known bool) {
 	c, known = conducts[reflect.TypeOf(p)]
 	return c, known
 }
@@ -115,7 +115,7 @@ func ConductOf(p Payload) (c Conduct, known bool) {
 // Verb returns the name, on the command line, of a command that changes something, and ""
 // for others.
 func Verb(command Payload) string {
-	conduct, _ := ConductOf(command)
+	conduct, _ := PropertiesOf(command)
 	create, _ := command.(UnikernelCreate)
 	switch {
 	case !conduct.Changes:
@@ -131,5 +131,5 @@ func CommandCause(command Command) Public {
 	return Publicf("the command %s", Verb(command))
 }
 
-// Conducts returns the properties of all commands.
-func Conducts() []Conduct { return append([]Conduct(nil), commands...) }
+// AllProperties returns the properties of all commands.
+func AllProperties() []Properties { return append([]Properties(nil), commands...) }

@@ -19,14 +19,14 @@ import (
 // TestEveryCommandHasAConduct, once, and with all that is asked of it.
 func TestEveryCommandHasAConduct(t *testing.T) {
 	var told []string
-	for _, c := range messages.Conducts() {
+	for _, c := range messages.AllProperties() {
 		name := reflect.TypeOf(c.Command).Name()
 		told = append(told, name)
 		require.NotEmpty(t, c.Word, name)
 		require.NotEmpty(t, c.At, name)
 		require.Equal(t, metric(name), c.Metric, name)
-		require.True(t, c.Afar || !c.Named, "%s is not to be compared with a common name", name)
-		found, known := messages.ConductOf(c.Command)
+		require.True(t, c.Remote || !c.Named, "%s is not to be compared with a common name", name)
+		found, known := messages.PropertiesOf(c.Command)
 		require.True(t, known, name)
 		require.Equal(t, c, found)
 	}
@@ -37,7 +37,7 @@ func TestEveryCommandHasAConduct(t *testing.T) {
 // TestWhatIsNoCommandHasNoConduct.
 func TestWhatIsNoCommandHasNoConduct(t *testing.T) {
 	for _, p := range []messages.Payload{nil, messages.BadRequest{}, messages.SuccessEmpty{}, messages.Failure{}, messages.DataBlock{}} {
-		conduct, known := messages.ConductOf(p)
+		conduct, known := messages.PropertiesOf(p)
 		require.False(t, known, "%T", p)
 		require.Zero(t, conduct)
 	}

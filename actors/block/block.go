@@ -103,31 +103,31 @@ func (d dumpOpened) Discard() {
 	}
 }
 
-func (b *device) Started(c *supervise.Context) {
-	b.state = idle
-	if b.again { // the former incarnation has answered
-		b.done(c, true)
+func (d *device) Started(c *supervise.Context) {
+	d.state = idle
+	if d.again { // the former incarnation has answered
+		d.done(c, true)
 	}
 }
 
-func (b *device) Handle(c *supervise.Context, message any) {
+func (d *device) Handle(c *supervise.Context, message any) {
 	switch m := message.(type) {
 	case messages.BlockDo:
-		b.begin(c, m)
+		d.begin(c, m)
 	case messages.BlockChunk:
-		b.received(c, m)
+		d.received(c, m)
 	case fed:
-		b.fed(c)
+		d.fed(c)
 	case worked:
-		b.worked(c, m)
+		d.worked(c, m)
 	case dumpOpened:
-		b.dumpOpened(c, m)
+		d.dumpOpened(c, m)
 	case messages.BlockMore:
-		b.moreAsked(c)
+		d.moreAsked(c)
 	case partRead:
-		b.partRead(c, m)
+		d.partRead(c, m)
 	case supervise.Terminated: // the client has left
-		b.abandon(c, errors.New("the client has left"))
+		d.abandon(c, errors.New("the client has left"))
 	case supervise.Undeliverable: // to a session that has just ended: Terminated follows
 	default:
 		c.Unknown(message)
@@ -135,68 +135,68 @@ func (b *device) Handle(c *supervise.Context, message any) {
 }
 
 // Stopping aborts what is under way. The file keeps its contents.
-func (b *device) Stopping(c *supervise.Context, _ bool) {
-	b.closePipes(errBlockFailed)
-	switch b.state {
+func (d *device) Stopping(c *supervise.Context, _ bool) {
+	d.closePipes(errBlockFailed)
+	switch d.state {
 	case working:
-		c.Send(b.asker, messages.Answer{ID: b.id, Payload: messages.Failure{Text: c.Public(errBlockFailed)}})
+		c.Send(d.asker, messages.Answer{ID: d.id, Payload: messages.Failure{Text: c.Public(errBlockFailed)}})
 	case dumping:
-		c.Send(b.asker, messages.BlockChunk{Err: c.Public(errBlockFailed)})
+		c.Send(d.asker, messages.BlockChunk{Err: c.Public(errBlockFailed)})
 	default:
 	}
 }
 
 var errBlockFailed = errors.New("internal error: the daemon failed while it used the block device; its log tells more")
 
-func (b *device) closePipes(cause error) {
-	if b.in != nil {
-		_ = b.in.CloseWithError(cause)
+func (d *device) closePipes(cause error) {
+	if d.in != nil {
+		_ = d.in.CloseWithError(cause)
 	}
-	if b.out != nil {
-		_ = b.out.Close()
+	if d.out != nil {
+		_ = d.out.Close()
 	}
 }
 
-func (b *device) begin(c *supervise.Context, m messages.BlockDo) {
-	if b.state != idle { // an incarnation has failed over this message
+func (d *device) begin(c *supervise.Context, m messages.BlockDo) {
+	if d.state != idle { // an incarnation has failed over this message
 		return
 	}
-	b.state = working
-	b.asker, b.id = c.Sender(), m.ID
-	dir, name, unpacker := b.Dir, b.Name, b.unpacker()
+	d.state = working
+	d.asker, d.id = c.Sender(), m.ID
+	dir, name, unpacker := d.Dir, d.Name, d.unpacker()
 	switch command := m.Command.(type) {
 	case messages.BlockAdd:
-		b.add(c, m.Size, nil, false)
+		d.add(c, m.Size, nil, false)
 	case messages.BlockOldAdd:
-		b.add(c, m.Size, command.Data.Value, command.Compressed && command.Data.OK)
+		d.add(c, m.Size, command.Data.Value, command.Compressed && command.Data.OK)
 	case messages.BlockRemove:
-		b.work(c, "removed block", func(context.Context) error { return removed(dir.Remove(name)) })
+		d.work(c, "removed block", func(context.Context) error { return removed(dir.Remove(name)) })
 	case messages.BlockReserve:
-		b.work(c, "reserved block device", func(ctx context.Context) error { return dir.Reserve(ctx, name) })
+		d.work(c, "reserved block device", func(ctx context.Context) error { return dir.Reserve(ctx, name) })
 	case messages.BlockOldSet:
-		b.work(c, "set block device", func(ctx context.Context) error {
+		d.work(c, "set block device", func(ctx context.Context) error {
 			return dataSized(dir.Set(ctx, name, unpacker.contents(ctx, bytes.NewReader(command.Data), command.Compressed)))
 		})
 	case messages.BlockSet:
-		b.set(c, command)
+		d.set(c, command)
 	case messages.BlockOldDump:
-		b.oldDump(c, command, m.Size)
+		d.oldDump(c, command, m.Size)
 	case messages.BlockDump:
-		b.dump(c, command)
+		d.dump(c, command)
 	default:
-		b.worked(c, worked{err: fmt.Errorf("internal error: %T is no command about a block device", m.Command)})
+		d.worked(c, worked{err: fmt.Errorf("internal error: %T is no command about a block device", m.Command)})
 	}
 }
 
-func (b *device) unpacker() unpacker { return unpacker{b.Work, b.Name.Path.Tenant()} }
+func (d *device) unpacker() unpacker { return unpacker{d.Work, d.Name.Path.Tenant()} }
 
 // work runs do, and answers with text when it has succeeded.
-func (b *device) work(c *supervise.Context, text messages.Public, do func(context.Context) error) {
+func (d *device) work(c *supervise.Context, text messages.Public, do func(context.Context) error) {
 	c.Go(func(ctx context.Context) any { return worked{answer: messages.SuccessText{Text: text}, err: do(ctx)} })
 }
 
-func (b *device) add(c *supervise.Context, size int, data []byte, compressed bool) {
-	dir, name, unpacker := b.Dir, b.Name, b.unpacker()
+func (d *device) add(c *supervise.Context, size int, data []byte, compressed bool) {
+	dir, name, unpacker := d.Dir, d.Name, d.unpacker()
 	c.Go(func(ctx context.Context) any {
 		if err := dir.Create(ctx, name, size, unpacker.contents(ctx, bytes.NewReader(data), compressed)); err != nil {
 			return worked{err: dataSized(err)}
@@ -236,72 +236,72 @@ func sized(err error, text string) error {
 }
 
 // worked ends every command except a dump.
-func (b *device) worked(c *supervise.Context, m worked) {
-	if b.state != working {
+func (d *device) worked(c *supervise.Context, m worked) {
+	if d.state != working {
 		return
 	}
-	b.closePipes(io.ErrClosedPipe)
-	b.done(c, m.err != nil)
+	d.closePipes(io.ErrClosedPipe)
+	d.done(c, m.err != nil)
 	failpoint.Here("block/done-told")
 	payload := messages.Payload(m.answer)
 	if m.err != nil {
 		payload = messages.Failure{Text: c.Public(m.err)}
 	}
-	c.Send(b.asker, messages.Answer{ID: b.id, Payload: payload})
+	c.Send(d.asker, messages.Answer{ID: d.id, Payload: payload})
 	failpoint.Here("block/answered")
 }
 
 // done tells the host first, so that the client's next command finds the block device
 // free.
-func (b *device) done(c *supervise.Context, failed bool) {
-	b.state = done
-	c.Send(b.Host, messages.BlockDone{Name: b.Name, Run: b.Run, Failed: failed})
+func (d *device) done(c *supervise.Context, failed bool) {
+	d.state = done
+	c.Send(d.Host, messages.BlockDone{Name: d.Name, Run: d.Run, Failed: failed})
 }
 
 // abandon ends a command whose client has left.
-func (b *device) abandon(c *supervise.Context, cause error) {
-	switch b.state {
+func (d *device) abandon(c *supervise.Context, cause error) {
+	switch d.state {
 	case working: // closing makes the goroutine fail
-		b.closePipes(cause)
+		d.closePipes(cause)
 	case dumping:
-		b.closePipes(cause)
-		b.done(c, true)
+		d.closePipes(cause)
+		d.done(c, true)
 	default:
 	}
 }
 
 // set writes what the session streams. The old contents stay until all of it is on disk.
-func (b *device) set(c *supervise.Context, command messages.BlockSet) {
-	c.Watch(b.asker)
+func (d *device) set(c *supervise.Context, command messages.BlockSet) {
+	c.Watch(d.asker)
 	r, w := io.Pipe()
-	b.in = w
-	dir, name, unpacker := b.Dir, b.Name, b.unpacker()
-	b.work(c, "set block device", func(ctx context.Context) error {
+	d.in = w
+	dir, name, unpacker := d.Dir, d.Name, d.unpacker()
+	d.work(c, "set block device", func(ctx context.Context) error {
 		defer func() { _ = r.Close() }()
 		return streamSized(dir.Set(ctx, name, unpacker.contents(ctx, r, command.Compressed)))
 	})
 	for range messages.StreamWindow {
-		c.Request(b.asker, messages.BlockMore{})
+		c.Request(d.asker, messages.BlockMore{})
 	}
 }
 
-func (b *device) received(c *supervise.Context, m messages.BlockChunk) {
-	if b.state != working || b.in == nil {
+func (d *device) received(c *supervise.Context, m messages.BlockChunk) {
+	if d.state != working || d.in == nil {
 		return // what the client still streams after the answer
 	}
 	failpoint.Here("block/part-received")
-	b.parts = append(b.parts, m)
-	b.feed(c)
+	d.parts = append(d.parts, m)
+	d.feed(c)
 }
 
 // feed passes the next part to the goroutine that writes the file.
-func (b *device) feed(c *supervise.Context) {
-	if b.feeding || len(b.parts) == 0 {
+func (d *device) feed(c *supervise.Context) {
+	if d.feeding || len(d.parts) == 0 {
 		return
 	}
-	b.feeding = true
-	part, in := b.parts[0], b.in
-	b.parts = b.parts[1:]
+	d.feeding = true
+	part, in := d.parts[0], d.in
+	d.parts = d.parts[1:]
 	c.Go(func(context.Context) any {
 		switch _, err := in.Write(part.Data); {
 		case err != nil: // the reader has stopped: the answer says why
@@ -314,22 +314,22 @@ func (b *device) feed(c *supervise.Context) {
 	})
 }
 
-func (b *device) fed(c *supervise.Context) {
-	b.feeding = false
-	if b.state == working {
-		c.Request(b.asker, messages.BlockMore{})
-		b.feed(c)
+func (d *device) fed(c *supervise.Context) {
+	d.feeding = false
+	if d.state == working {
+		c.Request(d.asker, messages.BlockMore{})
+		d.feed(c)
 	}
 }
 
 // oldDump answers with all contents.
-func (b *device) oldDump(c *supervise.Context, command messages.BlockOldDump, size int) {
+func (d *device) oldDump(c *supervise.Context, command messages.BlockOldDump, size int) {
 	if size > maxOldDump {
-		b.worked(c, worked{err: fmt.Errorf(
+		d.worked(c, worked{err: fmt.Errorf(
 			"cannot tell a block device of %d MB in one message, but %d at most: dump it as a stream", size, maxOldDump)})
 		return
 	}
-	dir, name := b.Dir, b.Name
+	dir, name := d.Dir, d.Name
 	c.Go(func(context.Context) any {
 		out, err := dir.Reader(name, command.Level)
 		if err != nil {
@@ -342,36 +342,36 @@ func (b *device) oldDump(c *supervise.Context, command messages.BlockOldDump, si
 }
 
 // dump answers when the file is open; then the session asks for the contents.
-func (b *device) dump(c *supervise.Context, command messages.BlockDump) {
-	c.Watch(b.asker)
-	dir, name := b.Dir, b.Name
+func (d *device) dump(c *supervise.Context, command messages.BlockDump) {
+	c.Watch(d.asker)
+	dir, name := d.Dir, d.Name
 	c.Go(func(context.Context) any {
 		out, err := dir.Reader(name, command.Level)
 		return dumpOpened{out, command.Level > 0, err}
 	})
 }
 
-func (b *device) dumpOpened(c *supervise.Context, m dumpOpened) {
+func (d *device) dumpOpened(c *supervise.Context, m dumpOpened) {
 	if m.err != nil {
-		b.worked(c, worked{err: m.err})
+		d.worked(c, worked{err: m.err})
 		return
 	}
-	b.out = m.out
-	b.state = dumping
-	b.readAhead(c)
-	c.Request(b.asker, messages.Answer{ID: b.id, Payload: messages.SuccessDump{Compressed: m.compressed}})
+	d.out = m.out
+	d.state = dumping
+	d.readAhead(c)
+	c.Request(d.asker, messages.Answer{ID: d.id, Payload: messages.SuccessDump{Compressed: m.compressed}})
 	failpoint.Here("block/dump-begun")
 }
 
-func (b *device) moreAsked(c *supervise.Context) {
-	b.wanted = true
-	b.offer(c)
+func (d *device) moreAsked(c *supervise.Context) {
+	d.wanted = true
+	d.offer(c)
 }
 
 // readAhead reads the next part while the former one is being sent. Two buffers are
 // enough: the credit for this part returns the former one.
-func (b *device) readAhead(c *supervise.Context) {
-	out, part, turns, tenant := b.out, b.buffers.Next(), b.Work, b.Name.Path.Tenant()
+func (d *device) readAhead(c *supervise.Context) {
+	out, part, turns, tenant := d.out, d.buffers.Next(), d.Work, d.Name.Path.Tenant()
 	c.Go(func(ctx context.Context) any {
 		n := 0
 		var err error
@@ -382,7 +382,7 @@ func (b *device) readAhead(c *supervise.Context) {
 	})
 }
 
-func (b *device) partRead(c *supervise.Context, m partRead) {
+func (d *device) partRead(c *supervise.Context, m partRead) {
 	part := messages.BlockChunk{Data: m.data}
 	switch {
 	case m.err == io.EOF, m.err == io.ErrUnexpectedEOF:
@@ -390,23 +390,23 @@ func (b *device) partRead(c *supervise.Context, m partRead) {
 	case m.err != nil:
 		part = messages.BlockChunk{Err: c.Public(m.err)}
 	}
-	b.ready = messages.Some(part)
-	b.offer(c)
+	d.ready = messages.Some(part)
+	d.offer(c)
 }
 
 // offer sends the next part, if it was read and the session has asked for it.
-func (b *device) offer(c *supervise.Context) {
-	if b.state != dumping || !b.wanted || !b.ready.OK {
+func (d *device) offer(c *supervise.Context) {
+	if d.state != dumping || !d.wanted || !d.ready.OK {
 		return
 	}
-	part := b.ready.Value
-	b.wanted, b.ready = false, messages.Option[messages.BlockChunk]{}
+	part := d.ready.Value
+	d.wanted, d.ready = false, messages.Option[messages.BlockChunk]{}
 	if part.Last || part.Err != "" {
-		b.closePipes(nil)
-		b.done(c, part.Err != "")
+		d.closePipes(nil)
+		d.done(c, part.Err != "")
 	} else {
-		b.readAhead(c)
+		d.readAhead(c)
 	}
-	c.Send(b.asker, part)
+	c.Send(d.asker, part)
 	failpoint.Here("block/part-sent")
 }

@@ -107,9 +107,9 @@ type (
 )
 
 // Discard closes a feed that came too late.
-func (o feedOpened) Discard() {
-	if o.feed != nil {
-		_ = o.feed.Close()
+func (f feedOpened) Discard() {
+	if f.feed != nil {
+		_ = f.feed.Close()
 	}
 }
 
@@ -145,7 +145,7 @@ func (k *console) Handle(c *supervise.Context, message any) {
 		k.leaveAsked(c)
 	case messages.ConsoleProbe:
 		k.heard = m.Number
-		k.tellIdle(c)
+		k.reportIdle(c)
 	case supervise.Terminated:
 		k.detach(c, m.ID)
 	case supervise.Undeliverable: // to a session that has just ended: Terminated follows
@@ -182,11 +182,11 @@ func (k *console) Stopping(c *supervise.Context, again bool) {
 	for _, w := range k.closers {
 		c.Send(w.pid, messages.ConsoleClosed{ID: w.id})
 	}
-	k.sendAway(c, again)
+	k.detachAll(c, again)
 }
 
-// tellIdle tells the host if the console has no users.
-func (k *console) tellIdle(c *supervise.Context) {
+// reportIdle tells the host if the console has no users.
+func (k *console) reportIdle(c *supervise.Context) {
 	if len(k.subscribers)+len(k.waiting)+len(k.expected)+len(k.openers) == 0 {
 		c.Send(k.Host, messages.ConsoleIdle{Name: k.Name, Heard: k.heard})
 	}

@@ -127,7 +127,7 @@ func (k *console) notOpened(c *supervise.Context, m feedOpened) {
 	k.answerOpeners(c, m.foreign, m.err)
 	if m.foreign && k.feed == nil {
 		c.Send(k.Host, messages.ConsoleEnded{Name: k.Name})
-		k.tellIdle(c)
+		k.reportIdle(c)
 	}
 }
 
@@ -197,7 +197,7 @@ func (k *console) read(c *supervise.Context, m feedRead) {
 		k.drain(c)
 	case m.err != nil:
 		c.Log().Error("Cannot read console", "name", k.Name, "error", m.err)
-		k.letGo(c)
+		k.closeFeed(c)
 	default:
 		k.syncLater(c)
 		k.readOn(c, m.taken.More)
@@ -250,11 +250,11 @@ func (k *console) drained(c *supervise.Context, m feedDrained) {
 		c.Log().Error("Cannot read the end of console", "name", k.Name, "error", m.err)
 	}
 	k.syncLater(c)
-	k.letGo(c)
+	k.closeFeed(c)
 	k.closed(c)
 }
 
-func (k *console) letGo(c *supervise.Context) {
+func (k *console) closeFeed(c *supervise.Context) {
 	if k.feed != nil {
 		_ = k.feed.Close()
 	}

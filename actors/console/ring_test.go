@@ -32,8 +32,8 @@ type ringLine struct {
 	line string
 }
 
-func (w *ringLine) UnmarshalJSON(b []byte) error {
-	return json.Unmarshal(b, &[]any{&w.time, (*vectors.Text)(&w.line)})
+func (r *ringLine) UnmarshalJSON(b []byte) error {
+	return json.Unmarshal(b, &[]any{&r.time, (*vectors.Text)(&r.line)})
 }
 
 // writes are told one by one, or by a rule.

@@ -193,7 +193,7 @@ func (k *console) detach(c *supervise.Context, id string) {
 		k.follower++
 		k.ring = nil
 	}
-	k.tellIdle(c)
+	k.reportIdle(c)
 }
 
 // returned stops waiting for a session, which has come back or has ended.
@@ -201,9 +201,9 @@ func (k *console) returned(id string) {
 	k.expected = slices.DeleteFunc(k.expected, func(pid *actor.PID) bool { return pid.Id == id })
 }
 
-// sendAway tells all readers that nothing more follows, or how to resume with the next
+// detachAll tells all readers that nothing more follows, or how to resume with the next
 // incarnation.
-func (k *console) sendAway(c *supervise.Context, again bool) {
+func (k *console) detachAll(c *supervise.Context, again bool) {
 	for _, a := range k.waiting {
 		switch m := a.ask.(type) {
 		case messages.ConsoleResume:

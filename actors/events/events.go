@@ -14,22 +14,22 @@ import (
 )
 
 const (
-	// maxFollowers is how many clients may follow events: each costs a read of the
+	// maxSubscribers is how many clients may follow events: each costs a read of the
 	// database for every event.
-	maxFollowers = 256
-	// batchEvents is how many events a follower gets at once.
+	maxSubscribers = 256
+	// batchEvents is how many events a subscriber gets at once.
 	batchEvents = 256
 )
 
-// The events actor owns the followers of events. The database is the only queue: a
-// follower is the number of its next event, so that it gets every event once, and costs
-// nothing while it does not read. One batch per follower is under way.
+// The events actor owns the subscribers of events. The database is the only queue: a
+// subscriber is the number of its next event, so that it gets every event once, and costs
+// nothing while it does not read. One batch per subscriber is under way.
 type events struct {
 	db *store.DB
 
-	last      uint64 // the newest known event
-	attaching []newcomer
-	followers []*follower
+	last        uint64 // the newest known event
+	attaching   []newcomer
+	subscribers []*subscriber
 }
 
 // A newcomer is a session that is going to follow.
@@ -38,15 +38,15 @@ type newcomer struct {
 	ask messages.EventsAttach
 }
 
-// A follower is a session that receives the events of a name.
-type follower struct {
-	pid     *actor.PID
-	name    messages.Name
-	next    uint64 // number of the event it gets next
-	present uint64 // number of the last event from before it came
-	told    bool   // it was told that it has got that
-	credits bool   // it has asked for more
-	reading bool   // a batch for it is being read
+// A subscriber is a session that receives the events of a name.
+type subscriber struct {
+	pid         *actor.PID
+	name        messages.Name
+	next        uint64 // number of the event it gets next
+	present     uint64 // number of the last event from before it came
+	presentSent bool   // it was told that it has got that
+	credits     bool   // it has asked for more
+	reading     bool   // a batch for it is being read
 }
 
 // The messages of the events actor's own goroutines.
@@ -57,14 +57,14 @@ type (
 		err         error
 	}
 	eventsRead struct {
-		follower string // the ID of its PID
-		batch    messages.EventBatch
-		next     uint64
-		err      error
+		subscriber string // the ID of its PID
+		batch      messages.EventBatch
+		next       uint64
+		err        error
 	}
 )
 
-// New returns the constructor of the actor that sends followers the events in db.
+// New returns the constructor of the actor that sends subscribers the events in db.
 func New(db *store.DB) func() supervise.Actor {
 	return func() supervise.Actor { return &events{db: db} }
 }
@@ -96,15 +96,15 @@ func (e *events) Stopping(c *supervise.Context, _ bool) {
 	for _, a := range e.attaching {
 		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: messages.Failure{Text: "cannot tell events: the daemon failed or stops; try again"}})
 	}
-	for _, f := range e.followers {
+	for _, f := range e.subscribers {
 		c.Send(f.pid, messages.EventsDetached{})
 	}
 }
 
-// attachAsked looks for the first event of a follower.
+// attachAsked looks for the first event of a subscriber.
 func (e *events) attachAsked(c *supervise.Context, m messages.EventsAttach) {
-	if len(e.attaching)+len(e.followers) >= maxFollowers {
-		text := messages.Publicf("%d clients follow events: that is as many as may do so at once", maxFollowers)
+	if len(e.attaching)+len(e.subscribers) >= maxSubscribers {
+		text := messages.Publicf("%d clients follow events: that is as many as may do so at once", maxSubscribers)
 		c.Respond(messages.Answer{ID: m.ID, Payload: messages.Failure{Text: text}})
 		return
 	}
@@ -122,7 +122,7 @@ func findEvents(db *store.DB, a newcomer) eventsFound {
 	return eventsFound{a, last + 1, last, err}
 }
 
-// found makes a session a follower. It gets the first event that it has asked for and
+// found makes a session a subscriber. It gets the first event that it has asked for and
 // each one from then on.
 func (e *events) found(c *supervise.Context, m eventsFound) {
 	a := m.newcomer
@@ -132,13 +132,13 @@ func (e *events) found(c *supervise.Context, m eventsFound) {
 		return
 	}
 	e.last = max(e.last, m.last)
-	e.followers = append(e.followers, &follower{pid: a.pid, name: a.ask.Name, next: m.first, present: m.last})
+	e.subscribers = append(e.subscribers, &subscriber{pid: a.pid, name: a.ask.Name, next: m.first, present: m.last})
 	c.Watch(a.pid)
 	c.Request(a.pid, messages.Answer{ID: a.ask.ID, Payload: messages.SuccessEvents{}})
 }
 
 func (e *events) moreAsked(c *supervise.Context) {
-	if f := e.follower(c.Sender().Id); f != nil {
+	if f := e.subscriber(c.Sender().Id); f != nil {
 		f.credits = true
 		e.serve(c, f)
 	}
@@ -147,29 +147,29 @@ func (e *events) moreAsked(c *supervise.Context) {
 // stored serves those who wait for new events.
 func (e *events) stored(c *supervise.Context, m messages.EventsStored) {
 	e.last = max(e.last, m.Last)
-	for _, f := range e.followers {
+	for _, f := range e.subscribers {
 		e.serve(c, f)
 	}
 }
 
-// serve reads the next batch for a follower, if it has given credit and there is
+// serve reads the next batch for a subscriber, if it has given credit and there is
 // something to send.
-func (e *events) serve(c *supervise.Context, f *follower) {
-	if !f.credits || f.reading || f.told && f.next > e.last {
+func (e *events) serve(c *supervise.Context, f *subscriber) {
+	if !f.credits || f.reading || f.presentSent && f.next > e.last {
 		return
 	}
 	f.reading = true
 	db, id, name, next, until := e.db, f.pid.Id, f.name, f.next, e.last
-	if !f.told {
+	if !f.presentSent {
 		until = f.present
 	}
 	c.Go(func(context.Context) any { return readEvents(db, id, name, next, until) })
 }
 
-// readEvents reads on until there is something for the follower of a name, or nothing
+// readEvents reads on until there is something for the subscriber of a name, or nothing
 // more up to a number.
-func readEvents(db *store.DB, follower string, name messages.Name, next, until uint64) eventsRead {
-	r := eventsRead{follower: follower, next: next}
+func readEvents(db *store.DB, subscriber string, name messages.Name, next, until uint64) eventsRead {
+	r := eventsRead{subscriber: subscriber, next: next}
 	for r.next <= until && r.batch.Missed == 0 && len(r.batch.List) == 0 {
 		list, after, err := db.Events(r.next, int(min(batchEvents, until-r.next+1)))
 		if err != nil {
@@ -187,20 +187,20 @@ func readEvents(db *store.DB, follower string, name messages.Name, next, until u
 }
 
 func (e *events) read(c *supervise.Context, m eventsRead) {
-	f := e.follower(m.follower)
+	f := e.subscriber(m.subscriber)
 	switch {
 	case f == nil: // it has left
 		return
 	case m.err != nil:
 		c.Log().Error("Cannot read events", "error", m.err)
 		c.Send(f.pid, messages.EventsDetached{})
-		e.detach(m.follower)
+		e.detach(m.subscriber)
 		return
 	}
 	f.reading = false
 	f.next = m.next
-	m.batch.Present = !f.told && f.next > f.present
-	f.told = f.told || m.batch.Present
+	m.batch.Present = !f.presentSent && f.next > f.present
+	f.presentSent = f.presentSent || m.batch.Present
 	if m.batch.Missed == 0 && len(m.batch.List) == 0 && !m.batch.Present { // all of them were of other names
 		e.serve(c, f)
 		return
@@ -209,8 +209,8 @@ func (e *events) read(c *supervise.Context, m eventsRead) {
 	c.Request(f.pid, m.batch)
 }
 
-func (e *events) follower(id string) *follower {
-	for _, f := range e.followers {
+func (e *events) subscriber(id string) *subscriber {
+	for _, f := range e.subscribers {
 		if f.pid.Id == id {
 			return f
 		}
@@ -219,5 +219,5 @@ func (e *events) follower(id string) *follower {
 }
 
 func (e *events) detach(id string) {
-	e.followers = slices.DeleteFunc(e.followers, func(f *follower) bool { return f.pid.Id == id })
+	e.subscribers = slices.DeleteFunc(e.subscribers, func(f *subscriber) bool { return f.pid.Id == id })
 }

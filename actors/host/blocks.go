@@ -111,7 +111,7 @@ func (h *host) blockDone(c *supervise.Context, m messages.BlockDone) {
 		there, kind = m.Failed, messages.EventBlockRemoved
 	}
 	if kind != "" && !m.Failed {
-		h.tell(c, kind, m.Name, messages.CommandCause(job.command))
+		h.recordEvent(c, kind, m.Name, messages.CommandCause(job.command))
 	}
 	if there {
 		h.ledger.FreeDevice(m.Name)

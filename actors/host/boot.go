@@ -39,14 +39,14 @@ func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
 func (h *host) unreadable() bool { return h.loads >= supervise.PatientTries }
 
 // sweep frees what no record mentions, and finds the block devices.
-func (g *Config) sweep(state messages.State) swept {
+func (c *Config) sweep(state messages.State) swept {
 	names, images := recorded(state)
-	g.Machine.AddStrangers(names)
-	devices, errs := g.Machine.Sweep(names, images)
+	c.Machine.AddStrangers(names)
+	devices, errs := c.Machine.Sweep(names, images)
 	for _, e := range state.Ends { // their consoles can still be read
 		names[e.Name] = true
 	}
-	if err := g.History.Sweep(func(n messages.Name) bool { return names[n] }); err != nil {
+	if err := c.History.Sweep(func(n messages.Name) bool { return names[n] }); err != nil {
 		errs = append(errs, err)
 	}
 	failpoint.Here("boot/history-swept")
@@ -117,8 +117,8 @@ func (h *host) doEarly(c *supervise.Context) {
 }
 
 func (h *host) countRunning() (running int) {
-	for _, t := range h.tenants {
-		if t.current != nil && !t.current.started.IsZero() {
+	for _, s := range h.slots {
+		if s.current != nil && !s.current.started.IsZero() {
 			running++
 		}
 	}
@@ -127,11 +127,11 @@ func (h *host) countRunning() (running int) {
 
 func (h *host) resume(c *supervise.Context, record messages.Record) *run {
 	h.ledger.Hold(record.Name, record.Spec.Arguments)
-	t := &tenant{phase: settled}
-	h.tenants[record.Name] = t
-	h.setCurrent(t, h.spawn(c, record.Name, record.Spec))
+	s := &slot{phase: settled}
+	h.slots[record.Name] = s
+	h.setCurrent(s, h.spawn(c, record.Name, record.Spec))
 	h.consoles.begin(c, record.Name, h.ledger)
-	c.Send(t.current.pid, messages.UnikernelResume{Record: record, Hold: true, Cause: h.began})
+	c.Send(s.current.pid, messages.UnikernelResume{Record: record, Hold: true, Cause: h.began})
 	failpoint.Here("boot/resume-asked")
-	return t.current
+	return s.current
 }

@@ -12,30 +12,30 @@ import (
 	"albatross/runtime/failpoint"
 )
 
-// change carries out a command that changes a tenant.
+// change carries out a command that changes what runs under a name.
 func (h *host) change(c *supervise.Context, a ask) {
-	t := h.tenants[a.name]
+	s := h.slots[a.name]
 	switch {
-	case t == nil:
-	case t.unstored() != "":
-		h.changeUnstored(c, a, t)
+	case s == nil:
+	case s.unstored() != "":
+		h.changeUnstored(c, a, s)
 		return
-	case t.phase != settled:
-		t.waiting = append(t.waiting, a)
+	case s.phase != settled:
+		s.waiting = append(s.waiting, a)
 		return
 	}
 	switch command := a.command.(type) {
 	case messages.UnikernelCreate:
-		h.create(c, a, t, command)
+		h.create(c, a, s, command)
 	case messages.UnikernelRestart:
-		h.restart(c, a, t, command)
+		h.restart(c, a, s, command)
 	case messages.UnikernelDestroy:
-		h.destroy(c, a, t)
+		h.destroy(c, a, s)
 	}
 }
 
-func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.UnikernelCreate) {
-	if t != nil && !command.Force {
+func (h *host) create(c *supervise.Context, a ask, s *slot, command messages.UnikernelCreate) {
+	if s != nil && !command.Force {
 		h.answer(c, a.ticket, messages.Failure{Text: c.Public(ledger.ErrRunning)})
 		return
 	}
@@ -49,8 +49,8 @@ func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.U
 		Compressed: command.Config.Compressed,
 		Cause:      messages.CommandCause(command),
 	}
-	if t != nil {
-		h.replace(c, a, t, m)
+	if s != nil {
+		h.replace(c, a, s, m)
 		return
 	}
 	m.Joins = h.ledger.NewStations(a.name, m.Spec.Arguments)
@@ -59,9 +59,9 @@ func (h *host) create(c *supervise.Context, a ask, t *tenant, command messages.U
 		return
 	}
 	failpoint.Here("change/reserved")
-	t = &tenant{}
-	h.tenants[a.name] = t
-	h.check(c, a, t, m)
+	s = &slot{}
+	h.slots[a.name] = s
+	h.check(c, a, s, m)
 }
 
 // nameable refuses an impossible name.
@@ -128,12 +128,12 @@ func deviceable(name string, host messages.Option[string], check func(string) er
 
 // restart replaces a unikernel by itself, maybe with other arguments. They are checked
 // completely before the unikernel is stopped.
-func (h *host) restart(c *supervise.Context, a ask, t *tenant, command messages.UnikernelRestart) {
-	if t == nil {
+func (h *host) restart(c *supervise.Context, a ask, s *slot, command messages.UnikernelRestart) {
+	if s == nil {
 		h.answer(c, a.ticket, messages.Failure{Text: "destroy: not found"})
 		return
 	}
-	spec := t.current.spec.Proven()
+	spec := s.current.spec.Proven()
 	if command.Args.OK {
 		spec.Arguments = command.Args.Value
 		spec.NameRefused = false
@@ -142,174 +142,174 @@ func (h *host) restart(c *supervise.Context, a ask, t *tenant, command messages.
 		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 		return
 	}
-	h.replace(c, a, t, messages.UnikernelPrepare{Spec: spec, Cause: messages.CommandCause(command)})
+	h.replace(c, a, s, messages.UnikernelPrepare{Spec: spec, Cause: messages.CommandCause(command)})
 }
 
-func (h *host) replace(c *supervise.Context, a ask, t *tenant, m messages.UnikernelPrepare) {
+func (h *host) replace(c *supervise.Context, a ask, s *slot, m messages.UnikernelPrepare) {
 	m.Joins = h.ledger.NewStations(a.name, m.Spec.Arguments)
 	if err := h.ledger.ReserveNext(a.name, m.Spec.Arguments); err != nil {
 		h.refuse(c, a, err)
 		return
 	}
 	failpoint.Here("change/next-reserved")
-	h.check(c, a, t, m)
+	h.check(c, a, s, m)
 }
 
 // check makes a new run, which checks its image.
-func (h *host) check(c *supervise.Context, a ask, t *tenant, m messages.UnikernelPrepare) {
-	t.phase = checking
-	t.ask = ask{ticket: a.ticket, name: a.name} // without the command, to free the image
-	t.cause = m.Cause
-	_, t.creates = a.command.(messages.UnikernelCreate)
-	t.next = h.spawn(c, a.name, m.Spec)
-	c.Send(t.next.pid, m)
+func (h *host) check(c *supervise.Context, a ask, s *slot, m messages.UnikernelPrepare) {
+	s.phase = checking
+	s.ask = ask{ticket: a.ticket, name: a.name} // without the command, to free the image
+	s.cause = m.Cause
+	_, s.creates = a.command.(messages.UnikernelCreate)
+	s.next = h.spawn(c, a.name, m.Spec)
+	c.Send(s.next.pid, m)
 	failpoint.Here("change/check-asked")
 }
 
 func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
-	t := h.tenants[m.Name]
+	s := h.slots[m.Name]
 	switch {
-	case t == nil || t.phase != checking || t.next.number != m.Run: // it was given up
-	case t.unstored() != "":
-		h.dropNext(c, m.Name, t)
-		h.startFailed(c, m.Name, t, t.unstored())
-	case t.current != nil:
-		t.phase = switching
-		t.next.spec = m.Spec
-		c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true, Cause: t.cause})
+	case s == nil || s.phase != checking || s.next.number != m.Run: // it was given up
+	case s.unstored() != "":
+		h.dropNext(c, m.Name, s)
+		h.startFailed(c, m.Name, s, s.unstored())
+	case s.current != nil:
+		s.phase = switching
+		s.next.spec = m.Spec
+		c.Send(s.current.pid, messages.UnikernelStop{KeepSpec: true, Cause: s.cause})
 		failpoint.Here("change/switch-asked")
 	default:
-		t.next.spec = m.Spec
-		h.launch(c, t)
+		s.next.spec = m.Spec
+		h.launch(c, s)
 	}
 }
 
 // launch starts the next run.
-func (h *host) launch(c *supervise.Context, t *tenant) {
-	t.phase = launching
-	h.consoles.begin(c, t.ask.name, h.ledger)
-	c.Send(t.next.pid, messages.UnikernelStart{Creates: t.creates || t.former == nil, Former: t.replaced()})
+func (h *host) launch(c *supervise.Context, s *slot) {
+	s.phase = launching
+	h.consoles.begin(c, s.ask.name, h.ledger)
+	c.Send(s.next.pid, messages.UnikernelStart{Creates: s.creates || s.former == nil, Former: s.replaced()})
 	failpoint.Here("change/start-asked")
 }
 
 func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
-	t := h.tenants[m.Name]
+	s := h.slots[m.Name]
 	switch {
-	case t == nil:
-	case t.current != nil && t.current.number == m.Run: // started again, or taken over
-		h.respec(c, t.current, m.Spec)
-		t.current.started, t.current.restarts = m.Started, m.Restarts
-		t.current.wait, t.current.unstored = messages.Option[messages.Wait]{}, ""
-		h.watch(c, t.current, m)
-		h.restored(c, m.Name, t, "the one before was started again")
-	case t.phase == launching && t.next.number == m.Run:
+	case s == nil:
+	case s.current != nil && s.current.number == m.Run: // started again, or taken over
+		h.respec(c, s.current, m.Spec)
+		s.current.started, s.current.restarts = m.Started, m.Restarts
+		s.current.wait, s.current.unstored = messages.Option[messages.Wait]{}, ""
+		h.watch(c, s.current, m)
+		h.restored(c, m.Name, s, "the one before was started again")
+	case s.phase == launching && s.next.number == m.Run:
 		h.ledger.Commit(m.Name)
 		failpoint.Here("change/committed")
-		t.next.spec, t.next.started, t.next.restarts = m.Spec, m.Started, m.Restarts
-		h.setCurrent(t, t.next)
-		t.next = nil
-		h.watch(c, t.current, m)
-		h.answer(c, t.ask.ticket, messages.SuccessText{Text: "created unikernel"})
+		s.next.spec, s.next.started, s.next.restarts = m.Spec, m.Started, m.Restarts
+		h.setCurrent(s, s.next)
+		s.next = nil
+		h.watch(c, s.current, m)
+		h.answer(c, s.ask.ticket, messages.SuccessText{Text: "created unikernel"})
 		failpoint.Here("change/creation-told")
-		h.settle(c, m.Name, t)
+		h.settle(c, m.Name, s)
 	}
 }
 
-func (h *host) rests(c *supervise.Context, m messages.UnikernelWaiting) {
+func (h *host) willRestart(c *supervise.Context, m messages.UnikernelWaiting) {
 	h.consoles.ended(m.Name, m.End)
-	if t := h.tenants[m.Name]; t != nil && t.current != nil && t.current.number == m.Run {
-		t.current.unstored = ""
-		t.current.rest(c.Now(), m.Cause)
+	if s := h.slots[m.Name]; s != nil && s.current != nil && s.current.number == m.Run {
+		s.current.unstored = ""
+		s.current.noteWait(c.Now(), m.Cause)
 		c.Send(h.stats, messages.StatsForget{Name: m.Name})
-		h.restored(c, m.Name, t, "the one before waits to be started again: "+m.Cause)
+		h.restored(c, m.Name, s, "the one before waits to be started again: "+m.Cause)
 	}
 }
 
-func (h *host) destroy(c *supervise.Context, a ask, t *tenant) {
-	if t == nil {
+func (h *host) destroy(c *supervise.Context, a ask, s *slot) {
+	if s == nil {
 		h.answer(c, a.ticket, messages.Failure{Text: "destroy: not found"})
 		return
 	}
-	t.phase = destroying
-	t.ask = a
-	t.cause = messages.CommandCause(a.command)
-	c.Send(t.current.pid, messages.UnikernelStop{Cause: t.cause})
+	s.phase = destroying
+	s.ask = a
+	s.cause = messages.CommandCause(a.command)
+	c.Send(s.current.pid, messages.UnikernelStop{Cause: s.cause})
 	failpoint.Here("change/end-asked")
 }
 
 // gone handles the end of a run that was started.
 func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 	h.consoles.ended(m.Name, m.End)
-	t := h.tenants[m.Name]
+	s := h.slots[m.Name]
 	switch {
-	case t == nil:
+	case s == nil:
 		return
-	case t.next != nil && t.next.number == m.Run: // its actor has failed at the very start
-		h.failed(c, messages.UnikernelFailed{Name: m.Name, Run: m.Run, Digest: t.next.spec.Digest, Text: messages.FailedStarting})
+	case s.next != nil && s.next.number == m.Run: // its actor has failed at the very start
+		h.failed(c, messages.UnikernelFailed{Name: m.Name, Run: m.Run, Digest: s.next.spec.Digest, Text: messages.FailedStarting})
 		return
-	case t.current == nil || t.current.number != m.Run:
+	case s.current == nil || s.current.number != m.Run:
 		return
 	}
-	ended := t.current
-	t.current = nil
+	ended := s.current
+	s.current = nil
 	c.Stop(ended.pid)
 	c.Send(h.stats, messages.StatsForget{Name: m.Name})
 	failpoint.Here("change/ended")
 	if m.Left != nil {
-		h.need(m.Left.Spec)
+		h.useImages(m.Left.Spec)
 	}
-	h.unneed(c, ended.spec)
+	h.dropImages(c, ended.spec)
 	switch {
-	case t.phase == switching && t.next != nil:
-		t.former = m.Left
-		h.launch(c, t)
-	case t.phase == halted: // the next daemon starts it
-		h.settle(c, m.Name, t)
+	case s.phase == switching && s.next != nil:
+		s.former = m.Left
+		h.launch(c, s)
+	case s.phase == halted: // the next daemon starts it
+		h.settle(c, m.Name, s)
 	case m.Left != nil:
-		h.comeBack(c, m.Name, t, m.Left, m.Why)
+		h.startFormer(c, m.Name, s, m.Left, m.Why)
 	default:
-		h.ended(c, m.Name, t, ended)
+		h.ended(c, m.Name, s, ended)
 	}
 }
 
 // ended ends a run of which nothing is left.
-func (h *host) ended(c *supervise.Context, name messages.Name, t *tenant, ended *run) {
-	switch t.phase {
+func (h *host) ended(c *supervise.Context, name messages.Name, s *slot, ended *run) {
+	switch s.phase {
 	case checking: // it has ended by itself; prepared continues
 		return
 	case switching:
-		h.answerAsk(c, t, messages.Failure{Text: t.refusal})
+		h.answerAsk(c, s, messages.Failure{Text: s.refusal})
 	case restoring:
-		h.answerAsk(c, t, messages.Failure{Text: t.refusal + "; the one before is gone, too"})
+		h.answerAsk(c, s, messages.Failure{Text: s.refusal + "; the one before is gone, too"})
 	case destroying:
 		text := messages.Public("destroyed unikernel")
 		if ended.wait.OK {
 			text = "destroyed: removed from restarting"
 		}
-		h.answerAsk(c, t, messages.SuccessText{Text: text})
+		h.answerAsk(c, s, messages.SuccessText{Text: text})
 		failpoint.Here("change/destruction-told")
 	}
-	h.settle(c, name, t)
+	h.settle(c, name, s)
 }
 
 // failed handles the end of a run that was not started.
 func (h *host) failed(c *supervise.Context, m messages.UnikernelFailed) {
-	t := h.tenants[m.Name]
+	s := h.slots[m.Name]
 	switch {
-	case t == nil:
-	case t.current != nil && t.current.number == m.Run: // nothing was on record when it recovered
+	case s == nil:
+	case s.current != nil && s.current.number == m.Run: // nothing was on record when it recovered
 		h.gone(c, messages.UnikernelGone{Name: m.Name, Run: m.Run})
-	case t.next != nil && t.next.number == m.Run:
-		t.next.spec.Digest = m.Digest
-		h.dropNext(c, m.Name, t)
-		h.startFailed(c, m.Name, t, m.Text)
+	case s.next != nil && s.next.number == m.Run:
+		s.next.spec.Digest = m.Digest
+		h.dropNext(c, m.Name, s)
+		h.startFailed(c, m.Name, s, m.Text)
 	}
 }
 
 // dropNext drops a run that could not be started.
-func (h *host) dropNext(c *supervise.Context, name messages.Name, t *tenant) {
-	ended := t.next
-	t.next = nil
+func (h *host) dropNext(c *supervise.Context, name messages.Name, s *slot) {
+	ended := s.next
+	s.next = nil
 	c.Stop(ended.pid)
 	h.ledger.Release(name)
 	h.collect(c, ended.spec.Digest)
@@ -317,43 +317,43 @@ func (h *host) dropNext(c *supervise.Context, name messages.Name, t *tenant) {
 
 // startFailed ends a command whose unikernel could not be started, once the former is
 // started again.
-func (h *host) startFailed(c *supervise.Context, name messages.Name, t *tenant, text messages.Public) {
-	t.refusal = text
+func (h *host) startFailed(c *supervise.Context, name messages.Name, s *slot, text messages.Public) {
+	s.refusal = text
 	switch {
-	case t.phase == switching: // current is being stopped; gone continues
-	case t.former != nil:
-		former := t.former
-		t.former = nil
-		h.comeBack(c, name, t, former, messages.SuccessorFailed+": "+text)
+	case s.phase == switching: // current is being stopped; gone continues
+	case s.former != nil:
+		former := s.former
+		s.former = nil
+		h.startFormer(c, name, s, former, messages.SuccessorFailed+": "+text)
 	default:
-		h.answerAsk(c, t, messages.Failure{Text: text})
+		h.answerAsk(c, s, messages.Failure{Text: text})
 		failpoint.Here("change/refusal-told")
-		h.settle(c, name, t)
+		h.settle(c, name, s)
 	}
 }
 
-// settle ends the command under way, removes a tenant without a run, and continues with
+// settle ends the command under way, removes a slot without a run, and continues with
 // the longest waiting command.
-func (h *host) settle(c *supervise.Context, name messages.Name, t *tenant) {
-	t.phase = settled
-	t.ask, t.refusal = ask{}, ""
-	waiting := t.waiting
-	t.waiting = nil
-	if t.current == nil {
+func (h *host) settle(c *supervise.Context, name messages.Name, s *slot) {
+	s.phase = settled
+	s.ask, s.refusal = ask{}, ""
+	waiting := s.waiting
+	s.waiting = nil
+	if s.current == nil {
 		h.ledger.Release(name)
-		delete(h.tenants, name)
-		h.consoles.tenantGone(c, name)
+		delete(h.slots, name)
+		h.consoles.unikernelGone(c, name)
 	}
-	if t.former != nil { // from now on, current decides alone about its former
-		former := t.former
-		t.former = nil
-		h.unneed(c, former.Spec)
+	if s.former != nil { // from now on, current decides alone about its former
+		former := s.former
+		s.former = nil
+		h.dropImages(c, former.Spec)
 	}
 	failpoint.Here("change/settled")
 	if h.halter != nil {
-		t.waiting = waiting
-		h.halt(c, t)
-		h.tellHalted(c)
+		s.waiting = waiting
+		h.halt(c, s)
+		h.reportHalted(c)
 		return
 	}
 	for _, a := range waiting {
@@ -362,17 +362,17 @@ func (h *host) settle(c *supervise.Context, name messages.Name, t *tenant) {
 }
 
 // setCurrent makes r the current run.
-func (h *host) setCurrent(t *tenant, r *run) {
-	t.current = r
-	h.need(r.spec)
+func (h *host) setCurrent(s *slot, r *run) {
+	s.current = r
+	h.useImages(r.spec)
 }
 
 // respec notes that a run has another spec on disk.
 func (h *host) respec(c *supervise.Context, r *run, spec messages.Spec) {
 	former := r.spec
 	r.spec = spec
-	h.need(spec)
-	h.unneed(c, former)
+	h.useImages(spec)
+	h.dropImages(c, former)
 }
 
 // spawn makes a unikernel actor and its console.
@@ -380,7 +380,7 @@ func (h *host) spawn(c *supervise.Context, name messages.Name, spec messages.Spe
 	h.runs++
 	config := h.config
 	pid := c.Child("unikernel/"+name.String(), unikernel.New(unikernel.Config{
-		Name: name, Run: h.runs, Host: c.Self(), Store: h.store, Console: h.consoles.forTenant(c, name),
+		Name: name, Run: h.runs, Host: c.Self(), Store: h.store, Console: h.consoles.forUnikernel(c, name),
 		Machine: config.Machine, Meter: config.Meter, Work: config.Work,
 		Grace: config.Grace, Trial: config.Trial,
 	}))
@@ -390,22 +390,22 @@ func (h *host) spawn(c *supervise.Context, name messages.Name, spec messages.Spe
 // restarted tells a unikernel actor that has failed how to continue.
 func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
 	h.collectStale(c) // an unknown image of its may be in the store
-	t := h.tenants[m.Name]
+	s := h.slots[m.Name]
 	switch {
-	case t == nil:
-	case t.current != nil && t.current.number == m.Run:
-		c.Send(t.current.pid, messages.UnikernelRecover{})
-		switch t.phase {
+	case s == nil:
+	case s.current != nil && s.current.number == m.Run:
+		c.Send(s.current.pid, messages.UnikernelRecover{})
+		switch s.phase {
 		case destroying:
-			c.Send(t.current.pid, messages.UnikernelStop{Cause: t.cause})
+			c.Send(s.current.pid, messages.UnikernelStop{Cause: s.cause})
 		case switching, halted:
-			c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true, Cause: t.cause})
+			c.Send(s.current.pid, messages.UnikernelStop{KeepSpec: true, Cause: s.cause})
 		}
-	case t.next == nil || t.next.number != m.Run:
-	case t.phase == launching:
-		c.Send(t.next.pid, messages.UnikernelRecover{Abandon: true, Former: t.replaced()})
+	case s.next == nil || s.next.number != m.Run:
+	case s.phase == launching:
+		c.Send(s.next.pid, messages.UnikernelRecover{Abandon: true, Former: s.replaced()})
 	default:
-		h.dropNext(c, m.Name, t)
-		h.startFailed(c, m.Name, t, messages.FailedStarting)
+		h.dropNext(c, m.Name, s)
+		h.startFailed(c, m.Name, s, messages.FailedStarting)
 	}
 }

@@ -36,14 +36,14 @@ type consoleEntry struct {
 }
 
 // inUse reports whether there is a unikernel.
-func (e *consoleEntry) inUse() bool { return e.ours || e.theirs }
+func (c *consoleEntry) inUse() bool { return c.ours || c.theirs }
 
 func newConsoles(config *Config, store *actor.PID) *consoles {
 	return &consoles{config: config, store: store, byName: map[messages.Name]*consoleEntry{}, rings: map[messages.Path]map[messages.Name]*consoleEntry{}}
 }
 
-// forTenant returns the console of a unikernel that is about to be created.
-func (k *consoles) forTenant(c *supervise.Context, name messages.Name) *actor.PID {
+// forUnikernel returns the console of a unikernel that is about to be created.
+func (k *consoles) forUnikernel(c *supervise.Context, name messages.Name) *actor.PID {
 	e := k.entry(c, name)
 	e.ours = true
 	return e.pid
@@ -74,8 +74,8 @@ func (k *consoles) remember(name messages.Name, e *consoleEntry) {
 	k.rings[name.Path][name] = e
 }
 
-// tenantGone keeps the console of a unikernel that is gone, if that ever ran.
-func (k *consoles) tenantGone(c *supervise.Context, name messages.Name) {
+// unikernelGone keeps the console of a unikernel that is gone, if that ever ran.
+func (k *consoles) unikernelGone(c *supervise.Context, name messages.Name) {
 	e := k.byName[name]
 	if e == nil {
 		return

@@ -16,33 +16,33 @@ func (h *host) haltAsked(c *supervise.Context) {
 }
 
 func (h *host) haltAll(c *supervise.Context) {
-	for _, t := range h.tenants {
-		if t.phase == settled { // settle halts the others
-			h.halt(c, t)
+	for _, s := range h.slots {
+		if s.phase == settled { // settle halts the others
+			h.halt(c, s)
 		}
 	}
-	h.tellHalted(c)
+	h.reportHalted(c)
 }
 
 // halt stops one unikernel, and refuses its waiting commands.
-func (h *host) halt(c *supervise.Context, t *tenant) {
-	for _, a := range t.waiting {
+func (h *host) halt(c *supervise.Context, s *slot) {
+	for _, a := range s.waiting {
 		h.answer(c, a.ticket, messages.Failure{Text: halting})
 	}
-	t.waiting = nil
-	if t.current == nil {
+	s.waiting = nil
+	if s.current == nil {
 		return
 	}
-	t.phase = halted
-	t.cause = "the daemon stops with its unikernels"
-	c.Send(t.current.pid, messages.UnikernelStop{KeepSpec: true, Cause: t.cause})
+	s.phase = halted
+	s.cause = "the daemon stops with its unikernels"
+	c.Send(s.current.pid, messages.UnikernelStop{KeepSpec: true, Cause: s.cause})
 }
 
 const halting = "the daemon is stopping all unikernels: try again when it runs again"
 
-// tellHalted tells the halter when nothing is left.
-func (h *host) tellHalted(c *supervise.Context) {
-	if h.halter != nil && len(h.tenants) == 0 {
+// reportHalted tells the halter when nothing is left.
+func (h *host) reportHalted(c *supervise.Context) {
+	if h.halter != nil && len(h.slots) == 0 {
 		c.Send(h.halter, messages.AllHalted{})
 	}
 }

@@ -25,7 +25,7 @@ type Config struct {
 	History    *history.Dir
 	Machine    *guest.Machine                  // runs unikernels
 	RootPolicy messages.Policy                 // what the machine has at the start
-	Look       func() (messages.Policy, error) // what it has now
+	Measure    func() (messages.Policy, error) // what it has now
 	Meter      *meter.Meter
 	Work       *fair.Workers // long work with images
 
@@ -50,14 +50,14 @@ type host struct {
 	stats  *actor.PID
 
 	ledger   *ledger.Ledger
-	tenants  map[messages.Name]*tenant
+	slots    map[messages.Name]*slot
 	consoles *consoles
 	images   map[messages.Digest]int // how many current runs need each
 	// collectPause is the pause before images are collected again; 0: they are not.
 	collectPause time.Duration
 	blocks       map[messages.Name]blockJob
 	policies     policyChanges
-	outlook      outlook
+	hardware     hardware
 	open         map[ticket]supervise.Asker // unanswered commands
 	tickets      ticket                     // last one used
 	runs         uint64                     // last number used
@@ -96,13 +96,13 @@ func New(config *Config, store *actor.PID) func() supervise.Actor {
 func (h *host) Started(c *supervise.Context) {
 	h.ledger = ledger.New()
 	h.ledger.HoldMachine(h.config.RootPolicy)
-	h.tenants = map[messages.Name]*tenant{}
+	h.slots = map[messages.Name]*slot{}
 	h.images = map[messages.Digest]int{}
 	h.blocks = map[messages.Name]blockJob{}
 	h.open = map[ticket]supervise.Asker{}
 	h.consoles = newConsoles(h.config, h.store)
 	if h.began == messages.DaemonStarted {
-		h.tell(c, messages.EventDaemonStarted, messages.Name{}, "")
+		h.recordEvent(c, messages.EventDaemonStarted, messages.Name{}, "")
 	}
 	h.startStats(c)
 	h.watchMachine(c)
@@ -125,7 +125,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.running(c, m)
 		h.waveTold(c, m.Run, false)
 	case messages.UnikernelWaiting:
-		h.rests(c, m)
+		h.willRestart(c, m)
 		h.waveTold(c, m.Run, true)
 	case messages.UnikernelFailed:
 		h.failed(c, m)
@@ -148,8 +148,8 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.consoles.foreignGone(m.Name, c.Now())
 	case messages.ConsoleRestarted:
 		h.consoles.restarted(c, m.Name)
-		if t := h.tenants[m.Name]; t != nil && t.current != nil {
-			c.Send(t.current.pid, m)
+		if s := h.slots[m.Name]; s != nil && s.current != nil {
+			c.Send(s.current.pid, m)
 		}
 	case messages.ConsoleIdle:
 		if h.booted { // otherwise its user may be unknown; see ready
@@ -162,7 +162,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 	case imageRead:
 		h.imageRead(c, m)
 	case messages.StatusAsk:
-		c.Respond(messages.StatusTold{List: h.status()})
+		c.Respond(messages.StatusReport{List: h.status()})
 	case messages.HaltAll:
 		h.haltAsked(c)
 	case messages.BlockDone:
@@ -177,15 +177,15 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.waveOver(c, m)
 	case watching:
 		h.watching(c, m)
-	case machineNews:
-		h.machineNews(c, m)
-	case awaitNews:
-		h.awaitNews(c, m.watch)
-	case lookDue:
-		h.look(c)
-		c.After(lookEvery, lookDue{})
-	case looked:
-		h.looked(c, m)
+	case machineChanged:
+		h.machineChanged(c, m)
+	case awaitChange:
+		h.awaitChange(c, m.watch)
+	case measureDue:
+		h.measure(c)
+		c.After(measureEvery, measureDue{})
+	case measured:
+		h.measured(c, m)
 	case supervise.Crashed:
 		h.storeCrashed(c, m)
 	case supervise.Undeliverable: // to the store: nothing else gets requests
@@ -198,7 +198,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 
 // Stopping answers everybody who waits. The unikernels go on.
 func (h *host) Stopping(c *supervise.Context, _ bool) {
-	closeWatches(h.outlook.watches)
+	closeWatches(h.hardware.watches)
 	for t := range h.open {
 		h.answer(c, t, messages.Failure{Text: "internal error: the daemon stopped while it handled this; ask what has become of it"})
 	}
@@ -250,8 +250,8 @@ func (h *host) asked(c *supervise.Context, m messages.Ask) {
 	h.do(c, a)
 }
 
-// tell stores an event that reports no change of the database.
-func (h *host) tell(c *supervise.Context, kind messages.EventKind, name messages.Name, cause messages.Public) {
+// recordEvent stores an event that reports no change of the database.
+func (h *host) recordEvent(c *supervise.Context, kind messages.EventKind, name messages.Name, cause messages.Public) {
 	c.Send(h.store, messages.StoreWrite{Changes: []messages.Change{messages.Happened(c.Now(), kind, name, cause)}})
 }
 
@@ -279,7 +279,7 @@ func (h *host) adopt(c *supervise.Context, a ask, command messages.ConsoleAdd) {
 	switch {
 	case a.name.IsPath():
 		h.answer(c, a.ticket, messages.Failure{Text: "path used instead of name"})
-	case h.tenants[a.name] != nil:
+	case h.slots[a.name] != nil:
 		h.answer(c, a.ticket, messages.Failure{Text: console.AdoptFailure(c, console.ErrOurs)})
 	default:
 		limit := command.Max.Or(h.ledger.MaxUnikernels(a.name.Path))

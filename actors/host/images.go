@@ -20,15 +20,15 @@ func digests(spec messages.Spec) iter.Seq[messages.Digest] {
 	}
 }
 
-// need counts the images of a spec as needed.
-func (h *host) need(spec messages.Spec) {
+// useImages counts the images of a spec as needed.
+func (h *host) useImages(spec messages.Spec) {
 	for digest := range digests(spec) {
 		h.images[digest]++
 	}
 }
 
-// unneed ends a need.
-func (h *host) unneed(c *supervise.Context, spec messages.Spec) {
+// dropImages ends a need.
+func (h *host) dropImages(c *supervise.Context, spec messages.Spec) {
 	for digest := range digests(spec) {
 		h.images[digest]--
 		h.collect(c, digest)

@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	// lookEvery is the interval of measurements for changes without a message: no message
+	// measureEvery is the interval of measurements for changes without a message: no message
 	// says that a file system has grown.
-	lookEvery = time.Minute
-	// lookPause is the pause between measurements while the machine keeps changing.
-	lookPause = 100 * time.Millisecond
+	measureEvery = time.Minute
+	// measurePause is the pause between measurements while the machine keeps changing.
+	measurePause = 100 * time.Millisecond
 )
 
-// outlook is what the host knows of the machine, whose measurement is the ledger's limit.
+// hardware is what the host knows of the machine, whose measurement is the ledger's limit.
 // There is one measurement at a time, so that the last one counts.
-type outlook struct {
-	watches []*machine.Watch
-	looking bool
-	again   bool  // something has changed since the measurement began
-	waiting []ask // refused by the former measurement
+type hardware struct {
+	watches   []*machine.Watch
+	measuring bool
+	again     bool  // something has changed since the measurement began
+	waiting   []ask // refused by the former measurement
 }
 
 // The host's messages from its own goroutines and timers about the machine.
@@ -35,13 +35,13 @@ type (
 		watches []*machine.Watch
 		err     error
 	}
-	machineNews struct {
+	machineChanged struct {
 		watch *machine.Watch
 		err   error
 	}
-	awaitNews struct{ watch *machine.Watch }
-	lookDue   struct{}
-	looked    struct {
+	awaitChange struct{ watch *machine.Watch }
+	measureDue  struct{}
+	measured    struct {
 		has  messages.Policy
 		err  error
 		asks []ask
@@ -60,7 +60,7 @@ func closeWatches(list []*machine.Watch) {
 // watchMachine makes the root policy follow the machine from now on.
 func (h *host) watchMachine(c *supervise.Context) {
 	c.Go(func(context.Context) any { return openWatches() })
-	c.After(lookEvery, lookDue{})
+	c.After(measureEvery, measureDue{})
 }
 
 func openWatches() (w watching) {
@@ -78,61 +78,61 @@ func openWatches() (w watching) {
 // watching measures at once: there was no message for earlier changes.
 func (h *host) watching(c *supervise.Context, m watching) {
 	if m.err != nil {
-		c.Log().Warn("Changes of the machine are noticed late", "cause", m.err, "after", lookEvery)
+		c.Log().Warn("Changes of the machine are noticed late", "cause", m.err, "after", measureEvery)
 	}
-	h.outlook.watches = m.watches
+	h.hardware.watches = m.watches
 	for _, w := range m.watches {
-		h.awaitNews(c, w)
+		h.awaitChange(c, w)
 	}
-	h.look(c)
+	h.measure(c)
 }
 
-func (h *host) awaitNews(c *supervise.Context, w *machine.Watch) {
-	c.Go(func(ctx context.Context) any { return machineNews{w, w.Wait(ctx)} })
+func (h *host) awaitChange(c *supervise.Context, w *machine.Watch) {
+	c.Go(func(ctx context.Context) any { return machineChanged{w, w.Wait(ctx)} })
 }
 
-func (h *host) machineNews(c *supervise.Context, m machineNews) {
+func (h *host) machineChanged(c *supervise.Context, m machineChanged) {
 	if m.err != nil {
-		c.Log().Warn("Changes of the machine are noticed late", "cause", m.err, "after", lookEvery)
+		c.Log().Warn("Changes of the machine are noticed late", "cause", m.err, "after", measureEvery)
 		return
 	}
-	h.look(c)
-	c.After(lookPause, awaitNews{m.watch})
+	h.measure(c)
+	c.After(measurePause, awaitChange{m.watch})
 }
 
-// look measures the machine, for all who wait for that.
-func (h *host) look(c *supervise.Context) {
-	if h.outlook.looking {
-		h.outlook.again = true
+// measure measures the machine, for all who wait for that.
+func (h *host) measure(c *supervise.Context) {
+	if h.hardware.measuring {
+		h.hardware.again = true
 		return
 	}
-	asks := h.outlook.waiting
-	h.outlook = outlook{watches: h.outlook.watches, looking: true}
-	look := h.config.Look
+	asks := h.hardware.waiting
+	h.hardware = hardware{watches: h.hardware.watches, measuring: true}
+	look := h.config.Measure
 	c.Go(func(context.Context) any {
 		has, err := look()
-		return looked{has, err, asks}
+		return measured{has, err, asks}
 	})
 }
 
-func (h *host) looked(c *supervise.Context, m looked) {
-	h.outlook.looking = false
+func (h *host) measured(c *supervise.Context, m measured) {
+	h.hardware.measuring = false
 	if m.err != nil {
 		c.Log().Error("Cannot look at the machine", "error", m.err)
 	} else {
-		h.machineHas(c, m.has)
+		h.setMachine(c, m.has)
 	}
 	for _, a := range m.asks {
 		h.do(c, a)
 	}
-	if h.outlook.again {
-		h.look(c)
+	if h.hardware.again {
+		h.measure(c)
 	}
 }
 
-// machineHas makes what the machine has the limit. If that is less than before, what runs
+// setMachine makes what the machine has the limit. If that is less than before, what runs
 // goes on, but cannot be started anew.
-func (h *host) machineHas(c *supervise.Context, has messages.Policy) {
+func (h *host) setMachine(c *supervise.Context, has messages.Policy) {
 	before := h.ledger.Machine()
 	if !h.ledger.HoldMachine(has) {
 		return
@@ -147,11 +147,11 @@ func (h *host) machineHas(c *supervise.Context, has messages.Policy) {
 // refuse answers a command that the ledger refuses. If the machine is the reason, it is
 // measured again first, since something may just have been added to it.
 func (h *host) refuse(c *supervise.Context, a ask, err error) {
-	if a.looked || !ledger.ByMachine(err) {
+	if a.measured || !ledger.ByMachine(err) {
 		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 		return
 	}
-	a.looked = true
-	h.outlook.waiting = append(h.outlook.waiting, a)
-	h.look(c)
+	a.measured = true
+	h.hardware.waiting = append(h.hardware.waiting, a)
+	h.measure(c)
 }

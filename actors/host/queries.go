@@ -18,7 +18,7 @@ func (h *host) infos(name messages.Name) []messages.NamedInfo {
 		return h.infoOf(nil, name, name)
 	}
 	var list []messages.NamedInfo
-	for n := range h.tenants {
+	for n := range h.slots {
 		if name.Covers(n) {
 			list = h.infoOf(list, n, name.Relative(n))
 		}
@@ -29,11 +29,11 @@ func (h *host) infos(name messages.Name) []messages.NamedInfo {
 
 // infoOf appends what runs under a name, if anything does.
 func (h *host) infoOf(list []messages.NamedInfo, name, shown messages.Name) []messages.NamedInfo {
-	t := h.tenants[name]
-	if t == nil || t.current == nil || t.current.started.IsZero() || t.current.unstored != "" {
+	s := h.slots[name]
+	if s == nil || s.current == nil || s.current.started.IsZero() || s.current.unstored != "" {
 		return list
 	}
-	spec, args := t.current.spec, t.current.spec.Arguments
+	spec, args := s.current.spec, s.current.spec.Arguments
 	return append(list, messages.NamedInfo{Name: shown, Info: messages.Info{
 		Type:      spec.Type,
 		Startup:   args.Startup,
@@ -44,7 +44,7 @@ func (h *host) infoOf(list []messages.NamedInfo, name, shown messages.Name) []me
 		Blocks:    h.blockInfos(name, args),
 		Networks:  networkInfos(name, args),
 		Argv:      args.Argv,
-		Started:   t.current.started,
+		Started:   s.current.started,
 		CPUs:      args.CPUs,
 		LinuxBoot: args.LinuxBoot,
 	}})
@@ -70,9 +70,9 @@ func networkInfos(name messages.Name, args messages.Arguments) []messages.Networ
 // settings returns those of what runs at the name, or at and below the path, in the order
 // of listings.
 func (h *host) settings(name messages.Name) (list []messages.NamedSettings) {
-	for n, t := range h.tenants {
-		if t.current != nil && name.Covers(n) {
-			spec := t.current.spec
+	for n, s := range h.slots {
+		if s.current != nil && name.Covers(n) {
+			spec := s.current.spec
 			list = append(list, messages.NamedSettings{
 				Name: name.Relative(n), AddName: spec.Arguments.AddName, NameRefused: spec.NameRefused,
 			})
@@ -96,8 +96,8 @@ func (h *host) ends(name messages.Name) (list []messages.NamedEnd) {
 
 // wait returns the Wait of a unikernel that waits to be started again.
 func (h *host) wait(name messages.Name) messages.Option[messages.Wait] {
-	if t := h.tenants[name]; t != nil && t.current != nil {
-		return t.current.waits()
+	if s := h.slots[name]; s != nil && s.current != nil {
+		return s.current.waits()
 	}
 	return messages.Option[messages.Wait]{}
 }
@@ -112,9 +112,9 @@ func (h *host) inactive(name messages.Name) messages.Payload {
 
 // get reads an image for a client.
 func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
-	t := h.tenants[a.name]
+	s := h.slots[a.name]
 	switch {
-	case t == nil || t.current == nil:
+	case s == nil || s.current == nil:
 		h.answer(c, a.ticket, messages.Failure{Text: "get: no unikernel found"})
 		return
 	}
@@ -122,7 +122,7 @@ func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
 		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 		return
 	}
-	config, spec := h.config, t.current.spec
+	config, spec := h.config, s.current.spec
 	c.Go(func(ctx context.Context) any {
 		read := imageRead{ask: a, command: command, spec: spec}
 		err := config.Work.Do(ctx, a.name.Path.Tenant(), func() {
@@ -166,8 +166,8 @@ func (h *host) imageRead(c *supervise.Context, m imageRead) {
 
 // status returns the status of all unikernels that are on record.
 func (h *host) status() []messages.Status {
-	list := make([]messages.Status, 0, len(h.tenants))
-	for name, t := range h.tenants {
+	list := make([]messages.Status, 0, len(h.slots))
+	for name, t := range h.slots {
 		r := t.current
 		if r == nil || r.started.IsZero() && !r.wait.OK {
 			continue

@@ -19,8 +19,8 @@ func (h *host) watch(c *supervise.Context, r *run, m messages.UnikernelRunning) 
 
 // watchAll tells a restarted collector what runs.
 func (h *host) watchAll(c *supervise.Context) {
-	for _, t := range h.tenants {
-		if r := t.current; r != nil && !r.wait.OK && !r.started.IsZero() {
+	for _, s := range h.slots {
+		if r := s.current; r != nil && !r.wait.OK && !r.started.IsZero() {
 			c.Send(h.stats, messages.StatsWatch{Target: r.target})
 		}
 	}

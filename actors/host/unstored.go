@@ -10,47 +10,47 @@ import (
 
 // unstored answers those who wait for a change that cannot be stored.
 func (h *host) unstored(c *supervise.Context, m messages.UnikernelUnstored) {
-	t := h.tenants[m.Name]
+	s := h.slots[m.Name]
 	switch {
-	case t == nil:
+	case s == nil:
 		return
-	case t.current != nil && t.current.number == m.Run:
-		t.current.rest(c.Now(), m.Text)
-		t.current.unstored = m.Text
+	case s.current != nil && s.current.number == m.Run:
+		s.current.noteWait(c.Now(), m.Text)
+		s.current.unstored = m.Text
 		c.Send(h.stats, messages.StatsForget{Name: m.Name})
-	case t.next != nil && t.next.number == m.Run:
-		t.next.unstored = m.Text
+	case s.next != nil && s.next.number == m.Run:
+		s.next.unstored = m.Text
 	default:
 		return
 	}
-	if t.phase == switching && t.next != nil { // gone starts current again
-		h.dropNext(c, m.Name, t)
+	if s.phase == switching && s.next != nil { // gone starts current again
+		h.dropNext(c, m.Name, s)
 	}
-	if t.phase != checking { // prepared continues
-		h.answerAsk(c, t, messages.Failure{Text: m.Text})
+	if s.phase != checking { // prepared continues
+		h.answerAsk(c, s, messages.Failure{Text: m.Text})
 	}
-	waiting := t.waiting
-	t.waiting = nil
+	waiting := s.waiting
+	s.waiting = nil
 	for _, a := range waiting {
 		h.change(c, a)
 	}
 }
 
 // changeUnstored refuses a command. A destroy is carried out when it can be stored.
-func (h *host) changeUnstored(c *supervise.Context, a ask, t *tenant) {
-	if _, ok := a.command.(messages.UnikernelDestroy); ok && t.phase == settled {
-		t.phase = destroying
-		t.cause = messages.CommandCause(a.command)
-		c.Send(t.current.pid, messages.UnikernelStop{Cause: t.cause})
+func (h *host) changeUnstored(c *supervise.Context, a ask, s *slot) {
+	if _, ok := a.command.(messages.UnikernelDestroy); ok && s.phase == settled {
+		s.phase = destroying
+		s.cause = messages.CommandCause(a.command)
+		c.Send(s.current.pid, messages.UnikernelStop{Cause: s.cause})
 	}
-	h.answer(c, a.ticket, messages.Failure{Text: t.unstored()})
+	h.answer(c, a.ticket, messages.Failure{Text: s.unstored()})
 }
 
 // answerAsk answers the command under way, unless it was answered.
-func (h *host) answerAsk(c *supervise.Context, t *tenant, payload messages.Payload) {
-	if t.ask.ticket == 0 {
+func (h *host) answerAsk(c *supervise.Context, s *slot, payload messages.Payload) {
+	if s.ask.ticket == 0 {
 		return
 	}
-	h.answer(c, t.ask.ticket, payload)
-	t.ask.ticket = 0
+	h.answer(c, s.ask.ticket, payload)
+	s.ask.ticket = 0
 }

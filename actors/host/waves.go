@@ -116,7 +116,7 @@ func (h *host) nextWave(c *supervise.Context) {
 func (h *host) startHeld(c *supervise.Context, s start) bool {
 	_, held := h.waves.held[s.run]
 	delete(h.waves.held, s.run)
-	t := h.tenants[s.name]
+	t := h.slots[s.name]
 	if !held || t == nil || t.current == nil || t.current.number != s.run {
 		return false
 	}

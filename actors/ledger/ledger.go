@@ -239,7 +239,7 @@ func allows(p messages.Policy, used, more usage, args messages.Arguments) error 
 // A bridgesError refuses bridges.
 type bridgesError []string
 
-func (e bridgesError) Error() string { return fmt.Sprintf("bridges %s not allowed by policy", join(e)) }
+func (b bridgesError) Error() string { return fmt.Sprintf("bridges %s not allowed by policy", join(b)) }
 
 // Bridges returns the bridges that a unikernel is attached to.
 func Bridges(args messages.Arguments) []string {

@@ -25,12 +25,12 @@ func (l *Ledger) Machine() messages.Policy { return l.machine.Value }
 // RootIsMachine reports whether the policy of the root is what the machine has.
 func (l *Ledger) RootIsMachine() bool { return l.machine.OK && !l.rootSet }
 
-// A lacking refuses something that the machine does not have.
-type lacking struct{ error }
+// A machineError refuses something that the machine does not have.
+type machineError struct{ error }
 
 // ByMachine reports whether something was refused because of the machine.
 func ByMachine(err error) bool {
-	var l lacking
+	var l machineError
 	return errors.As(err, &l)
 }
 
@@ -44,7 +44,7 @@ func (l *Ledger) refusal(path messages.Path, err error) error {
 	if errors.As(err, &bridges) {
 		err = fmt.Errorf("interface %s does not exist", bridges[0])
 	}
-	return lacking{err}
+	return machineError{err}
 }
 
 // Demand returns what all that exists needs of the machine.

@@ -47,20 +47,20 @@ type (
 	}
 )
 
-func (p vectorPolicy) policy() messages.Policy {
-	policy := messages.Policy{Unikernels: p.Unikernels, CPUIDs: p.CPUIDs, Memory: p.Memory, Bridges: p.Bridges}
-	if p.Block != nil {
-		policy.Block = messages.Some(*p.Block)
+func (v vectorPolicy) policy() messages.Policy {
+	policy := messages.Policy{Unikernels: v.Unikernels, CPUIDs: v.CPUIDs, Memory: v.Memory, Bridges: v.Bridges}
+	if v.Block != nil {
+		policy.Block = messages.Some(*v.Block)
 	}
 	return policy
 }
 
-func (c vectorConfig) arguments() messages.Arguments {
-	a := messages.Arguments{CPUIDs: c.CPUIDs, Memory: c.Memory}
-	for _, b := range c.Blocks {
+func (v vectorConfig) arguments() messages.Arguments {
+	a := messages.Arguments{CPUIDs: v.CPUIDs, Memory: v.Memory}
+	for _, b := range v.Blocks {
 		a.Blocks = append(a.Blocks, messages.BlockDevice{Name: b.Name, Device: option(b.Device)})
 	}
-	for _, n := range c.Bridges {
+	for _, n := range v.Bridges {
 		a.Networks = append(a.Networks, messages.Network{Name: n.Name, Bridge: option(n.Bridge)})
 	}
 	return a

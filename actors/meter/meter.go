@@ -114,7 +114,7 @@ func (m *Meter) Asked(socket string, payload messages.Payload, now time.Time) Re
 // command returns the metric name of a command, in whatever form. All other payloads
 // share one name.
 func command(p messages.Payload) string {
-	if conduct, known := messages.ConductOf(p); known {
+	if conduct, known := messages.PropertiesOf(p); known {
 		return conduct.Metric
 	}
 	return "unknown"

@@ -85,11 +85,11 @@ func (u unikernels) Collect(to chan<- prometheus.Metric) {
 	there := make(map[messages.Name]bool, len(s.Status))
 	for _, status := range s.Status {
 		there[status.Name] = true
-		tellStatus(series{to, status.Name.String()}, status, now)
+		emitStatus(series{to, status.Name.String()}, status, now)
 	}
 	for _, sample := range s.Samples {
 		if there[sample.Name] { // clients add processes under other names
-			u.tellSample(series{to, sample.Name.String()}, sample)
+			u.emitSample(series{to, sample.Name.String()}, sample)
 		}
 	}
 }
@@ -101,14 +101,14 @@ type series struct {
 }
 
 func (s series) gauge(d *prometheus.Desc, value float64, labels ...string) {
-	s.tell(d, prometheus.GaugeValue, value, labels)
+	s.emit(d, prometheus.GaugeValue, value, labels)
 }
 
 func (s series) counter(d *prometheus.Desc, value float64, labels ...string) {
-	s.tell(d, prometheus.CounterValue, value, labels)
+	s.emit(d, prometheus.CounterValue, value, labels)
 }
 
-func (s series) tell(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) {
+func (s series) emit(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) {
 	m, err := prometheus.NewConstMetric(d, kind, value, append([]string{s.name}, labels...)...)
 	if err != nil {
 		m = prometheus.NewInvalidMetric(d, err)
@@ -116,7 +116,7 @@ func (s series) tell(d *prometheus.Desc, kind prometheus.ValueType, value float6
 	s.to <- m
 }
 
-func tellStatus(s series, status messages.Status, now time.Time) {
+func emitStatus(s series, status messages.Status, now time.Time) {
 	s.gauge(running, number(status.Running))
 	if status.Wait.OK {
 		s.gauge(waiting, seconds(status.Wait.Value.Since))
@@ -129,15 +129,15 @@ func tellStatus(s series, status messages.Status, now time.Time) {
 	}
 	s.counter(restarts, float64(status.Restarts))
 	if status.End.OK {
-		tellEnd(s, status.End.Value)
+		emitEnd(s, status.End.Value)
 	}
 	for _, b := range status.Blocks {
 		s.gauge(blockSize, float64(b.Size)*megabyte, label(b.Name))
 	}
 }
 
-// tellEnd omits what nobody saw.
-func tellEnd(s series, end messages.End) {
+// emitEnd omits what nobody saw.
+func emitEnd(s series, end messages.End) {
 	if end.AtMillis != 0 {
 		s.gauge(endTime, float64(end.AtMillis)/1000)
 	}
@@ -151,7 +151,7 @@ func tellEnd(s series, end messages.End) {
 	}
 }
 
-func (u unikernels) tellSample(s series, sample messages.Sample) {
+func (u unikernels) emitSample(s series, sample messages.Sample) {
 	used := sample.Stats.Rusage
 	s.counter(cpu, interval(used.UTime), "user")
 	s.counter(cpu, interval(used.STime), "system")
@@ -168,13 +168,13 @@ func (u unikernels) tellSample(s series, sample messages.Sample) {
 		s.counter(storage, float64(sample.IO.Value.Written), "write")
 	}
 	for _, d := range sample.Stats.IfData {
-		tellDevice(s, d)
+		emitDevice(s, d)
 	}
 }
 
-// tellDevice shows a network device from the unikernel's side: the host's input is the
+// emitDevice shows a network device from the unikernel's side: the host's input is the
 // unikernel's output.
-func tellDevice(s series, d messages.IfData) {
+func emitDevice(s series, d messages.IfData) {
 	device := label(d.Device)
 	for _, t := range []struct {
 		desc           *prometheus.Desc

@@ -8,11 +8,11 @@ import (
 	"albatross/messages"
 )
 
-// partTimeout bounds the time in which a client reads its last lines, and why none
+// reasonTimeout bounds the time in which a client reads its last lines, and why none
 // follow.
-const partTimeout = 20 * time.Second
+const reasonTimeout = 20 * time.Second
 
-type partOver struct{}
+type reasonTimedOut struct{}
 
 // ends reports whether the client may stop sending and read on up to an end: that of a
 // console's lines, of events, or of the contents of a block device.
@@ -88,28 +88,28 @@ func (s *session) crashed(c *supervise.Context, m supervise.Crashed) {
 	s.lost(c, hasFailed)
 }
 
-// dismissed is detached with a reason, which the client gets after what is being written.
+// consoleDetached is detached with a reason, which the client gets after what is being written.
 // A client that does not read is cut off.
-func (s *session) dismissed(c *supervise.Context, m messages.ConsoleDetached) {
+func (s *session) consoleDetached(c *supervise.Context, m messages.ConsoleDetached) {
 	if m.Reason == "" || s.source == nil {
 		s.detached(c)
 		return
 	}
-	s.source, s.farewell = nil, m.Reason
+	s.source, s.reason = nil, m.Reason
 	if s.state != following {
 		return // the answer is being written
 	}
-	c.After(partTimeout, partOver{})
+	c.After(reasonTimeout, reasonTimedOut{})
 	if s.credit { // no lines are being written
-		s.part(c)
+		s.sendReason(c)
 	}
 }
 
-// part sends the reason why nothing more follows. It is a failure, which differs from all
+// sendReason sends the reason why nothing more follows. It is a failure, which differs from all
 // that a unikernel can print.
-func (s *session) part(c *supervise.Context) {
-	text := s.farewell
-	s.state, s.farewell = parting, ""
+func (s *session) sendReason(c *supervise.Context) {
+	text := s.reason
+	s.state, s.reason = ending, ""
 	s.write(c, messages.Wire{Header: s.header, Payload: messages.Failure{Text: text}})
 }
 

@@ -9,7 +9,7 @@ func refusal(at messages.Endpoint, payload messages.Payload) messages.Public {
 		return bad.Why
 	}
 	_, initial := payload.(messages.StatsInitial)
-	conduct, known := messages.ConductOf(payload)
+	conduct, known := messages.PropertiesOf(payload)
 	switch {
 	case known && conduct.At == at:
 		return ""

@@ -37,23 +37,23 @@ type session struct {
 	events   *actor.PID
 	meter    *meter.Meter
 
-	state      sessionState
-	asks       uint64          // commands passed on; the ID of the last one
-	asked      meter.Request   // the last one
-	changes    string          // name of the last one, if it changes something
-	header     messages.Header // of the current command
-	subscribes bool            // the command is a ConsoleSubscribe
-	old        bool            // its lines use the old form
-	keep       bool            // another command may follow
-	patient    bool            // even if this one is refused
-	leaves     bool            // the client has closed its side, and wants what there is
-	present    bool            // all events from before the request were sent
-	credit     bool            // a request for more is unanswered
-	source     *actor.PID      // the followed console, block device, collector or events actor
-	more       any             // the message that gives it credit
-	farewell   messages.Public // the reason to send why nothing more follows; empty: none
-	upload     upload          // the stream that follows the command
-	tale       tale            // the conversation with a native collector
+	state         sessionState
+	asks          uint64          // commands passed on; the ID of the last one
+	asked         meter.Request   // the last one
+	changes       string          // name of the last one, if it changes something
+	header        messages.Header // of the current command
+	subscribes    bool            // the command is a ConsoleSubscribe
+	old           bool            // its lines use the old form
+	keep          bool            // another command may follow
+	keepIfRefused bool            // even if this one is refused
+	leaves        bool            // the client has closed its side, and wants what there is
+	present       bool            // all events from before the request were sent
+	credit        bool            // a request for more is unanswered
+	source        *actor.PID      // the followed console, block device, collector or events actor
+	more          any             // the message that gives it credit
+	reason        messages.Public // the reason to send why nothing more follows; empty: none
+	upload        upload          // the stream that follows the command
+	native        nativeCollector // the conversation with a native collector
 }
 
 // New returns the session of a client at one of the daemon's sockets.
@@ -67,13 +67,13 @@ func New(endpoint messages.Endpoint, client Client, host, events *actor.PID, met
 type sessionState string
 
 const (
-	reading   sessionState = "reading"   // waits for a command
-	asking    sessionState = "asking"    // waits for the answer to it
-	answering sessionState = "answering" // writes the answer
-	following sessionState = "following" // passes on lines of a console, contents of a block device, or events
-	telling   sessionState = "telling"   // has sent a native collector a command, and waits for its answer
-	draining  sessionState = "draining"  // has answered while the client still streams
-	parting   sessionState = "parting"   // sends the reason why nothing more follows
+	reading    sessionState = "reading"   // waits for a command
+	asking     sessionState = "asking"    // waits for the answer to it
+	answering  sessionState = "answering" // writes the answer
+	following  sessionState = "following" // passes on lines of a console, contents of a block device, or events
+	commanding sessionState = "telling"   // has sent a native collector a command, and waits for its answer
+	draining   sessionState = "draining"  // has answered while the client still streams
+	ending     sessionState = "parting"   // sends the reason why nothing more follows
 )
 
 // The messages of the session's own goroutines.
@@ -109,20 +109,20 @@ func (s *session) Handle(c *supervise.Context, message any) {
 	case messages.EventBatch:
 		s.followEvents(c, m)
 	case messages.ConsoleDetached:
-		s.dismissed(c, m)
+		s.consoleDetached(c, m)
 	case messages.EventsDetached, messages.StatsDetached, supervise.Terminated:
 		s.detached(c)
-	case messages.StatsTell:
-		s.tell(c, m)
-	case tellOver:
-		s.tellOver(c)
+	case messages.CollectorCommand:
+		s.sendToCollector(c, m)
+	case collectorTimeout:
+		s.collectorTimedOut(c)
 	case messages.BlockChunk:
 		s.followBlock(c, m)
 	case messages.BlockMore:
 		s.moreAsked(c)
 	case streamed:
 		s.streamed(c, m)
-	case drainOver, partOver:
+	case drainOver, reasonTimedOut:
 		c.Stop(c.Self())
 	default:
 		c.Unknown(message)
@@ -145,8 +145,8 @@ func (s *session) received(c *supervise.Context, m received) {
 		c.Stop(c.Self())
 	case s.state == reading:
 		s.ask(c, m.wire)
-	case s.state == telling:
-		s.toldSo(c, m.wire)
+	case s.state == commanding:
+		s.collectorAnswered(c, m.wire)
 	default: // a command while another one is followed: natively, the end too
 		c.Stop(c.Self())
 	}
@@ -159,12 +159,12 @@ func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 	s.changes = messages.Verb(wire.Payload)
 	s.asks++
 	s.state = asking
-	conduct, _ := messages.ConductOf(wire.Payload)
-	s.keep, s.patient = conduct.Keeps != messages.Never, conduct.Keeps == messages.Always
+	conduct, _ := messages.PropertiesOf(wire.Payload)
+	s.keep, s.keepIfRefused = conduct.Keeps != messages.Never, conduct.Keeps == messages.Always
 	s.upload = upload{expected: conduct.Sends == messages.Contents}
-	s.tale = tale{expected: conduct.Answers == messages.Commands, header: wire.Header}
+	s.native = nativeCollector{expected: conduct.Answers == messages.Commands, header: wire.Header}
 	if refusal := refusal(s.endpoint, wire.Payload); refusal != "" {
-		s.patient = false
+		s.keepIfRefused = false
 		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: refusal}})
 		return
 	}
@@ -198,11 +198,11 @@ func (s *session) answered(c *supervise.Context, m messages.Answer) {
 			case s.subscribes:
 				s.source, s.more = c.Sender(), messages.ConsoleMore{}
 				c.Watch(s.source)
-			case s.tale.expected:
-				s.source, s.more = c.Sender(), messages.StatsTold{}
+			case s.native.expected:
+				s.source, s.more = c.Sender(), messages.CollectorReady{}
 			}
 		default: // natively, most refused commands are the last ones
-			s.keep = s.patient
+			s.keep = s.keepIfRefused
 		}
 		s.write(c, messages.Wire{Header: s.header, Payload: m.Payload})
 	default: // of a command that was answered for lost
@@ -224,9 +224,9 @@ func (s *session) written(c *supervise.Context, m written) {
 	switch {
 	case m.err != nil:
 		hangUp(c, m.err)
-	case s.state == telling:
-		s.tale.written = true
-		s.tellOn(c)
+	case s.state == commanding:
+		s.native.written = true
+		s.requestNext(c)
 	case s.leaves && s.present:
 		c.Stop(c.Self())
 	case s.state == following && s.source != nil:
@@ -235,8 +235,8 @@ func (s *session) written(c *supervise.Context, m written) {
 		s.state = following
 		s.receive(c) // no command is expected: the read ends when the client leaves
 		s.askMore(c)
-	case s.farewell != "":
-		s.part(c)
+	case s.reason != "":
+		s.sendReason(c)
 	case s.keep:
 		s.state = reading
 		s.receive(c)

@@ -12,7 +12,7 @@ import (
 
 // The limits of what clients may add to the collector.
 const (
-	maxFollowed  = 16   // names per connection
+	maxNames     = 16   // names per connection
 	maxAdded     = 1024 // processes of all clients
 	maxAddedTaps = 64   // per process
 	maxDevice    = 255  // bytes of a device's name
@@ -46,17 +46,17 @@ func (s *stats) asked(c *supervise.Context, m messages.StatsAsk) {
 	case messages.StatsRemove:
 		s.remove(c, a, m.Name)
 	case messages.StatsInitial:
-		s.linkTo(c, a)
+		s.connectNative(c, a)
 	}
 }
 
 // tell answers a client. It learns who the collector is.
 func (s *stats) subscribe(c *supervise.Context, a supervise.Asker, name messages.Name) {
-	if s.readers.full(a.PID, name) {
-		answer(c, a, messages.Failure{Text: messages.Publicf("cannot follow more than %d names on one connection: use another one", maxFollowed)})
+	if s.subscribers.full(a.PID, name) {
+		answer(c, a, messages.Failure{Text: messages.Publicf("cannot follow more than %d names on one connection: use another one", maxNames)})
 		return
 	}
-	s.readers.add(c, a.PID, name)
+	s.subscribers.add(c, a.PID, name)
 	s.tickLater(c)
 	answer(c, a, messages.SuccessText{Text: "subscribed"})
 }

@@ -22,12 +22,12 @@ type stats struct {
 	interval time.Duration // between ticks
 	again    bool          // an incarnation of this collector has failed before
 
-	sampler *sample.Sampler
-	watched map[messages.Name]messages.Target // running unikernels
-	added   map[messages.Name]messages.Target // by clients
-	adders  adders
-	readers readers
-	link    *link // to a native collector; nil: none
+	sampler     *sample.Sampler
+	watched     map[messages.Name]messages.Target // running unikernels
+	added       map[messages.Name]messages.Target // by clients
+	adders      adders
+	subscribers subscribers
+	native      *nativeLink // to a native collector; nil: none
 
 	ticking   bool              // a tick is scheduled
 	due       bool              // a tick waits for the pass under way
@@ -56,11 +56,11 @@ func New(host *actor.PID, interval time.Duration) func() supervise.Actor {
 func newStats(host *actor.PID, interval time.Duration, again bool) *stats {
 	return &stats{
 		host: host, interval: interval, again: again,
-		sampler: sample.New(),
-		watched: map[messages.Name]messages.Target{},
-		added:   map[messages.Name]messages.Target{},
-		adders:  adders{byNumber: map[uint64]supervise.Asker{}},
-		readers: readers{},
+		sampler:     sample.New(),
+		watched:     map[messages.Name]messages.Target{},
+		added:       map[messages.Name]messages.Target{},
+		adders:      adders{byNumber: map[uint64]supervise.Asker{}},
+		subscribers: subscribers{},
 	}
 }
 
@@ -82,9 +82,9 @@ func (s *stats) Handle(c *supervise.Context, message any) {
 	case found:
 		s.found(c, m)
 	case messages.StatsMore:
-		s.readers.more(c.Sender())
-	case messages.StatsTold:
-		s.told(c)
+		s.subscribers.more(c.Sender())
+	case messages.CollectorReady:
+		s.collectorReady(c)
 	case messages.StatsSnapshot:
 		s.waiting = append(s.waiting, supervise.Asker{PID: c.Sender(), ID: m.ID})
 		s.measure(c)
@@ -109,10 +109,10 @@ func (s *stats) Stopping(c *supervise.Context, _ bool) {
 	for _, a := range append(s.serving, s.waiting...) {
 		c.Send(a.PID, messages.StatsSnapshotTaken{ID: a.ID, Err: text})
 	}
-	for _, r := range s.readers {
+	for _, r := range s.subscribers {
 		c.Send(r.pid, messages.StatsDetached{})
 	}
-	s.unlink(c)
+	s.disconnectNative(c)
 	sampler := s.sampler
 	c.Go(func(context.Context) any { sampler.Close(); return nil })
 }
@@ -132,16 +132,16 @@ func (s *stats) forget(c *supervise.Context, name messages.Name) {
 
 // left removes a session that has ended.
 func (s *stats) left(session string) {
-	delete(s.readers, session)
-	if s.link != nil && s.link.pid.Id == session {
-		s.link = nil
+	delete(s.subscribers, session)
+	if s.native != nil && s.native.pid.Id == session {
+		s.native = nil
 	}
 }
 
 // tickLater schedules a tick if there are subscribers, or processes of clients, which may
 // have ended.
 func (s *stats) tickLater(c *supervise.Context) {
-	if s.ticking || len(s.readers) == 0 && len(s.added) == 0 {
+	if s.ticking || len(s.subscribers) == 0 && len(s.added) == 0 {
 		return
 	}
 	s.ticking = true
@@ -195,7 +195,7 @@ func (s *stats) measured(c *supervise.Context, pass sample.Pass) {
 	}
 	s.serving = nil
 	if s.forTick {
-		s.readers.give(c, pass.Samples)
+		s.subscribers.give(c, pass.Samples)
 	}
 	s.measure(c)
 }

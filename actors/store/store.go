@@ -30,7 +30,7 @@ type store struct {
 	pending    []write // in the order they came
 	committing []write // the commit under way
 	since      time.Time
-	told       int64             // time of the last event as stored, in Unix time
+	lastMillis int64             // time of the last event as stored, in Unix time
 	loading    []load            // under way
 	unstored   []messages.Change // events that nobody else would try again to store
 	failing    supervise.Trouble // writes that nobody waits for
@@ -116,7 +116,7 @@ func (s *store) Handle(c *supervise.Context, message any) {
 	case loaded:
 		s.loaded(c, m)
 	case newest:
-		s.tell(c, m)
+		s.announce(c, m)
 	default:
 		c.Unknown(message)
 	}
@@ -197,10 +197,10 @@ func (s *store) order(writes []write, now int64) {
 }
 
 func (s *store) inOrder(put messages.PutEvent, now int64) messages.PutEvent {
-	if s.told <= now {
-		put.Event.AtMillis = max(put.Event.AtMillis, s.told)
+	if s.lastMillis <= now {
+		put.Event.AtMillis = max(put.Event.AtMillis, s.lastMillis)
 	}
-	s.told = put.Event.AtMillis
+	s.lastMillis = put.Event.AtMillis
 	return put
 }
 
@@ -214,8 +214,8 @@ func (s *store) newest() newest {
 	return newest{event, err}
 }
 
-// tell tells the events actor of new events.
-func (s *store) tell(c *supervise.Context, n newest) {
+// announce tells the events actor of new events.
+func (s *store) announce(c *supervise.Context, n newest) {
 	switch {
 	case n.err != nil:
 		c.Log().Error("Cannot tell of new events", "error", n.err)
@@ -241,7 +241,7 @@ func (s *store) answer(c *supervise.Context, m committed) {
 	if len(s.unstored) > 0 {
 		c.After(supervise.RetryAfter, retryUnstored{})
 	}
-	s.tell(c, m.newest)
+	s.announce(c, m.newest)
 }
 
 func (s *store) noteAway(c *supervise.Context, m inPlace) {

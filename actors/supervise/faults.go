@@ -78,8 +78,8 @@ func (f *Faults) Set(rules ...Rule) {
 	}
 }
 
-// Met returns how many faults the current rules have injected.
-func (f *Faults) Met() (n int) {
+// Injected returns how many faults the current rules have injected.
+func (f *Faults) Injected() (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, d := range f.rules {
@@ -88,8 +88,8 @@ func (f *Faults) Met() (n int) {
 	return n
 }
 
-// meets reports whether a fault hits a message, and for how long.
-func (f *Faults) meets(fault Fault, kind string, message any) (time.Duration, bool) {
+// hits reports whether a fault hits a message, and for how long.
+func (f *Faults) hits(fault Fault, kind string, message any) (time.Duration, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, d := range f.rules {
@@ -145,9 +145,9 @@ func (f *Faults) receiver(kind string) actor.ReceiverMiddleware {
 				return
 			}
 			asker, who := envelope.Sender, rc.Self().Id
-			s.call(message, asker, func() { f.strikeBefore(who, kind, message) })
+			s.call(message, asker, func() { f.injectBefore(who, kind, message) })
 			next(rc, envelope)
-			if _, ok := f.meets(Duplicate, kind, message); ok {
+			if _, ok := f.hits(Duplicate, kind, message); ok {
 				next(rc, envelope)
 			}
 			s.call(message, asker, func() { f.crash(CrashAfter, kind, message) })
@@ -155,19 +155,19 @@ func (f *Faults) receiver(kind string) actor.ReceiverMiddleware {
 	}
 }
 
-// strikeBefore injects the faults before a message is handled.
-func (f *Faults) strikeBefore(who, kind string, message any) {
+// injectBefore injects the faults before a message is handled.
+func (f *Faults) injectBefore(who, kind string, message any) {
 	if f.before != nil {
 		f.before(who, message)
 	}
-	if d, ok := f.meets(Delay, kind, message); ok {
+	if d, ok := f.hits(Delay, kind, message); ok {
 		time.Sleep(d)
 	}
 	f.crash(CrashBefore, kind, message)
 }
 
 func (f *Faults) crash(fault Fault, kind string, message any) {
-	if _, ok := f.meets(fault, kind, message); ok {
+	if _, ok := f.hits(fault, kind, message); ok {
 		panic("injected")
 	}
 }
@@ -178,11 +178,11 @@ func (f *Faults) sender(l *lanes) actor.SenderMiddleware {
 	return func(next actor.SenderFunc) actor.SenderFunc {
 		return func(sc actor.SenderContext, target *actor.PID, envelope *actor.MessageEnvelope) {
 			kind := s.population.kind(target.Id)
-			if _, ok := f.meets(Drop, kind, envelope.Message); ok {
+			if _, ok := f.hits(Drop, kind, envelope.Message); ok {
 				s.onRefused(envelope)
 				return
 			}
-			d, late := f.meets(Reorder, kind, envelope.Message)
+			d, late := f.hits(Reorder, kind, envelope.Message)
 			l.send(target.Id, d, late, func() { next(sc, target, envelope) })
 		}
 	}

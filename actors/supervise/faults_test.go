@@ -46,7 +46,7 @@ func TestCrashBefore(t *testing.T) {
 	require.Equal(t, supervise.Crashed{Message: "two"}, receive(t, p.heard))
 	require.Equal(t, "three", receive(t, p.heard))
 	require.Equal(t, []any{"one", "three"}, []any{receive(t, handled), receive(t, handled)})
-	require.Equal(t, 1, faults.Met())
+	require.Equal(t, 1, faults.Injected())
 	require.Equal(t, supervise.Count{Actors: 1, Failures: 1}, s.Population()["echo"])
 }
 

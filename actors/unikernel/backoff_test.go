@@ -19,15 +19,15 @@ type restartVector struct {
 	Results map[string]bool
 }
 
-func (v restartVector) fail(t *testing.T) messages.FailBehaviour {
-	switch string(v.Fail) {
+func (r restartVector) fail(t *testing.T) messages.FailBehaviour {
+	switch string(r.Fail) {
 	case `"quit"`:
 		return messages.FailBehaviour{}
 	case `"restart"`:
 		return messages.FailBehaviour{Restart: true}
 	}
 	f := messages.FailBehaviour{Restart: true}
-	require.NoError(t, json.Unmarshal(v.Fail, &f.Codes))
+	require.NoError(t, json.Unmarshal(r.Fail, &f.Codes))
 	return f
 }
 

@@ -36,7 +36,7 @@ func (u *unikernel) begin(c *supervise.Context, since time.Time) {
 		Restarts: u.runtime.Restarts,
 	})
 	failpoint.Here("unikernel/running-told")
-	u.try(c, since)
+	u.beginTrial(c, since)
 	u.wait(c)
 	if u.stop.OK {
 		u.stopRunning(c)
@@ -60,7 +60,7 @@ func (u *unikernel) exited(c *supervise.Context, m exited) {
 		c.After(supervise.RetryAfter, retryWait{})
 		return
 	}
-	c.Log().Log(context.Background(), u.gravity(m.exit), "Unikernel exited", "exit", m.exit)
+	c.Log().Log(context.Background(), u.exitLevel(m.exit), "Unikernel exited", "exit", m.exit)
 	failpoint.Here("unikernel/exited")
 	_ = u.tender.Close()
 	u.tender = nil
@@ -69,8 +69,8 @@ func (u *unikernel) exited(c *supervise.Context, m exited) {
 	u.close(c)
 }
 
-// gravity returns how serious an end is: whoever has stopped a unikernel knows of it.
-func (u *unikernel) gravity(exit messages.Exit) slog.Level {
+// exitLevel returns how serious an end is: whoever has stopped a unikernel knows of it.
+func (u *unikernel) exitLevel(exit messages.Exit) slog.Level {
 	if u.state == stopping || exit == (messages.Exit{Known: true}) {
 		return slog.LevelInfo
 	}
@@ -121,7 +121,7 @@ func (u *unikernel) intentRecorded(c *supervise.Context, failure messages.Public
 
 // terminate asks the tender to end, and kills it after the grace time.
 func (u *unikernel) terminate(c *supervise.Context) {
-	u.unkill = c.After(u.Grace, graceOver{})
+	u.stopGrace = c.After(u.Grace, graceOver{})
 	u.askAgain(c)
 }
 
@@ -194,11 +194,11 @@ func (u *unikernel) noteEnd(now time.Time) {
 // close frees what a tender leaves behind: first the console is read to its end.
 func (u *unikernel) close(c *supervise.Context) {
 	u.to(c, closing)
-	if u.unkill != nil {
-		u.unkill()
+	if u.stopGrace != nil {
+		u.stopGrace()
 	}
-	if u.untry != nil {
-		u.untry()
+	if u.stopTrial != nil {
+		u.stopTrial()
 	}
 	u.request = c.NewID()
 	c.Request(u.Console, messages.ConsoleClose{ID: u.request})
@@ -243,7 +243,7 @@ func (u *unikernel) freed(c *supervise.Context, m freed) {
 func (u *unikernel) ending() ending {
 	return ending{
 		spec: u.spec, outcome: u.outcome, restarts: u.runtime.Restarts,
-		stop: u.stop, eager: u.eager, back: u.back, barred: u.barred,
+		stop: u.stop, eager: u.eager, revertTo: u.revertTo, revertRefusal: u.revertRefusal,
 	}
 }
 

@@ -13,10 +13,10 @@ func (u *unikernel) startEvent(kind messages.EventKind, cause messages.Public) m
 	return messages.PutEvent{Event: messages.NewEvent(kind, u.Name, u.runtime.Started(), cause)}
 }
 
-// tellAdopted stores that a tender was taken over, and that it was started if a former
+// recordAdopted stores that a tender was taken over, and that it was started if a former
 // daemon has not stored that. It also stores again that the tender is released, if it was
 // going to be stopped for a successor.
-func (u *unikernel) tellAdopted(c *supervise.Context) {
+func (u *unikernel) recordAdopted(c *supervise.Context) {
 	adopted := messages.Happened(c.Now(), messages.EventAdopted, u.Name, u.cause)
 	switch {
 	case u.runtime.Released:
@@ -56,8 +56,8 @@ func (u *unikernel) exitCause() messages.Public {
 		return u.stop.Value.Cause
 	case u.outcome.failure != "":
 		return u.outcome.failure
-	case u.outcome.cut != "":
-		return u.outcome.cut
+	case u.outcome.interrupted != "":
+		return u.outcome.interrupted
 	case u.outcome.unseen:
 		return "it ended while no daemon saw it"
 	case u.outcome.exit.OutOfMemory:

@@ -24,13 +24,13 @@ const (
 
 // An ending is all that the fate of a unikernel depends on.
 type ending struct {
-	spec     messages.Spec
-	outcome  outcome
-	restarts int                                     // so far
-	stop     messages.Option[messages.UnikernelStop] // it was asked to end
-	eager    bool                                    // it is on record: a failed start is repeated
-	back     *messages.Former                        // the former, if the host has allowed it to be started again
-	barred   messages.Public                         // why the host has not allowed that
+	spec          messages.Spec
+	outcome       outcome
+	restarts      int                                     // so far
+	stop          messages.Option[messages.UnikernelStop] // it was asked to end
+	eager         bool                                    // it is on record: a failed start is repeated
+	revertTo      *messages.Former                        // the former, if the host has allowed it to be started again
+	revertRefusal messages.Public                         // why the host has not allowed that
 }
 
 // fate decides.
@@ -40,7 +40,7 @@ func (e ending) fate() fate {
 	case kept:
 		f.left = &messages.Former{Spec: e.spec, Restarts: e.restarts}
 	case reverted:
-		f.left = e.back
+		f.left = e.revertTo
 	case againNow, againLater:
 		f.next = e.next()
 	case over:
@@ -57,7 +57,7 @@ func (e ending) kind() fateKind {
 	switch {
 	case e.stop.OK && !e.stop.Value.KeepSpec:
 		return over
-	case e.back != nil:
+	case e.revertTo != nil:
 		return reverted
 	case e.stop.OK:
 		return kept
@@ -65,7 +65,7 @@ func (e ending) kind() fateKind {
 		return over
 	case e.outcome.failure != "":
 		return againLater
-	case e.outcome.cut != "", e.refusesName():
+	case e.outcome.interrupted != "", e.refusesName():
 		return againNow
 	case restarts(e.spec.Arguments, e.outcome.exit):
 		return againLater
@@ -81,7 +81,7 @@ func (e ending) next() messages.Spec {
 		spec.NameRefused = true
 		return spec
 	}
-	if e.outcome.cut != "" {
+	if e.outcome.interrupted != "" {
 		return e.spec
 	}
 	return e.spec.Proven()
@@ -97,7 +97,7 @@ func (e ending) refusesName() bool {
 // trial, since the unikernel was not seen to run.
 func (e ending) failsTrial() bool {
 	switch {
-	case e.spec.Former == nil, e.stop.OK, e.outcome.cut != "":
+	case e.spec.Former == nil, e.stop.OK, e.outcome.interrupted != "":
 		return false
 	case e.outcome.failure != "":
 		return true
@@ -109,8 +109,8 @@ func (e ending) failsTrial() bool {
 // cause returns the reason of the fate.
 func (e ending) cause() messages.Public {
 	cause := e.ownCause()
-	if e.barred != "" {
-		cause += "; the one before cannot come back: " + e.barred
+	if e.revertRefusal != "" {
+		cause += "; the one before cannot come back: " + e.revertRefusal
 	}
 	return cause
 }
@@ -133,8 +133,8 @@ func (e ending) againCause() messages.Public {
 	switch {
 	case e.outcome.failure != "":
 		return "it could not be started: " + e.outcome.failure
-	case e.outcome.cut != "":
-		return e.outcome.cut
+	case e.outcome.interrupted != "":
+		return e.outcome.interrupted
 	case e.refusesName():
 		return messages.Publicf("%s refuses the argument --name", e.outcome.exit)
 	}

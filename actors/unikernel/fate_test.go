@@ -16,7 +16,7 @@ var (
 	exit64      = outcome{exit: messages.Exit{Known: true, Code: 64}}
 	killed      = outcome{exit: messages.Exit{Known: true, Signal: 9}}
 	unseen      = outcome{unseen: true}
-	cutOff      = outcome{cut: "the machine was started anew", unseen: true}
+	cutOff      = outcome{interrupted: "the machine was started anew", unseen: true}
 	unstartable = outcome{failure: "no tap"}
 )
 
@@ -68,24 +68,24 @@ func TestFate(t *testing.T) {
 		"cannot be started again": {ending{spec: quit, outcome: unstartable, eager: true},
 			fate{kind: againLater, next: quit, cause: "it could not be started: no tap"}},
 
-		"cannot be started, and the one before comes back": {ending{spec: restart, outcome: unstartable, back: former},
+		"cannot be started, and the one before comes back": {ending{spec: restart, outcome: unstartable, revertTo: former},
 			fate{kind: reverted, left: former, cause: messages.SuccessorFailed + ": no tap"}},
-		"refuses, and the one before comes back": {ending{spec: restart, outcome: exit1, eager: true, back: former},
+		"refuses, and the one before comes back": {ending{spec: restart, outcome: exit1, eager: true, revertTo: former},
 			fate{kind: reverted, left: former, cause: "what had replaced it refused to run: exit 1"}},
-		"ends unseen, and the one before comes back": {ending{spec: restart, outcome: unseen, eager: true, back: former},
+		"ends unseen, and the one before comes back": {ending{spec: restart, outcome: unseen, eager: true, revertTo: former},
 			fate{kind: reverted, left: former, cause: "what had replaced it ended while no daemon saw it"}},
-		"refuses, and the one before cannot come back": {ending{spec: restart, outcome: exit1, eager: true, barred: "no room"},
+		"refuses, and the one before cannot come back": {ending{spec: restart, outcome: exit1, eager: true, revertRefusal: "no room"},
 			fate{kind: over, cause: "exit 1 asks for no restart; the one before cannot come back: no room"}},
 
 		"is destroyed": {ending{spec: restart, outcome: killed, eager: true, stop: destroy},
 			fate{kind: over, cause: "destroyed"}},
-		"is destroyed when the one before would come back": {ending{spec: restart, outcome: exit1, eager: true, back: former, stop: destroy},
+		"is destroyed when the one before would come back": {ending{spec: restart, outcome: exit1, eager: true, revertTo: former, stop: destroy},
 			fate{kind: over, cause: "destroyed"}},
 		"is destroyed before it was started": {ending{spec: quit, outcome: unstartable, stop: destroy},
 			fate{kind: over, cause: "destroyed"}},
 		"is stopped for the next daemon": {ending{spec: restart, outcome: killed, restarts: 3, eager: true, stop: keep},
 			fate{kind: kept, left: &messages.Former{Spec: restart, Restarts: 3}, cause: "daemon halts"}},
-		"is stopped when the one before comes back": {ending{spec: restart, outcome: exit1, eager: true, back: former, stop: keep},
+		"is stopped when the one before comes back": {ending{spec: restart, outcome: exit1, eager: true, revertTo: former, stop: keep},
 			fate{kind: reverted, left: former, cause: "daemon halts"}},
 		"is not stopped": {ending{spec: quit, outcome: exit0, eager: true, stop: none},
 			fate{kind: over, cause: "exit 0 asks for no restart"}},
@@ -116,7 +116,7 @@ func TestWhatFailsItsTrial(t *testing.T) {
 // again, or was to end.
 func TestWhatNeverRan(t *testing.T) {
 	require.True(t, ending{outcome: unstartable}.neverRan())
-	require.True(t, ending{outcome: unstartable, back: &messages.Former{}}.neverRan())
+	require.True(t, ending{outcome: unstartable, revertTo: &messages.Former{}}.neverRan())
 	require.False(t, ending{outcome: unstartable, eager: true}.neverRan())
 	require.False(t, ending{outcome: unstartable, stop: messages.Some(messages.UnikernelStop{})}.neverRan())
 	require.False(t, ending{outcome: exit1}.neverRan())

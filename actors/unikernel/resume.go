@@ -54,7 +54,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 	switch {
 	case errors.Is(m.err, proc.ErrGone):
 		failpoint.Here("unikernel/found-gone")
-		u.outcome = outcome{exit: m.found.Exit, cut: m.found.Cut, unseen: true}
+		u.outcome = outcome{exit: m.found.Exit, interrupted: m.found.Cut, unseen: true}
 		if u.runtime.Released { // it was a tender
 			u.noteEnd(c.Now())
 		}
@@ -70,7 +70,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 		u.begin(c, u.runtime.Started())
 		u.openConsole(c)
 		failpoint.Here("unikernel/taken-over")
-		u.tellAdopted(c)
+		u.recordAdopted(c)
 	}
 }
 

@@ -12,11 +12,11 @@ import (
 // exitRefused is the exit code of a tender that refuses.
 const exitRefused = 1
 
-// try begins or continues a trial. The record says so until the trial has ended, so that
+// beginTrial begins or continues a trial. The record says so until the trial has ended, so that
 // another daemon continues it.
-func (u *unikernel) try(c *supervise.Context, since time.Time) {
+func (u *unikernel) beginTrial(c *supervise.Context, since time.Time) {
 	if u.spec.Former != nil {
-		u.untry = c.After(max(0, u.Trial-c.Now().Sub(since)), trialOver{})
+		u.stopTrial = c.After(max(0, u.Trial-c.Now().Sub(since)), trialOver{})
 	}
 }
 
@@ -38,7 +38,7 @@ func (u *unikernel) proven(c *supervise.Context, failure messages.Public) {
 	u.proving = false
 	if failure != "" {
 		u.trouble.Note(c, "Cannot store that a unikernel has not refused to run", errors.New(string(failure)))
-		u.untry = c.After(supervise.RetryAfter, trialOver{})
+		u.stopTrial = c.After(supervise.RetryAfter, trialOver{})
 		return
 	}
 	u.trouble.Over(c)
@@ -57,9 +57,9 @@ func (u *unikernel) reverted(c *supervise.Context, m messages.UnikernelReverted)
 	switch u.state {
 	case reverting:
 		if m.Err == "" {
-			u.back = u.spec.Former
+			u.revertTo = u.spec.Former
 		}
-		u.barred, u.spec.Former = m.Err, nil
+		u.revertRefusal, u.spec.Former = m.Err, nil
 		u.to(c, forgetting)
 		u.forget(c)
 	default: // it was stopped meanwhile

@@ -83,15 +83,15 @@ type unikernel struct {
 	end       messages.Option[messages.End] // of the last run
 	fate      fate                          // as it was stored
 	backoff   backoff
-	unkill    func() // stops the grace timer before SIGKILL
+	stopGrace func() // stops the grace timer before SIGKILL
 	trouble   supervise.Trouble
 	tries     int // failed tries to store its end, or to read its record
 
 	// While spec.Former is set, it is on trial; see trial.go.
-	untry   func()           // stops the timer of the trial
-	proving bool             // the end of the trial is being stored
-	back    *messages.Former // the former, if the host has allowed it to be started again
-	barred  messages.Public  // why the host has not
+	stopTrial     func()           // stops the timer of the trial
+	proving       bool             // the end of the trial is being stored
+	revertTo      *messages.Former // the former, if the host has allowed it to be started again
+	revertRefusal messages.Public  // why the host has not
 }
 
 // A Config is what one run of a unikernel is made with.
@@ -138,11 +138,11 @@ const (
 
 // An outcome is how a tender has ended.
 type outcome struct {
-	exit    messages.Exit
-	failure messages.Public // why it could not be started
-	cut     messages.Public // why it has not ended by itself: the machine, or we, have failed
-	asked   bool            // it was asked to end
-	unseen  bool            // nobody saw the end
+	exit        messages.Exit
+	failure     messages.Public // why it could not be started
+	interrupted messages.Public // why it has not ended by itself: the machine, or we, have failed
+	asked       bool            // it was asked to end
+	unseen      bool            // nobody saw the end
 }
 
 // The messages of the unikernel's own goroutines and timers.

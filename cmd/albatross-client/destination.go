@@ -174,8 +174,8 @@ func leadsTo(chain certificate.Chain, trusted []*x509.Certificate) error {
 // A chainError says that our own certificates do not lead to a trusted authority.
 type chainError struct{ err error }
 
-func (e *chainError) Error() string {
-	return "TLS validation error of provided certificate chain: " + e.err.Error()
+func (c *chainError) Error() string {
+	return "TLS validation error of provided certificate chain: " + c.err.Error()
 }
 
 const chainAdvice = "The file of --ca, or the certificate that was given, must hold all certificates up to the one in --server-ca,\n" +

@@ -34,12 +34,12 @@ const (
 // A usageError is an invalid command line.
 type usageError string
 
-func (e usageError) Error() string { return string(e) }
+func (u usageError) Error() string { return string(u) }
 
 // An inputError is a command line that asks for something impossible.
 type inputError string
 
-func (e inputError) Error() string { return string(e) }
+func (i inputError) Error() string { return string(i) }
 
 // unreadable returns the error for a file of the command line.
 func unreadable(path string, err error) error {

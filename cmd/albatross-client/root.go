@@ -231,7 +231,7 @@ func (a *app) connect(ctx context.Context, name messages.Name, command messages.
 	case a.destination.address != "":
 		return a.connectEndpoint(ctx, name, command)
 	}
-	conduct, _ := messages.ConductOf(command)
+	conduct, _ := messages.PropertiesOf(command)
 	return a.connectSocket(ctx, conduct.At)
 }
 

@@ -40,11 +40,11 @@ func listenForPrometheus(o options, log *slog.Logger) (*prometheusSocket, error)
 }
 
 // serve answers scrapes until ctx is done.
-func (s *prometheusSocket) serve(ctx context.Context, m *meter.Meter, system *supervise.System, a *actors.Actors) {
-	if s == nil {
+func (p *prometheusSocket) serve(ctx context.Context, m *meter.Meter, system *supervise.System, a *actors.Actors) {
+	if p == nil {
 		return
 	}
-	s.registry.MustRegister(
+	p.registry.MustRegister(
 		m,
 		meter.Actors(system),
 		meter.Unikernels(func() (meter.Survey, error) {
@@ -55,8 +55,8 @@ func (s *prometheusSocket) serve(ctx context.Context, m *meter.Meter, system *su
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	s.log.Info("Prometheus may ask", "url", fmt.Sprintf("http://%s/metrics", s.server.Address()))
-	if err := s.server.Serve(ctx); err != nil {
-		s.log.Error("Metrics are not told any more", "error", err)
+	p.log.Info("Prometheus may ask", "url", fmt.Sprintf("http://%s/metrics", p.server.Address()))
+	if err := p.server.Serve(ctx); err != nil {
+		p.log.Error("Metrics are not told any more", "error", err)
 	}
 }

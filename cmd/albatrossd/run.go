@@ -215,7 +215,7 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error
 			FullNames: o.noDropPath,
 		},
 		RootPolicy:     policy,
-		Look:           look,
+		Measure:        look,
 		Grace:          o.grace,
 		Trial:          host.Trial,
 		MaxSubscribers: o.maxSubscribers,

@@ -71,20 +71,20 @@ type insider struct {
 	answer   chan messages.Payload // has room for one
 }
 
-func (c insider) Read() (messages.Wire, error) {
+func (i insider) Read() (messages.Wire, error) {
 	header := messages.Header{Version: messages.CurrentVersion}
-	return messages.Wire{Header: header, Payload: c.question}, nil
+	return messages.Wire{Header: header, Payload: i.question}, nil
 }
 
-func (c insider) ReadStream([]byte) (int, error) { return 0, io.EOF }
+func (i insider) ReadStream([]byte) (int, error) { return 0, io.EOF }
 
-func (c insider) Write(list []messages.Wire) error {
-	c.answer <- list[0].Payload
+func (i insider) Write(list []messages.Wire) error {
+	i.answer <- list[0].Payload
 	return nil
 }
 
-func (c insider) Peer() messages.Peer {
+func (i insider) Peer() messages.Peer {
 	return messages.Peer{UID: uint32(os.Getuid()), PID: int32(os.Getpid())}
 }
 
-func (c insider) Close() error { return nil }
+func (i insider) Close() error { return nil }

@@ -25,8 +25,8 @@ func Stderr(level slog.Level) io.Writer {
 // A systemLog sends lines of one level to syslog.
 type systemLog func(line string) error
 
-func (l systemLog) Write(b []byte) (int, error) {
-	if err := l(string(b)); err != nil {
+func (s systemLog) Write(b []byte) (int, error) {
+	if err := s(string(b)); err != nil {
 		return 0, err
 	}
 	return len(b), nil
@@ -107,25 +107,25 @@ func withoutTime(groups []string, a slog.Attr) slog.Attr {
 // byPriority maps each priority to the handler for its records.
 type byPriority map[string]slog.Handler
 
-func (h byPriority) Enabled(ctx context.Context, level slog.Level) bool {
-	return h[priority(level)].Enabled(ctx, level)
+func (b byPriority) Enabled(ctx context.Context, level slog.Level) bool {
+	return b[priority(level)].Enabled(ctx, level)
 }
 
-func (h byPriority) Handle(ctx context.Context, r slog.Record) error {
-	return h[priority(r.Level)].Handle(ctx, r)
+func (b byPriority) Handle(ctx context.Context, r slog.Record) error {
+	return b[priority(r.Level)].Handle(ctx, r)
 }
 
-func (h byPriority) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return h.each(func(one slog.Handler) slog.Handler { return one.WithAttrs(attrs) })
+func (b byPriority) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return b.each(func(one slog.Handler) slog.Handler { return one.WithAttrs(attrs) })
 }
 
-func (h byPriority) WithGroup(name string) slog.Handler {
-	return h.each(func(one slog.Handler) slog.Handler { return one.WithGroup(name) })
+func (b byPriority) WithGroup(name string) slog.Handler {
+	return b.each(func(one slog.Handler) slog.Handler { return one.WithGroup(name) })
 }
 
-func (h byPriority) each(change func(slog.Handler) slog.Handler) slog.Handler {
+func (b byPriority) each(change func(slog.Handler) slog.Handler) slog.Handler {
 	changed := byPriority{}
-	for p, one := range h {
+	for p, one := range b {
 		changed[p] = change(one)
 	}
 	return changed

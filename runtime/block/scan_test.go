@@ -199,7 +199,7 @@ func TestScanDuringASet(t *testing.T) {
 
 type readerFunc func([]byte) (int, error)
 
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+func (r readerFunc) Read(p []byte) (int, error) { return r(p) }
 
 // set is the daemon that is killed.
 func set(path string) {

@@ -174,14 +174,14 @@ type inPieces struct {
 	pieces []int
 }
 
-func (r *inPieces) Read(b []byte) (int, error) {
-	if len(r.data) == 0 {
+func (i *inPieces) Read(b []byte) (int, error) {
+	if len(i.data) == 0 {
 		return 0, io.EOF
 	}
-	piece := r.pieces[0]
-	r.pieces = append(r.pieces[1:], piece)
-	n := copy(b[:min(len(b), piece)], r.data)
-	r.data = r.data[n:]
+	piece := i.pieces[0]
+	i.pieces = append(i.pieces[1:], piece)
+	n := copy(b[:min(len(b), piece)], i.data)
+	i.data = i.data[n:]
 	return n, nil
 }
 

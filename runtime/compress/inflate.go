@@ -16,9 +16,9 @@ type DamagedError struct {
 	Err  error
 }
 
-func (e *DamagedError) Error() string { return fmt.Sprintf("cannot decompress %s: %v", e.What, e.Err) }
+func (d *DamagedError) Error() string { return fmt.Sprintf("cannot decompress %s: %v", d.What, d.Err) }
 
-func (e *DamagedError) Unwrap() error { return e.Err }
+func (d *DamagedError) Unwrap() error { return d.Err }
 
 var errBehind = errors.New("something comes behind its end")
 

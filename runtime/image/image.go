@@ -47,14 +47,14 @@ const (
 	Net   DeviceKind = 2
 )
 
-func (k DeviceKind) String() string {
-	switch k {
+func (d DeviceKind) String() string {
+	switch d {
 	case Block:
 		return "block"
 	case Net:
 		return "net"
 	default:
-		return fmt.Sprintf("%d", uint32(k))
+		return fmt.Sprintf("%d", uint32(d))
 	}
 }
 

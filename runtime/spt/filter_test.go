@@ -17,12 +17,12 @@ type systemCall struct {
 	arguments            [6]uint64
 }
 
-func (c systemCall) data() []byte {
+func (s systemCall) data() []byte {
 	le := binary.LittleEndian
-	b := le.AppendUint32(nil, c.number)
-	b = le.AppendUint32(b, c.architecture)
+	b := le.AppendUint32(nil, s.number)
+	b = le.AppendUint32(b, s.architecture)
 	b = le.AppendUint64(b, 0) // instruction pointer
-	for _, a := range c.arguments {
+	for _, a := range s.arguments {
 		b = le.AppendUint64(b, a)
 	}
 	return b

@@ -266,7 +266,7 @@ func TestCollectOfOtherFiles(t *testing.T) {
 
 type readerFunc func([]byte) (int, error)
 
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+func (r readerFunc) Read(p []byte) (int, error) { return r(p) }
 
 func TestCollectGoesOnAfterAnError(t *testing.T) {
 	images, dir := openImages(t)

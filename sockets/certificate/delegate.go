@@ -55,9 +55,9 @@ func step(cert *x509.Certificate) (label messages.Label, policy messages.Option[
 // Allowed returns why the certificate of a client must not contain a command about a
 // name.
 func Allowed(name messages.Name, command messages.Command) error {
-	c, _ := messages.ConductOf(command)
+	c, _ := messages.PropertiesOf(command)
 	switch {
-	case !c.Afar:
+	case !c.Remote:
 		return fmt.Errorf("%s is not allowed in a certificate", c.Word)
 	case c.Named && name.IsPath():
 		return fmt.Errorf("%s needs a name, and the common name of the certificate is none", c.Word)

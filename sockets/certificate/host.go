@@ -68,15 +68,15 @@ type HostError struct {
 // maxShown is how many hosts an error names.
 const maxShown = 8
 
-func (e *HostError) Error() string {
-	list := strings.Join(e.Hosts[:min(len(e.Hosts), maxShown)], ", ")
-	switch more := len(e.Hosts) - maxShown; {
-	case len(e.Hosts) == 0:
+func (h *HostError) Error() string {
+	list := strings.Join(h.Hosts[:min(len(h.Hosts), maxShown)], ", ")
+	switch more := len(h.Hosts) - maxShown; {
+	case len(h.Hosts) == 0:
 		list = "no host at all"
 	case more > 0:
 		list = fmt.Sprintf("%s and %d more", list, more)
 	}
-	return fmt.Sprintf("it is for %s, and not for %s", list, e.Host)
+	return fmt.Sprintf("it is for %s, and not for %s", list, h.Host)
 }
 
 // CheckHost refuses a certificate for other hosts than the requested name or address. A

@@ -34,9 +34,9 @@ type ConnectError struct {
 	Err  error
 }
 
-func (e *ConnectError) Error() string { return fmt.Sprintf("cannot connect to %s: %v", e.Peer, e.Err) }
+func (c *ConnectError) Error() string { return fmt.Sprintf("cannot connect to %s: %v", c.Peer, c.Err) }
 
-func (e *ConnectError) Unwrap() error { return e.Err }
+func (c *ConnectError) Unwrap() error { return c.Err }
 
 // A ProtocolError says that the conversation ended too early, or made no sense.
 type ProtocolError struct {
@@ -44,9 +44,9 @@ type ProtocolError struct {
 	Err  error
 }
 
-func (e *ProtocolError) Error() string { return fmt.Sprintf("cannot talk to %s: %v", e.Peer, e.Err) }
+func (p *ProtocolError) Error() string { return fmt.Sprintf("cannot talk to %s: %v", p.Peer, p.Err) }
 
-func (e *ProtocolError) Unwrap() error { return e.Err }
+func (p *ProtocolError) Unwrap() error { return p.Err }
 
 // A Distrust says which certificate was not accepted, and why.
 type Distrust int
@@ -66,14 +66,14 @@ type TrustError struct {
 	Err  error
 }
 
-func (e *TrustError) Error() string {
-	if e.Kind == Rejected {
-		return fmt.Sprintf("%s does not accept our certificate: %v", e.Peer, e.Err)
+func (t *TrustError) Error() string {
+	if t.Kind == Rejected {
+		return fmt.Sprintf("%s does not accept our certificate: %v", t.Peer, t.Err)
 	}
-	return fmt.Sprintf("cannot trust the certificate of %s: %v", e.Peer, e.Err)
+	return fmt.Sprintf("cannot trust the certificate of %s: %v", t.Peer, t.Err)
 }
 
-func (e *TrustError) Unwrap() error { return e.Err }
+func (t *TrustError) Unwrap() error { return t.Err }
 
 // A Refusal is the daemon's negative answer, in its words, which may contain any bytes.
 type Refusal struct {
@@ -81,7 +81,7 @@ type Refusal struct {
 	Text string
 }
 
-func (e *Refusal) Error() string { return e.Text }
+func (r *Refusal) Error() string { return r.Text }
 
 // An Ended is why the daemon has ended an endless stream, in its words, which may contain
 // any bytes.

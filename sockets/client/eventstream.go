@@ -45,32 +45,32 @@ func (c *Conn) Events(ctx context.Context, name messages.Name, since messages.Op
 
 // Next waits for the next item: a messages.DataEvent, messages.DataMissed or
 // messages.DataPresent. The stream ends only with the connection, which is an error.
-func (s *EventStream) Next(ctx context.Context) (messages.Data, error) {
+func (e *EventStream) Next(ctx context.Context) (messages.Data, error) {
 	var next messages.Payload
-	err := s.conn.during(ctx, func() (err error) {
-		next, err = s.stream.Next()
-		return s.explain(err)
+	err := e.conn.during(ctx, func() (err error) {
+		next, err = e.stream.Next()
+		return e.explain(err)
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.begun = true
+	e.begun = true
 	switch p := next.(type) {
 	case messages.Data:
 		return p, nil
 	case messages.Failure:
-		return nil, &Refusal{Name: s.name, Text: string(p.Text)}
+		return nil, &Refusal{Name: e.name, Text: string(p.Text)}
 	}
-	return nil, s.conn.failed(fmt.Errorf("the stream has a %T in it", next))
+	return nil, e.conn.failed(fmt.Errorf("the stream has a %T in it", next))
 }
 
 // explain converts an error of the stream to one of this package.
-func (s *EventStream) explain(err error) error {
+func (e *EventStream) explain(err error) error {
 	closed := err == io.EOF || errors.Is(err, syscall.ECONNRESET)
 	switch {
 	case err == nil:
 		return nil
-	case closed && !s.begun:
+	case closed && !e.begun:
 		return ErrNoAnswer
 	case closed, err == io.ErrUnexpectedEOF:
 		return ErrClosed

@@ -97,15 +97,15 @@ type contents struct {
 	err  error  // why there are no more chunks
 }
 
-func (r *contents) Read(b []byte) (int, error) {
-	for len(r.rest) == 0 && len(b) > 0 {
-		if r.err != nil {
-			return 0, r.err
+func (c *contents) Read(b []byte) (int, error) {
+	for len(c.rest) == 0 && len(b) > 0 {
+		if c.err != nil {
+			return 0, c.err
 		}
-		r.rest, r.err = r.conn.nextChunk(r.ctx)
+		c.rest, c.err = c.conn.nextChunk(c.ctx)
 	}
-	n := copy(b, r.rest)
-	r.rest = r.rest[n:]
+	n := copy(b, c.rest)
+	c.rest = c.rest[n:]
 	return n, nil
 }
 

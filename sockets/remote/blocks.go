@@ -13,23 +13,23 @@ import (
 
 // set passes on the contents of a block device, and meanwhile waits for the answer: the
 // daemon may refuse at any time.
-func (x *exchange) set() error {
-	if err := x.ask(x.setCommand()); err != nil {
+func (e *exchange) set() error {
+	if err := e.ask(e.setCommand()); err != nil {
 		return err
 	}
 	// The deadlines of the client's stream bound the daemon's, too.
-	if err := x.daemon.SetDeadline(time.Time{}); err != nil {
+	if err := e.daemon.SetDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("cannot ask the daemon: %w", err)
 	}
 	passed := make(chan error, 1)
-	go func() { passed <- x.passOn() }()
-	err := x.relay()
+	go func() { passed <- e.passOn() }()
+	err := e.relay()
 	// The daemon does not need the rest of the stream.
-	_ = x.daemon.Close()
-	stop := x.peer.hurry()
+	_ = e.daemon.Close()
+	stop := e.peer.hurry()
 	cut := <-passed
 	stop()
-	x.drained = true
+	e.drained = true
 	if err != nil && cut != nil {
 		return cut
 	}
@@ -37,11 +37,11 @@ func (x *exchange) set() error {
 }
 
 // setCommand returns the command that the contents follow.
-func (x *exchange) setCommand() messages.Command {
-	if old, ok := x.request.Command.(messages.BlockOldSet); ok {
+func (e *exchange) setCommand() messages.Command {
+	if old, ok := e.request.Command.(messages.BlockOldSet); ok {
 		return messages.BlockSet{Compressed: old.Compressed}
 	}
-	return x.request.Command
+	return e.request.Command
 }
 
 // frameHead is the size of a chunk's length, before its contents.
@@ -49,24 +49,24 @@ const frameHead = 4
 
 // passOn passes on the stream up to its end. If the daemon stops reading, passOn reads
 // the rest all the same. The error is the client's.
-func (x *exchange) passOn() error {
+func (e *exchange) passOn() error {
 	chunk := make([]byte, frameHead+recordSize)
 	var unwanted error // why the daemon stopped reading
 	for {
-		n, err := x.stream.Read(chunk[frameHead:])
+		n, err := e.stream.Read(chunk[frameHead:])
 		if n > 0 && unwanted == nil {
 			binary.BigEndian.PutUint32(chunk, uint32(n))
-			_, unwanted = x.daemon.Write(chunk[:frameHead+n])
+			_, unwanted = e.daemon.Write(chunk[:frameHead+n])
 		}
 		switch {
 		case err == io.EOF:
 			// If this fails, reading the answer fails, too.
-			_ = x.daemon.SetDeadline(time.Now().Add(client.FlushTimeout))
-			_ = wire.WriteEnd(x.daemon)
+			_ = e.daemon.SetDeadline(time.Now().Add(client.FlushTimeout))
+			_ = wire.WriteEnd(e.daemon)
 			return nil
 		case err != nil:
 			// Without an end mark, the daemon sees that something is missing.
-			_ = x.daemon.Close()
+			_ = e.daemon.Close()
 			return fmt.Errorf("cannot receive the contents: %w", err)
 		}
 	}

@@ -3,8 +3,8 @@ package remote
 import "albatross/messages"
 
 // conductOf returns the properties of a command, in the form in which it was encoded.
-func conductOf(command messages.Command) messages.Conduct {
-	conduct, _ := messages.ConductOf(command)
+func conductOf(command messages.Command) messages.Properties {
+	conduct, _ := messages.PropertiesOf(command)
 	switch c := command.(type) {
 	case messages.UnikernelCreate:
 		if c.Force {

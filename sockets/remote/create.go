@@ -15,41 +15,41 @@ import (
 const imageTimeout = 10 * time.Minute
 
 // create receives an image, and inserts it into the command.
-func (x *exchange) create() error {
-	image, err := x.server.config.Spool.take(x.stream)
+func (e *exchange) create() error {
+	image, err := e.server.config.Spool.take(e.stream)
 	if errors.As(err, &refusal{}) {
 		return err
 	}
-	x.drained = true
+	e.drained = true
 	if err != nil {
 		return fmt.Errorf("cannot receive the image: %w", err)
 	}
-	sent := x.sendImage(image)
+	sent := e.sendImage(image)
 	if err := errors.Join(sent, image.Close()); err != nil {
 		return err
 	}
-	return x.relay()
+	return e.relay()
 }
 
-func (x *exchange) sendImage(image *spooled) error {
-	m := messages.Wire{Header: x.header(x.request.Name), Payload: x.request.Command}
+func (e *exchange) sendImage(image *spooled) error {
+	m := messages.Wire{Header: e.header(e.request.Name), Payload: e.request.Command}
 	before, behind, err := wire.Around(m, int(image.size))
 	if err != nil {
 		return refusal{err}
 	}
-	if err := x.daemon.SetDeadline(time.Now().Add(imageTimeout)); err != nil {
+	if err := e.daemon.SetDeadline(time.Now().Add(imageTimeout)); err != nil {
 		return fmt.Errorf("cannot ask the daemon: %w", err)
 	}
 	// A daemon that refuses may close before it has read all of it: so the answer
 	// decides.
-	if _, err := x.daemon.Write(before); err != nil {
+	if _, err := e.daemon.Write(before); err != nil {
 		return nil
 	}
-	if n, err := io.Copy(x.daemon, image.File); err != nil || n != image.size {
+	if n, err := io.Copy(e.daemon, image.File); err != nil || n != image.size {
 		return nil
 	}
-	if _, err := x.daemon.Write(behind); err != nil {
+	if _, err := e.daemon.Write(behind); err != nil {
 		return nil
 	}
-	return x.daemon.SetDeadline(time.Now().Add(client.AnswerTimeout))
+	return e.daemon.SetDeadline(time.Now().Add(client.AnswerTimeout))
 }

@@ -19,7 +19,7 @@ import (
 type exchange struct {
 	server  *Server
 	request Request
-	conduct messages.Conduct
+	conduct messages.Properties
 	peer    *peer
 	stream  *wire.ChunkReader // what the client sends
 	record  Record
@@ -110,134 +110,134 @@ func (s *Server) newExchange(g guest) (*exchange, error) {
 }
 
 // run is the exchange with an admitted client.
-func (x *exchange) run(ctx context.Context) {
-	if err := x.note(Accepted, nil); err != nil {
-		x.server.config.Log.Error("A command was refused, because it cannot be noted down", "error", err)
-		x.answer(errNotAudited)
+func (e *exchange) run(ctx context.Context) {
+	if err := e.note(Accepted, nil); err != nil {
+		e.server.config.Log.Error("A command was refused, because it cannot be noted down", "error", err)
+		e.answer(errNotAudited)
 		return
 	}
-	err := x.carryOut(ctx)
+	err := e.carryOut(ctx)
 	if err == nil {
-		x.conclude(x.record.Result, nil)
+		e.conclude(e.record.Result, nil)
 		return
 	}
 	if errors.As(err, &refusal{}) {
-		x.refuse(err)
+		e.refuse(err)
 		return
 	}
-	x.answer(err)
-	x.conclude(Broken, err)
+	e.answer(err)
+	e.conclude(Broken, err)
 }
 
 // carryOut passes the command to the daemon, and the answers to the client.
-func (x *exchange) carryOut(ctx context.Context) error {
-	if x.large && x.conduct.Answers == messages.Forever {
+func (e *exchange) carryOut(ctx context.Context) error {
+	if e.large && e.conduct.Answers == messages.Forever {
 		return refusal{errors.New("the certificate is too large for somebody who stays")}
 	}
-	if err := x.applyPolicies(ctx); err != nil {
+	if err := e.applyPolicies(ctx); err != nil {
 		return err
 	}
-	if err := x.reach(ctx, x.conduct.At); err != nil {
+	if err := e.reach(ctx, e.conduct.At); err != nil {
 		return err
 	}
-	defer x.hangUp()
-	switch x.conduct.Sends {
-	case messages.ImageAfar:
-		return x.create()
-	case messages.Contents, messages.ContentsAfar:
-		return x.set()
+	defer e.hangUp()
+	switch e.conduct.Sends {
+	case messages.RemoteImage:
+		return e.create()
+	case messages.Contents, messages.RemoteContents:
+		return e.set()
 	}
-	if err := x.ask(x.request.Command); err != nil {
+	if err := e.ask(e.request.Command); err != nil {
 		return err
 	}
-	return x.relay()
+	return e.relay()
 }
 
 var errNoDaemon = errors.New("the daemon cannot be reached: try again later")
 
 // reach connects to a socket of the daemon.
-func (x *exchange) reach(ctx context.Context, socket messages.Endpoint) error {
-	if x.daemon != nil {
+func (e *exchange) reach(ctx context.Context, socket messages.Endpoint) error {
+	if e.daemon != nil {
 		return nil
 	}
 	dialer := net.Dialer{Timeout: client.ConnectTimeout}
-	conn, err := dialer.DialContext(ctx, "unix", x.server.socket(socket))
+	conn, err := dialer.DialContext(ctx, "unix", e.server.socket(socket))
 	if err != nil {
-		x.server.config.Log.Error("Cannot reach the daemon", "error", err)
+		e.server.config.Log.Error("Cannot reach the daemon", "error", err)
 		return refusal{errNoDaemon}
 	}
-	x.daemon, x.hears = conn, bufio.NewReaderSize(conn, recordSize)
-	x.unwatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
+	e.daemon, e.hears = conn, bufio.NewReaderSize(conn, recordSize)
+	e.unwatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	return nil
 }
 
 // hangUp ends the connection to the daemon.
-func (x *exchange) hangUp() {
-	x.unwatch()
-	_ = x.daemon.Close()
-	x.daemon = nil
+func (e *exchange) hangUp() {
+	e.unwatch()
+	_ = e.daemon.Close()
+	e.daemon = nil
 }
 
 // header returns the header of messages to the daemon. They use the current version,
 // since older ones cannot tell a path from a name.
-func (x *exchange) header(name messages.Name) messages.Header {
+func (e *exchange) header(name messages.Name) messages.Header {
 	return messages.Header{Version: messages.CurrentVersion, Name: name}
 }
 
 // ask sends the command, and sets the deadline of its answer.
-func (x *exchange) ask(command messages.Command) error {
-	m := messages.Wire{Header: x.header(x.request.Name), Payload: command}
+func (e *exchange) ask(command messages.Command) error {
+	m := messages.Wire{Header: e.header(e.request.Name), Payload: command}
 	pieces, err := wire.AppendPieces(nil, m)
 	if err != nil {
 		return refusal{err}
 	}
-	if err := x.daemon.SetDeadline(time.Now().Add(client.AnswerTimeout)); err != nil {
+	if err := e.daemon.SetDeadline(time.Now().Add(client.AnswerTimeout)); err != nil {
 		return fmt.Errorf("cannot ask the daemon: %w", err)
 	}
 	// A daemon that refuses may close before it has read all of it: so the answer
 	// decides.
 	buffers := net.Buffers(pieces)
-	_, _ = buffers.WriteTo(x.daemon)
+	_, _ = buffers.WriteTo(e.daemon)
 	return nil
 }
 
 // answer sends an answer of the endpoint, if the daemon has not sent one. It ignores a
 // client that does not read.
-func (x *exchange) answer(reason error) {
-	if !x.settled {
-		x.settled = true
-		_ = x.peer.fail(messages.PublicError(reason)) // the audit log has the full text
+func (e *exchange) answer(reason error) {
+	if !e.settled {
+		e.settled = true
+		_ = e.peer.fail(messages.PublicError(reason)) // the audit log has the full text
 	}
 }
 
-func (x *exchange) note(result string, reason error) error {
-	r := x.record
-	r.Time, r.Result, r.In, r.Out = x.server.config.Now(), result, x.peer.in, x.peer.out
+func (e *exchange) note(result string, reason error) error {
+	r := e.record
+	r.Time, r.Result, r.In, r.Out = e.server.config.Now(), result, e.peer.in, e.peer.out
 	if reason != nil {
 		r.Reason = reason.Error()
 	}
-	return x.server.config.Audit.write(r)
+	return e.server.config.Audit.write(r)
 }
 
 // refuse ends an exchange that the endpoint refuses.
-func (x *exchange) refuse(reason error) {
-	x.answer(reason)
-	x.conclude(Refused, reason)
+func (e *exchange) refuse(reason error) {
+	e.answer(reason)
+	e.conclude(Refused, reason)
 }
 
 // conclude logs the result of the command.
-func (x *exchange) conclude(result string, reason error) {
-	x.server.config.Log.Debug("A command has ended", "client", x.record.Address,
-		"command", x.record.Command, "name", x.record.Name, "result", result, "cause", reason)
-	if err := x.note(result, reason); err != nil {
-		x.server.config.Log.Error("What came of a command cannot be noted down", "error", err)
+func (e *exchange) conclude(result string, reason error) {
+	e.server.config.Log.Debug("A command has ended", "client", e.record.Address,
+		"command", e.record.Command, "name", e.record.Name, "result", result, "cause", reason)
+	if err := e.note(result, reason); err != nil {
+		e.server.config.Log.Error("What came of a command cannot be noted down", "error", err)
 	}
 }
 
 // finish ends the connection when the client has read the answer.
-func (x *exchange) finish() {
-	if x.conduct.Sends != messages.Nothing && !x.drained {
-		x.peer.drain(x.stream)
+func (e *exchange) finish() {
+	if e.conduct.Sends != messages.Nothing && !e.drained {
+		e.peer.drain(e.stream)
 	}
-	x.peer.leave()
+	e.peer.leave()
 }

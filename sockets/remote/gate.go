@@ -48,9 +48,9 @@ var DefaultGate = GateLimits{
 
 // WithPatience returns the same limits with this patience for handshakes, and four times
 // as much for large ones.
-func (l GateLimits) WithPatience(patience time.Duration) GateLimits {
-	l.Patience, l.LargePatience = patience, 4*patience
-	return l
+func (g GateLimits) WithPatience(patience time.Duration) GateLimits {
+	g.Patience, g.LargePatience = patience, 4*patience
+	return g
 }
 
 var (

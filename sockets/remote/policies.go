@@ -15,19 +15,19 @@ import (
 // its own. If one is refused, the command is not carried out. Policies limit only
 // commands for vmmd: a subscription changes nothing, and goes on when a policy has become
 // smaller than what runs.
-func (x *exchange) applyPolicies(ctx context.Context) error {
-	if x.conduct.At != messages.AtVMMD {
+func (e *exchange) applyPolicies(ctx context.Context) error {
+	if e.conduct.At != messages.AtVMMD {
 		return nil
 	}
-	policies, err := x.policiesToTell()
+	policies, err := e.policiesToTell()
 	if err != nil || len(policies) == 0 {
 		return err
 	}
-	if err := x.reach(ctx, messages.AtVMMD); err != nil {
+	if err := e.reach(ctx, messages.AtVMMD); err != nil {
 		return err
 	}
-	if err = x.sendPolicies(policies); err != nil {
-		x.hangUp()
+	if err = e.sendPolicies(policies); err != nil {
+		e.hangUp()
 	}
 	return err
 }
@@ -35,37 +35,37 @@ func (x *exchange) applyPolicies(ctx context.Context) error {
 // policiesToTell returns the policies above the first one that allows nothing, which the
 // daemon would not accept. Nothing can run below that one: the endpoint passes questions
 // on, and refuses the rest itself.
-func (x *exchange) policiesToTell() ([]messages.NamedPolicy, error) {
-	for i, p := range x.request.Policies {
+func (e *exchange) policiesToTell() ([]messages.NamedPolicy, error) {
+	for i, p := range e.request.Policies {
 		if !p.Policy.AllowsNothing() {
 			continue
 		}
-		if x.conduct.Changes {
-			return nil, refusal{fmt.Errorf("the policy of %s allows nothing, and so no %s", p.Name, x.conduct.Word)}
+		if e.conduct.Changes {
+			return nil, refusal{fmt.Errorf("the policy of %s allows nothing, and so no %s", p.Name, e.conduct.Word)}
 		}
-		return x.request.Policies[:i], nil
+		return e.request.Policies[:i], nil
 	}
-	return x.request.Policies, nil
+	return e.request.Policies, nil
 }
 
-func (x *exchange) sendPolicies(policies []messages.NamedPolicy) error {
+func (e *exchange) sendPolicies(policies []messages.NamedPolicy) error {
 	for _, p := range policies {
-		if err := x.sendPolicy(p); err != nil {
+		if err := e.sendPolicy(p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (x *exchange) sendPolicy(p messages.NamedPolicy) error {
-	if err := x.daemon.SetDeadline(time.Now().Add(client.AnswerTimeout)); err != nil {
+func (e *exchange) sendPolicy(p messages.NamedPolicy) error {
+	if err := e.daemon.SetDeadline(time.Now().Add(client.AnswerTimeout)); err != nil {
 		return fmt.Errorf("cannot ask the daemon: %w", err)
 	}
-	err := wire.WriteFrame(x.daemon, messages.Wire{Header: x.header(p.Name), Payload: messages.PolicyAdd{Policy: p.Policy}})
+	err := wire.WriteFrame(e.daemon, messages.Wire{Header: e.header(p.Name), Payload: messages.PolicyAdd{Policy: p.Policy}})
 	if err != nil {
 		return refusal{fmt.Errorf("cannot set the policy of %s: %w", p.Name, errNoDaemon)}
 	}
-	frame, err := wire.ReadFrame(x.hears, wire.MaxCommand)
+	frame, err := wire.ReadFrame(e.hears, wire.MaxCommand)
 	if err != nil {
 		return refusal{fmt.Errorf("cannot set the policy of %s: %w", p.Name, errNoDaemon)}
 	}

@@ -25,18 +25,18 @@ var (
 )
 
 // relay passes on the daemon's answer, and what follows it.
-func (x *exchange) relay() error {
-	if x.conduct.Answers == messages.Forever {
-		return x.relayForever()
+func (e *exchange) relay() error {
+	if e.conduct.Answers == messages.Forever {
+		return e.relayForever()
 	}
-	if err := x.relayNext(); err != nil {
+	if err := e.relayNext(); err != nil {
 		return err
 	}
-	for x.conduct.Answers == messages.Dump && x.record.Result == Done {
-		if err := x.daemon.SetReadDeadline(time.Now().Add(x.peer.patience.Step)); err != nil {
+	for e.conduct.Answers == messages.Dump && e.record.Result == Done {
+		if err := e.daemon.SetReadDeadline(time.Now().Add(e.peer.patience.Step)); err != nil {
 			return err
 		}
-		switch last, err := x.relayDump(); {
+		switch last, err := e.relayDump(); {
 		case err != nil:
 			return err
 		case last:
@@ -47,65 +47,65 @@ func (x *exchange) relay() error {
 }
 
 // relayForever ends when either side leaves. That is no failure.
-func (x *exchange) relayForever() error {
-	if err := x.relayNext(); err != nil || x.record.Result == Failed {
+func (e *exchange) relayForever() error {
+	if err := e.relayNext(); err != nil || e.record.Result == Failed {
 		return err
 	}
-	if err := errors.Join(x.peer.follow(), x.daemon.SetDeadline(time.Time{})); err != nil {
+	if err := errors.Join(e.peer.follow(), e.daemon.SetDeadline(time.Time{})); err != nil {
 		return err
 	}
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		x.peer.watch()
-		_ = x.daemon.Close()
+		e.peer.watch()
+		_ = e.daemon.Close()
 	}()
-	for x.relayNext() == nil {
+	for e.relayNext() == nil {
 	}
 	// The client is a subscriber: leave must not wait for it.
-	_ = x.peer.tls.SetReadDeadline(time.Now())
+	_ = e.peer.tls.SetReadDeadline(time.Now())
 	<-watching
 	return nil
 }
 
 // relayNext passes on one message. It holds it in memory only if it fits into a record,
 // or must be translated to an older version.
-func (x *exchange) relayNext() error {
-	head, length, err := x.readHead()
+func (e *exchange) relayNext() error {
+	head, length, err := e.readHead()
 	switch {
-	case err != nil && x.settled:
+	case err != nil && e.settled:
 		return errCutOff
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errLate
 	case err != nil:
 		return client.ErrSilent
-	case x.request.Version != messages.CurrentVersion:
-		return x.translate(length)
+	case e.request.Version != messages.CurrentVersion:
+		return e.translate(length)
 	}
-	x.buffer = slices.Grow(x.buffer[:0], recordSize)[:recordSize]
-	n := copy(x.buffer, head)
-	first := x.buffer[:min(n+length, recordSize)]
-	if _, err := io.ReadFull(x.hears, first[n:]); err != nil {
+	e.buffer = slices.Grow(e.buffer[:0], recordSize)[:recordSize]
+	n := copy(e.buffer, head)
+	first := e.buffer[:min(n+length, recordSize)]
+	if _, err := io.ReadFull(e.hears, first[n:]); err != nil {
 		return errCutOff
 	}
-	x.judge(first[frameHead:], length)
-	if _, err := x.peer.Write(first); err != nil {
+	e.judge(first[frameHead:], length)
+	if _, err := e.peer.Write(first); err != nil {
 		return errLeft
 	}
-	return x.pass(n + length - len(first))
+	return e.pass(n + length - len(first))
 }
 
 // pass passes on the rest of a message, record by record.
-func (x *exchange) pass(left int) error {
+func (e *exchange) pass(left int) error {
 	for left > 0 {
-		part := x.buffer[:min(left, recordSize)]
-		if err := x.daemon.SetReadDeadline(time.Now().Add(x.peer.patience.Step)); err != nil {
+		part := e.buffer[:min(left, recordSize)]
+		if err := e.daemon.SetReadDeadline(time.Now().Add(e.peer.patience.Step)); err != nil {
 			return errCutOff
 		}
-		if _, err := io.ReadFull(x.hears, part); err != nil {
+		if _, err := io.ReadFull(e.hears, part); err != nil {
 			return errCutOff
 		}
-		if _, err := x.peer.Write(part); err != nil {
+		if _, err := e.peer.Write(part); err != nil {
 			return errLeft
 		}
 		left -= len(part)
@@ -114,9 +114,9 @@ func (x *exchange) pass(left int) error {
 }
 
 // readHead reads the length of a message.
-func (x *exchange) readHead() (head []byte, length int, err error) {
+func (e *exchange) readHead() (head []byte, length int, err error) {
 	head = make([]byte, frameHead)
-	if _, err := io.ReadFull(x.hears, head); err != nil {
+	if _, err := io.ReadFull(e.hears, head); err != nil {
 		return nil, 0, err
 	}
 	length = int(int32(binary.BigEndian.Uint32(head)))
@@ -127,15 +127,15 @@ func (x *exchange) readHead() (head []byte, length int, err error) {
 }
 
 // readMessage reads and decodes a message. It is valid until the next one is read.
-func (x *exchange) readMessage(length int) (messages.Wire, error) {
+func (e *exchange) readMessage(length int) (messages.Wire, error) {
 	if length > wire.MaxChunk {
 		return messages.Wire{}, errOldLarge
 	}
-	x.frame = slices.Grow(x.frame[:0], length)[:length]
-	if _, err := io.ReadFull(x.hears, x.frame); err != nil {
+	e.frame = slices.Grow(e.frame[:0], length)[:length]
+	if _, err := io.ReadFull(e.hears, e.frame); err != nil {
 		return messages.Wire{}, errCutOff
 	}
-	m, err := wire.Decode(x.frame)
+	m, err := wire.Decode(e.frame)
 	if err != nil {
 		return messages.Wire{}, fmt.Errorf("cannot understand the daemon: %w", err)
 	}
@@ -143,26 +143,26 @@ func (x *exchange) readMessage(length int) (messages.Wire, error) {
 }
 
 // translate passes on a message in the version of the client.
-func (x *exchange) translate(length int) error {
-	m, err := x.readMessage(length)
+func (e *exchange) translate(length int) error {
+	m, err := e.readMessage(length)
 	if err != nil {
 		return err
 	}
-	x.judgeMessage(m)
-	return x.say(m)
+	e.judgeMessage(m)
+	return e.say(m)
 }
 
 // say sends a message of the daemon, in a record of its own.
-func (x *exchange) say(m messages.Wire) error {
-	m.Header.Version = x.request.Version
-	frame, err := wire.AppendFrame(x.buffer[:0], m)
+func (e *exchange) say(m messages.Wire) error {
+	m.Header.Version = e.request.Version
+	frame, err := wire.AppendFrame(e.buffer[:0], m)
 	if err != nil {
-		return fmt.Errorf("cannot say this in version %d: %w", x.request.Version, err)
+		return fmt.Errorf("cannot say this in version %d: %w", e.request.Version, err)
 	}
-	x.buffer = frame
+	e.buffer = frame
 	for rest := frame; len(rest) > 0; {
 		n := min(len(rest), recordSize)
-		if _, err := x.peer.Write(rest[:n]); err != nil {
+		if _, err := e.peer.Write(rest[:n]); err != nil {
 			return errLeft
 		}
 		rest = rest[n:]
@@ -171,12 +171,12 @@ func (x *exchange) say(m messages.Wire) error {
 }
 
 // relayDump passes on a chunk of a dump, in chunks that fit into records.
-func (x *exchange) relayDump() (last bool, err error) {
-	_, length, err := x.readHead()
+func (e *exchange) relayDump() (last bool, err error) {
+	_, length, err := e.readHead()
 	if err != nil {
 		return false, errCutOff
 	}
-	m, err := x.readMessage(length)
+	m, err := e.readMessage(length)
 	if err != nil {
 		return false, err
 	}
@@ -185,12 +185,12 @@ func (x *exchange) relayDump() (last bool, err error) {
 		return false, errOddAnswer
 	}
 	if !data.Chunk.OK {
-		return true, x.say(m)
+		return true, e.say(m)
 	}
 	for rest := data.Chunk.Value; len(rest) > 0; {
-		n := min(len(rest), x.chunkSize())
+		n := min(len(rest), e.chunkSize())
 		m.Payload = messages.DataBlock{Chunk: messages.Some(rest[:n])}
-		if err := x.say(m); err != nil {
+		if err := e.say(m); err != nil {
 			return false, err
 		}
 		rest = rest[n:]
@@ -199,30 +199,30 @@ func (x *exchange) relayDump() (last bool, err error) {
 }
 
 // chunkSize returns what fits into a record beside the name, which may be long.
-func (x *exchange) chunkSize() int {
+func (e *exchange) chunkSize() int {
 	const around = 100 // bytes of the message without its name and its chunk
-	return min(dumpChunk, recordSize-around-len(x.request.Name.String()))
+	return min(dumpChunk, recordSize-around-len(e.request.Name.String()))
 }
 
 // judge finds out whether the daemon has accepted the command, from the beginning of a
 // message of some length.
-func (x *exchange) judge(beginning []byte, length int) {
-	if x.settled {
+func (e *exchange) judge(beginning []byte, length int) {
+	if e.settled {
 		return
 	}
 	m, err := wire.Decode(beginning)
 	if err != nil && length > len(beginning) && wire.BeginsFailure(beginning) {
 		m.Payload = messages.Failure{Text: "a long text"}
 	}
-	x.judgeMessage(m)
+	e.judgeMessage(m)
 }
 
-func (x *exchange) judgeMessage(m messages.Wire) {
-	if x.settled {
+func (e *exchange) judgeMessage(m messages.Wire) {
+	if e.settled {
 		return
 	}
-	x.settled, x.record.Result = true, Done
+	e.settled, e.record.Result = true, Done
 	if f, ok := m.Payload.(messages.Failure); ok {
-		x.record.Result, x.record.Reason = Failed, string(f.Text)
+		e.record.Result, e.record.Reason = Failed, string(f.Text)
 	}
 }

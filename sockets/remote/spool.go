@@ -87,12 +87,12 @@ func (s *Spool) take(image io.Reader) (*spooled, error) {
 }
 
 // fill writes the image to the file, and goes back to its beginning.
-func (t *spooled) fill(image io.Reader) error {
+func (s *spooled) fill(image io.Reader) error {
 	buffer := make([]byte, recordSize)
 	for {
 		n, err := image.Read(buffer)
 		if n > 0 {
-			if err := t.append(buffer[:n]); err != nil {
+			if err := s.append(buffer[:n]); err != nil {
 				return err
 			}
 		}
@@ -103,32 +103,32 @@ func (t *spooled) fill(image io.Reader) error {
 			return err
 		}
 	}
-	_, err := t.Seek(0, io.SeekStart)
+	_, err := s.Seek(0, io.SeekStart)
 	return err
 }
 
-func (t *spooled) append(b []byte) error {
-	t.size += int64(len(b))
-	if t.size > t.spool.limits.Image {
-		return refusal{fmt.Errorf("the image is larger than %d bytes", t.spool.limits.Image)}
+func (s *spooled) append(b []byte) error {
+	s.size += int64(len(b))
+	if s.size > s.spool.limits.Image {
+		return refusal{fmt.Errorf("the image is larger than %d bytes", s.spool.limits.Image)}
 	}
-	if t.size > t.held {
-		if !t.spool.reserve(spoolPart) {
+	if s.size > s.held {
+		if !s.spool.reserve(spoolPart) {
 			return refusal{errSpoolFull}
 		}
-		t.held += spoolPart
+		s.held += spoolPart
 	}
-	if _, err := t.Write(b); err != nil {
+	if _, err := s.Write(b); err != nil {
 		return refusal{errSpoolFull} // without the path, since clients read it
 	}
 	return nil
 }
 
 // Close removes the file.
-func (t *spooled) Close() error {
-	t.spool.release(t.held)
-	t.spool.files.Release(1)
-	return t.File.Close()
+func (s *spooled) Close() error {
+	s.spool.release(s.held)
+	s.spool.files.Release(1)
+	return s.File.Close()
 }
 
 func (s *Spool) reserve(n int64) bool {

@@ -84,9 +84,9 @@ type countingWriter struct {
 	writes int
 }
 
-func (w *countingWriter) Write(b []byte) (int, error) {
-	w.writes++
-	return w.Buffer.Write(b)
+func (c *countingWriter) Write(b []byte) (int, error) {
+	c.writes++
+	return c.Buffer.Write(b)
 }
 
 func TestWriteFrame(t *testing.T) {

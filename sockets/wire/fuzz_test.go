@@ -164,11 +164,11 @@ type slowReader struct {
 	step int
 }
 
-func (r *slowReader) Read(b []byte) (int, error) {
-	if len(r.rest) == 0 {
+func (s *slowReader) Read(b []byte) (int, error) {
+	if len(s.rest) == 0 {
 		return 0, io.EOF
 	}
-	n := copy(b[:min(len(b), r.step)], r.rest)
-	r.rest = r.rest[n:]
+	n := copy(b[:min(len(b), s.step)], s.rest)
+	s.rest = s.rest[n:]
 	return n, nil
 }

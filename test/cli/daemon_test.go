@@ -73,75 +73,75 @@ type realDaemon struct {
 
 type realDaemonKey struct{}
 
-func (d *realDaemon) start(options []string) error {
-	log, err := os.OpenFile(filepath.Join(d.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+func (r *realDaemon) start(options []string) error {
+	log, err := os.OpenFile(filepath.Join(r.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	args := []string{"--tmpdir", d.dir, "--dbdir", filepath.Join(d.dir, "db"), "--tender", "builtin", "--interval", "20ms"}
+	args := []string{"--tmpdir", r.dir, "--dbdir", filepath.Join(r.dir, "db"), "--tender", "builtin", "--interval", "20ms"}
 	c := exec.Command(filepath.Join(bin, "albatrossd"), append(args, options...)...)
 	c.Stderr = log
 	if err := c.Start(); err != nil {
 		return err
 	}
-	d.daemon, d.ended = c, make(chan error, 1)
-	go func() { d.ended <- c.Wait() }()
-	return d.ready()
+	r.daemon, r.ended = c, make(chan error, 1)
+	go func() { r.ended <- c.Wait() }()
+	return r.ready()
 }
 
 // ready waits until the daemon answers. Its sockets tell nobody when that is, so
 // it is asked again and again.
-func (d *realDaemon) ready() error {
+func (r *realDaemon) ready() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for !programs.Answers(ctx, d.dir) {
+	for !programs.Answers(ctx, r.dir) {
 		select {
 		case <-tick.C:
-		case err := <-d.ended:
-			d.daemon = nil
-			return fmt.Errorf("the daemon has ended (%v): %s", err, d.logText())
+		case err := <-r.ended:
+			r.daemon = nil
+			return fmt.Errorf("the daemon has ended (%v): %s", err, r.logText())
 		case <-ctx.Done():
-			return fmt.Errorf("the daemon does not answer: %s", d.logText())
+			return fmt.Errorf("the daemon does not answer: %s", r.logText())
 		}
 	}
 	return nil
 }
 
-func (d *realDaemon) logText() string {
-	text, _ := os.ReadFile(filepath.Join(d.dir, "log"))
+func (r *realDaemon) logText() string {
+	text, _ := os.ReadFile(filepath.Join(r.dir, "log"))
 	return string(text)
 }
 
 // stop ends the daemon as a service manager does.
-func (d *realDaemon) stop() error {
-	if d.daemon == nil {
+func (r *realDaemon) stop() error {
+	if r.daemon == nil {
 		return errors.New("no daemon was started")
 	}
-	if err := d.daemon.Process.Signal(unix.SIGTERM); err != nil {
+	if err := r.daemon.Process.Signal(unix.SIGTERM); err != nil {
 		return err
 	}
 	select {
-	case err := <-d.ended:
-		d.daemon = nil
+	case err := <-r.ended:
+		r.daemon = nil
 		if err != nil {
-			return fmt.Errorf("the daemon fails to stop (%w): %s", err, d.logText())
+			return fmt.Errorf("the daemon fails to stop (%w): %s", err, r.logText())
 		}
 	case <-time.After(patience):
-		return fmt.Errorf("the daemon does not stop: %s", d.logText())
+		return fmt.Errorf("the daemon does not stop: %s", r.logText())
 	}
-	return d.nothingLeft()
+	return r.nothingLeft()
 }
 
 // nothingLeft refuses processes, sockets, pipes and images that nobody needs.
-func (d *realDaemon) nothingLeft() error {
-	if left := processes(d.dir); len(left) > 0 {
+func (r *realDaemon) nothingLeft() error {
+	if left := processes(r.dir); len(left) > 0 {
 		return fmt.Errorf("processes are left: %v", left)
 	}
 	for _, dir := range []string{"util", "fifo", "db/images"} {
-		err := filepath.WalkDir(filepath.Join(d.dir, dir), func(path string, entry fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join(r.dir, dir), func(path string, entry fs.DirEntry, err error) error {
 			if err == nil && !entry.IsDir() {
 				err = fmt.Errorf("a file is left: %s", path)
 			}
@@ -155,21 +155,21 @@ func (d *realDaemon) nothingLeft() error {
 }
 
 // kill ends the daemon as a crash does.
-func (d *realDaemon) kill() {
-	if d.daemon != nil {
-		d.daemon.Process.Kill()
-		<-d.ended
-		d.daemon = nil
+func (r *realDaemon) kill() {
+	if r.daemon != nil {
+		r.daemon.Process.Kill()
+		<-r.ended
+		r.daemon = nil
 	}
 }
 
 // clean ends what a script that failed has left running.
-func (d *realDaemon) clean() {
-	d.kill()
-	for _, pid := range processes(d.dir) {
+func (r *realDaemon) clean() {
+	r.kill()
+	for _, pid := range processes(r.dir) {
 		unix.Kill(pid, unix.SIGKILL)
 	}
-	programs.RemoveCgroups(filepath.Join(d.dir, "db"))
+	programs.RemoveCgroups(filepath.Join(r.dir, "db"))
 }
 
 // processes are those whose command line names a file below dir, which no other

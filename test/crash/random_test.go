@@ -124,30 +124,30 @@ func newTenant(h *host, id int, random *rand.Rand) *tenant {
 }
 
 // path is that of everything that this tenant has.
-func (k *tenant) path() string { return fmt.Sprintf("client%d:", k.id) }
+func (t *tenant) path() string { return fmt.Sprintf("client%d:", t.id) }
 
 // work changes something until the daemon is gone.
-func (k *tenant) work() {
-	c := &caller{h: k.h}
+func (t *tenant) work() {
+	c := &caller{h: t.h}
 	for !c.dead {
-		switch k.random.IntN(8) {
+		switch t.random.IntN(8) {
 		case 0:
-			k.changePolicy(c)
+			t.changePolicy(c)
 		case 1, 2:
-			k.changeDevice(c)
+			t.changeDevice(c)
 		case 3:
-			k.end(c)
+			t.end(c)
 		default:
-			k.changeUnikernel(c)
+			t.changeUnikernel(c)
 		}
 	}
 }
 
-func (k *tenant) changeUnikernel(c *caller) {
-	name := fmt.Sprintf("%s%d-%d", k.path(), k.id, k.random.IntN(labels))
-	now := k.h.journal.state(thing{unikernel, parse(name)})
-	next := k.guests[k.random.IntN(len(k.guests))]
-	switch choice := k.random.IntN(3); {
+func (t *tenant) changeUnikernel(c *caller) {
+	name := fmt.Sprintf("%s%d-%d", t.path(), t.id, t.random.IntN(labels))
+	now := t.h.journal.state(thing{unikernel, parse(name)})
+	next := t.guests[t.random.IntN(len(t.guests))]
+	switch choice := t.random.IntN(3); {
 	case now == absent && choice == 0:
 		c.create(name, next)
 	case now == absent || choice == 0:
@@ -155,24 +155,24 @@ func (k *tenant) changeUnikernel(c *caller) {
 	case choice == 1:
 		c.destroy(name)
 	default:
-		c.restart(name, k.sameImage(now))
+		c.restart(name, t.sameImage(now))
 	}
 }
 
 // sameImage is a guest that has the image of the one in a state.
-func (k *tenant) sameImage(state string) guest {
-	i := slices.IndexFunc(k.guests, func(g guest) bool { return g.state() == state })
+func (t *tenant) sameImage(state string) guest {
+	i := slices.IndexFunc(t.guests, func(g guest) bool { return g.state() == state })
 	for {
-		if g := k.guests[k.random.IntN(len(k.guests))]; g.program == k.guests[i].program {
+		if g := t.guests[t.random.IntN(len(t.guests))]; g.program == t.guests[i].program {
 			return g
 		}
 	}
 }
 
 // end has a unikernel run to its end, or waits for one of an earlier daemon.
-func (k *tenant) end(c *caller) {
-	name := fmt.Sprintf("%s%d-ends", k.path(), k.id)
-	if k.h.journal.isMoving(parse(name)) {
+func (t *tenant) end(c *caller) {
+	name := fmt.Sprintf("%s%d-ends", t.path(), t.id)
+	if t.h.journal.isMoving(parse(name)) {
 		c.waitGone(name)
 		return
 	}
@@ -180,26 +180,26 @@ func (k *tenant) end(c *caller) {
 	c.waitEnd(name, exits(7))
 }
 
-func (k *tenant) changePolicy(c *caller) {
-	name := k.path()
-	if k.h.journal.state(thing{policy, parse(name)}) != absent && k.random.IntN(3) == 0 {
+func (t *tenant) changePolicy(c *caller) {
+	name := t.path()
+	if t.h.journal.state(thing{policy, parse(name)}) != absent && t.random.IntN(3) == 0 {
 		c.removePolicy(name)
 		return
 	}
 	c.addPolicy(name, messages.Policy{
-		Unikernels: 10 + k.random.IntN(5), CPUIDs: []int{0}, Memory: 100, Block: messages.Some(10), Bridges: []string{k.h.bridge},
+		Unikernels: 10 + t.random.IntN(5), CPUIDs: []int{0}, Memory: 100, Block: messages.Some(10), Bridges: []string{t.h.bridge},
 	})
 }
 
-func (k *tenant) changeDevice(c *caller) {
-	name := k.path() + "disk"
-	contents := fmt.Sprint(k.random.IntN(100))
-	switch there := k.h.journal.state(thing{device, parse(name)}) != absent; {
+func (t *tenant) changeDevice(c *caller) {
+	name := t.path() + "disk"
+	contents := fmt.Sprint(t.random.IntN(100))
+	switch there := t.h.journal.state(thing{device, parse(name)}) != absent; {
 	case !there:
 		c.addDevice(name, contents)
-	case k.random.IntN(4) == 0:
+	case t.random.IntN(4) == 0:
 		c.removeDevice(name)
 	default:
-		c.setDevice(name, contents, k.random.IntN(2) == 0)
+		c.setDevice(name, contents, t.random.IntN(2) == 0)
 	}
 }

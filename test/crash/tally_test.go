@@ -35,25 +35,25 @@ type tally struct {
 // sum is that of all tests.
 var sum = &tally{counts: map[figure]int{}}
 
-func (y *tally) add(f figure, n int) {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	y.counts[f] += n
+func (t *tally) add(f figure, n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counts[f] += n
 }
 
-func (y *tally) count(f figure) int {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	return y.counts[f]
+func (t *tally) count(f figure) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.counts[f]
 }
 
 // String is a table.
-func (y *tally) String() string {
-	y.mu.Lock()
-	defer y.mu.Unlock()
+func (t *tally) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	table := "| | |\n|---|---|\n"
 	for _, f := range figures {
-		table += fmt.Sprintf("| %s | %d |\n", f, y.counts[f])
+		table += fmt.Sprintf("| %s | %d |\n", f, t.counts[f])
 	}
 	return table
 }

@@ -96,14 +96,14 @@ func lines(t testing.TB, file string) [][]byte {
 type Text string
 
 // UnmarshalJSON reads either form.
-func (s *Text) UnmarshalJSON(b []byte) error {
+func (t *Text) UnmarshalJSON(b []byte) error {
 	var inHex struct {
 		Hex string `json:"$hex"`
 	}
 	if json.Unmarshal(b, &inHex) == nil {
 		raw, err := hex.DecodeString(inHex.Hex)
-		*s = Text(raw)
+		*t = Text(raw)
 		return err
 	}
-	return json.Unmarshal(b, (*string)(s))
+	return json.Unmarshal(b, (*string)(t))
 }

@@ -9,23 +9,23 @@ import (
 	"albatross/messages"
 )
 
-// readers are the subscribers to statistics, by session. Each gets every tick that it
+// subscribers are the subscribers to statistics, by session. Each gets every tick that it
 // gives credit for, whatever others subscribe to. The socket limits their number,
 // maxFollowed the names of each.
-type readers map[string]*reader
+type subscribers map[string]*subscriber
 
-// A reader is a session that subscribes to statistics.
-type reader struct {
+// A subscriber is a session that subscribes to statistics.
+type subscriber struct {
 	pid    *actor.PID
 	names  []messages.Name
 	credit bool // for the next tick
 }
 
 // add subscribes a session to a name.
-func (r readers) add(c *supervise.Context, session *actor.PID, name messages.Name) {
+func (r subscribers) add(c *supervise.Context, session *actor.PID, name messages.Name) {
 	a := r[session.Id]
 	if a == nil {
-		a = &reader{pid: session}
+		a = &subscriber{pid: session}
 		r[session.Id] = a
 		c.Watch(session)
 	}
@@ -35,20 +35,20 @@ func (r readers) add(c *supervise.Context, session *actor.PID, name messages.Nam
 }
 
 // full reports whether a session has as many names as possible.
-func (r readers) full(session *actor.PID, name messages.Name) bool {
+func (r subscribers) full(session *actor.PID, name messages.Name) bool {
 	a := r[session.Id]
-	return a != nil && len(a.names) >= maxFollowed && !slices.Contains(a.names, name)
+	return a != nil && len(a.names) >= maxNames && !slices.Contains(a.names, name)
 }
 
 // more is the credit of a session.
-func (r readers) more(session *actor.PID) {
+func (r subscribers) more(session *actor.PID) {
 	if a := r[session.Id]; a != nil {
 		a.credit = true
 	}
 }
 
 // give sends a tick to all with credit.
-func (r readers) give(c *supervise.Context, samples []messages.Sample) {
+func (r subscribers) give(c *supervise.Context, samples []messages.Sample) {
 	for _, a := range r {
 		if a.credit {
 			a.credit = false

@@ -8,9 +8,9 @@ import (
 	"albatross/messages"
 )
 
-// A tenant is a name under which something runs, or will run. Commands that change it are
+// A slot is a name under which something runs, or will run. Commands that change it are
 // carried out one after the other.
-type tenant struct {
+type slot struct {
 	phase   phase
 	current *run            // runs, or is kept running; nil after its end
 	next    *run            // is to run
@@ -58,8 +58,8 @@ func (r *run) waits() messages.Option[messages.Wait] {
 	return r.wait
 }
 
-// rest notes that it does not run. A failed start does not end the wait.
-func (r *run) rest(now time.Time, cause messages.Public) {
+// noteWait notes that it does not run. A failed start does not end the wait.
+func (r *run) noteWait(now time.Time, cause messages.Public) {
 	since := now
 	if r.wait.OK {
 		since = r.wait.Value.Since
@@ -69,10 +69,10 @@ func (r *run) rest(now time.Time, cause messages.Public) {
 
 // An ask is a command of a client, and the ticket for its answer.
 type ask struct {
-	ticket  ticket
-	name    messages.Name
-	command messages.Command
-	looked  bool // the machine was measured for it
+	ticket   ticket
+	name     messages.Name
+	command  messages.Command
+	measured bool // the machine was measured for it
 }
 
 // A ticket stands for exactly one answer.
@@ -80,8 +80,8 @@ type ticket uint64
 
 // unstored returns the text for clients of a unikernel that has ended although that
 // cannot be stored; empty: there is none.
-func (t *tenant) unstored() messages.Public {
-	for _, r := range []*run{t.current, t.next} {
+func (s *slot) unstored() messages.Public {
+	for _, r := range []*run{s.current, s.next} {
 		if r != nil && r.unstored != "" {
 			return r.unstored
 		}
