@@ -243,6 +243,19 @@ func TestEventsEndWithTheDaemon(t *testing.T) {
 	r.readTo(w.lastEvent())
 }
 
+// TestFollowersOfEventsThatAreLost are told why, and may ask for them again.
+func TestFollowersOfEventsThatAreLost(t *testing.T) {
+	faults := &failFirst{}
+	w := newWorld(t, func(w *world) { w.fault = faults.at })
+	c := w.followEvents(":", messages.Option[time.Time]{})
+	require.Equal(t, messages.DataPresent{}, c.receive().Payload)
+	faults.arm(map[string]int{"messages.EventsStored": 1})
+	w.happen("a:")
+	require.Equal(t, messages.Failure{Text: "cannot tell events: the daemon failed or stops; try again"}, c.receive().Payload)
+	c.requireClosed()
+	newReader(w.followEvents(":", always)).readTo(w.lastEvent())
+}
+
 func TestAnotherCommandEndsEvents(t *testing.T) {
 	w := newWorld(t)
 	c := w.followEvents(":", messages.Option[time.Time]{})

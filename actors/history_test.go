@@ -209,6 +209,25 @@ func TestAConsoleThatIsEvictedLeavesNothing(t *testing.T) {
 	require.Equal(t, []string{"a:x", "a:z"}, w.histories())
 }
 
+// TestAFollowerOfAConsoleThatMakesWay is told so, and may follow the next one of that
+// name.
+func TestAFollowerOfAConsoleThatMakesWay(t *testing.T) {
+	w := newWorld(t)
+	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(1, 32)))
+	w.succeeds("created unikernel", "a:x", create(guest("hello", "--quiet")))
+	first := w.follow("a:x", 1)
+	require.Contains(t, first.line(), "hello")
+	w.succeeds("destroyed unikernel", "a:x", messages.UnikernelDestroy{})
+	w.succeeds("created unikernel", "a:y", create(guest("hello", "--quiet")))
+	first.requireDismissed("the daemon has let go of this console, as its path has no room for one more, or after a failure: follow it again to see what comes")
+
+	second := w.follow("a:x", 1)
+	w.succeeds("destroyed unikernel", "a:y", messages.UnikernelDestroy{})
+	w.succeeds("created unikernel", "a:x", create(guest("hello", "--quiet")))
+	require.Contains(t, second.line(), "hello")
+	require.NoError(t, second.Close())
+}
+
 func TestHistoryOfStrangersIsSwept(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":runs", create(guest("hello", "--quiet")))

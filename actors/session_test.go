@@ -34,7 +34,7 @@ func TestDetachedBeforeAnswer(t *testing.T) {
 		<-first.writing
 		second := w.follow(":x", 0)
 		require.IsType(t, messages.SuccessText{}, first.receive().Payload)
-		first.requireDismissed()
+		first.requireDismissed(dismissal)
 		require.NoError(t, second.Close())
 	}
 }
@@ -43,10 +43,10 @@ func TestDetachedBeforeAnswer(t *testing.T) {
 const dismissal = "at most 1 clients may follow a console, and a newer one has taken the place of this one"
 
 // requireDismissed reads no more than the reason why the daemon ends this.
-func (c *client) requireDismissed() {
+func (c *client) requireDismissed(why messages.Public) {
 	c.w.t.Helper()
 	m := c.receive()
-	require.Equal(c.w.t, messages.Failure{Text: dismissal}, m.Payload)
+	require.Equal(c.w.t, messages.Failure{Text: why}, m.Payload)
 	require.Equal(c.w.t, int64(7), m.Header.Sequence)
 	c.requireClosed()
 }
@@ -63,13 +63,13 @@ func TestAFollowerIsToldWhyItIsDropped(t *testing.T) {
 	w.serve(messages.AtConsole, next)
 	next.send(":x", messages.ConsoleSubscribe{Count: messages.Some(-1)})
 	require.IsType(t, messages.SuccessText{}, next.receive().Payload)
-	idle.requireDismissed()
+	idle.requireDismissed(dismissal)
 
 	<-next.writing
 	<-next.writing // it is being told lines, but takes none
 	last := w.follow(":x", 0)
 	require.Contains(t, next.line(), "hello")
-	next.requireDismissed()
+	next.requireDismissed(dismissal)
 	require.NoError(t, last.Close())
 }
 

@@ -253,8 +253,8 @@ type (
 		List    []NumberedEvent
 		Present bool // what follows is new
 	}
-	// EventsDetached says that no more events follow.
-	EventsDetached struct{}
+	// EventsDetached says that no more events follow, and why.
+	EventsDetached struct{ Reason Public }
 	// EventsStored says that events up to this number are stored.
 	EventsStored struct{ Last uint64 }
 )

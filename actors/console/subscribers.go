@@ -223,5 +223,10 @@ func (k *console) sendOne(c *supervise.Context, pid *actor.PID, next int, again 
 		c.Send(pid, messages.ConsoleLost{Next: next})
 		return
 	}
-	c.Send(pid, messages.ConsoleDetached{})
+	c.Send(pid, messages.ConsoleDetached{Reason: forgotten})
 }
+
+// forgotten is what a subscriber is told where the host has ended the console: there are
+// too many at its path, or the host has failed itself. Where the daemon stops, sessions
+// have ended before.
+const forgotten = "the daemon has let go of this console, as its path has no room for one more, or after a failure: follow it again to see what comes"

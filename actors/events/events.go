@@ -94,12 +94,15 @@ func (e *events) Handle(c *supervise.Context, message any) {
 // Stopping detaches all: the next incarnation knows none of them.
 func (e *events) Stopping(c *supervise.Context, _ bool) {
 	for _, a := range e.attaching {
-		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: messages.Failure{Text: "cannot tell events: the daemon failed or stops; try again"}})
+		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: messages.Failure{Text: untold}})
 	}
 	for _, f := range e.subscribers {
-		c.Send(f.pid, messages.EventsDetached{})
+		c.Send(f.pid, messages.EventsDetached{Reason: untold})
 	}
 }
+
+// untold is why a subscriber gets no more events.
+const untold = "cannot tell events: the daemon failed or stops; try again"
 
 // attachAsked looks for the first event of a subscriber.
 func (e *events) attachAsked(c *supervise.Context, m messages.EventsAttach) {
@@ -193,7 +196,7 @@ func (e *events) read(c *supervise.Context, m eventsRead) {
 		return
 	case m.err != nil:
 		c.Log().Error("Cannot read events", "error", m.err)
-		c.Send(f.pid, messages.EventsDetached{})
+		c.Send(f.pid, messages.EventsDetached{Reason: "cannot tell events: " + messages.PublicError(m.err)})
 		e.detach(m.subscriber)
 		return
 	}

@@ -88,14 +88,14 @@ func (s *session) crashed(c *supervise.Context, m supervise.Crashed) {
 	s.lost(c, hasFailed)
 }
 
-// consoleDetached is detached with a reason, which the client gets after what is being written.
-// A client that does not read is cut off.
-func (s *session) consoleDetached(c *supervise.Context, m messages.ConsoleDetached) {
-	if m.Reason == "" || s.source == nil {
+// sourceDetached is detached with a reason, which the client gets after what is being
+// written. A client that does not read is cut off.
+func (s *session) sourceDetached(c *supervise.Context, reason messages.Public) {
+	if reason == "" || s.source == nil {
 		s.detached(c)
 		return
 	}
-	s.source, s.reason = nil, m.Reason
+	s.source, s.reason = nil, reason
 	if s.state != following {
 		return // the answer is being written
 	}

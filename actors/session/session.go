@@ -76,13 +76,14 @@ const (
 	ending     sessionState = "parting"   // sends the reason why nothing more follows
 )
 
-// The messages of the session's own goroutines.
+// The messages of the session's own goroutines, and of its own.
 type (
 	received struct {
 		wire messages.Wire
 		err  error
 	}
-	written struct{ err error }
+	written     struct{ err error }
+	sourceEnded struct{} // the source, which may have said why before
 )
 
 func (s *session) Started(c *supervise.Context) {
@@ -109,8 +110,12 @@ func (s *session) Handle(c *supervise.Context, message any) {
 	case messages.EventBatch:
 		s.followEvents(c, m)
 	case messages.ConsoleDetached:
-		s.consoleDetached(c, m)
-	case messages.EventsDetached, messages.StatsDetached, supervise.Terminated:
+		s.sourceDetached(c, m.Reason)
+	case messages.EventsDetached:
+		s.sourceDetached(c, m.Reason)
+	case supervise.Terminated: // it overtakes the last message of the source: handled after that
+		c.Send(c.Self(), sourceEnded{})
+	case messages.StatsDetached, sourceEnded:
 		s.detached(c)
 	case messages.CollectorCommand:
 		s.sendToCollector(c, m)

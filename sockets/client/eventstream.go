@@ -44,7 +44,8 @@ func (c *Conn) Events(ctx context.Context, name messages.Name, since messages.Op
 }
 
 // Next waits for the next item: a messages.DataEvent, messages.DataMissed or
-// messages.DataPresent. The stream ends only with the connection, which is an error.
+// messages.DataPresent. The stream ends only with the connection, which is an error: an
+// *Ended if the daemon sends the reason.
 func (e *EventStream) Next(ctx context.Context) (messages.Data, error) {
 	var next messages.Payload
 	err := e.conn.during(ctx, func() (err error) {
@@ -54,11 +55,15 @@ func (e *EventStream) Next(ctx context.Context) (messages.Data, error) {
 	if err != nil {
 		return nil, err
 	}
+	begun := e.begun
 	e.begun = true
 	switch p := next.(type) {
 	case messages.Data:
 		return p, nil
 	case messages.Failure:
+		if begun {
+			return nil, &Ended{Name: e.name, Text: string(p.Text)}
+		}
 		return nil, &Refusal{Name: e.name, Text: string(p.Text)}
 	}
 	return nil, e.conn.failed(fmt.Errorf("the stream has a %T in it", next))

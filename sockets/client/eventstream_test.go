@@ -63,6 +63,19 @@ func TestEventStreamIsRefused(t *testing.T) {
 	require.Equal(t, &client.Refusal{Name: hello, Text: "no"}, refusal)
 }
 
+// TestEventStreamIsEnded: who follows events already is told why they end.
+func TestEventStreamIsEnded(t *testing.T) {
+	c := serve(t, stream(slices.Concat(event(t, messages.DataPresent{}), event(t, messages.Failure{Text: "no more"}))))
+	s, err := c.Events(t.Context(), hello, since)
+	require.NoError(t, err)
+	_, err = s.Next(t.Context())
+	require.NoError(t, err)
+	_, err = s.Next(t.Context())
+	var ended *client.Ended
+	require.ErrorAs(t, err, &ended)
+	require.Equal(t, &client.Ended{Name: hello, Text: "no more"}, ended)
+}
+
 func TestEventStreamsThatBreakOff(t *testing.T) {
 	one := event(t, begun(1))
 	for what, c := range map[string]struct {
