@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"albatross/messages"
 	"albatross/sockets/wire"
 )
@@ -27,13 +29,14 @@ type Conn struct {
 	in     input
 	stream *wire.ChunkReader
 
-	large atomic.Bool  // a message of largeMessage or more has passed
-	known atomic.Bool  // it has sent a whole command
-	heard atomic.Int64 // when it last sent something, in Unix nanoseconds
+	large atomic.Bool                     // a message of largeMessage or more has passed
+	asked atomic.Pointer[messages.Header] // of the last whole command that it has sent
+	heard atomic.Int64                    // when it last sent something, in Unix nanoseconds
 
 	cancel  context.CancelFunc
 	closing sync.Once
 	reading sync.Mutex // held by Read, and by Close after that has ended
+	writing sync.Mutex // held while a message is being sent
 }
 
 func newConn(c *net.UnixConn, peer messages.Peer, codec Codec, limits Limits) *Conn {
@@ -48,20 +51,43 @@ func newConn(c *net.UnixConn, peer messages.Peer, codec Codec, limits Limits) *C
 func (c *Conn) Peer() messages.Peer { return c.peer }
 
 func (c *Conn) claim() claim {
-	return claim{user: c.peer.UID, known: c.known.Load(), heard: time.Unix(0, c.heard.Load())}
+	return claim{user: c.peer.UID, known: c.asked.Load() != nil, heard: time.Unix(0, c.heard.Load())}
 }
 
-// tooMany is the text for a client that has lost its place, or gets none.
-const tooMany = "too many clients are connected: use fewer connections at a time, or try again later"
+// The texts for a client that gets no place, or has lost its own.
+const (
+	tooMany   = "too many clients are connected: use fewer connections at a time, or try again later"
+	lostPlace = "too many clients are connected, and a newer one has taken the place of this one: " +
+		"what it has asked for last may still be done; use fewer connections at a time, or try again later"
+)
 
-// turnAway closes the connection of a client without a place, and sends it the reason
-// unless another message is being sent.
+// turnAway closes the connection of a client without a place, and waits for nothing. It
+// sends the reason unless another message is being sent.
 func (c *Conn) turnAway() {
-	if !c.known.Load() {
-		_ = c.Write([]messages.Wire{{Header: messages.Header{Version: messages.CurrentVersion}, Payload: messages.Failure{Text: tooMany}}})
+	if c.writing.TryLock() {
+		c.sayFarewell()
+		defer c.writing.Unlock()
 	}
 	_ = c.net.Close()
 	c.cancel()
+}
+
+// sayFarewell sends the reason, in the form in which the client has asked last. Whether
+// that arrives does not matter any more.
+func (c *Conn) sayFarewell() {
+	header, text := messages.Header{Version: messages.CurrentVersion}, messages.Public(tooMany)
+	if asked := c.asked.Load(); asked != nil {
+		header, text = *asked, lostPlace
+	}
+	pieces, err := c.codec.append(nil, messages.Wire{Header: header, Payload: messages.Failure{Text: text}})
+	raw, rawErr := c.net.SyscallConn()
+	if err != nil || rawErr != nil || c.net.SetWriteDeadline(time.Time{}) != nil {
+		return
+	}
+	_ = raw.Write(func(fd uintptr) (done bool) {
+		_, _ = unix.Writev(int(fd), pieces) // the rest of what does not fit into the buffer is not sent
+		return true
+	})
 }
 
 // Read waits for the next command, and frees the memory of the one before. It returns
@@ -74,7 +100,8 @@ func (c *Conn) Read() (messages.Wire, error) {
 	m, err := c.codec.read(&c.in, c.limits.Frame)
 	c.note(c.in.read)
 	if err == nil {
-		c.known.Store(true)
+		header := m.Header // a pointer into m would keep its image
+		c.asked.Store(&header)
 	}
 	if errors.Is(err, net.ErrClosed) {
 		err = io.EOF
@@ -101,6 +128,8 @@ func (c *Conn) Write(list []messages.Wire) error {
 		size += int64(len(piece))
 	}
 	c.note(size)
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	return c.write(out, patience)
 }
 

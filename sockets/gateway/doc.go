@@ -6,5 +6,5 @@
 // connections is limited, and the memory that unfinished commands take together; a client
 // that stops in the middle of a frame loses the connection. If there are too many
 // clients, those that have sent nothing lose their places first, then those of the user
-// with most.
+// with most. Each reads why, unless it does not read.
 package gateway

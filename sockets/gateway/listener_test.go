@@ -183,7 +183,7 @@ func TestUsersShare(t *testing.T) {
 	requireTurnedAway(t, s.dial())
 	other := dialAs(t, s.path, 65534)
 	require.True(t, answered(t, other))
-	requireClosed(t, all[0])
+	requireTurnedAway(t, all[0])
 	require.True(t, answered(t, all[1]))
 	requireTurnedAway(t, dialAs(t, s.path, 65534)) // two and one: it would have as many
 	require.True(t, answered(t, other))
