@@ -29,6 +29,7 @@ type exchange struct {
 	hears   *bufio.Reader // from the daemon
 	unwatch func() bool   // stops watching for the client's end
 	settled bool          // an answer was sent, the daemon's or ours
+	partial bool          // the client has a part of a message
 	drained bool          // the client's stream is read to its end, or has failed
 	buffer  []byte        // for a record of an answer
 	frame   []byte        // for a message of the daemon
@@ -52,14 +53,22 @@ const largeLimit = 5 * time.Minute
 
 var errLargeLimit = errors.New("its certificate is large, and it has stayed for too long")
 
+// A dismissal is why a client loses its connection that has time to read that.
+type dismissal struct{ error }
+
 // serve serves a verified client.
 func (s *Server) serve(ctx context.Context, g guest) {
+	x, unreadable := s.newExchange(g)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	dismiss := func(cause error) { cancel(dismissal{cause}) }
+	stop := context.AfterFunc(ctx, x.peer.dismiss)
+	defer stop()
 	if g.large {
-		late := time.AfterFunc(largeLimit, func() { g.end(errLargeLimit) })
+		late := time.AfterFunc(largeLimit, func() { dismiss(errLargeLimit) })
 		defer late.Stop()
 	}
-	x, unreadable := s.newExchange(g)
-	entry, err := s.admitTenant(g)
+	entry, err := s.admitTenant(g, dismiss)
 	switch {
 	case err != nil:
 		// It still occupies a place in the gate, and must not do so for long.
@@ -82,11 +91,11 @@ func (s *Server) serve(ctx context.Context, g guest) {
 // admitTenant counts the connection of a guest as one of its tenant. Such a connection
 // may be ended at any time, even before it gets the reason: so a client that is revoked
 // already does not get here.
-func (s *Server) admitTenant(g guest) (*tenancy, error) {
+func (s *Server) admitTenant(g guest, dismiss context.CancelCauseFunc) (*tenancy, error) {
 	if err := s.config.Revocations.check(g.chain); err != nil {
 		return nil, err
 	}
-	entry, err := s.tenants.enter(g.chain, g.end)
+	entry, err := s.tenants.enter(g.chain, g.end, dismiss)
 	if err == nil {
 		g.enter()
 	}
@@ -117,16 +126,32 @@ func (e *exchange) run(ctx context.Context) {
 		return
 	}
 	err := e.carryOut(ctx)
-	if err == nil {
+	switch cause := context.Cause(ctx); {
+	case errors.As(cause, &dismissal{}) && (err != nil || e.follows()):
+		e.part(cause)
+		e.conclude(Broken, cause)
+	case err == nil:
 		e.conclude(e.record.Result, nil)
-		return
-	}
-	if errors.As(err, &refusal{}) {
+	case errors.As(err, &refusal{}):
 		e.refuse(err)
-		return
+	default:
+		e.answer(err)
+		e.conclude(Broken, err)
 	}
-	e.answer(err)
-	e.conclude(Broken, err)
+}
+
+// follows tells whether the client has been answered, and told more behind that.
+func (e *exchange) follows() bool {
+	return e.conduct.Answers == messages.Forever && e.record.Result == Done
+}
+
+// part tells a client that is dismissed why, be it in place of the answer or behind
+// what it has been told.
+func (e *exchange) part(cause error) {
+	if !e.partial {
+		e.settled = true
+		_ = e.peer.fail(messages.PublicError(cause)) // that the client does not get it is of no interest
+	}
 }
 
 // carryOut passes the command to the daemon, and the answers to the client.

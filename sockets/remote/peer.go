@@ -3,6 +3,7 @@ package remote
 import (
 	"crypto/tls"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"albatross/messages"
@@ -37,13 +38,14 @@ type peer struct {
 	readLeft  int   // of the step
 	writeLeft int
 	endless   bool // reading has no deadline
+	dismissed atomic.Bool
 }
 
 // Read reads bytes of the client's stream.
 func (p *peer) Read(b []byte) (int, error) {
 	if p.readLeft <= 0 {
 		p.readLeft = stepSize
-		if err := p.tls.SetReadDeadline(time.Now().Add(p.patience.Step)); err != nil {
+		if err := p.allow(p.tls.SetReadDeadline, 0); err != nil {
 			return 0, err
 		}
 	}
@@ -57,7 +59,7 @@ func (p *peer) Read(b []byte) (int, error) {
 func (p *peer) Write(b []byte) (int, error) {
 	if p.writeLeft <= 0 && !p.endless {
 		p.writeLeft = stepSize
-		if err := p.tls.SetWriteDeadline(time.Now().Add(p.patience.Step)); err != nil {
+		if err := p.allow(p.tls.SetWriteDeadline, p.patience.Leave); err != nil {
 			return 0, err
 		}
 	}
@@ -67,10 +69,31 @@ func (p *peer) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// allow sets the deadline of a step, which is another one if the client is dismissed.
+func (p *peer) allow(set func(time.Time) error, dismissed time.Duration) error {
+	err := set(time.Now().Add(p.patience.Step))
+	if p.dismissed.Load() { // perhaps just now
+		err = set(time.Now().Add(dismissed))
+	}
+	return err
+}
+
 // follow removes the deadlines for a subscriber.
 func (p *peer) follow() error {
 	p.endless = true
-	return p.tls.SetDeadline(time.Time{})
+	err := p.tls.SetDeadline(time.Time{})
+	if p.dismissed.Load() { // perhaps just now
+		p.dismiss()
+	}
+	return err
+}
+
+// dismiss ends what is being read, and gives what is written as long as the client gets
+// to leave. It may be called beside all else.
+func (p *peer) dismiss() {
+	p.dismissed.Store(true)
+	now := time.Now()
+	_, _ = p.tls.SetReadDeadline(now), p.tls.SetWriteDeadline(now.Add(p.patience.Leave)) // where that fails it has left
 }
 
 // fail sends the client the reason of a failure.

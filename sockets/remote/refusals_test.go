@@ -111,7 +111,10 @@ func TestLimitsOfConnections(t *testing.T) {
 	require.Contains(t, w.refusal(alice.leaf(t, "x", info).presented()), "2 connections of this tenant")
 	carl := w.root.policy(t, "carl", small)
 	follow(carl) // has none, and gets the first of alice's
-	requireCut(t, first.NetConn())
+	m, err := read(first)
+	require.NoError(t, err)
+	require.Contains(t, m.Payload.(messages.Failure).Text, "another tenant had fewer of them")
+	requireEnd(t, first)
 	eventually(t, "the log tells why", func() bool { return strings.Contains(w.log.String(), "another tenant had fewer of them") })
 	require.Contains(t, w.refusal(carl.leaf(t, "x", info).presented()), "no room for another connection")
 	require.NoError(t, third.Close())
@@ -119,6 +122,119 @@ func TestLimitsOfConnections(t *testing.T) {
 		m, err := w.ask(w.root.leaf(t, "x", messages.StatsSubscribe{}).presented())
 		return err == nil && m.Payload == messages.SuccessText{Text: "subscribed"}
 	})
+}
+
+// TestWhoLosesItsPlace is told so where a message may begin, whatever it is at.
+func TestWhoLosesItsPlace(t *testing.T) {
+	silent := func(*net.UnixConn, messages.Wire) {}
+	subscribed := messages.SuccessText{Text: "subscribed"}
+	for title, tc := range map[string]struct {
+		command messages.Command
+		sends   bool // a part of a stream
+		behave  script
+		hears   bool // an answer before
+	}{
+		"following a console":   {messages.ConsoleSubscribe{Count: messages.Some(1)}, false, answering(subscribed), true},
+		"following statistics":  {messages.StatsSubscribe{}, false, answering(subscribed), true},
+		"waiting for an answer": {messages.UnikernelRestart{}, false, silent, false},
+		"sending an image":      {create(5, false), true, silent, false},
+		"sending contents":      {messages.BlockSet{}, true, silent, false},
+		"reading contents":      {messages.BlockDump{}, false, answering(messages.SuccessDump{}), true},
+	} {
+		t.Run(title, func(t *testing.T) {
+			w, records := busyWorld(t, tc.behave)
+			alice := w.root.policy(t, "alice", small)
+			first := w.connect(alice.leaf(t, "x", tc.command).presented())
+			if tc.sends {
+				require.NoError(t, wire.WriteChunk(first, make([]byte, 1000)))
+			}
+			if tc.hears {
+				_, err := read(first)
+				require.NoError(t, err)
+			}
+			w.crowd(alice, records)
+			m, err := read(first)
+			require.NoError(t, err)
+			require.Contains(t, m.Payload.(messages.Failure).Text, "another tenant had fewer of them")
+			require.Equal(t, messages.Header{Version: 5, Name: messages.Name{Path: "alice", Label: "x"}}, m.Header)
+			requireEnd(t, first)
+			require.NoError(t, first.Close())
+			eventually(t, "it is noted down", func() bool {
+				last := records()[len(records())-1]
+				return last.Result == remote.Broken && strings.Contains(last.Reason, "another tenant had fewer of them")
+			})
+		})
+	}
+}
+
+// TestWhoLosesItsPlaceWithinAMessage reads no more than what there is of that.
+func TestWhoLosesItsPlaceWithinAMessage(t *testing.T) {
+	w, records := busyWorld(t, func(c *net.UnixConn, _ messages.Wire) {
+		_, _ = c.Write(append([]byte{0, 1, 0, 0}, make([]byte, 20_000)...))
+	})
+	alice := w.root.policy(t, "alice", small)
+	first := w.connect(alice.leaf(t, "x", info).presented())
+	_, err := first.Read(make([]byte, 1))
+	require.NoError(t, err)
+	w.crowd(alice, records)
+	rest, err := io.ReadAll(first)
+	require.NoError(t, err)
+	require.NotContains(t, string(rest), "another tenant")
+}
+
+// TestWhoLosesItsPlaceAndReadsNothing is not waited for.
+func TestWhoLosesItsPlaceAndReadsNothing(t *testing.T) {
+	full := make(chan struct{}, 9)
+	w, records := busyWorld(t, func(c *net.UnixConn, m messages.Wire) {
+		answering(messages.SuccessText{Text: "subscribed"})(c, m)
+		m.Payload = messages.DataConsole{Time: time.Unix(0, 0), Line: strings.Repeat("x", 10_000)}
+		for c.SetWriteDeadline(time.Now().Add(time.Second)) == nil && wire.WriteFrame(c, m) == nil {
+			continue // until nothing is taken any more
+		}
+		full <- struct{}{}
+	}, func(_ *world, c *remote.Config) { c.Patience.Leave = time.Millisecond })
+	alice := w.root.policy(t, "alice", small)
+	w.connect(alice.leaf(t, "x", messages.ConsoleSubscribe{Count: messages.Some(1)}).presented())
+	<-full
+	w.crowd(alice, records)
+	eventually(t, "it is noted down", func() bool { return records()[len(records())-1].Result == remote.Broken })
+}
+
+// busyWorld has room for two connections, and a daemon that stays. The function that it
+// returns is what is noted down.
+func busyWorld(t *testing.T, behave script, changes ...func(*world, *remote.Config)) (*world, func() []remote.Record) {
+	path := filepath.Join(t.TempDir(), "audit")
+	audit, err := remote.OpenAudit(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, audit.Close()) })
+	stays := func(c *net.UnixConn, m messages.Wire) {
+		behave(c, m)
+		_, _ = io.Copy(io.Discard, c)
+	}
+	changes = append(changes, func(_ *world, c *remote.Config) {
+		c.Audit, c.Conns = audit, remote.ConnLimits{Total: 2, Tenant: 2}
+	})
+	return newWorld(t, stays, changes...), func() []remote.Record { return records(t, path) }
+}
+
+// crowd has another connection of the tenant that has one, and one of another tenant,
+// which gets the place of the first.
+func (w *world) crowd(n *node, records func() []remote.Record) {
+	w.t.Helper()
+	accepted := func(count int) {
+		eventually(w.t.(*testing.T), "it is served", func() bool { return len(records()) == count })
+	}
+	accepted(1)
+	w.connect(n.leaf(w.t, "y", messages.StatsSubscribe{}).presented())
+	accepted(2)
+	w.connect(w.root.policy(w.t, "bob", small).leaf(w.t, "x", messages.StatsSubscribe{}).presented())
+}
+
+// requireEnd makes sure that a connection ends in good order.
+func requireEnd(t *testing.T, c net.Conn) {
+	t.Helper()
+	_, err := c.Read(make([]byte, 1))
+	require.Equal(t, io.EOF, err)
 }
 
 // TestAudit: what was asked for, by whom, and what came of it.

@@ -89,10 +89,13 @@ func (e *exchange) relayNext() error {
 		return errCutOff
 	}
 	e.judge(first[frameHead:], length)
+	e.partial = true
 	if _, err := e.peer.Write(first); err != nil {
 		return errLeft
 	}
-	return e.pass(n + length - len(first))
+	err = e.pass(n + length - len(first))
+	e.partial = err != nil
+	return err
 }
 
 // pass passes on the rest of a message, record by record.
@@ -159,7 +162,7 @@ func (e *exchange) say(m messages.Wire) error {
 	if err != nil {
 		return fmt.Errorf("cannot say this in version %d: %w", e.request.Version, err)
 	}
-	e.buffer = frame
+	e.buffer, e.partial = frame, true
 	for rest := frame; len(rest) > 0; {
 		n := min(len(rest), recordSize)
 		if _, err := e.peer.Write(rest[:n]); err != nil {
@@ -167,6 +170,7 @@ func (e *exchange) say(m messages.Wire) error {
 		}
 		rest = rest[n:]
 	}
+	e.partial = false
 	return nil
 }
 

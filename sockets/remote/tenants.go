@@ -27,13 +27,20 @@ type tenants struct {
 	mu    sync.Mutex
 	conns []*tenancy     // the oldest first
 	count map[string]int // by the key of the tenant
+	told  int            // how many have lost their place, and are being told
 }
+
+// maxTold is how many connections at once may go on for as long as it takes to tell
+// that they have lost their place. Others end at once.
+const maxTold = 64
 
 // A tenancy is one connection.
 type tenancy struct {
-	chain  []*x509.Certificate
-	tenant string
-	end    context.CancelCauseFunc
+	chain   []*x509.Certificate
+	tenant  string
+	end     context.CancelCauseFunc // at once
+	dismiss context.CancelCauseFunc // when the client has been told why
+	told    bool                    // it is being told
 }
 
 func newTenants(limits ConnLimits) *tenants {
@@ -42,12 +49,13 @@ func newTenants(limits ConnLimits) *tenants {
 
 var (
 	errFull  = errors.New("the endpoint has no room for another connection: try again later")
-	errShare = errors.New("the endpoint has no room for another connection, and another tenant had fewer of them")
+	errShare = errors.New("the endpoint has no room for another connection, and another tenant had fewer of them: " +
+		"what was asked for here last may still be done; use fewer connections at a time, or try again later")
 )
 
-// enter adds a connection, which end ends.
-func (t *tenants) enter(chain []*x509.Certificate, end context.CancelCauseFunc) (*tenancy, error) {
-	entry := &tenancy{chain: chain, tenant: tenantOf(chain), end: end}
+// enter adds a connection, which end and dismiss end.
+func (t *tenants) enter(chain []*x509.Certificate, end, dismiss context.CancelCauseFunc) (*tenancy, error) {
+	entry := &tenancy{chain: chain, tenant: tenantOf(chain), end: end, dismiss: dismiss}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if entry.tenant != "" && t.count[entry.tenant] >= t.limits.Tenant {
@@ -59,7 +67,7 @@ func (t *tenants) enter(chain []*x509.Certificate, end context.CancelCauseFunc) 
 			return nil, errFull
 		}
 		t.remove(loses)
-		loses.end(errShare)
+		t.dismiss(loses)
 	}
 	t.conns = append(t.conns, entry)
 	t.count[entry.tenant]++
@@ -76,11 +84,25 @@ func (t *tenants) loser(comes string) *tenancy {
 	return t.conns[slices.IndexFunc(t.conns, func(c *tenancy) bool { return c.tenant == most })]
 }
 
+// dismiss ends a connection that has lost its place.
+func (t *tenants) dismiss(loses *tenancy) {
+	if t.told >= maxTold {
+		loses.end(errShare)
+		return
+	}
+	t.told++
+	loses.told = true
+	loses.dismiss(errShare)
+}
+
 // leave removes a connection, which may have lost its place before.
 func (t *tenants) leave(entry *tenancy) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.remove(entry)
+	if entry.told {
+		t.told--
+	}
 }
 
 func (t *tenants) remove(entry *tenancy) {
