@@ -56,8 +56,8 @@ func (c *Conn) claim() claim {
 
 // The texts for a client that gets no place, or has lost its own.
 const (
-	tooMany   = "too many clients are connected: use fewer connections at a time, or try again later"
-	lostPlace = "too many clients are connected, and a newer one has taken the place of this one: " +
+	tooMany   messages.Public = "too many clients are connected: use fewer connections at a time, or try again later"
+	lostPlace messages.Public = "too many clients are connected, and a newer one has taken the place of this one: " +
 		"what it has asked for last may still be done; use fewer connections at a time, or try again later"
 )
 
@@ -75,7 +75,7 @@ func (c *Conn) turnAway() {
 // sayFarewell sends the reason, in the form in which the client has asked last. Whether
 // that arrives does not matter any more.
 func (c *Conn) sayFarewell() {
-	header, text := messages.Header{Version: messages.CurrentVersion}, messages.Public(tooMany)
+	header, text := messages.Header{Version: messages.CurrentVersion}, tooMany
 	if asked := c.asked.Load(); asked != nil {
 		header, text = *asked, lostPlace
 	}
