@@ -16,6 +16,7 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/durable"
+	"albatross/runtime/trust"
 	"albatross/sockets/certificate"
 )
 
@@ -166,7 +167,7 @@ func isDatabase(path string) error {
 const maxLine = 1 << 10
 
 func appendFile(path, text string) error {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := trust.Append(path, 0o644)
 	if err != nil {
 		return err
 	}

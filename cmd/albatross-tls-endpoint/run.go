@@ -16,6 +16,7 @@ import (
 
 	"albatross/runtime/activation"
 	"albatross/runtime/fair"
+	"albatross/runtime/trust"
 	"albatross/sockets/certificate"
 	"albatross/sockets/remote"
 )
@@ -79,7 +80,7 @@ func configure(o options, log *slog.Logger) (remote.Config, error) {
 		}
 	}
 	if o.audit != "" {
-		config.Audit, err = remote.OpenAudit(o.audit)
+		config.Audit, err = remote.OpenAudit(func() (*os.File, error) { return trust.Append(o.audit, 0o600) })
 	}
 	return config, err
 }

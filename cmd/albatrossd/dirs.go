@@ -23,13 +23,19 @@ func makeDirs(o options, gid int) error {
 }
 
 // makeDatabaseDir is makeDirs for the directory of the database. The users of its
-// subdirectories create those; nobody else can interfere there.
+// subdirectories create those; nobody else can interfere there. It refuses files that others
+// can write, too.
 func makeDatabaseDir(o options) error {
 	if err := makeAll(-1, o.dbdir); err != nil {
 		return err
 	}
 	for _, dir := range []string{filepath.Join(o.dbdir, store.ImageDir), blockDir(o), historyDir(o)} {
 		if err := trust.Dir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	for _, file := range []string{store.DBFile, store.CopyFile, store.KeptFile, nativeState} {
+		if err := trust.File(filepath.Join(o.dbdir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

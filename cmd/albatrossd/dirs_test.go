@@ -93,3 +93,25 @@ func TestDirsThatCannotBe(t *testing.T) {
 	require.NoError(t, os.Symlink("nowhere", filepath.Join(top, "link")))
 	require.ErrorIs(t, makeDirs(options{tmpdir: filepath.Join(top, "link")}, -1), fs.ErrNotExist)
 }
+
+// TestFilesThatOthersCanWrite: what the daemon believes is refused, with the command that
+// mends it.
+func TestFilesThatOthersCanWrite(t *testing.T) {
+	for _, file := range []string{"state.db", "state.db.copy", "state.db.copy.kept", "state"} {
+		t.Run(file, func(t *testing.T) {
+			o := daemonDirs(t, filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "db"))
+			path := filepath.Join(o.dbdir, file)
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+			require.NoError(t, makeDatabaseDir(o))
+			require.NoError(t, os.Chmod(path, 0o620))
+			require.ErrorContains(t, makeDatabaseDir(o), "others may write to it, with mode 620: chmod go-w "+path)
+		})
+	}
+	o := daemonDirs(t, filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "db"))
+	c, err := claimDir(o)
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(c.file(), 0o666))
+	require.NoError(t, c.dir.Close())
+	_, err = claimDir(o)
+	require.ErrorContains(t, err, "others may write to it, with mode 666: chmod go-w "+c.file())
+}

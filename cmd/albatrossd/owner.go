@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/runtime/durable"
+	"albatross/runtime/trust"
 )
 
 // ownerFile is in --tmpdir and names the owner of that. A daemon that finds another owner
@@ -132,6 +133,9 @@ func (c *claim) take() error {
 }
 
 func (c *claim) write() error {
+	if err := trust.File(c.file()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	former, found, err := readOwner(c.file())
 	switch {
 	case err != nil:

@@ -97,6 +97,18 @@ func TestFindPrefersTheDirectoryAndTheVersionInTheName(t *testing.T) {
 	}
 }
 
+// TestFindLeavesWhatOthersCanWrite alone in our own directory, and tells how to mend it.
+func TestFindLeavesWhatOthersCanWrite(t *testing.T) {
+	h := newHost(t, tender.Auto)
+	own := h.install(filepath.Join(h.finder.Dir, "solo5-hvt"), tells(2))
+	require.NoError(t, os.Chmod(own, 0o777))
+	_, err := h.find(image.HVT, 2)
+	require.ErrorContains(t, err, "others may write to it, with mode 777: chmod go-w "+own)
+	require.Empty(t, h.runs(own))
+	require.NoError(t, os.Chmod(own, 0o755))
+	h.finds(own)
+}
+
 func TestFindReadsTheVersionFromEitherOutput(t *testing.T) {
 	for _, script := range []string{"echo ABI version 2", "echo ABI version 2 >&2", `printf 'x\n  ABI version 2\r\nABI version 3'`} {
 		h := newHost(t, tender.Auto)

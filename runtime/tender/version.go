@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"albatross/runtime/trust"
 )
 
 const (
@@ -36,9 +39,13 @@ type fileID struct {
 	size, changed int64
 }
 
-// check returns why a candidate cannot be used; os.ErrNotExist if it does not exist.
+// check returns why a candidate cannot be used; os.ErrNotExist if it does not exist. One in
+// our directory is not executed if others can write it; whoever sets a PATH answers for that.
 func (f *Finder) check(ctx context.Context, c candidate, version uint32) error {
 	file, err := identify(c.Program)
+	if err == nil && filepath.Dir(c.Program) == filepath.Clean(f.Dir) {
+		err = trust.File(c.Program)
+	}
 	if err != nil {
 		return err
 	}

@@ -89,18 +89,27 @@ func (w *way) look(shared bool) (followed bool, err error) {
 	if err := checkOwner(w.at, info); err != nil {
 		return false, err
 	}
-	sticky := info.Mode()&fs.ModeSticky != 0 // each user can rename only their own files
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
 		return true, w.follow()
 	case !info.IsDir():
 		return false, w.cannot(syscall.ENOTDIR)
-	case info.Mode().Perm()&othersWrite == 0, shared && sticky:
+	case shared && info.Mode()&fs.ModeSticky != 0: // each user can rename only their own files
 		return false, nil
-	case sticky:
-		return false, fmt.Errorf("cannot use %s: others may write to it, with mode 1%o: use a directory below it", w.at, info.Mode().Perm())
 	}
-	return false, fmt.Errorf("cannot use %s: others may write to it, with mode %o: chmod go-w %s", w.at, info.Mode().Perm(), quoted(w.at))
+	return false, checkMode(w.at, info, othersWrite)
+}
+
+// checkMode refuses what others may write to, by some of the bits.
+func checkMode(path string, info fs.FileInfo, bits fs.FileMode) error {
+	mode := info.Mode()
+	switch {
+	case mode.Perm()&bits == 0:
+		return nil
+	case mode.IsDir() && mode&fs.ModeSticky != 0:
+		return fmt.Errorf("cannot use %s: others may write to it, with mode 1%o: use a directory below it", path, mode.Perm())
+	}
+	return fmt.Errorf("cannot use %s: others may write to it, with mode %o: chmod go-w %s", path, mode.Perm(), quoted(path))
 }
 
 // cannot says why the check ends here.

@@ -20,7 +20,7 @@ const maxReason = 1 << 10
 // daemon gets it, and one with its result. A command that cannot be logged is not carried
 // out.
 type Audit struct {
-	path string
+	open func() (*os.File, error)
 
 	mu   sync.Mutex
 	file *os.File
@@ -50,16 +50,17 @@ const (
 	Broken   = "broken"   // somebody left before the end
 )
 
-// OpenAudit opens the file, and creates it if necessary.
-func OpenAudit(path string) (*Audit, error) {
-	a := &Audit{path: path}
+// OpenAudit opens the file by a function, which Reopen calls, too. That opens the file to
+// append to it, and creates it if necessary.
+func OpenAudit(open func() (*os.File, error)) (*Audit, error) {
+	a := &Audit{open: open}
 	return a, a.Reopen()
 }
 
-// Reopen opens the file that has the path now, after the old one was moved away. If that
-// fails, the Audit goes on with the old one.
+// Reopen opens the file again, after the old one was moved away. If that fails, the Audit
+// goes on with the old one.
 func (a *Audit) Reopen() error {
-	f, err := os.OpenFile(a.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := a.open()
 	if err != nil {
 		return fmt.Errorf("cannot open the audit log: %w", err)
 	}

@@ -204,7 +204,7 @@ func TestWhoLosesItsPlaceAndReadsNothing(t *testing.T) {
 // returns is what is noted down.
 func busyWorld(t *testing.T, behave script, changes ...func(*world, *remote.Config)) (*world, func() []remote.Record) {
 	path := filepath.Join(t.TempDir(), "audit")
-	audit, err := remote.OpenAudit(path)
+	audit, err := openAudit(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, audit.Close()) })
 	stays := func(c *net.UnixConn, m messages.Wire) {
@@ -240,7 +240,7 @@ func requireEnd(t *testing.T, c net.Conn) {
 // TestAudit: what was asked for, by whom, and what came of it.
 func TestAudit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit")
-	audit, err := remote.OpenAudit(path)
+	audit, err := openAudit(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, audit.Close()) })
 	w := newWorld(t, answering(messages.Failure{Text: "no\n\xff"}), func(_ *world, c *remote.Config) { c.Audit = audit })
@@ -291,7 +291,7 @@ func records(t *testing.T, path string) (list []remote.Record) {
 
 // TestAuditThatCannotBeWritten: then nothing is done.
 func TestAuditThatCannotBeWritten(t *testing.T) {
-	audit, err := remote.OpenAudit("/dev/full")
+	audit, err := openAudit("/dev/full")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, audit.Close()) })
 	w := newWorld(t, answering(messages.SuccessEmpty{}), func(_ *world, c *remote.Config) { c.Audit = audit })
@@ -299,7 +299,7 @@ func TestAuditThatCannotBeWritten(t *testing.T) {
 	require.Empty(t, w.asked)
 	require.Contains(t, w.log.String(), "no space left on device")
 
-	_, err = remote.OpenAudit(filepath.Join(t.TempDir(), "none", "audit"))
+	_, err = openAudit(filepath.Join(t.TempDir(), "none", "audit"))
 	require.ErrorContains(t, err, "cannot open the audit log")
 }
 

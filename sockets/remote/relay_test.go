@@ -151,7 +151,7 @@ func TestLargeAnswersAreJudged(t *testing.T) {
 		{messages.SuccessImage{Image: make([]byte, 100_000)}, remote.Done},
 	} {
 		path := filepath.Join(t.TempDir(), "audit")
-		audit, err := remote.OpenAudit(path)
+		audit, err := openAudit(path)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, audit.Close()) })
 		w := newWorld(t, answering(tc.answer), func(_ *world, c *remote.Config) { c.Audit = audit })

@@ -222,3 +222,8 @@ func eventually(t testing.TB, what string, true func() bool) {
 	t.Helper()
 	require.Eventually(t, true, limit, 2*time.Millisecond, what)
 }
+
+// openAudit opens a file as an audit log.
+func openAudit(path string) (*remote.Audit, error) {
+	return remote.OpenAudit(func() (*os.File, error) { return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600) })
+}

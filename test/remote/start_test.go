@@ -22,6 +22,8 @@ func TestWrongCommandLines(t *testing.T) {
 	w := newWorld(t)
 	files := []string{w.path("cacert.pem"), w.path("server.pem"), w.path("server.key")}
 	w.put("two.pem", append(w.root.Chain.Encode(), w.root.Chain.Encode()...))
+	require.NoError(t, os.Mkdir(w.path("open"), 0o700))
+	require.NoError(t, os.Chmod(w.path("open"), 0o777))
 	for want, args := range map[string][]string{
 		"accepts 3 arg":                     {},
 		"no such file":                      {w.path("none"), files[1], files[2]},
@@ -33,6 +35,7 @@ func TestWrongCommandLines(t *testing.T) {
 		"cannot read the list of revoked":   append(files, "--crl", w.path("none")),
 		"there is none in it":               append(files, "--crl", w.path("cacert.pem")),
 		"cannot open the audit log":         append(files, "--audit", w.path("none", "audit")),
+		"chmod go-w " + w.path("open"):      append(files, "--audit", w.path("open", "audit")),
 		"--handshake-timeout 0s":            append(files, "--handshake-timeout", "0s"),
 		"address already in use":            append(files, "--ip", "127.0.0.1", "--port", portOf(w.address)),
 		"standard input, which has to be":   append(files, "--inetd"),
