@@ -86,10 +86,8 @@ func TestAProcessGetsWhatItShouldAndNoMore(t *testing.T) {
 // drained is what is in a console.
 func drained(t *testing.T, console *os.File) string {
 	t.Helper()
-	n, err := unix.IoctlGetInt(int(console.Fd()), unix.TIOCINQ)
-	require.NoError(t, err)
-	text := make([]byte, n)
-	_, err = io.ReadFull(console, text)
+	text := make([]byte, waiting(t, console))
+	_, err := io.ReadFull(console, text)
 	require.NoError(t, err)
 	return string(text)
 }
@@ -472,6 +470,7 @@ func TestUpgradesUnderLoad(t *testing.T) {
 	<-stopped
 	w.requireEnds(want)
 	require.Equal(t, len(want), w.told, "each once")
+	require.Empty(t, zombies(t, pid))
 	t.Logf("%d processes started and ended", len(want))
 	w.disconnect()
 	w.connect()
@@ -498,4 +497,84 @@ func TestNobodyWaitsForTheKeeper(t *testing.T) {
 	require.NoError(t, err, "the end of its output has come")
 	_ = c.Wait() // killed
 	w.connect()
+}
+
+// TestEndsAreRepeatedUntilTheyAreAcknowledged: a daemon that is killed between hearing of
+// an end and recording it loses nothing.
+func TestEndsAreRepeatedUntilTheyAreAcknowledged(t *testing.T) {
+	w := newWorld(t)
+	g := w.shell("a", "exit 5")
+	g.Close()
+	for range 3 {
+		require.Equal(t, messages.Exit{Known: true, Code: 5}, w.ended(g.Process).End.Exit)
+		w.disconnect()
+		w.forgetEnds()
+		w.connect()
+	}
+	w.ended(g.Process)
+	require.NoError(t, w.client.Forget(t.Context(), g.Process))
+	w.disconnect()
+	w.forgetEnds()
+	w.connect()
+	_, err := w.client.List(t.Context()) // ends come before its answer
+	require.NoError(t, err)
+	require.Zero(t, w.endsTold())
+}
+
+// zombies returns the children of a process that it has not reaped.
+func zombies(t *testing.T, parent int) (pids []int) {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	require.NoError(t, err)
+	for _, dir := range dirs {
+		stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+		if err != nil {
+			continue // it has ended
+		}
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		if fields[0] == "Z" && fields[1] == strconv.Itoa(parent) {
+			pid, err := strconv.Atoi(filepath.Base(dir))
+			require.NoError(t, err)
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// TestAConsoleHasOneReader: a daemon that has lost its keeper reads on. The next keeper
+// waits until that daemon has ended.
+func TestAConsoleHasOneReader(t *testing.T) {
+	w := newWorld(t)
+	door := filepath.Join(t.TempDir(), "door")
+	require.NoError(t, unix.Mkfifo(door, 0o600))
+	g := w.shell("a", "read x < "+door+"; echo hello; exec sleep 600")
+	defer g.Close()
+	w.kill()
+	<-w.client.Done()
+	out, err := exec.Command(builds[0], "--dbdir="+w.dbdir, "--detach").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	p := w.peer(t)
+	w.keeper, err = wire.CheckPeer(p.fd)
+	require.NoError(t, err)
+	p.close()
+	f, err := os.OpenFile(door, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = f.WriteString("\n")
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	w.until("something is printed", func() bool { return waiting(t, g.Console) > 0 })
+	w.rest()
+	require.Equal(t, len("hello\n"), waiting(t, g.Console), "the keeper leaves it alone")
+	w.disconnect()
+	w.until("the keeper reads", func() bool { return waiting(t, g.Console) == 0 })
+	w.connect()
+	require.Equal(t, []string{"hello"}, w.history("a"))
+}
+
+// waiting returns how many bytes a console contains.
+func waiting(t *testing.T, console *os.File) int {
+	t.Helper()
+	n, err := unix.IoctlGetInt(int(console.Fd()), unix.TIOCINQ)
+	require.NoError(t, err)
+	return n
 }

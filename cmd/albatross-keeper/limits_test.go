@@ -70,6 +70,10 @@ func TestMemory(t *testing.T) {
 func TestNothingIsDoneWhereNothingHappens(t *testing.T) {
 	const quiet = 3 * time.Second
 	w := newWorld(t)
+	flood := w.run("flood", self(), "print", "100000", "0", "0")
+	flood.Close()
+	require.NoError(t, w.client.Leave(t.Context(), flood.Process))
+	w.ended(flood.Process)
 	for i := range 10 {
 		g := w.run("n"+strconv.Itoa(i), "/bin/sleep", "600")
 		g.Close()
@@ -79,14 +83,23 @@ func TestNothingIsDoneWhereNothingHappens(t *testing.T) {
 			w.disconnect()
 		}
 		w.until("it does nothing", func() bool { // unless garbage is just collected, as every two minutes
-			runs := w.rest()
+			runs, used := w.rest(), processorTime(t, w.keeper)
 			time.Sleep(quiet)
-			return switches(t, w.keeper) == runs
+			return switches(t, w.keeper) == runs && processorTime(t, w.keeper) == used
 		})
 	}
 }
 
-// descriptors are how many a process has open.
+// processorTime returns the time that a process has used, in clock ticks.
+func processorTime(t *testing.T, pid int) string {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	require.NoError(t, err)
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	return fields[11] + " " + fields[12]
+}
+
+// descriptors returns how many a process has open.
 func descriptors(t *testing.T, pid int) int {
 	t.Helper()
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
