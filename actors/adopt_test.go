@@ -10,9 +10,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"albatross/messages"
-	"albatross/runtime/fifo"
 )
 
 // A foreign is what another daemon runs, and prints to a FIFO.
@@ -34,15 +34,29 @@ func (w *world) foreign(link *client, name string) *foreign {
 func (w *world) makeFIFO(name string) {
 	w.t.Helper()
 	w.infos(":")
-	require.NoError(w.t, fifo.Create(w.fifo(name), -1))
+	require.NoError(w.t, mkfifo(w.fifo(name)))
+}
+
+// mkfifo makes a FIFO as native albatross does, which does not open it: whoever did and
+// closed it again would be its last writer, and who reads it for another daemon would
+// take that for its end.
+func mkfifo(path string) error {
+	if err := unix.Mkfifo(path, 0o600); err != unix.EEXIST {
+		return err
+	}
+	return nil
 }
 
 func (w *world) fifo(name string) string { return filepath.Join(w.config.Machine.FIFODir, name) }
 
 func (w *world) runForeign(name string) *foreign {
 	w.t.Helper()
-	f, err := os.OpenFile(w.fifo(name), os.O_WRONLY, 0)
-	require.NoError(w.t, err)
+	var f *os.File
+	w.until("somebody reads it", func() (reads bool) {
+		var err error
+		f, err = os.OpenFile(w.fifo(name), os.O_WRONLY|unix.O_NONBLOCK, 0)
+		return err == nil
+	})
 	return &foreign{w, name, f}
 }
 

@@ -13,7 +13,6 @@ import (
 
 	"albatross/actors/supervise"
 	"albatross/messages"
-	"albatross/runtime/fifo"
 )
 
 // TestAPanicAnywhereIsAnsweredAndHealed makes one actor fail once, before
@@ -111,7 +110,7 @@ func consoleCommands(w *world) {
 	link := w.connect(messages.AtConsole)
 	defer link.Close()
 	w.ask(":", messages.UnikernelInfo{Form: 6}) // it has been swept
-	w.until("it is not swept while it is made", func() bool { return fifo.Create(w.fifo(":x"), -1) == nil })
+	require.NoError(w.t, mkfifo(w.fifo(":x")))
 	defer os.Remove(w.fifo(":x")) // a host that has failed sweeps
 	link.ask(":x", add(3))
 	if x, err := os.OpenFile(w.fifo(":x"), os.O_RDWR, 0); err == nil {
@@ -130,7 +129,7 @@ func afterConsoles(w *world) {
 	link := w.connect(messages.AtConsole)
 	defer link.Close()
 	w.until("it can be read for another daemon", func() bool {
-		return fifo.Create(w.fifo(":x"), -1) == nil && link.ask(":x", add(3)) == messages.SuccessEmpty{}
+		return mkfifo(w.fifo(":x")) == nil && link.ask(":x", add(3)) == messages.SuccessEmpty{}
 	})
 	x := w.runForeign(":x")
 	x.print("after\n")
@@ -159,9 +158,9 @@ func afterBlocks(w *world) {
 		w.until("nobody uses it", func() bool { l := w.blocks(name); return len(l) == 0 || !l[0].Active })
 		w.ask(name, messages.BlockRemove{})
 		w.succeeds("added block device", name, messages.BlockAdd{Size: 1})
-		require.Equal(w.t, success("set block device"), w.set(name, false, strings.NewReader("after")))
-		require.Equal(w.t, padded("after", 1), w.dump(name, 0))
 	}
+	require.Equal(w.t, success("set block device"), w.set(":d", false, strings.NewReader("after")))
+	require.Equal(w.t, padded("after", 1), w.dump(":d", 0))
 	w.requireFiles(":d", ":e")
 }
 
