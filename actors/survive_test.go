@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -308,4 +309,30 @@ func requireLast(t *testing.T, all []messages.DataConsole, n int, old bool, told
 		want = append(want, l)
 	}
 	require.Equal(t, want, told)
+}
+
+// A console that fails when it is open, and before the tender runs, reads what that
+// prints all the same.
+func TestAConsoleThatFailsWhileItsUnikernelStarts(t *testing.T) {
+	faults := &failFirst{}
+	failed := make(chan struct{})
+	w := newWorld(t, func(w *world) {
+		w.fault = func(actor string, message any) {
+			if _, ok := message.(messages.ConsoleRestarted); ok && !strings.Contains(actor, "/") {
+				defer close(failed)
+			}
+			if fmt.Sprintf("%T", message) == "unikernel.launched" { // the console is open
+				faults.arm(map[string]int{"messages.ConsoleAttach": 1})
+				c := w.connect(messages.AtConsole)
+				c.ask(":x", messages.ConsoleSubscribe{Count: messages.Some(1)})
+				c.Close()
+				<-failed
+				w.ask(":", messages.UnikernelInfo{Form: 6}) // the host has passed on what it has been told
+			}
+			faults.at(actor, message)
+		}
+	})
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet", "one")))
+	w.followUntil(":x", "hello from albatross: --name=x --quiet one")
+	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
 }

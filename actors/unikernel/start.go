@@ -123,7 +123,7 @@ func (u *unikernel) consoleRestarted(c *supervise.Context) {
 	switch u.state {
 	case running, stopping:
 		u.openConsole(c)
-	default: // opened later, or answered already
+	default: // it is opened, or opened once more, when there is something to read
 	}
 }
 
@@ -244,6 +244,7 @@ func (u *unikernel) released(c *supervise.Context, m released) {
 	u.tender = m.tender
 	u.markReleased(c, u.startEvent(messages.EventStarted, u.cause))
 	u.begin(c, c.Now())
+	u.openConsole(c) // it may have failed since it was opened
 }
 
 // markReleased stores that the tender runs, with the events about it. Nothing waits for
