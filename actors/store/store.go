@@ -26,11 +26,16 @@ type store struct {
 	db     *storage.DB
 	meter  *meter.Meter
 	events *actor.PID // to tell of stored events
+	last   *lastCommit
+	held   bool // the commit of a failed incarnation is under way
 
+	accepted   uint64  // writes ever
+	done       uint64  // the number of the newest one that was answered
 	pending    []write // in the order they came
 	committing []write // the commit under way
 	since      time.Time
 	lastMillis int64             // time of the last event as stored, in Unix time
+	waiting    []load            // for the writes in front of them
 	loading    []load            // under way
 	unstored   []messages.Change // events that nobody else would try again to store
 	failing    supervise.Trouble // writes that nobody waits for
@@ -44,14 +49,19 @@ const lookForFileEvery = 10 * time.Second
 // maxUnstored bounds the events that wait for a disk to work again.
 const maxUnstored = 1000
 
+// A lastCommit is shared by all incarnations: a commit goes on when its incarnation fails.
+type lastCommit struct{ ended chan struct{} } // nil: none has begun
+
 // A load waits for records.
 type load struct {
-	pid *actor.PID
-	id  uint64
+	pid    *actor.PID
+	asked  messages.StoreLoad
+	behind uint64 // the number of the write in front of it
 }
 
 // A write waits for its changes to be on disk.
 type write struct {
+	number  uint64     // 0: one of those before, again
 	pid     *actor.PID // nil: nobody waits
 	id      uint64
 	changes []messages.Change
@@ -71,6 +81,7 @@ type (
 		place  inPlace
 		newest newest // zero if no events were stored
 	}
+	formerDone    struct{}
 	retryUnstored struct{}
 	lookForFile   struct{}
 	inPlace       struct{ err error }
@@ -87,25 +98,45 @@ type (
 
 // New returns the constructor of the actor that owns db. It tells events of stored ones.
 func New(db *storage.DB, meter *meter.Meter, events *actor.PID) func() supervise.Actor {
-	return func() supervise.Actor { return &store{db: db, meter: meter, events: events} }
+	last := &lastCommit{}
+	return func() supervise.Actor { return &store{db: db, meter: meter, events: events, last: last} }
 }
 
-// Started tells of events that a failed incarnation may have stored without telling.
+// Started waits for the commit of a failed incarnation, which must not follow a newer one.
+// Then it tells of events that this incarnation may have stored without telling.
 func (s *store) Started(c *supervise.Context) {
-	c.Go(func(context.Context) any { return s.newest() })
 	c.After(lookForFileEvery, lookForFile{})
+	ended := s.last.ended
+	if ended == nil {
+		c.Go(func(context.Context) any { return s.newest() })
+		return
+	}
+	s.held = true
+	c.Go(func(context.Context) any { <-ended; return formerDone{} })
+}
+
+func (s *store) formerDone(c *supervise.Context) {
+	s.held = false
+	c.Go(func(context.Context) any { return s.newest() })
+	s.commit(c)
+	s.load(c)
 }
 
 func (s *store) Handle(c *supervise.Context, message any) {
 	switch m := message.(type) {
 	case messages.StoreWrite:
-		s.pending = append(s.pending, write{c.Sender(), m.ID, m.Changes})
+		s.accepted++
+		s.pending = append(s.pending, write{s.accepted, c.Sender(), m.ID, m.Changes})
 		s.commit(c)
 	case messages.StoreLoad:
-		s.load(c, m)
+		s.waiting = append(s.waiting, load{c.Sender(), m, s.accepted})
+		s.load(c)
 	case committed:
 		s.answer(c, m)
 		s.commit(c)
+		s.load(c)
+	case formerDone:
+		s.formerDone(c)
 	case retryUnstored:
 		s.commit(c)
 	case lookForFile:
@@ -128,15 +159,15 @@ func (s *store) Stopping(c *supervise.Context, _ bool) {
 	for _, w := range append(s.committing, s.pending...) {
 		w.answer(c, errors.New(messages.StoreFailed))
 	}
-	for _, l := range s.loading {
-		c.Send(l.pid, messages.StoreLoaded{ID: l.id, Err: messages.StoreFailed})
+	for _, l := range append(s.waiting, s.loading...) {
+		c.Send(l.pid, messages.StoreLoaded{ID: l.asked.ID, Err: messages.StoreFailed})
 	}
 }
 
 // commit writes what is pending, unless a commit is under way. Events that could not be
 // stored precede newer ones.
 func (s *store) commit(c *supervise.Context) {
-	if len(s.committing) > 0 {
+	if s.held || len(s.committing) > 0 {
 		return
 	}
 	if len(s.unstored) > 0 {
@@ -151,7 +182,10 @@ func (s *store) commit(c *supervise.Context) {
 	writes := s.committing
 	s.since = c.Now()
 	s.order(writes, s.since.UnixMilli())
+	ended := make(chan struct{})
+	s.last.ended = ended
 	c.Go(func(context.Context) any {
+		defer close(ended)
 		m := committed{errs: apply(s.db, writes)}
 		m.room = s.db.Room()
 		m.place = inPlace{s.db.InPlace()}
@@ -228,6 +262,7 @@ func (s *store) answer(c *supervise.Context, m committed) {
 	s.meter.Committed(c.Now().Sub(s.since), errors.Join(m.errs...))
 	var unwaited error
 	for i, w := range s.committing {
+		s.done = max(s.done, w.number)
 		w.answer(c, m.errs[i])
 		if w.pid == nil && m.errs[i] != nil {
 			unwaited = m.errs[i]
@@ -259,13 +294,25 @@ func (s *store) keep(changes []messages.Change) {
 	s.unstored = s.unstored[max(0, len(s.unstored)-maxUnstored):]
 }
 
-// load reads records. They include every change that was answered.
-func (s *store) load(c *supervise.Context, m messages.StoreLoad) {
-	l := load{c.Sender(), m.ID}
+// load begins the loads that have no write in front of them: each sees all writes that
+// were asked for before it.
+func (s *store) load(c *supervise.Context) {
+	if s.held {
+		return
+	}
+	n := 0
+	for n < len(s.waiting) && s.waiting[n].behind <= s.done {
+		s.read(c, s.waiting[n])
+		n++
+	}
+	s.waiting = s.waiting[n:]
+}
+
+func (s *store) read(c *supervise.Context, l load) {
 	s.loading = append(s.loading, l)
 	c.Go(func(context.Context) any {
-		if m.Only.OK {
-			list, err := s.db.LoadUnikernel(m.Only.Value)
+		if l.asked.Only.OK {
+			list, err := s.db.LoadUnikernel(l.asked.Only.Value)
 			return loaded{l, messages.State{Unikernels: list}, err}
 		}
 		state, err := s.db.Load()
@@ -275,5 +322,5 @@ func (s *store) load(c *supervise.Context, m messages.StoreLoad) {
 
 func (s *store) loaded(c *supervise.Context, m loaded) {
 	s.loading = slices.DeleteFunc(s.loading, func(l load) bool { return l == m.load })
-	c.Send(m.load.pid, messages.StoreLoaded{ID: m.load.id, State: m.state, Err: c.Public(m.err)})
+	c.Send(m.load.pid, messages.StoreLoaded{ID: m.load.asked.ID, State: m.state, Err: c.Public(m.err)})
 }
