@@ -48,6 +48,8 @@ type Config struct {
 	Dir  *blockfile.Dir
 	Host *actor.PID
 	Work *fair.Workers
+	// CheckUnused refuses a device that a process uses that is none of this daemon's.
+	CheckUnused func(device messages.Name, what string) error
 }
 
 // New returns the constructor of its incarnations.
@@ -170,11 +172,11 @@ func (d *device) begin(c *supervise.Context, m messages.BlockDo) {
 	case messages.BlockOldAdd:
 		d.add(c, m.Size, command.Data.Value, command.Compressed && command.Data.OK)
 	case messages.BlockRemove:
-		d.work(c, "removed block", func(context.Context) error { return removed(dir.Remove(name)) })
+		d.workUnused(c, "removed block", "remove block", func(context.Context) error { return removed(dir.Remove(name)) })
 	case messages.BlockReserve:
-		d.work(c, "reserved block device", func(ctx context.Context) error { return dir.Reserve(ctx, name) })
+		d.workUnused(c, "reserved block device", "reserve block", func(ctx context.Context) error { return dir.Reserve(ctx, name) })
 	case messages.BlockOldSet:
-		d.work(c, "set block device", func(ctx context.Context) error {
+		d.workUnused(c, "set block device", "set block", func(ctx context.Context) error {
 			return dataSized(dir.Set(ctx, name, unpacker.contents(ctx, bytes.NewReader(command.Data), command.Compressed)))
 		})
 	case messages.BlockSet:
@@ -190,9 +192,25 @@ func (d *device) begin(c *supervise.Context, m messages.BlockDo) {
 
 func (d *device) unpacker() unpacker { return unpacker{d.Work, d.Name.Path.Tenant()} }
 
-// work runs do, and answers with text when it has succeeded.
-func (d *device) work(c *supervise.Context, text messages.Public, do func(context.Context) error) {
-	c.Go(func(ctx context.Context) any { return worked{answer: messages.SuccessText{Text: text}, err: do(ctx)} })
+// workUnused runs do if no process uses the device, and answers with text when it has
+// succeeded. To check that reads files and processes, so the host leaves it to us.
+func (d *device) workUnused(c *supervise.Context, text messages.Public, what string, do func(context.Context) error) {
+	check, name := d.CheckUnused, d.Name
+	c.Go(func(ctx context.Context) any {
+		err := check(name, what)
+		if err == nil {
+			err = do(ctx)
+		}
+		return worked{answer: messages.SuccessText{Text: text}, err: err}
+	})
+}
+
+// reader opens the contents of the device for a dump, if no process uses it.
+func (c Config) reader(level int) (io.ReadCloser, error) {
+	if err := c.CheckUnused(c.Name, "dump block"); err != nil {
+		return nil, err
+	}
+	return c.Dir.Reader(c.Name, level)
 }
 
 func (d *device) add(c *supervise.Context, size int, data []byte, compressed bool) {
@@ -276,7 +294,7 @@ func (d *device) set(c *supervise.Context, command messages.BlockSet) {
 	r, w := io.Pipe()
 	d.in = w
 	dir, name, unpacker := d.Dir, d.Name, d.unpacker()
-	d.work(c, "set block device", func(ctx context.Context) error {
+	d.workUnused(c, "set block device", "set block", func(ctx context.Context) error {
 		defer func() { _ = r.Close() }()
 		return streamSized(dir.Set(ctx, name, unpacker.contents(ctx, r, command.Compressed)))
 	})
@@ -329,9 +347,9 @@ func (d *device) oldDump(c *supervise.Context, command messages.BlockOldDump, si
 			"cannot tell a block device of %d MB in one message, but %d at most: dump it as a stream", size, maxOldDump)})
 		return
 	}
-	dir, name := d.Dir, d.Name
+	config := d.Config
 	c.Go(func(context.Context) any {
-		out, err := dir.Reader(name, command.Level)
+		out, err := config.reader(command.Level)
 		if err != nil {
 			return worked{err: err}
 		}
@@ -344,9 +362,9 @@ func (d *device) oldDump(c *supervise.Context, command messages.BlockOldDump, si
 // dump answers when the file is open; then the session asks for the contents.
 func (d *device) dump(c *supervise.Context, command messages.BlockDump) {
 	c.Watch(d.asker)
-	dir, name := d.Dir, d.Name
+	config := d.Config
 	c.Go(func(context.Context) any {
-		out, err := dir.Reader(name, command.Level)
+		out, err := config.reader(command.Level)
 		return dumpOpened{out, command.Level > 0, err}
 	})
 }

@@ -32,6 +32,7 @@ func (h *host) block(c *supervise.Context, a ask) {
 	h.runs++
 	pid := c.Child("block/"+a.name.String(), block.New(block.Config{
 		Name: a.name, Run: h.runs, Dir: h.config.Machine.Blocks, Host: c.Self(), Work: h.config.Work,
+		CheckUnused: h.config.Machine.CheckUnused,
 	}))
 	h.blocks[a.name] = blockJob{h.runs, pid, withoutData(a.command)}
 	c.RequestFor(asker.PID, pid, messages.BlockDo{ID: asker.ID, Command: a.command, Size: size})
@@ -46,11 +47,11 @@ func (h *host) reserveBlock(a ask) (size int, err error) {
 	case messages.BlockOldAdd:
 		return command.Size, h.reserveNewBlock(a.name, command.Size)
 	case messages.BlockRemove:
-		return h.takeDevice(a.name, "remove block")
+		return h.ledger.TakeDevice(a.name, "remove block")
 	case messages.BlockSet, messages.BlockOldSet:
-		return h.takeDevice(a.name, "set block")
+		return h.ledger.TakeDevice(a.name, "set block")
 	case messages.BlockReserve:
-		return h.takeDevice(a.name, "reserve block")
+		return h.ledger.TakeDevice(a.name, "reserve block")
 	case messages.BlockDump:
 		return h.reserveDump(a.name, command.Level)
 	case messages.BlockOldDump:
@@ -70,14 +71,7 @@ func (h *host) reserveDump(name messages.Name, level int) (size int, err error) 
 	if err := compressible(level); err != nil {
 		return 0, err
 	}
-	return h.takeDevice(name, "dump block")
-}
-
-func (h *host) takeDevice(name messages.Name, what string) (size int, err error) {
-	if err := h.config.Machine.CheckUnused(name, what); err != nil {
-		return 0, err
-	}
-	return h.ledger.TakeDevice(name, what)
+	return h.ledger.TakeDevice(name, "dump block")
 }
 
 // withoutData returns a command without the contents that the client has sent.
