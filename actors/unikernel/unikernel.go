@@ -288,15 +288,15 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 // Stopping closes the handle of the tender, which goes on: it is on record, and the next
 // incarnation takes it over. A launcher that may not have been released is ended, and
 // Stopping waits for that, a moment: the next incarnation must not take it for a tender.
-func (u *unikernel) Stopping(*supervise.Context, bool) {
+func (u *unikernel) Stopping(c *supervise.Context, _ bool) {
 	if u.gated != nil {
 		launched{gated: u.gated}.Discard()
 	}
 	if u.tender != nil {
 		_ = u.tender.Close()
 	}
-	if u.equipment != nil {
-		u.equipment.Close()
+	if equipment := u.equipment; equipment != nil { // the kernel takes a while to remove taps
+		c.Go(func(context.Context) any { equipment.Close(); return nil })
 	}
 	u.pin.release()
 }
