@@ -24,7 +24,7 @@ import (
 // --no-drop-path.
 func TestNamesWithTheirPaths(t *testing.T) {
 	w := newWorld(t)
-	w.config.Machine.FullNames = true
+	w.guests.FullNames = true
 	for name, told := range map[string]string{"a:b:hello": "a:b:hello", ":hello": ":hello"} {
 		w.succeeds("created unikernel", name, create(guest("hello", "--quiet")))
 		require.Equal(t, []string{"hello from albatross: --name=" + told + " --quiet"}, w.lines(name, 1))
@@ -300,7 +300,7 @@ func tenderScript(t *testing.T, body string) func(*world) {
 	return func(w *world) {
 		script := "#!/bin/sh\n[ \"$1\" = --version ] && echo 'ABI version 2' && exit\n" + body
 		require.NoError(t, os.WriteFile(filepath.Join(w.dir, "solo5-spt"), []byte(script), 0o755))
-		w.config.Machine.Tenders = &tender.Finder{Dir: w.dir, Policy: tender.Installed}
+		w.guests.Tenders = &tender.Finder{Dir: w.dir, Policy: tender.Installed}
 	}
 }
 

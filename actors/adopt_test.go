@@ -47,7 +47,7 @@ func mkfifo(path string) error {
 	return nil
 }
 
-func (w *world) fifo(name string) string { return filepath.Join(w.config.Machine.FIFODir, name) }
+func (w *world) fifo(name string) string { return filepath.Join(w.guests.FIFODir, name) }
 
 func (w *world) runForeign(name string) *foreign {
 	w.t.Helper()

@@ -383,7 +383,7 @@ func TestReservingABlockDevice(t *testing.T) {
 	c := w.connect(messages.AtEvents)
 	c.send(":disk", messages.BlockReserve{})
 	require.Equal(t, success("reserved block device"), c.receive().Payload)
-	require.NoError(t, unix.Stat(w.config.Machine.Blocks.Path(w.name(":disk")), &stat))
+	require.NoError(t, unix.Stat(w.guests.Blocks.Path(w.name(":disk")), &stat))
 	require.GreaterOrEqual(t, stat.Blocks*512, int64(3<<20))
 
 	c = w.connect(messages.AtEvents)

@@ -72,13 +72,13 @@ func TestWhatWasReplacedComesBack(t *testing.T) {
 		says    string
 		outcome string
 	}{
-		"FIFO":       {messages.UnikernelStart{}, func(w *world) { w.hide(w.config.Machine.FIFODir) }, "cannot create console", later},
-		"console":    {messages.ConsoleOpen{}, func(w *world) { require.NoError(w.t, os.Remove(filepath.Join(w.config.Machine.FIFODir, ":x"))) }, "cannot open console", again},
+		"FIFO":       {messages.UnikernelStart{}, func(w *world) { w.hide(w.guests.FIFODir) }, "cannot create console", later},
+		"console":    {messages.ConsoleOpen{}, func(w *world) { require.NoError(w.t, os.Remove(filepath.Join(w.guests.FIFODir, ":x"))) }, "cannot open console", again},
 		"cgroup":     {messages.ConsoleOpen{}, func(w *world) { w.breakCgroups() }, "cannot make cgroup :x", later},
 		"first tap":  {messages.ConsoleOpen{}, func(w *world) { w.deleteBridge(bridge) }, "cannot make a tap on bridge br0", again},
 		"second tap": {messages.ConsoleOpen{}, func(w *world) { w.deleteBridge("br1") }, "cannot make a tap on bridge br1", again},
-		"process":    {messages.ConsoleOpen{}, func(w *world) { w.hide(w.config.Machine.Launcher[0]) }, "cannot execute", later},
-		"exec":       {"unikernel.launched", func(w *world) { w.hide(w.config.Machine.Tenders.Builtin) }, "cannot execute", later},
+		"process":    {messages.ConsoleOpen{}, func(w *world) { w.hide(w.guests.Launcher[0]) }, "cannot execute", later},
+		"exec":       {"unikernel.launched", func(w *world) { w.hide(w.guests.Tenders.Builtin) }, "cannot execute", later},
 		"store":      {"unikernel.launched", nil, "internal error: the daemon failed", again},
 	} {
 		t.Run(step, func(t *testing.T) {
@@ -167,7 +167,7 @@ func TestEventsOfAComeback(t *testing.T) {
 			w := newWorld(t, withOwnPrograms, func(w *world) { w.fault = sabotage.at })
 			w.succeeds("created unikernel", ":x", create(theOneBefore()))
 			before := w.infos(":x")[0]
-			sabotage.arm(func() { w.hide(w.config.Machine.Tenders.Builtin); w.hide(w.config.Machine.Launcher[0]) })
+			sabotage.arm(func() { w.hide(w.guests.Tenders.Builtin); w.hide(w.guests.Launcher[0]) })
 			refusal, ok := w.ask(":x", tc.command).(messages.Failure)
 			require.True(t, ok)
 			w.repair()
@@ -367,8 +367,8 @@ func TestWhatHasBeenGivenToSomebodyElse(t *testing.T) {
 func TestAnAutomaticRestartThatCannotBe(t *testing.T) {
 	for step, broken := range map[string]func(*world){
 		"check": func(w *world) { w.deleteBridge(bridge) },
-		"FIFO":  func(w *world) { w.hide(w.config.Machine.FIFODir) },
-		"exec":  func(w *world) { w.hide(w.config.Machine.Launcher[0]) },
+		"FIFO":  func(w *world) { w.hide(w.guests.FIFODir) },
+		"exec":  func(w *world) { w.hide(w.guests.Launcher[0]) },
 	} {
 		t.Run(step, func(t *testing.T) {
 			w := newWorld(t, withOwnPrograms, func(w *world) {

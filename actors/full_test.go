@@ -27,7 +27,7 @@ func withSmallDisk(w *world) {
 	netns.Need(w.t) // which is a namespace of mounts, too
 	require.NoError(w.t, unix.Mount("tmpfs", w.dir, "tmpfs", 0, "size=12m"))
 	w.t.Cleanup(func() { require.NoError(w.t, unix.Unmount(w.dir, unix.MNT_DETACH)) })
-	require.NoError(w.t, os.Mkdir(w.config.Machine.FIFODir, 0o700)) // the one below is hidden
+	require.NoError(w.t, os.Mkdir(w.guests.FIFODir, 0o700)) // the one below is hidden
 }
 
 // fillDisk leaves no byte on the disk, until it is called again with false.

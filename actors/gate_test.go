@@ -24,7 +24,7 @@ func TestWhatWaitsAtItsGateIsNoTender(t *testing.T) {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	require.NoError(t, err)
 	defer func() { _ = null.Close() }()
-	gated, err := tender.Launch(t.Context(), tender.Command{Launcher: w.config.Machine.Launcher, Program: builtin, Output: null})
+	gated, err := tender.Launch(t.Context(), tender.Command{Launcher: w.guests.Launcher, Program: builtin, Output: null})
 	require.NoError(t, err)
 	db, err := store.Open(w.dir)
 	require.NoError(t, err)

@@ -18,7 +18,7 @@ import (
 // What runs is mapped from that file, so it is changed in its place.
 func (w *world) damageImage(name string) {
 	w.t.Helper()
-	path := w.config.Machine.Images.Path(messages.Digest(w.infos(name)[0].Info.Digest))
+	path := w.guests.Images.Path(messages.Digest(w.infos(name)[0].Info.Digest))
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	require.NoError(w.t, err)
 	defer f.Close()

@@ -109,13 +109,13 @@ func TestACreateThatFailsGivesEverythingBack(t *testing.T) {
 		says   string
 	}{
 		"check":      {messages.UnikernelPrepare{}, func(w *world) { w.deleteBridge("br1") }, "interface br1 does not exist"},
-		"FIFO":       {messages.UnikernelStart{}, func(w *world) { w.hide(w.config.Machine.FIFODir) }, "cannot create console"},
-		"console":    {messages.ConsoleOpen{}, func(w *world) { require.NoError(w.t, os.Remove(filepath.Join(w.config.Machine.FIFODir, ":x"))) }, "cannot open console"},
+		"FIFO":       {messages.UnikernelStart{}, func(w *world) { w.hide(w.guests.FIFODir) }, "cannot create console"},
+		"console":    {messages.ConsoleOpen{}, func(w *world) { require.NoError(w.t, os.Remove(filepath.Join(w.guests.FIFODir, ":x"))) }, "cannot open console"},
 		"cgroup":     {messages.ConsoleOpen{}, func(w *world) { w.breakCgroups() }, "cannot make cgroup :x"},
 		"first tap":  {messages.ConsoleOpen{}, func(w *world) { w.deleteBridge(bridge) }, "cannot make a tap on bridge br0"},
 		"second tap": {messages.ConsoleOpen{}, func(w *world) { w.deleteBridge("br1") }, "cannot make a tap on bridge br1"},
-		"process":    {messages.ConsoleOpen{}, func(w *world) { w.hide(w.config.Machine.Launcher[0]) }, "cannot execute"},
-		"exec":       {messages.StoreWrite{}, func(w *world) { w.hide(w.config.Machine.Tenders.Builtin) }, "cannot execute"},
+		"process":    {messages.ConsoleOpen{}, func(w *world) { w.hide(w.guests.Launcher[0]) }, "cannot execute"},
+		"exec":       {messages.StoreWrite{}, func(w *world) { w.hide(w.guests.Tenders.Builtin) }, "cannot execute"},
 	} {
 		t.Run(step, func(t *testing.T) {
 			sabotage := &sabotage{before: tc.before}

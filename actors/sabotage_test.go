@@ -76,9 +76,9 @@ func (w *world) repair() {
 func withOwnPrograms(w *world) {
 	program, err := os.ReadFile(builtin)
 	require.NoError(w.t, err)
-	w.config.Machine.Tenders.Builtin = filepath.Join(w.dir, "tender")
-	w.config.Machine.Launcher = []string{filepath.Join(w.dir, "launcher"), "launch"}
-	for _, path := range []string{w.config.Machine.Tenders.Builtin, w.config.Machine.Launcher[0]} {
+	w.guests.Tenders.Builtin = filepath.Join(w.dir, "tender")
+	w.guests.Launcher = []string{filepath.Join(w.dir, "launcher"), "launch"}
+	for _, path := range []string{w.guests.Tenders.Builtin, w.guests.Launcher[0]} {
 		require.NoError(w.t, os.WriteFile(path, program, 0o700))
 	}
 }
@@ -90,7 +90,7 @@ func withCgroups(w *world) {
 	if err != nil {
 		w.t.Skipf("needs cgroups: %v", err)
 	}
-	w.config.Machine.Cgroups = tree
+	w.guests.Cgroups = tree
 	w.t.Cleanup(func() {
 		for _, parent := range w.cgroupDirs() {
 			require.NoError(w.t, os.Remove(parent))

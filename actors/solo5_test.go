@@ -24,7 +24,7 @@ func withSolo5(t *testing.T, target string) func(*world) {
 		t.Skipf("this machine cannot run hvt: %v", err)
 	}
 	return func(w *world) {
-		w.config.Machine.Tenders = &tender.Finder{Dir: w.dir, Path: os.Getenv("PATH"), Policy: tender.Installed}
+		w.guests.Tenders = &tender.Finder{Dir: w.dir, Path: os.Getenv("PATH"), Policy: tender.Installed}
 	}
 }
 

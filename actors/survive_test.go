@@ -106,8 +106,8 @@ func TestAConsoleWhoseFIFOIsGone(t *testing.T) {
 	w.succeeds("created unikernel", ":x", create(guest("hello")))
 	more := func() { require.NoError(t, os.Remove(filepath.Join(w.dir, "solo5-spt.wait"))) }
 	sweep := func() {
-		require.NoError(t, os.RemoveAll(w.config.Machine.FIFODir))
-		require.NoError(t, os.Mkdir(w.config.Machine.FIFODir, 0o700))
+		require.NoError(t, os.RemoveAll(w.guests.FIFODir))
+		require.NoError(t, os.Mkdir(w.guests.FIFODir, 0o700))
 	}
 	w.lines(":x", 1)
 	pid := w.pid(":x")

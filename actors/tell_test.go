@@ -211,7 +211,7 @@ func TestAStartIsToldOnce(t *testing.T) {
 func TestEventsOfAStartThatFails(t *testing.T) {
 	gone := &sabotage{before: messages.StoreWritten{}} // the process has been recorded
 	w := newWorld(t, withOwnPrograms, func(w *world) { w.fault = gone.at })
-	gone.arm(func() { require.NoError(t, os.Remove(w.config.Machine.Tenders.Builtin)) })
+	gone.arm(func() { require.NoError(t, os.Remove(w.guests.Tenders.Builtin)) })
 	refusal, ok := w.ask(":x", create(guest("hello", "--quiet"))).(messages.Failure)
 	require.True(t, ok)
 	w.requireEvents(":x", "created: the command create", "destroyed: it could not be started: "+string(refusal.Text))

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/actors"
+	"albatross/actors/console"
 	"albatross/actors/host"
 	"albatross/actors/meter"
 	"albatross/actors/session"
@@ -27,6 +28,7 @@ import (
 	"albatross/runtime/fair"
 	guestos "albatross/runtime/guest"
 	"albatross/runtime/history"
+	"albatross/runtime/machine"
 	"albatross/runtime/proc"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
@@ -64,7 +66,8 @@ type world struct {
 	dir    string
 	opened func() // called when the database has been opened; may be nil
 	config *actors.Config
-	user   atomic.Uint32 // of the clients
+	guests *guestos.Machine // of the config
+	user   atomic.Uint32    // of the clients
 	clock  supervise.Clock
 	fault  func(actor string, message any) // called before each message is handled
 	faults *supervise.Faults               // where fault is nil: what goes wrong
@@ -83,13 +86,16 @@ type world struct {
 func newWorld(t *testing.T, set ...func(*world)) *world {
 	w := &world{t: t, dir: t.TempDir(), clock: supervise.WallClock(), log: t.Output()}
 	w.user.Store(uint32(os.Getuid()))
+	w.guests = &guestos.Machine{
+		Tenders:  &tender.Finder{Dir: w.dir, Builtin: builtin, Policy: tender.Builtin},
+		Launcher: []string{builtin, "launch"},
+		FIFODir:  filepath.Join(w.dir, "fifo"),
+		GID:      -1,
+	}
 	w.config = &actors.Config{Config: host.Config{
-		Machine: &guestos.Machine{
-			Tenders:  &tender.Finder{Dir: w.dir, Builtin: builtin, Policy: tender.Builtin},
-			Launcher: []string{builtin, "launch"},
-			FIFODir:  filepath.Join(w.dir, "fifo"),
-			GID:      -1,
-		},
+		Console:        console.New,
+		Machine:        w.guests,
+		Watch:          machine.WatchAll,
 		RootPolicy:     messages.Policy{Unikernels: messages.MaxInt, CPUIDs: []int{0, 1}, Memory: 256},
 		Measure:        w.machine,
 		Grace:          5 * time.Second,
@@ -99,7 +105,7 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 		Work:           fair.New(2),
 		StatsInterval:  50 * time.Millisecond,
 	}}
-	require.NoError(t, os.Mkdir(w.config.Machine.FIFODir, 0o700))
+	require.NoError(t, os.Mkdir(w.guests.FIFODir, 0o700))
 	for _, f := range set {
 		f(w)
 	}
@@ -118,10 +124,11 @@ func (w *world) start() {
 	if w.opened != nil {
 		w.opened()
 	}
-	w.config.Machine.Images, err = store.OpenImages(w.dir)
+	w.guests.Images, err = store.OpenImages(w.dir)
 	require.NoError(w.t, err)
-	w.config.Machine.Blocks, err = block.Open(filepath.Join(w.dir, "block"))
+	w.config.Blocks, err = block.Open(filepath.Join(w.dir, "block"))
 	require.NoError(w.t, err)
+	w.guests.Blocks = w.config.Blocks
 	w.config.History, err = history.Open(filepath.Join(w.dir, "console"), w.clock.Now)
 	require.NoError(w.t, err)
 	level := slog.LevelWarn

@@ -31,7 +31,7 @@ func (h *host) block(c *supervise.Context, a ask) {
 	delete(h.open, a.ticket)
 	h.runs++
 	pid := c.Child("block/"+a.name.String(), block.New(block.Config{
-		Name: a.name, Run: h.runs, Dir: h.config.Machine.Blocks, Host: c.Self(), Work: h.config.Work,
+		Name: a.name, Run: h.runs, Dir: h.config.Blocks, Host: c.Self(), Work: h.config.Work,
 		CheckUnused: h.config.Machine.CheckUnused,
 	}))
 	h.blocks[a.name] = blockJob{h.runs, pid, withoutData(a.command)}

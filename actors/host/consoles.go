@@ -180,7 +180,7 @@ func (k *consoles) entry(c *supervise.Context, name messages.Name) *consoleEntry
 	if e := k.byName[name]; e != nil {
 		return e
 	}
-	e := &consoleEntry{pid: c.Child("console/"+name.String(), console.New(console.Config{
+	e := &consoleEntry{pid: c.Child("console/"+name.String(), k.config.Console(console.Config{
 		Name: name, FIFO: k.config.Machine.Console(name), Host: c.Self(),
 		History: k.config.History, MaxSubscribers: k.config.MaxSubscribers,
 	}))}

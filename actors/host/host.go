@@ -16,16 +16,19 @@ import (
 	"albatross/messages"
 	blockfile "albatross/runtime/block"
 	"albatross/runtime/fair"
-	"albatross/runtime/guest"
 	"albatross/runtime/history"
+	"albatross/runtime/machine"
 )
 
 // A Config is what the host is made with. It does not change once it is in use.
 type Config struct {
 	History    *history.Dir
-	Machine    *guest.Machine                  // runs unikernels
-	RootPolicy messages.Policy                 // what the machine has at the start
-	Measure    func() (messages.Policy, error) // what it has now
+	Console    func(console.Config) func() supervise.Actor // makes the console of a name: console.New
+	Machine    Machine                                     // runs unikernels
+	Blocks     *blockfile.Dir                              // the block devices
+	RootPolicy messages.Policy                             // what the machine has at the start
+	Measure    func() (messages.Policy, error)             // what it has now
+	Watch      func() ([]*machine.Watch, error)            // opens what says that this has changed: machine.WatchAll
 	Meter      *meter.Meter
 	Work       *fair.Workers // long work with images
 

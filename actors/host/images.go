@@ -42,9 +42,9 @@ func (h *host) collect(c *supervise.Context, digest messages.Digest) {
 		return
 	}
 	delete(h.images, digest)
-	images, log := h.config.Machine.Images, c.Log()
+	machine, log := h.config.Machine, c.Log()
 	c.Go(func(context.Context) any {
-		if _, err := images.Remove(digest); err != nil {
+		if err := machine.RemoveImage(digest); err != nil {
 			log.Error("Cannot remove image", "image", digest, "error", err)
 		}
 		return nil
@@ -54,9 +54,9 @@ func (h *host) collect(c *supervise.Context, digest messages.Digest) {
 // verifyAll reads the images of all that is on record, so that no client has to wait for
 // that, and damage is known before the image is needed.
 func (h *host) verifyAll(c *supervise.Context) {
-	images, log, used := h.config.Machine.Images, c.Log(), slices.Collect(maps.Keys(h.images))
+	machine, log, used := h.config.Machine, c.Log(), slices.Collect(maps.Keys(h.images))
 	c.Go(func(ctx context.Context) any {
-		for _, err := range images.Verify(ctx, used) {
+		for _, err := range machine.VerifyImages(ctx, used) {
 			log.Error("An image cannot be used", "error", err)
 		}
 		return nil
@@ -90,9 +90,9 @@ func (h *host) collectDue(c *supervise.Context) {
 
 // collectAll removes all images that no run needs.
 func (h *host) collectAll(c *supervise.Context) {
-	images, log, used := h.config.Machine.Images, c.Log(), maps.Clone(h.images)
+	machine, log, used := h.config.Machine, c.Log(), maps.Clone(h.images)
 	c.Go(func(context.Context) any {
-		if _, err := images.Collect(func(d messages.Digest) bool { return used[d] > 0 }); err != nil {
+		if err := machine.CollectImages(func(d messages.Digest) bool { return used[d] > 0 }); err != nil {
 			log.Error("Cannot remove images", "error", err)
 		}
 		return nil

@@ -2,13 +2,14 @@ package host
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
 	"albatross/actors/ledger"
 	"albatross/actors/supervise"
+	"albatross/actors/unikernel"
 	"albatross/messages"
+	"albatross/runtime/block"
 	"albatross/runtime/machine"
 )
 
@@ -19,6 +20,20 @@ const (
 	// measurePause is the pause between measurements while the machine keeps changing.
 	measurePause = 100 * time.Millisecond
 )
+
+// A Machine is what the host and its unikernels need of the operating system. guest.Machine
+// is one.
+type Machine interface {
+	unikernel.Machine
+	Console(messages.Name) string
+	AddStrangers(names map[messages.Name]bool)
+	Sweep(names map[messages.Name]bool, images map[messages.Digest]bool) ([]block.Device, []error)
+	CheckUnused(device messages.Name, what string) error
+	ReadImage(digest messages.Digest, level int) ([]byte, error)
+	VerifyImages(context.Context, []messages.Digest) []error
+	RemoveImage(messages.Digest) error
+	CollectImages(keep func(messages.Digest) bool) error
+}
 
 // hardware is what the host knows of the machine, whose measurement is the ledger's limit.
 // There is one measurement at a time, so that the last one counts.
@@ -59,20 +74,12 @@ func closeWatches(list []*machine.Watch) {
 
 // watchMachine makes the root policy follow the machine from now on.
 func (h *host) watchMachine(c *supervise.Context) {
-	c.Go(func(context.Context) any { return openWatches() })
+	open := h.config.Watch
+	c.Go(func(context.Context) any {
+		watches, err := open()
+		return watching{watches, err}
+	})
 	c.After(measureEvery, measureDue{})
-}
-
-func openWatches() (w watching) {
-	for _, open := range []func() (*machine.Watch, error){machine.WatchBridges, machine.WatchDevices} {
-		watch, err := open()
-		if err != nil {
-			w.err = errors.Join(w.err, err)
-			continue
-		}
-		w.watches = append(w.watches, watch)
-	}
-	return w
 }
 
 // watching measures at once: there was no message for earlier changes.

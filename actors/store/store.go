@@ -20,10 +20,20 @@ import (
 // waits.
 const maxBatch = 256
 
+// A DB is the database. storage.DB is one.
+type DB interface {
+	Apply([]messages.Change) error
+	Load() (messages.State, error)
+	LoadUnikernel(messages.Name) ([]messages.Record, error)
+	LastEvent() (uint64, error)
+	Room() error
+	InPlace() error
+}
+
 // A store owns the database. Writes that come during a commit share the next one, so that
 // many changes at once cost few fsyncs.
 type store struct {
-	db     *storage.DB
+	db     DB
 	meter  *meter.Meter
 	events *actor.PID // to tell of stored events
 	last   *lastCommit
@@ -97,7 +107,7 @@ type (
 )
 
 // New returns the constructor of the actor that owns db. It tells events of stored ones.
-func New(db *storage.DB, meter *meter.Meter, events *actor.PID) func() supervise.Actor {
+func New(db DB, meter *meter.Meter, events *actor.PID) func() supervise.Actor {
 	last := &lastCommit{}
 	return func() supervise.Actor { return &store{db: db, meter: meter, events: events, last: last} }
 }
@@ -198,7 +208,7 @@ func (s *store) commit(c *supervise.Context) {
 
 // apply applies the changes of all writes at once. If that fails, one write may be the
 // reason, or all may be too much for the disk: so it tries each.
-func apply(db *storage.DB, writes []write) []error {
+func apply(db DB, writes []write) []error {
 	errs := make([]error, len(writes))
 	var all []messages.Change
 	for _, w := range writes {

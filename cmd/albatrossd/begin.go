@@ -6,16 +6,16 @@ import (
 	"path/filepath"
 	"slices"
 
-	"albatross/actors"
 	"albatross/messages"
+	"albatross/runtime/guest"
 	"albatross/runtime/store"
 	"albatross/sockets/gateway"
 )
 
 // tellStart logs what starts here, and the available tenders.
-func tellStart(o options, config *actors.Config, log *slog.Logger) {
+func tellStart(o options, guests *guest.Machine, log *slog.Logger) {
 	log.Info("albatrossd starts", "version", version, "protocol", int(messages.CurrentVersion), "pid", os.Getpid(),
-		"tmpdir", o.tmpdir, "dbdir", o.dbdir, "tenders", config.Machine.Tenders.Programs())
+		"tmpdir", o.tmpdir, "dbdir", o.dbdir, "tenders", guests.Tenders.Programs())
 }
 
 // maxTold bounds how many set-aside records are logged.

@@ -14,10 +14,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"albatross/actors"
 	"albatross/messages"
 	"albatross/runtime/compress"
 	"albatross/runtime/failpoint"
+	"albatross/runtime/guest"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
 	"albatross/sockets/wire"
@@ -128,12 +128,12 @@ func takeOverAll(changes []messages.Change, beside strangers, log *slog.Logger) 
 
 // importBeside imports the state of native albatross while some of its unikernels run. It
 // returns the tenders that are still on no record.
-func importBeside(o options, db *store.DB, config *actors.Config, log *slog.Logger) ([]tender.Running, error) {
-	beside, err := findStrangers(o, config.Machine.Blocks)
+func importBeside(o options, db *store.DB, guests *guest.Machine, log *slog.Logger) ([]tender.Running, error) {
+	beside, err := findStrangers(o, guests.Blocks)
 	if err != nil {
 		return nil, err
 	}
-	if err := importNative(o.dbdir, db, config.Machine.Images, beside, log); err != nil {
+	if err := importNative(o.dbdir, db, guests.Images, beside, log); err != nil {
 		return nil, err
 	}
 	if err := beside.takeOverLost(db, log); err != nil {

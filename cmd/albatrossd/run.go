@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"albatross/actors"
+	"albatross/actors/console"
 	"albatross/actors/host"
 	"albatross/actors/meter"
 	"albatross/actors/supervise"
@@ -90,13 +91,13 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, claim.close()) }()
-	config, err := configure(o, db, log)
+	config, guests, err := configure(o, db, log)
 	if err != nil {
 		return err
 	}
 	for _, a := range db.Aside {
 		config.Meter.SetAside(a.Kind)
-		config.Machine.KeepImages = config.Machine.KeepImages || a.Kind == store.Unikernels
+		guests.KeepImages = guests.KeepImages || a.Kind == store.Unikernels
 	}
 	prometheus, err := listenForPrometheus(o, log)
 	if err != nil {
@@ -106,9 +107,9 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	tellStart(o, config, log)
+	tellStart(o, guests, log)
 	tellSockets(listeners, log)
-	if config.Machine.Strangers, err = importBeside(o, db, config, log); err != nil {
+	if guests.Strangers, err = importBeside(o, db, guests, log); err != nil {
 		return err
 	}
 	system := supervise.New(supervise.WallClock(), log)
@@ -127,8 +128,8 @@ func run(ctx context.Context, o options) (err error) {
 	serve(ctx, a, listeners, log)
 	attending.Wait()
 	err = stop(context.WithoutCancel(ctx), o, a, log.With("cause", context.Cause(ctx)))
-	if config.Machine.Cgroups != nil {
-		err = errors.Join(err, config.Machine.Cgroups.Close())
+	if guests.Cgroups != nil {
+		err = errors.Join(err, guests.Cgroups.Close())
 	}
 	return err
 }
@@ -167,62 +168,66 @@ func fifoDir(o options) string    { return filepath.Join(o.tmpdir, "fifo") }
 func blockDir(o options) string   { return filepath.Join(o.dbdir, "block") }
 func historyDir(o options) string { return filepath.Join(o.dbdir, "console") }
 
-func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, error) {
+func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, *guest.Machine, error) {
 	images, err := store.OpenImages(o.dbdir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	blocks, err := block.Open(blockDir(o))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	consoles, err := history.Open(historyDir(o), time.Now)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cgroups, err := openCgroups(o, log)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	look := func() (messages.Policy, error) { return machine.RootPolicy(blockDir(o)) }
 	policy, err := look()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	allowed, err := tender.ParsePolicy(o.tender)
 	if err != nil {
-		return nil, fmt.Errorf("cannot use --tender: %w", err)
+		return nil, nil, fmt.Errorf("cannot use --tender: %w", err)
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("cannot find albatross-tender: %w", err)
+		return nil, nil, fmt.Errorf("cannot find albatross-tender: %w", err)
 	}
 	// It is installed beside this program.
 	builtin := filepath.Join(filepath.Dir(self), "albatross-tender")
 	if _, err := os.Stat(builtin); err != nil {
-		return nil, fmt.Errorf("cannot find albatross-tender, which has to be in the same directory as albatrossd: %w", err)
+		return nil, nil, fmt.Errorf("cannot find albatross-tender, which has to be in the same directory as albatrossd: %w", err)
+	}
+	guests := &guest.Machine{
+		Images:    images,
+		Blocks:    blocks,
+		Cgroups:   cgroups,
+		Tenders:   &tender.Finder{Dir: o.dbdir, Path: os.Getenv("PATH"), Builtin: builtin, Policy: allowed},
+		Launcher:  []string{builtin, "launch"},
+		FIFODir:   fifoDir(o),
+		GID:       group(),
+		FullNames: o.noDropPath,
 	}
 	return &actors.Config{DB: db, Config: host.Config{
-		History: consoles,
-		Machine: &guest.Machine{
-			Images:    images,
-			Blocks:    blocks,
-			Cgroups:   cgroups,
-			Tenders:   &tender.Finder{Dir: o.dbdir, Path: os.Getenv("PATH"), Builtin: builtin, Policy: allowed},
-			Launcher:  []string{builtin, "launch"},
-			FIFODir:   fifoDir(o),
-			GID:       group(),
-			FullNames: o.noDropPath,
-		},
+		History:        consoles,
+		Console:        console.New,
+		Machine:        guests,
+		Blocks:         blocks,
 		RootPolicy:     policy,
 		Measure:        look,
+		Watch:          machine.WatchAll,
 		Grace:          o.grace,
 		Trial:          host.Trial,
 		MaxSubscribers: o.maxSubscribers,
 		Meter:          meter.New(version),
 		Work:           fair.New(2 * runtime.GOMAXPROCS(0)), // half of it waits for the disk
 		StatsInterval:  o.interval,
-	}}, nil
+	}}, guests, nil
 }
 
 // openCgroups returns the cgroups for unikernels, if this machine lets us have any.

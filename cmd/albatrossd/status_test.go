@@ -33,7 +33,7 @@ func startActors(t *testing.T, fault func(message any)) *actors.Actors {
 	db, err := store.Open(o.dbdir)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	config, err := configure(o, db, log)
+	config, _, err := configure(o, db, log)
 	require.NoError(t, err)
 	system := supervise.New(supervise.WallClock(), log)
 	system.InjectFaults(supervise.NewFaults(0, func(_ string, message any) { fault(message) }))

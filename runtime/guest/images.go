@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -8,6 +9,23 @@ import (
 	"albatross/messages"
 	"albatross/runtime/compress"
 )
+
+// VerifyImages reads images, and returns why some of them cannot be used.
+func (m *Machine) VerifyImages(ctx context.Context, list []messages.Digest) []error {
+	return m.Images.Verify(ctx, list)
+}
+
+// RemoveImage removes an image, unless it is pinned.
+func (m *Machine) RemoveImage(digest messages.Digest) error {
+	_, err := m.Images.Remove(digest)
+	return err
+}
+
+// CollectImages removes all images that are neither kept nor pinned.
+func (m *Machine) CollectImages(keep func(messages.Digest) bool) error {
+	_, err := m.Images.Collect(keep)
+	return err
+}
 
 // ReadImage returns an image, compressed at a level; 0: uncompressed. The image may be
 // removed at any time.

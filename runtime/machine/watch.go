@@ -25,6 +25,19 @@ type Watch struct {
 	tells  func(message []byte) bool
 }
 
+// WatchAll opens all watches. It returns those that it could open.
+func WatchAll() (list []*Watch, err error) {
+	for _, open := range []func() (*Watch, error){WatchBridges, WatchDevices} {
+		w, failure := open()
+		if failure != nil {
+			err = errors.Join(err, failure)
+			continue
+		}
+		list = append(list, w)
+	}
+	return list, err
+}
+
 // WatchBridges watches the bridges of this network namespace.
 func WatchBridges() (*Watch, error) {
 	w, err := watch(unix.NETLINK_ROUTE, 1<<(unix.RTNLGRP_LINK-1), seenBridges{}.tells)
