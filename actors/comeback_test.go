@@ -84,7 +84,7 @@ func TestWhatWasReplacedComesBack(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			sabotage, store := &sabotage{before: tc.before}, &failFirst{}
 			if tc.broken == nil {
-				tc.broken = func(*world) { store.arm(map[string]int{"messages.StoreWrite": 1}) }
+				tc.broken = func(*world) { store.arm(t, map[string]int{"messages.StoreWrite": 1}) }
 			}
 			w := newWorld(t, withCgroups, withBlocks, withOwnPrograms, func(w *world) {
 				w.makeBridge(bridge)
@@ -99,7 +99,7 @@ func TestWhatWasReplacedComesBack(t *testing.T) {
 			w.succeeds("created unikernel", ":x", create(theOneBefore()))
 			before := w.infos(":x")[0]
 			w.requireEvents(":x", "created: the command create", "started: the command create") // nothing else is to be stored
-			sabotage.arm(func() { tc.broken(w) })
+			sabotage.arm(t, func() { tc.broken(w) })
 
 			refusal, ok := w.ask(":x", force(config)).(messages.Failure)
 			require.True(t, ok)
@@ -167,7 +167,7 @@ func TestEventsOfAComeback(t *testing.T) {
 			w := newWorld(t, withOwnPrograms, func(w *world) { w.fault = sabotage.at })
 			w.succeeds("created unikernel", ":x", create(theOneBefore()))
 			before := w.infos(":x")[0]
-			sabotage.arm(func() { w.hide(w.guests.Tenders.Builtin); w.hide(w.guests.Launcher[0]) })
+			sabotage.arm(t, func() { w.hide(w.guests.Tenders.Builtin); w.hide(w.guests.Launcher[0]) })
 			refusal, ok := w.ask(":x", tc.command).(messages.Failure)
 			require.True(t, ok)
 			w.repair()
@@ -299,7 +299,7 @@ func TestARefusalWhileASuccessorIsChecked(t *testing.T) {
 		func(w *world) { w.fault = checked.at })
 	w.succeeds("created unikernel", ":x", create(theOneBefore()))
 	w.succeeds("created unikernel", ":x", force(guest("hello", "refuse")))
-	checked.arm(func() {
+	checked.arm(t, func() {
 		require.NoError(t, os.WriteFile(filepath.Join(w.dir, "solo5-spt.end"), nil, 0o600))
 		w.until("it has ended", func() bool { return len(w.eventsOf(":x")) >= 6 })
 	})
@@ -350,8 +350,8 @@ func TestWhatHasBeenGivenToSomebodyElse(t *testing.T) {
 	w.succeeds("created unikernel", ":x", create(theOneBefore()))
 	other := guest("hello", "--quiet")
 	other.Memory = w.config.RootPolicy.Memory - 16 // which the successor has
-	stopped.arm(func() {
-		ended.arm(func() { w.succeeds("created unikernel", ":other", create(other)) })
+	stopped.arm(t, func() {
+		ended.arm(t, func() { w.succeeds("created unikernel", ":other", create(other)) })
 	})
 	w.succeeds("created unikernel", ":x", force(refusing()))
 	w.until("it is gone", func() bool { _, there := w.record(":x"); return !there })

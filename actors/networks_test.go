@@ -127,7 +127,7 @@ func TestACreateThatFailsGivesEverythingBack(t *testing.T) {
 			})
 			w.succeeds("added block device", ":storage", messages.BlockAdd{Size: 1})
 			w.requireEvents(":storage", "block-created: the command create-block") // nothing else is to be stored
-			sabotage.arm(func() { tc.broken(w) })
+			sabotage.arm(t, func() { tc.broken(w) })
 			answer := w.ask(":x", create(config))
 			require.IsType(t, messages.Failure{}, answer)
 			require.Contains(t, answer.(messages.Failure).Text, tc.says)

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strconv"
 	"sync"
+	"testing"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
@@ -38,10 +39,18 @@ func (s *sabotage) at(_ string, message any) {
 	}
 }
 
-func (s *sabotage) arm(breaks func()) {
+// arm fails the test where no such message comes until its end.
+func (s *sabotage) arm(t *testing.T, breaks func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.breaks = breaks
+	t.Cleanup(func() { require.False(t, s.armed(), "there was no %v", s.before) })
+}
+
+func (s *sabotage) armed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.breaks != nil
 }
 
 // hide makes a file vanish until repair.

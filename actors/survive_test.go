@@ -40,10 +40,12 @@ func (f *failFirst) hit(message string) bool {
 	return true
 }
 
-func (f *failFirst) arm(left map[string]int) {
+// arm fails the test where there are fewer messages until its end.
+func (f *failFirst) arm(t *testing.T, left map[string]int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.left = left
+	t.Cleanup(func() { require.True(t, f.done(), "there were not as many messages as were to fail: %v", f.left) })
 }
 
 func (f *failFirst) done() bool {
@@ -79,7 +81,7 @@ func TestFollowersOutliveAConsoleThatFails(t *testing.T) {
 			defer first.Close()
 			defer second.Close()
 			require.Equal(t, "up", second.line())
-			faults.arm(left)
+			faults.arm(t, left)
 			require.NoError(t, os.WriteFile(filepath.Join(w.dir, "solo5-spt.go"), nil, 0o600))
 			require.Equal(t, number(n), second.linesOf(n))
 			require.Equal(t, number(n), first.linesOf(n))
@@ -120,7 +122,7 @@ func TestAConsoleWhoseFIFOIsGone(t *testing.T) {
 
 	sweep()
 	require.NoError(t, fifo.Create(w.fifo(":x"), -1), "it is another one")
-	faults.arm(map[string]int{"console.feedRead": 1})
+	faults.arm(t, map[string]int{"console.feedRead": 1})
 	more()
 	w.until("the console has failed", faults.done)
 	more()
@@ -142,7 +144,7 @@ func TestAConsoleOfAnotherDaemonThatFails(t *testing.T) {
 	x := &foreign{w, ":x", file}
 	follower := w.follow(":x", 0)
 	defer follower.Close()
-	faults.arm(map[string]int{"console.feedRead": 1})
+	faults.arm(t, map[string]int{"console.feedRead": 1})
 	x.print("one\n")
 	w.until("it has failed", faults.done)
 	x.print("two\n")
@@ -257,7 +259,7 @@ func TestWhoLeavesGetsWhatThereIs(t *testing.T) {
 	const before = 256 + 1 // it had them when it left, and how many it has missed
 	require.LessOrEqual(t, len(endless.rest()), before+1024+1)
 
-	faults.arm(map[string]int{"messages.ConsoleLeave": 1, "messages.ConsoleResume": 1})
+	faults.arm(t, map[string]int{"messages.ConsoleLeave": 1, "messages.ConsoleResume": 1})
 	require.Equal(t, number(1000), w.leave(":x", 1000))
 	require.True(t, faults.done())
 }

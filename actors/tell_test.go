@@ -211,7 +211,7 @@ func TestAStartIsToldOnce(t *testing.T) {
 func TestEventsOfAStartThatFails(t *testing.T) {
 	gone := &sabotage{before: messages.StoreWritten{}} // the process has been recorded
 	w := newWorld(t, withOwnPrograms, func(w *world) { w.fault = gone.at })
-	gone.arm(func() { require.NoError(t, os.Remove(w.guests.Tenders.Builtin)) })
+	gone.arm(t, func() { require.NoError(t, os.Remove(w.guests.Tenders.Builtin)) })
 	refusal, ok := w.ask(":x", create(guest("hello", "--quiet"))).(messages.Failure)
 	require.True(t, ok)
 	w.requireEvents(":x", "created: the command create", "destroyed: it could not be started: "+string(refusal.Text))
@@ -223,7 +223,7 @@ func TestEventsOfARestartOfWhatHasEnded(t *testing.T) {
 	checked := &sabotage{before: messages.UnikernelPrepared{}}
 	w := newWorld(t, func(w *world) { w.fault = checked.at })
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
-	checked.arm(func() {
+	checked.arm(t, func() {
 		w.kill(":x")
 		w.until("its end is on record", func() bool { _, there := w.record(":x"); return !there })
 	})
