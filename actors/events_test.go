@@ -249,7 +249,7 @@ func TestFollowersOfEventsThatAreLost(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.fault = faults.at })
 	c := w.followEvents(":", messages.Option[time.Time]{})
 	require.Equal(t, messages.DataPresent{}, c.receive().Payload)
-	faults.arm(map[string]int{"messages.EventsStored": 1})
+	faults.arm(t, map[string]int{"messages.EventsStored": 1})
 	w.happen("a:")
 	require.Equal(t, messages.Failure{Text: "cannot tell events: the daemon failed or stops; try again"}, c.receive().Payload)
 	c.requireClosed()

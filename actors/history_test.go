@@ -256,7 +256,7 @@ func TestASubscriberMakesNoHistory(t *testing.T) {
 // line is missing, and none is there twice.
 func TestAConsoleThatFailsForgetsNothing(t *testing.T) {
 	for message, every := range map[string]int{
-		"console.feedRead": 1, "console.ringLoaded": 2, "messages.ConsoleMore": 2, "messages.ConsoleAttach": 2,
+		"console.feedRead": 1, "console.ringLoaded": 2, "messages.More": 2, "messages.ConsoleAttach": 2,
 	} {
 		t.Run(message, func(t *testing.T) {
 			const n = 1000

@@ -68,7 +68,7 @@ func TestANativeCollectorAndOneThatIsStartedAgain(t *testing.T) {
 	ready, due := make(chan struct{}, 10), make(chan func(), 1)
 	w := newWorld(t, func(w *world) {
 		w.fault = func(_ string, message any) {
-			if _, ok := message.(messages.CollectorReady); ok {
+			if _, ok := message.(messages.More); ok {
 				ready <- struct{}{}
 			}
 		}

@@ -64,11 +64,11 @@ func (f *failFirst) done() bool {
 func TestFollowersOutliveAConsoleThatFails(t *testing.T) {
 	const n = 1000 // which a ring has
 	for title, left := range map[string]map[string]int{
-		"at credits":     {"messages.ConsoleMore": 2},
+		"at credits":     {"messages.More": 2},
 		"at reads":       {"console.feedRead": 1},
-		"at its history": {"messages.ConsoleMore": 1, "console.ringLoaded": 1},
+		"at its history": {"messages.More": 1, "console.ringLoaded": 1},
 		"again and again": {
-			"messages.ConsoleMore": 2, "messages.ConsoleResume": 2, "console.ringLoaded": 1,
+			"messages.More": 2, "messages.ConsoleResume": 2, "console.ringLoaded": 1,
 		},
 	} {
 		t.Run(title, func(t *testing.T) {
@@ -156,13 +156,13 @@ func TestAConsoleOfAnotherDaemonThatFails(t *testing.T) {
 // A console that nobody needs is forgotten, though its actor has failed.
 func TestAConsoleThatHasFailedIsForgotten(t *testing.T) {
 	for _, message := range []string{
-		"messages.ConsoleAttach", "messages.ConsoleMore", "messages.ConsoleResume", "messages.ConsoleProbe",
+		"messages.ConsoleAttach", "messages.More", "messages.ConsoleResume", "messages.ConsoleProbe",
 		"messages.ConsoleAdopt", "console.ringLoaded", "console.feedOpened", "supervise.Terminated",
 	} {
 		t.Run(message, func(t *testing.T) {
 			faults := &failFirst{left: map[string]int{message: 1}}
 			if message == "messages.ConsoleResume" || message == "messages.ConsoleProbe" {
-				faults.left["messages.ConsoleMore"] = 1 // or there is none
+				faults.left["messages.More"] = 1 // or there is none
 			}
 			w := newWorld(t, func(w *world) { w.fault = faults.at })
 			for !faults.done() {

@@ -160,19 +160,14 @@ type (
 		Command Command
 		Peer    Peer
 	}
-	// StatsMore is the credit of a subscriber for the next StatsTaken.
-	StatsMore struct{}
 	// StatsTaken are all samples of one tick. Many sessions share them.
 	StatsTaken struct{ Samples []Sample }
 	// CollectorCommand asks a session to send a command to the native collector at its other
-	// end. CollectorReady says that the collector has answered, and asks for the next command.
+	// end. More says that the collector has answered, and asks for the next command.
 	CollectorCommand struct {
 		Name    Name
 		Command Command
 	}
-	CollectorReady struct{}
-	// StatsDetached says that no more messages follow.
-	StatsDetached struct{}
 
 	// StatsSnapshot asks for fresh samples of all targets. The host passes it on.
 	// Answered by StatsSnapshotTaken.
@@ -200,11 +195,8 @@ type (
 		Run    uint64
 		Failed bool
 	}
-	// BlockMore is the credit of the receiver of a stream for one more BlockChunk: of the
-	// session for a dump, of the block actor for a set.
-	BlockMore struct{}
 	// BlockChunk is the next part of a stream. Data belongs to the receiver until it
-	// sends BlockMore for it.
+	// gives More for it.
 	BlockChunk struct {
 		Data []byte
 		Last bool   // nothing follows
@@ -245,16 +237,12 @@ type (
 		Name  Name
 		Since Option[time.Time] // absent: only new events
 	}
-	// EventsMore is the credit of a subscriber for one more EventBatch.
-	EventsMore struct{}
 	// An EventBatch holds the next events for a subscriber.
 	EventBatch struct {
 		Missed  uint64 // number of events before these, of any name, that were removed
 		List    []NumberedEvent
 		Present bool // what follows is new
 	}
-	// EventsDetached says that no more events follow, and why.
-	EventsDetached struct{ Reason Public }
 	// EventsStored says that events up to this number are stored.
 	EventsStored struct{ Last uint64 }
 )

@@ -27,18 +27,13 @@ type (
 	// ConsoleEnded tells the host that the FIFO of another daemon has ended, or cannot be
 	// read any more.
 	ConsoleEnded struct{ Name Name }
-	// ConsoleMore is the credit of a subscriber for one more ConsoleLines.
-	ConsoleMore struct{}
 	// ConsoleLines are the next lines for a subscriber.
 	ConsoleLines struct {
 		Missed int // lines before these that the ring has dropped
 		Lines  []ConsoleLine
 	}
-	// ConsoleLeave asks for the existing lines only, and then ConsoleDetached.
+	// ConsoleLeave asks for the existing lines only, and then Detached.
 	ConsoleLeave struct{}
-	// ConsoleDetached says that no more lines follow, and why, unless the subscriber
-	// knows.
-	ConsoleDetached struct{ Reason Public }
 	// ConsoleLost says that the actor of the console has failed, and from which line a
 	// subscriber should resume by ConsoleResume.
 	ConsoleLost struct{ Next int }

@@ -124,7 +124,7 @@ func (d *device) Handle(c *supervise.Context, message any) {
 		d.worked(c, m)
 	case dumpOpened:
 		d.dumpOpened(c, m)
-	case messages.BlockMore:
+	case messages.More:
 		d.moreAsked(c)
 	case partRead:
 		d.partRead(c, m)
@@ -299,7 +299,7 @@ func (d *device) set(c *supervise.Context, command messages.BlockSet) {
 		return streamSized(dir.Set(ctx, name, unpacker.contents(ctx, r, command.Compressed)))
 	})
 	for range messages.StreamWindow {
-		c.Request(d.asker, messages.BlockMore{})
+		c.Request(d.asker, messages.More{})
 	}
 }
 
@@ -335,7 +335,7 @@ func (d *device) feed(c *supervise.Context) {
 func (d *device) fed(c *supervise.Context) {
 	d.feeding = false
 	if d.state == working {
-		c.Request(d.asker, messages.BlockMore{})
+		c.Request(d.asker, messages.More{})
 		d.feed(c)
 	}
 }

@@ -139,7 +139,7 @@ func (k *console) Handle(c *supervise.Context, message any) {
 		k.attachAsked(c, m)
 	case messages.ConsoleResume:
 		k.attachAsked(c, m)
-	case messages.ConsoleMore:
+	case messages.More:
 		k.moreAsked(c)
 	case messages.ConsoleLeave:
 		k.leaveAsked(c)

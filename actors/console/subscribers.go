@@ -23,11 +23,11 @@ type attacher struct {
 
 // A subscriber is a session that receives every line.
 type subscriber struct {
-	pid     *actor.PID
-	next    int  // number of the line it gets next
-	credits bool // it has asked for more
-	leaves  bool // it wants no lines from until on
-	until   int
+	pid    *actor.PID
+	next   int  // number of the line it gets next
+	credit bool // it has given More
+	leaves bool // it wants no lines from until on
+	until  int
 }
 
 // attachAsked makes the sender a subscriber, once there is a ring.
@@ -102,7 +102,7 @@ func (k *console) attach(c *supervise.Context, a attacher) {
 func (k *console) answerAttach(c *supervise.Context, s *subscriber, m messages.ConsoleAttach) {
 	if len(k.subscribers) > k.MaxSubscribers {
 		oldest := k.subscribers[0].pid
-		c.Send(oldest, messages.ConsoleDetached{Reason: k.fullText()})
+		c.Send(oldest, messages.Detached{Reason: k.fullText()})
 		k.detach(c, oldest.Id)
 	}
 	text := messages.Public("subscribed")
@@ -127,7 +127,7 @@ func (k *console) start(m messages.ConsoleSubscribe) int {
 
 func (k *console) moreAsked(c *supervise.Context) {
 	if s := k.find(c.Sender()); s != nil {
-		s.credits = true
+		s.credit = true
 		k.give(c, s)
 	}
 }
@@ -162,7 +162,7 @@ func (k *console) find(pid *actor.PID) *subscriber {
 
 // give sends a subscriber the next lines, if there are any and it has given credit.
 func (k *console) give(c *supervise.Context, s *subscriber) {
-	if !s.credits || k.ring == nil {
+	if !s.credit || k.ring == nil {
 		return
 	}
 	end := k.ring.total
@@ -173,11 +173,11 @@ func (k *console) give(c *supervise.Context, s *subscriber) {
 	case s.next < end:
 		lines, missed := k.ring.from(s.next, min(batchLines, end-max(s.next, k.ring.oldest())))
 		s.next += missed + len(lines)
-		s.credits = false
+		s.credit = false
 		c.Request(s.pid, messages.ConsoleLines{Missed: missed, Lines: lines})
 	case s.leaves:
-		s.credits = false
-		c.Send(s.pid, messages.ConsoleDetached{}) // it ends now, which detaches it
+		s.credit = false
+		c.Send(s.pid, messages.Detached{}) // it ends now, which detaches it
 	}
 }
 
@@ -223,10 +223,10 @@ func (k *console) sendOne(c *supervise.Context, pid *actor.PID, next int, again 
 		c.Send(pid, messages.ConsoleLost{Next: next})
 		return
 	}
-	c.Send(pid, messages.ConsoleDetached{Reason: forgotten})
+	c.Send(pid, messages.Detached{Reason: forgotten})
 }
 
 // forgotten is what a subscriber is told where the host has ended the console: there are
 // too many at its path, or the host has failed itself. Where the daemon stops, sessions
 // have ended before.
-const forgotten = "the daemon has let go of this console, as its path has no room for one more, or after a failure: follow it again to see what comes"
+const forgotten messages.Public = "the daemon has let go of this console, as its path has no room for one more, or after a failure: follow it again to see what comes"

@@ -28,12 +28,12 @@ type events struct {
 	db *store.DB
 
 	last        uint64 // the newest known event
-	attaching   []newcomer
+	attaching   []attacher
 	subscribers []*subscriber
 }
 
-// A newcomer is a session that is going to follow.
-type newcomer struct {
+// An attacher is a session that is going to follow.
+type attacher struct {
 	pid *actor.PID
 	ask messages.EventsAttach
 }
@@ -45,14 +45,14 @@ type subscriber struct {
 	next        uint64 // number of the event it gets next
 	present     uint64 // number of the last event from before it came
 	presentSent bool   // it was told that it has got that
-	credits     bool   // it has asked for more
+	credit      bool   // it has given More
 	reading     bool   // a batch for it is being read
 }
 
 // The messages of the events actor's own goroutines.
 type (
 	eventsFound struct {
-		newcomer    newcomer
+		attacher    attacher
 		first, last uint64
 		err         error
 	}
@@ -77,7 +77,7 @@ func (e *events) Handle(c *supervise.Context, message any) {
 		e.attachAsked(c, m)
 	case eventsFound:
 		e.found(c, m)
-	case messages.EventsMore:
+	case messages.More:
 		e.moreAsked(c)
 	case eventsRead:
 		e.read(c, m)
@@ -97,7 +97,7 @@ func (e *events) Stopping(c *supervise.Context, _ bool) {
 		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: messages.Failure{Text: untold}})
 	}
 	for _, f := range e.subscribers {
-		c.Send(f.pid, messages.EventsDetached{Reason: untold})
+		c.Send(f.pid, messages.Detached{Reason: untold})
 	}
 }
 
@@ -111,12 +111,12 @@ func (e *events) attachAsked(c *supervise.Context, m messages.EventsAttach) {
 		c.Respond(messages.Answer{ID: m.ID, Payload: messages.Failure{Text: text}})
 		return
 	}
-	db, a := e.db, newcomer{c.Sender(), m}
+	db, a := e.db, attacher{c.Sender(), m}
 	e.attaching = append(e.attaching, a)
 	c.Go(func(context.Context) any { return findEvents(db, a) })
 }
 
-func findEvents(db *store.DB, a newcomer) eventsFound {
+func findEvents(db *store.DB, a attacher) eventsFound {
 	if a.ask.Since.OK {
 		first, last, err := db.FindEvents(a.ask.Since.Value.UnixMilli())
 		return eventsFound{a, first, last, err}
@@ -128,8 +128,8 @@ func findEvents(db *store.DB, a newcomer) eventsFound {
 // found makes a session a subscriber. It gets the first event that it has asked for and
 // each one from then on.
 func (e *events) found(c *supervise.Context, m eventsFound) {
-	a := m.newcomer
-	e.attaching = slices.DeleteFunc(e.attaching, func(other newcomer) bool { return other == a })
+	a := m.attacher
+	e.attaching = slices.DeleteFunc(e.attaching, func(other attacher) bool { return other == a })
 	if m.err != nil {
 		c.Send(a.pid, messages.Answer{ID: a.ask.ID, Payload: messages.Failure{Text: c.Public(m.err)}})
 		return
@@ -142,7 +142,7 @@ func (e *events) found(c *supervise.Context, m eventsFound) {
 
 func (e *events) moreAsked(c *supervise.Context) {
 	if f := e.subscriber(c.Sender().Id); f != nil {
-		f.credits = true
+		f.credit = true
 		e.serve(c, f)
 	}
 }
@@ -158,7 +158,7 @@ func (e *events) stored(c *supervise.Context, m messages.EventsStored) {
 // serve reads the next batch for a subscriber, if it has given credit and there is
 // something to send.
 func (e *events) serve(c *supervise.Context, f *subscriber) {
-	if !f.credits || f.reading || f.presentSent && f.next > e.last {
+	if !f.credit || f.reading || f.presentSent && f.next > e.last {
 		return
 	}
 	f.reading = true
@@ -196,7 +196,7 @@ func (e *events) read(c *supervise.Context, m eventsRead) {
 		return
 	case m.err != nil:
 		c.Log().Error("Cannot read events", "error", m.err)
-		c.Send(f.pid, messages.EventsDetached{Reason: "cannot tell events: " + messages.PublicError(m.err)})
+		c.Send(f.pid, messages.Detached{Reason: "cannot tell events: " + messages.PublicError(m.err)})
 		e.detach(m.subscriber)
 		return
 	}
@@ -208,7 +208,7 @@ func (e *events) read(c *supervise.Context, m eventsRead) {
 		e.serve(c, f)
 		return
 	}
-	f.credits = false
+	f.credit = false
 	c.Request(f.pid, m.batch)
 }
 

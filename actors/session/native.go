@@ -8,39 +8,60 @@ import (
 	"albatross/messages"
 )
 
-// collectorPatience bounds the time of a native collector for one command.
+// collectorPatience is how long a native collector may take for one command.
 const collectorPatience = 30 * time.Second
 
-// A nativeCollector holds the conversation with the native collector at the other end: one command
-// after the other, each of which must be answered.
-type nativeCollector struct {
-	expected bool            // the command was that of a native collector
-	header   messages.Header // of the last command, or of the first request
-	written  bool
+// native gives the native collector at the other end one command after the other. It has
+// to answer each.
+type native struct {
+	answer
+	last     messages.Header // of the last command; zero: none was given
+	waits    bool            // for the answer to it
+	sent     bool
 	answered bool
-	inTime   func() // stops the timer of the answer
+	inTime   func() // ends the wait for the answer
 }
 
-// collectorTimedOut is a message of the session's timer.
+// collectorTimeout is the message of a timer of the session.
 type collectorTimeout struct{}
 
-// sendToCollector sends a command to the native collector.
-func (s *session) sendToCollector(c *supervise.Context, m messages.CollectorCommand) {
-	switch s.state {
-	case following:
-		s.state = commanding
-		s.native.header.Sequence++
-		s.native.header.Name = m.Name
-		s.native.written, s.native.answered = false, false
-		s.native.inTime = c.After(collectorPatience, collectorTimeout{})
-		s.write(c, messages.Wire{Header: s.native.header, Payload: m.Command})
-	default: // it is about to end
+func (n *native) begin(c *supervise.Context, s *session) {
+	n.last = s.header
+	s.follows.source = c.Sender()
+}
+
+func (n *native) handle(c *supervise.Context, s *session, message any) {
+	switch m := message.(type) {
+	case messages.CollectorCommand:
+		n.give(c, s, m)
+	case collectorTimeout:
+		if n.waits { // or it has answered just then
+			hangUp(c, errors.New("a native collector does not answer"))
+		}
+	default:
+		c.Unknown(message)
 	}
 }
 
-// collectorAnswered handles the answer of the native collector. A failure is one too: the collector
-// knows why.
-func (s *session) collectorAnswered(c *supervise.Context, wire messages.Wire) {
+// give gives the native collector a command.
+func (n *native) give(c *supervise.Context, s *session, m messages.CollectorCommand) {
+	if s.state != following || n.waits { // it is about to end
+		return
+	}
+	n.last.Sequence++
+	n.last.Name = m.Name
+	n.waits, n.sent, n.answered = true, false, false
+	n.inTime = c.After(collectorPatience, collectorTimeout{})
+	s.pass(c, []messages.Wire{{Header: n.last, Payload: m.Command}})
+}
+
+// said takes the answer of the native collector. A failure is one too: it knows best
+// why.
+func (n *native) said(c *supervise.Context, s *session, wire messages.Wire) {
+	if !n.waits {
+		c.Stop(c.Self())
+		return
+	}
 	text := messages.Public("")
 	switch p := wire.Payload.(type) {
 	case messages.Success:
@@ -50,32 +71,33 @@ func (s *session) collectorAnswered(c *supervise.Context, wire messages.Wire) {
 		hangUp(c, errors.New("a native collector says what is no answer"))
 		return
 	}
-	if wire.Header.Sequence != s.native.header.Sequence {
-		hangUp(c, errors.New("a native collector answers what it was not told"))
+	if wire.Header.Sequence != n.last.Sequence {
+		hangUp(c, errors.New("a native collector answers what it was not asked"))
 		return
 	}
 	if text != "" {
-		c.Log().Warn("A native collector refuses what it is told", "name", s.native.header.Name, "answer", text)
+		c.Log().Warn("A native collector refuses a command", "name", n.last.Name, "answer", text)
 	}
-	s.native.answered = true
+	n.answered = true
 	s.receive(c)
-	s.requestNext(c)
+	n.goOn(c, s)
 }
 
-// requestNext asks for the next command, when the one before was written and answered. The
-// answer may be handled first.
-func (s *session) requestNext(c *supervise.Context) {
-	if s.native.written && s.native.answered {
-		s.native.inTime()
-		s.state = following
-		c.Request(s.source, s.more)
+func (n *native) written(c *supervise.Context, s *session) {
+	if !n.waits {
+		n.answer.written(c, s)
+		return
 	}
+	n.sent = true
+	n.goOn(c, s)
 }
 
-func (s *session) collectorTimedOut(c *supervise.Context) {
-	switch s.state {
-	case commanding:
-		hangUp(c, errors.New("a native collector does not answer"))
-	default: // it has just answered
+// goOn asks for the next command when the one before has been both written and
+// answered: either may be heard of first.
+func (n *native) goOn(c *supervise.Context, s *session) {
+	if n.sent && n.answered {
+		n.inTime()
+		n.waits = false
+		s.follows.more(c)
 	}
 }

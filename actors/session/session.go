@@ -1,9 +1,8 @@
-// Package session owns one client connection each. It passes commands on to the host, and
-// answers and streams to the client, no faster than the client reads.
+// Package session owns one client connection each: it passes commands on to the host,
+// and answers and streams to the client, no faster than that reads them.
 package session
 
 import (
-	"errors"
 	"io"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -28,8 +27,9 @@ type Client interface {
 	Close() error
 }
 
-// A session owns one client connection. One command is under way at a time, and one
-// write: a client that does not read slows down itself only.
+// A session owns one client connection. It has one command under way at a time,
+// and one write: a client that does not read slows down itself only. It is a shell
+// around the conversation that the command begins.
 type session struct {
 	endpoint messages.Endpoint
 	client   Client
@@ -37,23 +37,17 @@ type session struct {
 	events   *actor.PID
 	meter    *meter.Meter
 
-	state         sessionState
-	asks          uint64          // commands passed on; the ID of the last one
-	asked         meter.Request   // the last one
-	changes       string          // name of the last one, if it changes something
-	header        messages.Header // of the current command
-	subscribes    bool            // the command is a ConsoleSubscribe
-	old           bool            // its lines use the old form
-	keep          bool            // another command may follow
-	keepIfRefused bool            // even if this one is refused
-	leaves        bool            // the client has closed its side, and wants what there is
-	present       bool            // all events from before the request were sent
-	credit        bool            // a request for more is unanswered
-	source        *actor.PID      // the followed console, block device, collector or events actor
-	more          any             // the message that gives it credit
-	reason        messages.Public // the reason to send why nothing more follows; empty: none
-	upload        upload          // the stream that follows the command
-	native        nativeCollector // the conversation with a native collector
+	state        sessionState
+	asks         uint64          // commands ever passed on; the ID of the last one
+	asked        meter.Request   // the last one
+	header       messages.Header // of it
+	changes      string          // what it changes something by; empty: it changes nothing
+	keep         bool            // another command may follow it
+	patient      bool            // even if it is refused
+	conversation conversation    // that it begins
+	follows      subscription    // of the conversation
+	leaves       bool            // the client says nothing more, and wants no more than what there is
+	reason       messages.Public // why it follows nothing any more; empty: the client needs none
 }
 
 // New returns the session of a client at one of the daemon's sockets.
@@ -67,16 +61,15 @@ func New(endpoint messages.Endpoint, client Client, host, events *actor.PID, met
 type sessionState string
 
 const (
-	reading    sessionState = "reading"   // waits for a command
-	asking     sessionState = "asking"    // waits for the answer to it
-	answering  sessionState = "answering" // writes the answer
-	following  sessionState = "following" // passes on lines of a console, contents of a block device, or events
-	commanding sessionState = "telling"   // has sent a native collector a command, and waits for its answer
-	draining   sessionState = "draining"  // has answered while the client still streams
-	ending     sessionState = "parting"   // sends the reason why nothing more follows
+	reading   sessionState = "reading"   // waits for a command
+	asking    sessionState = "asking"    // waits for the answer to it
+	answering sessionState = "answering" // writes the answer
+	following sessionState = "following" // passes on what it follows
+	draining  sessionState = "draining"  // has answered while the client still streams
+	ending    sessionState = "ending"    // writes why it follows nothing any more
 )
 
-// The messages of the session's own goroutines, and of its own.
+// The messages of the session's own goroutines, and one of itself.
 type (
 	received struct {
 		wire messages.Wire
@@ -87,7 +80,7 @@ type (
 )
 
 func (s *session) Started(c *supervise.Context) {
-	s.state = reading
+	s.state, s.conversation = reading, answer{}
 	s.receive(c)
 }
 
@@ -103,57 +96,34 @@ func (s *session) Handle(c *supervise.Context, message any) {
 		s.lost(c, hasGone)
 	case written:
 		s.written(c, m)
-	case messages.ConsoleLines:
-		s.follow(c, m)
-	case messages.ConsoleLost:
-		s.resume(c, messages.ConsoleResume(m))
-	case messages.EventBatch:
-		s.followEvents(c, m)
-	case messages.ConsoleDetached:
-		s.sourceDetached(c, m.Reason)
-	case messages.EventsDetached:
-		s.sourceDetached(c, m.Reason)
+	case messages.Detached:
+		s.dismissed(c, m.Reason)
 	case supervise.Terminated: // it overtakes the last message of the source: handled after that
 		c.Send(c.Self(), sourceEnded{})
-	case messages.StatsDetached, sourceEnded:
+	case sourceEnded:
 		s.detached(c)
-	case messages.CollectorCommand:
-		s.sendToCollector(c, m)
-	case collectorTimeout:
-		s.collectorTimedOut(c)
-	case messages.BlockChunk:
-		s.followBlock(c, m)
-	case messages.BlockMore:
-		s.moreAsked(c)
-	case streamed:
-		s.streamed(c, m)
-	case drainOver, reasonTimedOut:
+	case reasonTimedOut:
 		c.Stop(c.Self())
 	default:
-		c.Unknown(message)
+		s.conversation.handle(c, s, message)
 	}
 }
 
-// Stopping ends the waits of the session's goroutines.
+// Stopping ends what the goroutines of the session wait for.
 func (s *session) Stopping(c *supervise.Context, _ bool) { closeClient(c, s.client) }
 
 func (s *session) receive(c *supervise.Context) { receiveFrom(c, s.client) }
 
 func (s *session) received(c *supervise.Context, m received) {
 	switch {
-	case m.err == io.EOF && s.ends():
-		s.leave(c)
+	case m.err == io.EOF:
+		s.conversation.left(c, s)
 	case m.err != nil:
-		if !errors.Is(m.err, io.EOF) {
-			c.Log().Info("Closing connection", "cause", m.err)
-		}
-		c.Stop(c.Self())
+		hangUp(c, m.err)
 	case s.state == reading:
 		s.ask(c, m.wire)
-	case s.state == commanding:
-		s.collectorAnswered(c, m.wire)
-	default: // a command while another one is followed: natively, the end too
-		c.Stop(c.Self())
+	default:
+		s.conversation.said(c, s, m.wire)
 	}
 }
 
@@ -164,22 +134,19 @@ func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 	s.changes = messages.Verb(wire.Payload)
 	s.asks++
 	s.state = asking
-	conduct, _ := messages.PropertiesOf(wire.Payload)
-	s.keep, s.keepIfRefused = conduct.Keeps != messages.Never, conduct.Keeps == messages.Always
-	s.upload = upload{expected: conduct.Sends == messages.Contents}
-	s.native = nativeCollector{expected: conduct.Answers == messages.Commands, header: wire.Header}
+	is, _ := messages.PropertiesOf(wire.Payload)
+	s.keep, s.patient = is.Keeps != messages.Never, is.Keeps == messages.Always
+	s.conversation = conversationOf(wire.Payload, is)
 	if refusal := refusal(s.endpoint, wire.Payload); refusal != "" {
-		s.keepIfRefused = false
+		s.patient = false
 		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: refusal}})
 		return
 	}
-	command := wire.Payload.(messages.Command) // a socket accepts nothing else
-	subscribe, subscribes := command.(messages.ConsoleSubscribe)
-	s.subscribes, s.old = subscribes, subscribe.Old
-	if subscribe, ok := command.(messages.EventsSubscribe); ok {
+	if subscribe, ok := wire.Payload.(messages.EventsSubscribe); ok {
 		c.Request(s.events, messages.EventsAttach{ID: s.asks, Name: s.header.Name, Since: subscribe.Since})
 		return
 	}
+	command := wire.Payload.(messages.Command) // a socket knows nothing else
 	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command, Peer: s.client.Peer()})
 }
 
@@ -187,73 +154,59 @@ func (s *session) answered(c *supervise.Context, m messages.Answer) {
 	switch s.state {
 	case asking:
 		if m.ID != s.asks {
-			return // of a command that was given up
+			return // of a command that has been given up
 		}
 		s.state = answering
 		s.asked.Answered(m.Payload, c.Now())
 		s.logChange(c, m.Payload)
-		switch m.Payload.(type) {
-		case messages.SuccessEvents:
-			s.source, s.more = c.Sender(), messages.EventsMore{}
-			c.Watch(s.source)
-		case messages.SuccessDump: // it announces its end; Terminated would overtake its last part
-			s.source, s.more = c.Sender(), messages.BlockMore{}
-		case messages.Success:
-			switch {
-			case s.subscribes:
-				s.source, s.more = c.Sender(), messages.ConsoleMore{}
-				c.Watch(s.source)
-			case s.native.expected:
-				s.source, s.more = c.Sender(), messages.CollectorReady{}
-			}
-		default: // natively, most refused commands are the last ones
-			s.keep = s.keepIfRefused
+		if _, done := m.Payload.(messages.Success); done {
+			s.conversation.begin(c, s)
+		} else { // natively, most commands that were refused are the last ones
+			s.keep = s.patient
 		}
 		s.write(c, messages.Wire{Header: s.header, Payload: m.Payload})
-	default: // of a command that was answered for lost
+	default: // the answer to a command that was answered for lost
 	}
 }
 
-// lost answers a command whose receiver has failed or has ended.
+// lost answers a command in place of whom it was given to.
 func (s *session) lost(c *supervise.Context, text messages.Public) {
 	switch s.state {
 	case asking:
 		s.answered(c, messages.Answer{ID: s.asks, Payload: messages.Failure{Text: text}})
-	default: // what has ended is not needed any more
+	default: // what is not there any more is not needed any more
 	}
+}
+
+// crashed goes on where a request has failed. What makes a console fail each time
+// is tried at the pace at which that is started again.
+func (s *session) crashed(c *supervise.Context, m supervise.Crashed) {
+	if resume, ok := m.Message.(messages.ConsoleResume); ok {
+		s.conversation.handle(c, s, messages.ConsoleLost(resume))
+		return
+	}
+	s.lost(c, hasFailed)
 }
 
 func (s *session) write(c *supervise.Context, list ...messages.Wire) { writeTo(c, s.client, list) }
 
 func (s *session) written(c *supervise.Context, m written) {
-	switch {
-	case m.err != nil:
+	if m.err != nil {
 		hangUp(c, m.err)
-	case s.state == commanding:
-		s.native.written = true
-		s.requestNext(c)
-	case s.leaves && s.present:
-		c.Stop(c.Self())
-	case s.state == following && s.source != nil:
-		s.askMore(c)
-	case s.source != nil:
-		s.state = following
-		s.receive(c) // no command is expected: the read ends when the client leaves
-		s.askMore(c)
+		return
+	}
+	s.conversation.written(c, s)
+}
+
+// finish goes on when the conversation is over.
+func (s *session) finish(c *supervise.Context) {
+	switch {
 	case s.reason != "":
 		s.sendReason(c)
 	case s.keep:
-		s.state = reading
+		s.state, s.conversation = reading, answer{}
 		s.receive(c)
-	case s.upload.expected && s.state == answering:
-		s.drain(c)
 	default:
 		c.Stop(c.Self())
 	}
-}
-
-// askMore gives the source credit for one more message.
-func (s *session) askMore(c *supervise.Context) {
-	s.credit = true
-	c.Request(s.source, s.more)
 }

@@ -48,7 +48,7 @@ func (s *statsSession) Handle(c *supervise.Context, message any) {
 		s.lost(c, hasGone)
 	case messages.StatsTaken:
 		s.taken(c, m)
-	case messages.StatsDetached:
+	case messages.Detached:
 		s.detached(c)
 	case written:
 		s.written(c, m)
@@ -170,7 +170,7 @@ func (s *statsSession) advance(c *supervise.Context) {
 		s.write(c, tick...)
 	case len(s.follows) > 0 && !s.asked:
 		s.asked = true
-		c.Request(s.collector, messages.StatsMore{})
+		c.Request(s.collector, messages.More{})
 	}
 }
 

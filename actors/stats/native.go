@@ -30,7 +30,7 @@ func (s *stats) connectNative(c *supervise.Context, a supervise.Asker) {
 
 func (s *stats) disconnectNative(c *supervise.Context) {
 	if s.native != nil {
-		c.Send(s.native.pid, messages.StatsDetached{})
+		c.Send(s.native.pid, messages.Detached{})
 	}
 	s.native = nil
 }
@@ -43,12 +43,14 @@ func (s *stats) changed(c *supervise.Context, name messages.Name) {
 	}
 }
 
-// collectorReady is the credit of the native collector.
-func (s *stats) collectorReady(c *supervise.Context) {
-	if s.native != nil && s.native.pid.Id == c.Sender().Id {
-		s.native.ready = true
-		s.sendToNative(c)
+// moreAsked is the credit of the native collector, or of a subscriber.
+func (s *stats) moreAsked(c *supervise.Context) {
+	if s.native == nil || s.native.pid.Id != c.Sender().Id {
+		s.subscribers.more(c.Sender())
+		return
 	}
+	s.native.ready = true
+	s.sendToNative(c)
 }
 
 // sendToNative sends the native collector one difference, if there is any.

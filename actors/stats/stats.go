@@ -81,10 +81,8 @@ func (s *stats) Handle(c *supervise.Context, message any) {
 		s.asked(c, m)
 	case found:
 		s.found(c, m)
-	case messages.StatsMore:
-		s.subscribers.more(c.Sender())
-	case messages.CollectorReady:
-		s.collectorReady(c)
+	case messages.More:
+		s.moreAsked(c)
 	case messages.StatsSnapshot:
 		s.waiting = append(s.waiting, supervise.Asker{PID: c.Sender(), ID: m.ID})
 		s.measure(c)
@@ -110,7 +108,7 @@ func (s *stats) Stopping(c *supervise.Context, _ bool) {
 		c.Send(a.PID, messages.StatsSnapshotTaken{ID: a.ID, Err: text})
 	}
 	for _, r := range s.subscribers {
-		c.Send(r.pid, messages.StatsDetached{})
+		c.Send(r.pid, messages.Detached{})
 	}
 	s.disconnectNative(c)
 	sampler := s.sampler
