@@ -324,7 +324,7 @@ func TestAConsoleThatFailsWhileItsUnikernelStarts(t *testing.T) {
 				defer close(failed)
 			}
 			if fmt.Sprintf("%T", message) == "unikernel.launched" { // the console is open
-				faults.arm(map[string]int{"messages.ConsoleAttach": 1})
+				faults.arm(t, map[string]int{"messages.ConsoleAttach": 1})
 				c := w.connect(messages.AtConsole)
 				c.ask(":x", messages.ConsoleSubscribe{Count: messages.Some(1)})
 				c.Close()
