@@ -1,7 +1,9 @@
 package messages
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"unicode"
 )
@@ -24,6 +26,15 @@ func PublicError(err error) Public {
 	return public(err.Error())
 }
 
+// WithoutPath returns the cause of an error about a file, for texts that name the file in
+// the words of a client.
+func WithoutPath(err error) error {
+	if path := new(fs.PathError); errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
 // public reduces absolute paths. A path may contain spaces, and ends only where it
 // certainly does; so words after it, up to that place, become part of its last element
 // and stay.
@@ -44,12 +55,12 @@ func public(text string) Public {
 	return Public(out.String())
 }
 
-// pathStart returns where the first absolute path begins, or -1. A slash after a letter,
-// or before a space, as in "read/write" or "1 / 2", begins none.
+// pathStart returns where the first absolute path begins, or -1. A slash after a letter or
+// two colons, or before a space, as in "read/write", "fd00::/64" or "1 / 2", begins none.
 func pathStart(text string) int {
 	before := ' '
 	for i, r := range text {
-		if r == '/' && !inWord(before) && pathEnd(text[i:]) > 1 && text[i+1] != ' ' {
+		if r == '/' && !inWord(before) && !strings.HasSuffix(text[:i], "::") && pathEnd(text[i:]) > 1 && text[i+1] != ' ' {
 			return i
 		}
 		before = r

@@ -27,6 +27,7 @@ func TestPublic(t *testing.T) {
 		"file:///var/x":                        "file:x",
 		"what is read/write, spt/hvt or 1 / 2": "what is read/write, spt/hvt or 1 / 2",
 		"no room on /: remove something":       "no room on /: remove something",
+		"fd00::/64 or fd00::1/64":              "fd00::/64 or fd00::1/64",
 	} {
 		require.Equal(t, want, Publicf("%s", text))
 	}

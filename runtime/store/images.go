@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -79,7 +78,7 @@ func (i *Images) Path(d messages.Digest) string { return filepath.Join(i.dir, d.
 func (i *Images) Open(d messages.Digest) (*os.File, int64, error) {
 	f, err := os.OpenFile(i.Path(d), os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return nil, 0, fmt.Errorf("cannot open image: %w", withoutPath(err))
+		return nil, 0, fmt.Errorf("cannot open image: %w", messages.WithoutPath(err))
 	}
 	info, err := f.Stat()
 	if err == nil {
@@ -87,18 +86,9 @@ func (i *Images) Open(d messages.Digest) (*os.File, int64, error) {
 	}
 	if err != nil {
 		_ = f.Close()
-		return nil, 0, fmt.Errorf("cannot open image: %w", withoutPath(err))
+		return nil, 0, fmt.Errorf("cannot open image: %w", messages.WithoutPath(err))
 	}
 	return f, info.Size(), nil
-}
-
-// withoutPath removes the path from an error that a client may read.
-func withoutPath(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }
 
 // Add stores the contents of r, up to its end, and pins the image. When it returns no
@@ -106,7 +96,7 @@ func withoutPath(err error) error {
 func (i *Images) Add(r io.Reader, limit int64) (messages.Digest, int64, error) {
 	d, size, err := i.add(r, limit)
 	if err != nil {
-		return messages.Digest{}, 0, fmt.Errorf("cannot store image: %w", withoutPath(err))
+		return messages.Digest{}, 0, fmt.Errorf("cannot store image: %w", messages.WithoutPath(err))
 	}
 	return d, size, nil
 }
@@ -117,7 +107,7 @@ func (i *Images) Add(r io.Reader, limit int64) (messages.Digest, int64, error) {
 func (i *Images) AddBytes(image []byte) (messages.Digest, error) {
 	d := messages.Digest(sha256.Sum256(image))
 	if err := i.addHashed(d, image); err != nil {
-		return messages.Digest{}, fmt.Errorf("cannot store image: %w", withoutPath(err))
+		return messages.Digest{}, fmt.Errorf("cannot store image: %w", messages.WithoutPath(err))
 	}
 	return d, nil
 }
@@ -250,7 +240,7 @@ func (i *Images) Pin(d messages.Digest) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if _, err := os.Lstat(i.Path(d)); err != nil {
-		return fmt.Errorf("cannot find image: %w", withoutPath(err))
+		return fmt.Errorf("cannot find image: %w", messages.WithoutPath(err))
 	}
 	i.pins.add(d)
 	return nil

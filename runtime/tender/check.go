@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"albatross/messages"
 	"albatross/runtime/image"
 )
 
@@ -66,25 +67,16 @@ func (t Tender) checkBlock(b Block) error {
 func measure(path string) (uint64, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return 0, withoutPath(err)
+		return 0, messages.WithoutPath(err)
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
-		return 0, withoutPath(err)
+		return 0, messages.WithoutPath(err)
 	}
 	if mode := info.Mode(); !mode.IsRegular() && mode&fs.ModeType != fs.ModeDevice {
 		return 0, errors.New("neither a file nor a block device")
 	}
 	length, err := f.Seek(0, io.SeekEnd)
-	return uint64(length), withoutPath(err)
-}
-
-// withoutPath removes the path of the host from an error, which no tenant may read.
-func withoutPath(err error) error {
-	var e *fs.PathError
-	if errors.As(err, &e) {
-		return e.Err
-	}
-	return err
+	return uint64(length), messages.WithoutPath(err)
 }

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"albatross/messages"
 )
 
 // File refuses a file that somebody else can change, or put another one in the place of.
@@ -31,7 +33,7 @@ func File(path string) error {
 		info, err = os.Lstat(path)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot use %s: %w", path, cause(err))
+		return fmt.Errorf("cannot use %s: %w", path, messages.WithoutPath(err))
 	}
 	return checkFile(path, info, othersWrite)
 }
@@ -46,14 +48,6 @@ func target(link string, links int) (string, error) {
 		to = filepath.Dir(link) + "/" + to // ".." is not what is before it where that is a link
 	}
 	return to, err
-}
-
-func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }
 
 func checkFile(path string, info fs.FileInfo, bits fs.FileMode) error {
@@ -101,7 +95,7 @@ func Append(path string, mode fs.FileMode) (*os.File, error) {
 func checkOpen(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("cannot use %s: %w", f.Name(), cause(err))
+		return fmt.Errorf("cannot use %s: %w", f.Name(), messages.WithoutPath(err))
 	}
 	bits := fs.FileMode(othersWrite)
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Gid) == os.Getegid() {
