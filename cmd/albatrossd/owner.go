@@ -119,6 +119,9 @@ func (c *claim) take() error {
 		err = errLocked
 	}
 	if err == nil {
+		err = durable.Clean(c.file()) // of a daemon that was killed while it wrote
+	}
+	if err == nil {
 		err = c.write()
 	}
 	if err != nil {

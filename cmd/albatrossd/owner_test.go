@@ -90,6 +90,18 @@ func TestWhoseDirectoryItIs(t *testing.T) {
 
 // TestTwoAtATime: whoever is second waits in vain, and so it does after somebody has
 // removed the directory and the first one has made it again.
+// TestWhatAKilledDaemonLeavesOfItsFile: it is removed.
+func TestWhatAKilledDaemonLeavesOfItsFile(t *testing.T) {
+	dir := t.TempDir()
+	o := daemonDirs(t, filepath.Join(dir, "tmp"), filepath.Join(dir, "db"))
+	part := filepath.Join(o.tmpdir, ownerFile+".7.part")
+	require.NoError(t, os.WriteFile(part, nil, 0o600))
+	c, err := claimDir(o)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, c.close()) }()
+	require.NoFileExists(t, part)
+}
+
 func TestTwoAtATime(t *testing.T) {
 	dir := t.TempDir()
 	tmpdir := filepath.Join(dir, "tmp")

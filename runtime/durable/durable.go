@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // SyncDir fsyncs a directory, and so the names in it.
@@ -30,8 +31,8 @@ func Rename(f *os.File, path string) error {
 	return os.Rename(f.Name(), path)
 }
 
-// Replace writes a file to disk, and replaces an existing one. A crash may leave a file
-// of this name with .part appended.
+// Replace writes a file to disk, and replaces an existing one. A crash may leave a part of
+// it under another name: see Clean.
 func Replace(path string, data []byte, mode fs.FileMode) error {
 	return write(path, data, mode, os.Rename)
 }
@@ -41,10 +42,29 @@ func Create(path string, data []byte, mode fs.FileMode) error {
 	return write(path, data, mode, os.Link)
 }
 
+// partSuffix ends the names of files that are being written.
+const partSuffix = ".part"
+
+// Clean removes what Replace or Create of this path have left in a crash. The caller sees
+// to it that nobody writes the file meanwhile.
+func Clean(path string) error {
+	dir, name := filepath.Split(path)
+	entries, err := os.ReadDir(filepath.Clean(dir))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), name+".") && strings.HasSuffix(e.Name(), partSuffix) {
+			err = errors.Join(err, os.Remove(dir+e.Name()))
+		}
+	}
+	return err
+}
+
 func write(path string, data []byte, mode fs.FileMode, put func(from, to string) error) error {
 	err := func() error {
 		dir := filepath.Dir(path)
-		f, err := os.CreateTemp(dir, filepath.Base(path)+".*.part")
+		f, err := os.CreateTemp(dir, filepath.Base(path)+".*"+partSuffix)
 		if err != nil {
 			return err
 		}

@@ -77,3 +77,14 @@ func TestRename(t *testing.T) {
 	require.NoError(t, durable.SyncDir(dir))
 	require.ErrorIs(t, durable.SyncDir(filepath.Join(dir, "none")), fs.ErrNotExist)
 }
+
+// TestClean removes what a crash has left of one file, and nothing else.
+func TestClean(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"x.1.part", "x.part", "x", "x.y", "xx.1.part", "y.1.part"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	require.NoError(t, durable.Clean(filepath.Join(dir, "x")))
+	require.Equal(t, []string{"x", "x.y", "xx.1.part", "y.1.part"}, names(t, dir))
+	require.ErrorIs(t, durable.Clean(filepath.Join(dir, "none", "x")), fs.ErrNotExist)
+}
