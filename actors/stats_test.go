@@ -207,7 +207,7 @@ func TestASubscriberThatDoesNotRead(t *testing.T) {
 }
 
 // A failure of the collector costs those who are connected to it their
-// connections, and nothing else.
+// connections, and nothing else. A subscriber reads why.
 func TestACollectorThatFails(t *testing.T) {
 	faults := supervise.NewFaults(0, nil)
 	w := newWorld(t, func(w *world) { w.faults = faults })
@@ -215,6 +215,13 @@ func TestACollectorThatFails(t *testing.T) {
 	reader, native := w.subscribe(":"), w.linkUp()
 	w.adds(native, 8, ":x")
 	faults.Set(supervise.Rule{Fault: supervise.CrashBefore, Kind: "stats", Nth: 1})
+	for {
+		m := reader.receive()
+		if failure, ok := m.Payload.(messages.Failure); ok {
+			require.Contains(t, failure.Text, "internal error: ")
+			break
+		}
+	}
 	reader.untilClosed()
 	native.untilClosed()
 	require.Contains(t, w.subscribe(":").statistics(1), ":x")

@@ -49,7 +49,7 @@ func (s *statsSession) Handle(c *supervise.Context, message any) {
 	case messages.StatsTaken:
 		s.taken(c, m)
 	case messages.Detached:
-		s.detached(c)
+		s.detached(c, m.Reason)
 	case written:
 		s.written(c, m)
 	default:
@@ -66,8 +66,11 @@ func (s *statsSession) receive(c *supervise.Context) {
 }
 
 func (s *statsSession) received(c *supervise.Context, m received) {
-	if m.err != nil {
+	switch {
+	case m.err != nil:
 		hangUp(c, m.err)
+		return
+	case s.last: // it came too late
 		return
 	}
 	s.header = m.wire.Header
@@ -108,21 +111,19 @@ func (s *statsSession) lost(c *supervise.Context, text messages.Public) {
 	case asking:
 		s.last = true
 		s.reply(c, messages.Failure{Text: text})
-	case reading: // no more ticks follow
-		c.Stop(c.Self())
-	default:
-		s.last = true
+	default: // no more ticks follow
+		s.detached(c, text)
 	}
 }
 
 // detached ends the connection, since nothing is followed any more, after the answer to a
-// command under way.
-func (s *statsSession) detached(c *supervise.Context) {
-	switch s.state {
-	case reading:
-		c.Stop(c.Self())
-	default:
-		s.last = true
+// command under way. Otherwise the client reads why.
+func (s *statsSession) detached(c *supervise.Context, reason messages.Public) {
+	s.last = true
+	if s.state == reading {
+		s.state, s.tick = answering, nil
+		s.answer = messages.Some(messages.Wire{Header: s.header, Payload: messages.Failure{Text: reason}})
+		s.advance(c)
 	}
 }
 

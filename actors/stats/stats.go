@@ -108,7 +108,7 @@ func (s *stats) Stopping(c *supervise.Context, _ bool) {
 		c.Send(a.PID, messages.StatsSnapshotTaken{ID: a.ID, Err: text})
 	}
 	for _, r := range s.subscribers {
-		c.Send(r.pid, messages.Detached{})
+		c.Send(r.pid, messages.Detached{Reason: text})
 	}
 	s.disconnectNative(c)
 	sampler := s.sampler
