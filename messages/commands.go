@@ -97,7 +97,7 @@ var commands = []Properties{
 	{Command: EventsSubscribe{}, Word: "events", Metric: "events_subscribe", At: AtEvents, Answers: Forever},
 }
 
-var conducts = func() map[reflect.Type]Properties {
+var byType = func() map[reflect.Type]Properties {
 	byType := map[reflect.Type]Properties{}
 	for _, c := range commands {
 		byType[reflect.TypeOf(c.Command)] = c
@@ -108,22 +108,22 @@ var conducts = func() map[reflect.Type]Properties {
 // PropertiesOf returns the properties of a command. It knows all commands, but neither other
 // payloads nor BadRequest.
 func PropertiesOf(p Payload) (c Properties, known bool) {
-	c, known = conducts[reflect.TypeOf(p)]
+	c, known = byType[reflect.TypeOf(p)]
 	return c, known
 }
 
 // Verb returns the name, on the command line, of a command that changes something, and ""
 // for others.
 func Verb(command Payload) string {
-	conduct, _ := PropertiesOf(command)
+	properties, _ := PropertiesOf(command)
 	create, _ := command.(UnikernelCreate)
 	switch {
-	case !conduct.Changes:
+	case !properties.Changes:
 		return ""
 	case create.Force:
-		return conduct.Word + " --force"
+		return properties.Word + " --force"
 	}
-	return conduct.Word
+	return properties.Word
 }
 
 // CommandCause returns the cause of the events of a command.

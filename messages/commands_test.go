@@ -16,8 +16,8 @@ import (
 	"albatross/messages"
 )
 
-// TestEveryCommandHasAConduct, once, and with all that is asked of it.
-func TestEveryCommandHasAConduct(t *testing.T) {
+// TestEveryCommandHasProperties, once, and with all that is asked of it.
+func TestEveryCommandHasProperties(t *testing.T) {
 	var told []string
 	for _, c := range messages.AllProperties() {
 		name := reflect.TypeOf(c.Command).Name()
@@ -34,12 +34,12 @@ func TestEveryCommandHasAConduct(t *testing.T) {
 	require.Equal(t, commandTypes(t), told, "each has a row in commands.go")
 }
 
-// TestWhatIsNoCommandHasNoConduct.
-func TestWhatIsNoCommandHasNoConduct(t *testing.T) {
+// TestWhatIsNoCommandHasNoProperties.
+func TestWhatIsNoCommandHasNoProperties(t *testing.T) {
 	for _, p := range []messages.Payload{nil, messages.BadRequest{}, messages.SuccessEmpty{}, messages.Failure{}, messages.DataBlock{}} {
-		conduct, known := messages.PropertiesOf(p)
+		properties, known := messages.PropertiesOf(p)
 		require.False(t, known, "%T", p)
-		require.Zero(t, conduct)
+		require.Zero(t, properties)
 	}
 }
 

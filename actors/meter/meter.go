@@ -114,8 +114,8 @@ func (m *Meter) Asked(socket string, payload messages.Payload, now time.Time) Re
 // command returns the metric name of a command, in whatever form. All other payloads
 // share one name.
 func command(p messages.Payload) string {
-	if conduct, known := messages.PropertiesOf(p); known {
-		return conduct.Metric
+	if properties, known := messages.PropertiesOf(p); known {
+		return properties.Metric
 	}
 	return "unknown"
 }
@@ -130,8 +130,8 @@ func (r Request) Answered(with messages.Payload, now time.Time) {
 	r.meter.durations.WithLabelValues(r.command).Observe(now.Sub(r.begun).Seconds())
 }
 
-// TurnedAway counts a client that was cut off because a socket had too many.
-func (m *Meter) TurnedAway(socket string) { m.turned.WithLabelValues(socket).Inc() }
+// Rejected counts a client that was cut off because a socket had too many.
+func (m *Meter) Rejected(socket string) { m.turned.WithLabelValues(socket).Inc() }
 
 // SetAside counts a damaged record of a kind that was set aside.
 func (m *Meter) SetAside(kind string) { m.aside.WithLabelValues(kind).Inc() }

@@ -37,7 +37,7 @@ func TestCounters(t *testing.T) {
 	m.Missed(3)
 	m.Missed(4)
 	m.Adopted()
-	m.TurnedAway("vmmd")
+	m.Rejected("vmmd")
 	m.Committed(20*time.Millisecond, nil)
 	m.Committed(20*time.Millisecond, errors.New("disk full"))
 	text := gather(t, m)

@@ -50,7 +50,6 @@ func (s *stats) asked(c *supervise.Context, m messages.StatsAsk) {
 	}
 }
 
-// tell answers a client. It learns who the collector is.
 func (s *stats) subscribe(c *supervise.Context, a supervise.Asker, name messages.Name) {
 	if s.subscribers.full(a.PID, name) {
 		answer(c, a, messages.Failure{Text: messages.Publicf("cannot follow more than %d names on one connection: use another one", maxNames)})

@@ -56,7 +56,7 @@ with --thick all its room is kept for it from the beginning.`,
 			}
 			if path == "" {
 				if level.OK {
-					a.tell(warning, "--compression-level has no effect without --data")
+					a.message(warning, "--compression-level has no effect without --data")
 				}
 				err = a.ask(c.Context(), name, messages.BlockAdd{Size: size})
 			} else {
@@ -127,7 +127,7 @@ func (a *app) createFrom(ctx context.Context, name messages.Name, size int, path
 		return err
 	}
 	if err := a.setBlock(ctx, name, file, level); err != nil {
-		a.tell(warning, fmt.Sprintf("block device %v has been created, but its contents have yet to be set, with 'set-block'", name))
+		a.message(warning, fmt.Sprintf("block device %v has been created, but its contents have yet to be set, with 'set-block'", name))
 		return err
 	}
 	return nil

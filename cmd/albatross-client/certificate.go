@@ -32,7 +32,7 @@ was signed with 'sign', and KEY is the private key that was made with the reques
 			if err != nil {
 				return err
 			}
-			return a.say(c.Context(), name, command, data)
+			return a.give(c.Context(), name, command, data)
 		},
 	}
 	c.Flags().Var(one("FILE", parseFile, &data), "data", "what goes into the block device, where the certificate is for 'set-block'")
@@ -72,8 +72,8 @@ func (a *app) showReady(certPath, keyPath string) (name messages.Name, command m
 	return name, command, nil
 }
 
-// say gives a command and handles the answer as the command of the same name does.
-func (a *app) say(ctx context.Context, name messages.Name, command messages.Command, data string) error {
+// give gives a command and handles the answer as the command of the same name does.
+func (a *app) give(ctx context.Context, name messages.Name, command messages.Command, data string) error {
 	switch c := command.(type) {
 	case messages.ConsoleSubscribe:
 		return a.follow(ctx, name, c, &beginning{print: a.printLine}, false)
@@ -84,17 +84,17 @@ func (a *app) say(ctx context.Context, name messages.Name, command messages.Comm
 	case messages.BlockDump:
 		return a.dumpBlock(ctx, name, c.Level)
 	case messages.BlockSet:
-		return a.sayWith(ctx, name, command, c.Compressed, data)
+		return a.giveWith(ctx, name, command, c.Compressed, data)
 	case messages.UnikernelCreate:
 		if len(c.Config.Image) == 0 {
-			return a.sayWith(ctx, name, command, c.Config.Compressed, data)
+			return a.giveWith(ctx, name, command, c.Config.Compressed, data)
 		}
 	}
 	return a.ask(ctx, name, command)
 }
 
-// sayWith gives a command followed by a file, compressed if the command says so.
-func (a *app) sayWith(ctx context.Context, name messages.Name, command messages.Command, compressed bool, path string) error {
+// giveWith gives a command followed by a file, compressed if the command says so.
+func (a *app) giveWith(ctx context.Context, name messages.Name, command messages.Command, compressed bool, path string) error {
 	if path == "" {
 		return inputError("the certificate says " + plainText(command) + ", which needs a file: give it with --data")
 	}
@@ -105,7 +105,7 @@ func (a *app) sayWith(ctx context.Context, name messages.Name, command messages.
 	defer file.Close()
 	level := 0
 	if compressed {
-		level = farLevel
+		level = remoteLevel
 	}
 	return a.upload(ctx, name, command, file, level)
 }

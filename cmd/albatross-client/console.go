@@ -137,7 +137,7 @@ func (a *app) inactiveConsolesCommand() *cobra.Command {
 			if err := errors.Join(a.show(conn.Name(), answer), conn.Close()); err != nil {
 				return err
 			}
-			a.tellNothing(messages.Name{Path: path}, "inactive console", empty(answer))
+			a.warnNothing(messages.Name{Path: path}, "inactive console", empty(answer))
 			return nil
 		},
 	}

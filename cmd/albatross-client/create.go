@@ -91,7 +91,7 @@ func (a *app) config(typ messages.Type, path string, args messages.Arguments, le
 		return config, nil
 	}
 	if args.CPUs != 1 || args.LinuxBoot.OK {
-		a.tell(warning, "--cpus and --linux-boot have no effect with --typ=solo5")
+		a.message(warning, "--cpus and --linux-boot have no effect with --typ=solo5")
 	}
 	config.Image, err = readImage(path, args)
 	if err != nil || level == 0 {
@@ -211,7 +211,7 @@ func (a *app) arguments(u *unikernelOptions, flags *pflag.FlagSet, args messages
 	if !args.Fail.Restart {
 		args.Fail.Codes = nil
 		if flags.Changed("exit-code") {
-			a.tell(warning, "--exit-code has no effect without --restart-on-fail")
+			a.message(warning, "--exit-code has no effect without --restart-on-fail")
 		}
 	}
 	return args, nil

@@ -107,7 +107,7 @@ func (a *app) connectEndpoint(ctx context.Context, name messages.Name, command m
 		return nil, &chainError{err}
 	}
 	a.destination.large = shown.size() > largeSize
-	a.tell(info, "connecting to "+a.destination.address)
+	a.message(info, "connecting to "+a.destination.address)
 	return client.DialTLS(ctx, client.Endpoint{
 		Address:   a.destination.address,
 		Authority: anchors,
@@ -185,12 +185,12 @@ const chainAdvice = "The file of --ca, or the certificate that was given, must h
 func (a *app) explainTrust(e *client.TrustError) (exitCode, string) {
 	text := "[ERROR] " + escape(e.Error()) + "\n"
 	switch e.Kind {
-	case client.Stranger:
+	case client.UnknownIssuer:
 		return exitUntrusted, text + "The certificate in --server-ca must be the one that has signed the endpoint's."
-	case client.Unfit:
+	case client.Unusable:
 		return exitUntrusted, text + "Somebody else may be posing as the endpoint. If it is the right one, it needs another certificate, signed by the\n" +
 			"authority itself: 'albatross-client generate' makes it."
-	case client.Misplaced:
+	case client.OtherHost:
 		return exitUntrusted, text + "Somebody else may be posing as the endpoint. If it is the right one, give --destination a name or address that its\n" +
 			"certificate is for, or make one for all that it is reached at: 'albatross-client generate' with --server-host for each."
 	}

@@ -175,8 +175,8 @@ func (a *app) connectAdvice(e *client.ConnectError) string {
 		"or --socket where one runs.", escape(filepath.Clean(a.tmpdir)))
 }
 
-// tell prints a message of a level, unless the user wants fewer.
-func (a *app) tell(level verbosity, text string) {
+// message prints a message of a level, unless the user wants fewer.
+func (a *app) message(level verbosity, text string) {
 	if a.level() >= level {
 		fmt.Fprintf(a.stderr, "albatross-client: [%s] %s\n", strings.ToUpper(level.String()), escape(text))
 	}

@@ -90,7 +90,7 @@ func (a *app) printEvents(ctx context.Context, o eventsOptions) error {
 		}
 		if _, present := next.(messages.DataPresent); present {
 			if o.noFollow {
-				a.tellNothing(o.name, "event of", !told)
+				a.warnNothing(o.name, "event of", !told)
 				return nil
 			}
 			continue

@@ -47,7 +47,7 @@ func (a *app) exits(ctx context.Context, name messages.Name) error {
 	if err := a.print(fmt.Sprintf("host %s: %s", nameText(name), listText(ends, "no exits", endText))); err != nil {
 		return err
 	}
-	a.tellNothing(name, "exit of", len(ends) == 0)
+	a.warnNothing(name, "exit of", len(ends) == 0)
 	return nil
 }
 

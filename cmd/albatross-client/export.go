@@ -88,7 +88,7 @@ func (a *app) exportState(ctx context.Context, path string) error {
 		return err
 	}
 	if state.Choice != wire.StateUntil25 {
-		a.tell(warning, "albatross 2.5 and before cannot read this file: they know neither --startup nor --no-add-name, nor several CPUs")
+		a.message(warning, "albatross 2.5 and before cannot read this file: they know neither --startup nor --no-add-name, nor several CPUs")
 	}
 	data, err := wire.AppendState(nil, state)
 	if err != nil {
@@ -117,7 +117,7 @@ func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
 		image, err := a.image(ctx, u)
 		switch {
 		case hasGone(err):
-			a.tell(warning, nameText(u.Name)+" has ended meanwhile, and is left out")
+			a.message(warning, nameText(u.Name)+" has ended meanwhile, and is left out")
 			continue
 		case err != nil:
 			return state, err
@@ -134,7 +134,7 @@ func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
 func (a *app) unnamed(ctx context.Context) map[messages.Name]bool {
 	known, err := a.settings(ctx, messages.Name{})
 	if err != nil {
-		a.tell(warning, "the daemon does not tell which unikernels were created with --no-add-name: none are in the file")
+		a.message(warning, "the daemon does not tell which unikernels were created with --no-add-name: none are in the file")
 	}
 	unnamed := map[messages.Name]bool{}
 	for _, s := range known {

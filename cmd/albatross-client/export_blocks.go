@@ -18,11 +18,11 @@ func (a *app) linkBlocks(unikernels []messages.NamedConfig) {
 	dir := filepath.Join(a.dbdir, "block")
 	linked, err := linkLowerCase(dir)
 	for _, link := range linked {
-		a.tell(warning, link+" is a link now, by which native albatross finds the block device since 2.6: it makes all names lower case")
+		a.message(warning, link+" is a link now, by which native albatross finds the block device since 2.6: it makes all names lower case")
 	}
 	uses := func(u messages.NamedConfig) bool { return len(u.Config.Blocks) > 0 }
 	if err != nil && slices.ContainsFunc(unikernels, uses) {
-		a.tell(warning, fmt.Sprintf("block devices whose files in %s have upper-case letters in their names are not found by native albatross, "+
+		a.message(warning, fmt.Sprintf("block devices whose files in %s have upper-case letters in their names are not found by native albatross, "+
 			"and cannot be looked for (%v): is it the directory of --dbdir?", dir, err))
 	}
 }

@@ -66,7 +66,7 @@ func readAuthority(chainPath, keyPath string) (*certificate.Authority, error) {
 // existing key, whose certificates would be lost with it.
 func (a *app) ownKey(path string) (crypto.Signer, error) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		a.tell(info, "using the private key that is in "+path)
+		a.message(info, "using the private key that is in "+path)
 		return readKey(path)
 	}
 	key, err := a.destination.keyType.Generate()

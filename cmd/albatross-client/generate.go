@@ -138,18 +138,18 @@ func (a *app) generateEndpoint(root *certificate.Authority, db string, e endpoin
 	if err != nil {
 		return err
 	}
-	a.tellShorter(chain, e.life)
-	a.tellHosts(e.hosts)
+	a.warnShorter(chain, e.life)
+	a.printHosts(e.hosts)
 	return keep(chain, db, e.name)
 }
 
-// tellHosts says for which hosts clients accept the certificate of an endpoint.
-func (a *app) tellHosts(hosts []string) {
+// printHosts says for which hosts clients accept the certificate of an endpoint.
+func (a *app) printHosts(hosts []string) {
 	where := "any host: --server-host restricts it"
 	if len(hosts) > 0 {
 		where = strings.Join(hosts, ", ")
 	}
-	a.tell(info, "the certificate of the endpoint is for "+where)
+	a.message(info, "the certificate of the endpoint is for "+where)
 }
 
 // mayGenerate refuses to replace the certificate of another authority, or one that it has

@@ -33,7 +33,7 @@ again are shown behind the others, with the reason.`,
 			if err != nil {
 				return err
 			}
-			a.tellNothing(name, "unikernel", empty(infos) && !waits)
+			a.warnNothing(name, "unikernel", empty(infos) && !waits)
 			return nil
 		},
 	}
@@ -62,7 +62,7 @@ func (a *app) showWaits(ctx context.Context, name messages.Name) (some bool, err
 	}
 	conn, err := a.connectSocket(ctx, messages.AtEvents)
 	if err != nil { // a native daemon lacks this socket
-		a.tell(info, fmt.Sprintf("what waits to be started is not known: %v", err))
+		a.message(info, fmt.Sprintf("what waits to be started is not known: %v", err))
 		return false, nil
 	}
 	defer conn.Close()

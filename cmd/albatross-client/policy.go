@@ -19,7 +19,7 @@ func (a *app) policyCommand() *cobra.Command {
 		Args:  positional(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if a.destination.address != "" {
-				return a.policiesFromAfar(c.Context(), path)
+				return a.remotePolicies(c.Context(), path)
 			}
 			return a.list(c.Context(), messages.Name{Path: path}, "policy", messages.PolicyInfo{})
 		},
@@ -28,9 +28,9 @@ func (a *app) policyCommand() *cobra.Command {
 	return c
 }
 
-// policiesFromAfar shows the policies at and below a path that is itself below that of
+// remotePolicies shows the policies at and below a path that is itself below that of
 // the certificate. An endpoint answers for all below the latter only.
-func (a *app) policiesFromAfar(ctx context.Context, path messages.Path) error {
+func (a *app) remotePolicies(ctx context.Context, path messages.Path) error {
 	about, answer, err := a.answer(ctx, messages.Name{}, messages.PolicyInfo{})
 	policies, err := as[messages.SuccessPolicies](about, answer, err)
 	if err != nil {
@@ -44,7 +44,7 @@ func (a *app) policiesFromAfar(ctx context.Context, path messages.Path) error {
 	if err := a.show(inFull(about.Path, at), policies); err != nil {
 		return err
 	}
-	a.tellNothing(at, "policy", len(policies.List) == 0)
+	a.warnNothing(at, "policy", len(policies.List) == 0)
 	return nil
 }
 
@@ -114,7 +114,7 @@ func (a *app) checkPolicy(p *messages.Policy) error {
 		return inputError("[ERROR] " + err.Error())
 	}
 	if len(p.Bridges) == 0 {
-		a.tell(warning, "policy without any network access")
+		a.message(warning, "policy without any network access")
 	}
 	return nil
 }
@@ -130,6 +130,6 @@ func (a *app) warnBeyond(ctx context.Context, p messages.Policy) {
 		return
 	}
 	if beyond := ledger.Beyond(told.List[0].Policy, p); len(beyond) > 0 {
-		a.tell(warning, "the policy allows more than the root has, which is all of the machine unless it was limited: "+strings.Join(beyond, ", "))
+		a.message(warning, "the policy allows more than the root has, which is all of the machine unless it was limited: "+strings.Join(beyond, ", "))
 	}
 }

@@ -37,7 +37,7 @@ func (a *app) writeRequest(name messages.Name, command messages.Command) error {
 	if err := durable.Replace(file+".req", text, 0o644); err != nil {
 		return err
 	}
-	a.tell(info, fmt.Sprintf("%s.req is to be signed, %[1]s.key to be kept", file))
+	a.message(info, fmt.Sprintf("%s.req is to be signed, %[1]s.key to be kept", file))
 	return errRequested
 }
 

@@ -42,7 +42,7 @@ given stays as it is.`,
 func (a *app) newArguments(c *cobra.Command, name messages.Name, u *unikernelOptions, replace bool) (with messages.Option[messages.Arguments], err error) {
 	if !replace {
 		if anyGiven(c.LocalNonPersistentFlags()) {
-			a.tell(warning, "without --replace-arguments it is started as it was before: the other options have no effect")
+			a.message(warning, "without --replace-arguments it is started as it was before: the other options have no effect")
 		}
 		return with, nil
 	}
@@ -64,7 +64,7 @@ func anyGiven(flags *pflag.FlagSet) (given bool) {
 // defaults.
 func (a *app) argumentsOf(ctx context.Context, name messages.Name, named bool) (messages.Arguments, error) {
 	if a.destination.csr || a.socket == "-" {
-		a.tell(warning, "nobody is asked what runs: what is not given is as for 'create'")
+		a.message(warning, "nobody is asked what runs: what is not given is as for 'create'")
 		return defaults(), nil
 	}
 	infos, err := as[messages.SuccessInfos](a.infos(ctx, name))
@@ -85,7 +85,7 @@ func (a *app) argumentsOf(ctx context.Context, name messages.Name, named bool) (
 func (a *app) addsName(ctx context.Context, name messages.Name) bool {
 	known, err := a.settings(ctx, name)
 	if err != nil {
-		a.tell(warning, "the daemon does not tell whether it was created with --no-add-name: if it was, give that again")
+		a.message(warning, "the daemon does not tell whether it was created with --no-add-name: if it was, give that again")
 		return true
 	}
 	return len(known) != 1 || known[0].AddName

@@ -165,19 +165,19 @@ func (a *app) list(ctx context.Context, name messages.Name, words string, comman
 	if err := a.show(about, answer); err != nil {
 		return err
 	}
-	a.tellNothing(name, words, empty(answer))
+	a.warnNothing(name, words, empty(answer))
 	return nil
 }
 
-// tellNothing warns a user whose question has an empty answer: as natively, that is no
+// warnNothing warns a user whose question has an empty answer: as natively, that is no
 // error.
-func (a *app) tellNothing(name messages.Name, words string, nothing bool) {
+func (a *app) warnNothing(name messages.Name, words string, nothing bool) {
 	switch {
 	case !nothing || name == messages.Name{}:
 	case name.IsPath():
-		a.tell(warning, fmt.Sprintf("there is no %s at or below the path %s", words, name.Path))
+		a.message(warning, fmt.Sprintf("there is no %s at or below the path %s", words, name.Path))
 	default:
-		a.tell(warning, fmt.Sprintf("there is no %s %s", words, strings.TrimPrefix(name.String(), ":")))
+		a.message(warning, fmt.Sprintf("there is no %s %s", words, strings.TrimPrefix(name.String(), ":")))
 	}
 }
 
@@ -231,8 +231,8 @@ func (a *app) connect(ctx context.Context, name messages.Name, command messages.
 	case a.destination.address != "":
 		return a.connectEndpoint(ctx, name, command)
 	}
-	conduct, _ := messages.PropertiesOf(command)
-	return a.connectSocket(ctx, conduct.At)
+	properties, _ := messages.PropertiesOf(command)
+	return a.connectSocket(ctx, properties.At)
 }
 
 // beside returns the path of another socket of the daemon on this machine, even if only
@@ -257,7 +257,7 @@ func (a *app) connectSocket(ctx context.Context, at messages.Endpoint) (*client.
 	if path == "" {
 		path = a.socketPath(at)
 	}
-	a.tell(info, "connecting to "+path)
+	a.message(info, "connecting to "+path)
 	return client.Dial(ctx, path)
 }
 

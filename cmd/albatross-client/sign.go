@@ -75,7 +75,7 @@ func (a *app) sign(authority *certificate.Authority, db, path string, days messa
 	if err != nil {
 		return inputError("error while signing: " + escape(err.Error()))
 	}
-	a.tellShorter(chain, lifetime(days, request.Life()))
+	a.warnShorter(chain, lifetime(days, request.Life()))
 	return keep(chain, db, fileName(request, path))
 }
 
@@ -184,10 +184,10 @@ func lifetime(days messages.Option[int], byDefault time.Duration) time.Duration 
 	return byDefault
 }
 
-// tellShorter warns of a certificate with a shorter life than requested.
-func (a *app) tellShorter(chain certificate.Chain, life time.Duration) {
+// warnShorter warns of a certificate with a shorter life than requested.
+func (a *app) warnShorter(chain certificate.Chain, life time.Duration) {
 	if until := chain[0].NotAfter; until.Before(time.Now().Add(life - time.Minute)) {
-		a.tell(warning, "the certificate is valid until "+timeText(until)+" only, as is the one that signs it")
+		a.message(warning, "the certificate is valid until "+timeText(until)+" only, as is the one that signs it")
 	}
 }
 

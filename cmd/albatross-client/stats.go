@@ -112,7 +112,7 @@ func (a *app) followStats(ctx context.Context, name messages.Name, output string
 		return nil
 	}
 	if errors.Is(err, client.ErrClosed) {
-		a.tell(warning, "the daemon has been stopped, or it is a native one and somebody else follows "+nameText(name))
+		a.message(warning, "the daemon has been stopped, or it is a native one and somebody else follows "+nameText(name))
 	}
 	return err
 }
@@ -128,7 +128,7 @@ func (a *app) printStats(ctx context.Context, name messages.Name, output string)
 			return err
 		}
 	}
-	a.tellIdle(ctx, name)
+	a.warnIdle(ctx, name)
 	for {
 		told, data, err := conn.Next(ctx)
 		if err == io.EOF {
@@ -147,16 +147,16 @@ func (a *app) printStats(ctx context.Context, name messages.Name, output string)
 	}
 }
 
-// tellIdle warns if what is followed does not run: nothing follows until it does. Only
+// warnIdle warns if what is followed does not run: nothing follows until it does. Only
 // the daemon on this machine is asked, which need not answer.
-func (a *app) tellIdle(ctx context.Context, name messages.Name) {
+func (a *app) warnIdle(ctx context.Context, name messages.Name) {
 	if a.destination.given() || a.socket != "" || name == (messages.Name{}) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
 	defer cancel()
 	if _, infos, err := a.infos(ctx, name); err == nil && empty(infos) {
-		a.tellNothing(name, "unikernel", true)
+		a.warnNothing(name, "unikernel", true)
 	}
 }
 

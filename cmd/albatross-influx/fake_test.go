@@ -91,7 +91,7 @@ func (s *subscriber) say(m messages.Wire) {
 	require.NoError(s.t, wire.WriteFrame(s.conn, m))
 }
 
-// tell sends a sample, by whose number it is known again.
+// log sends a sample, by whose number it is known again.
 func (s *subscriber) tell(name string, number int64) {
 	s.t.Helper()
 	n, err := messages.ParseName(name)

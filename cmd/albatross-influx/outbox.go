@@ -79,7 +79,7 @@ func (l *losses) add(samples int, now time.Time) {
 	defer l.mu.Unlock()
 	l.count += samples
 	if l.count > 0 && now.Sub(l.told) >= l.every {
-		l.tell(now)
+		l.report(now)
 	}
 }
 
@@ -88,11 +88,11 @@ func (l *losses) rest(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.count > 0 {
-		l.tell(now)
+		l.report(now)
 	}
 }
 
-func (l *losses) tell(now time.Time) {
+func (l *losses) report(now time.Time) {
 	l.log.Warn("Samples were dropped, which InfluxDB has not taken", "samples", l.count)
 	l.count, l.told = 0, now
 }

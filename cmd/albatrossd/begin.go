@@ -12,21 +12,21 @@ import (
 	"albatross/sockets/gateway"
 )
 
-// tellStart logs what starts here, and the available tenders.
-func tellStart(o options, guests *guest.Machine, log *slog.Logger) {
+// logStart logs what starts here, and the available tenders.
+func logStart(o options, guests *guest.Machine, log *slog.Logger) {
 	log.Info("albatrossd starts", "version", version, "protocol", int(messages.CurrentVersion), "pid", os.Getpid(),
 		"tmpdir", o.tmpdir, "dbdir", o.dbdir, "tenders", guests.Tenders.Programs())
 }
 
-// maxTold bounds how many set-aside records are logged.
-const maxTold = 50
+// maxLogged bounds how many set-aside records are logged.
+const maxLogged = 50
 
-// tellDatabase logs what is wrong with the database, and what that means.
-func tellDatabase(o options, db *store.DB, log *slog.Logger) {
+// logDatabase logs what is wrong with the database, and what that means.
+func logDatabase(o options, db *store.DB, log *slog.Logger) {
 	if db.Uncopied != nil {
 		log.Warn("Going on without a new copy of the database", "cause", db.Uncopied)
 	}
-	for _, a := range db.Aside[:min(len(db.Aside), maxTold)] {
+	for _, a := range db.Aside[:min(len(db.Aside), maxLogged)] {
 		log.Error("A record of the database is damaged, and was set aside", "record", a.String(), "of", a.Names, "cause", a.Cause, "means", a.Lost())
 	}
 	if len(db.Aside) > 0 {
@@ -35,8 +35,8 @@ func tellDatabase(o options, db *store.DB, log *slog.Logger) {
 	}
 }
 
-// tellSockets logs the sockets, and who may use them, besides us and root.
-func tellSockets(listeners map[messages.Endpoint]*gateway.Listener, log *slog.Logger) {
+// logSockets logs the sockets, and who may use them, besides us and root.
+func logSockets(listeners map[messages.Endpoint]*gateway.Listener, log *slog.Logger) {
 	var paths []string
 	for _, l := range listeners {
 		paths = append(paths, l.Path())

@@ -65,7 +65,7 @@ func (r *reporter) run(ctx context.Context) {
 	tick := time.NewTicker(r.every)
 	defer tick.Stop()
 	for {
-		r.tell(ctx, r.report(ctx))
+		r.logFailure(ctx, r.report(ctx))
 		select {
 		case <-ctx.Done():
 			return
@@ -74,8 +74,8 @@ func (r *reporter) run(ctx context.Context) {
 	}
 }
 
-// tell logs the first of several failures.
-func (r *reporter) tell(ctx context.Context, err error) {
+// logFailure logs the first of several failures.
+func (r *reporter) logFailure(ctx context.Context, err error) {
 	switch {
 	case err != nil && !r.silent && ctx.Err() == nil:
 		r.log.Warn("Cannot push to InfluxDB, and goes on trying", "address", r.address, "cause", err)

@@ -77,14 +77,14 @@ func run(ctx context.Context, o options) (err error) {
 	if err := shareDirs(o, group(), log); err != nil {
 		return err
 	}
-	if err := takeStock(o, log); err != nil {
+	if err := checkRemains(o, log); err != nil {
 		return err
 	}
 	db, err := store.Open(o.dbdir)
 	if err != nil {
 		return err
 	}
-	tellDatabase(o, db, log)
+	logDatabase(o, db, log)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	claim, err := claimDir(o)
 	if err != nil {
@@ -107,8 +107,8 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	tellStart(o, guests, log)
-	tellSockets(listeners, log)
+	logStart(o, guests, log)
+	logSockets(listeners, log)
 	if guests.Strangers, err = importBeside(o, db, guests, log); err != nil {
 		return err
 	}
@@ -278,7 +278,7 @@ func listen(o options, b budget, counts *meter.Meter, log *slog.Logger) (map[mes
 	for endpoint, socket := range sockets {
 		limits := gateway.Limits{
 			Conns: gateway.MaxConns, Frame: socket.frame, Memory: memory, Patience: gateway.Patience,
-			TurnedAway: func() { counts.TurnedAway(string(endpoint)) },
+			Rejected: func() { counts.Rejected(string(endpoint)) },
 		}
 		if l, ok := inherited[string(endpoint)]; ok {
 			listeners[endpoint] = gateway.Inherit(l, group(), socket.codec, limits, log)

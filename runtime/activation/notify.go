@@ -18,9 +18,9 @@ const (
 	startLimit = time.Hour
 	// statusEvery is the interval of status messages to a manager without a watchdog.
 	statusEvery = 30 * time.Second
-	// tellLimit bounds the time for one message: a manager that does not read must not
+	// notifyTimeout bounds the time for one message: a manager that does not read must not
 	// keep the daemon from stopping.
-	tellLimit = 5 * time.Second
+	notifyTimeout = 5 * time.Second
 )
 
 // A Manager is the service manager that has started us, if any.
@@ -57,7 +57,7 @@ func (m *Manager) Attend(ctx context.Context, check Check) {
 	if m.socket == "" {
 		return
 	}
-	defer m.tell(daemon.SdNotifyStopping, "STATUS=Stopping")
+	defer m.notify(daemon.SdNotifyStopping, "STATUS=Stopping")
 	tick := time.NewTicker(m.every)
 	defer tick.Stop()
 	limit, news := startLimit, []string{daemon.SdNotifyReady}
@@ -68,9 +68,9 @@ func (m *Manager) Attend(ctx context.Context, check Check) {
 			return
 		case err != nil:
 			m.log.Error("The service manager is not told that the daemon works, for that could not be found out", "error", err)
-			m.tell("STATUS=Does not work; its log tells more")
+			m.notify("STATUS=Does not work; its log tells more")
 		default:
-			m.tell(append(news, "STATUS="+status)...)
+			m.notify(append(news, "STATUS="+status)...)
 			limit, news = m.every/2, m.alive
 		}
 		select {
@@ -87,9 +87,9 @@ func checkWithin(ctx context.Context, limit time.Duration, check Check) (status 
 	return check(ctx)
 }
 
-// tell sends a message: lines of assignments. (SdNotify would block while the manager
+// notify sends a message: lines of assignments. (SdNotify would block while the manager
 // does not read.)
-func (m *Manager) tell(lines ...string) {
+func (m *Manager) notify(lines ...string) {
 	if err := send(m.socket, strings.Join(lines, "\n")); err != nil {
 		m.log.Warn("Cannot tell the service manager", "lines", lines, "error", err)
 	}
@@ -102,7 +102,7 @@ func send(socket, text string) error {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	if err := c.SetWriteDeadline(time.Now().Add(tellLimit)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(notifyTimeout)); err != nil {
 		return err
 	}
 	_, err = c.Write([]byte(text))

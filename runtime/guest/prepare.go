@@ -148,8 +148,8 @@ func checkCPUs(cpus []int) error {
 	return err
 }
 
-// toldName returns the name that a unikernel gets as an argument.
-func (m *Machine) toldName(name messages.Name) string {
+// argumentName returns the name that a unikernel gets as an argument.
+func (m *Machine) argumentName(name messages.Name) string {
 	if m.FullNames {
 		return name.String()
 	}
@@ -166,7 +166,7 @@ func (m *Machine) planFor(name messages.Name, digest messages.Digest, spec messa
 		memory: int64(args.Memory)<<20 + size + tenderMemory,
 	}
 	if spec.Named() {
-		p.guest.Name = m.toldName(name)
+		p.guest.Name = m.argumentName(name)
 	}
 	for _, b := range args.Blocks {
 		p.guest.Blocks = append(p.guest.Blocks, tender.Block{Name: b.Name, File: m.Blocks.Path(b.Of(name)), SectorSize: b.SectorSize})

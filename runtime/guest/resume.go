@@ -23,7 +23,7 @@ func (h *held) Wait(ctx context.Context) (messages.Exit, error) {
 	if err != nil {
 		return messages.Exit{}, err
 	}
-	return h.machine.seenEnd(h.name, exit), nil
+	return h.machine.completeExit(h.name, exit), nil
 }
 
 // Found is what Resume has found of a recorded tender.
@@ -39,7 +39,7 @@ func (m *Machine) Resume(ctx context.Context, name messages.Name, r messages.Run
 	handle, err := m.open(r)
 	switch {
 	case err == nil && handle.Ended(): // and nobody has reaped it
-		return m.lateEnd(ctx, &held{handle, m, name})
+		return m.unseenEnd(ctx, &held{handle, m, name})
 	case err == nil:
 		return Found{Tender: &held{handle, m, name}}, nil
 	case !errors.Is(err, proc.ErrGone):
@@ -52,7 +52,7 @@ func (m *Machine) Resume(ctx context.Context, name messages.Name, r messages.Run
 	case !r.Released:
 		return Found{Cut: "the daemon ended while it started or replaced it"}, err
 	}
-	return Found{Exit: m.seenEnd(name, messages.Exit{})}, err
+	return Found{Exit: m.completeExit(name, messages.Exit{})}, err
 }
 
 // open returns a handle for the process of a record, if that is a tender.
@@ -68,8 +68,8 @@ func (m *Machine) open(r messages.Runtime) (*proc.Handle, error) {
 	return handle, nil
 }
 
-// lateEnd returns how a tender has ended whose end nobody saw.
-func (m *Machine) lateEnd(ctx context.Context, t *held) (Found, error) {
+// unseenEnd returns how a tender has ended whose end nobody saw.
+func (m *Machine) unseenEnd(ctx context.Context, t *held) (Found, error) {
 	defer func() { _ = t.Close() }()
 	exit, err := t.Wait(ctx)
 	if err != nil {
@@ -78,9 +78,9 @@ func (m *Machine) lateEnd(ctx context.Context, t *held) (Found, error) {
 	return Found{Exit: exit}, proc.ErrGone
 }
 
-// seenEnd completes an exit by what the cgroup knows: the kernel may have killed a tender
+// completeExit completes an exit by what the cgroup knows: the kernel may have killed a tender
 // for lack of memory while nobody watched.
-func (m *Machine) seenEnd(name messages.Name, exit messages.Exit) messages.Exit {
+func (m *Machine) completeExit(name messages.Name, exit messages.Exit) messages.Exit {
 	if m.Cgroups == nil || exit.Known && exit.Signal != int(unix.SIGKILL) {
 		return exit
 	}

@@ -179,12 +179,12 @@ func TestALogOutlivesItsDirectory(t *testing.T) {
 		w.print(part)
 		model.feed([]byte(part), epoch)
 	}
-	require.Equal(t, model.told(), w.remembered())
+	require.Equal(t, model.consoleLines(), w.remembered())
 	require.False(t, w.log.Sync())
 	require.NoError(t, os.Mkdir(w.path, 0o700))
 	require.True(t, w.log.Sync())
 	w.restart()
-	require.Equal(t, model.told(), w.remembered())
+	require.Equal(t, model.consoleLines(), w.remembered())
 }
 
 // Where splice is not possible, bytes are copied, and that is told once. It is

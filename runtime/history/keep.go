@@ -45,7 +45,7 @@ func (l *Log) splice(pipe, size int, at time.Time) (n int, raw []byte, ok bool) 
 func (l *Log) readBack(n int) []byte {
 	raw := l.room(n)
 	if _, err := l.file.ReadAt(raw, l.file.end-int64(n)); err != nil {
-		l.complain(err)
+		l.report(err)
 		return nil
 	}
 	return raw
@@ -155,7 +155,7 @@ func (l *Log) compact() {
 func (l *Log) replace(t *tail) {
 	if err := l.write(t); err != nil {
 		l.memory = t
-		l.complain(err)
+		l.report(err)
 	}
 }
 
@@ -172,7 +172,7 @@ func (l *Log) write(t *tail) error {
 // fail continues in memory, with the contents of the file; if it cannot be read, without
 // them.
 func (l *Log) fail(err error) {
-	l.complain(err)
+	l.report(err)
 	l.memory = &tail{}
 	if l.file == nil {
 		return
@@ -190,20 +190,20 @@ func (l *Log) restore() {
 	if l.memory == nil {
 		return
 	}
-	t, err := l.reunited()
+	t, err := l.merged()
 	if err == nil {
 		err = l.write(t)
 	}
 	if err != nil {
-		l.complain(err)
+		l.report(err)
 		return
 	}
 	l.memory = nil
 }
 
-// reunited returns the contents of a file that was unreadable, followed by those of
+// merged returns the contents of a file that was unreadable, followed by those of
 // memory.
-func (l *Log) reunited() (*tail, error) {
+func (l *Log) merged() (*tail, error) {
 	if l.file != nil || len(l.memory.lines) >= Lines {
 		return l.memory, nil
 	}
@@ -230,8 +230,8 @@ func (l *Log) use(f *file) {
 	l.file = f
 }
 
-// complain reports an error, once.
-func (l *Log) complain(err error) {
+// report reports an error, once.
+func (l *Log) report(err error) {
 	if !l.failing {
 		l.failing = true
 		l.tell(fmt.Errorf("cannot write history of console %s, which is kept in memory: %w", l.name, err))

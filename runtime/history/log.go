@@ -179,7 +179,7 @@ func (l *Log) Follow(follower uint64) (lines []messages.ConsoleLine, next int) {
 	t := l.remembered()
 	l.follower = follower
 	l.splitter = t.splitter.clone()
-	return t.told(), Lines + int(l.taken.Load())
+	return t.consoleLines(), Lines + int(l.taken.Load())
 }
 
 // Unfollow ends that. A few more lines may come.
@@ -200,7 +200,7 @@ func (l *Log) Sync() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
-		l.complain(err)
+		l.report(err)
 		return false
 	}
 	l.failing = l.memory != nil

@@ -187,9 +187,9 @@ func TestALargeFileIsReplaced(t *testing.T) {
 				require.LessOrEqual(t, w.size(), int64(maxSize))
 			}
 			require.Equal(t, []string{":hello"}, w.files())
-			require.Equal(t, model.told(), w.remembered())
+			require.Equal(t, model.consoleLines(), w.remembered())
 			w.restart()
-			require.Equal(t, model.told(), w.remembered())
+			require.Equal(t, model.consoleLines(), w.remembered())
 		})
 	}
 }

@@ -126,8 +126,8 @@ func (m *machine) compare(*rapid.T) {
 	l := m.world.log
 	require.NoError(m.r, l.lock())
 	defer l.mu.Unlock()
-	want := m.model.told()
-	m.requireEqual(want, l.remembered().told())
+	want := m.model.consoleLines()
+	m.requireEqual(want, l.remembered().consoleLines())
 	if m.follower != 0 {
 		m.requireEqual(want, m.told)
 	}

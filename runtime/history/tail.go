@@ -96,8 +96,8 @@ func (t *tail) each(do func(line)) {
 	}
 }
 
-// told returns the lines in the form for followers.
-func (t *tail) told() []messages.ConsoleLine {
+// consoleLines returns the lines in the form for followers.
+func (t *tail) consoleLines() []messages.ConsoleLine {
 	list := make([]messages.ConsoleLine, 0, len(t.lines))
 	t.each(func(l line) { list = append(list, messages.ConsoleLine{Time: l.at, Text: text(l.kept)}) })
 	return list

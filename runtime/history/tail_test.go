@@ -24,13 +24,13 @@ func TestFramesMakeTheSameTail(t *testing.T) {
 			one.feed([]byte(text), epoch.Add(time.Duration(i/2)))
 		}
 		require.True(t, two.read(one.frames()))
-		require.Equal(t, one.told(), two.told())
+		require.Equal(t, one.consoleLines(), two.consoleLines())
 
 		for i, text := range rapid.SliceOfN(output(), 0, 3).Draw(t, "behind") {
 			one.feed([]byte(text), epoch.Add(time.Duration(100+i)))
 			two.feed([]byte(text), epoch.Add(time.Duration(100+i)))
 		}
-		require.Equal(t, one.told(), two.told())
+		require.Equal(t, one.consoleLines(), two.consoleLines())
 	})
 }
 
@@ -39,7 +39,7 @@ func TestATailRemembersTheLastLines(t *testing.T) {
 	for i := range 3*Lines + 7 {
 		all.feed([]byte{'a' + byte(i%26), '\n'}, epoch.Add(time.Duration(i)))
 	}
-	told := all.told()
+	told := all.consoleLines()
 	require.Len(t, told, Lines)
 	require.Equal(t, epoch.Add(2*Lines+7), told[0].Time)
 	require.Equal(t, epoch.Add(3*Lines+6), told[Lines-1].Time)
@@ -67,7 +67,7 @@ func FuzzFrames(f *testing.F) {
 		var one, two tail
 		whole := one.read(data)
 		require.True(t, two.read(one.frames()))
-		require.Equal(t, one.told(), two.told())
+		require.Equal(t, one.consoleLines(), two.consoleLines())
 		if whole && len(one.lines) < Lines {
 			require.LessOrEqual(t, len(one.lines), len(data))
 		}

@@ -40,7 +40,7 @@ func WatchAll() (list []*Watch, err error) {
 
 // WatchBridges watches the bridges of this network namespace.
 func WatchBridges() (*Watch, error) {
-	w, err := watch(unix.NETLINK_ROUTE, 1<<(unix.RTNLGRP_LINK-1), seenBridges{}.tells)
+	w, err := watch(unix.NETLINK_ROUTE, 1<<(unix.RTNLGRP_LINK-1), seenBridges{}.changed)
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch bridges: %w", err)
 	}
@@ -52,7 +52,7 @@ const kernelEvents = 1
 
 // WatchDevices watches CPUs and memory.
 func WatchDevices() (*Watch, error) {
-	w, err := watch(unix.NETLINK_KOBJECT_UEVENT, kernelEvents, tellsOfDevice)
+	w, err := watch(unix.NETLINK_KOBJECT_UEVENT, kernelEvents, isDeviceEvent)
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch CPUs and memory: %w", err)
 	}
@@ -128,21 +128,21 @@ func (w *Watch) Close() error { return w.socket.Close() }
 // seenBridges holds the names of bridges seen in messages, by index.
 type seenBridges map[int]string
 
-// tells reports whether a message is about a bridge that has come, gone or been renamed.
+// changed reports whether a message is about a bridge that has come, gone or been renamed.
 // Every start and end of a unikernel causes other messages, about its taps.
-func (seen seenBridges) tells(message []byte) bool {
+func (seen seenBridges) changed(message []byte) bool {
 	parts, err := syscall.ParseNetlinkMessage(message)
 	if err != nil {
 		return true
 	}
 	news := false
 	for _, part := range parts {
-		news = seen.tellsPart(part) || news
+		news = seen.changedPart(part) || news
 	}
 	return news
 }
 
-func (seen seenBridges) tellsPart(part syscall.NetlinkMessage) bool {
+func (seen seenBridges) changedPart(part syscall.NetlinkMessage) bool {
 	link, err := netlink.LinkDeserialize(nil, part.Data)
 	if err != nil {
 		return true
@@ -160,8 +160,8 @@ func (seen seenBridges) tellsPart(part syscall.NetlinkMessage) bool {
 	return !known || old != name
 }
 
-// tellsOfDevice reports whether an event is about a CPU or memory.
-func tellsOfDevice(event []byte) bool {
+// isDeviceEvent reports whether an event is about a CPU or memory.
+func isDeviceEvent(event []byte) bool {
 	for field := range bytes.SplitSeq(event, []byte{0}) {
 		if string(field) == "SUBSYSTEM=cpu" || string(field) == "SUBSYSTEM=memory" {
 			return true

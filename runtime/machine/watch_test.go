@@ -111,7 +111,7 @@ func TestEventsOfTheKernel(t *testing.T) {
 		"x\x00SUBSYSTEM=cpuid\x00": false,
 		"":                         false,
 	} {
-		require.Equal(t, tells, tellsOfDevice([]byte(event)), "%q", event)
+		require.Equal(t, tells, isDeviceEvent([]byte(event)), "%q", event)
 	}
 }
 

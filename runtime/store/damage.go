@@ -36,7 +36,7 @@ func (db *DB) damaged(err error) error {
 		return err
 	}
 	advice := Restoring(filepath.Dir(db.path))
-	if half := (halfError{}); errors.As(err, &half) {
+	if half := (metaError{}); errors.As(err, &half) {
 		advice = half.goOn(db.path) + ", or " + advice
 	}
 	return fmt.Errorf("the file is damaged (%w); it was left as it is: %s, or move it away to start with nothing", err, advice)

@@ -79,28 +79,28 @@ func readMetas(f io.ReaderAt) (newest meta, half, err error) {
 	case firstErr != nil && secondErr != nil:
 		return meta{}, nil, errNoDatabase
 	case firstErr != nil:
-		return second, halfError{damaged: 0, meta: second}, nil
+		return second, metaError{damaged: 0, meta: second}, nil
 	case secondErr != nil:
-		return first, halfError{damaged: 1, meta: first}, nil
+		return first, metaError{damaged: 1, meta: first}, nil
 	case second.transaction > first.transaction:
 		return second, nil, nil
 	}
 	return first, nil, nil
 }
 
-// A halfError says that one of the two metas is damaged, and that the other leads to a
+// A metaError says that one of the two metas is damaged, and that the other leads to a
 // usable database. Which of them is of the last commit cannot be known.
-type halfError struct {
+type metaError struct {
 	damaged int
 	meta    meta
 }
 
-func (h halfError) Error() string {
+func (h metaError) Error() string {
 	return "one of its two headers, which may be that of the last change"
 }
 
 // goOn tells an operator how to use the other one.
-func (h halfError) goOn(path string) string {
+func (h metaError) goOn(path string) string {
 	return fmt.Sprintf("to go on, perhaps without the last change, put the other header in its place (dd if=%s of=%s bs=%d count=1 skip=%d seek=%d conv=notrunc)",
 		path, path, h.meta.pageSize, 1-h.damaged, h.damaged)
 }

@@ -50,10 +50,10 @@ const (
 
 // A Conn is a connection to a daemon.
 type Conn struct {
-	conn   net.Conn
-	peer   string // for errors
-	shown  bool   // a certificate contains the command
-	header messages.Header
+	conn          net.Conn
+	peer          string // for errors
+	inCertificate bool   // a certificate contains the command
+	header        messages.Header
 }
 
 // Dial connects to the Unix socket at a path.
@@ -114,7 +114,7 @@ func (c *Conn) Ask(ctx context.Context, name messages.Name, command messages.Com
 // question returns the frame of the next command; empty: the certificate contains the
 // command.
 func (c *Conn) question(name messages.Name, command messages.Command) (net.Buffers, error) {
-	if c.shown {
+	if c.inCertificate {
 		return nil, nil
 	}
 	c.header.Name = name
@@ -148,7 +148,7 @@ func (c *Conn) readAnswer() (messages.Wire, error) {
 
 // judge returns an error for anything but a success.
 func (c *Conn) judge(answer messages.Wire) (messages.Success, error) {
-	if c.shown { // the endpoint has chosen the sequence number
+	if c.inCertificate { // the endpoint has chosen the sequence number
 		c.header = answer.Header
 	}
 	if answer.Header != c.header {

@@ -53,10 +53,10 @@ type Distrust int
 
 // The kinds of distrust.
 const (
-	Stranger  Distrust = iota // we do not trust the issuer of the endpoint's certificate
-	Unfit                     // we do, but it must not be used for an endpoint now
-	Misplaced                 // it is for another host than the requested one
-	Rejected                  // the endpoint does not accept our certificate
+	UnknownIssuer Distrust = iota // we do not trust the issuer of the endpoint's certificate
+	Unusable                      // we do, but it must not be used for an endpoint now
+	OtherHost                     // it is for another host than the requested one
+	Rejected                      // the endpoint does not accept our certificate
 )
 
 // A TrustError says that one side did not accept the certificate of the other.

@@ -39,7 +39,7 @@ func TestATenantIsNoEndpoint(t *testing.T) {
 		}
 		var trust *client.TrustError
 		require.ErrorAs(t, err, &trust)
-		require.Equal(t, client.Unfit, trust.Kind)
+		require.Equal(t, client.Unusable, trust.Kind)
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -61,7 +61,7 @@ func TestAnotherHostIsNotTheEndpoint(t *testing.T) {
 		}
 		var trust *client.TrustError
 		require.ErrorAs(t, err, &trust, hosts)
-		require.Equal(t, client.Misplaced, trust.Kind)
+		require.Equal(t, client.OtherHost, trust.Kind)
 		require.ErrorContains(t, err, "it is for "+hosts[0]+", and not for 127.0.0.1")
 	}
 }

@@ -39,7 +39,7 @@ func DialTLS(ctx context.Context, e Endpoint) (*Conn, error) {
 	if err != nil {
 		return nil, &ConnectError{Peer: e.Address, Err: rootCause(err)}
 	}
-	c := &Conn{conn: tls.Client(tcp, e.config()), peer: e.Address, shown: true}
+	c := &Conn{conn: tls.Client(tcp, e.config()), peer: e.Address, inCertificate: true}
 	c.header = messages.Header{Version: messages.CurrentVersion}
 	ctx, cancel := context.WithTimeoutCause(ctx, HandshakeTimeout, errStalled)
 	defer cancel()
@@ -98,15 +98,15 @@ func (e Endpoint) host() string {
 
 // distrustOf returns the kind of an error about the endpoint's certificate.
 func distrustOf(err error) Distrust {
-	var stranger x509.UnknownAuthorityError
+	var unknown x509.UnknownAuthorityError
 	var other *certificate.HostError
 	switch {
-	case errors.As(err, &stranger):
-		return Stranger
+	case errors.As(err, &unknown):
+		return UnknownIssuer
 	case errors.As(err, &other):
-		return Misplaced
+		return OtherHost
 	}
-	return Unfit
+	return Unusable
 }
 
 var (

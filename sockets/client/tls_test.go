@@ -160,9 +160,9 @@ func TestEndpointsThatAreNotTrusted(t *testing.T) {
 		config *tls.Config
 		kind   client.Distrust
 	}{
-		"by somebody else": {foreign, client.Stranger},
-		"expired":          {expired, client.Unfit},
-		"a client's":       {asClient, client.Unfit},
+		"by somebody else": {foreign, client.UnknownIssuer},
+		"expired":          {expired, client.Unusable},
+		"a client's":       {asClient, client.Unusable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := p.dial(t, endpoint(t, c.config, func(t *testing.T, conn net.Conn) { waitForEnd(conn) }))

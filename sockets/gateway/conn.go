@@ -50,8 +50,8 @@ func newConn(c *net.UnixConn, peer messages.Peer, codec Codec, limits Limits) *C
 // Peer returns who has connected.
 func (c *Conn) Peer() messages.Peer { return c.peer }
 
-func (c *Conn) claim() claim {
-	return claim{user: c.peer.UID, known: c.asked.Load() != nil, heard: time.Unix(0, c.heard.Load())}
+func (c *Conn) rank() rank {
+	return rank{user: c.peer.UID, known: c.asked.Load() != nil, heard: time.Unix(0, c.heard.Load())}
 }
 
 // The texts for a client that gets no place, or has lost its own.
@@ -61,20 +61,20 @@ const (
 		"what it has asked for last may still be done; use fewer connections at a time, or try again later"
 )
 
-// turnAway closes the connection of a client without a place, and waits for nothing. It
+// reject closes the connection of a client without a place, and waits for nothing. It
 // sends the reason unless another message is being sent.
-func (c *Conn) turnAway() {
+func (c *Conn) reject() {
 	if c.writing.TryLock() {
-		c.sayFarewell()
+		c.sendReason()
 		defer c.writing.Unlock()
 	}
 	_ = c.net.Close()
 	c.cancel()
 }
 
-// sayFarewell sends the reason, in the form in which the client has asked last. Whether
+// sendReason sends the reason, in the form in which the client has asked last. Whether
 // that arrives does not matter any more.
-func (c *Conn) sayFarewell() {
+func (c *Conn) sendReason() {
 	header, text := messages.Header{Version: messages.CurrentVersion}, tooMany
 	if asked := c.asked.Load(); asked != nil {
 		header, text = *asked, lostPlace

@@ -80,7 +80,7 @@ func TestWhoLosesItsPlace(t *testing.T) {
 		t.Run(title, func(t *testing.T) {
 			c, client := connected(t, Wire)
 			test.before(c, client)
-			c.turnAway()
+			c.reject()
 			for _, want := range test.hears {
 				frame, err := wire.ReadFrame(client, wire.MaxFrame)
 				require.NoError(t, err)
@@ -100,7 +100,7 @@ func TestWhoLosesItsPlaceOnEvents(t *testing.T) {
 	request, err := events.AppendRequest(nil, messages.Name{Path: "a", Label: "x"}, messages.EventsSubscribe{})
 	require.NoError(t, err)
 	asks(t, c, client, request)
-	c.turnAway()
+	c.reject()
 	said, err := io.ReadAll(client)
 	require.NoError(t, err)
 	next, err := events.NewStream(bytes.NewReader(said)).Next()
@@ -120,7 +120,7 @@ func TestWhoLosesItsPlaceAndReadsNothing(t *testing.T) {
 	go func() { written <- c.Write([]messages.Wire{long}) }()
 	_, err := io.ReadFull(client, make([]byte, 1)) // the answer is being written
 	require.NoError(t, err)
-	c.turnAway()
+	c.reject()
 	require.Error(t, <-written)
 	said, err := io.ReadAll(client)
 	require.NoError(t, err)

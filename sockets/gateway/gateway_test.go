@@ -36,7 +36,7 @@ type server struct {
 
 // limits are generous; a test that is about one of them sets it.
 func limits() gateway.Limits {
-	return gateway.Limits{Conns: 8, Frame: 64 << 20, Memory: gateway.NewMemory(64 << 20), Patience: deadline, TurnedAway: func() {}}
+	return gateway.Limits{Conns: 8, Frame: 64 << 20, Memory: gateway.NewMemory(64 << 20), Patience: deadline, Rejected: func() {}}
 }
 
 // socketPath is a short one: the system allows 107 bytes.

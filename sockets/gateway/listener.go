@@ -55,7 +55,7 @@ type Limits struct {
 	// of a command's wait for memory.
 	Patience time.Duration
 
-	TurnedAway func() // called for each client that is cut off because there are too many
+	Rejected func() // called for each client that is cut off because there are too many
 }
 
 // Listen makes the socket. It replaces one that a daemon has left behind, but not one
@@ -199,8 +199,8 @@ func (l *Listener) accept(c *net.UnixConn, handle func(*Conn)) {
 	conn := newConn(c, peer, l.codec, l.limits)
 	if loses := l.places.take(conn); loses != nil {
 		l.log.Warn("Too many clients, one has to go", "most", l.limits.Conns, "user", loses.peer.UID, "comes", peer.UID)
-		l.limits.TurnedAway()
-		loses.turnAway()
+		l.limits.Rejected()
+		loses.reject()
 		if loses == conn {
 			return
 		}

@@ -118,7 +118,7 @@ func TestConnectionLimit(t *testing.T) {
 	l := limits()
 	l.Conns = 2
 	var turnedAway atomic.Int64
-	l.TurnedAway = func() { turnedAway.Add(1) }
+	l.Rejected = func() { turnedAway.Add(1) }
 	s := serve(t, l, answer)
 	first, second := s.dial(), s.dial()
 	require.True(t, answered(t, first))

@@ -40,16 +40,16 @@ func (p *places) give(c *Conn) {
 
 func (p *places) loser(c *Conn) *Conn {
 	conns := []*Conn{c} // c comes first
-	claims := []claim{c.claim()}
+	claims := []rank{c.rank()}
 	for other := range p.taken {
 		conns = append(conns, other)
-		claims = append(claims, other.claim())
+		claims = append(claims, other.rank())
 	}
 	return conns[loser(claims)]
 }
 
-// A claim is what decides whether a client keeps its place.
-type claim struct {
+// A rank is what decides whether a client keeps its place.
+type rank struct {
 	user  uint32
 	known bool      // it has sent a whole command
 	heard time.Time // when it last sent something
@@ -59,7 +59,7 @@ type claim struct {
 // Those without a command go before those with one, then those of the user with most
 // places, then the longest silent. A new client never takes the place of a known client
 // of a user who has no more places than its own.
-func loser(claims []claim) int {
+func loser(claims []rank) int {
 	places := map[uint32]int{}
 	for _, c := range claims {
 		places[c.user]++
@@ -77,7 +77,7 @@ func loser(claims []claim) int {
 }
 
 // before reports whether c must go rather than other.
-func (c claim) before(other claim, places map[uint32]int) bool {
+func (c rank) before(other rank, places map[uint32]int) bool {
 	switch {
 	case c.known != other.known:
 		return !c.known

@@ -33,7 +33,7 @@
 // # Reading the source
 //
 //	chain.go    what a chain of certificates asks for: a pure function
-//	conduct.go  the properties of a command, in its encoded form
+//	properties.go  the properties of a command, in its encoded form
 //	verify.go   which chain a client has
 //	server.go   listening; what all connections share
 //	gate.go     handshakes: how many, how long, how large
@@ -45,5 +45,5 @@
 //	spool.go    incomplete images
 //	revoked.go  which certificates are revoked
 //	audit.go    the log of all commands
-//	complaints.go  a log that unverified clients cannot fill
+//	failurelog.go  a log that unverified clients cannot fill
 package remote

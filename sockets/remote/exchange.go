@@ -17,29 +17,29 @@ import (
 
 // An exchange is a connection of a verified client: its request, and all that follows.
 type exchange struct {
-	server  *Server
-	request Request
-	conduct messages.Properties
-	peer    *peer
-	stream  *wire.ChunkReader // what the client sends
-	record  Record
-	large   bool // it occupies one of the few places for large certificates
+	server     *Server
+	request    Request
+	properties messages.Properties
+	peer       *peer
+	stream     *wire.ChunkReader // what the client sends
+	record     Record
+	large      bool // it occupies one of the few places for large certificates
 
-	daemon  net.Conn      // from the policies on
-	hears   *bufio.Reader // from the daemon
-	unwatch func() bool   // stops watching for the client's end
-	settled bool          // an answer was sent, the daemon's or ours
-	partial bool          // the client has a part of a message
-	drained bool          // the client's stream is read to its end, or has failed
-	buffer  []byte        // for a record of an answer
-	frame   []byte        // for a message of the daemon
+	daemon     net.Conn      // from the policies on
+	fromDaemon *bufio.Reader // from the daemon
+	unwatch    func() bool   // stops watching for the client's end
+	settled    bool          // an answer was sent, the daemon's or ours
+	partial    bool          // the client has a part of a message
+	drained    bool          // the client's stream is read to its end, or has failed
+	buffer     []byte        // for a record of an answer
+	frame      []byte        // for a message of the daemon
 }
 
 // A refusal is why the endpoint itself refuses a command.
 type refusal struct{ error }
 
-// A guest is a client whose chain has been verified.
-type guest struct {
+// A verifiedClient is a client whose chain has been verified.
+type verifiedClient struct {
 	conn  *tls.Conn
 	chain []*x509.Certificate
 	large bool
@@ -57,7 +57,7 @@ var errLargeLimit = errors.New("its certificate is large, and it has stayed for 
 type dismissal struct{ error }
 
 // serve serves a verified client.
-func (s *Server) serve(ctx context.Context, g guest) {
+func (s *Server) serve(ctx context.Context, g verifiedClient) {
 	x, unreadable := s.newExchange(g)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -88,10 +88,10 @@ func (s *Server) serve(ctx context.Context, g guest) {
 	}
 }
 
-// admitTenant counts the connection of a guest as one of its tenant. Such a connection
+// admitTenant counts the connection of a verified client as one of its tenant. Such a connection
 // may be ended at any time, even before it gets the reason: so a client that is revoked
 // already does not get here.
-func (s *Server) admitTenant(g guest, dismiss context.CancelCauseFunc) (*tenancy, error) {
+func (s *Server) admitTenant(g verifiedClient, dismiss context.CancelCauseFunc) (*tenantConn, error) {
 	if err := s.config.Revocations.check(g.chain); err != nil {
 		return nil, err
 	}
@@ -102,19 +102,19 @@ func (s *Server) admitTenant(g guest, dismiss context.CancelCauseFunc) (*tenancy
 	return entry, err
 }
 
-// newExchange returns the exchange of a guest, or why its request cannot be read.
-func (s *Server) newExchange(g guest) (*exchange, error) {
+// newExchange returns the exchange of a verified client, or why its request cannot be read.
+func (s *Server) newExchange(g verifiedClient) (*exchange, error) {
 	request, err := ReadChain(g.chain)
 	p := &peer{
 		tls: g.conn, patience: s.config.Patience,
 		header: messages.Header{Version: request.Version, Name: request.Name},
 	}
 	x := &exchange{
-		server: s, request: request, conduct: conductOf(request.Command),
+		server: s, request: request, properties: propertiesOf(request.Command),
 		peer: p, stream: wire.NewChunkReader(p), large: g.large,
 	}
 	x.record = newRecord(s.number.Add(1), g.conn.RemoteAddr(), g.chain)
-	x.record.Command, x.record.Name = x.conduct.Word, request.Name.String()
+	x.record.Command, x.record.Name = x.properties.Word, request.Name.String()
 	return x, err
 }
 
@@ -142,7 +142,7 @@ func (e *exchange) run(ctx context.Context) {
 
 // follows tells whether the client has been answered, and told more behind that.
 func (e *exchange) follows() bool {
-	return e.conduct.Answers == messages.Forever && e.record.Result == Done
+	return e.properties.Answers == messages.Forever && e.record.Result == Done
 }
 
 // part tells a client that is dismissed why, be it in place of the answer or behind
@@ -156,17 +156,17 @@ func (e *exchange) part(cause error) {
 
 // carryOut passes the command to the daemon, and the answers to the client.
 func (e *exchange) carryOut(ctx context.Context) error {
-	if e.large && e.conduct.Answers == messages.Forever {
+	if e.large && e.properties.Answers == messages.Forever {
 		return refusal{errors.New("the certificate is too large for somebody who stays")}
 	}
 	if err := e.applyPolicies(ctx); err != nil {
 		return err
 	}
-	if err := e.reach(ctx, e.conduct.At); err != nil {
+	if err := e.reach(ctx, e.properties.At); err != nil {
 		return err
 	}
 	defer e.hangUp()
-	switch e.conduct.Sends {
+	switch e.properties.Sends {
 	case messages.RemoteImage:
 		return e.create()
 	case messages.Contents, messages.RemoteContents:
@@ -191,7 +191,7 @@ func (e *exchange) reach(ctx context.Context, socket messages.Endpoint) error {
 		e.server.config.Log.Error("Cannot reach the daemon", "error", err)
 		return refusal{errNoDaemon}
 	}
-	e.daemon, e.hears = conn, bufio.NewReaderSize(conn, recordSize)
+	e.daemon, e.fromDaemon = conn, bufio.NewReaderSize(conn, recordSize)
 	e.unwatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	return nil
 }
@@ -261,7 +261,7 @@ func (e *exchange) conclude(result string, reason error) {
 
 // finish ends the connection when the client has read the answer.
 func (e *exchange) finish() {
-	if e.conduct.Sends != messages.Nothing && !e.drained {
+	if e.properties.Sends != messages.Nothing && !e.drained {
 		e.peer.drain(e.stream)
 	}
 	e.peer.leave()

@@ -63,12 +63,12 @@ type gate struct {
 	limits GateLimits
 	large  *semaphore.Weighted
 
-	mu        sync.Mutex
-	strangers map[*stranger]struct{}
+	mu      sync.Mutex
+	pending map[*pendingConn]struct{}
 }
 
-// A stranger is a connection in its handshake.
-type stranger struct {
+// A pendingConn is a connection in its handshake.
+type pendingConn struct {
 	address netip.Addr
 	heard   atomic.Int64 // when it last sent something, in Unix nanoseconds
 	known   atomic.Bool  // it has sent a valid certificate, and keeps its place
@@ -78,44 +78,44 @@ type stranger struct {
 func newGate(limits GateLimits) *gate {
 	return &gate{
 		limits: limits, large: semaphore.NewWeighted(int64(limits.Large)),
-		strangers: map[*stranger]struct{}{},
+		pending: map[*pendingConn]struct{}{},
 	}
 }
 
 // enter adds a connection, which end ends. It stays in the gate until leave is called.
-func (g *gate) enter(address netip.Addr, end context.CancelCauseFunc) (s *stranger, leave func(), err error) {
-	s = &stranger{address: address, end: end}
+func (g *gate) enter(address netip.Addr, end context.CancelCauseFunc) (s *pendingConn, leave func(), err error) {
+	s = &pendingConn{address: address, end: end}
 	now := time.Now()
 	s.heard.Store(now.UnixNano())
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.strangers) >= g.limits.Handshakes {
+	if len(g.pending) >= g.limits.Handshakes {
 		loses := g.loser(s, now)
 		if loses == nil {
 			return nil, nil, errCrowd
 		}
-		delete(g.strangers, loses)
+		delete(g.pending, loses)
 		loses.end(errPlace)
 	}
-	g.strangers[s] = struct{}{}
+	g.pending[s] = struct{}{}
 	return s, func() { g.leave(s) }, nil
 }
 
-func (g *gate) leave(s *stranger) {
+func (g *gate) leave(s *pendingConn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.strangers, s)
+	delete(g.pending, s)
 }
 
 // loser returns the connection that must give its place to another one: of the address
 // with most, the longest silent. If that is the address of the other one, it must have
 // been silent for a while.
-func (g *gate) loser(comes *stranger, now time.Time) (loses *stranger) {
+func (g *gate) loser(comes *pendingConn, now time.Time) (loses *pendingConn) {
 	places := map[netip.Addr]int{comes.address: 1}
-	for s := range g.strangers {
+	for s := range g.pending {
 		places[s.address]++
 	}
-	for s := range g.strangers {
+	for s := range g.pending {
 		switch {
 		case s.known.Load():
 		case loses == nil, places[s.address] > places[loses.address]:
@@ -132,82 +132,82 @@ func (g *gate) loser(comes *stranger, now time.Time) (loses *stranger) {
 
 var errLargeTurn = errors.New("others have large certificates, too; it was not this one's turn in time")
 
-// A meter is the connection under TLS. During the handshake it counts what arrives, and
+// A countedConn is the connection under TLS. During the handshake it counts what arrives, and
 // makes a client with a large certificate wait for its turn.
-type meter struct {
+type countedConn struct {
 	net.Conn
-	gate     *gate
-	stranger *stranger
-	ctx      context.Context
-	until    time.Time // of the handshake
+	gate    *gate
+	pending *pendingConn
+	ctx     context.Context
+	until   time.Time // of the handshake
 
 	read  int
 	large bool // it has its turn, until it is closed
 }
 
-func newMeter(ctx context.Context, c net.Conn, g *gate, s *stranger) (*meter, error) {
+func newCountedConn(ctx context.Context, c net.Conn, g *gate, s *pendingConn) (*countedConn, error) {
 	until := time.Now().Add(g.limits.Patience)
-	return &meter{Conn: c, gate: g, stranger: s, ctx: ctx, until: until}, c.SetDeadline(until)
+	return &countedConn{Conn: c, gate: g, pending: s, ctx: ctx, until: until}, c.SetDeadline(until)
 }
 
-func (m *meter) Read(b []byte) (int, error) {
-	if m.stranger.known.Load() {
-		return m.Conn.Read(b)
+func (c *countedConn) Read(b []byte) (int, error) {
+	if c.pending.known.Load() {
+		return c.Conn.Read(b)
 	}
-	if m.read >= smallHandshake && !m.large {
-		if err := m.takeTurn(); err != nil {
+	if c.read >= smallHandshake && !c.large {
+		if err := c.takeTurn(); err != nil {
 			return 0, err
 		}
 	}
-	n, err := m.Conn.Read(b)
-	m.stranger.heard.Store(time.Now().UnixNano())
-	if m.read += n; m.read > largeHandshake {
+	n, err := c.Conn.Read(b)
+	c.pending.heard.Store(time.Now().UnixNano())
+	if c.read += n; c.read > largeHandshake {
 		return 0, errors.New("the handshake is too long")
 	}
 	return n, err
 }
 
-func (m *meter) takeTurn() error {
-	ctx, cancel := context.WithDeadline(m.ctx, m.until)
+func (c *countedConn) takeTurn() error {
+	ctx, cancel := context.WithDeadline(c.ctx, c.until)
 	defer cancel()
-	if m.gate.large.Acquire(ctx, 1) != nil {
+	if c.gate.large.Acquire(ctx, 1) != nil {
 		return errLargeTurn
 	}
-	m.large = true
-	return m.SetDeadline(time.Now().Add(m.gate.limits.LargePatience))
+	c.large = true
+	return c.SetDeadline(time.Now().Add(c.gate.limits.LargePatience))
 }
 
-// welcome ends the limits of the handshake.
-func (m *meter) welcome() error {
-	m.stranger.known.Store(true)
-	return m.SetDeadline(time.Time{})
+// endHandshake ends the limits of the handshake.
+func (c *countedConn) endHandshake() error {
+	c.pending.known.Store(true)
+	return c.SetDeadline(time.Time{})
 }
 
-// farewell bounds the time in which a rejected client can read the reason.
-const farewell = time.Second
+// rejectTimeout bounds the time in which a rejected client can read the reason.
+const rejectTimeout = time.Second
 
-// dismiss reads what the client sends for another moment. Otherwise the client would not
+// drainRejected reads what the client sends for another moment. Otherwise the client would not
 // see the alert with the reason.
-func (m *meter) dismiss() {
-	until := time.Now().Add(farewell)
-	if until.After(m.until) && !m.large {
-		until = m.until
+func (c *countedConn) drainRejected() {
+	until := time.Now().Add(rejectTimeout)
+	if until.After(c.until) && !c.large {
+		until = c.until
 	}
-	half, ok := m.Conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || m.SetDeadline(until) != nil {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.SetDeadline(until) != nil {
 		return
 	}
-	_, _ = io.CopyBuffer(io.Discard, struct{ io.Reader }{m.Conn}, make([]byte, recordSize))
+	_, _ = io.CopyBuffer(io.Discard, struct{ io.Reader }{c.Conn}, make([]byte, recordSize))
 }
 
 // done frees the turn of a large certificate, and its memory: the next one may not come
 // for hours, and Go would keep the memory as long.
-func (m *meter) done() {
-	if !m.large {
+func (c *countedConn) done() {
+	if !c.large {
 		return
 	}
 	debug.FreeOSMemory()
-	m.gate.large.Release(1)
+	c.gate.large.Release(1)
 }
 
 // addressOf returns the address to which limits apply: for IPv6 the network of 2^64

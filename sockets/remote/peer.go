@@ -126,7 +126,7 @@ func (p *peer) leave() {
 		return
 	}
 	raw := p.tls.NetConn()
-	if c, ok := raw.(*meter); ok {
+	if c, ok := raw.(*countedConn); ok {
 		raw = c.Conn
 	}
 	if half, ok := raw.(interface{ CloseWrite() error }); ok && half.CloseWrite() != nil {

@@ -16,10 +16,10 @@ import (
 // commands for vmmd: a subscription changes nothing, and goes on when a policy has become
 // smaller than what runs.
 func (e *exchange) applyPolicies(ctx context.Context) error {
-	if e.conduct.At != messages.AtVMMD {
+	if e.properties.At != messages.AtVMMD {
 		return nil
 	}
-	policies, err := e.policiesToTell()
+	policies, err := e.policiesToSend()
 	if err != nil || len(policies) == 0 {
 		return err
 	}
@@ -32,16 +32,16 @@ func (e *exchange) applyPolicies(ctx context.Context) error {
 	return err
 }
 
-// policiesToTell returns the policies above the first one that allows nothing, which the
+// policiesToSend returns the policies above the first one that allows nothing, which the
 // daemon would not accept. Nothing can run below that one: the endpoint passes questions
 // on, and refuses the rest itself.
-func (e *exchange) policiesToTell() ([]messages.NamedPolicy, error) {
+func (e *exchange) policiesToSend() ([]messages.NamedPolicy, error) {
 	for i, p := range e.request.Policies {
 		if !p.Policy.AllowsNothing() {
 			continue
 		}
-		if e.conduct.Changes {
-			return nil, refusal{fmt.Errorf("the policy of %s allows nothing, and so no %s", p.Name, e.conduct.Word)}
+		if e.properties.Changes {
+			return nil, refusal{fmt.Errorf("the policy of %s allows nothing, and so no %s", p.Name, e.properties.Word)}
 		}
 		return e.request.Policies[:i], nil
 	}
@@ -65,7 +65,7 @@ func (e *exchange) sendPolicy(p messages.NamedPolicy) error {
 	if err != nil {
 		return refusal{fmt.Errorf("cannot set the policy of %s: %w", p.Name, errNoDaemon)}
 	}
-	frame, err := wire.ReadFrame(e.hears, wire.MaxCommand)
+	frame, err := wire.ReadFrame(e.fromDaemon, wire.MaxCommand)
 	if err != nil {
 		return refusal{fmt.Errorf("cannot set the policy of %s: %w", p.Name, errNoDaemon)}
 	}

@@ -26,13 +26,13 @@ var (
 
 // relay passes on the daemon's answer, and what follows it.
 func (e *exchange) relay() error {
-	if e.conduct.Answers == messages.Forever {
+	if e.properties.Answers == messages.Forever {
 		return e.relayForever()
 	}
 	if err := e.relayNext(); err != nil {
 		return err
 	}
-	for e.conduct.Answers == messages.Dump && e.record.Result == Done {
+	for e.properties.Answers == messages.Dump && e.record.Result == Done {
 		if err := e.daemon.SetReadDeadline(time.Now().Add(e.peer.patience.Step)); err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (e *exchange) relayNext() error {
 	e.buffer = slices.Grow(e.buffer[:0], recordSize)[:recordSize]
 	n := copy(e.buffer, head)
 	first := e.buffer[:min(n+length, recordSize)]
-	if _, err := io.ReadFull(e.hears, first[n:]); err != nil {
+	if _, err := io.ReadFull(e.fromDaemon, first[n:]); err != nil {
 		return errCutOff
 	}
 	e.judge(first[frameHead:], length)
@@ -105,7 +105,7 @@ func (e *exchange) pass(left int) error {
 		if err := e.daemon.SetReadDeadline(time.Now().Add(e.peer.patience.Step)); err != nil {
 			return errCutOff
 		}
-		if _, err := io.ReadFull(e.hears, part); err != nil {
+		if _, err := io.ReadFull(e.fromDaemon, part); err != nil {
 			return errCutOff
 		}
 		if _, err := e.peer.Write(part); err != nil {
@@ -119,7 +119,7 @@ func (e *exchange) pass(left int) error {
 // readHead reads the length of a message.
 func (e *exchange) readHead() (head []byte, length int, err error) {
 	head = make([]byte, frameHead)
-	if _, err := io.ReadFull(e.hears, head); err != nil {
+	if _, err := io.ReadFull(e.fromDaemon, head); err != nil {
 		return nil, 0, err
 	}
 	length = int(int32(binary.BigEndian.Uint32(head)))
@@ -135,7 +135,7 @@ func (e *exchange) readMessage(length int) (messages.Wire, error) {
 		return messages.Wire{}, errOldLarge
 	}
 	e.frame = slices.Grow(e.frame[:0], length)[:length]
-	if _, err := io.ReadFull(e.hears, e.frame); err != nil {
+	if _, err := io.ReadFull(e.fromDaemon, e.frame); err != nil {
 		return messages.Wire{}, errCutOff
 	}
 	m, err := wire.Decode(e.frame)
@@ -152,11 +152,11 @@ func (e *exchange) translate(length int) error {
 		return err
 	}
 	e.judgeMessage(m)
-	return e.say(m)
+	return e.send(m)
 }
 
-// say sends a message of the daemon, in a record of its own.
-func (e *exchange) say(m messages.Wire) error {
+// send sends a message of the daemon, in a record of its own.
+func (e *exchange) send(m messages.Wire) error {
 	m.Header.Version = e.request.Version
 	frame, err := wire.AppendFrame(e.buffer[:0], m)
 	if err != nil {
@@ -189,12 +189,12 @@ func (e *exchange) relayDump() (last bool, err error) {
 		return false, errOddAnswer
 	}
 	if !data.Chunk.OK {
-		return true, e.say(m)
+		return true, e.send(m)
 	}
 	for rest := data.Chunk.Value; len(rest) > 0; {
 		n := min(len(rest), e.chunkSize())
 		m.Payload = messages.DataBlock{Chunk: messages.Some(rest[:n])}
-		if err := e.say(m); err != nil {
+		if err := e.send(m); err != nil {
 			return false, err
 		}
 		rest = rest[n:]

@@ -39,21 +39,21 @@ type Config struct {
 
 // A Server serves clients over TLS.
 type Server struct {
-	config     Config
-	tls        *tls.Config
-	gate       *gate
-	tenants    *tenants
-	complaints *complaints
-	number     atomic.Uint64 // of the last exchange
+	config   Config
+	tls      *tls.Config
+	gate     *gate
+	tenants  *tenants
+	failures *failureLog
+	number   atomic.Uint64 // of the last exchange
 }
 
 // New makes a Server.
 func New(config Config) *Server {
 	return &Server{
-		config:     config,
-		gate:       newGate(config.Gate),
-		tenants:    newTenants(config.Conns),
-		complaints: newComplaints(config.Log, config.Now),
+		config:   config,
+		gate:     newGate(config.Gate),
+		tenants:  newTenants(config.Conns),
+		failures: newFailureLog(config.Log, config.Now),
 		tls: &tls.Config{
 			Certificates: []tls.Certificate{config.Certificate},
 			MinVersion:   tls.VersionTLS13,
@@ -121,34 +121,34 @@ func (s *Server) admit(ctx context.Context, c net.Conn) {
 	defer stop()
 
 	address := addressOf(c)
-	stranger, leave, err := s.gate.enter(address, end)
+	pending, leave, err := s.gate.enter(address, end)
 	if err != nil {
-		s.complaints.add(address, err)
+		s.failures.add(address, err)
 		return
 	}
 	leave = sync.OnceFunc(leave)
 	defer leave()
-	meter, err := newMeter(ctx, c, s.gate, stranger)
+	counted, err := newCountedConn(ctx, c, s.gate, pending)
 	if err != nil {
 		return // it has left already
 	}
-	defer meter.done()
-	conn, chain, err := s.handshake(ctx, address, meter)
+	defer counted.done()
+	conn, chain, err := s.handshake(ctx, address, counted)
 	if err != nil {
 		switch {
 		case errors.Is(context.Cause(ctx), errPlace):
-			s.complaints.add(address, errPlace)
+			s.failures.add(address, errPlace)
 		case ctx.Err() == nil:
-			s.complaints.add(address, explain(err))
+			s.failures.add(address, explain(err))
 		}
 		return
 	}
-	s.serve(ctx, guest{conn: conn, chain: chain, large: meter.large, end: end, enter: leave})
+	s.serve(ctx, verifiedClient{conn: conn, chain: chain, large: counted.large, end: end, enter: leave})
 }
 
 // handshake returns the connection and the verified chain of a client. Chains are
 // verified in turns of the addresses.
-func (s *Server) handshake(ctx context.Context, address netip.Addr, meter *meter) (*tls.Conn, []*x509.Certificate, error) {
+func (s *Server) handshake(ctx context.Context, address netip.Addr, counted *countedConn) (*tls.Conn, []*x509.Certificate, error) {
 	var chain []*x509.Certificate
 	config := s.tls.Clone()
 	config.VerifyConnection = func(state tls.ConnectionState) (err error) {
@@ -160,12 +160,12 @@ func (s *Server) handshake(ctx context.Context, address netip.Addr, meter *meter
 		}
 		return err
 	}
-	conn := tls.Server(meter, config)
+	conn := tls.Server(counted, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		meter.dismiss()
+		counted.drainRejected()
 		return nil, nil, err
 	}
-	return conn, chain, meter.welcome()
+	return conn, chain, counted.endHandshake()
 }
 
 // tooLarge is in crypto/tls's error about a certificate above its limit.

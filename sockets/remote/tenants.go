@@ -25,17 +25,17 @@ type tenants struct {
 	limits ConnLimits
 
 	mu    sync.Mutex
-	conns []*tenancy     // the oldest first
+	conns []*tenantConn  // the oldest first
 	count map[string]int // by the key of the tenant
 	told  int            // how many have lost their place, and are being told
 }
 
-// maxTold is how many connections at once may go on for as long as it takes to tell
+// maxDismissed is how many connections at once may go on for as long as it takes to tell
 // that they have lost their place. Others end at once.
-const maxTold = 64
+const maxDismissed = 64
 
-// A tenancy is one connection.
-type tenancy struct {
+// A tenantConn is one connection.
+type tenantConn struct {
 	chain   []*x509.Certificate
 	tenant  string
 	end     context.CancelCauseFunc // at once
@@ -54,8 +54,8 @@ var (
 )
 
 // enter adds a connection, which end and dismiss end.
-func (t *tenants) enter(chain []*x509.Certificate, end, dismiss context.CancelCauseFunc) (*tenancy, error) {
-	entry := &tenancy{chain: chain, tenant: tenantOf(chain), end: end, dismiss: dismiss}
+func (t *tenants) enter(chain []*x509.Certificate, end, dismiss context.CancelCauseFunc) (*tenantConn, error) {
+	entry := &tenantConn{chain: chain, tenant: tenantOf(chain), end: end, dismiss: dismiss}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if entry.tenant != "" && t.count[entry.tenant] >= t.limits.Tenant {
@@ -76,17 +76,17 @@ func (t *tenants) enter(chain []*x509.Certificate, end, dismiss context.CancelCa
 
 // loser returns the oldest connection of the tenant with most, unless the new one's
 // tenant would have as many.
-func (t *tenants) loser(comes string) *tenancy {
-	most := slices.MaxFunc(t.conns, func(a, b *tenancy) int { return cmp.Compare(t.count[a.tenant], t.count[b.tenant]) }).tenant
+func (t *tenants) loser(comes string) *tenantConn {
+	most := slices.MaxFunc(t.conns, func(a, b *tenantConn) int { return cmp.Compare(t.count[a.tenant], t.count[b.tenant]) }).tenant
 	if t.count[most] <= t.count[comes]+1 {
 		return nil
 	}
-	return t.conns[slices.IndexFunc(t.conns, func(c *tenancy) bool { return c.tenant == most })]
+	return t.conns[slices.IndexFunc(t.conns, func(c *tenantConn) bool { return c.tenant == most })]
 }
 
 // dismiss ends a connection that has lost its place.
-func (t *tenants) dismiss(loses *tenancy) {
-	if t.told >= maxTold {
+func (t *tenants) dismiss(loses *tenantConn) {
+	if t.told >= maxDismissed {
 		loses.end(errShare)
 		return
 	}
@@ -96,7 +96,7 @@ func (t *tenants) dismiss(loses *tenancy) {
 }
 
 // leave removes a connection, which may have lost its place before.
-func (t *tenants) leave(entry *tenancy) {
+func (t *tenants) leave(entry *tenantConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.remove(entry)
@@ -105,7 +105,7 @@ func (t *tenants) leave(entry *tenancy) {
 	}
 }
 
-func (t *tenants) remove(entry *tenancy) {
+func (t *tenants) remove(entry *tenantConn) {
 	i := slices.Index(t.conns, entry)
 	if i < 0 {
 		return
@@ -117,7 +117,7 @@ func (t *tenants) remove(entry *tenancy) {
 }
 
 // all returns the current connections.
-func (t *tenants) all() []*tenancy {
+func (t *tenants) all() []*tenantConn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.conns)

@@ -27,18 +27,18 @@ func Commands(markdown string) (commands []string) {
 	return commands
 }
 
-// A conduct is what is known of commands with a beginning, besides that they end
+// A handling is what is known of commands with a beginning, besides that they end
 // with success.
-type conduct struct {
+type handling struct {
 	beginning string
 	until     string // it goes on; a user interrupts it when it has printed this
 	ready     string // it goes on until the end; the others may begin when this succeeds
 	instead   string // is run in its place
 }
 
-// conducts are those of the commands that do not end by themselves, or that cannot be
+// handlings are those of the commands that do not end by themselves, or that cannot be
 // run within a test. All others are run as they stand.
-var conducts = []conduct{
+var handlings = []handling{
 	{beginning: "make test", instead: "make -n test"}, // this is part of it
 	{beginning: "bin/albatrossd --tmpdir", ready: "bin/albatross-client info --tmpdir ~/albatross/run"},
 	{beginning: "sudo bin/albatrossd", ready: "bin/albatross-client info"},
@@ -49,11 +49,11 @@ var conducts = []conduct{
 	{beginning: "albatross-client events", until: "created"},
 }
 
-func conductOf(command string) conduct {
-	for _, c := range conducts {
+func handlingOf(command string) handling {
+	for _, c := range handlings {
 		if strings.HasPrefix(command, c.beginning) {
 			return c
 		}
 	}
-	return conduct{}
+	return handling{}
 }

@@ -33,13 +33,13 @@ func TestCommandsOfAText(t *testing.T) {
 		Commands("no `command`\n```\none --two=#3   # a comment\n\nsudo ip link && x\n# nothing\n```\nnone\n```sh\nfour\n```\n"))
 }
 
-// TestEveryConductIsOfACommand: what is not in README needs none.
-func TestEveryConductIsOfACommand(t *testing.T) {
+// TestEveryHandlingIsOfACommand: what is not in README needs none.
+func TestEveryHandlingIsOfACommand(t *testing.T) {
 	commands := Commands(readme(t))
-	for _, c := range conducts {
+	for _, c := range handlings {
 		found := false
 		for _, command := range commands {
-			found = found || conductOf(command) == c
+			found = found || handlingOf(command) == c
 		}
 		require.True(t, found, c.beginning)
 	}
@@ -127,7 +127,7 @@ func shims(t *testing.T) string {
 // obey runs a command as far as it goes.
 func (n *newcomer) obey(command string) {
 	n.t.Helper()
-	c := conductOf(command)
+	c := handlingOf(command)
 	if c.instead != "" {
 		command = c.instead
 	}

@@ -20,10 +20,10 @@ import (
 // what is listed as running.
 
 const (
-	// lookOnFor is how long the client watches, from the answer on.
-	lookOnFor = time.Second
-	// lastWords is how many lines of a console are shown at most.
-	lastWords = 10
+	// watchFor is how long the client watches, from the answer on.
+	watchFor = time.Second
+	// maxLastLines is how many lines of a console are shown at most.
+	maxLastLines = 10
 	// silence is how long no line must follow before we take the console to be complete,
 	// if no end is marked.
 	silence = 300 * time.Millisecond
@@ -31,18 +31,18 @@ const (
 
 // An endedError says that what was started does not run any more.
 type endedError struct {
-	name  messages.Name
-	how   []string // the events, in lines
-	words []string // the last lines of its console
+	name   messages.Name
+	events []string // the events, in lines
+	lines  []string // the last lines of its console
 }
 
 func (e *endedError) Error() string {
 	text := fmt.Sprintf("host %s: it was started, and has ended at once", nameText(e.name))
-	for _, line := range e.how {
+	for _, line := range e.events {
 		text += "\n" + line
 	}
-	if len(e.words) > 0 {
-		text += "\nThe last that it has printed:\n" + strings.Join(e.words, "\n")
+	if len(e.lines) > 0 {
+		text += "\nThe last that it has printed:\n" + strings.Join(e.lines, "\n")
 	}
 	return text
 }
@@ -63,13 +63,13 @@ func (a *app) start(ctx context.Context, name messages.Name, noWait bool, give f
 		if err := give(); err != nil {
 			return err
 		}
-		return a.lookOn(ctx, name)
+		return a.watch(ctx, name)
 	}
 	defer events.conn.Close()
 	if err := give(); err != nil {
 		return err
 	}
-	return events.lookOn(ctx)
+	return events.watch(ctx)
 }
 
 // A followed unikernel is one whose events are read from before its start.
@@ -81,7 +81,7 @@ type followed struct {
 
 	began time.Time // its last start
 	ended messages.Option[messages.Event]
-	told  []messages.Event // since that end
+	later []messages.Event // since that end
 }
 
 // openEvents subscribes to the events of a unikernel. It returns nil for a remote daemon,
@@ -92,7 +92,7 @@ func (a *app) openEvents(ctx context.Context, name messages.Name) *followed {
 	}
 	conn, err := client.Dial(ctx, a.beside(messages.AtEvents))
 	if err != nil {
-		a.tell(info, fmt.Sprintf("its events cannot be followed: %v", err))
+		a.message(info, fmt.Sprintf("its events cannot be followed: %v", err))
 		return nil
 	}
 	f := &followed{app: a, name: name, conn: conn}
@@ -100,7 +100,7 @@ func (a *app) openEvents(ctx context.Context, name messages.Name) *followed {
 		err = f.awaitPresent(ctx)
 	}
 	if err != nil {
-		a.tell(info, fmt.Sprintf("its events cannot be followed: %v", err))
+		a.message(info, fmt.Sprintf("its events cannot be followed: %v", err))
 		conn.Close()
 		return nil
 	}
@@ -117,9 +117,9 @@ func (f *followed) awaitPresent(ctx context.Context) error {
 	}
 }
 
-// lookOn reads events until the time is over, or the unikernel has ended for good.
-func (f *followed) lookOn(ctx context.Context) error {
-	within, cancel := context.WithTimeout(ctx, lookOnFor)
+// watch reads events until the time is over, or the unikernel has ended for good.
+func (f *followed) watch(ctx context.Context) error {
+	within, cancel := context.WithTimeout(ctx, watchFor)
 	defer cancel()
 	for {
 		data, err := f.stream.Next(within)
@@ -136,10 +136,10 @@ func (f *followed) lookOn(ctx context.Context) error {
 // it is the end of the former: then comes the start of the successor.
 func (f *followed) note(e messages.Event) (over bool) {
 	switch {
-	case f.ended.OK && e.Kind == messages.EventStarted && (!f.hasTold(messages.EventRestarting) || f.refusesArguments()):
-		f.began, f.ended, f.told = e.Time(), messages.Option[messages.Event]{}, nil
+	case f.ended.OK && e.Kind == messages.EventStarted && (!f.has(messages.EventRestarting) || f.refusesArguments()):
+		f.began, f.ended, f.later = e.Time(), messages.Option[messages.Event]{}, nil
 	case f.ended.OK:
-		f.told = append(f.told, e)
+		f.later = append(f.later, e)
 		return e.Kind == messages.EventDestroyed || e.Kind == messages.EventStarted
 	case e.Kind == messages.EventStarted:
 		f.began = e.Time()
@@ -157,58 +157,58 @@ func (f *followed) refusesArguments() bool {
 }
 
 func (f *followed) judge(ctx context.Context) error {
-	again := f.hasTold(messages.EventRestarting)
+	again := f.has(messages.EventRestarting)
 	switch {
 	case !f.ended.OK, f.ended.Value.Exit.Value == (messages.Exit{Known: true}), f.refusesArguments() && again:
 		return nil
-	case !again && !f.hasTold(messages.EventDestroyed): // it was replaced
+	case !again && !f.has(messages.EventDestroyed): // it was replaced
 		return nil
 	}
-	e := &endedError{name: f.name, how: []string{eventLine(f.ended.Value)}}
+	e := &endedError{name: f.name, events: []string{eventLine(f.ended.Value)}}
 	until := time.Time{}
-	for _, told := range f.told {
-		e.how = append(e.how, eventLine(told))
+	for _, told := range f.later {
+		e.events = append(e.events, eventLine(told))
 		if told.Kind == messages.EventStarted { // the following lines are those of another run
 			until = told.Time()
 		}
 	}
-	e.words = f.app.lastWords(ctx, f.name, f.began, until)
+	e.lines = f.app.lastLines(ctx, f.name, f.began, until)
 	return e
 }
 
-// hasTold reports whether an event of this kind has come since the end.
-func (f *followed) hasTold(kind messages.EventKind) bool {
-	return slices.ContainsFunc(f.told, func(e messages.Event) bool { return e.Kind == kind })
+// has reports whether an event of this kind has come since the end.
+func (f *followed) has(kind messages.EventKind) bool {
+	return slices.ContainsFunc(f.later, func(e messages.Event) bool { return e.Kind == kind })
 }
 
 func eventLine(e messages.Event) string {
 	return fmt.Sprintf("%s: %s", escape(string(e.Kind)), eventDetail(e))
 }
 
-// lookOn asks what runs, now and at the end of the time. The listing does not say how
+// watch asks what runs, now and at the end of the time. The listing does not say how
 // something has ended.
-func (a *app) lookOn(ctx context.Context, name messages.Name) error {
+func (a *app) watch(ctx context.Context, name messages.Name) error {
 	if a.destination.made != nil { // it is for one command
 		return nil
 	}
 	asked := time.Now()
 	before, err := a.running(ctx, name)
 	if err != nil {
-		a.tell(info, fmt.Sprintf("whether it goes on to run is not known: %v", err))
+		a.message(info, fmt.Sprintf("whether it goes on to run is not known: %v", err))
 		return nil
 	}
 	if before == nil {
-		return a.vanished(ctx, name, asked.Add(-lookOnFor), "")
+		return a.vanished(ctx, name, asked.Add(-watchFor), "")
 	}
 	select {
-	case <-time.After(lookOnFor):
+	case <-time.After(watchFor):
 	case <-ctx.Done():
 		return nil
 	}
 	after, err := a.running(ctx, name)
 	switch {
 	case err != nil:
-		a.tell(info, fmt.Sprintf("whether it goes on to run is not known: %v", err))
+		a.message(info, fmt.Sprintf("whether it goes on to run is not known: %v", err))
 	case after == nil:
 		return a.vanished(ctx, name, before.Started, "")
 	case !sameBut(*before, *after):
@@ -234,20 +234,20 @@ func (a *app) running(ctx context.Context, name messages.Name) (*messages.Info, 
 }
 
 func (a *app) vanished(ctx context.Context, name messages.Name, since time.Time, how string) error {
-	e := &endedError{name: name, how: []string{"Whoever asks here is not told how."}}
+	e := &endedError{name: name, events: []string{"Whoever asks here is not told how."}}
 	if how != "" {
-		e.how = append(e.how, how)
+		e.events = append(e.events, how)
 	}
-	e.words = a.lastWords(ctx, name, since.Truncate(time.Second), time.Time{}) // older daemons have full seconds
+	e.lines = a.lastLines(ctx, name, since.Truncate(time.Second), time.Time{}) // older daemons have full seconds
 	return e
 }
 
-// lastWords returns the last lines of a console between two times, as far as possible;
+// lastLines returns the last lines of a console between two times, as far as possible;
 // without a second time, until now.
-func (a *app) lastWords(ctx context.Context, name messages.Name, since, until time.Time) (words []string) {
+func (a *app) lastLines(ctx context.Context, name messages.Name, since, until time.Time) (lines []string) {
 	conn, err := a.openConsole(ctx, name, since)
 	if err != nil {
-		a.tell(info, fmt.Sprintf("what it has printed cannot be had: %v", err))
+		a.message(info, fmt.Sprintf("what it has printed cannot be had: %v", err))
 		return nil
 	}
 	defer conn.Close()
@@ -256,10 +256,10 @@ func (a *app) lastWords(ctx context.Context, name messages.Name, since, until ti
 		line, err := conn.NextLine(patient)
 		cancel()
 		if err != nil || !until.IsZero() && !line.Time.Before(until) {
-			return words
+			return lines
 		}
-		words = append(words, escapeLine(line.Line))
-		words = words[max(0, len(words)-lastWords):]
+		lines = append(lines, escapeLine(line.Line))
+		lines = lines[max(0, len(lines)-maxLastLines):]
 	}
 }
 

@@ -18,21 +18,21 @@ import (
 	"albatross/runtime/tender"
 )
 
-// A stock counts what a daemon has left behind.
-type stock struct {
+// A remains counts what a daemon has left behind.
+type remains struct {
 	images, consoles, pipes, devices int
 	processes                        []string // whose output is a console pipe
 }
 
-// takeStock refuses to create an empty database if there are remains that only a lost one
+// checkRemains refuses to create an empty database if there are remains that only a lost one
 // explains. Block devices alone are no reason: they may come from native albatross or an
 // operator.
-func takeStock(o options, log *slog.Logger) error {
+func checkRemains(o options, log *slog.Logger) error {
 	missing, err := store.Missing(o.dbdir)
 	if err != nil || !missing {
 		return err
 	}
-	found, err := countStock(o)
+	found, err := countRemains(o)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func answered(o options) bool {
 	return true
 }
 
-func countStock(o options) (s stock, err error) {
+func countRemains(o options) (s remains, err error) {
 	var errs [4]error
 	s.images, errs[0] = countFiles(filepath.Join(o.dbdir, store.ImageDir), isDigest)
 	s.consoles, errs[1] = countFiles(historyDir(o), isName)
@@ -118,7 +118,7 @@ func writers(dir string) (pids []string) {
 	return pids
 }
 
-func (s stock) refusal(o options) error {
+func (s remains) refusal(o options) error {
 	var found []string
 	for _, f := range []struct {
 		n    int

@@ -26,24 +26,24 @@ func TestComplaints(t *testing.T) {
 		return bytes.Count(log.Bytes(), []byte("\n"))
 	}
 	now := time.Unix(1e9, 0)
-	c := newComplaints(slog.New(slog.NewTextHandler(&log, nil)), func() time.Time { return now })
+	c := newFailureLog(slog.New(slog.NewTextHandler(&log, nil)), func() time.Time { return now })
 	for range 5 {
 		c.add(address(1), errors.New("first"))
 		c.add(address(2), errors.New("second"))
 	}
 	require.Contains(t, log.String(), "first")
 	require.Equal(t, 2, lines())
-	now = now.Add(complainEvery)
+	now = now.Add(logEvery)
 	c.add(address(1), errors.New("again"))
 	require.Contains(t, log.String(), "others_since=4")
 	require.Equal(t, 1, lines())
 
-	for i := range 10 * maxComplaints {
+	for i := range 10 * maxAddresses {
 		c.add(address(i), errors.New("many"))
 	}
-	require.Len(t, c.about, maxComplaints)
-	require.LessOrEqual(t, lines(), maxComplaints+1)
-	now = now.Add(complainEvery)
+	require.Len(t, c.about, maxAddresses)
+	require.LessOrEqual(t, lines(), maxAddresses+1)
+	now = now.Add(logEvery)
 	c.add(address(1_000_000), errors.New("new"))
 	require.Equal(t, 1, lines())
 	require.Len(t, c.about, 1)
