@@ -75,3 +75,22 @@ func cutCause(cause Public) Public {
 	}
 	return Public(strings.ToValidUTF8(string(cause), ""))
 }
+
+// Between a session, the events actor and the store.
+type (
+	// EventsAttach makes the sender, a session, a subscriber to the events of a name. It
+	// is answered by Answer.
+	EventsAttach struct {
+		ID    uint64
+		Name  Name
+		Since Option[time.Time] // absent: only new events
+	}
+	// An EventBatch holds the next events for a subscriber.
+	EventBatch struct {
+		Missed  uint64 // number of events before these, of any name, that were removed
+		List    []NumberedEvent
+		Present bool // what follows is new
+	}
+	// EventsStored says that events up to this number are stored.
+	EventsStored struct{ Last uint64 }
+)

@@ -78,3 +78,43 @@ type Sample struct {
 
 // BlockIO is what a process has read from and written to storage, in bytes.
 type BlockIO struct{ Read, Written int64 }
+
+// Between the host and the collector of statistics.
+type (
+	// StatsWatch says that a unikernel runs, or still runs.
+	StatsWatch struct{ Target Target }
+	// StatsForget says that it has ended.
+	StatsForget struct{ Name Name }
+	// StatsRestarted says that the collector has failed and has lost its targets. The
+	// host answers with a StatsWatch for each unikernel that runs.
+	StatsRestarted struct{}
+)
+
+// Between a session, the host that passes it on, and the collector.
+type (
+	// StatsAsk is a command about statistics, on behalf of a session. It is answered by
+	// Answer, whose sender is the collector.
+	StatsAsk struct {
+		ID      uint64
+		Name    Name
+		Command Command
+		Peer    Peer
+	}
+	// StatsTaken are all samples of one tick. Many sessions share them.
+	StatsTaken struct{ Samples []Sample }
+	// CollectorCommand asks a session to send a command to the native collector at its other
+	// end. More says that the collector has answered, and asks for the next command.
+	CollectorCommand struct {
+		Name    Name
+		Command Command
+	}
+
+	// StatsSnapshot asks for fresh samples of all targets. The host passes it on.
+	// Answered by StatsSnapshotTaken.
+	StatsSnapshot      struct{ ID uint64 }
+	StatsSnapshotTaken struct {
+		ID      uint64
+		Samples []Sample
+		Err     string // why there are none
+	}
+)

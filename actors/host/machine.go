@@ -9,7 +9,7 @@ import (
 	"albatross/actors/supervise"
 	"albatross/actors/unikernel"
 	"albatross/messages"
-	"albatross/runtime/block"
+	blockfile "albatross/runtime/block"
 	"albatross/runtime/machine"
 )
 
@@ -27,7 +27,7 @@ type Machine interface {
 	unikernel.Machine
 	Console(messages.Name) string
 	AddStrangers(names map[messages.Name]bool)
-	Sweep(names map[messages.Name]bool, images map[messages.Digest]bool) ([]block.Device, []error)
+	Sweep(names map[messages.Name]bool, images map[messages.Digest]bool) ([]blockfile.Device, []error)
 	CheckUnused(device messages.Name, what string) error
 	ReadImage(digest messages.Digest, level int) ([]byte, error)
 	VerifyImages(context.Context, []messages.Digest) []error
