@@ -41,6 +41,7 @@ func (h *host) unreadable() bool { return h.loads >= supervise.PatientTries }
 // sweep frees what no record mentions, and finds the block devices.
 func (c *Config) sweep(state messages.State) swept {
 	names, images := recorded(state)
+	c.Machine.AcknowledgeOthers(processes(state))
 	c.Machine.AddStrangers(names)
 	devices, errs := c.Machine.Sweep(names, images)
 	for _, e := range state.Ends { // their consoles can still be read
@@ -63,6 +64,15 @@ func recorded(state messages.State) (names map[messages.Name]bool, images map[me
 		}
 	}
 	return names, images
+}
+
+// processes returns the processes on record.
+func processes(state messages.State) map[messages.Process]bool {
+	all := map[messages.Process]bool{}
+	for _, r := range state.Unikernels {
+		all[r.Runtime.Value.Process] = true
+	}
+	return all
 }
 
 // swept takes over all that is on record, except for the policy of the root, which is

@@ -27,6 +27,7 @@ type Machine interface {
 	unikernel.Machine
 	Console(messages.Name) string
 	AddStrangers(names map[messages.Name]bool)
+	AcknowledgeOthers(recorded map[messages.Process]bool)
 	Sweep(names map[messages.Name]bool, images map[messages.Digest]bool) ([]blockfile.Device, []error)
 	CheckUnused(device messages.Name, what string) error
 	ReadImage(digest messages.Digest, level int) ([]byte, error)

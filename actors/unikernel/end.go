@@ -268,6 +268,7 @@ func (u *unikernel) forgotten(c *supervise.Context, failure messages.Public) {
 		return
 	}
 	u.trouble.Over(c)
+	u.Machine.Acknowledge(u.runtime.Process)
 	u.unmarked, u.tries = nil, 0
 	u.runtime.StartTold = false
 	ending := u.ending()

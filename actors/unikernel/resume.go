@@ -1,6 +1,7 @@
 package unikernel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -54,9 +55,9 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 	switch {
 	case errors.Is(m.err, proc.ErrGone):
 		failpoint.Here("unikernel/found-gone")
-		u.outcome = outcome{exit: m.found.Exit, interrupted: m.found.Cut, unseen: true}
+		u.outcome = outcome{exit: m.found.Exit, interrupted: m.found.Cut, unseen: m.found.At.IsZero()}
 		if u.runtime.Released { // it was a tender
-			u.noteEnd(c.Now())
+			u.noteEnd(cmp.Or(m.found.At, c.Now()))
 		}
 		u.close(c)
 	case m.err != nil: // it may still run: a second one must not be started

@@ -29,6 +29,7 @@ type Machine interface {
 	Equip(messages.Name, guest.Plan) (guest.Equipment, error)
 	Resume(context.Context, messages.Name, messages.Runtime) (guest.Found, error)
 	Free(name messages.Name, taps []messages.Link) error
+	Acknowledge(messages.Process)
 }
 
 // A unikernel owns one tender, its FIFO, taps and cgroup, from the check of the image to

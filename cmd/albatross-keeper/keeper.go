@@ -295,7 +295,8 @@ func (k *keeper) ring() {
 // lost its keeper, or its connection. The keeper reads no console until that daemon has
 // connected again, or has ended.
 func (k *keeper) awaitReaders() {
-	if k.awaiting {
+	if k.awaiting { // an earlier check has not ended
+		k.readers = true
 		return
 	}
 	path := filepath.Join(k.dir, wire.Readers)
@@ -316,6 +317,9 @@ func (k *keeper) awaitReaders() {
 				k.trouble.note("Cannot wait for the daemon that reads consoles: %v", err)
 			}
 			k.readers, k.awaiting = false, false
+			if k.daemon == nil { // another one may have the lock by now
+				k.awaitReaders()
+			}
 			k.keepAll()
 		}
 	})

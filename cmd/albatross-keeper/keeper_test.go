@@ -571,6 +571,41 @@ func TestAConsoleHasOneReader(t *testing.T) {
 	require.Equal(t, []string{"hello"}, w.history("a"))
 }
 
+// TestADaemonThatWantsNoKeeper leaves it nothing to read.
+func TestADaemonThatWantsNoKeeper(t *testing.T) {
+	w := newWorld(t)
+	door := filepath.Join(t.TempDir(), "door")
+	require.NoError(t, unix.Mkfifo(door, 0o600))
+	g := w.shell("a", "read x < "+door+"; echo hello; exec sleep 600")
+	defer g.Close()
+	w.disconnect()
+	release, err := client.Claim(w.ctx(), w.config())
+	require.NoError(t, err)
+	f, err := os.OpenFile(door, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = f.WriteString("\n")
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	w.until("something is printed", func() bool { return waiting(t, g.Console) > 0 })
+	w.rest()
+	require.Equal(t, len("hello\n"), waiting(t, g.Console))
+	release()
+	w.until("the keeper reads", func() bool { return waiting(t, g.Console) == 0 })
+
+	w.kill() // there may be none
+	release, err = client.Claim(w.ctx(), w.config())
+	require.NoError(t, err)
+	release()
+	nothing := w.config()
+	nothing.DBDir = t.TempDir()
+	release, err = client.Claim(w.ctx(), nothing)
+	require.NoError(t, err)
+	release()
+	entries, err := os.ReadDir(nothing.DBDir)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+}
+
 // waiting returns how many bytes a console contains.
 func waiting(t *testing.T, console *os.File) int {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"albatross/runtime/keeper/wire"
 	"albatross/runtime/store"
 	"albatross/runtime/trust"
 )
@@ -29,7 +30,7 @@ func makeDatabaseDir(o options) error {
 	if err := makeAll(-1, o.dbdir); err != nil {
 		return err
 	}
-	for _, dir := range []string{filepath.Join(o.dbdir, store.ImageDir), blockDir(o), historyDir(o)} {
+	for _, dir := range []string{filepath.Join(o.dbdir, store.ImageDir), blockDir(o), historyDir(o), filepath.Join(o.dbdir, wire.Dir)} {
 		if err := trust.Dir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -91,10 +91,16 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, claim.close()) }()
+	keeping, release, err := useKeeper(ctx, o, log)
+	if err != nil {
+		return err
+	}
+	defer release()
 	config, guests, err := configure(o, db, log)
 	if err != nil {
 		return err
 	}
+	guests.Keeping = keeping
 	for _, a := range db.Aside {
 		config.Meter.SetAside(a.Kind)
 		guests.KeepImages = guests.KeepImages || a.Kind == store.Unikernels

@@ -81,11 +81,16 @@ func (e *equipment) Launch(ctx context.Context) (Gated, error) {
 		return nil, err
 	}
 	defer func() { _ = console.Close() }()
+	end, err := fifo.OpenWriter(e.machine.Console(e.name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = end.Close() }()
 	var entrance cgroup.Entrance
 	if e.machine.Cgroups != nil {
 		entrance = e.machine.Cgroups.Entrance(e.name)
 	}
-	g, err := tender.Launch(ctx, tender.Command{
+	g, err := e.machine.Keeping.launch(ctx, tender.Command{
 		Launcher: e.machine.Launcher,
 		Tasks:    entrance.Tasks,
 		Cgroup:   entrance.Dir,
@@ -93,6 +98,8 @@ func (e *equipment) Launch(ctx context.Context) (Gated, error) {
 		Program:  e.plan.tender.Program,
 		Args:     append(e.plan.tender.Prefix, tender.Args(guest)...),
 		Output:   console,
+		Name:     e.name,
+		Console:  end,
 	})
 	if err != nil {
 		return nil, err
@@ -106,12 +113,20 @@ type gated struct {
 	equipment *equipment
 }
 
+// Abort ends the process, of which there is no record that anybody would look for.
+func (g *gated) Abort() error {
+	err := g.Gated.Abort()
+	g.equipment.machine.Acknowledge(g.Process())
+	return err
+}
+
 func (g *gated) Release(ctx context.Context) (Tender, error) {
 	defer g.equipment.Close() // those that were not kept
 	if err := g.equipment.keep(); err != nil {
 		return nil, errors.Join(err, g.Abort())
 	}
 	if err := g.Gated.Release(ctx); err != nil {
+		g.equipment.machine.Acknowledge(g.Process())
 		return nil, err
 	}
 	return &held{Handle: g.Handle(), machine: g.equipment.machine, name: g.equipment.name}, nil

@@ -31,6 +31,7 @@ type Machine struct {
 	FIFODir    string           // of the console pipes
 	GID        int              // the group of these; negative: our own
 	Strangers  []tender.Running // found when the daemon started
+	Keeping    *Keeping         // nil: this program is the parent of the tenders
 	FullNames  bool             // unikernels get their full name as an argument
 }
 

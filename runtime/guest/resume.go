@@ -3,10 +3,13 @@ package guest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/keeper/wire"
 	"albatross/runtime/proc"
 	"albatross/runtime/tender"
 )
@@ -19,11 +22,20 @@ type held struct {
 }
 
 func (h *held) Wait(ctx context.Context) (messages.Exit, error) {
-	exit, err := h.Handle.Wait(ctx)
+	exit, err := h.wait(ctx)
 	if err != nil {
 		return messages.Exit{}, err
 	}
 	return h.machine.completeExit(h.name, exit), nil
+}
+
+// wait asks the keeper, which is the parent, if there is one.
+func (h *held) wait(ctx context.Context) (messages.Exit, error) {
+	end, known, err := h.machine.Keeping.wait(ctx, h.Process())
+	if known || err != nil {
+		return end.Exit, err
+	}
+	return h.Handle.Wait(ctx)
 }
 
 // Found is what Resume has found of a recorded tender.
@@ -31,12 +43,19 @@ type Found struct {
 	Tender Tender          // if it runs
 	Exit   messages.Exit   // as far as it is known, if it has ended
 	Cut    messages.Public // why it has not ended by itself; empty: it has
+	At     time.Time       // when it has ended; zero: nobody saw that
 }
 
 // Resume looks for a recorded tender. It returns proc.ErrGone if that has ended. A tender
 // was cut off if the machine has rebooted since, or if it was never released.
 func (m *Machine) Resume(ctx context.Context, name messages.Name, r messages.Runtime) (Found, error) {
+	if end, ended := m.Keeping.end(r.Process); ended && r.Released {
+		return m.keptEnd(name, end), fmt.Errorf("process %d: %w", r.Process.PID, proc.ErrGone)
+	}
 	handle, err := m.open(r)
+	if err == nil {
+		m.Keeping.adopt(ctx, name, r.Process)
+	}
 	switch {
 	case err == nil && handle.Ended(): // and nobody has reaped it
 		return m.unseenEnd(ctx, &held{handle, m, name})
@@ -53,6 +72,15 @@ func (m *Machine) Resume(ctx context.Context, name messages.Name, r messages.Run
 		return Found{Cut: "the daemon ended while it started or replaced it"}, err
 	}
 	return Found{Exit: m.completeExit(name, messages.Exit{})}, err
+}
+
+// keptEnd returns how a tender has ended as the keeper knows it.
+func (m *Machine) keptEnd(name messages.Name, end wire.End) Found {
+	found := Found{Exit: m.completeExit(name, end.Exit)}
+	if end.AtMillis > 0 {
+		found.At = time.UnixMilli(end.AtMillis)
+	}
+	return found
 }
 
 // open returns a handle for the process of a record, if that is a tender.

@@ -28,8 +28,12 @@ import (
 // that was stopped.
 const answerTimeout = 10 * time.Second
 
-// ErrLost says that the connection to the keeper has ended. Connect starts another keeper.
-var ErrLost = errors.New("the connection to the keeper has ended")
+var (
+	// ErrLost says that the connection to the keeper has ended. Connect starts another keeper.
+	ErrLost = errors.New("the connection to the keeper has ended")
+	// ErrSilent says that the keeper runs, and has not answered in time.
+	ErrSilent = errors.New("the keeper does not answer")
+)
 
 // A NewerError says that the keeper speaks a newer protocol than this daemon.
 type NewerError struct{ Reason string }
@@ -145,6 +149,41 @@ func newClient(conn *net.UnixConn, config Config) (*Client, error) {
 	return c, nil
 }
 
+// Claim makes a keeper that may run leave all consoles to this program, which does not use
+// it otherwise, until release is called.
+func Claim(ctx context.Context, config Config) (release func(), err error) {
+	if _, err := os.Stat(filepath.Join(config.DBDir, wire.Dir)); errors.Is(err, os.ErrNotExist) {
+		return func() {}, nil // none has ever run
+	}
+	lock, err := lockReaders(ctx, config.DBDir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot claim the consoles: %w", err)
+	}
+	if err := claim(ctx, config); err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	return func() { _ = lock.Close() }, nil
+}
+
+func claim(ctx context.Context, config Config) error {
+	conn, err := dial(ctx, config.DBDir)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot connect to the keeper: %w", err)
+	}
+	config.Read = true
+	c, err := newClient(conn, config)
+	if err != nil {
+		_ = conn.Close()
+		return err
+	}
+	defer c.Close()
+	return c.greet(ctx, config)
+}
+
 // lockReaders waits for the lock: a daemon that was just killed may hold it, or the keeper,
 // which checks whether a daemon does.
 func lockReaders(ctx context.Context, dbdir string) (*os.File, error) {
@@ -203,6 +242,8 @@ func (c *Client) greet(ctx context.Context, config Config) error {
 		return nil
 	}
 	switch {
+	case errors.Is(err, ErrSilent):
+		return fmt.Errorf("cannot use the keeper, process %d: %w; kill it, and the next one takes over", c.pid, err)
 	case a.Protocol > wire.Protocol:
 		return &NewerError{err.Error()}
 	case a.Protocol == 0 || a.Protocol == wire.Protocol:
@@ -269,7 +310,7 @@ func (c *Client) ask(ctx context.Context, r wire.Request, files []*os.File) (ans
 		return understand(a)
 	case <-ctx.Done():
 		c.disown(id, waits)
-		return answer{}, fmt.Errorf("the keeper does not answer: %w", ctx.Err())
+		return answer{}, fmt.Errorf("%w: %w", ErrSilent, ctx.Err())
 	}
 }
 
@@ -322,7 +363,7 @@ func (c *Client) send(ctx context.Context, r wire.Request, files []*os.File) err
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
 	case <-ctx.Done():
-		return fmt.Errorf("the keeper does not answer: %w", ctx.Err())
+		return fmt.Errorf("%w: %w", ErrSilent, ctx.Err())
 	}
 	var fds []int
 	for _, f := range files {
@@ -339,7 +380,7 @@ func (c *Client) send(ctx context.Context, r wire.Request, files []*os.File) err
 	})
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("the keeper does not answer: %w", context.DeadlineExceeded)
+		return fmt.Errorf("%w: %w", ErrSilent, context.DeadlineExceeded)
 	case err != nil, sent == unix.EPIPE, sent == unix.ECONNRESET:
 		return ErrLost
 	}

@@ -21,6 +21,9 @@ type Order struct {
 	Argv   []string      // the program, by an absolute path, and its arguments
 	Cgroup string        // directory of the cgroup (version 2) to start in; empty: that of the keeper
 	Memory string        // file of the cgroup that counts kills for lack of memory; empty: none
+	// Both ends of a console: the standard output of the process, and the one to read. They
+	// stay the caller's. If there are none, Start makes a pipe without a name.
+	Output, Console *os.File
 }
 
 // A Started is a process that waits at its gate. Until the gate is opened, it ends when this
@@ -30,12 +33,14 @@ type Started struct {
 	Pidfd   int
 	Gate    *os.File // one byte opens it
 	Status  *os.File // nonblocking
-	Console *os.File // read by the caller, until Leave
+	Console *os.File // read by the caller, until Leave; nil if the Order had one
 }
 
 // Close closes the descriptors.
 func (s *Started) Close() {
-	wire.CloseAll([]int{s.Pidfd})
+	if s.Pidfd >= 0 {
+		wire.CloseAll([]int{s.Pidfd})
+	}
 	closeFiles(s.Gate, s.Status, s.Console)
 }
 
@@ -68,10 +73,15 @@ func (c *Client) start(ctx context.Context, o Order, s *Started) (err error) {
 	status, end, err := pipe(unix.O_NONBLOCK)
 	p.own(wire.Status)(end, err)
 	s.Status = status
-	output, console, err := fifo.Unnamed()
-	p.own(wire.Output)(output, err)
-	s.Console = console
-	p.lend(wire.Console, console)
+	if o.Output == nil {
+		output, console, err := fifo.Unnamed()
+		p.own(wire.Output)(output, err)
+		s.Console = console
+		p.lend(wire.Console, console)
+	} else {
+		p.lend(wire.Output, o.Output)
+		p.lend(wire.Console, o.Console)
+	}
 	if o.Cgroup != "" {
 		p.own(wire.Cgroup)(os.OpenFile(o.Cgroup, unix.O_PATH|unix.O_DIRECTORY, 0))
 	}

@@ -15,6 +15,7 @@ import (
 	"albatross/messages"
 	"albatross/runtime/cpulist"
 	"albatross/runtime/failpoint"
+	"albatross/runtime/keeper"
 	"albatross/runtime/proc"
 	"albatross/runtime/tender/launcher"
 )
@@ -41,6 +42,12 @@ type Command struct {
 	Program  string   // path of the tender
 	Args     []string // without the program
 	Output   *os.File // standard output and error; stays the caller's
+
+	// Keeper becomes the parent of the process, and keeps its console; nil: this program is
+	// the parent.
+	Keeper  *keeper.Client
+	Name    messages.Name // of the unikernel, for the keeper
+	Console *os.File      // the end of Output to read, for the keeper; stays the caller's
 }
 
 // A Gated is a process that waits to become a tender. The caller must call Release or
@@ -59,7 +66,12 @@ func Launch(ctx context.Context, c Command) (*Gated, error) {
 	err := ctx.Err()
 	if err == nil {
 		var g *Gated
-		if g, err = start(c); err == nil {
+		if c.Keeper == nil {
+			g, err = start(c)
+		} else {
+			g, err = startKept(ctx, c)
+		}
+		if err == nil {
 			return g, nil
 		}
 	}
@@ -93,6 +105,21 @@ func start(c Command) (*Gated, error) {
 		return nil, err
 	}
 	return &Gated{handle: handle, gate: gate, status: status, program: c.Program}, nil
+}
+
+// startKept has the keeper start the process. The gate is ours all the same.
+func startKept(ctx context.Context, c Command) (*Gated, error) {
+	s, err := c.Keeper.Start(ctx, keeper.Order{Name: c.Name, Argv: c.argv(), Cgroup: c.Cgroup, Output: c.Output, Console: c.Console})
+	if err != nil {
+		return nil, err
+	}
+	handle, err := proc.FromPidfd(s.Pidfd, s.Process)
+	if err != nil {
+		s.Pidfd = -1 // closed
+		s.Close()
+		return nil, err
+	}
+	return &Gated{handle: handle, gate: s.Gate, status: s.Status, program: c.Program}, nil
 }
 
 // pipe is like os.Pipe, but blocking unless flags say otherwise, as the launcher expects

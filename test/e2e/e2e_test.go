@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	if bin, err = os.MkdirTemp("", "e2e-bin"); err != nil {
 		panic(err)
 	}
-	if err := programs.Build(bin, "albatrossd", "albatross-tender", "albatross-influx"); err != nil {
+	if err := programs.Build(bin, "albatrossd", "albatross-tender", "albatross-keeper", "albatross-influx"); err != nil {
 		panic(err)
 	}
 	if err := adoptOrphans(); err != nil {

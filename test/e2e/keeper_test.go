@@ -1,0 +1,132 @@
+package e2e
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"albatross/messages"
+)
+
+// newKeptHost returns a host whose daemon uses a keeper.
+func newKeptHost(t *testing.T) (h *host) {
+	t.Cleanup(func() { h.killKeeper() })
+	h = emptyHost(t)
+	h.args = []string{"--keeper"}
+	h.start()
+	return h
+}
+
+// keeper returns the process of the keeper, or 0.
+func (h *host) keeper() int {
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	require.NoError(h.t, err)
+	for _, path := range lines {
+		line, err := os.ReadFile(path)
+		if err != nil || !bytes.HasSuffix(line[:max(0, bytes.IndexByte(line, 0))], []byte("/albatross-keeper")) || !bytes.Contains(line, []byte("--dbdir="+h.path("db"))) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		require.NoError(h.t, err)
+		return pid
+	}
+	return 0
+}
+
+// killKeeper kills the keeper, and waits for its end.
+func (h *host) killKeeper() {
+	if pid := h.keeper(); pid > 0 {
+		_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
+		h.until("the keeper ends", func() bool { return h.keeper() != pid })
+	}
+}
+
+// TestAKeeperSawWhatNoDaemonSaw: how unikernels end while no daemon runs is known, with
+// the time, also for the rules of a restart.
+func TestAKeeperSawWhatNoDaemonSaw(t *testing.T) {
+	h := newKeptHost(t)
+	again := guest("exit", "3", "300")
+	again.Fail = messages.FailBehaviour{Restart: true, Codes: []int{3}}
+	h.create("again", again)
+	h.create("not-again", guest("exit", "4", "300"))
+	h.create("killed", guest("hello", "--quiet"))
+	h.untilStored()
+	killed := h.pid("killed")
+	h.kill()
+	require.NoError(t, unix.Kill(killed, unix.SIGKILL))
+	h.until("all end", func() bool { return len(h.processes()) == 0 })
+	ended := time.Now()
+	h.start()
+	h.until("they are gone", func() bool { return len(h.infos("not-again"))+len(h.infos("killed")) == 0 })
+	require.Equal(t, messages.Exit{Known: true, Code: 4}, h.exit("not-again"))
+	require.Equal(t, messages.Exit{Known: true, Signal: 9}, h.exit("killed"))
+	for _, name := range []string{"not-again", "killed"} {
+		end := h.ends(name)[0].End
+		require.NotZero(t, end.AtMillis, "the time is known")
+		require.LessOrEqual(t, end.AtMillis, ended.UnixMilli())
+	}
+	h.until("one is started again", func() bool { return len(h.ends("again")) > 0 })
+	require.Equal(t, messages.Exit{Known: true, Code: 3}, h.exit("again"))
+	require.IsType(t, messages.SuccessText{}, h.ask("again", messages.UnikernelDestroy{})) // it runs, or waits
+}
+
+// TestNobodyWaitsForADaemonWithAKeeper: a unikernel that prints more than its pipe holds
+// goes on while no daemon runs, and what it has printed last can be read.
+func TestNobodyWaitsForADaemonWithAKeeper(t *testing.T) {
+	const lines = 500_000
+	h := newKeptHost(t)
+	h.create("talker", guest("chatty", strconv.Itoa(lines), "exit"))
+	h.untilStored()
+	h.kill()
+	h.until("it ends", func() bool { return len(h.processes()) == 0 })
+	h.start()
+	h.until("it is gone", func() bool { return len(h.infos("talker")) == 0 })
+	require.Equal(t, messages.Exit{Known: true}, h.exit("talker"))
+	f := h.subscribe("talker", 3)
+	for n := lines - 2; n <= lines; n++ {
+		require.Equal(t, "line "+strconv.Itoa(n), f.line())
+	}
+}
+
+// TestADaemonAndItsKeeperMayDie, in any order, and no unikernel ends.
+func TestADaemonAndItsKeeperMayDie(t *testing.T) {
+	h := newKeptHost(t)
+	h.create("one", guest("hello"))
+	one, keeper := h.pid("one"), h.keeper()
+	require.NotZero(t, keeper)
+
+	h.killKeeper()
+	h.until("there is another keeper", func() bool { return h.keeper() != 0 })
+	h.create("two", guest("hello", "--quiet"))
+	two := h.pid("two")
+	require.Equal(t, one, h.pid("one"))
+	require.Contains(t, h.subscribe("one", 0).line(), "tick")
+
+	h.untilStored()
+	h.kill()
+	h.killKeeper()
+	h.start()
+	require.Equal(t, map[string][]int{"one": {one}, "two": {two}}, h.processes())
+	require.Contains(t, h.subscribe("one", 0).line(), "tick")
+
+	// One that is stopped makes nobody wait for ever.
+	require.NoError(t, unix.Kill(h.keeper(), unix.SIGSTOP))
+	h.create("three", guest("hello", "--quiet"))
+	require.NoError(t, unix.Kill(h.keeper(), unix.SIGCONT))
+	require.Len(t, h.infos(":"), 3)
+	require.Contains(t, h.log(), "Starting a unikernel without the keeper")
+
+	// A daemon that wants no keeper leaves that nothing to read.
+	require.NoError(t, h.stop())
+	h.args = nil
+	h.start()
+	require.Equal(t, one, h.pid("one"))
+	require.Contains(t, h.subscribe("one", 0).line(), "tick")
+	require.NotContains(t, h.log(), "Cannot keep history")
+}
