@@ -21,6 +21,8 @@ type Context struct {
 
 	tasks  context.Context // done when the incarnation has ended
 	cancel context.CancelFunc
+	work   *work // its goroutines
+	former *work // those of the incarnation before; nil: this is the first
 
 	mu      sync.Mutex
 	next    uint64
@@ -40,6 +42,24 @@ type delivery struct {
 }
 
 type taskPanic struct{ failure *failure }
+
+// work is the goroutines of an incarnation and of its children.
+type work struct {
+	sync.WaitGroup
+	parent *work // nil: the actor has no parent
+}
+
+func (w *work) begin() {
+	for ; w != nil; w = w.parent {
+		w.Add(1)
+	}
+}
+
+func (w *work) end() {
+	for ; w != nil; w = w.parent {
+		w.Done()
+	}
+}
 
 func (c *Context) begin() {
 	c.tasks, c.cancel = context.WithCancel(context.Background())
@@ -102,7 +122,7 @@ func (c *Context) Unknown(message any) {
 // Child starts a child, which is restarted when it fails. Its name need not be unique.
 func (c *Context) Child(name string, producer func() Actor) *actor.PID {
 	unique := c.system.unique(name)
-	pid, err := c.inner.SpawnNamed(c.system.props(c.Self().Id+"/"+unique, name, producer, func() {}), unique)
+	pid, err := c.inner.SpawnNamed(c.system.props(c.Self().Id+"/"+unique, name, producer, c.work, func() {}), unique)
 	if err != nil {
 		panic(fmt.Sprintf("cannot spawn %s: %v", name, err)) // cannot happen: names are unique
 	}
@@ -114,14 +134,29 @@ func (c *Context) Child(name string, producer func() Actor) *actor.PID {
 // if the incarnation has ended, a Discarder is discarded. A panic in the task is one of
 // the actor.
 func (c *Context) Go(task func(ctx context.Context) any) {
-	tasks, pid, running := c.tasks, c.Self(), &c.system.running
+	tasks, pid, running, work := c.tasks, c.Self(), &c.system.running, c.work
 	running.Add(1)
+	work.begin()
 	go func() {
 		defer running.Done()
+		defer work.end()
 		if result := protect(tasks, task); result != nil {
 			c.deliver(pid, result)
 		}
 	}()
+}
+
+// AfterFormer makes the actor handle message once the goroutines of its former incarnation
+// have ended, and those of its children. Until then they may still change what this
+// incarnation is about to use.
+func (c *Context) AfterFormer(message any) {
+	former := c.former
+	c.Go(func(context.Context) any {
+		if former != nil {
+			former.Wait()
+		}
+		return message
+	})
 }
 
 // protect turns a panic into a result.

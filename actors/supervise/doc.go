@@ -12,7 +12,8 @@
 //   - A panic ends the incarnation. The sender of the request that failed gets Crashed. After
 //     a pause a new incarnation goes on with the queue.
 //   - The result of a goroutine (Context.Go) or a timer (Context.After) reaches its own
-//     incarnation or is discarded.
+//     incarnation or is discarded. A new incarnation that must not meet the goroutines of
+//     the former one waits for them (Context.AfterFormer).
 //   - A request to an actor that has ended is answered by Undeliverable.
 //   - A mailbox is bounded. A message that does not fit is logged as our own bug, since every
 //     protocol between our actors has a bound of its own. If it is a request, it is answered

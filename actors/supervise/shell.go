@@ -45,8 +45,8 @@ type shell struct {
 	ended func() // called when the last incarnation has ended
 }
 
-func newShell(s *System, inner Actor, ended func()) *shell {
-	return &shell{inner: inner, ended: ended, c: Context{system: s, incarnation: s.serial.Add(1)}}
+func newShell(s *System, inner Actor, work, former *work, ended func()) *shell {
+	return &shell{inner: inner, ended: ended, c: Context{system: s, incarnation: s.serial.Add(1), work: work, former: former}}
 }
 
 // Receive implements actor.Actor.

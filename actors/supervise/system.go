@@ -98,7 +98,7 @@ func (s *System) Spawn(name string, producer func() Actor, onFailure OnFailure) 
 	id := s.unique(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	pid, err := s.actors.Root.SpawnNamed(s.props(id, name, producer, func() { s.forget(id, ref) }, guardian), id)
+	pid, err := s.actors.Root.SpawnNamed(s.props(id, name, producer, nil, func() { s.forget(id, ref) }, guardian), id)
 	if err != nil {
 		return nil, fmt.Errorf("internal error: cannot spawn %s: %w", id, err)
 	}
@@ -179,16 +179,16 @@ func (s *System) failed(who *actor.PID, reason any, attrs ...any) {
 }
 
 // props returns the properties of one actor, with injected faults.
-func (s *System) props(id, name string, producer func() Actor, ended func(), options ...actor.PropsOption) *actor.Props {
+func (s *System) props(id, name string, producer func() Actor, parent *work, ended func(), options ...actor.PropsOption) *actor.Props {
 	if s.faults != nil {
 		options = append(options, s.faults.middleware(s, kindOf(name))...)
 	}
-	return s.faultless(id, name, producer, ended, options...)
+	return s.faultless(id, name, producer, parent, ended, options...)
 }
 
 // faultless returns properties without injected faults. They are not shared, because the
 // mailbox must be closed when the actor has ended.
-func (s *System) faultless(id, name string, producer func() Actor, ended func(), options ...actor.PropsOption) *actor.Props {
+func (s *System) faultless(id, name string, producer func() Actor, parent *work, ended func(), options ...actor.PropsOption) *actor.Props {
 	box := &mailbox{overflow: s.onOverflow, refuse: s.onRefused}
 	s.population.enter(id, name, box)
 	end := func() {
@@ -196,8 +196,13 @@ func (s *System) faultless(id, name string, producer func() Actor, ended func(),
 		s.population.leave(id)
 		ended()
 	}
+	var last *work
 	return actor.PropsFromProducer(
-		func() actor.Actor { return newShell(s, producer(), end) },
+		func() actor.Actor {
+			former := last
+			last = &work{parent: parent}
+			return newShell(s, producer(), last, former, end)
+		},
 		append(options,
 			actor.WithSupervisor(s.restart),
 			actor.WithMailbox(func() actor.Mailbox { return box }),
