@@ -25,7 +25,7 @@ func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
 		if h.loads++; h.unreadable() {
 			h.doEarly(c)
 		}
-		c.After(supervise.RetryAfter, retryLoad{})
+		c.After(supervise.RetryAfter, loadDue{})
 		return
 	}
 	h.loading.Over(c)

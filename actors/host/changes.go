@@ -162,6 +162,7 @@ func (h *host) check(c *supervise.Context, a ask, s *slot, m messages.UnikernelP
 	s.cause = m.Cause
 	_, s.creates = a.command.(messages.UnikernelCreate)
 	s.next = h.spawn(c, a.name, m.Spec)
+	h.useImages(m.Spec) // until it has one pinned, and while it may be on record
 	c.Send(s.next.pid, m)
 	failpoint.Here("change/check-asked")
 }
@@ -175,11 +176,11 @@ func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
 		h.startFailed(c, m.Name, s, s.unstored())
 	case s.current != nil:
 		s.phase = switching
-		s.next.spec = m.Spec
+		h.respec(c, s.next, m.Spec)
 		c.Send(s.current.pid, messages.UnikernelStop{KeepSpec: true, Cause: s.cause})
 		failpoint.Here("change/switch-asked")
 	default:
-		s.next.spec = m.Spec
+		h.respec(c, s.next, m.Spec)
 		h.launch(c, s)
 	}
 }
@@ -205,9 +206,9 @@ func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
 	case s.phase == launching && s.next.number == m.Run:
 		h.ledger.Commit(m.Name)
 		failpoint.Here("change/committed")
-		s.next.spec, s.next.started, s.next.restarts = m.Spec, m.Started, m.Restarts
-		h.setCurrent(s, s.next)
-		s.next = nil
+		h.respec(c, s.next, m.Spec)
+		s.next.started, s.next.restarts = m.Started, m.Restarts
+		s.current, s.next = s.next, nil
 		h.watch(c, s.current, m)
 		h.answer(c, s.ask.ticket, messages.SuccessText{Text: "created unikernel"})
 		failpoint.Here("change/creation-told")
@@ -300,7 +301,11 @@ func (h *host) failed(c *supervise.Context, m messages.UnikernelFailed) {
 	case s.current != nil && s.current.number == m.Run: // nothing was on record when it recovered
 		h.gone(c, messages.UnikernelGone{Name: m.Name, Run: m.Run})
 	case s.next != nil && s.next.number == m.Run:
-		s.next.spec.Digest = m.Digest
+		if s.phase == checking { // its image may be stored
+			spec := s.next.spec
+			spec.Digest = m.Digest
+			h.respec(c, s.next, spec)
+		}
 		h.dropNext(c, m.Name, s)
 		h.startFailed(c, m.Name, s, m.Text)
 	}
@@ -312,7 +317,7 @@ func (h *host) dropNext(c *supervise.Context, name messages.Name, s *slot) {
 	s.next = nil
 	c.Stop(ended.pid)
 	h.ledger.Release(name)
-	h.collect(c, ended.spec.Digest)
+	h.dropImages(c, ended.spec)
 }
 
 // startFailed ends a command whose unikernel could not be started, once the former is

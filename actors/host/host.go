@@ -55,7 +55,7 @@ type host struct {
 	ledger   *ledger.Ledger
 	slots    map[messages.Name]*slot
 	consoles *consoles
-	images   map[messages.Digest]int // how many current runs need each
+	images   *demand // of current runs
 	// collectPause is the pause before images are collected again; 0: they are not.
 	collectPause time.Duration
 	blocks       map[messages.Name]blockJob
@@ -81,8 +81,8 @@ type (
 		devices []blockfile.Device
 		errs    []error
 	}
-	retryLoad struct{}
-	waveOver  struct{ number int }
+	loadDue  struct{}
+	waveOver struct{ number int }
 )
 
 // New returns the constructor of the host's incarnations. The first one is the start of a
@@ -100,7 +100,7 @@ func (h *host) Started(c *supervise.Context) {
 	h.ledger = ledger.New()
 	h.ledger.HoldMachine(h.config.RootPolicy)
 	h.slots = map[messages.Name]*slot{}
-	h.images = map[messages.Digest]int{}
+	h.images = &demand{specs: map[messages.Digest]int{}}
 	h.blocks = map[messages.Name]blockJob{}
 	h.open = map[ticket]supervise.Asker{}
 	h.consoles = newConsoles(h.config, h.store)
@@ -109,7 +109,7 @@ func (h *host) Started(c *supervise.Context) {
 	}
 	h.startStats(c)
 	h.watchMachine(c)
-	h.load(c)
+	c.AfterFormer(loadDue{}) // what a failed incarnation still does must not meet what this one does
 }
 
 func (h *host) Handle(c *supervise.Context, message any) {
@@ -120,7 +120,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.loaded(c, m)
 	case swept:
 		h.swept(c, m)
-	case retryLoad:
+	case loadDue:
 		h.load(c)
 	case messages.UnikernelPrepared:
 		h.prepared(c, m)

@@ -5,32 +5,71 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"albatross/actors/supervise"
 	"albatross/messages"
 )
 
-// digests yields the images that a spec on disk needs.
+// digests yields the images that a spec needs, as far as they are stored.
 func digests(spec messages.Spec) iter.Seq[messages.Digest] {
 	return func(yield func(messages.Digest) bool) {
+		if spec.Digest == (messages.Digest{}) {
+			return
+		}
 		if yield(spec.Digest) && spec.Former != nil {
 			yield(spec.Former.Spec.Digest)
 		}
 	}
 }
 
+// A demand counts the specs that need an image. The host's goroutines ask it at the moment
+// at which they would remove one: by then, somebody may need what nobody needed when they
+// were started.
+type demand struct {
+	mu    sync.Mutex
+	specs map[messages.Digest]int // without an entry if nobody needs it
+}
+
+// change adds to how many need an image.
+func (d *demand) change(digest messages.Digest, more int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.specs[digest] += more; d.specs[digest] == 0 {
+		delete(d.specs, digest)
+	}
+}
+
+func (d *demand) has(digest messages.Digest) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.specs[digest] > 0
+}
+
+func (d *demand) all() []messages.Digest {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.specs))
+}
+
+// keeper returns which images must stay. When ctx has ended, all must: the unikernels of
+// this incarnation release their pins, and the next one counts anew.
+func (d *demand) keeper(ctx context.Context) func(messages.Digest) bool {
+	return func(digest messages.Digest) bool { return ctx.Err() != nil || d.has(digest) }
+}
+
 // useImages counts the images of a spec as needed.
 func (h *host) useImages(spec messages.Spec) {
 	for digest := range digests(spec) {
-		h.images[digest]++
+		h.images.change(digest, 1)
 	}
 }
 
 // dropImages ends a need.
 func (h *host) dropImages(c *supervise.Context, spec messages.Spec) {
 	for digest := range digests(spec) {
-		h.images[digest]--
+		h.images.change(digest, -1)
 		h.collect(c, digest)
 	}
 }
@@ -38,13 +77,12 @@ func (h *host) dropImages(c *supervise.Context, spec messages.Spec) {
 // collect removes the image of a run that has ended, if no other run needs it. A
 // preparation under way has pinned its image.
 func (h *host) collect(c *supervise.Context, digest messages.Digest) {
-	if h.images[digest] > 0 {
+	if h.images.has(digest) {
 		return
 	}
-	delete(h.images, digest)
-	machine, log := h.config.Machine, c.Log()
-	c.Go(func(context.Context) any {
-		if err := machine.RemoveImage(digest); err != nil {
+	machine, log, needed := h.config.Machine, c.Log(), h.images
+	c.Go(func(ctx context.Context) any {
+		if err := machine.RemoveImage(digest, needed.keeper(ctx)); err != nil {
 			log.Error("Cannot remove image", "image", digest, "error", err)
 		}
 		return nil
@@ -54,7 +92,7 @@ func (h *host) collect(c *supervise.Context, digest messages.Digest) {
 // verifyAll reads the images of all that is on record, so that no client has to wait for
 // that, and damage is known before the image is needed.
 func (h *host) verifyAll(c *supervise.Context) {
-	machine, log, used := h.config.Machine, c.Log(), slices.Collect(maps.Keys(h.images))
+	machine, log, used := h.config.Machine, c.Log(), h.images.all()
 	c.Go(func(ctx context.Context) any {
 		for _, err := range machine.VerifyImages(ctx, used) {
 			log.Error("An image cannot be used", "error", err)
@@ -90,9 +128,9 @@ func (h *host) collectDue(c *supervise.Context) {
 
 // collectAll removes all images that no run needs.
 func (h *host) collectAll(c *supervise.Context) {
-	machine, log, used := h.config.Machine, c.Log(), maps.Clone(h.images)
-	c.Go(func(context.Context) any {
-		if err := machine.CollectImages(func(d messages.Digest) bool { return used[d] > 0 }); err != nil {
+	machine, log, needed := h.config.Machine, c.Log(), h.images
+	c.Go(func(ctx context.Context) any {
+		if err := machine.CollectImages(needed.keeper(ctx)); err != nil {
 			log.Error("Cannot remove images", "error", err)
 		}
 		return nil

@@ -32,7 +32,7 @@ type Machine interface {
 	CheckUnused(device messages.Name, what string) error
 	ReadImage(digest messages.Digest, level int) ([]byte, error)
 	VerifyImages(context.Context, []messages.Digest) []error
-	RemoveImage(messages.Digest) error
+	RemoveImage(digest messages.Digest, keep func(messages.Digest) bool) error
 	CollectImages(keep func(messages.Digest) bool) error
 }
 

@@ -65,6 +65,10 @@ func (u *unikernel) exited(c *supervise.Context, m exited) {
 	_ = u.tender.Close()
 	u.tender = nil
 	u.outcome = outcome{exit: m.exit, asked: u.state == stopping}
+	if u.mayBeEnding && !u.outcome.asked {
+		u.outcome.interrupted = "a former daemon was ending it"
+	}
+	u.mayBeEnding = false
 	u.noteEnd(c.Now())
 	u.close(c)
 }
@@ -249,7 +253,9 @@ func (u *unikernel) ending() ending {
 
 // forget stores what becomes of the unikernel.
 func (u *unikernel) forget(c *supervise.Context) {
-	u.fate = u.ending().fate()
+	if u.tries == 0 || u.fate.kind != over { // a write that failed may have removed all the same what is over
+		u.fate = u.ending().fate()
+	}
 	changes := append(u.unmarked, u.endEvents(c)...)
 	if u.end.OK {
 		changes = append(changes, messages.PutEnd{Name: u.Name, End: u.end.Value})

@@ -14,17 +14,29 @@ func (u *unikernel) startEvent(kind messages.EventKind, cause messages.Public) m
 }
 
 // recordAdopted stores that a tender was taken over, and that it was started if a former
-// daemon has not stored that. It also stores again that the tender is released, if it was
-// going to be stopped for a successor.
+// daemon has not stored that. A former daemon may have asked it to end for a successor, which
+// takes no longer than the grace time: until then, an end is not its own.
 func (u *unikernel) recordAdopted(c *supervise.Context) {
 	adopted := messages.Happened(c.Now(), messages.EventAdopted, u.Name, u.cause)
 	switch {
 	case u.runtime.Released:
 		c.Send(u.Store, messages.StoreWrite{Changes: []messages.Change{adopted}})
 	case u.runtime.StartTold:
-		u.markReleased(c, adopted)
+		u.mayBeEnding = true
+		c.Send(u.Store, messages.StoreWrite{Changes: []messages.Change{adopted}})
+		c.After(u.Grace, endOverdue{})
 	default:
 		u.markReleased(c, u.startEvent(messages.EventStarted, "a former daemon started it"), adopted)
+	}
+}
+
+// endOverdue stores again that a tender is released which nobody has asked to end.
+func (u *unikernel) endOverdue(c *supervise.Context) {
+	u.mayBeEnding = false
+	switch u.state {
+	case running:
+		u.markReleased(c)
+	default: // it is being stopped, or has ended
 	}
 }
 

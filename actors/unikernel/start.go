@@ -62,8 +62,7 @@ func (u *unikernel) startAsked(c *supervise.Context, m messages.UnikernelStart) 
 	case waiting:
 		u.held = false
 		u.restartDue(c)
-	default:
-		c.Log().Error("Internal error: unikernel is not ready", "state", u.state)
+	default: // it has been stopped, or the incarnation has failed that was to be started
 	}
 }
 

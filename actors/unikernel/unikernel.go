@@ -59,6 +59,8 @@ type unikernel struct {
 	eager bool // start it once it is prepared, and repeat a failed start
 	stop  messages.Option[messages.UnikernelStop]
 
+	mayBeEnding bool // a former daemon may have asked it to end for a successor
+
 	held bool // the host decides when to start it, not the backoff
 
 	recovery messages.UnikernelRecover // after an incarnation that has failed
@@ -186,6 +188,8 @@ type (
 	retryWait   struct{}
 	retryMark   struct{ marking uint64 }
 	trialOver   struct{}
+	endOverdue  struct{}
+	formerEnded struct{}
 )
 
 // Discard allows the image to be removed.
@@ -213,7 +217,7 @@ func (r resumed) Discard() {
 func (u *unikernel) Started(c *supervise.Context) {
 	u.state = idle
 	if u.again {
-		c.Send(u.Host, messages.UnikernelRestarted{Name: u.Name, Run: u.Run})
+		c.AfterFormer(formerEnded{})
 	}
 }
 
@@ -233,6 +237,8 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 		u.stopAsked(c, m)
 	case messages.UnikernelReverted:
 		u.reverted(c, m)
+	case endOverdue:
+		u.endOverdue(c)
 	case trialOver:
 		u.trialOver(c)
 	case prepared:
@@ -275,6 +281,8 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 		u.forget(c)
 	case retryWait:
 		u.wait(c)
+	case formerEnded:
+		c.Send(u.Host, messages.UnikernelRestarted{Name: u.Name, Run: u.Run})
 	case retryMark:
 		u.retryMark(c, m)
 	case supervise.Crashed:

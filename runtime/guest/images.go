@@ -15,9 +15,9 @@ func (m *Machine) VerifyImages(ctx context.Context, list []messages.Digest) []er
 	return m.Images.Verify(ctx, list)
 }
 
-// RemoveImage removes an image, unless it is pinned.
-func (m *Machine) RemoveImage(digest messages.Digest) error {
-	_, err := m.Images.Remove(digest)
+// RemoveImage removes an image that is neither kept nor pinned.
+func (m *Machine) RemoveImage(digest messages.Digest, keep func(messages.Digest) bool) error {
+	_, err := m.Images.Remove(digest, keep)
 	return err
 }
 

@@ -291,11 +291,12 @@ func (i *Images) collect(name string, keep func(messages.Digest) bool) (removed 
 	return i.remove(name)
 }
 
-// Remove removes an image unless it is pinned or missing, and reports whether it did.
-func (i *Images) Remove(d messages.Digest) (bool, error) {
+// Remove removes an image unless it is pinned, kept or missing, and reports whether it did.
+// For keep, the same holds as for that of Collect.
+func (i *Images) Remove(d messages.Digest, keep func(messages.Digest) bool) (bool, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.pins.hold(d) {
+	if i.pins.hold(d) || keep(d) {
 		return false, nil
 	}
 	removed, err := i.remove(d.String())

@@ -92,7 +92,7 @@ func TestImageInMemoryIsStoredTheSame(t *testing.T) {
 	require.Equal(t, content, contents(t, images.Path(d)))
 	require.Equal(t, d, add(t, images, content))
 	require.Len(t, files(t, dir), 1)
-	removed, err := images.Remove(d)
+	removed, err := images.Remove(d, nothing)
 	require.NoError(t, err)
 	require.False(t, removed, "both have pinned it")
 }
@@ -120,7 +120,7 @@ func TestKnownImageInMemoryIsNotWrittenAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, long.Unix(), info.ModTime().Unix(), "a file was made")
 	images.Unpin(d)
-	removed, err := images.Remove(d)
+	removed, err := images.Remove(d, nothing)
 	require.NoError(t, err)
 	require.False(t, removed, "both have pinned it")
 }
@@ -186,7 +186,7 @@ func TestImageThatIsNotThere(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.ErrorContains(t, err, "cannot open image: ")
 	require.ErrorIs(t, images.Pin(d), os.ErrNotExist)
-	removed, err := images.Remove(d)
+	removed, err := images.Remove(d, nothing)
 	require.NoError(t, err)
 	require.False(t, removed)
 	images.Unpin(d)
@@ -211,19 +211,28 @@ func TestCollectKeepsWhatIsKeptOrPinned(t *testing.T) {
 	require.NoFileExists(t, images.Path(other))
 }
 
+func TestRemoveKeepsWhatIsNeeded(t *testing.T) {
+	images, _ := openImages(t)
+	d := add(t, images, "needed again")
+	removed, err := images.Remove(d, func(other messages.Digest) bool { return other == d })
+	require.NoError(t, err)
+	require.False(t, removed)
+	require.FileExists(t, images.Path(d))
+}
+
 func TestPinsAreCounted(t *testing.T) {
 	images, _ := openImages(t)
 	d, _, err := images.Add(strings.NewReader("image"), 10)
 	require.NoError(t, err)
 	require.NoError(t, images.Pin(d))
 	for range 2 {
-		removed, err := images.Remove(d)
+		removed, err := images.Remove(d, nothing)
 		require.NoError(t, err)
 		require.False(t, removed)
 		images.Unpin(d)
 	}
 	images.Unpin(d) // once too often
-	removed, err := images.Remove(d)
+	removed, err := images.Remove(d, nothing)
 	require.NoError(t, err)
 	require.True(t, removed)
 	require.NoFileExists(t, images.Path(d))
@@ -355,7 +364,7 @@ func TestImagesAreAMap(t *testing.T) {
 				images.Unpin(d)
 				pins[d] = max(0, pins[d]-1)
 			case 3:
-				removed, err := images.Remove(d)
+				removed, err := images.Remove(d, nothing)
 				require.NoError(rt, err)
 				require.Equal(rt, there[d] && pins[d] == 0, removed)
 				there[d] = there[d] && pins[d] > 0
@@ -393,7 +402,7 @@ func TestUnpinWaitsForNoDisk(t *testing.T) {
 		release()
 		require.FailNow(t, "it waits")
 	}
-	removed, err := images.Remove(d)
+	removed, err := images.Remove(d, nothing)
 	require.NoError(t, err)
 	require.True(t, removed)
 }
