@@ -1,0 +1,324 @@
+package host
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"albatross/actors/ledger"
+	"albatross/messages"
+)
+
+func tagOf(spec messages.Spec) string { return spec.Arguments.Argv.Value[0] }
+
+// asksFor returns the request that has created what has a tag.
+func (s *simulation) asksFor(name messages.Name, tag string) *request {
+	for _, r := range s.requests {
+		if r.name == name && r.tag == tag {
+			return r
+		}
+	}
+	return nil
+}
+
+// under reports whether such a request was under way since then.
+func (s *simulation) under(name messages.Name, since time.Time, is func(messages.Command) bool) bool {
+	return slices.ContainsFunc(s.requests, func(r *request) bool {
+		return r.name == name && is(r.command) && (r.answered.IsZero() || !r.answered.Before(since))
+	})
+}
+
+// disturbs reports whether a command ends what runs.
+func disturbs(command messages.Command) bool {
+	switch c := command.(type) {
+	case messages.UnikernelCreate:
+		return c.Force
+	case messages.UnikernelRestart, messages.UnikernelDestroy:
+		return true
+	}
+	return false
+}
+
+func destroys(command messages.Command) bool { return command == messages.UnikernelDestroy{} }
+
+func restarts(command messages.Command) bool {
+	_, ok := command.(messages.UnikernelRestart)
+	return ok // what has ended meanwhile is created again
+}
+
+func changes(command messages.Command) bool {
+	_, creates := command.(messages.UnikernelCreate)
+	return creates || disturbs(command)
+}
+
+// startsAgain reports whether a unikernel that has ended by itself is started again.
+func startsAgain(spec messages.Spec, exit messages.Exit) bool {
+	fail := spec.Arguments.Fail
+	switch {
+	case !fail.Restart:
+		return false
+	case !exit.Known:
+		return true
+	case exit.OutOfMemory:
+		return len(fail.Codes) == 0
+	case exit.Signal != 0, exit.Code == 1, exit.Code == 64:
+		return false
+	}
+	return len(fail.Codes) == 0 || slices.Contains(fail.Codes, exit.Code)
+}
+
+// checkStart looks at a process that begins to run: if it is started again, it should be, and
+// not too soon.
+func (s *simulation) checkStart(p *process) {
+	s.began[tagOf(p.spec)] = p.released
+	before, pause := s.last[p.name], s.pauses[p.name]
+	delete(s.pauses, p.name)
+	again := before != nil && tagOf(before.spec) == tagOf(p.spec) && s.quiet(before.released) && !s.under(p.name, before.released, changes)
+	if !again {
+		return
+	}
+	if !startsAgain(before.spec, before.exit) {
+		s.violate("%v: it is started again after %v", p.name, before.exit)
+	}
+	if before.ended.Sub(before.released) >= time.Minute {
+		pause = 0
+	}
+	pause = min(max(2*pause, 100*time.Millisecond), 30*time.Second)
+	if waited := p.released.Sub(before.ended); waited < pause {
+		s.violate("%v: it is started again after %v, and not %v", p.name, waited, pause)
+	}
+	s.pauses[p.name] = pause
+}
+
+// checkPolicies looks at what runs below the policies at a path and above.
+func (s *simulation) checkPolicies(path messages.Path) {
+	s.checkPolicy(messages.Root, machineHas)
+	for at := path; at != messages.Root; at = at.Parent() {
+		if p := s.granted[at]; p.OK {
+			s.checkPolicy(at, p.Value)
+		}
+	}
+}
+
+func (s *simulation) checkPolicy(path messages.Path, policy messages.Policy) {
+	count, memory := 0, 0
+	for _, p := range s.processes {
+		if p.gated || !path.Contains(p.name.Path) {
+			continue
+		}
+		count, memory = count+1, memory+p.spec.Arguments.Memory
+		for _, cpu := range p.spec.Arguments.CPUIDs {
+			if !slices.Contains(policy.CPUIDs, cpu) {
+				s.violate("%v: it has a CPU that the policy of %q forbids", p.name, path)
+			}
+		}
+		for _, bridge := range ledger.Bridges(p.spec.Arguments) {
+			if !slices.Contains(policy.Bridges, bridge) {
+				s.violate("%v: it has a bridge that the policy of %q forbids", p.name, path)
+			}
+		}
+	}
+	if count > policy.Unikernels || memory > policy.Memory {
+		s.violate("%d unikernels with %d MB are more than the policy of %q allows: %v", count, memory, path, policy)
+	}
+}
+
+// checkSignal: nobody ends a unikernel that no command is about.
+func (s *simulation) checkSignal(p *process) {
+	if !s.records[p.name].Runtime.Value.Released { // else the disk was broken when it was to say so
+		p.asked = time.Now()
+	}
+	if !s.under(p.name, p.released, disturbs) {
+		s.violate("%v: process %d is interrupted", p.name, p.id.PID)
+	}
+}
+
+// checkPut looks at a change of what is to run.
+func (s *simulation) checkPut(c messages.PutSpec) {
+	old, there := s.records[c.Name]
+	tag := tagOf(c.Spec)
+	if c.Spec.Former != nil {
+		s.formers[tagOf(c.Spec.Former.Spec)] = true
+	}
+	if there && tagOf(old.Spec) == tag {
+		return
+	}
+	s.put[c.Name] = time.Now()
+	if there && s.formers[tag] { // it comes back, or the one before it where that fails, too
+		return
+	}
+	r := s.asksFor(c.Name, tag)
+	if (r == nil || !r.answered.IsZero() && !r.lost) && !s.under(c.Name, time.Now(), restarts) {
+		s.violate("%v: %s is put on record, which nobody waits for", c.Name, tag)
+	}
+}
+
+// checkDelete looks at what is not to run any more.
+func (s *simulation) checkDelete(name messages.Name, before []messages.Change) {
+	record, there := s.records[name]
+	if !there || s.under(name, s.put[name], destroys) {
+		return
+	}
+	r, last := s.asksFor(name, tagOf(record.Spec)), s.last[name]
+	acknowledged := r != nil && !r.lost && r.payload == messages.Payload(messages.SuccessText{Text: "created unikernel"})
+	switch {
+	case record.Spec.Former != nil && !barred(before) && !endsTrial(last, record.Spec):
+		s.violate("%v: it does not come back after its successor", name)
+	case !acknowledged:
+	case last == nil || tagOf(last.spec) != tagOf(record.Spec):
+		s.violate("%v: it is forgotten, and has not ended", name)
+	case !last.asked.IsZero() && last.ended.Sub(last.asked) < grace:
+		s.violate("%v: it is forgotten, and has been stopped for its successor", name)
+	case startsAgain(last.spec, last.exit):
+		s.violate("%v: it is forgotten after %v", name, last.exit)
+	}
+}
+
+// endsTrial reports whether a process has ended as one does that has not been refused.
+func endsTrial(last *process, spec messages.Spec) bool {
+	if last == nil || last.spec.Former == nil || tagOf(last.spec) != tagOf(spec) {
+		return false
+	}
+	return last.exit != messages.Exit{Known: true, Code: 1} || last.ended.Sub(last.released) >= Trial
+}
+
+// checkAnswer looks whether what a client is told is so.
+func (s *simulation) checkAnswer(r *request) {
+	alone := !slices.ContainsFunc(s.requests, func(other *request) bool {
+		return other != r && other.name == r.name && changes(other.command) && (other.answered.IsZero() || other.answered.After(r.at))
+	})
+	text, _ := r.payload.(messages.SuccessText)
+	switch {
+	case r.payload == nil:
+	case text.Text == "created unikernel":
+		began, ok := s.began[r.tag]
+		if r.tag != "" && (!ok || began.Before(r.at)) {
+			s.violate("%v: %s is created, and has not run", r.name, r.tag)
+		}
+	case strings.HasPrefix(string(text.Text), "destroyed") && alone:
+		if _, there := s.records[r.name]; there || s.of(r.name) != nil {
+			s.violate("%v: it is destroyed, and still there", r.name)
+		}
+	case text.Text == "added policy" && s.onlyPolicy(r):
+		s.granted[r.name.Path] = messages.Some(r.command.(messages.PolicyAdd).Policy)
+		s.checkPolicies(r.name.Path)
+	case text.Text == "removed policy" && s.onlyPolicy(r):
+		s.granted[r.name.Path] = messages.Option[messages.Policy]{}
+	}
+}
+
+// onlyPolicy reports whether no later request is about the policy.
+func (s *simulation) onlyPolicy(r *request) bool {
+	return !slices.ContainsFunc(s.requests, func(other *request) bool {
+		_, adds := other.command.(messages.PolicyAdd)
+		_, removes := other.command.(messages.PolicyRemove)
+		return other != r && (adds || removes) && other.name.Path == r.name.Path && !other.at.Before(r.at)
+	})
+}
+
+// checkRest looks at what is left when nothing is under way: what is on record runs, with all
+// that it needs, and nothing else is there.
+func (s *simulation) checkRest() {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.requests {
+		if r.answered.IsZero() {
+			s.violate("%v: %T %s is never answered", r.name, r.command, r.tag)
+		}
+	}
+	names, needed, pins := map[messages.Name]bool{}, map[messages.Digest]bool{}, map[messages.Digest]int{}
+	for name, record := range s.records {
+		names[name] = true
+		needed[record.Spec.Digest] = true
+		pins[record.Spec.Digest]++
+		p := s.of(name)
+		switch {
+		case p == nil || p.gated:
+			s.violate("%v: it is on record, and does not run", name)
+		case p.id != record.Runtime.Value.Process || tagOf(p.spec) != tagOf(record.Spec):
+			s.violate("%v: something else runs than what is on record", name)
+		case record.Spec.Former != nil || !record.Runtime.Value.Released:
+			s.violate("%v: it is still about to be started", name)
+		}
+		for _, link := range record.Runtime.Value.Taps {
+			if t := s.taps[link]; t == nil || t.owner != nil || t.name != name {
+				s.violate("%v: it has lost a tap", name)
+			}
+		}
+	}
+	taps := 0
+	for _, record := range s.records {
+		taps += len(record.Runtime.Value.Taps)
+	}
+	s.same("processes", len(names), len(s.processes))
+	s.same("handles", len(names), s.os.handles)
+	s.same("taps", taps, len(s.taps))
+	s.sameNames("console pipes", names, s.pipes)
+	s.sameNames("cgroups", names, s.cgroups)
+	s.same("images", needed, s.images)
+	s.same("pins", pins, s.os.pins)
+	for path, policy := range s.granted {
+		stored, there := s.policies[path]
+		s.same(fmt.Sprintf("policy of %q", path), policy.OK, there)
+		if there {
+			s.same(fmt.Sprintf("policy of %q", path), policy.Value, stored)
+		}
+	}
+	s.checkHost(names)
+}
+
+func (s *simulation) same(what string, wanted, is any) {
+	if !assert.ObjectsAreEqual(wanted, is) {
+		s.violate("%s: there should be %v, and is %v", what, wanted, is)
+	}
+}
+
+// sameNames is same. What is made for a unikernel while the host fails is found by its name,
+// by the next daemon or by whatever has that name next.
+func (s *simulation) sameNames(what string, wanted, is map[messages.Name]bool) {
+	if s.os.recovers {
+		is = maps.Clone(is)
+		maps.DeleteFunc(is, func(name messages.Name, _ bool) bool { return !wanted[name] })
+	}
+	s.same(what, wanted, is)
+}
+
+// checkHost looks at what the host remembers.
+func (s *simulation) checkHost(names map[messages.Name]bool) {
+	h := s.newest
+	s.same("tickets", 0, len(h.open)+len(h.early)+len(h.policies.waiting))
+	s.same("tenants", names, func() map[messages.Name]bool {
+		known := map[messages.Name]bool{}
+		for name := range maps.Keys(h.slots) {
+			known[name] = true
+		}
+		return known
+	}())
+	for name, t := range h.slots {
+		if t.phase != settled || t.current == nil || t.next != nil || t.former != nil || len(t.waiting) > 0 {
+			s.violate("%v: the host is not done with it: %+v", name, *t)
+		}
+	}
+	s.same("unikernel actors", len(names), s.system.Population()["unikernel"].Actors)
+	l := ledger.New()
+	l.HoldMachine(machineHas)
+	for path, policy := range s.policies {
+		l.HoldPolicy(path, policy)
+	}
+	l.HoldDevice(simulatedDisk, 1)
+	for name, record := range s.records {
+		l.Hold(name, record.Spec.Arguments)
+	}
+	s.same("ledger", l, h.ledger)
+	wanted := &demand{specs: map[messages.Digest]int{}}
+	for _, record := range s.records {
+		wanted.change(record.Spec.Digest, 1)
+	}
+	s.same("needed images", wanted, h.images)
+}

@@ -1,0 +1,214 @@
+package host
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"albatross/actors/supervise"
+	"albatross/messages"
+)
+
+var (
+	someNames = []messages.Name{
+		{Label: "x"}, {Path: "a", Label: "x"}, {Path: "a", Label: "y"}, {Path: "a:b", Label: "x"}, {Path: "d", Label: "x"},
+	}
+	somePaths = []messages.Path{"a", "a:b", "d"}
+	images    = []string{"one", "two", "three"}
+)
+
+// A character is how a unikernel ends.
+type character struct {
+	exit   messages.Exit
+	within time.Duration // 0: it does not
+}
+
+var characters = map[string]character{
+	"stays":      {},
+	"stays long": {exit: messages.Exit{Known: true, Code: 2}, within: 5 * time.Minute},
+	"fails":      {exit: messages.Exit{Known: true, Code: 2}, within: 3 * time.Second},
+	"ends":       {exit: messages.Exit{Known: true}, within: 3 * time.Second},
+	"refuses":    {exit: messages.Exit{Known: true, Code: 1}, within: 1500 * time.Millisecond},
+	"misused":    {exit: messages.Exit{Known: true, Code: 64}, within: time.Second},
+	"hungry":     {exit: messages.Exit{Known: true, Signal: int(unix.SIGKILL), OutOfMemory: true}, within: 3 * time.Second},
+	"breaks":     {exit: messages.Exit{Known: true, Signal: int(unix.SIGSEGV)}, within: 3 * time.Second},
+}
+
+var characterNames = []string{"stays", "stays", "stays", "stays long", "fails", "ends", "refuses", "misused", "hungry", "breaks"}
+
+// character returns how a process ends, and when, if it does.
+func (s *simulation) character(p *process) (after time.Duration, exit messages.Exit, ends bool) {
+	c := characters[p.spec.Arguments.Argv.Value[1]]
+	if s.calm || c.within == 0 {
+		return 0, messages.Exit{}, false
+	}
+	return time.Duration(s.draw(p.name, "ends", uint64(c.within))), c.exit, true
+}
+
+func drawName(t *rapid.T) messages.Name { return rapid.SampledFrom(someNames).Draw(t, "name") }
+
+// arguments draws those of a unikernel, with a tag that no other has.
+func (s *simulation) arguments(t *rapid.T) (messages.Arguments, string) {
+	tag := fmt.Sprint("#", len(s.requests))
+	a := messages.Arguments{
+		Memory: rapid.SampledFrom([]int{16, 16, 16, 32, 32, 64, 100, 0}).Draw(t, "memory"),
+		CPUIDs: rapid.SampledFrom([][]int{{0}, {0}, {0}, {1}, {0, 1}, {2}}).Draw(t, "CPUs"),
+		Argv:   messages.Some([]string{tag, rapid.SampledFrom(characterNames).Draw(t, "character")}),
+		Fail: messages.FailBehaviour{
+			Restart: rapid.IntRange(0, 2).Draw(t, "restarts") > 0,
+			Codes:   rapid.SampledFrom([][]int{nil, nil, {2}, {7}}).Draw(t, "codes"),
+		},
+		Startup: messages.Some(rapid.IntRange(0, 2).Draw(t, "startup")),
+	}
+	if rapid.IntRange(0, 9).Draw(t, "disk") == 9 {
+		a.Blocks = []messages.BlockDevice{{Name: "disk"}}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "network") == 3 {
+		mac := messages.MAC{2, 0, 0, 0, 0, byte(rapid.IntRange(1, 2).Draw(t, "MAC"))}
+		a.Networks = []messages.Network{{Name: "br0", MAC: messages.Some(mac)}}
+	}
+	return a, tag
+}
+
+func (s *simulation) create(t *rapid.T) { s.createBy(t, false) }
+
+func (s *simulation) replace(t *rapid.T) { s.createBy(t, true) }
+
+func (s *simulation) createBy(t *rapid.T, force bool) {
+	image := rapid.SampledFrom(append([]string{"no unikernel", "too large", ""}, slices.Repeat(images, 10)...)).Draw(t, "image")
+	args, tag := s.arguments(t)
+	config := messages.Config{Image: []byte(image), Arguments: args}
+	s.ask(drawName(t), messages.UnikernelCreate{Form: 5, Force: force, Config: config}, tag)
+}
+
+func (s *simulation) restart(t *rapid.T) {
+	name := drawName(t)
+	if rapid.Bool().Draw(t, "same arguments") {
+		s.ask(name, messages.UnikernelRestart{Form: messages.RestartSame}, "")
+		return
+	}
+	args, tag := s.arguments(t)
+	s.ask(name, messages.UnikernelRestart{Args: messages.Some(args)}, tag)
+}
+
+func (s *simulation) destroy(t *rapid.T) { s.ask(drawName(t), messages.UnikernelDestroy{}, "") }
+
+func (s *simulation) query(t *rapid.T) {
+	s.ask(drawName(t), rapid.SampledFrom([]messages.Command{
+		messages.UnikernelInfo{Form: 6}, messages.UnikernelGet{Form: 2}, messages.PolicyInfo{}, messages.EndList{}, messages.ConsoleListInactive{},
+	}).Draw(t, "query"), "")
+}
+
+func (s *simulation) changePolicy(t *rapid.T) {
+	path := rapid.SampledFrom(somePaths).Draw(t, "path")
+	command := messages.Command(messages.PolicyRemove{})
+	if rapid.IntRange(0, 3).Draw(t, "remove") > 0 {
+		command = messages.PolicyAdd{Policy: messages.Policy{
+			Unikernels: rapid.IntRange(0, 4).Draw(t, "unikernels"),
+			CPUIDs:     rapid.SampledFrom([][]int{{0, 1}, {0, 1}, {0, 1, 2}, {0}, nil}).Draw(t, "CPUs"),
+			Memory:     rapid.SampledFrom([]int{16, 64, 128, 128, 200}).Draw(t, "memory"),
+			Block:      messages.Some(1),
+			Bridges:    rapid.SampledFrom([][]string{{"br0"}, {"br0"}, nil}).Draw(t, "bridges"),
+		}}
+	}
+	s.mu.Lock()
+	delete(s.granted, path)
+	s.mu.Unlock()
+	s.ask(messages.Name{Path: path}, command, "")
+}
+
+func (s *simulation) wait(t *rapid.T) {
+	longest := rapid.SampledFrom([]time.Duration{time.Millisecond, 50 * time.Millisecond, time.Second, 10 * time.Second, 3 * time.Minute}).Draw(t, "at most")
+	time.Sleep(time.Duration(rapid.Int64Range(1, int64(longest)).Draw(t, "nanoseconds")))
+}
+
+// attack ends a tender from outside.
+func (s *simulation) attack(t *rapid.T) {
+	name := drawName(t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.of(name); p != nil && !p.gated {
+		s.end(p, messages.Exit{Known: true, Signal: int(unix.SIGKILL)})
+	}
+}
+
+// trouble is something that goes wrong beyond a single unikernel.
+func (s *simulation) trouble(t *rapid.T) {
+	rapid.SampledFrom([]func(*rapid.T){s.fault, s.fault, s.changeDisk, s.changeDisk, s.stopAndStart, s.killAndStart}).Draw(t, "trouble")(t)
+}
+
+// fault has actors meet faults, or no more.
+func (s *simulation) fault(t *rapid.T) {
+	var rules []supervise.Rule
+	kind := "no actor"
+	if rapid.Bool().Draw(t, "faults") {
+		kind = rapid.SampledFrom([]string{"host", "unikernel", "console", "store", ""}).Draw(t, "kind")
+		for f, p := range map[supervise.Fault]float64{supervise.CrashBefore: 0.03, supervise.CrashAfter: 0.03} {
+			if kind != "" { // a client that fails is told nothing
+				rules = append(rules, supervise.Rule{Fault: f, Kind: kind, Probability: p})
+			}
+		}
+		rules = append(rules,
+			supervise.Rule{Fault: supervise.Duplicate, Kind: kind, Messages: mayComeAgain, Probability: 0.2},
+			supervise.Rule{Fault: supervise.Drop, Kind: kind, Messages: mayBeDropped, Probability: 0.03},
+			supervise.Rule{Fault: supervise.Delay, Kind: kind, Probability: 0.1, For: 2 * time.Millisecond},
+			supervise.Rule{Fault: supervise.Reorder, Kind: kind, Probability: 0.1, For: 5 * time.Millisecond})
+	}
+	s.mu.Lock()
+	s.faulty, s.troubled = len(rules) > 0, time.Now()
+	s.note("faults of %s", kind)
+	s.mu.Unlock()
+	s.faults.Set(rules...)
+}
+
+// mayComeAgain are those messages that an incarnation sends whatever the one before
+// it has sent.
+var mayComeAgain = []any{
+	messages.StoreLoad{}, messages.UnikernelRestarted{}, messages.UnikernelRunning{}, messages.UnikernelWaiting{},
+	messages.UnikernelGone{}, messages.ConsoleRestarted{}, messages.ConsoleIdle{}, messages.StatsRestarted{},
+	messages.EventsStored{}, messages.UnikernelStop{},
+}
+
+// mayBeDropped are the requests of which whoever has asked is told where a mailbox
+// is full.
+var mayBeDropped = []any{messages.StoreLoad{}, messages.StoreWrite{}, messages.ConsoleOpen{}, messages.ConsoleClose{}}
+
+func (s *simulation) changeDisk(t *rapid.T) {
+	next := rapid.SampledFrom([]disk{works, works, full, broken, flaky}).Draw(t, "disk")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.disk, s.troubled = next, time.Now()
+	s.note("the disk: %s", next)
+}
+
+func (s *simulation) stopAndStart(*rapid.T) {
+	s.faults.Set()
+	s.mu.Lock()
+	s.faulty, s.troubled = false, time.Now()
+	s.note("the daemon is stopped")
+	s.mu.Unlock()
+	s.stop()
+	s.start()
+}
+
+// killAndStart kills the daemon, or all that the machine runs.
+func (s *simulation) killAndStart(t *rapid.T) {
+	s.kill()
+	s.mu.Lock()
+	s.faulty, s.troubled = false, time.Now()
+	if rapid.IntRange(0, 2).Draw(t, "reboot") == 0 {
+		s.boot = fmt.Sprint("boot of ", time.Now().UnixNano())
+		s.note("the machine is started anew")
+		for _, p := range s.processes {
+			s.end(p, messages.Exit{Known: true, Signal: int(unix.SIGKILL)})
+		}
+		clear(s.taps)
+		clear(s.pipes)
+		clear(s.cgroups)
+	}
+	s.mu.Unlock()
+	s.start()
+}
