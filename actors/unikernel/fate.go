@@ -59,6 +59,8 @@ func (e ending) kind() fateKind {
 		return over
 	case e.revertTo != nil:
 		return reverted
+	case e.stop.OK && !e.eager: // nothing of it is on record
+		return over
 	case e.stop.OK:
 		return kept
 	case e.neverRan():

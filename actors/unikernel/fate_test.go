@@ -85,6 +85,8 @@ func TestFate(t *testing.T) {
 			fate{kind: over, cause: "destroyed"}},
 		"is stopped for the next daemon": {ending{spec: restart, outcome: killed, restarts: 3, eager: true, stop: keep},
 			fate{kind: kept, left: &messages.Former{Spec: restart, Restarts: 3}, cause: "daemon halts"}},
+		"is stopped for its successor, and nothing of it is on record": {ending{outcome: unstartable, stop: keep},
+			fate{kind: over, cause: "daemon halts"}},
 		"is stopped when the one before comes back": {ending{spec: restart, outcome: exit1, eager: true, revertTo: former, stop: keep},
 			fate{kind: reverted, left: former, cause: "daemon halts"}},
 		"is not stopped": {ending{spec: quit, outcome: exit0, eager: true, stop: none},
