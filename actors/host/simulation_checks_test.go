@@ -46,9 +46,13 @@ func disturbs(command messages.Command) bool {
 
 func destroys(command messages.Command) bool { return command == messages.UnikernelDestroy{} }
 
-func restarts(command messages.Command) bool {
-	_, ok := command.(messages.UnikernelRestart)
-	return ok // what has ended meanwhile is created again
+// mayRestart reports whether a restart may be under way: what has ended meanwhile is created
+// again.
+func (s *simulation) mayRestart(name messages.Name) bool {
+	return slices.ContainsFunc(s.requests, func(r *request) bool {
+		_, restarts := r.command.(messages.UnikernelRestart)
+		return restarts && r.name == name && (r.answered.IsZero() || r.lost)
+	})
 }
 
 func changes(command messages.Command) bool {
@@ -153,7 +157,7 @@ func (s *simulation) checkPut(c messages.PutSpec) {
 		return
 	}
 	r := s.asksFor(c.Name, tag)
-	if (r == nil || !r.answered.IsZero() && !r.lost) && !s.under(c.Name, time.Now(), restarts) {
+	if (r == nil || !r.answered.IsZero() && !r.lost) && !s.mayRestart(c.Name) {
 		s.violate("%v: %s is put on record, which nobody waits for", c.Name, tag)
 	}
 }

@@ -35,7 +35,7 @@ import (
 // What happens follows from the seed that rapid prints, as far as no two things happen
 // at the very same time.
 func TestSimulation(t *testing.T) {
-	require.NoError(t, flag.Set("rapid.steps", "150"))
+	setFlags(t)
 	dir, begin, lives, checks := t.TempDir(), time.Now(), 0, 0
 	var failed []string
 	defer func() { t.Log(strings.Join(failed, "\n")) }()
@@ -63,6 +63,18 @@ func TestSimulation(t *testing.T) {
 		})
 	})
 	t.Logf("%d lives on %d machines, %.0f lives a second", lives, checks, float64(lives)/time.Since(begin).Seconds())
+}
+
+// setFlags has the simulation be short, and the same each time, where nobody says how long it
+// is to be.
+func setFlags(t *testing.T) {
+	require.NoError(t, flag.Set("rapid.steps", "150"))
+	given := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if !given["rapid.checks"] && !given["rapid.seed"] {
+		require.NoError(t, flag.Set("rapid.checks", "20"))
+		require.NoError(t, flag.Set("rapid.seed", "4"))
+	}
 }
 
 // inBubble runs do where time is made up. A failure of rapid is a panic, which has to leave the
