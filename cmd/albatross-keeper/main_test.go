@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -196,11 +197,17 @@ func (w *world) ctx() context.Context {
 	return ctx
 }
 
+func (w *world) troubles() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.trouble)
+}
+
 // until waits for something that must happen.
 func (w *world) until(what string, done func() bool) {
 	w.t.Helper()
 	for end := time.Now().Add(deadline); !done(); time.Sleep(5 * time.Millisecond) {
-		require.True(w.t, time.Now().Before(end), "%s; trouble: %q", what, w.trouble)
+		require.True(w.t, time.Now().Before(end), "%s; trouble: %q", what, w.troubles())
 	}
 }
 

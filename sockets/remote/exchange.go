@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -57,9 +58,9 @@ var errLargeLimit = errors.New("its certificate is large, and it has stayed for 
 type dismissal struct{ error }
 
 // serve serves a verified client.
-func (s *Server) serve(ctx context.Context, g verifiedClient) {
+func (s *Server) serve(conn context.Context, g verifiedClient) {
 	x, unreadable := s.newExchange(g)
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(conn)
 	defer cancel(nil)
 	dismiss := func(cause error) { cancel(dismissal{cause}) }
 	stop := context.AfterFunc(ctx, x.peer.dismiss)
@@ -83,7 +84,8 @@ func (s *Server) serve(ctx context.Context, g verifiedClient) {
 	if entry != nil {
 		s.tenants.leave(entry)
 	}
-	if cause := context.Cause(ctx); cause != nil && cause != ctx.Err() {
+	// What ends the connection may be seen by the exchange before ctx hears of it.
+	if cause := cmp.Or(context.Cause(conn), context.Cause(ctx)); cause != nil && cause != context.Canceled {
 		s.config.Log.Warn("A connection was ended", "client", x.record.Address, "cause", cause)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -160,8 +161,9 @@ func TestWhoLosesItsPlace(t *testing.T) {
 			requireEnd(t, first)
 			require.NoError(t, first.Close())
 			eventually(t, "it is noted down", func() bool {
-				last := records()[len(records())-1]
-				return last.Result == remote.Broken && strings.Contains(last.Reason, "another tenant had fewer of them")
+				return slices.ContainsFunc(records(), func(r remote.Record) bool {
+					return r.Result == remote.Broken && strings.Contains(r.Reason, "another tenant had fewer of them")
+				})
 			})
 		})
 	}
@@ -197,7 +199,9 @@ func TestWhoLosesItsPlaceAndReadsNothing(t *testing.T) {
 	w.connect(alice.leaf(t, "x", messages.ConsoleSubscribe{Count: messages.Some(1)}).presented())
 	<-full
 	w.crowd(alice, records)
-	eventually(t, "it is noted down", func() bool { return records()[len(records())-1].Result == remote.Broken })
+	eventually(t, "it is noted down", func() bool {
+		return slices.ContainsFunc(records(), func(r remote.Record) bool { return r.Result == remote.Broken })
+	})
 }
 
 // busyWorld has room for two connections, and a daemon that stays. The function that it

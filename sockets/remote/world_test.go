@@ -25,7 +25,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // limit is for what must happen at all.
-const limit = 30 * time.Second
+const limit = 2 * time.Minute
 
 // A world is an endpoint, and behind it a daemon that does what a test says.
 type world struct {
