@@ -102,9 +102,6 @@ func (h *host) ready(c *supervise.Context) {
 	c.Log().Info("Commands are carried out from now on", "running", h.countRunning(), "to_start", len(h.waves.due))
 	h.consoles.probeIdle(c)
 	h.verifyAll(c)
-	if h.began == messages.DaemonRecovers {
-		h.collectStale(c)
-	}
 	failpoint.Here("boot/ready")
 	h.doEarly(c)
 	if h.halter != nil {

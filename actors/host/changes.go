@@ -394,7 +394,7 @@ func (h *host) spawn(c *supervise.Context, name messages.Name, spec messages.Spe
 
 // restarted tells a unikernel actor that has failed how to continue.
 func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
-	h.collectStale(c) // an unknown image of its may be in the store
+	h.collectAll(c) // an unknown image of its may be in the store
 	s := h.slots[m.Name]
 	switch {
 	case s == nil:

@@ -56,14 +56,12 @@ type host struct {
 	slots    map[messages.Name]*slot
 	consoles *consoles
 	images   *demand // of current runs
-	// collectPause is the pause before images are collected again; 0: they are not.
-	collectPause time.Duration
-	blocks       map[messages.Name]blockJob
-	policies     policyChanges
-	hardware     hardware
-	open         map[ticket]supervise.Asker // unanswered commands
-	tickets      ticket                     // last one used
-	runs         uint64                     // last number used
+	blocks   map[messages.Name]blockJob
+	policies policyChanges
+	hardware hardware
+	open     map[ticket]supervise.Asker // unanswered commands
+	tickets  ticket                     // last one used
+	runs     uint64                     // last number used
 
 	loading supervise.Trouble
 	loadID  uint64 // of the pending request to the store; 0: none
@@ -172,8 +170,6 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.blockDone(c, m)
 	case messages.StoreWritten:
 		h.policyWritten(c, m)
-	case collectDue:
-		h.collectDue(c)
 	case retryUndo:
 		h.requestPolicy(c, h.policies.undo)
 	case waveOver:

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"albatross/actors/supervise"
 	"albatross/messages"
@@ -99,31 +98,6 @@ func (h *host) verifyAll(c *supervise.Context) {
 		}
 		return nil
 	})
-}
-
-// longestStale is longer than a preparation can take.
-const longestStale = time.Hour
-
-// collectDue is a message of the host's timer.
-type collectDue struct{}
-
-// collectStale removes all images that no run needs, repeatedly for a while: an actor has
-// failed, and its preparation may still store one.
-func (h *host) collectStale(c *supervise.Context) {
-	if h.collectPause == 0 {
-		c.After(supervise.RetryAfter, collectDue{})
-	}
-	h.collectPause = supervise.RetryAfter
-	h.collectAll(c)
-}
-
-func (h *host) collectDue(c *supervise.Context) {
-	h.collectAll(c)
-	if h.collectPause *= 2; h.collectPause > longestStale {
-		h.collectPause = 0
-		return
-	}
-	c.After(h.collectPause, collectDue{})
 }
 
 // collectAll removes all images that no run needs.
