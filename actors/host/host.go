@@ -5,6 +5,7 @@ package host
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -55,7 +56,8 @@ type host struct {
 	ledger   *ledger.Ledger
 	slots    map[messages.Name]*slot
 	consoles *consoles
-	images   *demand // of current runs
+	images   *demand        // of current runs
+	removals sync.WaitGroup // of images, under way
 	blocks   map[messages.Name]blockJob
 	policies policyChanges
 	hardware hardware
@@ -198,6 +200,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 // Stopping answers everybody who waits. The unikernels go on.
 func (h *host) Stopping(c *supervise.Context, _ bool) {
 	closeWatches(h.hardware.watches)
+	h.removals.Wait() // otherwise what was destroyed last keeps its image until the next start
 	for t := range h.open {
 		h.answer(c, t, messages.Failure{Text: "internal error: the daemon stopped while it handled this; ask what has become of it"})
 	}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -79,10 +80,23 @@ func (h *host) collect(c *supervise.Context, digest messages.Digest) {
 	if h.images.has(digest) {
 		return
 	}
-	machine, log, needed := h.config.Machine, c.Log(), h.images
+	h.removeImages(c, func(keep func(messages.Digest) bool) error {
+		if err := h.config.Machine.RemoveImage(digest, keep); err != nil {
+			return fmt.Errorf("image %v: %w", digest, err)
+		}
+		return nil
+	})
+}
+
+// removeImages runs a removal on a goroutine, which Stopping waits for: until then,
+// pins and demand say what is needed.
+func (h *host) removeImages(c *supervise.Context, remove func(keep func(messages.Digest) bool) error) {
+	log, needed := c.Log(), h.images
+	h.removals.Add(1)
 	c.Go(func(ctx context.Context) any {
-		if err := machine.RemoveImage(digest, needed.keeper(ctx)); err != nil {
-			log.Error("Cannot remove image", "image", digest, "error", err)
+		defer h.removals.Done()
+		if err := remove(needed.keeper(ctx)); err != nil {
+			log.Error("Cannot remove what no unikernel needs", "error", err)
 		}
 		return nil
 	})
@@ -102,11 +116,5 @@ func (h *host) verifyAll(c *supervise.Context) {
 
 // collectAll removes all images that no run needs.
 func (h *host) collectAll(c *supervise.Context) {
-	machine, log, needed := h.config.Machine, c.Log(), h.images
-	c.Go(func(ctx context.Context) any {
-		if err := machine.CollectImages(needed.keeper(ctx)); err != nil {
-			log.Error("Cannot remove images", "error", err)
-		}
-		return nil
-	})
+	h.removeImages(c, h.config.Machine.CollectImages)
 }

@@ -116,3 +116,18 @@ func TestARestartOfWhatEndsMeanwhile(t *testing.T) {
 		require.True(t, s.runs())
 	})
 }
+
+// TestAStopWaitsForImagesThatAreBeingRemoved: nobody needs them before the next start, and
+// that may be far away.
+func TestAStopWaitsForImagesThatAreBeingRemoved(t *testing.T) {
+	simulate(t, func(s *simulation) {
+		s.change(func() { s.slow["remove image"] = 2 * time.Second })
+		s.creates("first")
+		s.ask(theName, messages.UnikernelDestroy{}, "")
+		time.Sleep(time.Second)
+		s.stop()
+		s.change(func() { require.Empty(t, s.images) })
+		s.change(func() { delete(s.slow, "remove image") })
+		s.start()
+	})
+}

@@ -28,16 +28,9 @@ func (m *Machine) CollectImages(keep func(messages.Digest) bool) error {
 }
 
 // ReadImage returns an image, compressed at a level; 0: uncompressed. The image may be
-// removed at any time.
+// removed meanwhile: it needs no pin, which would keep the image for good if it were
+// removed before the pin is released.
 func (m *Machine) ReadImage(digest messages.Digest, level int) ([]byte, error) {
-	if err := m.Images.Pin(digest); err != nil {
-		return nil, err
-	}
-	defer m.Images.Unpin(digest)
-	return m.readCompressed(digest, level)
-}
-
-func (m *Machine) readCompressed(digest messages.Digest, level int) ([]byte, error) {
 	f, size, err := m.Images.Open(digest)
 	if err != nil {
 		return nil, err
