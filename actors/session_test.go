@@ -125,7 +125,7 @@ func TestAnswersToSessionsThatHaveEnded(t *testing.T) {
 						if test.asked(message) {
 							close(asked)
 							<-gone
-						} else if message == (supervise.Undeliverable{}) {
+						} else if is[supervise.Undeliverable](message) {
 							told <- struct{}{}
 						}
 					}

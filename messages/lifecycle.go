@@ -31,10 +31,18 @@ type (
 		Hold     bool
 		Cause    Public // for the events
 	}
-	// UnikernelStop stops a unikernel. Answered by UnikernelGone.
+	// UnikernelStop stops a unikernel. Answered by UnikernelGone, or by UnikernelGoesOn.
 	UnikernelStop struct {
-		KeepSpec bool   // it is replaced: leave the spec on disk
+		KeepSpec bool   // it is replaced, or stopped for the next daemon: leave the spec on disk
+		Firm     bool   // with KeepSpec: stop it even if that cannot be stored
 		Cause    Public // for the events
+	}
+	// UnikernelGoesOn refuses to stop a unikernel for a successor, because that cannot be
+	// stored.
+	UnikernelGoesOn struct {
+		Name Name
+		Run  uint64
+		Text Public // for the client
 	}
 
 	// UnikernelRestarted says that the actor has failed and has lost its state. The host

@@ -404,7 +404,7 @@ func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
 		case destroying:
 			c.Send(s.current.pid, messages.UnikernelStop{Cause: s.cause})
 		case switching, halted:
-			c.Send(s.current.pid, messages.UnikernelStop{KeepSpec: true, Cause: s.cause})
+			c.Send(s.current.pid, messages.UnikernelStop{KeepSpec: true, Firm: s.phase == halted, Cause: s.cause})
 		}
 	case s.next == nil || s.next.number != m.Run:
 	case s.phase == launching:

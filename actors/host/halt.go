@@ -35,7 +35,7 @@ func (h *host) halt(c *supervise.Context, s *slot) {
 	}
 	s.phase = halted
 	s.cause = "the daemon stops with its unikernels"
-	c.Send(s.current.pid, messages.UnikernelStop{KeepSpec: true, Cause: s.cause})
+	c.Send(s.current.pid, messages.UnikernelStop{KeepSpec: true, Firm: true, Cause: s.cause})
 }
 
 const halting = "the daemon is stopping all unikernels: try again when it runs again"

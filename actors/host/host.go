@@ -136,6 +136,8 @@ func (h *host) Handle(c *supervise.Context, message any) {
 	case messages.UnikernelGone:
 		h.gone(c, m)
 		h.waveTold(c, m.Run, false)
+	case messages.UnikernelGoesOn:
+		h.goesOn(c, m)
 	case messages.UnikernelUnstored:
 		h.unstored(c, m)
 		h.waveGoesOn(c, m.Run)
@@ -188,9 +190,9 @@ func (h *host) Handle(c *supervise.Context, message any) {
 	case measured:
 		h.measured(c, m)
 	case supervise.Crashed:
-		h.storeCrashed(c, m)
-	case supervise.Undeliverable: // to the store: nothing else gets requests
-		h.storeLost(c)
+		h.storeFailed(c, m.Message)
+	case supervise.Undeliverable:
+		h.storeFailed(c, m.Message)
 	case supervise.Terminated: // a child that was stopped
 	default:
 		c.Unknown(message)
@@ -206,26 +208,17 @@ func (h *host) Stopping(c *supervise.Context, _ bool) {
 	}
 }
 
-// storeCrashed handles the failure of a request to the store. If the request was under
-// way, another answer with the same ID may follow.
-func (h *host) storeCrashed(c *supervise.Context, m supervise.Crashed) {
-	switch request := m.Message.(type) {
+// storeFailed handles the failure of a request to the store, or that the store did not get
+// it. If the request was under way, another answer with the same ID may follow.
+func (h *host) storeFailed(c *supervise.Context, message any) {
+	switch request := message.(type) {
 	case messages.StoreLoad:
 		h.loaded(c, messages.StoreLoaded{ID: request.ID, Err: messages.StoreFailed})
 	case messages.StoreWrite:
 		h.policyWritten(c, messages.StoreWritten{ID: request.ID, Err: messages.StoreFailed})
 	default:
-		c.Unknown(m.Message)
+		c.Unknown(message)
 	}
-}
-
-// storeLost continues after a request that the store did not get.
-func (h *host) storeLost(c *supervise.Context) {
-	if h.loadID != 0 {
-		h.loaded(c, messages.StoreLoaded{ID: h.loadID, Err: messages.StoreFailed})
-		return
-	}
-	h.policyWritten(c, messages.StoreWritten{ID: h.policies.request, Err: messages.StoreFailed})
 }
 
 // asked accepts a command. From then on it is answered exactly once.

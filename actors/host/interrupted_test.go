@@ -39,6 +39,12 @@ func (s *simulation) creates(tag string) *process {
 	return p
 }
 
+// replacement is a command for another image, and another tag.
+func replacement(tag string) messages.Command {
+	args := messages.Arguments{Memory: 16, CPUIDs: []int{0}, Argv: messages.Some([]string{tag, "stays"})}
+	return messages.UnikernelCreate{Form: 5, Force: true, Config: messages.Config{Image: []byte("two"), Arguments: args}}
+}
+
 // change changes the simulation while nobody else does.
 func (s *simulation) change(do func()) {
 	s.mu.Lock()
@@ -81,10 +87,7 @@ func TestWhatIsOverStaysSo(t *testing.T) {
 		s.change(func() { s.disk = broken })
 		s.change(func() { s.end(p, messages.Exit{Known: true}) })
 		time.Sleep(500 * time.Millisecond)
-		args := p.spec.Arguments
-		args.Argv = messages.Some([]string{"second", "stays"})
-		config := messages.Config{Image: []byte("two"), Arguments: args}
-		s.ask(theName, messages.UnikernelCreate{Form: 5, Force: true, Config: config}, "second")
+		s.ask(theName, replacement("second"), "second")
 		time.Sleep(3 * time.Second)
 		s.change(func() { s.disk = works })
 		require.False(t, s.runs())
@@ -129,5 +132,50 @@ func TestAStopWaitsForImagesThatAreBeingRemoved(t *testing.T) {
 		s.change(func() { require.Empty(t, s.images) })
 		s.change(func() { delete(s.slow, "remove image") })
 		s.start()
+	})
+}
+
+// TestARestartThatCannotBeStored is refused: if the daemon died while the unikernel ends,
+// nobody would start it again.
+func TestARestartThatCannotBeStored(t *testing.T) {
+	for what, ask := range map[string]func(s *simulation, tag string){
+		"restart": func(s *simulation, _ string) { s.ask(theName, messages.UnikernelRestart{}, "") },
+		"replace": func(s *simulation, tag string) { s.ask(theName, replacement(tag), tag) },
+	} {
+		simulate(t, func(s *simulation) {
+			p := s.creates("first")
+			time.Sleep(time.Minute)
+			s.change(func() { s.disk = broken })
+			ask(s, "second")
+			time.Sleep(10 * time.Second)
+			s.change(func() { require.Same(t, p, s.of(theName), what) })
+			s.stop()
+			s.change(func() { s.disk = works })
+			s.start()
+			require.True(t, s.runs(), what)
+			ask(s, "third")
+			require.True(t, s.runs(), what)
+			s.change(func() { require.NotSame(t, p, s.of(theName), what) })
+		})
+	}
+}
+
+// TestATrialGoesOnWithItsUnikernel where the disk breaks while a trial ends and a restart is
+// asked for: the trial is over once that can be stored.
+func TestATrialGoesOnWithItsUnikernel(t *testing.T) {
+	simulate(t, func(s *simulation) {
+		s.creates("first")
+		s.ask(theName, replacement("second"), "second")
+		time.Sleep(100 * time.Millisecond)
+		s.change(func() { require.NotNil(t, s.records[theName].Spec.Former); s.disk = broken })
+		time.Sleep(Trial)
+		s.ask(theName, messages.UnikernelRestart{}, "")
+		time.Sleep(10 * time.Second)
+		s.change(func() { s.disk = works })
+		require.True(t, s.runs())
+		s.change(func() {
+			require.Nil(t, s.records[theName].Spec.Former)
+			require.True(t, s.records[theName].Runtime.Value.Released)
+		})
 	})
 }

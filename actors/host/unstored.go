@@ -3,6 +3,7 @@ package host
 import (
 	"albatross/actors/supervise"
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 )
 
 // A unikernel that has ended stays until that is on disk. If it cannot be stored, clients
@@ -34,6 +35,21 @@ func (h *host) unstored(c *supervise.Context, m messages.UnikernelUnstored) {
 	for _, a := range waiting {
 		h.change(c, a)
 	}
+}
+
+// goesOn answers a command whose unikernel is not ended for its successor.
+func (h *host) goesOn(c *supervise.Context, m messages.UnikernelGoesOn) {
+	s := h.slots[m.Name]
+	if s == nil || s.phase != switching || s.current.number != m.Run {
+		return
+	}
+	if s.next != nil {
+		h.dropNext(c, m.Name, s)
+		s.refusal = m.Text
+	}
+	h.answerAsk(c, s, messages.Failure{Text: s.refusal})
+	failpoint.Here("change/refusal-told")
+	h.settle(c, m.Name, s)
 }
 
 // changeUnstored refuses a command. A destroy is carried out when it can be stored.

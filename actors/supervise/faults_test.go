@@ -94,7 +94,7 @@ func TestDrop(t *testing.T) {
 	target, handled := spawnEcho(t, s)
 	p := newProbe(t, s)
 	p.ask(target, "lost")
-	require.Equal(t, supervise.Undeliverable{}, receive(t, p.heard))
+	require.Equal(t, supervise.Undeliverable{Message: "lost"}, receive(t, p.heard))
 	p.ask(target, "not lost")
 	require.Equal(t, "not lost", receive(t, p.heard))
 	require.Equal(t, "not lost", receive(t, handled))

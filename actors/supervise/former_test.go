@@ -54,3 +54,29 @@ func TestAnIncarnationWaitsForTheGoroutinesOfTheFormer(t *testing.T) {
 		}
 	})
 }
+
+// TestAStopOutweighsARestart that comes while the children of an actor are being stopped.
+func TestAStopOutweighsARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		var incarnations int
+		target := spawnNew(t, s, func() supervise.Actor {
+			incarnations++
+			return &scripted{
+				started: func(c *supervise.Context) {
+					c.Child("slow", func() supervise.Actor {
+						return &scripted{stopping: func(*supervise.Context, bool) { time.Sleep(time.Second) }}
+					})
+				},
+				handle: func(*supervise.Context, any) { panic("as asked") },
+			}
+		})
+		target.Send("panic")
+		synctest.Wait() // it will be restarted
+		ctx, cancel := context.WithTimeout(t.Context(), deadline)
+		defer cancel()
+		require.NoError(t, target.Stop(ctx))
+		require.Equal(t, 2, incarnations, "the order that this is about has not come")
+		shutdown(t, s)
+	})
+}

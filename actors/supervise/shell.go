@@ -23,8 +23,8 @@ type Actor interface {
 type (
 	// Crashed answers a request whose handler has failed.
 	Crashed struct{ Message any }
-	// Undeliverable answers a request to an actor that has ended.
-	Undeliverable struct{}
+	// Undeliverable answers a request to an actor that has ended, or whose mailbox is full.
+	Undeliverable struct{ Message any }
 	// Terminated says that a watched actor, or a child, has ended.
 	Terminated struct{ ID string }
 )
@@ -40,13 +40,14 @@ func (f *failure) Error() string { return fmt.Sprint(f.reason) }
 
 // A shell is the protoactor side of one incarnation.
 type shell struct {
-	inner Actor
-	c     Context
-	ended func() // called when the last incarnation has ended
+	inner   Actor
+	c       Context
+	stopped *bool  // shared by all incarnations: somebody has stopped the actor
+	ended   func() // called when the last incarnation has ended
 }
 
-func newShell(s *System, inner Actor, work, former *work, ended func()) *shell {
-	return &shell{inner: inner, ended: ended, c: Context{system: s, incarnation: s.serial.Add(1), work: work, former: former}}
+func newShell(s *System, inner Actor, work, former *work, stopped *bool, ended func()) *shell {
+	return &shell{inner: inner, stopped: stopped, ended: ended, c: Context{system: s, incarnation: s.serial.Add(1), work: work, former: former}}
 }
 
 // Receive implements actor.Actor.
@@ -54,8 +55,7 @@ func (s *shell) Receive(ac actor.Context) {
 	s.c.inner = ac
 	switch message := ac.Message().(type) {
 	case *actor.Started:
-		s.c.begin()
-		s.call(message, nil, func() { s.inner.Started(&s.c) })
+		s.started(message)
 	case *actor.Restarting:
 		s.end(true)
 	case *actor.Stopping:
@@ -66,9 +66,22 @@ func (s *shell) Receive(ac actor.Context) {
 		if inner, ok := s.c.take(message); ok {
 			s.handle(inner)
 		}
+	case *actor.DeadLetterResponse: // Undeliverable comes, too, and says to what
 	default:
 		s.handle(translate(message))
 	}
+}
+
+// started begins an incarnation. Protoactor restarts an actor that is being stopped if it has
+// failed shortly before: such an incarnation does nothing, and ends.
+func (s *shell) started(message *actor.Started) {
+	if *s.stopped {
+		s.c.over = true
+		s.c.Stop(s.c.Self())
+		return
+	}
+	s.c.begin()
+	s.call(message, nil, func() { s.inner.Started(&s.c) })
 }
 
 // translate returns our message for one of protoactor.
@@ -76,8 +89,6 @@ func translate(message any) any {
 	switch m := message.(type) {
 	case *actor.Terminated:
 		return Terminated{ID: m.Who.Id}
-	case *actor.DeadLetterResponse:
-		return Undeliverable{}
 	}
 	return message
 }
@@ -85,7 +96,7 @@ func translate(message any) any {
 // sees returns the message that the actor will handle for one of protoactor, if any.
 func (s *shell) sees(message any) (any, bool) {
 	switch m := message.(type) {
-	case *actor.Started, actor.AutoReceiveMessage:
+	case *actor.Started, *actor.DeadLetterResponse, actor.AutoReceiveMessage:
 		return nil, false
 	case delivery:
 		result, ok := s.c.peek(m)
@@ -99,7 +110,7 @@ func (s *shell) sees(message any) (any, bool) {
 // stopped, more may come.
 func (s *shell) handle(message any) {
 	if s.c.over {
-		s.c.respond(s.c.Sender(), Undeliverable{})
+		s.c.respond(s.c.Sender(), Undeliverable{Message: message})
 		return
 	}
 	if p, ok := message.(taskPanic); ok {
@@ -126,6 +137,7 @@ func (s *shell) call(message any, asker *actor.PID, f func()) {
 // end ends an incarnation. It recovers a panic: protoactor would leave the actor half
 // stopped for ever.
 func (s *shell) end(again bool) {
+	*s.stopped = *s.stopped || !again
 	if s.c.over {
 		return
 	}

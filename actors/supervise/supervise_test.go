@@ -168,7 +168,7 @@ func TestAnActorThatIsNotRestartedEnds(t *testing.T) {
 	defer cancel()
 	require.NoError(t, target.Wait(ctx))
 	p.ask(target, "hello")
-	require.Equal(t, supervise.Undeliverable{}, receive(t, p.heard))
+	require.Equal(t, supervise.Undeliverable{Message: "hello"}, receive(t, p.heard))
 }
 
 func TestARequestThatIsQueuedWhenTheActorEndsIsAnswered(t *testing.T) {
@@ -186,7 +186,7 @@ func TestARequestThatIsQueuedWhenTheActorEndsIsAnswered(t *testing.T) {
 	p.ref.Send(ask{p.ref.PID(), "asked"}) // heard behind the request above
 	require.Equal(t, "asked", receive(t, p.heard))
 	close(goOn)
-	require.Equal(t, supervise.Undeliverable{}, receive(t, p.heard))
+	require.Equal(t, supervise.Undeliverable{Message: "hello"}, receive(t, p.heard))
 }
 
 func TestAChildIsRestartedAndItsEndIsTold(t *testing.T) {
@@ -411,7 +411,7 @@ func TestAFullMailboxDropsAndTells(t *testing.T) {
 	require.Equal(t, 5, s.Bugs())
 	p := newProbe(t, s)
 	p.ask(target, "hello")
-	require.Equal(t, supervise.Undeliverable{}, receive(t, p.heard), "a request is answered all the same")
+	require.Equal(t, supervise.Undeliverable{Message: "hello"}, receive(t, p.heard), "a request is answered all the same")
 	close(block)
 }
 

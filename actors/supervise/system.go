@@ -73,6 +73,7 @@ func New(clock Clock, log *slog.Logger) *System {
 		// of its throttle end soon.
 		actor.WithDeadLetterThrottleInterval(time.Millisecond),
 	)
+	s.actors.EventStream.Subscribe(s.onDeadLetter)
 	return s
 }
 
@@ -197,11 +198,12 @@ func (s *System) faultless(id, name string, producer func() Actor, parent *work,
 		ended()
 	}
 	var last *work
+	stopped := new(bool)
 	return actor.PropsFromProducer(
 		func() actor.Actor {
 			former := last
 			last = &work{parent: parent}
-			return newShell(s, producer(), last, former, end)
+			return newShell(s, producer(), last, former, stopped, end)
 		},
 		append(options,
 			actor.WithSupervisor(s.restart),
@@ -223,8 +225,16 @@ func (s *System) onOverflow(message any) {
 
 // onRefused answers a request to an actor that has ended or whose mailbox is full.
 func (s *System) onRefused(message any) {
-	if _, _, sender := actor.UnwrapEnvelope(message); sender != nil {
-		s.actors.Root.Send(sender, Undeliverable{})
+	if _, request, sender := actor.UnwrapEnvelope(message); sender != nil {
+		s.actors.Root.Send(sender, Undeliverable{Message: request})
+	}
+}
+
+// onDeadLetter answers a request to an actor that had ended before. Protoactor answers it,
+// too, but does not say what it was. It runs on the goroutine of whoever has sent it.
+func (s *System) onDeadLetter(event any) {
+	if letter, ok := event.(*actor.DeadLetterEvent); ok && letter.Sender != nil {
+		s.actors.Root.Send(letter.Sender, Undeliverable{Message: letter.Message})
 	}
 }
 

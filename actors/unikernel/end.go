@@ -58,6 +58,9 @@ func (u *unikernel) exited(c *supervise.Context, m exited) {
 	u.trouble.Note(c, "Cannot wait for tender", m.err)
 	if m.err != nil { // it may still run: nothing may be freed
 		c.After(supervise.RetryAfter, retryWait{})
+		if u.spec.Former != nil { // or it may have ended: the trial lasts until that is known
+			u.endTrialAfter(c, 2*supervise.RetryAfter)
+		}
 		return
 	}
 	c.Log().Log(context.Background(), u.exitLevel(m.exit), "Unikernel exited", "exit", m.exit)
@@ -99,7 +102,7 @@ func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
 
 // stopRunning ends a tender. A unikernel that is being replaced must be started again if
 // we die before its successor is on record: so it first stores that it does not end by
-// itself. Of a unikernel that is being destroyed it first stores that its trial is over:
+// itself, and goes on if it cannot. Of a unikernel that is being destroyed it first stores that its trial is over:
 // if we die, the former must not be started again.
 func (u *unikernel) stopRunning(c *supervise.Context) {
 	u.to(c, stopping)
@@ -118,9 +121,31 @@ func (u *unikernel) stopRunning(c *supervise.Context) {
 func (u *unikernel) intentRecorded(c *supervise.Context, failure messages.Public) {
 	if failure != "" {
 		c.Log().Error("Cannot store that a unikernel is being ended", "error", failure)
+		if u.stop.Value.KeepSpec && !u.stop.Value.Firm {
+			u.goOn(c, failure)
+			return
+		}
 	}
 	failpoint.Here("unikernel/intent-recorded")
 	u.terminate(c)
+}
+
+// goOn refuses to end a tender for a successor: if we died before that is on disk, nobody
+// would start it again. The write that failed may be on disk all the same, so another one
+// says the opposite.
+func (u *unikernel) goOn(c *supervise.Context, failure messages.Public) {
+	u.to(c, running)
+	u.stop = messages.Option[messages.UnikernelStop]{}
+	u.markReleased(c, u.unmarked...)
+	if u.proving {
+		u.endTrialAfter(c, supervise.RetryAfter)
+	} else {
+		u.beginTrial(c, u.runtime.Started()) // its timer may have run out meanwhile
+	}
+	c.Send(u.Host, messages.UnikernelGoesOn{
+		Name: u.Name, Run: u.Run, Text: "the unikernel goes on, because the daemon cannot store that it ends: " + failure,
+	})
+	failpoint.Here("unikernel/goes-on")
 }
 
 // terminate asks the tender to end, and kills it after the grace time.

@@ -77,9 +77,18 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 
 // recoverAsked continues after a failed incarnation, by what is on disk.
 func (u *unikernel) recoverAsked(c *supervise.Context, m messages.UnikernelRecover) {
-	u.recovery, u.spec.Former = m, m.Former
-	u.cause = messages.DaemonRecovers
-	u.to(c, resuming)
+	switch u.state {
+	case idle:
+		u.recovery, u.spec.Former = m, m.Former
+		u.cause = messages.DaemonRecovers
+		u.to(c, resuming)
+		u.load(c)
+	default: // an incarnation that has failed at its start has asked the host, too
+	}
+}
+
+// load asks for what is on disk.
+func (u *unikernel) load(c *supervise.Context) {
 	u.request = c.NewID()
 	c.Request(u.Store, messages.StoreLoad{ID: u.request, Only: messages.Some(u.Name)})
 }
@@ -94,7 +103,7 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 		if u.tries++; u.tries >= supervise.PatientTries { // clients should not wait any longer
 			c.Send(u.Host, messages.UnikernelUnstored{Name: u.Name, Run: u.Run, Text: m.Err})
 		}
-		c.After(supervise.RetryAfter, u.recovery)
+		c.After(supervise.RetryAfter, retryLoad{})
 		return
 	}
 	u.trouble.Over(c)

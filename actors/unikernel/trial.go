@@ -16,8 +16,15 @@ const exitRefused = 1
 // another daemon continues it.
 func (u *unikernel) beginTrial(c *supervise.Context, since time.Time) {
 	if u.spec.Former != nil {
-		u.stopTrial = c.After(max(0, u.Trial-c.Now().Sub(since)), trialOver{})
+		u.endTrialAfter(c, max(0, u.Trial-c.Now().Sub(since)))
 	}
+}
+
+func (u *unikernel) endTrialAfter(c *supervise.Context, d time.Duration) {
+	if u.stopTrial != nil {
+		u.stopTrial()
+	}
+	u.stopTrial = c.After(d, trialOver{})
 }
 
 // trialOver stores that a trial is over.
@@ -35,12 +42,12 @@ func (u *unikernel) trialOver(c *supervise.Context) {
 // proven tells the host that a trial is over: nothing on disk refers to the former any
 // more.
 func (u *unikernel) proven(c *supervise.Context, failure messages.Public) {
-	u.proving = false
 	if failure != "" {
 		u.trouble.Note(c, "Cannot store that a unikernel has not refused to run", errors.New(string(failure)))
-		u.stopTrial = c.After(supervise.RetryAfter, trialOver{})
+		u.endTrialAfter(c, supervise.RetryAfter)
 		return
 	}
+	u.proving = false
 	u.trouble.Over(c)
 	failpoint.Here("unikernel/proven")
 	c.Send(u.Host, messages.UnikernelProven{Name: u.Name, Run: u.Run})

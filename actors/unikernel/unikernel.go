@@ -5,7 +5,6 @@ package unikernel
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -43,7 +42,7 @@ type Machine interface {
 //	starting    → running                            or closing
 //	resuming    → running, preparing                 or closing
 //	running     → stopping (asked), closing (exited)
-//	stopping    → closing
+//	stopping    → closing, running (that it ends cannot be stored)
 //	closing     → forgetting, reverting (on trial)
 //	reverting   → forgetting
 //	forgetting  → gone, waiting
@@ -92,7 +91,7 @@ type unikernel struct {
 
 	// While spec.Former is set, it is on trial; see trial.go.
 	stopTrial     func()           // stops the timer of the trial
-	proving       bool             // the end of the trial is being stored
+	proving       bool             // the trial has ended, but may not on disk
 	revertTo      *messages.Former // the former, if the host has allowed it to be started again
 	revertRefusal messages.Public  // why the host has not
 }
@@ -185,6 +184,7 @@ type (
 	restartDue  struct{}
 	retryForget struct{}
 	retryResume struct{}
+	retryLoad   struct{}
 	retryWait   struct{}
 	retryMark   struct{ marking uint64 }
 	trialOver   struct{}
@@ -275,6 +275,8 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 		u.freed(c, m)
 	case restartDue:
 		u.restartDue(c)
+	case retryLoad:
+		u.load(c)
 	case retryResume:
 		u.resume(c)
 	case retryForget:
@@ -286,9 +288,9 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 	case retryMark:
 		u.retryMark(c, m)
 	case supervise.Crashed:
-		u.crashed(c, m)
+		u.unanswered(c, m.Message)
 	case supervise.Undeliverable:
-		u.unanswered(c)
+		u.unanswered(c, m.Message)
 	default:
 		c.Unknown(message)
 	}
@@ -318,10 +320,10 @@ func (u *unikernel) to(c *supervise.Context, next state) {
 
 const othersFailed = "internal error: the daemon failed; its log tells more"
 
-// crashed handles the failure of a request. If the request was under way, another answer
-// with the same ID may follow.
-func (u *unikernel) crashed(c *supervise.Context, m supervise.Crashed) {
-	switch request := m.Message.(type) {
+// unanswered handles the failure of a request, or that it did not arrive. If it was under
+// way, another answer with the same ID may follow.
+func (u *unikernel) unanswered(c *supervise.Context, message any) {
+	switch request := message.(type) {
 	case messages.StoreWrite:
 		u.written(c, messages.StoreWritten{ID: request.ID, Err: othersFailed})
 	case messages.StoreLoad:
@@ -331,27 +333,6 @@ func (u *unikernel) crashed(c *supervise.Context, m supervise.Crashed) {
 	case messages.ConsoleClose: // the rest of the pipe is lost
 		u.consoleClosed(c, messages.ConsoleClosed(request))
 	default:
-		c.Unknown(m.Message)
-	}
-}
-
-// unanswered continues if the console or the store did not get a request.
-func (u *unikernel) unanswered(c *supervise.Context) {
-	switch u.state {
-	case starting:
-		u.fail(c, errors.New(othersFailed))
-	case resuming:
-		c.After(supervise.RetryAfter, u.recovery)
-	case running:
-		if u.proving {
-			u.proven(c, othersFailed)
-		}
-	case stopping:
-		u.terminate(c)
-	case closing: // the rest of the pipe is lost
-		u.free(c)
-	case forgetting:
-		u.forgotten(c, othersFailed)
-	default:
+		c.Unknown(message)
 	}
 }
