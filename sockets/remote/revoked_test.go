@@ -176,13 +176,24 @@ func TestConnectionsThatAreOpen(t *testing.T) {
 		require.NoError(t, err)
 	}
 	replace(t, path, w.root.revokes(t, nil, alice))
-	requireCut(t, alices)
+	requireDismissed(t, alices, "is revoked")
 	eventually(t, "it is logged", func() bool { return strings.Contains(w.log.String(), "is revoked") })
 	require.NoError(t, bobs.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
 	_, err := bobs.Read(make([]byte, 1))
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, bobs.SetReadDeadline(time.Time{}))
 	require.NoError(t, os.Remove(path))
-	requireCut(t, bobs.NetConn())
+	requireDismissed(t, bobs, "cannot find out which certificates are revoked")
+}
+
+// requireDismissed makes sure that a client reads why its connection ends.
+func requireDismissed(t *testing.T, c net.Conn, why string) {
+	t.Helper()
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(limit)))
+	m, err := read(c)
+	require.NoError(t, err)
+	require.Contains(t, m.Payload.(messages.Failure).Text, why)
+	requireEnd(t, c)
 }
 
 // TestAListOfTheFuture is believed when its time has come.

@@ -182,7 +182,7 @@ func explain(err error) error {
 	return err
 }
 
-// watchRevocations ends connections of clients that have been revoked.
+// watchRevocations ends connections of clients that have been revoked. They are told why.
 func (s *Server) watchRevocations(ctx context.Context) {
 	if s.config.Revocations == nil {
 		return
@@ -202,7 +202,7 @@ func (s *Server) watchRevocations(ctx context.Context) {
 func (s *Server) endRevoked() {
 	for _, t := range s.tenants.all() {
 		if err := s.config.Revocations.check(t.chain); err != nil {
-			t.end(err)
+			s.tenants.revoke(t, err)
 		}
 	}
 }

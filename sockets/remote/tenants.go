@@ -27,11 +27,11 @@ type tenants struct {
 	mu    sync.Mutex
 	conns []*tenantConn  // the oldest first
 	count map[string]int // by the key of the tenant
-	told  int            // how many have lost their place, and are being told
+	told  int            // how many are being told why they end
 }
 
 // maxDismissed is how many connections at once may go on for as long as it takes to tell
-// that they have lost their place. Others end at once.
+// why they end. Others end at once.
 const maxDismissed = 64
 
 // A tenantConn is one connection.
@@ -67,7 +67,7 @@ func (t *tenants) enter(chain []*x509.Certificate, end, dismiss context.CancelCa
 			return nil, errFull
 		}
 		t.remove(loses)
-		t.dismiss(loses)
+		t.dismiss(loses, errShare)
 	}
 	t.conns = append(t.conns, entry)
 	t.count[entry.tenant]++
@@ -84,15 +84,26 @@ func (t *tenants) loser(comes string) *tenantConn {
 	return t.conns[slices.IndexFunc(t.conns, func(c *tenantConn) bool { return c.tenant == most })]
 }
 
-// dismiss ends a connection that has lost its place.
-func (t *tenants) dismiss(loses *tenantConn) {
-	if t.told >= maxDismissed {
-		loses.end(errShare)
-		return
+// revoke ends a connection because of its certificate. It keeps its place until it has ended.
+func (t *tenants) revoke(conn *tenantConn, cause error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if slices.Contains(t.conns, conn) { // otherwise it has left meanwhile
+		t.dismiss(conn, cause)
 	}
-	t.told++
-	loses.told = true
-	loses.dismiss(errShare)
+}
+
+// dismiss ends a connection. It needs mu.
+func (t *tenants) dismiss(conn *tenantConn, cause error) {
+	switch {
+	case conn.told:
+	case t.told >= maxDismissed:
+		conn.end(cause)
+	default:
+		t.told++
+		conn.told = true
+		conn.dismiss(cause)
+	}
 }
 
 // leave removes a connection, which may have lost its place before.
