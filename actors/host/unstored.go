@@ -3,7 +3,6 @@ package host
 import (
 	"albatross/actors/supervise"
 	"albatross/messages"
-	"albatross/runtime/failpoint"
 )
 
 // A unikernel that has ended stays until that is on disk. If it cannot be stored, clients
@@ -48,7 +47,6 @@ func (h *host) goesOn(c *supervise.Context, m messages.UnikernelGoesOn) {
 		s.refusal = m.Text
 	}
 	h.answerAsk(c, s, messages.Failure{Text: s.refusal})
-	failpoint.Here("change/refusal-told")
 	h.settle(c, m.Name, s)
 }
 

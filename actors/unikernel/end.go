@@ -145,7 +145,6 @@ func (u *unikernel) goOn(c *supervise.Context, failure messages.Public) {
 	c.Send(u.Host, messages.UnikernelGoesOn{
 		Name: u.Name, Run: u.Run, Text: "the unikernel goes on, because the daemon cannot store that it ends: " + failure,
 	})
-	failpoint.Here("unikernel/goes-on")
 }
 
 // terminate asks the tender to end, and kills it after the grace time.

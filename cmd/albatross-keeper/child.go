@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/fifo"
 	"albatross/runtime/history"
 	"albatross/runtime/keeper/wire"
@@ -86,6 +87,7 @@ func (o order) launch(null int, oom string) (b birth, err error) {
 	if err != nil {
 		return b, fmt.Errorf("cannot execute %s: %w", argv[0], err)
 	}
+	failpoint.Here("keeper/forked")
 	// Only we reap it, so its pid belongs to it.
 	if oom != "" {
 		_ = os.WriteFile(fmt.Sprintf("/proc/%d/%s", pid, oomFile), []byte(oom), 0) // it may have ended
@@ -256,12 +258,14 @@ func (k *keeper) reapLater(c *child) {
 
 // ended records an end, until a daemon acknowledges it.
 func (k *keeper) ended(c *child, end wire.End) {
+	failpoint.Here("keeper/reaped")
 	c.noteMemory(&end)
 	c.end = &end
 	k.unwatch(c.pidfd)
 	wire.CloseAll(present(c.pidfd, c.memory))
 	c.pidfd, c.memory = -1, -1
 	k.finishConsole(c)
+	failpoint.Here("keeper/console-finished")
 	k.record(c.entry())
 	k.untold = append(k.untold, c)
 	k.spend(childCost)
@@ -300,5 +304,6 @@ func (k *keeper) forget(c *child) {
 	if !c.told {
 		k.untold = slices.DeleteFunc(k.untold, func(other *child) bool { return other == c })
 	}
+	failpoint.Here("keeper/forgetting")
 	k.record(entry{Process: c.process, Gone: true})
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/history"
 )
 
@@ -63,6 +64,7 @@ func (k *keeper) move(c *child) {
 	case n == 0: // all writers have ended, or another reader was faster
 		k.unwatchEnded(c)
 	default:
+		failpoint.Here("keeper/lines-moved")
 		k.moved += n
 		k.full = k.full || n >= 64<<10
 		k.syncLater(c)
@@ -106,6 +108,7 @@ func (k *keeper) stopKeeping(c *child) {
 	if c.console >= 0 {
 		k.unwatch(c.console)
 	}
+	failpoint.Here("keeper/console-left")
 	if c.log != nil {
 		if !c.log.Written() {
 			k.trouble.note("The last lines of the console of %s are lost", c.name)

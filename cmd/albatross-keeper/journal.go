@@ -11,6 +11,7 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/durable"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/keeper/wire"
 )
 
@@ -156,6 +157,7 @@ func (j *journal) append(e entry) {
 		return
 	}
 	j.size += int64(len(b))
+	failpoint.Here("keeper/recorded")
 }
 
 func (j *journal) fail(err error) {
@@ -189,7 +191,9 @@ func writeJournal(path string, kept []entry) (f *os.File, size int64, err error)
 		return nil, 0, err
 	}
 	if size, err = writeEntries(f, kept); err == nil {
+		failpoint.Here("keeper/journal-written")
 		if err = durable.Rename(f, path); err == nil {
+			failpoint.Here("keeper/journal-renamed")
 			err = durable.SyncDir(filepath.Dir(path))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/history"
 	"albatross/runtime/keeper/wire"
 	"albatross/runtime/proc"
@@ -120,6 +121,7 @@ func (k *keeper) start() (err error) {
 		}
 		return err
 	}
+	failpoint.Here("keeper/locked")
 	k.oom = spare()
 	kept, whole, err := openJournal(k.journal.path)
 	if err != nil {
@@ -131,10 +133,12 @@ func (k *keeper) start() (err error) {
 	if err := k.listen(); err != nil {
 		return err
 	}
+	failpoint.Here("keeper/listening")
 	k.awaitReaders()
 	for _, e := range kept {
 		k.takeOver(e)
 	}
+	failpoint.Here("keeper/taken-over")
 	k.rewrite()
 	return nil
 }

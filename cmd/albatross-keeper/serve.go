@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/keeper/wire"
 )
 
@@ -125,6 +126,7 @@ func (k *keeper) drop(c *conn) {
 	}
 	if k.daemon == c {
 		k.daemon = nil
+		failpoint.Here("keeper/daemon-gone")
 		k.daemonGone()
 	}
 }
@@ -328,6 +330,7 @@ func (k *keeper) hello(c *conn, r wire.Request) error {
 		}
 	}
 	k.keepAll()
+	failpoint.Here("keeper/daemon-connected")
 	k.answer(c, answer, nil)
 	return nil
 }
@@ -396,6 +399,7 @@ func (k *keeper) started(c *conn, r wire.Request, o order, b birth, err error) {
 		return
 	}
 	k.record(kept.entry())
+	failpoint.Here("keeper/child-kept")
 	k.answer(c, wire.Answer{ID: r.ID, Process: kept.process, Files: []wire.File{wire.Pidfd}}, []int{kept.pidfd})
 }
 
@@ -536,6 +540,7 @@ func (k *keeper) tell() {
 	for len(k.untold) > 0 && !c.full {
 		ended := k.untold[0]
 		if k.push(c, wire.Answer{Process: ended.process, Name: ended.name, End: ended.end}) {
+			failpoint.Here("keeper/end-told")
 			ended.told = true
 			k.untold = k.untold[1:]
 		}

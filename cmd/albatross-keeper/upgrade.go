@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/failpoint"
 	"albatross/runtime/keeper/wire"
 )
 
@@ -164,6 +165,7 @@ func (k *keeper) execute(c *change) error {
 	defer func() { _ = unix.Close(file) }()
 	inherited := append(s.files(), file)
 	inherit(inherited, 0)
+	failpoint.Here("keeper/becoming-another")
 	defer inherit(inherited, unix.FD_CLOEXEC)
 	arguments := []string{c.program, "--dbdir=" + filepath.Dir(k.dir), "--resume=" + strconv.Itoa(file)}
 	err = syscall.Exec(c.program, arguments, os.Environ())
@@ -262,6 +264,7 @@ func (k *keeper) resume(fd int) error {
 			return err
 		}
 	}
+	failpoint.Here("keeper/resumed")
 	k.rewrite()
 	if asker := k.conns[s.Asker]; asker != nil {
 		k.answer(asker, wire.Answer{ID: s.ID, Protocol: wire.Protocol, Build: version}, nil)

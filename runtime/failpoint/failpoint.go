@@ -7,6 +7,8 @@
 package failpoint
 
 const (
+	// Tag is the build tag.
+	Tag = "failpoints"
 	// Kill is the environment variable that says where to die: a name, a space, and at
 	// which visit, counted from 1.
 	Kill = "ALBATROSS_FAILPOINT"

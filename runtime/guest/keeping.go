@@ -19,6 +19,9 @@ import (
 // retryKeeper is the pause between tries to reach a keeper.
 const retryKeeper = time.Second
 
+// connectTries is how many keepers in a row may die while the daemon starts.
+const connectTries = 5
+
 // A Keeping is the daemon's keeper, and what it has reported. If the keeper dies, a new one
 // is started, which adopts what runs. All methods but Close may be called on nil, which is
 // no keeper, and concurrently.
@@ -49,7 +52,7 @@ func OpenKeeping(ctx context.Context, config keeper.Config, log *slog.Logger) (*
 	k := &Keeping{config: config, log: log, tended: make(chan struct{}), wake: make(chan struct{}, 1), kept: map[messages.Process]*kept{}}
 	k.config.Read = true
 	k.config.Ended = func(e keeper.Ended) { k.noteEnd(e.Name, e.Process, e.End) }
-	if err := k.connect(ctx); err != nil {
+	if err := k.connectFirst(ctx); err != nil {
 		return nil, err
 	}
 	tending, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -63,6 +66,18 @@ func (k *Keeping) Close() {
 	k.cancel()
 	<-k.tended
 	k.current().Close()
+}
+
+// connectFirst is connect, for a daemon that starts: a keeper may die meanwhile, and another
+// one is started.
+func (k *Keeping) connectFirst(ctx context.Context) error {
+	for try := 1; ; try++ {
+		err := k.connect(ctx)
+		if try == connectTries || !errors.Is(err, keeper.ErrLost) {
+			return err
+		}
+		k.log.Warn("The keeper has ended; another one is started", "error", err)
+	}
 }
 
 func (k *Keeping) current() *keeper.Client {

@@ -68,9 +68,9 @@ func (c *caller) change(t thing, after string, what talk) {
 	case refusal != "":
 		c.h.t.Errorf("%s: %s %s is not changed: %s", c.h.doing, t.kind, t.name, refusal)
 	case c.dead:
-		sum.add(cutOff, 1)
+		sum.add(c.h.mode, cutOff, 1)
 	default:
-		sum.add(answered, 1)
+		sum.add(c.h.mode, answered, 1)
 		c.h.acknowledged.Add(1)
 		c.h.journal.is(t, after)
 	}

@@ -43,7 +43,7 @@ func (h *host) check() {
 // count counts losses, and tells them.
 func (h *host) count(losses []loss) {
 	for _, l := range losses {
-		sum.add(l.figure, 1)
+		sum.add(h.mode, l.figure, 1)
 		h.t.Errorf("%s: %s: %s", h.doing, l.figure, l.text)
 	}
 }

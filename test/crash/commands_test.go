@@ -104,7 +104,7 @@ func (c *caller) end(name messages.Name) {
 func (c *caller) createMoving(name string, g guest, ends ...string) {
 	n := parse(name)
 	c.h.journal.moves(n, true)
-	c.h.journal.may(thing{end, n}, append(ends, unseen)...)
+	c.h.journal.may(thing{end, n}, append(ends, c.h.unknown()...)...)
 	c.change(thing{unikernel, n}, g.state(), command(n, messages.UnikernelCreate{Form: 5, Config: g.config()}))
 	if !g.Fail.Restart {
 		c.h.journal.may(thing{unikernel, n}, absent)
@@ -123,13 +123,29 @@ func (c *caller) waitGone(name string) {
 	}
 }
 
+// unknown is how a unikernel may end for the daemon besides as it does.
+func (h *host) unknown() []string {
+	if h.sure {
+		return nil
+	}
+	return []string{unseen}
+}
+
 // waitEnd is waitGone for one that this daemon has seen from its beginning, and
-// knows how it has ended.
+// knows how it has ended, unless its keeper has died.
 func (c *caller) waitEnd(name, how string) {
 	c.waitGone(name)
 	if !c.dead {
-		c.h.journal.is(thing{end, parse(name)}, how)
+		c.h.journal.is(thing{end, parse(name)}, c.h.seen(how)...)
 	}
+}
+
+// seen are the ends that this daemon may know of one that has ended before its eyes.
+func (h *host) seen(how string) []string {
+	if h.mode == kept && !h.sure {
+		return []string{how, unseen}
+	}
+	return []string{how}
 }
 
 // waitRestarts waits until a unikernel has been started again so often.

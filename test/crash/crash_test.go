@@ -1,5 +1,6 @@
 // Package crash kills the daemon at every failpoint and at random moments, and
-// looks at what the next one makes of that.
+// looks at what the next one makes of that. It does so without a keeper and with
+// one, which is killed, stopped and upgraded as well.
 //
 // Every host has unikernels that nothing may disturb, a bridge, block devices and
 // cgroups, all its own. A client keeps a journal: of everything that it changes
@@ -29,6 +30,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"albatross/runtime/failpoint"
 	"albatross/test/netns"
 	"albatross/test/programs"
 )
@@ -50,9 +52,26 @@ const killsVariable = "ALBATROSS_CRASH_KILLS"
 // fewKills is how often otherwise.
 const fewKills = 15
 
-// The directories of the programs: those that can be killed, and those of a
-// release.
-var killable, released string
+// The directories of the programs: those that can be killed, the same of another
+// version, and those of a release.
+var killable, newer, released string
+
+// A mode is how the daemon runs.
+type mode string
+
+const (
+	alone mode = "without a keeper"
+	kept  mode = "with a keeper"
+)
+
+var modes = []mode{alone, kept}
+
+// inModes runs a test in each mode.
+func inModes(t *testing.T, test func(t *testing.T, m mode)) {
+	for _, m := range modes {
+		t.Run(string(m), func(t *testing.T) { test(t, m) })
+	}
+}
 
 func TestMain(m *testing.M) {
 	netns.Enter()
@@ -60,9 +79,13 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	killable, released = filepath.Join(bin, "killable"), filepath.Join(bin, "released")
-	for dir, tag := range map[string]string{killable: "failpoints", released: ""} {
-		if err := programs.BuildTagged(dir, tag, "albatrossd", "albatross-tender"); err != nil {
+	killable, newer, released = filepath.Join(bin, "killable"), filepath.Join(bin, "newer"), filepath.Join(bin, "released")
+	for dir, version := range map[string]string{killable: "old", newer: "new", released: "released"} {
+		tag := failpoint.Tag
+		if dir == released {
+			tag = ""
+		}
+		if err := programs.BuildVersion(dir, tag, version, "albatrossd", "albatross-tender", "albatross-keeper"); err != nil {
 			panic(err)
 		}
 	}

@@ -22,17 +22,24 @@ import (
 // A host is a machine with a daemon on it: a directory and a bridge for all that
 // it has.
 type host struct {
-	t       *testing.T
-	dir     string
-	bridge  string
-	port    *netns.Port
-	journal *journal
-	doing   string // what is under way, for messages
+	t        *testing.T
+	mode     mode
+	programs string // directory of its programs
+	dir      string
+	bridge   string
+	port     *netns.Port
+	journal  *journal
+	doing    string // what is under way, for messages
 
 	pid      int // of the daemon; 0 while none runs
 	ended    <-chan unix.WaitStatus
 	stopping bool // it has been asked to stop
 	stopped  bool // that is how the last one ended
+
+	keeperEnded <-chan unix.WaitStatus // of the keeper that launchKeeper has started
+	keeperDead  bool
+	// sure: the keeper lives as long as what is created now, so that it is known how that ends.
+	sure bool
 
 	acknowledged atomic.Int64 // commands, ever
 
@@ -42,10 +49,10 @@ type host struct {
 
 // newHost is a host without a daemon. Its directory has a short name, since those
 // of sockets may not be long.
-func newHost(t *testing.T, bridge string) *host {
+func newHost(t *testing.T, m mode, bridge string) *host {
 	dir, err := os.MkdirTemp("", "crash")
 	require.NoError(t, err)
-	h := &host{t: t, dir: dir, bridge: bridge, journal: newJournal()}
+	h := &host{t: t, mode: m, programs: killable, dir: dir, bridge: bridge, journal: newJournal()}
 	t.Cleanup(h.wipe)
 	return h
 }
@@ -57,6 +64,7 @@ func (h *host) wipe() {
 		h.t.Logf("%s: the daemon says:\n%s", h.doing, log[max(0, len(log)-4000):])
 	}
 	h.kill()
+	h.endKeepers()
 	for _, found := range h.processes() {
 		for _, p := range found {
 			_ = unix.Kill(p.PID, unix.SIGKILL)
@@ -88,7 +96,10 @@ func (h *host) launch(environment string, arguments ...string) {
 	log, err := os.OpenFile(h.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(h.t, err)
 	defer log.Close()
-	c := exec.Command(filepath.Join(killable, "albatrossd"), append([]string{
+	if h.mode == kept {
+		arguments = append([]string{"--keeper"}, arguments...)
+	}
+	c := exec.Command(filepath.Join(h.programs, "albatrossd"), append([]string{
 		"--tmpdir", h.dir, "--dbdir", h.path("db"), "--cgroup", h.cgroup(), "--tender", "builtin",
 	}, arguments...)...)
 	c.Env = append(os.Environ(), environment)
@@ -202,6 +213,7 @@ func (h *host) end() {
 	h.check()
 	require.Empty(h.t, h.processes())
 	h.kill()
+	h.endKeepers()
 }
 
 // restore destroys and removes all but what nothing may disturb.

@@ -60,7 +60,7 @@ func namedIn(t *testing.T, path string) (names []string) {
 
 // TestPointsAreNotInWhatIsInstalled, not even by name.
 func TestPointsAreNotInWhatIsInstalled(t *testing.T) {
-	for _, program := range []string{"albatrossd", "albatross-tender"} {
+	for _, program := range []string{"albatrossd", "albatross-tender", "albatross-keeper"} {
 		code, err := os.ReadFile(filepath.Join(released, program))
 		require.NoError(t, err)
 		for _, name := range append(named(t), failpoint.Kill) {
@@ -78,26 +78,43 @@ func TestPointsHaveDifferentNames(t *testing.T) {
 	require.Equal(t, slices.Compact(slices.Clone(names)), names)
 }
 
-// A moment is when to kill: the nth time that a point is come to.
+// ofKeeper tells whether a point is in the keeper alone.
+func ofKeeper(point string) bool { return strings.HasPrefix(point, "keeper/") }
+
+// withoutKeeper is the point at which the daemon itself has made a process.
+const withoutKeeper = "tender/forked"
+
+// namedFor are the names of the points that can be come to in a mode.
+func namedFor(t *testing.T, m mode) []string {
+	t.Helper()
+	return slices.DeleteFunc(named(t), func(name string) bool {
+		return m == alone && ofKeeper(name) || m == kept && name == withoutKeeper
+	})
+}
+
+// A moment is when to kill: the nth time that a program comes to a point.
 type moment struct {
 	scenario int
+	keeper   bool // the keeper; otherwise the daemon
 	point    string
 	nth      int
 }
 
-// TestEveryPoint kills the daemon at every point.
-func TestEveryPoint(t *testing.T) {
+// TestEveryPoint kills the daemon, or its keeper, at every point.
+func TestEveryPoint(t *testing.T) { inModes(t, killAtPoints) }
+
+func killAtPoints(t *testing.T, m mode) {
 	netns.FullBridge(t, fullBridge)
 	_, all := wantedKills(t)
-	sum.add(points, len(named(t)))
-	moments := explore(t)
-	requireAllReached(t, moments)
+	sum.add(m, points, len(namedFor(t, m)))
+	moments := explore(t, m)
+	requireAllReached(t, m, moments)
 	if !all {
-		moments = chosen(moments)
+		moments = chosen(m, moments)
 	}
 	var killed sync.Map // at these points
 	inParallel(t, func(t *testing.T, worker int) {
-		h := workingHost(t, fmt.Sprintf("crash%d", worker))
+		h := workingHost(t, m, fmt.Sprintf("crash%d", worker))
 		for i := worker; i < len(moments); i += workers {
 			if h.crash(moments[i]) {
 				killed.Store(moments[i].point, true)
@@ -105,9 +122,9 @@ func TestEveryPoint(t *testing.T) {
 		}
 		h.end()
 	})
-	for _, name := range named(t) {
-		if _, ok := killed.Load(name); !ok && !t.Failed() {
-			t.Errorf("no daemon has died at %s", name)
+	for _, m := range moments {
+		if _, ok := killed.Load(m.point); !ok && !t.Failed() {
+			t.Errorf("nothing has died at %s", m.point)
 		}
 	}
 }
@@ -115,23 +132,24 @@ func TestEveryPoint(t *testing.T) {
 // fullBridge is a bridge that nothing can be attached to.
 const fullBridge = "full"
 
-func workingHost(t *testing.T, bridge string) *host {
+func workingHost(t *testing.T, m mode, bridge string) *host {
 	netns.Bridge(t, bridge)
-	h := newHost(t, bridge)
+	h := newHost(t, m, bridge)
 	h.settleIn()
 	return h
 }
 
 // explore finds all moments by letting every scenario go on to its end.
-func explore(t *testing.T) (moments []moment) {
-	h := workingHost(t, "crash")
+func explore(t *testing.T, m mode) (moments []moment) {
+	h := workingHost(t, m, "crash")
 	for i, s := range scenarios {
 		place := h
 		if s.fresh {
-			place = newHost(t, "crash")
+			place = newHost(t, m, "crash")
 		}
 		place.doing = s.name
-		place.prepare(s)
+		place.prepare(s, failpoint.Log+"="+place.path("keeper-points"))
+		place.sure = m == kept
 		place.launch(failpoint.Log+"="+place.path("points"), s.arguments...)
 		c := &caller{h: place, dead: !place.answers()}
 		s.do(c)
@@ -140,7 +158,12 @@ func explore(t *testing.T) (moments []moment) {
 			place.check()
 			place.stop()
 		}
-		moments = append(moments, momentsOf(t, i, place.path("points"))...)
+		moments = append(moments, momentsOf(t, moment{scenario: i}, place.path("points"))...)
+		if m == kept {
+			place.endKeepers()
+			moments = append(moments, momentsOf(t, moment{scenario: i, keeper: true}, place.path("keeper-points"))...)
+		}
+		place.sure = false
 		place.start()
 		place.check()
 		place.restore()
@@ -152,20 +175,35 @@ func explore(t *testing.T) (moments []moment) {
 	return moments
 }
 
-// prepare brings a host to where a scenario begins, without a daemon.
-func (h *host) prepare(s scenario) {
+// prepare brings a host to where a scenario begins, without a daemon, and with a new keeper
+// that has something more in its environment.
+func (h *host) prepare(s scenario, keeper string) {
+	h.t.Helper()
 	if s.before != nil {
 		s.before(&caller{h: h})
 		h.until("all is on disk", h.allReleased)
 	}
 	h.kill()
-	if s.offline != nil {
-		s.offline(h)
+	h.keeperDead = false
+	offline := func() {
+		if s.offline != nil {
+			s.offline(h)
+		}
+	}
+	h.endKeepers()
+	if !s.seen {
+		offline()
+	}
+	if h.mode == kept {
+		h.launchKeeper(keeper)
+	}
+	if s.seen {
+		offline()
 	}
 }
 
 // momentsOf reads what a daemon has told, and removes it.
-func momentsOf(t *testing.T, scenario int, log string) (moments []moment) {
+func momentsOf(t *testing.T, of moment, log string) (moments []moment) {
 	t.Helper()
 	text, err := os.ReadFile(log)
 	require.NoError(t, err)
@@ -174,24 +212,25 @@ func momentsOf(t *testing.T, scenario int, log string) (moments []moment) {
 	for name := range strings.Lines(string(text)) {
 		name = strings.TrimSuffix(name, "\n")
 		times[name]++
-		moments = append(moments, moment{scenario, name, times[name]})
+		of.point, of.nth = name, times[name]
+		moments = append(moments, of)
 	}
 	return moments
 }
 
 // requireAllReached: no point is in the source that no scenario comes to.
-func requireAllReached(t *testing.T, moments []moment) {
+func requireAllReached(t *testing.T, m mode, moments []moment) {
 	t.Helper()
-	for _, name := range named(t) {
-		reached := slices.ContainsFunc(moments, func(m moment) bool { return m.point == name })
-		require.True(t, reached, "no scenario comes to the point %s", name)
-	}
+	missing := slices.DeleteFunc(namedFor(t, m), func(name string) bool {
+		return slices.ContainsFunc(moments, func(m moment) bool { return m.point == name })
+	})
+	require.Empty(t, missing, "no scenario comes to these points")
 }
 
 // learned are moments at which something has been lost once, though not at the
 // first time that the point was come to.
 var learned = map[moment]string{
-	{scenarioOf("force-create"), "unikernel/launched", 1}: "the image of what was replaced had been removed",
+	{scenario: scenarioOf("force-create"), point: "unikernel/launched", nth: 1}: "the image of what was replaced had been removed",
 }
 
 func scenarioOf(name string) int {
@@ -203,14 +242,18 @@ func scenarioOf(name string) int {
 const committing = "database/committing"
 
 // chosen are a few moments: one for each point, those from which something was
-// learned, and all at which something is committed.
-func chosen(moments []moment) (few []moment) {
+// learned, and all at which something is committed. With a keeper they are those of the
+// keeper.
+func chosen(m mode, moments []moment) (few []moment) {
 	known := map[string]bool{}
-	for _, m := range moments {
-		if !known[m.point] || learned[m] != "" || m.point == committing {
-			few = append(few, m)
+	for _, moment := range moments {
+		if m == kept && !moment.keeper {
+			continue
 		}
-		known[m.point] = true
+		if !known[moment.point] || learned[moment] != "" || moment.point == committing {
+			few = append(few, moment)
+		}
+		known[moment.point] = true
 	}
 	return few
 }
@@ -224,7 +267,7 @@ const lateness = 2 * time.Second
 func (h *host) crash(m moment) (died bool) {
 	s := scenarios[m.scenario]
 	if s.fresh {
-		fresh := newHost(h.t, h.bridge)
+		fresh := newHost(h.t, h.mode, h.bridge)
 		defer fresh.end()
 		return fresh.crashIn(s, m)
 	}
@@ -235,14 +278,42 @@ func (h *host) crash(m moment) (died bool) {
 func (h *host) crashIn(s scenario, m moment) (died bool) {
 	h.t.Helper()
 	h.doing = fmt.Sprintf("%s, killed at %s %d", s.name, m.point, m.nth)
-	h.prepare(s)
-	h.launch(fmt.Sprintf("%s=%s %d", failpoint.Kill, m.point, m.nth), s.arguments...)
+	kill := fmt.Sprintf("%s=%s %d", failpoint.Kill, m.point, m.nth)
+	if m.keeper {
+		return h.crashKeeper(s, kill)
+	}
+	h.doing = "daemon of " + h.doing
+	h.prepare(s, nothing)
+	h.sure = h.mode == kept
+	h.launch(kill, s.arguments...)
 	c := &caller{h: h, dead: !h.answers()}
 	s.do(c)
 	if died = within(lateness, h.died) && !h.stopped; died {
-		sum.add(atPoints, 1)
+		sum.add(h.mode, atPoints, 1)
+	}
+	h.sure = false
+	h.kill()
+	h.start()
+	h.check()
+	return died
+}
+
+// crashKeeper plays a scenario with a keeper that dies, and looks at what its daemon, and the
+// next one, make of that.
+func (h *host) crashKeeper(s scenario, kill string) (died bool) {
+	h.t.Helper()
+	h.doing = "keeper of " + h.doing
+	h.prepare(s, kill)
+	h.launch(nothing, s.arguments...)
+	require.True(h.t, h.answers(), "%s: the daemon does not start", h.doing)
+	s.do(&caller{h: h})
+	if !h.stopping {
+		h.check()
 	}
 	h.kill()
+	if died = within(lateness, h.keeperDied); died {
+		sum.add(h.mode, atPoints, 1)
+	}
 	h.start()
 	h.check()
 	return died

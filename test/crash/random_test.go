@@ -44,23 +44,26 @@ func seed(t *testing.T) uint64 {
 	return n
 }
 
-// TestRandomMoments kills the daemon at random moments while several clients
-// change all there is.
-func TestRandomMoments(t *testing.T) {
+// TestRandomMoments kills the daemon, and harms its keeper, at random moments while several
+// clients change all there is. With a keeper, versions change forth and back.
+func TestRandomMoments(t *testing.T) { inModes(t, killAtRandom) }
+
+func killAtRandom(t *testing.T, m mode) {
 	netns.Need(t)
 	kills, _ := wantedKills(t)
 	first := seed(t)
-	changes, cuts := sum.count(answered), sum.count(cutOff)
+	changes, cuts := sum.count(m, answered), sum.count(m, cutOff)
 	inParallel(t, func(t *testing.T, worker int) {
 		random := rand.New(rand.NewPCG(first, uint64(worker)))
-		h := workingHost(t, fmt.Sprintf("crash%d", worker))
+		h := workingHost(t, m, fmt.Sprintf("crash%d", worker))
 		var all []*tenant
 		for id := range tenants {
 			all = append(all, newTenant(h, id, rand.New(rand.NewPCG(random.Uint64(), 0))))
 		}
 		for i := worker; i < kills; i += workers {
 			h.doing = fmt.Sprintf("kill %d", i)
-			h.killUnder(all, 1+random.IntN(answersAtMost), upTo(random, killedWithin))
+			h.killUnder(all, random)
+			h.changeVersion(random)
 			if random.IntN(5) == 0 {
 				h.killStarting(upTo(random, startWithin))
 			}
@@ -70,9 +73,9 @@ func TestRandomMoments(t *testing.T) {
 		h.end()
 	})
 	if !t.Failed() {
-		require.GreaterOrEqual(t, sum.count(atRandom), kills)
-		require.Greater(t, sum.count(answered)-changes, kills, "commands that were acknowledged")
-		require.Greater(t, sum.count(cutOff)-cuts, kills, "commands that were cut off")
+		require.GreaterOrEqual(t, sum.count(m, atRandom), kills)
+		require.Greater(t, sum.count(m, answered)-changes, kills, "commands that were acknowledged")
+		require.Greater(t, sum.count(m, cutOff)-cuts, kills, "commands that were cut off")
 	}
 }
 
@@ -83,19 +86,31 @@ func upTo(random *rand.Rand, limit time.Duration) time.Duration {
 // killUnder kills the daemon while clients work: some time after it has
 // acknowledged so many commands. A moment that depended on time alone would come
 // before any answer on a busy machine.
-func (h *host) killUnder(all []*tenant, answers int, after time.Duration) {
+func (h *host) killUnder(all []*tenant, random *rand.Rand) {
 	var working sync.WaitGroup
-	enough := h.acknowledged.Load() + int64(answers)
+	enough := h.acknowledged.Load() + 1 + random.Int64N(answersAtMost)
 	for _, k := range all {
 		working.Go(k.work)
 	}
 	if !within(patience, func() bool { return h.acknowledged.Load() >= enough }) {
 		h.t.Errorf("%s: the daemon does not answer", h.doing) // its clients must be waited for
 	}
-	<-time.After(after)
+	if h.mode == kept {
+		h.harmKeeper(random)
+	}
+	<-time.After(upTo(random, killedWithin))
 	h.kill()
-	sum.add(atRandom, 1)
+	sum.add(h.mode, atRandom, 1)
 	working.Wait()
+}
+
+// changeVersion makes another version of the programs the next to run, sometimes.
+func (h *host) changeVersion(random *rand.Rand) {
+	if h.mode == alone || random.IntN(4) > 0 {
+		return
+	}
+	h.programs = map[string]string{killable: newer, newer: killable}[h.programs]
+	sum.add(h.mode, upgrades, 1)
 }
 
 // killStarting kills the next one before it can do much.
@@ -103,7 +118,7 @@ func (h *host) killStarting(after time.Duration) {
 	h.launch(nothing)
 	<-time.After(after)
 	h.kill()
-	sum.add(atRandom, 1)
+	sum.add(h.mode, atRandom, 1)
 }
 
 // A tenant changes things of its own.

@@ -18,8 +18,9 @@ type scenario struct {
 	name string
 	// before is done while another daemon runs.
 	before func(*caller)
-	// offline is done while none does.
+	// offline is done while none does. In the mode with a keeper, one runs if seen says so.
 	offline func(*host)
+	seen    bool
 	// do is done, until the daemon dies; before that it starts.
 	do func(*caller)
 	// fresh: on a host that has never had a daemon, nor what must not be disturbed.
@@ -99,6 +100,12 @@ var scenarios = []scenario{
 	}, offline: leaveRubbish, do: func(c *caller) {
 		c.waitFor("all that should run", func() bool { return c.count(5) })
 	}},
+	{name: "absence", before: func(c *caller) {
+		c.createMoving("ends", run("exit", "7", "500"), exits(7))
+	}, offline: waitWithoutDaemon, seen: true, do: func(c *caller) {
+		c.waitGone("ends")
+		c.upgrade()
+	}},
 	{name: "import", fresh: true, offline: leaveNative, do: func(c *caller) {
 		c.waitFor("what was imported", func() bool { return c.count(2) })
 	}},
@@ -156,6 +163,16 @@ func leaveRubbish(h *host) {
 	require.NoError(h.t, unix.Mkfifo(h.path("fifo", "left:over"), 0o600))
 	for _, parent := range h.cgroupParents() {
 		require.NoError(h.t, os.Mkdir(filepath.Join(parent, "left:over"), 0o755))
+	}
+}
+
+// waitWithoutDaemon waits until a unikernel has ended and another one has said something,
+// which a keeper sees and hears.
+func waitWithoutDaemon(h *host) {
+	h.until("it ends", func() bool { return len(h.processes()[parse("ends").Label]) == 0 })
+	if h.mode == kept {
+		before := h.historySize(ticking)
+		h.until("the keeper hears something", func() bool { return h.keeperDied() || h.historySize(ticking) > before })
 	}
 }
 

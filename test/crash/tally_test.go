@@ -9,51 +9,54 @@ import (
 type figure string
 
 const (
-	points    figure = "failpoints"
-	atPoints  figure = "kills at failpoints"
-	atRandom  figure = "kills at random moments"
-	answered  figure = "commands acknowledged"
-	cutOff    figure = "commands cut off"
-	lost      figure = "acknowledged changes lost"
-	halved    figure = "half changes"
-	orphaned  figure = "orphans"
-	invented  figure = "exit codes invented"
-	disturbed figure = "unikernels disturbed"
-	muted     figure = "lines of consoles lost"
-	untold    figure = "events lost or invented"
+	points      figure = "failpoints"
+	atPoints    figure = "kills at failpoints"
+	atRandom    figure = "kills at random moments"
+	keeperKills figure = "of the keeper beside them"
+	keeperStops figure = "stops of the keeper"
+	upgrades    figure = "changes of version"
+	answered    figure = "commands acknowledged"
+	cutOff      figure = "commands cut off"
+	lost        figure = "acknowledged changes lost"
+	halved      figure = "half changes"
+	orphaned    figure = "orphans"
+	invented    figure = "exit codes invented"
+	disturbed   figure = "unikernels disturbed"
+	muted       figure = "lines of consoles lost"
+	untold      figure = "events lost or invented"
 )
 
 // figures are all of them, as they are printed.
-var figures = []figure{points, atPoints, atRandom, answered, cutOff, lost, halved, orphaned, invented, disturbed, muted, untold}
+var figures = []figure{points, atPoints, atRandom, keeperKills, keeperStops, upgrades, answered, cutOff, lost, halved, orphaned, invented, disturbed, muted, untold}
 
-// A tally counts.
+// A tally counts, in each mode.
 type tally struct {
 	mu     sync.Mutex
-	counts map[figure]int
+	counts map[mode]map[figure]int
 }
 
 // sum is that of all tests.
-var sum = &tally{counts: map[figure]int{}}
+var sum = &tally{counts: map[mode]map[figure]int{alone: {}, kept: {}}}
 
-func (t *tally) add(f figure, n int) {
+func (t *tally) add(m mode, f figure, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.counts[f] += n
+	t.counts[m][f] += n
 }
 
-func (t *tally) count(f figure) int {
+func (t *tally) count(m mode, f figure) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.counts[f]
+	return t.counts[m][f]
 }
 
 // String is a table.
 func (t *tally) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	table := "| | |\n|---|---|\n"
+	table := fmt.Sprintf("| | %s | %s |\n|---|---|---|\n", alone, kept)
 	for _, f := range figures {
-		table += fmt.Sprintf("| %s | %d |\n", f, t.counts[f])
+		table += fmt.Sprintf("| %s | %d | %d |\n", f, t.counts[alone][f], t.counts[kept][f])
 	}
 	return table
 }

@@ -25,6 +25,11 @@ func BuildTagged(dir, tag string, names ...string) error {
 	return build(dir, []string{"-tags", tag}, names)
 }
 
+// BuildVersion is BuildTagged of another version.
+func BuildVersion(dir, tag, version string, names ...string) error {
+	return build(dir, []string{"-tags", tag, "-ldflags", "-X main.version=" + version}, names)
+}
+
 // BuildAlike is Build, with the race detector where this program has it.
 func BuildAlike(dir string, names ...string) (race bool, err error) {
 	info, _ := debug.ReadBuildInfo() // there is one in all that Go builds
