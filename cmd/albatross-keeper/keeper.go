@@ -117,7 +117,7 @@ func newKeeper(dbdir string) (*keeper, error) {
 func (k *keeper) start() (err error) {
 	if k.lock, err = lockFile(filepath.Join(k.dir, wire.Lock)); err != nil {
 		if err == unix.EWOULDBLOCK {
-			return errors.New("another keeper runs for it")
+			return errTaken
 		}
 		return err
 	}

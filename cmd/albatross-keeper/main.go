@@ -55,9 +55,14 @@ func main() {
 	runtime.GOMAXPROCS(processors)
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "albatross-keeper: %v\n", err)
+		if errors.Is(err, errTaken) {
+			os.Exit(wire.Taken)
+		}
 		os.Exit(1)
 	}
 }
+
+var errTaken = errors.New("another keeper runs for it")
 
 // options are the command line. A descriptor that is not given is -1.
 type options struct {
@@ -170,6 +175,9 @@ func detach(o options) error {
 	case len(text) == 0:
 		return errors.New("the keeper has ended")
 	case string(text) != ready:
+		if cause, taken := strings.CutSuffix(string(text), errTaken.Error()); taken {
+			return fmt.Errorf("%s%w", cause, errTaken)
+		}
 		return errors.New(string(text))
 	}
 	return nil

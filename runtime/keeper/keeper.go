@@ -107,11 +107,8 @@ func Connect(ctx context.Context, config Config) (*Client, error) {
 
 func connect(ctx context.Context, config Config) (*Client, error) {
 	conn, err := dial(ctx, config.DBDir)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
-		if err := run(ctx, config); err != nil {
-			return nil, err
-		}
-		conn, err = dial(ctx, config.DBDir)
+	if nobodyListens(err) {
+		conn, err = dialNew(ctx, config)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to the keeper: %w", err)
@@ -126,6 +123,32 @@ func connect(ctx context.Context, config Config) (*Client, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+func nobodyListens(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED)
+}
+
+// dialNew starts a keeper, unless a daemon that was just killed has started one, which is
+// about to listen.
+func dialNew(ctx context.Context, config Config) (*net.UnixConn, error) {
+	failed := run(ctx, config)
+	if failed != nil && !errors.Is(failed, errTaken) {
+		return nil, failed
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	for {
+		conn, err := dial(ctx, config.DBDir)
+		if failed == nil || !nobodyListens(err) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, failed
+		case <-time.After(lockPoll):
+		}
+	}
 }
 
 func newClient(conn *net.UnixConn, config Config) (*Client, error) {
@@ -168,7 +191,7 @@ func Claim(ctx context.Context, config Config) (release func(), err error) {
 
 func claim(ctx context.Context, config Config) error {
 	conn, err := dial(ctx, config.DBDir)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
+	if nobodyListens(err) {
 		return nil
 	}
 	if err != nil {

@@ -136,6 +136,10 @@ func order() Order {
 func TestWhatAKeeperGets(t *testing.T) {
 	f := newFake(t)
 	stopped := f.run(f.polite(func(fd int, r wire.Request, files []int) bool {
+		if r.Do == wire.List {
+			f.say(fd, wire.Answer{ID: r.ID})
+			return true
+		}
 		if len(files) != len(r.Files) || len(files) != 5 || r.Name != ":a" {
 			t.Errorf("%d descriptors with %v", len(files), r)
 		}
@@ -152,6 +156,8 @@ func TestWhatAKeeperGets(t *testing.T) {
 	s, err := c.Start(t.Context(), order())
 	require.NoError(t, err)
 	require.Equal(t, process, s.Process)
+	_, err = c.List(t.Context()) // the keeper has closed what it has got before
+	require.NoError(t, err)
 	require.Equal(t, before+4, descriptors(t), "pidfd, gate, status and console")
 	s.Close()
 	require.Equal(t, before, descriptors(t))
@@ -306,7 +312,7 @@ func TestOneDaemon(t *testing.T) {
 func TestAKeeperThatCannotBeStarted(t *testing.T) {
 	config := Config{DBDir: t.TempDir(), Program: "/bin/false"}
 	_, err := Connect(t.Context(), config)
-	require.EqualError(t, err, "cannot start the keeper: exit status 1: ")
+	require.EqualError(t, err, "cannot connect to the keeper: cannot start the keeper: exit status 1: ")
 	config.Program = "/nonexistent"
 	_, err = Connect(t.Context(), config)
 	require.ErrorContains(t, err, "no such file or directory")

@@ -56,6 +56,9 @@ const (
 	PerList = 64
 )
 
+// Taken is the exit code of a keeper that ends because another one runs.
+const Taken = 3
+
 // The files of a keeper.
 const (
 	Dir     = "keeper"  // below the database directory
