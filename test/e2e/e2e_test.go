@@ -77,9 +77,9 @@ func newHost(t *testing.T) *host {
 }
 
 // emptyHost is a host without a daemon. Its directory has a short name, since
-// those of sockets may not be long.
+// those of sockets may not be long, and a space in it, as an operator's may.
 func emptyHost(t *testing.T) *host {
-	dir, err := os.MkdirTemp("", "e2e")
+	dir, err := os.MkdirTemp("", "e2e ")
 	require.NoError(t, err)
 	h := &host{t: t, dir: dir, bin: bin}
 	t.Cleanup(h.end)
@@ -257,7 +257,6 @@ func (h *host) ask(name string, command messages.Command) messages.Payload {
 	h.t.Helper()
 	answer, err := h.tryAsk(name, command)
 	require.NoError(h.t, err)
-	requirePublic(h.t, answer)
 	return answer
 }
 
@@ -277,8 +276,10 @@ func (h *host) tryAsk(name string, command messages.Command) (messages.Payload, 
 	answer, err := c.Ask(ctx, n, command)
 	var refusal *client.Refusal
 	if errors.As(err, &refusal) {
+		requirePublic(h.t, messages.Failure{Text: messages.Public(refusal.Text)})
 		return messages.Failure{Text: messages.Public(refusal.Text)}, nil
 	}
+	requirePublic(h.t, answer)
 	return answer, err
 }
 

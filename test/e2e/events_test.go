@@ -48,6 +48,7 @@ func (l *listener) until(kind messages.EventKind, name string) (told []string) {
 			require.IsType(l.t, messages.DataPresent{}, next)
 			continue
 		}
+		requirePublic(l.t, e)
 		l.heard = append(l.heard, e.NumberedEvent)
 		told = append(told, tellText(e.Event))
 		if e.Event.Kind == kind && e.Event.Name == parse(l.t, name) {

@@ -149,6 +149,7 @@ func (h *host) ends(name string) []messages.NamedEnd {
 	defer c.Close()
 	ends, err := c.Ends(context.Background(), parse(h.t, name))
 	require.NoError(h.t, err)
+	requirePublic(h.t, messages.SuccessEnds{List: ends})
 	return ends
 }
 
