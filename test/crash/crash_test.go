@@ -61,7 +61,8 @@ type mode string
 
 const (
 	alone mode = "without a keeper"
-	kept  mode = "with a keeper"
+	// On a kernel that tells only the parent how a process has ended.
+	kept mode = "with a keeper"
 )
 
 var modes = []mode{alone, kept}
@@ -74,6 +75,7 @@ func inModes(t *testing.T, test func(t *testing.T, m mode)) {
 }
 
 func TestMain(m *testing.M) {
+	programs.MayBecomeProgram()
 	netns.Enter()
 	bin, err := os.MkdirTemp("", "crash-bin")
 	if err != nil {

@@ -102,6 +102,9 @@ func (h *host) launch(environment string, arguments ...string) {
 	c := exec.Command(filepath.Join(h.programs, "albatrossd"), append([]string{
 		"--tmpdir", h.dir, "--dbdir", h.path("db"), "--cgroup", h.cgroup(), "--tender", "builtin",
 	}, arguments...)...)
+	if h.mode == kept {
+		programs.WithoutExitInfo(c)
+	}
 	c.Env = append(os.Environ(), environment)
 	c.Stderr = log
 	h.stopping = false

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"albatross/test/programs"
 )
 
 // launchKeeper starts a keeper as a service manager does, with something more in its
@@ -23,6 +25,7 @@ func (h *host) launchKeeper(environment string) {
 	require.NoError(h.t, err)
 	defer told.Close()
 	c := exec.Command(filepath.Join(h.programs, "albatross-keeper"), "--dbdir="+h.path("db"), "--ready=3")
+	programs.WithoutExitInfo(c)
 	c.Env = append(os.Environ(), environment)
 	c.ExtraFiles = []*os.File{tell}
 	require.NoError(h.t, os.MkdirAll(h.path("db"), 0o700))

@@ -38,6 +38,7 @@ const pause = 2 * time.Millisecond
 var bin string
 
 func TestMain(m *testing.M) {
+	programs.MayBecomeProgram()
 	asNativeTender()
 	netns.Enter()
 	var err error
@@ -62,6 +63,8 @@ type host struct {
 	dir  string
 	bin  string   // where its programs are
 	args []string // more of them for the daemon
+
+	oldKernel bool // that does not tell how a process has ended
 
 	inside string // directory of the cgroup that the daemon is in, if any
 
@@ -167,6 +170,9 @@ func (h *host) command(args ...string) *exec.Cmd {
 	if h.inside != "" {
 		enter := []string{"-c", `echo 0 > "$0/cgroup.procs" && exec "$@"`, h.inside}
 		c = exec.Command("/bin/sh", append(enter, c.Args...)...)
+	}
+	if h.oldKernel {
+		programs.WithoutExitInfo(c)
 	}
 	c.Stderr = log
 	return c

@@ -14,10 +14,19 @@ import (
 	"albatross/messages"
 )
 
+// onBothKernels runs a test on this kernel, and as on one before Linux 6.15, which tells
+// nobody but the parent how a process has ended.
+func onBothKernels(t *testing.T, test func(t *testing.T, old bool)) {
+	for title, old := range map[string]bool{"this kernel": false, "an old kernel": true} {
+		t.Run(title, func(t *testing.T) { test(t, old) })
+	}
+}
+
 // newKeptHost returns a host whose daemon uses a keeper.
-func newKeptHost(t *testing.T) (h *host) {
+func newKeptHost(t *testing.T, oldKernel bool) (h *host) {
 	t.Cleanup(func() { h.killKeeper() })
 	h = emptyHost(t)
+	h.oldKernel = oldKernel
 	h.args = []string{"--keeper"}
 	h.start()
 	return h
@@ -49,8 +58,10 @@ func (h *host) killKeeper() {
 
 // TestAKeeperSawWhatNoDaemonSaw: how unikernels end while no daemon runs is known, with
 // the time, also for the rules of a restart.
-func TestAKeeperSawWhatNoDaemonSaw(t *testing.T) {
-	h := newKeptHost(t)
+func TestAKeeperSawWhatNoDaemonSaw(t *testing.T) { onBothKernels(t, endWithoutDaemon) }
+
+func endWithoutDaemon(t *testing.T, oldKernel bool) {
+	h := newKeptHost(t, oldKernel)
 	again := guest("exit", "3", "300")
 	again.Fail = messages.FailBehaviour{Restart: true, Codes: []int{3}}
 	h.create("again", again)
@@ -80,7 +91,7 @@ func TestAKeeperSawWhatNoDaemonSaw(t *testing.T) {
 // goes on while no daemon runs, and what it has printed last can be read.
 func TestNobodyWaitsForADaemonWithAKeeper(t *testing.T) {
 	const lines = 500_000
-	h := newKeptHost(t)
+	h := newKeptHost(t, true)
 	h.create("talker", guest("chatty", strconv.Itoa(lines), "exit"))
 	h.untilStored()
 	h.kill()
@@ -95,8 +106,10 @@ func TestNobodyWaitsForADaemonWithAKeeper(t *testing.T) {
 }
 
 // TestADaemonAndItsKeeperMayDie, in any order, and no unikernel ends.
-func TestADaemonAndItsKeeperMayDie(t *testing.T) {
-	h := newKeptHost(t)
+func TestADaemonAndItsKeeperMayDie(t *testing.T) { onBothKernels(t, killBoth) }
+
+func killBoth(t *testing.T, oldKernel bool) {
+	h := newKeptHost(t, oldKernel)
 	h.create("one", guest("hello"))
 	one, keeper := h.pid("one"), h.keeper()
 	require.NotZero(t, keeper)
@@ -114,6 +127,14 @@ func TestADaemonAndItsKeeperMayDie(t *testing.T) {
 	h.start()
 	require.Equal(t, map[string][]int{"one": {one}, "two": {two}}, h.processes())
 	require.Contains(t, h.subscribe("one", 0).line(), "tick")
+
+	// Nobody's child any more: how it ends is known as far as the kernel tells.
+	require.NoError(t, unix.Kill(two, unix.SIGKILL))
+	h.until("it is gone", func() bool { return len(h.infos("two")) == 0 })
+	if exit := h.exit("two"); exit.Known || !oldKernel {
+		require.Equal(t, messages.Exit{Known: true, Signal: 9}, exit)
+	}
+	h.create("two", guest("hello", "--quiet"))
 
 	// One that is stopped makes nobody wait for ever.
 	require.NoError(t, unix.Kill(h.keeper(), unix.SIGSTOP))

@@ -1,5 +1,5 @@
 // Package programs is for tests that run the programs of this tree: it builds
-// them, and tells when a daemon answers.
+// them, tells when a daemon answers, and runs them as on an older kernel.
 package programs
 
 import (
