@@ -138,6 +138,28 @@ func TestOneWriteToANativeCollectorAtATime(t *testing.T) {
 	require.Equal(t, int32(1), c.most.Load())
 }
 
+// TestANativeCollectorThatAnswersTwice is cut off, also while the write of the command has
+// not returned.
+func TestANativeCollectorThatAnswersTwice(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	c := &tardy{client: w.newClient(), goOn: make(chan struct{})}
+	w.serve(messages.AtVMMD, c)
+	c.send(":", messages.StatsInitial{})
+	require.Equal(t, messages.SuccessEmpty{}, c.receive().Payload)
+	c.goOn <- struct{}{}
+	header := c.receive().Header
+	for range 2 {
+		c.in <- messages.Wire{Header: header, Payload: messages.SuccessEmpty{}}
+	}
+	w.until("both have been read", func() bool { return len(c.in) == 0 })
+	select {
+	case c.goOn <- struct{}{}:
+	case <-c.closed:
+	}
+	c.untilClosed()
+}
+
 // linkless makes sure that nothing more is said to a connection whose last answer
 // has been handled.
 func (w *world) linkless(c *tardy) {

@@ -38,7 +38,7 @@ import (
 )
 
 // deadline is for what must happen at all; nothing here waits for time to pass.
-const deadline = 10 * time.Second
+const deadline = time.Minute
 
 // builtin is the path of albatross-tender.
 var builtin string

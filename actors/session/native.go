@@ -58,7 +58,7 @@ func (n *native) give(c *supervise.Context, s *session, m messages.CollectorComm
 // said takes the answer of the native collector. A failure is one too: it knows best
 // why.
 func (n *native) said(c *supervise.Context, s *session, wire messages.Wire) {
-	if !n.waits {
+	if !n.waits || n.answered { // the write of the command may not have returned yet
 		c.Stop(c.Self())
 		return
 	}
