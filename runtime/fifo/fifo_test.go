@@ -186,20 +186,28 @@ func contents(t *testing.T, f *os.File) string {
 func TestWriterSurvivesTheReader(t *testing.T) {
 	path := created(t)
 	r := writer(t, path)
-	cmd := exec.Command("sh", "-c", "read go; echo one; echo two >&2")
+	cmd := exec.Command("sh", "-c", "read go; echo one; echo two >&2; echo written >&3; read end || true")
 	w := writer(t, path)
 	cmd.Stdout, cmd.Stderr = w, w
+	written, tell, err := os.Pipe()
+	require.NoError(t, err)
+	cmd.ExtraFiles = []*os.File{tell}
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	require.NoError(t, w.Close())
+	require.NoError(t, tell.Close())
 	require.NoError(t, r.Close())
 	_, err = fmt.Fprintln(in, "go")
 	require.NoError(t, err)
+	_, err = io.ReadFull(written, make([]byte, len("written\n")))
+	require.NoError(t, err)
+	require.NoError(t, written.Close())
 
 	// The program keeps the pipe's contents only while it lives, so that a new
 	// reader is there before it ends.
 	next := writer(t, path)
+	require.NoError(t, in.Close())
 	require.NoError(t, cmd.Wait())
 	require.Equal(t, "one\ntwo\n", contents(t, next))
 }
