@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"albatross/messages"
 )
 
 // A bbolt file begins with two pages with a meta each, which commits write in turn. The
@@ -102,7 +104,7 @@ func (h metaError) Error() string {
 // goOn tells an operator how to use the other one.
 func (h metaError) goOn(path string) string {
 	return fmt.Sprintf("to go on, perhaps without the last change, put the other header in its place (dd if=%s of=%s bs=%d count=1 skip=%d seek=%d conv=notrunc)",
-		path, path, h.meta.pageSize, 1-h.damaged, h.damaged)
+		messages.ShellQuoted(path), messages.ShellQuoted(path), h.meta.pageSize, 1-h.damaged, h.damaged)
 }
 
 // A meta says where everything is.

@@ -19,6 +19,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"albatross/messages"
 )
 
 // maxLinks is how many symbolic links the kernel follows in a path, too.
@@ -109,7 +111,7 @@ func checkMode(path string, info fs.FileInfo, bits fs.FileMode) error {
 	case mode.IsDir() && mode&fs.ModeSticky != 0:
 		return fmt.Errorf("cannot use %s: others may write to it, with mode 1%o: use a directory below it", path, mode.Perm())
 	}
-	return fmt.Errorf("cannot use %s: others may write to it, with mode %o: chmod go-w %s", path, mode.Perm(), quoted(path))
+	return fmt.Errorf("cannot use %s: others may write to it, with mode %o: chmod go-w %s", path, mode.Perm(), messages.ShellQuoted(path))
 }
 
 // cannot says why the check ends here.
@@ -147,7 +149,7 @@ func checkOwner(path string, info fs.FileInfo) error {
 	case stat.Uid == 0 || int(stat.Uid) == os.Geteuid() || stat.Uid == nobody && !inNamespace(nobody):
 		return nil
 	}
-	return fmt.Errorf("cannot use %s: it belongs to user %d, who can change what is there: %s %s", path, stat.Uid, chown(info), quoted(path))
+	return fmt.Errorf("cannot use %s: it belongs to user %d, who can change what is there: %s %s", path, stat.Uid, chown(info), messages.ShellQuoted(path))
 }
 
 // chown returns the command that makes a file ours.
@@ -160,12 +162,4 @@ func chown(info fs.FileInfo) string {
 		owner = strconv.Itoa(uid)
 	}
 	return command + " " + owner
-}
-
-// quoted returns a path quoted for a shell.
-func quoted(path string) string {
-	if strings.Trim(path, "/.-_+,:@%abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == "" {
-		return path
-	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -113,8 +112,8 @@ func TestADamagedHeader(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, broken, 0o600))
 		said := h.refuses()
 		require.Contains(t, said, "the file is damaged (one of its two headers, which may be that of the last change); it was left as it is: to go on")
-		command := regexp.MustCompile(`\(dd (.*?)\)`).FindStringSubmatch(said)
-		require.NoError(t, exec.Command("dd", strings.Fields(command[1])...).Run())
+		command := regexp.MustCompile(`\((dd .*?)\)`).FindStringSubmatch(said)
+		require.NoError(t, exec.Command("/bin/sh", "-c", command[1]).Run())
 		h.start()
 		require.NoError(t, h.stop())
 	}
