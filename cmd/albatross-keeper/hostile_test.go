@@ -233,6 +233,7 @@ func pick[T any](random *rand.Rand, list []T) T { return list[random.IntN(len(li
 // TestAPeerThatDoesNotRead makes nobody wait, and what it is to be told waits in no queue.
 func TestAPeerThatDoesNotRead(t *testing.T) {
 	w := newWorld(t)
+	w.serve()
 	w.disconnect()
 	p := w.peer(t)
 	defer p.close()

@@ -60,6 +60,9 @@ type keeper struct {
 	change  *change // an upgrade that was asked for
 	oom     string  // oom_score_adj for children; empty: as ours
 
+	transient bool // see options
+	served    bool // a daemon has been connected
+
 	spent  int  // work since memory was returned
 	moved  int  // bytes of consoles in this turn
 	full   bool // a console may contain more
@@ -191,7 +194,15 @@ func (k *keeper) run() error {
 		k.tryChange()
 		k.wantAll()
 		k.rest()
+		if k.needless() {
+			return nil
+		}
 	}
+}
+
+// needless reports whether a transient keeper has nothing to do any more.
+func (k *keeper) needless() bool {
+	return k.transient && k.served && len(k.conns)+len(k.children)+k.asides.busy+len(k.unsynced) == 0
 }
 
 // handle serves a descriptor that has news. The number may belong to a newer descriptor by

@@ -613,3 +613,38 @@ func waiting(t *testing.T, console *os.File) int {
 	require.NoError(t, err)
 	return n
 }
+
+// TestAKeeperEndsWhenItKeepsNothing: one that a daemon has started, when none is connected
+// any more and the last end was acknowledged. A service manager's stays.
+func TestAKeeperEndsWhenItKeepsNothing(t *testing.T) {
+	w := newWorld(t)
+	first := w.keeper
+	g := w.shell("a", "read x; exit 3")
+	w.disconnect()
+	w.connect()
+	require.Equal(t, first, w.keeper, "it keeps one")
+	g.Close()
+	w.ended(g.Process)
+	w.disconnect()
+	w.connect()
+	require.Equal(t, first, w.keeper, "nobody has acknowledged its end")
+	require.NoError(t, w.client.Upgrade(w.ctx(), builds[1]))
+	w.ended(g.Process)
+	require.NoError(t, w.client.Forget(t.Context(), g.Process))
+	w.disconnect()
+	w.until("it ends by itself", func() bool {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(first, &status, unix.WNOHANG, nil)
+		return pid == first && err == nil && status.Exited() && status.ExitStatus() == 0
+	})
+	w.connect()
+	require.NotEqual(t, first, w.keeper)
+
+	w.serve()
+	stays := w.keeper
+	for range 3 {
+		w.disconnect()
+		w.connect()
+	}
+	require.Equal(t, stays, w.keeper)
+}

@@ -122,6 +122,7 @@ func descriptors(t *testing.T, pid int) (list []string) {
 // thread and no file behind.
 func TestNothingLeaks(t *testing.T) {
 	w := newWorld(t)
+	w.serve()
 	cycle := func() {
 		g := w.shell("a", "echo hello; exit 1")
 		g.Close()

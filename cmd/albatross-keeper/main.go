@@ -71,6 +71,9 @@ type options struct {
 	resume  int // descriptor of the state that another build has left
 	accepts int // the version of such a state: can this build read it?
 	action  string
+	// transient: it ends when a daemon has been connected, none is any more, and it keeps
+	// nothing. A daemon starts it again.
+	transient bool
 }
 
 func parse(arguments []string) (o options, err error) {
@@ -87,6 +90,8 @@ func parse(arguments []string) (o options, err error) {
 		case "--accepts":
 			o.action = option
 			o.accepts, err = strconv.Atoi(value)
+		case "--transient":
+			o.transient = true
 		case "--version", "--help", "--detach":
 			o.action = option
 		default:
@@ -160,7 +165,7 @@ func detach(o options) error {
 		return err
 	}
 	defer func() { _ = told.Close() }()
-	c := exec.Command(program, "--dbdir="+o.dbdir, "--ready=3")
+	c := exec.Command(program, "--dbdir="+o.dbdir, "--ready=3", "--transient")
 	c.Dir, c.Stderr, c.ExtraFiles = "/", crash, []*os.File{tell}
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = c.Start()
@@ -192,6 +197,7 @@ func begin(o options) (*keeper, error) {
 	if o.resume >= 0 {
 		err = k.resume(o.resume)
 	} else {
+		k.transient = o.transient
 		err = k.start()
 	}
 	if err != nil {

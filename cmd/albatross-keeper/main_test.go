@@ -142,6 +142,25 @@ func (w *world) connectWith(config client.Config) {
 	w.client, w.keeper = c, c.PID()
 }
 
+// serve replaces the keeper by one that a service manager has started.
+func (w *world) serve() {
+	w.t.Helper()
+	w.disconnect()
+	w.kill()
+	told, tell, err := os.Pipe()
+	require.NoError(w.t, err)
+	c := exec.Command(builds[0], "--dbdir="+w.dbdir, "--ready=3")
+	c.ExtraFiles = []*os.File{tell}
+	require.NoError(w.t, c.Start())
+	require.NoError(w.t, tell.Close())
+	text, err := io.ReadAll(told)
+	require.NoError(w.t, err)
+	require.NoError(w.t, told.Close())
+	require.Equal(w.t, ready, string(text))
+	require.NoError(w.t, c.Process.Release())
+	w.connect()
+}
+
 // disconnect is the end of a daemon.
 func (w *world) disconnect() {
 	if w.client != nil {

@@ -322,6 +322,7 @@ func (k *keeper) hello(c *conn, r wire.Request) error {
 		return errors.New("hello was said before")
 	}
 	k.daemon = c
+	k.served = true
 	k.readers = false
 	for _, kept := range k.children {
 		kept.read = r.Read && kept.end == nil

@@ -50,6 +50,9 @@ type state struct {
 	Conns    []connState  `cbor:"7,keyasint"`
 	Protocol int          `cbor:"8,keyasint"` // that the daemon speaks
 	Children []childState `cbor:"9,keyasint"`
+
+	Transient bool `cbor:"10,keyasint,omitempty"`
+	Served    bool `cbor:"11,keyasint,omitempty"`
 }
 
 type connState struct {
@@ -176,6 +179,7 @@ func (k *keeper) state(c *change) state {
 	s := state{
 		Version: stateVersion, Lock: k.lock, Listener: k.listener,
 		Asker: c.conn.fd, ID: c.id, OOM: k.oom, Protocol: wire.Protocol,
+		Transient: k.transient, Served: k.served,
 	}
 	for _, conn := range k.conns {
 		s.Conns = append(s.Conns, connState{FD: conn.fd, PID: conn.pid, Daemon: conn == k.daemon})
@@ -244,6 +248,7 @@ func (k *keeper) resume(fd int) error {
 	}
 	inherit(s.files(), unix.FD_CLOEXEC)
 	k.lock, k.listener, k.oom = s.Lock, s.Listener, s.OOM
+	k.transient, k.served = s.Transient, s.Served
 	if err := k.watchListener(); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 // logStart logs what starts here, and the available tenders.
 func logStart(o options, guests *guest.Machine, log *slog.Logger) {
 	log.Info("albatrossd starts", "version", version, "protocol", int(messages.CurrentVersion), "pid", os.Getpid(),
-		"tmpdir", o.tmpdir, "dbdir", o.dbdir, "tenders", guests.Tenders.Programs())
+		"tmpdir", o.tmpdir, "dbdir", o.dbdir, "tenders", guests.Tenders.Programs(), "keeper", guests.Keeping.PID())
 }
 
 // maxLogged bounds how many set-aside records are logged.

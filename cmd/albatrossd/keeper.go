@@ -11,8 +11,9 @@ import (
 	"albatross/runtime/keeper"
 )
 
-// useKeeper connects to the keeper, and starts one if none runs. Without --keeper, one that
-// runs leaves all consoles to this daemon. Release comes after the last console was closed.
+// useKeeper connects to the keeper, and starts one if none runs. With --no-keeper, or if it is
+// not installed, one that runs leaves all consoles to this daemon. Release comes after the
+// last console was closed.
 func useKeeper(ctx context.Context, o options, log *slog.Logger) (k *guest.Keeping, release func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -25,7 +26,11 @@ func useKeeper(ctx context.Context, o options, log *slog.Logger) (k *guest.Keepi
 		Ended:   func(keeper.Ended) {},
 		Trouble: func(text string) { log.Warn("The keeper reports trouble", "text", text) },
 	}
-	if !o.keeper {
+	_, missing := os.Stat(config.Program)
+	if missing != nil && !o.noKeeper {
+		log.Debug("There is no keeper beside this program", "error", missing)
+	}
+	if missing != nil || o.noKeeper {
 		release, err = keeper.Claim(ctx, config)
 		return nil, release, err
 	}

@@ -31,7 +31,7 @@ type options struct {
 	maxSubscribers int
 	interval       time.Duration
 	stopUnikernels bool
-	keeper         bool
+	noKeeper       bool
 
 	// Native's options.
 	inherits   bool   // its sockets come from systemd
@@ -100,7 +100,7 @@ func command() *cobra.Command {
 	flags.DurationVar(&o.interval, "interval", 10*time.Second, "how often statistics are told to those who follow them")
 	flags.StringVar(&o.metrics, "metrics", "", "tell Prometheus at http://ADDRESS/metrics what runs: a port of 127.0.0.1, or HOST:PORT, where whoever can reach it can read it")
 	flags.BoolVar(&o.stopUnikernels, "stop-unikernels", false, "stop the unikernels when the daemon is stopped by a signal; they are started again with it")
-	flags.BoolVar(&o.keeper, "keeper", false, "start unikernels by albatross-keeper, which remembers how they end, and keeps what they print, while the daemon does not run")
+	flags.BoolVar(&o.noKeeper, "no-keeper", false, "do without albatross-keeper, which remembers how unikernels end, and keeps what they print, while the daemon does not run")
 	flags.BoolVar(&o.inherits, "systemd-socket-activation", false, "fail where systemd has not opened a socket; those that it has opened are used in any case")
 	flags.BoolVar(&o.noDropPath, "no-drop-path", false, "tell unikernels their names with their paths: --name=path:hello instead of --name=hello")
 	flags.StringVar(&o.influx, "influx", "", "push what the daemon itself uses to InfluxDB at HOST[:PORT]; albatross-influx does so for unikernels")

@@ -19,9 +19,6 @@ import (
 // retryKeeper is the pause between tries to reach a keeper.
 const retryKeeper = time.Second
 
-// connectTries is how many keepers in a row may die while the daemon starts.
-const connectTries = 5
-
 // A Keeping is the daemon's keeper, and what it has reported. If the keeper dies, a new one
 // is started, which adopts what runs. All methods but Close may be called on nil, which is
 // no keeper, and concurrently.
@@ -52,7 +49,7 @@ func OpenKeeping(ctx context.Context, config keeper.Config, log *slog.Logger) (*
 	k := &Keeping{config: config, log: log, tended: make(chan struct{}), wake: make(chan struct{}, 1), kept: map[messages.Process]*kept{}}
 	k.config.Read = true
 	k.config.Ended = func(e keeper.Ended) { k.noteEnd(e.Name, e.Process, e.End) }
-	if err := k.connectFirst(ctx); err != nil {
+	if err := keeper.RetryLost(func() error { return k.connect(ctx) }); err != nil {
 		return nil, err
 	}
 	tending, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -68,16 +65,12 @@ func (k *Keeping) Close() {
 	k.current().Close()
 }
 
-// connectFirst is connect, for a daemon that starts: a keeper may die meanwhile, and another
-// one is started.
-func (k *Keeping) connectFirst(ctx context.Context) error {
-	for try := 1; ; try++ {
-		err := k.connect(ctx)
-		if try == connectTries || !errors.Is(err, keeper.ErrLost) {
-			return err
-		}
-		k.log.Warn("The keeper has ended; another one is started", "error", err)
+// PID returns the process of the keeper; 0: there is none.
+func (k *Keeping) PID() int {
+	if k == nil {
+		return 0
 	}
+	return k.current().PID()
 }
 
 func (k *Keeping) current() *keeper.Client {
@@ -103,7 +96,7 @@ func (k *Keeping) connect(ctx context.Context) error {
 		return err
 	}
 	k.learn(client, list)
-	k.log.Info("Connected to the keeper", "pid", client.PID(), "build", client.Build(), "keeps", len(list))
+	k.log.Debug("Connected to the keeper", "pid", client.PID(), "build", client.Build(), "keeps", len(list))
 	return nil
 }
 
@@ -179,6 +172,7 @@ func (k *Keeping) tend(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			k.acknowledgeLast(ctx)
 			return
 		case <-k.wake:
 			k.acknowledge(ctx)
@@ -199,6 +193,16 @@ func (k *Keeping) acknowledge(ctx context.Context) {
 		delete(k.kept, p)
 		k.mu.Unlock()
 	}
+}
+
+// acknowledgeTimeout bounds the last acknowledgements of a daemon that stops. What is not
+// acknowledged is reported to the next one.
+const acknowledgeTimeout = time.Second
+
+func (k *Keeping) acknowledgeLast(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acknowledgeTimeout)
+	defer cancel()
+	k.acknowledge(ctx)
 }
 
 // needless returns the ended processes that were acknowledged.
@@ -354,8 +358,8 @@ func (m *Machine) Acknowledge(p messages.Process) {
 	}
 }
 
-// AcknowledgeOthers is Acknowledge for all ended processes that no record mentions: a
-// daemon died before it had recorded them.
+// AcknowledgeOthers is Acknowledge for all processes that no record mentions: a daemon died
+// before it had recorded them, or their record was damaged. None must have been launched yet.
 func (m *Machine) AcknowledgeOthers(recorded map[messages.Process]bool) {
 	k := m.Keeping
 	if k == nil {
@@ -364,7 +368,7 @@ func (m *Machine) AcknowledgeOthers(recorded map[messages.Process]bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for p, e := range k.kept {
-		e.acknowledged = e.acknowledged || e.end != nil && !recorded[p]
+		e.acknowledged = e.acknowledged || !recorded[p]
 	}
 	k.hurry()
 }

@@ -96,13 +96,30 @@ func Connect(ctx context.Context, config Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the keeper: %w", err)
 	}
-	c, err := connect(ctx, config)
+	var c *Client
+	err = RetryLost(func() (err error) {
+		c, err = connect(ctx, config)
+		return err
+	})
 	if err != nil {
 		_ = lock.Close()
 		return nil, err
 	}
 	c.lock = lock
 	return c, nil
+}
+
+// lostTries is how many keepers in a row may end while a daemon speaks to them.
+const lostTries = 5
+
+// RetryLost repeats what has failed with ErrLost: a keeper may have died, or have ended just
+// then because it kept nothing, and the next one answers.
+func RetryLost(do func() error) error {
+	for try := 1; ; try++ {
+		if err := do(); try == lostTries || !errors.Is(err, ErrLost) {
+			return err
+		}
+	}
 }
 
 func connect(ctx context.Context, config Config) (*Client, error) {
@@ -129,16 +146,16 @@ func nobodyListens(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED)
 }
 
-// dialNew starts a keeper, unless a daemon that was just killed has started one, which is
-// about to listen.
+// dialNew starts a keeper. Another one may be about to listen, which a daemon that was just
+// killed has started, or about to end, because it keeps nothing.
 func dialNew(ctx context.Context, config Config) (*net.UnixConn, error) {
-	failed := run(ctx, config)
-	if failed != nil && !errors.Is(failed, errTaken) {
-		return nil, failed
-	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	for {
+		failed := run(ctx, config)
+		if failed != nil && !errors.Is(failed, errTaken) {
+			return nil, failed
+		}
 		conn, err := dial(ctx, config.DBDir)
 		if failed == nil || !nobodyListens(err) {
 			return conn, err
@@ -182,7 +199,7 @@ func Claim(ctx context.Context, config Config) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot claim the consoles: %w", err)
 	}
-	if err := claim(ctx, config); err != nil {
+	if err := RetryLost(func() error { return claim(ctx, config) }); err != nil {
 		_ = lock.Close()
 		return nil, err
 	}

@@ -96,8 +96,8 @@ func (h *host) launch(environment string, arguments ...string) {
 	log, err := os.OpenFile(h.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(h.t, err)
 	defer log.Close()
-	if h.mode == kept {
-		arguments = append([]string{"--keeper"}, arguments...)
+	if h.mode == alone {
+		arguments = append([]string{"--no-keeper"}, arguments...)
 	}
 	c := exec.Command(filepath.Join(h.programs, "albatrossd"), append([]string{
 		"--tmpdir", h.dir, "--dbdir", h.path("db"), "--cgroup", h.cgroup(), "--tender", "builtin",

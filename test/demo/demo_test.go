@@ -38,12 +38,12 @@ func inTop(t *testing.T, names ...string) {
 }
 
 func TestDemo(t *testing.T) {
-	inTop(t, "albatrossd", "albatross-client", "albatross-tender")
+	inTop(t, "albatrossd", "albatross-client", "albatross-tender", "albatross-keeper")
 	require.NoError(t, demo(t.Context()))
 }
 
 func TestInterruptedDemo(t *testing.T) {
-	inTop(t, "albatrossd", "albatross-client", "albatross-tender")
+	inTop(t, "albatrossd", "albatross-client", "albatross-tender", "albatross-keeper")
 	ctx, interrupt := context.WithCancel(t.Context())
 	s, err := newScratch()
 	require.NoError(t, err)

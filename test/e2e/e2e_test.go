@@ -104,6 +104,7 @@ func (h *host) end() {
 	h.destroyAll()
 	require.NoError(h.t, h.stop())
 	require.Empty(h.t, h.processes(), "processes that are left")
+	h.until("the keeper ends, which keeps nothing", func() bool { return h.keeper() == 0 })
 	for _, dir := range []string{"util", "fifo", "db/images"} {
 		require.Empty(h.t, h.files(dir), "files that are left in %s", dir)
 	}
@@ -131,6 +132,7 @@ func (h *host) destroyAll() {
 // wipe ends all processes of this host.
 func (h *host) wipe() {
 	h.kill()
+	h.killKeeper()
 	for _, pids := range h.processes() {
 		for _, pid := range pids {
 			_ = unix.Kill(pid, unix.SIGKILL)

@@ -14,6 +14,9 @@ import (
 	"albatross/messages"
 )
 
+// noKeeper is how operators do without.
+const noKeeper = "--no-keeper"
+
 // onBothKernels runs a test on this kernel, and as on one before Linux 6.15, which tells
 // nobody but the parent how a process has ended.
 func onBothKernels(t *testing.T, test func(t *testing.T, old bool)) {
@@ -22,12 +25,10 @@ func onBothKernels(t *testing.T, test func(t *testing.T, old bool)) {
 	}
 }
 
-// newKeptHost returns a host whose daemon uses a keeper.
-func newKeptHost(t *testing.T, oldKernel bool) (h *host) {
-	t.Cleanup(func() { h.killKeeper() })
-	h = emptyHost(t)
-	h.oldKernel = oldKernel
-	h.args = []string{"--keeper"}
+// newHostOn returns a host whose daemon runs.
+func newHostOn(t *testing.T, oldKernel bool, args ...string) *host {
+	h := emptyHost(t)
+	h.oldKernel, h.args = oldKernel, args
 	h.start()
 	return h
 }
@@ -61,7 +62,7 @@ func (h *host) killKeeper() {
 func TestAKeeperSawWhatNoDaemonSaw(t *testing.T) { onBothKernels(t, endWithoutDaemon) }
 
 func endWithoutDaemon(t *testing.T, oldKernel bool) {
-	h := newKeptHost(t, oldKernel)
+	h := newHostOn(t, oldKernel)
 	again := guest("exit", "3", "300")
 	again.Fail = messages.FailBehaviour{Restart: true, Codes: []int{3}}
 	h.create("again", again)
@@ -91,7 +92,7 @@ func endWithoutDaemon(t *testing.T, oldKernel bool) {
 // goes on while no daemon runs, and what it has printed last can be read.
 func TestNobodyWaitsForADaemonWithAKeeper(t *testing.T) {
 	const lines = 500_000
-	h := newKeptHost(t, true)
+	h := newHostOn(t, true)
 	h.create("talker", guest("chatty", strconv.Itoa(lines), "exit"))
 	h.untilStored()
 	h.kill()
@@ -109,7 +110,7 @@ func TestNobodyWaitsForADaemonWithAKeeper(t *testing.T) {
 func TestADaemonAndItsKeeperMayDie(t *testing.T) { onBothKernels(t, killBoth) }
 
 func killBoth(t *testing.T, oldKernel bool) {
-	h := newKeptHost(t, oldKernel)
+	h := newHostOn(t, oldKernel)
 	h.create("one", guest("hello"))
 	one, keeper := h.pid("one"), h.keeper()
 	require.NotZero(t, keeper)
@@ -145,9 +146,10 @@ func killBoth(t *testing.T, oldKernel bool) {
 
 	// A daemon that wants no keeper leaves that nothing to read.
 	require.NoError(t, h.stop())
-	h.args = nil
+	h.args = []string{noKeeper}
 	h.start()
 	require.Equal(t, one, h.pid("one"))
 	require.Contains(t, h.subscribe("one", 0).line(), "tick")
 	require.NotContains(t, h.log(), "Cannot keep history")
+	h.killKeeper() // no daemon that wants one will come
 }

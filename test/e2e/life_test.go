@@ -50,19 +50,20 @@ func TestAnAdoptedOneEndsByTheSameRules(t *testing.T) {
 	seen := []messages.Exit{{Known: true, Signal: 9}}
 	perhaps := append(seen, messages.Exit{}) // it is a race with whoever reaps it
 	for title, tc := range map[string]struct {
-		start   func(t *testing.T) *host
-		adopted bool
-		exits   []messages.Exit
+		oldKernel, adopted bool
+		args               []string
+		exits              []messages.Exit
 	}{
-		"its own":                            {newHost, false, seen},
-		"its own, on an old kernel":          {onOldKernel, false, seen},
-		"adopted":                            {newHost, true, seen},
-		"adopted, on an old kernel":          {onOldKernel, true, perhaps},
-		"adopted, with a keeper":             {func(t *testing.T) *host { return newKeptHost(t, false) }, true, seen},
-		"adopted, with a keeper, old kernel": {func(t *testing.T) *host { return newKeptHost(t, true) }, true, seen},
+		"its own":                        {false, false, nil, seen},
+		"its own, on an old kernel":      {true, false, nil, seen},
+		"adopted":                        {false, true, nil, seen},
+		"adopted, on an old kernel":      {true, true, nil, seen},
+		"no keeper":                      {false, false, []string{noKeeper}, seen},
+		"no keeper, adopted":             {false, true, []string{noKeeper}, seen},
+		"no keeper, adopted, old kernel": {true, true, []string{noKeeper}, perhaps},
 	} {
 		t.Run(title, func(t *testing.T) {
-			h := tc.start(t)
+			h := newHostOn(t, tc.oldKernel, tc.args...)
 			c := guest("hello", "--quiet")
 			c.Fail = messages.FailBehaviour{Restart: true}
 			h.create("one", c)
@@ -79,13 +80,6 @@ func TestAnAdoptedOneEndsByTheSameRules(t *testing.T) {
 			h.until("it comes back, or is gone", func() bool { return len(h.infos("one")) == 1 == !exit.Known })
 		})
 	}
-}
-
-func onOldKernel(t *testing.T) *host {
-	h := emptyHost(t)
-	h.oldKernel = true
-	h.start()
-	return h
 }
 
 // TestTwoDaemons: a second daemon refuses to start, and changes nothing.

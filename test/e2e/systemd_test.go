@@ -320,7 +320,7 @@ func TestWatchdog(t *testing.T) {
 	require.Error(t, <-s.ended)
 	s.daemon = nil
 	require.NotContains(t, s.log(), "goroutine ")
-	require.Regexp(t, `(?m)^<3>.*SIGABRT.* file=`+regexp.QuoteMeta(s.path("aborted.txt"))+`$`, s.log())
+	require.Regexp(t, `(?m)^<3>.*SIGABRT.* file="`+regexp.QuoteMeta(s.path("aborted.txt"))+`"$`, s.log())
 	trace, err := os.ReadFile(s.path("aborted.txt"))
 	require.NoError(t, err)
 	require.Contains(t, string(trace), "goroutine ", "what it was doing")

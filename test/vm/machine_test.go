@@ -84,7 +84,7 @@ func (m *machine) makePayload() {
 		require.NoError(m.t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
 	}
 	require.NoError(m.t, programs.Build(filepath.Join(dir, "bin"),
-		"albatrossd", "albatross-client", "albatross-tender", "albatross-influx", "albatross-tls-endpoint"))
+		"albatrossd", "albatross-client", "albatross-tender", "albatross-keeper", "albatross-influx", "albatross-tls-endpoint"))
 	build := exec.Command("go", "build", "-o", filepath.Join(dir, "agent"), "./agent")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
