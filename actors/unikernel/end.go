@@ -102,8 +102,8 @@ func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
 
 // stopRunning ends a tender. A unikernel that is being replaced must be started again if
 // we die before its successor is on record: so it first stores that it does not end by
-// itself, and goes on if it cannot. Of a unikernel that is being destroyed it first stores that its trial is over:
-// if we die, the former must not be started again.
+// itself, and goes on if it cannot. Of a unikernel that is being destroyed it first stores
+// that its trial is over: if we die, the former must not be started again.
 func (u *unikernel) stopRunning(c *supervise.Context) {
 	u.to(c, stopping)
 	switch {

@@ -236,6 +236,7 @@ func (k *Keeping) reconnect(ctx context.Context) {
 		case <-time.After(retryKeeper):
 		}
 	}
+	k.log.Info("Another keeper has taken over", "pid", k.PID())
 	for p, name := range k.orphans() {
 		k.adopt(ctx, name, p)
 	}

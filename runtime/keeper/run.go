@@ -12,7 +12,8 @@ import (
 
 var errTaken = errors.New("another keeper runs")
 
-// run starts a keeper and returns when it listens, or errTaken. The keeper is no child of this program.
+// run starts a keeper and returns when it listens, or errTaken. The keeper is no child of
+// this program.
 func run(ctx context.Context, config Config) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
