@@ -26,6 +26,7 @@ func TestUnits(t *testing.T) {
 		{"the endpoint", theEndpoint},
 		{"influx", influx},
 		{"the journal", theJournal},
+		{"the keeper", theKeeper},
 		{"stopping", stopping},
 		{"exposure", exposure},
 	} {
@@ -40,6 +41,7 @@ func TestUnits(t *testing.T) {
 
 // owners are those of what the group needs.
 const owners = `/run/albatross root:albatross 750
+/run/albatross/database.json root:root 640
 /run/albatross/fifo root:albatross 750
 /run/albatross/util root:albatross 750
 /run/albatross/util/console.sock root:albatross 660
@@ -153,6 +155,30 @@ func theJournal(m *machine) {
 	m.client("alice", "info")
 	require.Less(m.t, strings.Count(m.run("journalctl", "-u", service, "-o", "cat"), "\n")-lines, 30)
 	m.run("grep", "-q", "goroutine", "/run/albatross/aborted.txt")
+}
+
+// theKeeper knows how unikernels end that another daemon has started, or while none runs: this
+// kernel tells that to nobody but their parent.
+func theKeeper(m *machine) {
+	for _, name := range []string{"restarted", "stopped"} {
+		m.client("alice", "create", name, "/payload/guests/hello.spt", "--mem=32", "--arg=--quiet")
+	}
+	kill := func(name string) {
+		m.sh(`for f in /sys/fs/cgroup/albatross-var-lib-albatross/*` + name + `*/cgroup.procs; do kill -9 $(cat $f); done`)
+	}
+	known := func(name string) {
+		m.until("the end of "+name+" is known", func() bool {
+			return strings.Contains(m.client("alice", "exits", "-n", name), "signal 9 at 20")
+		})
+	}
+	m.run("systemctl", "restart", service)
+	m.client("alice", "info", "-n", "restarted")
+	kill("restarted")
+	known("restarted")
+	m.run(append([]string{"systemctl", "stop", service}, sockets...)...)
+	kill("stopped")
+	m.sh(`systemctl start albatrossd.service`)
+	known("stopped")
 }
 
 // tries is how often the service is stopped under clients.
