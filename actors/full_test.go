@@ -172,21 +172,26 @@ func TestEndsThatCannotBeStored(t *testing.T) {
 	w.succeeds("created unikernel", ":ended", create(guest("hello", "--quiet")))
 	w.succeeds("created unikernel", ":lives", create(kept))
 	w.succeeds("created unikernel", ":restarts", create(restarting))
-	ended := w.pid(":ended")
+	ended, replaced := w.pid(":ended"), w.pid(":replaced")
 	w.untilMarked(":destroyed", ":replaced", ":ended", ":lives")
 	mend := w.breakDisk()
 
 	require.Equal(t, unstored(), w.ask(":destroyed", messages.UnikernelDestroy{}))
 	require.Equal(t, unstored(), w.ask(":destroyed", messages.UnikernelDestroy{}))
 	require.Equal(t, unstored(), w.ask(":destroyed", force(kept)))
-	require.Equal(t, unstored(), w.ask(":replaced", messages.UnikernelRestart{Form: messages.RestartSame}))
+	refused := w.ask(":replaced", messages.UnikernelRestart{Form: messages.RestartSame})
+	require.Contains(t, refused.(messages.Failure).Text, "the unikernel goes on, because the daemon cannot store that it ends: cannot write state.db")
+	require.Equal(t, replaced, w.pid(":replaced"))
 	require.NoError(t, unix.Kill(ended, unix.SIGKILL))
-	w.until("only one runs", func() bool { return len(w.infos(":")) == 1 })
-	require.Equal(t, ":lives", w.infos(":")[0].Name.String())
+	w.until("only two run", func() bool { return len(w.infos(":")) == 2 })
+	runs := map[string]bool{":lives": true, ":replaced": true}
+	for _, i := range w.infos(":") {
+		require.True(t, runs[i.Name.String()], i.Name)
+	}
 	survey, err := w.actors.Survey(t.Context())
 	require.NoError(t, err)
 	for _, s := range survey.Status {
-		require.Equal(t, s.Name.String() == ":lives", s.Running, s.Name)
+		require.Equal(t, runs[s.Name.String()], s.Running, s.Name)
 	}
 	require.Equal(t, unstored(), w.ask(":ended", create(kept)))
 	require.IsType(t, messages.Failure{}, w.addPolicy("a:", policy(1, 32)))
@@ -203,7 +208,7 @@ func TestEndsThatCannotBeStored(t *testing.T) {
 		slices.Sort(names)
 		return !destroyed && !ended && slices.Equal(names, []string{":lives", ":replaced", ":restarts"})
 	})
-	w.pid(":replaced")
+	require.Equal(t, replaced, w.pid(":replaced"))
 	w.shutdown()
 	require.Less(t, strings.Count(log.String(), "Cannot store the end"), 10, log.String())
 	w.start()
