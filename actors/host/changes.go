@@ -316,8 +316,19 @@ func (h *host) dropNext(c *supervise.Context, name messages.Name, s *slot) {
 	ended := s.next
 	s.next = nil
 	c.Stop(ended.pid)
+	h.dropped[ended.pid.Id] = ended.spec
 	h.ledger.Release(name)
 	h.dropImages(c, ended.spec)
+}
+
+// childEnded removes the images of a dropped run, if nobody needs them: it may have pinned
+// them until now.
+func (h *host) childEnded(c *supervise.Context, m supervise.Terminated) {
+	spec := h.dropped[m.ID] // zero for other children
+	delete(h.dropped, m.ID)
+	for digest := range digests(spec) {
+		h.collect(c, digest)
+	}
 }
 
 // startFailed ends a command whose unikernel could not be started, once the former is

@@ -56,8 +56,9 @@ type host struct {
 	ledger   *ledger.Ledger
 	slots    map[messages.Name]*slot
 	consoles *consoles
-	images   *demand        // of current runs
-	removals sync.WaitGroup // of images, under way
+	images   *demand                  // of current runs
+	removals sync.WaitGroup           // of images, under way
+	dropped  map[string]messages.Spec // of runs that were dropped, by their actors, until these have ended
 	blocks   map[messages.Name]blockJob
 	policies policyChanges
 	hardware hardware
@@ -101,6 +102,7 @@ func (h *host) Started(c *supervise.Context) {
 	h.ledger.HoldMachine(h.config.RootPolicy)
 	h.slots = map[messages.Name]*slot{}
 	h.images = &demand{specs: map[messages.Digest]int{}}
+	h.dropped = map[string]messages.Spec{}
 	h.blocks = map[messages.Name]blockJob{}
 	h.open = map[ticket]supervise.Asker{}
 	h.consoles = newConsoles(h.config, h.store)
@@ -193,7 +195,8 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.storeFailed(c, m.Message)
 	case supervise.Undeliverable:
 		h.storeFailed(c, m.Message)
-	case supervise.Terminated: // a child that was stopped
+	case supervise.Terminated:
+		h.childEnded(c, m)
 	default:
 		c.Unknown(message)
 	}

@@ -148,7 +148,10 @@ func TestARestartThatCannotBeStored(t *testing.T) {
 			s.change(func() { s.disk = broken })
 			ask(s, "second")
 			time.Sleep(10 * time.Second)
-			s.change(func() { require.Same(t, p, s.of(theName), what) })
+			s.change(func() {
+				require.Same(t, p, s.of(theName), what)
+				require.Equal(t, map[messages.Digest]bool{digestOf([]byte("one")): true}, s.images, what)
+			})
 			s.stop()
 			s.change(func() { s.disk = works })
 			s.start()
