@@ -163,10 +163,13 @@ func dialNew(ctx context.Context, config Config) (*net.UnixConn, error) {
 		select {
 		case <-ctx.Done():
 			return nil, failed
-		case <-time.After(lockPoll):
+		case <-time.After(startPoll):
 		}
 	}
 }
+
+// startPoll is the pause before another keeper is started.
+const startPoll = 50 * time.Millisecond
 
 func newClient(conn *net.UnixConn, config Config) (*Client, error) {
 	raw, err := conn.SyscallConn()

@@ -1,13 +1,11 @@
 package crash
 
 import (
-	"bytes"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -55,23 +53,7 @@ func (h *host) keeperDied() bool {
 	return h.keeperDead
 }
 
-// keepers are the processes of keepers of this host, among them those that are about to
-// become one.
-func (h *host) keepers() (pids []int) {
-	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	require.NoError(h.t, err)
-	for _, path := range lines {
-		line, err := os.ReadFile(path)
-		program, arguments, _ := bytes.Cut(line, []byte{0})
-		if err != nil || filepath.Base(string(program)) != "albatross-keeper" || !bytes.HasPrefix(arguments, []byte("--dbdir="+h.path("db")+"\x00")) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		require.NoError(h.t, err)
-		pids = append(pids, pid)
-	}
-	return pids
-}
+func (h *host) keepers() []int { return programs.Keepers(h.path("db")) }
 
 // signalKeepers sends a signal to all keepers of this host.
 func (h *host) signalKeepers(signal unix.Signal) {

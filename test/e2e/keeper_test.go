@@ -1,9 +1,6 @@
 package e2e
 
 import (
-	"bytes"
-	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -12,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/test/programs"
 )
 
 // noKeeper is how operators do without.
@@ -35,16 +33,8 @@ func newHostOn(t *testing.T, oldKernel bool, args ...string) *host {
 
 // keeper returns the process of the keeper, or 0.
 func (h *host) keeper() int {
-	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	require.NoError(h.t, err)
-	for _, path := range lines {
-		line, err := os.ReadFile(path)
-		if err != nil || !bytes.HasSuffix(line[:max(0, bytes.IndexByte(line, 0))], []byte("/albatross-keeper")) || !bytes.Contains(line, []byte("--dbdir="+h.path("db"))) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		require.NoError(h.t, err)
-		return pid
+	if pids := programs.Keepers(h.path("db")); len(pids) > 0 {
+		return pids[0]
 	}
 	return 0
 }
