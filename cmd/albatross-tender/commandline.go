@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"albatross/runtime/spt"
+	"albatross/runtime/solo5"
 )
 
 const usage = `usage: albatross-tender [spt] [OPTIONS] [--] IMAGE [ARGUMENTS]
@@ -37,7 +37,7 @@ const (
 // command is a parsed command line.
 type command struct {
 	action action
-	config spt.Config
+	config solo5.Config
 }
 
 const (
@@ -51,7 +51,7 @@ func parse(argv []string) (*command, error) {
 	if !calledAsSolo5(argv[0]) && len(arguments) > 0 && arguments[0] == "spt" {
 		arguments = arguments[1:]
 	}
-	p := parser{config: spt.Config{Memory: defaultMemory << 20}}
+	p := parser{config: solo5.Config{Memory: defaultMemory << 20}}
 	for len(arguments) > 0 && strings.HasPrefix(arguments[0], "-") {
 		option := arguments[0]
 		arguments = arguments[1:]
@@ -78,8 +78,8 @@ func calledAsSolo5(name string) bool {
 
 // parser collects options; a property of a device may precede the device.
 type parser struct {
-	config      spt.Config
-	macs        []setting[spt.MAC]
+	config      solo5.Config
+	macs        []setting[solo5.MAC]
 	sectorSizes []setting[uint16]
 }
 
@@ -116,12 +116,12 @@ func (p *parser) memory(value string) error {
 func (p *parser) deviceOption(kind, name, value string) error {
 	switch kind {
 	case "--net":
-		p.config.Networks = append(p.config.Networks, spt.Network{Name: name, Interface: value})
+		p.config.Networks = append(p.config.Networks, solo5.Network{Name: name, Interface: value})
 	case "--block":
-		p.config.Blocks = append(p.config.Blocks, spt.Block{Name: name, Path: value})
+		p.config.Blocks = append(p.config.Blocks, solo5.Block{Name: name, Path: value})
 	case "--net-mac":
 		mac, err := parseMAC(value)
-		p.macs = append(p.macs, setting[spt.MAC]{name, mac})
+		p.macs = append(p.macs, setting[solo5.MAC]{name, mac})
 		return err
 	case "--block-sector-size":
 		size, err := strconv.ParseUint(value, 10, 16)
@@ -135,8 +135,8 @@ func (p *parser) deviceOption(kind, name, value string) error {
 	return nil
 }
 
-func parseMAC(text string) (spt.MAC, error) {
-	var mac spt.MAC
+func parseMAC(text string) (solo5.MAC, error) {
+	var mac solo5.MAC
 	parts := strings.Split(text, ":")
 	if len(parts) != len(mac) {
 		return mac, errors.New("not a hardware address")
@@ -170,7 +170,7 @@ func (p *parser) finish(rest []string) (*command, error) {
 	return &command{config: p.config}, nil
 }
 
-func (p *parser) setMAC(m setting[spt.MAC]) bool {
+func (p *parser) setMAC(m setting[solo5.MAC]) bool {
 	for i := range p.config.Networks {
 		if n := &p.config.Networks[i]; n.Name == m.device {
 			n.MAC = m.value

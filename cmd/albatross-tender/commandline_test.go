@@ -6,28 +6,28 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"albatross/runtime/spt"
+	"albatross/runtime/solo5"
 )
 
 func TestParse(t *testing.T) {
-	mac := spt.MAC{0x00, 0x80, 0x41, 0xab, 0xcd, 0xef}
+	mac := solo5.MAC{0x00, 0x80, 0x41, 0xab, 0xcd, 0xef}
 	for _, c := range []struct {
 		line string
-		want spt.Config
+		want solo5.Config
 	}{
-		{"albatross-tender hello", spt.Config{Image: "hello"}},
-		{"albatross-tender spt hello", spt.Config{Image: "hello"}},
-		{"albatross-tender -- spt", spt.Config{Image: "spt"}},
-		{"/usr/bin/solo5-spt spt", spt.Config{Image: "spt"}},
-		{"solo5-spt.2 --mem=32 hello", spt.Config{Image: "hello", Memory: 32 << 20}},
-		{"albatross-tender hello --mem=32 -- x", spt.Config{
+		{"albatross-tender hello", solo5.Config{Image: "hello"}},
+		{"albatross-tender spt hello", solo5.Config{Image: "hello"}},
+		{"albatross-tender -- spt", solo5.Config{Image: "spt"}},
+		{"/usr/bin/solo5-spt spt", solo5.Config{Image: "spt"}},
+		{"solo5-spt.2 --mem=32 hello", solo5.Config{Image: "hello", Memory: 32 << 20}},
+		{"albatross-tender hello --mem=32 -- x", solo5.Config{
 			Image: "hello", Arguments: []string{"--mem=32", "--", "x"},
 		}},
 		{"albatross-tender spt --mem=64 --net:service=vmmtap0 --net-mac:service=00:80:41:ab:CD:ef" +
-			" --block-sector-size:storage=4096 --block:storage=/a=b -- hello --name=x", spt.Config{
+			" --block-sector-size:storage=4096 --block:storage=/a=b -- hello --name=x", solo5.Config{
 			Image: "hello", Memory: 64 << 20, Arguments: []string{"--name=x"},
-			Networks: []spt.Network{{Name: "service", Interface: "vmmtap0", MAC: mac}},
-			Blocks:   []spt.Block{{Name: "storage", Path: "/a=b", SectorSize: 4096}},
+			Networks: []solo5.Network{{Name: "service", Interface: "vmmtap0", MAC: mac}},
+			Blocks:   []solo5.Block{{Name: "storage", Path: "/a=b", SectorSize: 4096}},
 		}},
 	} {
 		if c.want.Memory == 0 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 
+	"albatross/runtime/solo5"
 	"albatross/runtime/spt"
 	"albatross/runtime/tender/launcher"
 )
@@ -42,7 +43,7 @@ func run(argv []string) error {
 }
 
 // become returns only if it fails.
-func become(c spt.Config, argv []string) error {
+func become(c solo5.Config, argv []string) error {
 	guest, err := spt.Prepare(c)
 	if err != nil {
 		return err

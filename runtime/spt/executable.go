@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/runtime/image"
+	"albatross/runtime/solo5"
 )
 
 // The executable that becomes the guest: an ELF file in memory whose segments
@@ -201,7 +202,7 @@ func copyRange(to int, toOffset uint64, from int, fromOffset, length uint64) err
 	}
 	offset := int64(fromOffset)
 	for length > 0 {
-		n, err := retry(func() (int, error) { return unix.Sendfile(to, from, &offset, int(length)) })
+		n, err := solo5.Retry(func() (int, error) { return unix.Sendfile(to, from, &offset, int(length)) })
 		if err != nil {
 			return err
 		}

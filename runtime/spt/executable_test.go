@@ -9,6 +9,8 @@ import (
 	"pgregory.net/rapid"
 
 	"albatross/runtime/image"
+	"albatross/runtime/seccomp"
+	"albatross/runtime/solo5"
 )
 
 // drawImage draws an image as image.Read might answer it: segments in order,
@@ -86,9 +88,9 @@ func requireProtections(t *rapid.T, i *image.Image, regions []region) {
 }
 
 func TestBootInfo(t *testing.T) {
-	devices := []device{
-		{name: "storage", kind: image.Block, capacity: 1 << 33, sectorSize: 4096},
-		{name: "service", kind: image.Net, mac: MAC{2, 3, 4, 5, 6, 7}, mtu: 1500},
+	devices := []solo5.Device{
+		{Name: "storage", Kind: image.Block, Capacity: 1 << 33, SectorSize: 4096},
+		{Name: "service", Kind: image.Net, MAC: solo5.MAC{2, 3, 4, 5, 6, 7}, MTU: 1500},
 	}
 	b, err := bootInfo(32<<20, 0x104000, devices, []string{"--name=a", "b c"})
 	require.NoError(t, err)
@@ -127,13 +129,13 @@ func TestArgumentsMayBeAsLongAsTheirPlace(t *testing.T) {
 
 // Everything the tender tells a guest has to fit below the image.
 func TestBootInfoFitsBelowImage(t *testing.T) {
-	b, err := bootInfo(0, 0, make([]device, maxDevices), []string{strings.Repeat("a", 8191)})
+	b, err := bootInfo(0, 0, make([]solo5.Device, maxDevices), []string{strings.Repeat("a", 8191)})
 	require.NoError(t, err)
 	require.Less(t, bootInfoBase+len(b), 0x100000)
 }
 
 func TestStubIsTheSameLengthInBothPasses(t *testing.T) {
-	s := stub{filter: compileFilter(rules(make([]device, maxDevices)))}
+	s := stub{filter: seccomp.Compile(rules(make([]solo5.Device, maxDevices)))}
 	short := s.code(stubData{})
 	d := s.data(stubBase + uint64(len(short)))
 	require.Len(t, s.code(d), len(short))

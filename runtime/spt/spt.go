@@ -24,11 +24,12 @@ package spt
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"albatross/runtime/image"
+	"albatross/runtime/seccomp"
+	"albatross/runtime/solo5"
 )
 
 // ABIVersion is the version of the interface to the guest.
@@ -47,38 +48,25 @@ const (
 // in the manifest.
 const timerEvent = 0xfffffffe
 
-// Config says how to run an image.
-type Config struct {
-	Image     string // path
-	Memory    uint64 // bytes, counted from address 0
-	Arguments []string
-	Networks  []Network
-	Blocks    []Block
-}
-
 // Guest is an image with everything it needs, ready to be executed.
 type Guest struct {
 	executable int
 	epoll      int
 	timer      int
-	devices    []device
+	devices    []solo5.Device
 }
 
-// Prepare makes a guest of an image. It refuses everything that can be refused. Its
-// errors omit the directories of files: they are printed on the console of the unikernel,
-// which its owner reads.
-func Prepare(c Config) (*Guest, error) {
-	// O_NONBLOCK: the open of a FIFO in place of the image would block.
-	file, err := open(c.Image, unix.O_RDONLY|unix.O_NONBLOCK)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open image: %s: %w", filepath.Base(c.Image), err)
-	}
-	defer func() { _ = unix.Close(file) }()
-	i, err := readImage(file)
+// Prepare makes a guest of an image. It refuses everything that can be refused.
+func Prepare(c solo5.Config) (*Guest, error) {
+	i, file, err := c.OpenImage(image.SPT, ABIVersion)
 	if err != nil {
 		return nil, err
 	}
-	if err := check(i, c); err != nil {
+	defer func() { _ = unix.Close(file) }()
+	if err := checkMemory(i, c.Memory); err != nil {
+		return nil, err
+	}
+	if err := c.CheckDevices(i); err != nil {
 		return nil, err
 	}
 	g := &Guest{executable: -1, epoll: -1, timer: -1}
@@ -89,69 +77,9 @@ func Prepare(c Config) (*Guest, error) {
 	return g, nil
 }
 
-func readImage(file int) (*image.Image, error) {
-	var s unix.Stat_t
-	if err := unix.Fstat(file, &s); err != nil {
-		return nil, fmt.Errorf("cannot read image: %w", err)
-	}
-	if s.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, errors.New("cannot read image: not a regular file")
-	}
-	i, err := image.Read(reader(file), s.Size)
-	if err != nil {
-		return nil, err
-	}
-	return i, i.CheckABI(image.SPT, ABIVersion)
-}
-
-// reader is a descriptor as an io.ReaderAt.
-type reader int
-
-func (r reader) ReadAt(b []byte, offset int64) (int, error) {
-	n, err := retry(func() (int, error) { return unix.Pread(int(r), b, offset) })
-	if err == nil && n < len(b) {
-		err = errors.New("end of file")
-	}
-	return n, err
-}
-
-// open opens a file with close-on-exec, so that no guest inherits it by accident.
-func open(path string, flags int) (int, error) {
-	return retry(func() (int, error) { return unix.Open(path, flags|unix.O_CLOEXEC, 0) })
-}
-
-// retry repeats what a signal interrupted; the runtime sends itself some, and they
-// interrupt some file systems.
-func retry(call func() (int, error)) (int, error) {
-	for {
-		n, err := call()
-		if err != unix.EINTR {
-			return n, err
-		}
-	}
-}
-
-// check refuses an image and a configuration that do not fit together.
-func check(i *image.Image, c Config) error {
-	if err := checkMemory(i, c.Memory); err != nil {
-		return err
-	}
-	var blocks, networks []string
-	for _, b := range c.Blocks {
-		blocks = append(blocks, b.Name)
-	}
-	for _, n := range c.Networks {
-		networks = append(networks, n.Name)
-	}
-	if err := i.MatchDevices(blocks, networks); err != nil {
-		return fmt.Errorf("cannot attach devices: %w", err)
-	}
-	return nil
-}
-
 // prepare acquires everything. If it fails, Close frees what it has acquired.
-func (g *Guest) prepare(i *image.Image, file int, c Config) error {
-	if err := g.openDevices(i.Devices, c); err != nil {
+func (g *Guest) prepare(i *image.Image, file int, c solo5.Config) (err error) {
+	if g.devices, err = c.OpenDevices(i.Devices); err != nil {
 		return err
 	}
 	if err := g.openEvents(); err != nil {
@@ -166,36 +94,10 @@ func (g *Guest) prepare(i *image.Image, file int, c Config) error {
 		stack:       c.Memory - 8, // as after a call: aligned to 16 minus 8
 		bootInfo:    bootInfoBase,
 		descriptors: fdDevices + len(g.devices),
-		filter:      compileFilter(rules(g.devices)),
+		filter:      seccomp.Compile(rules(g.devices)),
 	}
 	g.executable, err = writeExecutable(layout(i, c.Memory, info, s.bytes()), file)
 	return err
-}
-
-// openDevices opens the devices of the manifest, in its order.
-func (g *Guest) openDevices(declared []image.Device, c Config) error {
-	for _, d := range declared {
-		opened, err := c.openDevice(d)
-		if err != nil {
-			return err
-		}
-		g.devices = append(g.devices, opened)
-	}
-	return nil
-}
-
-func (c Config) openDevice(d image.Device) (device, error) {
-	for _, b := range c.Blocks {
-		if d.Kind == image.Block && d.Name == b.Name {
-			return openBlock(b)
-		}
-	}
-	for _, n := range c.Networks {
-		if d.Kind == image.Net && d.Name == n.Name {
-			return openNetwork(n)
-		}
-	}
-	return device{}, fmt.Errorf("internal error: device %v is not attached though all were checked", d)
 }
 
 // openEvents makes the timer and the set that the guest waits on.
@@ -210,10 +112,10 @@ func (g *Guest) openEvents() (err error) {
 		return err
 	}
 	for i, d := range g.devices {
-		if d.kind != image.Net {
+		if d.Kind != image.Net {
 			continue
 		}
-		if err := g.watch(d.file, uint32(i+1)); err != nil {
+		if err := g.watch(d.File, uint32(i+1)); err != nil {
 			return err
 		}
 	}
@@ -249,7 +151,7 @@ func (g *Guest) Executable() int { return g.executable }
 func (g *Guest) Descriptors() []int {
 	fds := []int{g.epoll, g.timer}
 	for _, d := range g.devices {
-		fds = append(fds, d.file)
+		fds = append(fds, d.File)
 	}
 	return fds
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"albatross/runtime/solo5"
 	"albatross/test/guests"
 )
 
@@ -46,7 +47,7 @@ func start(t testing.TB, g *Guest, output *os.File) (pid int) {
 }
 
 func TestStartWithoutTender(t *testing.T) {
-	g, err := Prepare(Config{
+	g, err := Prepare(solo5.Config{
 		Image: guests.Write(t, t.TempDir(), "hello", "spt"), Memory: 2 << 20,
 		Arguments: []string{"--once"},
 	})
@@ -71,9 +72,9 @@ func TestPrepareLeavesNothingOpen(t *testing.T) {
 	dir := t.TempDir()
 	disk := filepath.Join(dir, "disk")
 	require.NoError(t, os.WriteFile(disk, make([]byte, 1024), 0o600))
-	c := Config{
+	c := solo5.Config{
 		Image: guests.Write(t, dir, "disk", "spt"), Memory: 2 << 20,
-		Blocks: []Block{{Name: "storage", Path: disk}},
+		Blocks: []solo5.Block{{Name: "storage", Path: disk}},
 	}
 	before := openFiles(t)
 	g, err := Prepare(c)
@@ -97,53 +98,55 @@ func TestRefusals(t *testing.T) {
 	hello := guests.Write(t, dir, "hello", "spt")
 	disk := guests.Write(t, dir, "disk", "spt")
 	net := guests.Write(t, dir, "net", "spt")
-	block := func(path string, sector uint16) []Block { return []Block{{"storage", path, sector}} }
+	block := func(path string, sector uint16) []solo5.Block {
+		return []solo5.Block{{Name: "storage", Path: path, SectorSize: sector}}
+	}
 	old := bytes.Replace(guests.Image("hello", "spt"),
 		[]byte("ABI1Solo5\x00\x00\x00\x02\x00\x00\x00\x02"), []byte("ABI1Solo5\x00\x00\x00\x02\x00\x00\x00\x01"), 1)
 	require.NoError(t, os.WriteFile(dir+"/old", old, 0o600))
 	require.NoError(t, syscall.Mkfifo(dir+"/fifo", 0o600))
 
 	for _, c := range []struct {
-		config Config
+		config solo5.Config
 		want   string
 	}{
-		{Config{Image: dir + "/nothing"}, "cannot open image: nothing: no such file or directory"},
-		{Config{Image: dir}, "cannot read image: not a regular file"},
-		{Config{Image: dir + "/fifo"}, "cannot read image: not a regular file"},
-		{Config{Image: write("empty", 0)}, "cannot read image: truncated: shorter than an ELF header"},
-		{Config{Image: write("zeros", 100)}, "cannot read image: not an ELF file"},
-		{Config{Image: guests.Write(t, dir, "hello", "hvt")}, "cannot run image: it is for the target hvt, not spt"},
-		{Config{Image: dir + "/old"}, "cannot run image: it needs ABI version 1, this is 2"},
+		{solo5.Config{Image: dir + "/nothing"}, "cannot open image: nothing: no such file or directory"},
+		{solo5.Config{Image: dir}, "cannot read image: not a regular file"},
+		{solo5.Config{Image: dir + "/fifo"}, "cannot read image: not a regular file"},
+		{solo5.Config{Image: write("empty", 0)}, "cannot read image: truncated: shorter than an ELF header"},
+		{solo5.Config{Image: write("zeros", 100)}, "cannot read image: not an ELF file"},
+		{solo5.Config{Image: guests.Write(t, dir, "hello", "hvt")}, "cannot run image: it is for the target hvt, not spt"},
+		{solo5.Config{Image: dir + "/old"}, "cannot run image: it needs ABI version 1, this is 2"},
 
-		{Config{Image: hello, Memory: 1 << 20}, "cannot fit image into memory: it needs 2 MB, there are 1"},
-		{Config{Image: hello, Memory: 1<<44 + 1<<20}, "cannot use 16777217 MB of memory: at most 16777216 can be addressed"},
-		{Config{Image: hello, Memory: 2<<20 + 1}, "internal error: memory of 2097153 bytes is not a number of pages"},
+		{solo5.Config{Image: hello, Memory: 1 << 20}, "cannot fit image into memory: it needs 2 MB, there are 1"},
+		{solo5.Config{Image: hello, Memory: 1<<44 + 1<<20}, "cannot use 16777217 MB of memory: at most 16777216 can be addressed"},
+		{solo5.Config{Image: hello, Memory: 2<<20 + 1}, "internal error: memory of 2097153 bytes is not a number of pages"},
 
-		{Config{Image: hello, Blocks: block("x", 0)},
+		{solo5.Config{Image: hello, Blocks: block("x", 0)},
 			"cannot attach devices: specified block device(s) does not match with manifest. Devices present in manifest: none"},
-		{Config{Image: disk},
+		{solo5.Config{Image: disk},
 			`cannot attach devices: specified block device(s) does not match with manifest. Devices present in manifest: block "storage"`},
-		{Config{Image: net},
+		{solo5.Config{Image: net},
 			`cannot attach devices: specified bridge(s) does not match with the manifest. Devices present in manifest: net "service"`},
-		{Config{Image: disk, Blocks: block(dir+"/gone", 0)},
+		{solo5.Config{Image: disk, Blocks: block(dir+"/gone", 0)},
 			"cannot attach block device storage: gone: no such file or directory"},
-		{Config{Image: disk, Blocks: block("/dev/null", 0)},
+		{solo5.Config{Image: disk, Blocks: block("/dev/null", 0)},
 			"cannot attach block device storage: null: neither a file nor a block device"},
-		{Config{Image: disk, Blocks: block(write("none", 0), 0)},
+		{solo5.Config{Image: disk, Blocks: block(write("none", 0), 0)},
 			"cannot attach block device storage: none: Backing storage must be at least 1 block (512 bytes) in size"},
-		{Config{Image: disk, Blocks: block(write("odd", 1000), 0)},
+		{solo5.Config{Image: disk, Blocks: block(write("odd", 1000), 0)},
 			"cannot attach block device storage: odd: Backing storage size must be block aligned: 1000 bytes are no number of sectors of 512"},
-		{Config{Image: disk, Blocks: block(write("small", 512), 1024)},
+		{solo5.Config{Image: disk, Blocks: block(write("small", 512), 1024)},
 			"cannot attach block device storage: small: Backing storage size must be block aligned: 512 bytes are no number of sectors of 1024"},
-		{Config{Image: disk, Blocks: block(dir+"/small", 256)},
+		{solo5.Config{Image: disk, Blocks: block(dir+"/small", 256)},
 			"cannot attach block device storage: Block size must be a multiple of 2 greater than or equal 512: 256 is no such power of two"},
-		{Config{Image: disk, Blocks: block(dir+"/small", 513)},
+		{solo5.Config{Image: disk, Blocks: block(dir+"/small", 513)},
 			"cannot attach block device storage: Block size must be a multiple of 2 greater than or equal 512: 513 is no such power of two"},
-		{Config{Image: net, Networks: []Network{{Name: "service", Interface: "albanothere"}}},
+		{solo5.Config{Image: net, Networks: []solo5.Network{{Name: "service", Interface: "albanothere"}}},
 			"cannot attach network service: albanothere: no such device"},
-		{Config{Image: net, Networks: []Network{{Name: "service", Interface: "much-too-long-a-name"}}},
+		{solo5.Config{Image: net, Networks: []solo5.Network{{Name: "service", Interface: "much-too-long-a-name"}}},
 			"cannot attach network service: much-too-long-a-name: invalid argument"},
-		{Config{Image: net, Networks: []Network{{Name: "service", Interface: "%d"}}},
+		{solo5.Config{Image: net, Networks: []solo5.Network{{Name: "service", Interface: "%d"}}},
 			"cannot attach network service: %d: no such device"},
 	} {
 		if c.config.Memory == 0 {
@@ -161,7 +164,7 @@ func TestImpossibleMemoryIsRefused(t *testing.T) {
 	if err != nil || string(mode) == "1\n" {
 		t.Skip("this machine promises any amount of memory")
 	}
-	_, err = Prepare(Config{Image: guests.Write(t, t.TempDir(), "hello", "spt"), Memory: 1 << 43})
+	_, err = Prepare(solo5.Config{Image: guests.Write(t, t.TempDir(), "hello", "spt"), Memory: 1 << 43})
 	require.EqualError(t, err, "cannot reserve 8388608 MB of memory: cannot allocate memory")
 }
 
@@ -172,7 +175,7 @@ func BenchmarkStart(b *testing.B) {
 	require.NoError(b, err)
 	defer func() { _ = null.Close() }()
 	for b.Loop() {
-		g, err := Prepare(Config{Image: image, Memory: 32 << 20, Arguments: []string{"--once"}})
+		g, err := Prepare(solo5.Config{Image: image, Memory: 32 << 20, Arguments: []string{"--once"}})
 		require.NoError(b, err)
 		pid := start(b, g, null)
 		var status syscall.WaitStatus

@@ -1,4 +1,4 @@
-package spt
+package solo5
 
 import (
 	"errors"
@@ -28,77 +28,77 @@ type Block struct {
 	SectorSize uint16 // zero: 512
 }
 
-// device is an opened device of the manifest.
-type device struct {
-	name string
-	kind image.DeviceKind
-	file int // in this process; the guest has another number
+// Device is an opened device of the manifest.
+type Device struct {
+	Name string
+	Kind image.DeviceKind
+	File int // a descriptor of this process
 
-	capacity   uint64 // of a block device
-	sectorSize uint16
+	Capacity   uint64 // of a block device, in bytes: a multiple of SectorSize, and not 0
+	SectorSize uint16
 
-	mac MAC // of a network
-	mtu uint16
+	MAC MAC // of a network
+	MTU uint16
 }
 
 // openBlock opens a block device and checks that it consists of whole sectors, which the
-// rules of the filter rely on.
-func openBlock(b Block) (device, error) {
-	d := device{name: b.Name, kind: image.Block, sectorSize: b.SectorSize}
-	if d.sectorSize == 0 {
-		d.sectorSize = image.DefaultSectorSize
+// tenders rely on.
+func openBlock(b Block) (Device, error) {
+	d := Device{Name: b.Name, Kind: image.Block, SectorSize: b.SectorSize}
+	if d.SectorSize == 0 {
+		d.SectorSize = image.DefaultSectorSize
 	}
-	err := image.CheckSectorSize(int(d.sectorSize))
+	err := image.CheckSectorSize(int(d.SectorSize))
 	if err != nil {
-		return device{}, fmt.Errorf("cannot attach block device %s: %w", b.Name, err)
+		return Device{}, fmt.Errorf("cannot attach block device %s: %w", b.Name, err)
 	}
-	if d.file, err = open(b.Path, unix.O_RDWR); err != nil {
-		return device{}, fmt.Errorf("cannot attach block device %s: %s: %w", b.Name, filepath.Base(b.Path), err)
+	if d.File, err = Open(b.Path, unix.O_RDWR); err != nil {
+		return Device{}, fmt.Errorf("cannot attach block device %s: %s: %w", b.Name, filepath.Base(b.Path), err)
 	}
 	if err := d.measure(); err != nil {
-		_ = unix.Close(d.file)
-		return device{}, fmt.Errorf("cannot attach block device %s: %s: %w", b.Name, filepath.Base(b.Path), err)
+		_ = unix.Close(d.File)
+		return Device{}, fmt.Errorf("cannot attach block device %s: %s: %w", b.Name, filepath.Base(b.Path), err)
 	}
 	return d, nil
 }
 
 // measure sets the capacity of a block device.
-func (d *device) measure() error {
+func (d *Device) measure() error {
 	var s unix.Stat_t
-	if err := unix.Fstat(d.file, &s); err != nil {
+	if err := unix.Fstat(d.File, &s); err != nil {
 		return err
 	}
 	if kind := s.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFBLK {
 		return errors.New("neither a file nor a block device")
 	}
-	size, err := unix.Seek(d.file, 0, unix.SEEK_END)
+	size, err := unix.Seek(d.File, 0, unix.SEEK_END)
 	if err != nil {
 		return err
 	}
-	d.capacity = uint64(size)
-	return image.CheckSectors(d.capacity, int(d.sectorSize))
+	d.Capacity = uint64(size)
+	return image.CheckSectors(d.Capacity, int(d.SectorSize))
 }
 
 // openNetwork attaches to an existing tap interface: who starts a unikernel need not be
 // allowed to create one.
-func openNetwork(n Network) (device, error) {
-	d := device{name: n.Name, kind: image.Net, mac: n.MAC}
+func openNetwork(n Network) (Device, error) {
+	d := Device{Name: n.Name, Kind: image.Net, MAC: n.MAC}
 	if err := d.attach(n.Interface); err != nil {
-		return device{}, fmt.Errorf("cannot attach network %s: %s: %w", n.Name, n.Interface, err)
+		return Device{}, fmt.Errorf("cannot attach network %s: %s: %w", n.Name, n.Interface, err)
 	}
 	return d, nil
 }
 
-func (d *device) attach(name string) (err error) {
-	if d.mac == (MAC{}) {
-		if d.mac, err = randomMAC(); err != nil {
+func (d *Device) attach(name string) (err error) {
+	if d.MAC == (MAC{}) {
+		if d.MAC, err = randomMAC(); err != nil {
 			return err
 		}
 	}
-	if d.mtu, err = prepareInterface(name); err != nil {
+	if d.MTU, err = prepareInterface(name); err != nil {
 		return err
 	}
-	d.file, err = openTap(name)
+	d.File, err = openTap(name)
 	return err
 }
 
@@ -158,7 +158,7 @@ func disableOffloads(socket int, name string) {
 }
 
 func openTap(name string) (int, error) {
-	fd, err := open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK)
+	fd, err := Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK)
 	if err != nil {
 		return -1, err
 	}

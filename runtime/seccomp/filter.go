@@ -1,17 +1,14 @@
-package spt
+// Package seccomp makes filters that say which system calls a process may make.
+//
+// A filter is a list of rules, each a system call with conditions on its arguments. What
+// no rule allows kills the process at once: who tries it is broken or hostile, and neither
+// should get a second try.
+package seccomp
 
-import (
-	"golang.org/x/sys/unix"
+import "golang.org/x/sys/unix"
 
-	"albatross/runtime/image"
-)
-
-// The seccomp filter is a list of rules, each a system call with conditions on its
-// arguments. What no rule allows kills the process at once: a guest that tries it is
-// broken or hostile, and neither should get a second try.
-
-// condition restricts one argument.
-type condition struct {
+// Condition restricts one argument.
+type Condition struct {
 	argument int
 	compare  comparison
 	value    uint64
@@ -22,51 +19,27 @@ type comparison int
 const (
 	equal comparison = iota
 	atMost
+	noneOf
 )
 
-// rule allows a system call when all conditions hold.
-type rule struct {
+// Rule allows a system call when all conditions hold.
+type Rule struct {
 	call       uint32
-	conditions []condition
+	conditions []Condition
 }
 
-func allow(call uint32, conditions ...condition) rule { return rule{call, conditions} }
+// Allow is a rule for a system call.
+func Allow(call uint32, conditions ...Condition) Rule { return Rule{call, conditions} }
 
-// is requires all 64 bits of an argument to be value, even if the kernel looks at 32 of
+// Is requires all 64 bits of an argument to be value, even if the kernel looks at 32 of
 // them only.
-func is(argument int, value uint64) condition { return condition{argument, equal, value} }
+func Is(argument int, value uint64) Condition { return Condition{argument, equal, value} }
 
-// rules lists what a guest may do; the frequent calls come first, since the filter
-// searches the list from its beginning.
-func rules(devices []device) []rule {
-	r := []rule{
-		allow(unix.SYS_EPOLL_PWAIT, is(0, fdEpoll)),
-		allow(unix.SYS_TIMERFD_SETTIME, is(0, fdTimer)),
-		allow(unix.SYS_CLOCK_GETTIME, is(0, unix.CLOCK_MONOTONIC)),
-		allow(unix.SYS_CLOCK_GETTIME, is(0, unix.CLOCK_REALTIME)),
-	}
-	for i, d := range devices {
-		r = append(r, d.rules(uint64(fdDevices+i))...)
-	}
-	return append(r,
-		allow(unix.SYS_WRITE, is(0, fdConsole)),
-		allow(unix.SYS_ARCH_PRCTL, is(0, archSetFS)),
-		allow(unix.SYS_EXIT_GROUP),
-	)
-}
+// AtMost requires an argument, without a sign, to be no more than value.
+func AtMost(argument int, value uint64) Condition { return Condition{argument, atMost, value} }
 
-// rules allow a guest to use a device at a descriptor. A block device is read and written
-// by whole sectors and up to its end only: beyond it, the guest would make the file grow.
-func (d device) rules(fd uint64) []rule {
-	if d.kind == image.Net {
-		return []rule{allow(unix.SYS_READ, is(0, fd)), allow(unix.SYS_WRITE, is(0, fd))}
-	}
-	size := uint64(d.sectorSize)
-	sector := []condition{is(0, fd), is(2, size), {3, atMost, d.capacity - size}}
-	return []rule{allow(unix.SYS_PREAD64, sector...), allow(unix.SYS_PWRITE64, sector...)}
-}
-
-const archSetFS = 0x1002 // ARCH_SET_FS of arch_prctl(2)
+// NoneOf requires these bits of an argument to be zero.
+func NoneOf(argument int, bits uint64) Condition { return Condition{argument, noneOf, bits} }
 
 // Offsets in struct seccomp_data, which a filter reads in words of 32 bits.
 const (
@@ -92,8 +65,9 @@ func load(offset uint32) unix.SockFilter { return unix.SockFilter{Code: opLoad, 
 
 func answer(action uint32) unix.SockFilter { return unix.SockFilter{Code: opReturn, K: action} }
 
-// compileFilter translates rules.
-func compileFilter(rules []rule) []unix.SockFilter {
+// Compile translates rules. The filter searches them in their order, so the frequent calls
+// should come first.
+func Compile(rules []Rule) []unix.SockFilter {
 	kill := answer(unix.SECCOMP_RET_KILL_PROCESS)
 	filter := []unix.SockFilter{
 		load(dataArchitecture),
@@ -115,7 +89,7 @@ const next = 255
 
 // compile translates one rule: a condition that does not hold jumps behind it, to the
 // next rule.
-func (r rule) compile() []unix.SockFilter {
+func (r Rule) compile() []unix.SockFilter {
 	code := []unix.SockFilter{
 		load(dataCall),
 		{Code: opJumpIfEqual, Jf: next, K: r.call},
@@ -136,17 +110,25 @@ func (r rule) compile() []unix.SockFilter {
 	return code
 }
 
-func (c condition) compile() []unix.SockFilter {
+func (c Condition) compile() []unix.SockFilter {
 	low := uint32(dataArguments + 8*c.argument)
 	high := low + 4
 	lowValue, highValue := uint32(c.value), uint32(c.value>>32)
-	if c.compare == atMost {
+	switch c.compare {
+	case atMost:
 		return []unix.SockFilter{
 			load(high),
 			{Code: opJumpIfGreater, Jt: next, K: highValue},
 			{Code: opJumpIfEqual, Jf: 2, K: highValue}, // less: whatever the low half is
 			load(low),
 			{Code: opJumpIfGreater, Jt: next, K: lowValue},
+		}
+	case noneOf:
+		return []unix.SockFilter{
+			load(high),
+			{Code: opJumpIfAnyBitOf, Jt: next, K: highValue},
+			load(low),
+			{Code: opJumpIfAnyBitOf, Jt: next, K: lowValue},
 		}
 	}
 	return []unix.SockFilter{

@@ -1,0 +1,126 @@
+// Package solo5 is what our two tenders have in common: what they are asked to run, the
+// image of it, and its devices. Packages spt and hvt turn that into a running guest.
+//
+// Its errors omit the directories of files: they are printed on the console of the
+// unikernel, which its owner reads.
+package solo5
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/image"
+)
+
+// Config says how to run an image.
+type Config struct {
+	Image     string // path
+	Memory    uint64 // bytes, counted from address 0
+	Arguments []string
+	Networks  []Network
+	Blocks    []Block
+}
+
+// OpenImage opens and checks an image. The caller closes the file.
+func (c Config) OpenImage(target image.Target, version uint32) (i *image.Image, file int, err error) {
+	// O_NONBLOCK: the open of a FIFO in place of the image would block.
+	file, err = Open(c.Image, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return nil, -1, fmt.Errorf("cannot open image: %s: %w", filepath.Base(c.Image), err)
+	}
+	if i, err = readImage(file, target, version); err != nil {
+		_ = unix.Close(file)
+		return nil, -1, err
+	}
+	return i, file, nil
+}
+
+func readImage(file int, target image.Target, version uint32) (*image.Image, error) {
+	var s unix.Stat_t
+	if err := unix.Fstat(file, &s); err != nil {
+		return nil, fmt.Errorf("cannot read image: %w", err)
+	}
+	if s.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, errors.New("cannot read image: not a regular file")
+	}
+	i, err := image.Read(reader(file), s.Size)
+	if err != nil {
+		return nil, err
+	}
+	return i, i.CheckABI(target, version)
+}
+
+// reader is a descriptor as an io.ReaderAt.
+type reader int
+
+func (r reader) ReadAt(b []byte, offset int64) (int, error) {
+	n, err := Retry(func() (int, error) { return unix.Pread(int(r), b, offset) })
+	if err == nil && n < len(b) {
+		err = errors.New("end of file")
+	}
+	return n, err
+}
+
+// Open opens a file with close-on-exec, so that no guest inherits it by accident.
+func Open(path string, flags int) (int, error) {
+	return Retry(func() (int, error) { return unix.Open(path, flags|unix.O_CLOEXEC, 0) })
+}
+
+// Retry repeats what a signal interrupted; the runtime sends itself some, and they
+// interrupt some file systems.
+func Retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+// CheckDevices refuses devices that are not exactly those of the manifest.
+func (c Config) CheckDevices(i *image.Image) error {
+	var blocks, networks []string
+	for _, b := range c.Blocks {
+		blocks = append(blocks, b.Name)
+	}
+	for _, n := range c.Networks {
+		networks = append(networks, n.Name)
+	}
+	if err := i.MatchDevices(blocks, networks); err != nil {
+		return fmt.Errorf("cannot attach devices: %w", err)
+	}
+	return nil
+}
+
+// OpenDevices opens the devices of a checked manifest, in its order. It opens all or
+// none; the caller closes their files.
+func (c Config) OpenDevices(declared []image.Device) (devices []Device, err error) {
+	for _, d := range declared {
+		opened, err := c.openDevice(d)
+		if err != nil {
+			for _, d := range devices {
+				_ = unix.Close(d.File)
+			}
+			return nil, err
+		}
+		devices = append(devices, opened)
+	}
+	return devices, nil
+}
+
+func (c Config) openDevice(d image.Device) (Device, error) {
+	for _, b := range c.Blocks {
+		if d.Kind == image.Block && d.Name == b.Name {
+			return openBlock(b)
+		}
+	}
+	for _, n := range c.Networks {
+		if d.Kind == image.Net && d.Name == n.Name {
+			return openNetwork(n)
+		}
+	}
+	return Device{}, fmt.Errorf("internal error: device %v is not attached though all were checked", d)
+}
