@@ -39,9 +39,9 @@ const DefaultSectorSize = 512
 // CheckMemory refuses a size of memory, in bytes, that is too small for the image or that
 // cannot be addressed.
 func (i *Image) CheckMemory(memory uint64) error {
-	needed, usable := i.End+minStack, memory
+	needed, usable := i.End+minStack, i.Usable(memory)
 	if i.Target == HVT {
-		needed, usable = (needed+hvtPage-1)&^(hvtPage-1), max(memory&^(hvtPage-1), hvtPage)
+		needed = (needed + hvtPage - 1) &^ (hvtPage - 1)
 	}
 	switch {
 	case usable < needed:
@@ -51,6 +51,15 @@ func (i *Image) CheckMemory(memory uint64) error {
 		return fmt.Errorf("cannot use %d MB of memory: at most %d can be addressed", memory/megabyte, uint64(hvtLimit/megabyte))
 	}
 	return nil
+}
+
+// Usable returns how much of a size of memory, in bytes, the guest gets. For hvt it is a
+// page at least.
+func (i *Image) Usable(memory uint64) uint64 {
+	if i.Target == HVT {
+		return max(memory&^(hvtPage-1), hvtPage)
+	}
+	return memory
 }
 
 // CheckArguments refuses arguments that are too long for a guest.

@@ -10,6 +10,7 @@
 //	abort    ends like solo5_abort
 //	fault    touches memory it must not touch
 //	memory   touches all memory it may touch
+//	attack   asks its tender for parts of devices and memory that there are not
 //	badcall  asks its tender for what it must not get
 //	disk     reads and writes the block device "storage"
 //	net      sends back each frame of the network device "service"
@@ -39,7 +40,7 @@ var files embed.FS
 // Names lists the programs.
 func Names() []string {
 	return []string{
-		"abort", "badcall", "chatty", "disk", "exit", "fault", "hello",
+		"abort", "attack", "badcall", "chatty", "disk", "exit", "fault", "hello",
 		"memory", "net", "several",
 	}
 }
@@ -72,4 +73,13 @@ func Write(t TB, dir, name, target string) string {
 		t.Fatalf("cannot write guest: %v", err)
 	}
 	return path
+}
+
+// KVM returns why this process cannot run images for hvt, or nil if it can.
+func KVM() error {
+	kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return kvm.Close()
 }

@@ -24,19 +24,13 @@ func TestGuestsUnderSolo5(t *testing.T) {
 				t.Skipf("solo5-%s is not installed", target)
 			}
 			if target == "hvt" {
-				requireKVM(t)
+				if err := guests.KVM(); err != nil {
+					t.Skipf("this machine cannot run hvt: %v", err)
+				}
 			}
 			testGuests(t, tender, target)
 		})
 	}
-}
-
-func requireKVM(t *testing.T) {
-	kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
-	if err != nil {
-		t.Skipf("this machine cannot run hvt: %v", err)
-	}
-	require.NoError(t, kvm.Close())
 }
 
 func testGuests(t *testing.T, tender, target string) {

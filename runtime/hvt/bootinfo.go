@@ -1,0 +1,52 @@
+package hvt
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"albatross/runtime/image"
+	"albatross/runtime/solo5"
+)
+
+// What lies below the image, which begins at 1 MB. The guest sees the boot info only, with
+// the manifest and the command line behind it, and can only read that.
+const (
+	gdtBase      = 0x1000
+	pml4Base     = 0x2000
+	pdptBase     = 0x3000
+	pdBase       = 0x4000 // 4 directories, one for each GB
+	bootInfoBase = 0x10000
+	bootInfoEnd  = 0x18000
+	tablesBase   = 0x20000 // page tables, as many as are needed
+	imageBase    = 0x100000
+)
+
+// The boot info:
+//
+//	 0  u64  size of memory in bytes
+//	 8  u64  end of the image
+//	16  u64  cycles of the time stamp counter per second
+//	24  u64  address of the command line
+//	32  u64  address of the manifest
+//	40  u32  what the tender offers beyond the hypercalls: nothing
+//	44  u32  what of that the guest uses
+//	48  u64  address of a ring of frames: none
+//
+// The end counts zeroed memory at the end of the image, as for spt.
+const bootInfoSize = 56
+
+func bootInfo(memory, imageEnd, frequency uint64, devices []solo5.Device, arguments []string) ([]byte, error) {
+	if err := image.CheckArguments(arguments); err != nil {
+		return nil, err
+	}
+	m := solo5.Manifest(devices, func(int) int32 { return -1 })
+	le := binary.LittleEndian
+	b := le.AppendUint64(nil, memory)
+	b = le.AppendUint64(b, imageEnd)
+	b = le.AppendUint64(b, frequency)
+	b = le.AppendUint64(b, bootInfoBase+bootInfoSize+uint64(len(m)))
+	b = le.AppendUint64(b, bootInfoBase+bootInfoSize)
+	b = append(b, make([]byte, bootInfoSize-len(b))...)
+	b = append(b, m...)
+	return append(append(b, strings.Join(arguments, " ")...), 0), nil
+}

@@ -1,0 +1,390 @@
+package hvt
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/image"
+	"albatross/runtime/seccomp"
+	"albatross/runtime/solo5"
+	"albatross/test/bpf"
+	"albatross/test/guests"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func requireKVM(t testing.TB) {
+	t.Helper()
+	if err := guests.KVM(); err != nil {
+		t.Skipf("this machine cannot run hvt: %v", err)
+	}
+}
+
+func TestBootInfo(t *testing.T) {
+	b, err := bootInfo(32<<20, 0x104000, 2_000_000_000, testDevices, []string{"--name=a", "b c"})
+	require.NoError(t, err)
+	le := binary.LittleEndian
+	require.EqualValues(t, 32<<20, le.Uint64(b))
+	require.EqualValues(t, 0x104000, le.Uint64(b[8:]))
+	require.EqualValues(t, 2_000_000_000, le.Uint64(b[16:]))
+	require.Equal(t, "--name=a b c\x00", string(b[le.Uint64(b[24:])-bootInfoBase:]))
+	require.Equal(t, make([]byte, 16), b[40:56], "nothing beyond hypercalls")
+	m := b[le.Uint64(b[32:])-bootInfoBase:]
+	require.EqualValues(t, 3, le.Uint32(m[4:]))
+	require.Equal(t, "storage", strings.TrimRight(string(m[112:180]), "\x00"))
+	require.EqualValues(t, 8192, le.Uint64(m[112+72:]))
+}
+
+// TestBootInfoFits: everything that the guest is told is mapped for it.
+func TestBootInfoFits(t *testing.T) {
+	b, err := bootInfo(0, 0, 0, make([]solo5.Device, maxDevices), []string{strings.Repeat("a", 8191)})
+	require.NoError(t, err)
+	require.LessOrEqual(t, bootInfoBase+len(b), bootInfoEnd)
+	_, err = bootInfo(0, 0, 0, nil, []string{strings.Repeat("a", 8192)})
+	require.EqualError(t, err, "cannot pass arguments: they have 8192 bytes, of at most 8191")
+}
+
+// maxDevices are as many as a manifest can have.
+const maxDevices = 63
+
+// TestRules, by example: what a tender with one device of each kind may do.
+func TestRules(t *testing.T) {
+	g := &Guest{machine: machine{cpu: 9}, devices: testDevices, core: noCore}
+	filter := seccomp.Compile(g.rules())
+	for _, c := range []struct {
+		what      string
+		allowed   bool
+		number    uint32
+		arguments [6]uint64
+	}{
+		{"run", true, unix.SYS_IOCTL, [6]uint64{9, kvmRun}},
+		{"registers", true, unix.SYS_IOCTL, [6]uint64{9, kvmGetRegs}},
+		{"set registers", false, unix.SYS_IOCTL, [6]uint64{9, kvmSetRegs}},
+		{"another machine", false, unix.SYS_IOCTL, [6]uint64{8, kvmCreateVM}},
+		{"console", true, unix.SYS_WRITE, [6]uint64{1}},
+		{"standard error", true, unix.SYS_WRITE, [6]uint64{2}},
+		{"standard input", false, unix.SYS_READ, [6]uint64{0}},
+		{"last sector", true, unix.SYS_PWRITE64, [6]uint64{70, 0, 512, 7680}},
+		{"behind the last sector", false, unix.SYS_PWRITE64, [6]uint64{70, 0, 512, 8192}},
+		{"more than there is", false, unix.SYS_PREAD64, [6]uint64{70, 0, 8193, 0}},
+		{"append to the disk", false, unix.SYS_WRITE, [6]uint64{70}},
+		{"receive", true, unix.SYS_READ, [6]uint64{71}},
+		{"send", true, unix.SYS_WRITE, [6]uint64{71}},
+		{"descriptor of nobody", false, unix.SYS_WRITE, [6]uint64{72}},
+		{"open", false, unix.SYS_OPENAT, [6]uint64{unix.AT_FDCWD & (1<<64 - 1)}},
+		{"socket", false, unix.SYS_SOCKET, [6]uint64{}},
+		{"execute", false, unix.SYS_EXECVE, [6]uint64{}},
+		{"thread", true, unix.SYS_CLONE, [6]uint64{threadFlags}},
+		{"process", false, unix.SYS_CLONE, [6]uint64{uint64(unix.SIGCHLD)}},
+		{"memory", true, unix.SYS_MMAP, [6]uint64{0, 4096, unix.PROT_READ | unix.PROT_WRITE, 0, 1<<32 - 1}},
+		{"memory to execute", false, unix.SYS_MMAP, [6]uint64{0, 4096, unix.PROT_EXEC, 0, 1<<32 - 1}},
+		{"memory of a file", false, unix.SYS_MMAP, [6]uint64{0, 4096, unix.PROT_READ, 0, 70}},
+		{"protect memory", false, unix.SYS_MPROTECT, [6]uint64{}},
+		{"signal to itself", true, unix.SYS_TGKILL, [6]uint64{uint64(os.Getpid())}},
+		{"signal to another", false, unix.SYS_TGKILL, [6]uint64{1}},
+		{"end", true, unix.SYS_EXIT_GROUP, [6]uint64{}},
+	} {
+		got := bpf.Judge(filter, bpf.Call{Number: c.number, Architecture: unix.AUDIT_ARCH_X86_64, Arguments: c.arguments})
+		require.Equal(t, c.allowed, got == unix.SECCOMP_RET_ALLOW, c.what)
+	}
+}
+
+// TestTheKernelTakesTheRules of as many devices as there can be.
+func TestTheKernelTakesTheRules(t *testing.T) {
+	g := &Guest{core: core{directory: 4, file: 5}}
+	for i := range maxDevices {
+		g.devices = append(g.devices, solo5.Device{Kind: image.Block, File: i, Capacity: 1 << 40, SectorSize: 512})
+	}
+	require.LessOrEqual(t, len(seccomp.Compile(g.rules())), 4096)
+}
+
+// console has the text that a function prints, as a guest does.
+func console(t testing.TB, print func()) string {
+	t.Helper()
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	before := unix.Stdout
+	unix.Stdout = int(w.Fd())
+	print()
+	unix.Stdout = before
+	require.NoError(t, w.Close())
+	text, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	return string(text)
+}
+
+func prepare(t testing.TB, name string, mb uint64, arguments ...string) *Guest {
+	t.Helper()
+	requireKVM(t)
+	g, err := Prepare(Config{Config: solo5.Config{
+		Image: guests.Write(t, t.TempDir(), name, "hvt"), Memory: mb << 20, Arguments: arguments,
+	}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, g.Close()) })
+	return g
+}
+
+func TestAGuestRuns(t *testing.T) {
+	g := prepare(t, "hello", 2, "--once")
+	text := console(t, func() {
+		status, err := g.run()
+		require.NoError(t, err)
+		require.Zero(t, status)
+	})
+	require.Equal(t, "hello from albatross: --once\n", text)
+}
+
+// TestHypercallsAllocateNothing, since no garbage is collected while a guest runs.
+func TestHypercallsAllocateNothing(t *testing.T) {
+	m := testMemory()
+	null, err := unix.Open("/dev/null", unix.O_RDWR, 0)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, unix.Close(null)) }()
+	g := &Guest{memory: *m, waiting: []unix.PollFd{{Fd: int32(null), Events: unix.POLLIN}}, devices: []solo5.Device{
+		{Kind: image.Block, File: null, Capacity: 8192, SectorSize: 512}, {Kind: image.Net, File: null},
+	}}
+	before := unix.Stdout
+	unix.Stdout = null
+	defer func() { unix.Stdout = before }()
+	for c, fields := range map[call][]uint64{
+		callWalltime: nil, callPoll: {1}, callPuts: {contents, 10},
+		callBlockRead: {1, 0, contents, 512}, callBlockWrite: {1, 0, contents, 512},
+		callNetRead: {2, contents, 100}, callNetWrite: {2, contents, 100},
+	} {
+		for i, f := range fields {
+			binary.LittleEndian.PutUint64(m.bytes[argument+8*i:], f)
+		}
+		require.Zero(t, testing.AllocsPerRun(100, func() {
+			r, err := decode(&g.memory, g.devices, output{port: portBase + uint16(c), value: argument})
+			if err != nil {
+				panic(err)
+			}
+			g.perform(r)
+		}), "%v", c)
+	}
+}
+
+// TestSignalsDoNotShortenAWait: the runtime of Go sends itself some at any time.
+func TestSignalsDoNotShortenAWait(t *testing.T) {
+	const wait = 50 * time.Millisecond
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	thread, done := unix.Gettid(), make(chan struct{})
+	var signals sync.WaitGroup
+	signals.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				_ = unix.Tgkill(os.Getpid(), thread, unix.SIGURG)
+			}
+		}
+	})
+	g, begun := &Guest{}, time.Now()
+	g.poll(request{answer: make([]byte, 24), timeout: uint64(wait)})
+	waited := time.Since(begun)
+	close(done)
+	signals.Wait()
+	require.GreaterOrEqual(t, waited, wait)
+}
+
+// TestWhatTheHostRefuses: an error of a device is told to the guest, and ends nothing.
+func TestWhatTheHostRefuses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "disk")
+	require.NoError(t, os.WriteFile(path, make([]byte, 512), 0o600))
+	file, err := unix.Open(path, unix.O_RDONLY, 0)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, unix.Close(file)) }()
+	data := make([]byte, 1024)
+	require.Equal(t, resultOK, request{file: file, data: data[:512]}.transfer(unix.Pread))
+	require.Equal(t, resultFailed, request{file: file, data: data}.transfer(unix.Pread), "it became shorter")
+	require.Equal(t, resultFailed, request{file: file, data: data}.transfer(unix.Pwrite))
+	require.Equal(t, resultFailed, request{file: -1, data: data}.receive())
+	require.Equal(t, resultFailed, request{file: -1, data: data}.send())
+	require.Equal(t, resultInvalid, request{refused: true}.transfer(unix.Pread))
+	require.Equal(t, resultInvalid, request{refused: true}.receive())
+	require.Equal(t, resultInvalid, request{refused: true}.send())
+}
+
+// openFiles counts the descriptors of this process, and what is mapped for machines.
+func openFiles(t *testing.T) (files []string, mapped int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	for _, e := range entries {
+		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
+			files = append(files, target)
+		}
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	require.NoError(t, err)
+	return files, bytes.Count(maps, []byte("kvm-vcpu"))
+}
+
+func TestPrepareLeavesNothingOpen(t *testing.T) {
+	requireKVM(t)
+	dir := t.TempDir()
+	disk := filepath.Join(dir, "disk")
+	require.NoError(t, os.WriteFile(disk, make([]byte, 1024), 0o600))
+	c := Config{DumpCore: dir, Config: solo5.Config{
+		Image: guests.Write(t, dir, "disk", "hvt"), Memory: 2 << 20,
+		Blocks: []solo5.Block{{Name: "storage", Path: disk}},
+	}}
+	before, mapped := openFiles(t)
+	require.Zero(t, mapped)
+	g, err := Prepare(c)
+	require.NoError(t, err)
+	require.NoError(t, g.Close())
+	after, mapped := openFiles(t)
+	require.ElementsMatch(t, before, after)
+	require.Zero(t, mapped)
+
+	c.Arguments = []string{string(make([]byte, 10000))} // fails late
+	_, err = Prepare(c)
+	require.ErrorContains(t, err, "cannot pass arguments")
+	after, mapped = openFiles(t)
+	require.ElementsMatch(t, before, after)
+	require.Zero(t, mapped)
+}
+
+func TestRefusals(t *testing.T) {
+	dir := t.TempDir()
+	hello, disk := guests.Write(t, dir, "hello", "hvt"), guests.Write(t, dir, "disk", "hvt")
+	for _, c := range []struct {
+		config Config
+		want   string
+	}{
+		{Config{Config: solo5.Config{Image: dir + "/nothing"}}, "cannot open image: nothing: no such file or directory"},
+		{Config{Config: solo5.Config{Image: guests.Write(t, dir, "hello", "spt")}}, "cannot run image: it is for the target spt, not hvt"},
+		{Config{Config: solo5.Config{Image: hello, Memory: 4098 << 20}}, "cannot use 4098 MB of memory: at most 4096 can be addressed"},
+		{Config{Config: solo5.Config{Image: disk}},
+			`cannot attach devices: specified block device(s) does not match with manifest. Devices present in manifest: block "storage"`},
+		{Config{Config: solo5.Config{Image: hello}, DumpCore: dir + "/none"}, "cannot write core files to none: no such file or directory"},
+		{Config{Config: solo5.Config{Image: hello}, DumpCore: hello}, "cannot write core files to hello.hvt: not a directory"},
+	} {
+		if c.config.Memory == 0 {
+			c.config.Memory = 2 << 20
+		}
+		_, err := Prepare(c.config)
+		require.EqualError(t, err, c.want)
+	}
+}
+
+// TestCore: debuggers find registers and memory where they look for them.
+func TestCore(t *testing.T) {
+	dir := t.TempDir()
+	c, err := openCore(dir)
+	require.NoError(t, err)
+	memory := make([]byte, 4*image.PageSize)
+	copy(memory[image.PageSize:], "something")
+	var s state
+	s.r15, s.rax, s.rip, s.cs.selector, s.rsp, s.fs.base, s.gs.selector = 15, 1, 0x101000, 8, 0x1ff000, 7, 16
+	require.NoError(t, c.write(memory, s.status(nil)))
+	require.ErrorIs(t, c.write(memory, s.status(nil)), unix.EEXIST)
+	require.NoError(t, c.close())
+
+	file, err := elf.Open(filepath.Join(dir, c.name))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, file.Close()) }()
+	require.Equal(t, elf.ET_CORE, file.Type)
+	require.Len(t, file.Progs, 2)
+	dumped, err := io.ReadAll(file.Progs[1].Open())
+	require.NoError(t, err)
+	require.Equal(t, memory, dumped)
+	note, err := io.ReadAll(file.Progs[0].Open())
+	require.NoError(t, err)
+	require.Len(t, note, noteHeaderSize+statusSize)
+	require.Equal(t, "CORE\x00", string(note[12:17]))
+	register := func(i int) uint64 { return binary.LittleEndian.Uint64(note[noteHeaderSize+112+8*i:]) }
+	require.Equal(t, []uint64{15, 1, 0x101000, 8, 0x1ff000, 7, 16},
+		[]uint64{register(0), register(10), register(16), register(17), register(19), register(21), register(26)})
+}
+
+// TestCoreOfATrap: the registers are those that the guest had at the trap.
+func TestCoreOfATrap(t *testing.T) {
+	trapped := make([]byte, cookieSize)
+	for i := range 7 {
+		binary.LittleEndian.PutUint64(trapped[8*i:], uint64(100+i))
+	}
+	status := state{}.status(trapped)
+	register := func(i int) uint64 { return binary.LittleEndian.Uint64(status[112+8*i:]) }
+	require.Equal(t, []uint64{102, 103, 104, 105, 106},
+		[]uint64{register(16), register(17), register(18), register(19), register(20)})
+}
+
+// TestFailures: what KVM reports is explained, and ends the guest with its registers.
+func TestFailures(t *testing.T) {
+	m := machine{shared: make([]byte, 4096)}
+	le := binary.LittleEndian
+	le.PutUint64(m.shared[detailOffset:], 0x5000)
+	for reason, want := range map[uint32]string{
+		exitMMIO:          "host/guest translation fault at 0x5000",
+		exitShutdown:      "triple fault, an exception that it does not handle",
+		exitHalted:        "it halted its CPU",
+		exitFailEntry:     "the processor refuses its state: reason 0x5000",
+		exitInternalError: "KVM has an internal error: suberror 20480",
+		99:                "KVM stopped it: reason 99",
+	} {
+		require.EqualError(t, m.explain(reason), want)
+	}
+	f := &failure{errTranslation, state{registers: registers{rip: 0x1234, rax: 0xabcd}}}
+	require.True(t, errors.Is(f, errTranslation))
+	require.Regexp(t, `^cannot continue unikernel: host/guest translation fault: rip=0x1234\nrax=0xabcd `, f.Error())
+}
+
+// TestOutput: a port is read as KVM describes it, and nothing else counts as a hypercall.
+func TestOutput(t *testing.T) {
+	le := binary.LittleEndian
+	output := func(direction, size byte, count uint32, at uint64) output {
+		m := machine{shared: make([]byte, 4096)}
+		detail := m.shared[detailOffset:]
+		detail[0], detail[1] = direction, size
+		le.PutUint16(detail[2:], 0x502)
+		le.PutUint32(detail[4:], count)
+		le.PutUint64(detail[8:], at)
+		le.PutUint32(m.shared[4092:], 0x1234)
+		return m.output()
+	}
+	require.Equal(t, output(1, 4, 1, 4092).value, uint32(0x1234))
+	require.False(t, output(1, 4, 1, 4092).odd)
+	require.Equal(t, output(1, 4, 1, 4092).port, uint16(0x502))
+	require.True(t, output(0, 4, 1, 4092).odd, "IN")
+	require.True(t, output(1, 2, 1, 4092).odd, "16 bits")
+	require.True(t, output(1, 4, 2, 4088).odd, "a string")
+	require.True(t, output(1, 4, 1, 4093).odd, "outside")
+	require.True(t, output(1, 4, 1, 1<<63).odd, "far outside")
+}
+
+// BenchmarkStart is the whole life of a unikernel that prints a line, without its process.
+func BenchmarkStart(b *testing.B) {
+	requireKVM(b)
+	path := guests.Write(b, b.TempDir(), "hello", "hvt")
+	null, err := unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	require.NoError(b, err)
+	before := unix.Stdout
+	unix.Stdout = null
+	defer func() { unix.Stdout = before; _ = unix.Close(null) }()
+	for b.Loop() {
+		g, err := Prepare(Config{Config: solo5.Config{Image: path, Memory: 32 << 20, Arguments: []string{"--once"}}})
+		require.NoError(b, err)
+		_, err = g.run()
+		require.NoError(b, err)
+		require.NoError(b, g.Close())
+	}
+}

@@ -1,0 +1,99 @@
+package hvt
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/image"
+	"albatross/runtime/solo5"
+)
+
+const megabyte = 1 << 20
+
+// memory is guest memory, from address 0. The guest may change the bytes at any moment in
+// which it runs.
+type memory struct {
+	bytes []byte
+	fixed []span // what the guest cannot write, nor we on its behalf: writing would fault
+}
+
+// span is a range of addresses.
+type span struct{ from, to uint64 }
+
+// newMemory maps zeroed memory, which costs what is touched.
+func newMemory(size uint64) (memory, error) {
+	b, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return memory{}, fmt.Errorf("cannot reserve %d MB of memory: %w", size/megabyte, err)
+	}
+	return memory{bytes: b, fixed: []span{{0, imageBase}}}, nil
+}
+
+func (m *memory) size() uint64 { return uint64(len(m.bytes)) }
+
+// load fills memory from the image file. Segments that are not writable become so for this
+// process, and thereby for the guest, whatever it does to its page tables.
+func (m *memory) load(i *image.Image, file int) error {
+	for _, s := range i.Segments {
+		if err := m.loadSegment(s, file); err != nil {
+			return fmt.Errorf("cannot load image: %w", err)
+		}
+	}
+	return nil
+}
+
+func (m *memory) loadSegment(s image.Segment, file int) error {
+	if err := readFull(file, m.bytes[s.Address:s.Address+s.FileSize], int64(s.Offset)); err != nil {
+		return err
+	}
+	if s.Protection&image.Writable != 0 {
+		return nil
+	}
+	m.fixed = append(m.fixed, span{s.FirstPage(), s.EndPage()})
+	return unix.Mprotect(m.bytes[s.FirstPage():s.EndPage()], unix.PROT_READ)
+}
+
+// readFull fills b from an offset of a file.
+func readFull(file int, b []byte, offset int64) error {
+	for len(b) > 0 {
+		n, err := solo5.Retry(func() (int, error) { return unix.Pread(file, b, offset) })
+		if err == nil && n == 0 {
+			err = unix.ENODATA
+		}
+		if err != nil {
+			return err
+		}
+		b, offset = b[n:], offset+int64(n)
+	}
+	return nil
+}
+
+// readable returns length bytes of memory at an address, if all of them are in it.
+func (m *memory) readable(address, length uint64) ([]byte, bool) {
+	if length > m.size() || address > m.size()-length {
+		return nil, false
+	}
+	return m.bytes[address : address+length], true
+}
+
+// writable is readable for memory that the guest itself may write.
+func (m *memory) writable(address, length uint64) ([]byte, bool) {
+	b, ok := m.readable(address, length)
+	if !ok {
+		return nil, false
+	}
+	for _, f := range m.fixed {
+		if address < f.to && f.from < address+length {
+			return nil, false
+		}
+	}
+	return b, true
+}
+
+func (m *memory) close() error {
+	if m.bytes == nil {
+		return nil
+	}
+	return unix.Munmap(m.bytes)
+}
