@@ -7,23 +7,27 @@ import (
 	"strconv"
 	"strings"
 
+	"albatross/runtime/hvt"
+	"albatross/runtime/image"
 	"albatross/runtime/solo5"
 )
 
-const usage = `usage: albatross-tender [spt] [OPTIONS] [--] IMAGE [ARGUMENTS]
+const usage = `usage: albatross-tender [spt | hvt] [OPTIONS] [--] IMAGE [ARGUMENTS]
 
-Runs a Solo5 image of the target spt, passing it the arguments. Under the name
-solo5-spt it is a replacement for Solo5's tender.
+Runs a Solo5 image of the target spt, or of hvt, passing it the arguments. Under
+the name solo5-spt or solo5-hvt it is a replacement for Solo5's tender.
 
   --mem=MB                         memory of the unikernel (512)
   --net:NAME=TAP                   attach a tap interface as network NAME
   --net-mac:NAME=MAC               its hardware address (random)
   --block:NAME=FILE                attach a file as block device NAME
   --block-sector-size:NAME=BYTES   its sector size (512)
+  --dumpcore=DIR                   hvt: where to write a core file if it fails
   --version                        show version and ABI version
   --help                           show this help
 
-Exit status: that of the unikernel, or 1 if it could not be started.
+Exit status: that of the unikernel, or 1 if it could not be started, or if hvt
+could not go on with it.
 `
 
 type action int
@@ -37,7 +41,8 @@ const (
 // command is a parsed command line.
 type command struct {
 	action action
-	config solo5.Config
+	target image.Target
+	config hvt.Config // for spt without what is only in it
 }
 
 const (
@@ -47,11 +52,8 @@ const (
 
 // parse parses a command line, including the name of the program.
 func parse(argv []string) (*command, error) {
-	arguments := argv[1:]
-	if !calledAsSolo5(argv[0]) && len(arguments) > 0 && arguments[0] == "spt" {
-		arguments = arguments[1:]
-	}
-	p := parser{config: solo5.Config{Memory: defaultMemory << 20}}
+	target, arguments := chooseTarget(argv[0], argv[1:])
+	p := parser{target: target, config: hvt.Config{Config: solo5.Config{Memory: defaultMemory << 20}}}
 	for len(arguments) > 0 && strings.HasPrefix(arguments[0], "-") {
 		option := arguments[0]
 		arguments = arguments[1:]
@@ -61,7 +63,7 @@ func parse(argv []string) (*command, error) {
 		case "--help":
 			return &command{action: showHelp}, nil
 		case "--version":
-			return &command{action: showVersion}, nil
+			return &command{action: showVersion, target: target}, nil
 		}
 		if err := p.option(option); err != nil {
 			return nil, fmt.Errorf("cannot understand %s: %w", option, err)
@@ -70,15 +72,39 @@ func parse(argv []string) (*command, error) {
 	return p.finish(arguments)
 }
 
-// calledAsSolo5 reports whether the program has the name of Solo5's tender, with or
+// chooseTarget returns for which target the program is called, and the arguments behind
+// that.
+func chooseTarget(name string, arguments []string) (image.Target, []string) {
+	if target, called := calledAsSolo5(name); called {
+		return target, arguments
+	}
+	if len(arguments) > 0 {
+		switch arguments[0] {
+		case "spt":
+			return image.SPT, arguments[1:]
+		case "hvt":
+			return image.HVT, arguments[1:]
+		}
+	}
+	return image.SPT, arguments
+}
+
+// calledAsSolo5 reports whether the program has the name of a tender of Solo5, with or
 // without the ABI version. Then it can run an image named spt, as Solo5's can.
-func calledAsSolo5(name string) bool {
-	return strings.HasPrefix(filepath.Base(name), "solo5-spt")
+func calledAsSolo5(name string) (target image.Target, called bool) {
+	switch base := filepath.Base(name); {
+	case strings.HasPrefix(base, "solo5-spt"):
+		return image.SPT, true
+	case strings.HasPrefix(base, "solo5-hvt"):
+		return image.HVT, true
+	}
+	return 0, false
 }
 
 // parser collects options; a property of a device may precede the device.
 type parser struct {
-	config      solo5.Config
+	target      image.Target
+	config      hvt.Config
 	macs        []setting[solo5.MAC]
 	sectorSizes []setting[uint16]
 }
@@ -94,8 +120,12 @@ func (p *parser) option(option string) error {
 	if !found {
 		return errors.New("no such option")
 	}
-	if key == "--mem" {
+	switch {
+	case key == "--mem":
 		return p.memory(value)
+	case key == "--dumpcore" && p.target == image.HVT && value != "":
+		p.config.DumpCore = value
+		return nil
 	}
 	kind, name, _ := strings.Cut(key, ":")
 	if name == "" || value == "" {
@@ -167,7 +197,7 @@ func (p *parser) finish(rest []string) (*command, error) {
 		}
 	}
 	p.config.Image, p.config.Arguments = rest[0], rest[1:]
-	return &command{config: p.config}, nil
+	return &command{target: p.target, config: p.config}, nil
 }
 
 func (p *parser) setMAC(m setting[solo5.MAC]) bool {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"albatross/runtime/hvt"
+	"albatross/runtime/image"
 	"albatross/runtime/solo5"
 )
 
@@ -39,8 +41,32 @@ func TestParse(t *testing.T) {
 		if len(got.config.Arguments) == 0 {
 			got.config.Arguments = nil
 		}
-		require.Equal(t, c.want, got.config, c.line)
+		require.Equal(t, c.want, got.config.Config, c.line)
 	}
+}
+
+// TestParseTarget: who calls says for which target, by a word or by the name of Solo5's
+// tender.
+func TestParseTarget(t *testing.T) {
+	for line, want := range map[string]command{
+		"albatross-tender image":                        {target: image.SPT},
+		"albatross-tender spt image":                    {target: image.SPT},
+		"albatross-tender hvt image":                    {target: image.HVT},
+		"albatross-tender hvt --dumpcore=/tmp -- image": {target: image.HVT, config: hvt.Config{DumpCore: "/tmp"}},
+		"/usr/bin/solo5-hvt image":                      {target: image.HVT},
+		"solo5-hvt.2 image":                             {target: image.HVT},
+		"solo5-hvt --version":                           {action: showVersion, target: image.HVT},
+		"albatross-tender hvt --version":                {action: showVersion, target: image.HVT},
+	} {
+		got, err := parse(strings.Fields(line))
+		require.NoError(t, err, line)
+		require.Equal(t, want.action, got.action, line)
+		require.Equal(t, want.target, got.target, line)
+		require.Equal(t, want.config.DumpCore, got.config.DumpCore, line)
+	}
+	got, err := parse([]string{"solo5-hvt", "hvt"})
+	require.NoError(t, err)
+	require.Equal(t, "hvt", got.config.Image)
 }
 
 func TestParseRefuses(t *testing.T) {
@@ -54,6 +80,10 @@ func TestParseRefuses(t *testing.T) {
 		"--mem=-1 hello":                "cannot understand --mem=-1: not a number of megabytes",
 		"--mem=32M hello":               "cannot understand --mem=32M: not a number of megabytes",
 		"--mem=17592186044416 hello":    "cannot understand --mem=17592186044416: not a number of megabytes",
+		"spt --dumpcore=/tmp hello":     "cannot understand --dumpcore=/tmp: no such option, or nothing behind it",
+		"hvt --dumpcore= hello":         "cannot understand --dumpcore=: no such option, or nothing behind it",
+		"hvt --dumpcore hello":          "cannot understand --dumpcore: no such option",
+		"hvt":                           "cannot run: no image is given, see --help",
 		"--x-exec-heap hello":           "cannot understand --x-exec-heap: no such option",
 		"--net=tap0 hello":              "cannot understand --net=tap0: no such option, or nothing behind it",
 		"--net:=tap0 hello":             "cannot understand --net:=tap0: no such option, or nothing behind it",

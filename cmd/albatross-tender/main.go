@@ -1,12 +1,25 @@
 // Albatross-tender runs a Solo5 image with the command line of Solo5's own tenders, so
-// that a machine without them can run unikernels. It checks and opens everything and then
-// becomes the unikernel: the same process, without any of the tender.
+// that a machine without them can run unikernels. It checks and opens everything. For spt it
+// then becomes the unikernel: the same process, without any of the tender. For hvt it stays,
+// and serves the unikernel in its virtual machine.
+//
+// It must not set up the network poller of Go, which a confined process cannot use; the
+// directives keep the runtime from looking for the limits of its cgroup, now and later.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (
 	"fmt"
 	"os"
+	"runtime"
+	"syscall"
 
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/hvt"
+	"albatross/runtime/image"
 	"albatross/runtime/solo5"
 	"albatross/runtime/spt"
 	"albatross/runtime/tender/launcher"
@@ -15,31 +28,46 @@ import (
 // version is set when a release is built.
 var version = "devel"
 
+// The main thread gives the process its name, and is the only one that runs a guest.
+func init() { runtime.LockOSThread() }
+
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "launch" && !calledAsSolo5(os.Args[0]) {
+	if _, solo5 := calledAsSolo5(os.Args[0]); !solo5 && len(os.Args) > 1 && os.Args[1] == "launch" {
 		os.Exit(launcher.Main(os.Args[2:])) // for albatrossd, so not in the usage
 	}
-	if err := run(os.Args); err != nil {
+	status, err := run(os.Args)
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "albatross-tender: %v\n", err)
-		os.Exit(1)
+		status = 1
 	}
+	os.Exit(status)
 }
 
-func run(argv []string) error {
+func run(argv []string) (status int, err error) {
 	c, err := parse(argv)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	switch c.action {
 	case showHelp:
 		fmt.Print(usage)
+		return 0, nil
 	case showVersion:
 		// On standard error, as Solo5's tenders do, where programs look for it.
-		fmt.Fprintf(os.Stderr, "albatross-tender, version %s\nABI version %d\n", version, spt.ABIVersion)
-	case runGuest:
-		return become(c.config, argv)
+		fmt.Fprintf(os.Stderr, "albatross-tender, version %s\nABI version %d\n", version, c.abiVersion())
+		return 0, nil
 	}
-	return nil
+	if c.target == image.HVT {
+		return serve(c.config)
+	}
+	return 0, become(c.config.Config, argv)
+}
+
+func (c *command) abiVersion() int {
+	if c.target == image.HVT {
+		return hvt.ABIVersion
+	}
+	return spt.ABIVersion
 }
 
 // become returns only if it fails.
@@ -49,4 +77,36 @@ func become(c solo5.Config, argv []string) error {
 		return err
 	}
 	return guest.Exec(argv)
+}
+
+// serve runs a guest in a virtual machine, and returns its exit status.
+func serve(c hvt.Config) (status int, err error) {
+	if err := requireBlocking(); err != nil {
+		return 0, err
+	}
+	guest, err := hvt.Prepare(c)
+	if err != nil {
+		return 0, err
+	}
+	return guest.Run()
+}
+
+// requireBlocking makes the console blocking, and starts the program again if it was not:
+// the runtime of Go has begun to poll it then.
+func requireBlocking() error {
+	again := false
+	for fd := range 3 {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+		if err != nil || flags&unix.O_NONBLOCK == 0 {
+			continue
+		}
+		if err := unix.SetNonblock(fd, false); err != nil {
+			return fmt.Errorf("cannot make console blocking: %w", err)
+		}
+		again = true
+	}
+	if !again {
+		return nil
+	}
+	return fmt.Errorf("cannot start again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
 }

@@ -54,16 +54,20 @@ func build() (err error) {
 		return err
 	}
 	for _, name := range guests.Names() {
-		image := guests.Image(name, "spt")
-		if err := os.WriteFile(guest(name), image, 0o644); err != nil {
-			return err
+		for path, target := range map[string]string{guest(name): "spt", hvtGuest(name): "hvt"} {
+			if err := os.WriteFile(path, guests.Image(name, target), 0o644); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// guest is the path of the image of a guest.
+// guest is the path of the image of a guest for spt.
 func guest(name string) string { return filepath.Join(directory, name+".spt") }
+
+// hvtGuest is the path of that for hvt.
+func hvtGuest(name string) string { return filepath.Join(directory, name+".hvt") }
 
 // result is how a run ended.
 type result struct {

@@ -85,7 +85,12 @@ func TestNetwork(t *testing.T) {
 		"--net-mac:service=02:67:75:65:73:74", "--", guest("net"))
 	require.Equal(t, "02:67:75:65:73:74 mtu 1500\n", line)
 	requireDescriptors(t, c, "anon_inode:[eventpoll]", "anon_inode:[timerfd]", "/dev/net/tun")
+	requireEcho(t)
+}
 
+// requireEcho checks that what is sent to the guest comes back.
+func requireEcho(t *testing.T) {
+	t.Helper()
 	fd := wire(t)
 	defer func() { _ = unix.Close(fd) }()
 	// Linux drops what is sent before it has noticed that the interface is in
