@@ -96,7 +96,6 @@ func TestWhatCannotBeCreated(t *testing.T) {
 		"virtio":              {":x", with(func(c *messages.Config) { c.Image = virtio }), "unsupported solo5 target"},
 		"another ABI version": {":x", with(func(c *messages.Config) { c.Image = future }), "ABI version 9"},
 		"no notes":            {":x", with(func(c *messages.Config) { c.Image = noNotes }), "note"},
-		"hvt without tender":  {":x", with(func(c *messages.Config) { c.Image = guests.Image("hello", "hvt") }), "cannot run a hvt image"},
 		"a device too many": {":x", with(func(c *messages.Config) {
 			c.Networks = []messages.Network{{Name: "service", Bridge: messages.Some("br0")}}
 		}), "interface br0 does not exist"},
@@ -320,24 +319,6 @@ func TestASIGTERMThatIsLostIsSentAgain(t *testing.T) {
 	w.followUntil(":x", "up")
 	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
 	w.requireNothing()
-}
-
-// TestInstalledTenders runs the same guest under Solo5's own tenders.
-func TestInstalledTenders(t *testing.T) {
-	for _, target := range guests.Targets() {
-		t.Run(target, func(t *testing.T) {
-			w := newWorld(t, withSolo5(t, target))
-			config := guest("hello", "--quiet")
-			config.Image = guests.Image("hello", target)
-			w.succeeds("created unikernel", ":x", create(config))
-			require.Equal(t, []string{"hello from albatross: --name=x --quiet"}, w.lines(":x", 1))
-			pid := w.pid(":x")
-			w.restart()
-			require.Equal(t, pid, w.pid(":x"))
-			w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
-			w.requireNothing()
-		})
-	}
 }
 
 func TestUnikernelsOutliveTheDaemon(t *testing.T) {

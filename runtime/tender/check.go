@@ -24,6 +24,11 @@ func (t Tender) Check(i *image.Image, g Guest) error {
 	if err := image.CheckArguments(g.arguments()); err != nil {
 		return err
 	}
+	if i.Target == image.HVT {
+		if err := checkKVM("/dev/kvm"); err != nil {
+			return err
+		}
+	}
 	for _, d := range i.Devices {
 		if !t.understands(d.Name) {
 			return fmt.Errorf("cannot attach %v: Solo5's tenders, of which one is installed here, understand names of letters and digits only", d)
@@ -35,6 +40,24 @@ func (t Tender) Check(i *image.Image, g Guest) error {
 		}
 	}
 	return nil
+}
+
+// checkKVM refuses what cannot run without KVM, where that is missing or not for us: the
+// tender has the rights of the daemon.
+func checkKVM(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return noKVM(err)
+	}
+	return f.Close()
+}
+
+// noKVM says what to do about KVM that cannot be opened.
+func noKVM(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return errors.New("cannot run a hvt image: the user of the daemon may not use KVM (allow it to open /dev/kvm, or build the unikernel for spt)")
+	}
+	return fmt.Errorf("cannot run a hvt image: this host has no KVM: %w (build the unikernel for spt)", messages.WithoutPath(err))
 }
 
 // understands reports whether the tender's command line can name such a device.

@@ -1,6 +1,7 @@
 package tender
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -50,4 +51,14 @@ func TestErrorsTellNoPaths(t *testing.T) {
 	require.EqualError(t, Tender{Builtin: true}.Check(i, g), "cannot attach block device disk: no such file or directory")
 	require.NoError(t, os.Mkdir(file, 0o700))
 	require.EqualError(t, Tender{Builtin: true}.Check(i, g), "cannot attach block device disk: is a directory")
+}
+
+// TestWhereThereIsNoKVM: the reason is known before anything is stopped for an image that
+// cannot run.
+func TestWhereThereIsNoKVM(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kvm")
+	require.EqualError(t, checkKVM(path), "cannot run a hvt image: this host has no KVM: no such file or directory (build the unikernel for spt)")
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, checkKVM(path))
+	require.EqualError(t, noKVM(fs.ErrPermission), "cannot run a hvt image: the user of the daemon may not use KVM (allow it to open /dev/kvm, or build the unikernel for spt)")
 }

@@ -44,6 +44,9 @@ type Tender struct {
 	Builtin bool
 }
 
+// command identifies a tender among all: our own is one for each target.
+func (t Tender) command() string { return strings.Join(append([]string{t.Program}, t.Prefix...), " ") }
+
 // A Finder finds tenders. Its fields do not change once it is in use; its methods may be
 // called concurrently. Paths are absolute.
 type Finder struct {
@@ -53,8 +56,8 @@ type Finder struct {
 	Policy  Policy
 
 	mu     sync.Mutex
-	known  map[string]verdict   // by path
-	asking map[string]*question // by path; the questions under way
+	known  map[string]verdict   // by command
+	asking map[string]*question // by command; the questions under way
 }
 
 // A candidate is a tender whose version is not known yet.
@@ -114,8 +117,8 @@ func (f *Finder) candidates(target image.Target, version uint32) []candidate {
 			}
 		}
 	}
-	if f.Policy != Installed && f.Builtin != "" && target == image.SPT {
-		all = append(all, candidate{Program: f.Builtin, Prefix: []string{"spt"}, Builtin: true})
+	if f.Policy != Installed && f.Builtin != "" {
+		all = append(all, candidate{Program: f.Builtin, Prefix: []string{target.String()}, Builtin: true})
 	}
 	return all
 }
@@ -148,21 +151,18 @@ func (f *Finder) notFound(target image.Target, version uint32, rejected []string
 	for _, reason := range rejected {
 		b.WriteString("; " + reason)
 	}
-	fmt.Fprintf(&b, " (%s)", f.advice(target, version))
+	fmt.Fprintf(&b, " (%s)", f.advice())
 	return errors.New(b.String())
 }
 
-func (f *Finder) advice(target image.Target, version uint32) string {
+func (f *Finder) advice() string {
 	var advice []string
 	if f.Policy != Builtin {
 		advice = append(advice, "install Solo5")
 	}
-	switch {
-	case target == image.HVT:
-		advice = append(advice, "build the unikernel for spt")
-	case f.Policy == Installed:
+	if f.Policy == Installed {
 		advice = append(advice, "allow the built-in tender")
-	default:
+	} else {
 		advice = append(advice, "build the unikernel with another version of Solo5")
 	}
 	return strings.Join(advice, ", or ")

@@ -196,37 +196,52 @@ func TestFindCanBeCalledConcurrently(t *testing.T) {
 }
 
 func TestFindBuiltin(t *testing.T) {
-	const builtin = `[ "$1" = spt ] && echo ABI version 2`
-	for _, test := range []struct {
-		policy tender.Policy
-		solo5  bool
-		want   string // "" where none is found
-	}{
-		{tender.Auto, false, "albatross-tender"},
-		{tender.Auto, true, "solo5-spt"},
-		{tender.Builtin, true, "albatross-tender"},
-		{tender.Installed, true, "solo5-spt"},
-		{tender.Installed, false, ""},
-	} {
-		t.Run(fmt.Sprint(test.policy, " ", test.solo5), func(t *testing.T) {
-			h := newHost(t, test.policy)
-			h.install(h.finder.Builtin, builtin)
-			if test.solo5 {
-				h.install(filepath.Join(h.bin, "solo5-spt"), tells(2))
-			}
-			got, err := h.find(image.SPT, 2)
-			if test.want == "" {
-				require.Error(t, err)
-				return
-			}
-			require.NoError(t, err)
-			require.Equal(t, test.want, filepath.Base(got.Program))
-			require.Equal(t, test.want == "albatross-tender", got.Builtin)
-			if got.Builtin {
-				require.Equal(t, []string{"spt"}, got.Prefix)
-			}
-		})
+	for _, target := range []image.Target{image.SPT, image.HVT} {
+		solo5 := "solo5-" + target.String()
+		for _, test := range []struct {
+			policy tender.Policy
+			solo5  bool
+			want   string // "" where none is found
+		}{
+			{tender.Auto, false, "albatross-tender"},
+			{tender.Auto, true, solo5},
+			{tender.Builtin, true, "albatross-tender"},
+			{tender.Installed, true, solo5},
+			{tender.Installed, false, ""},
+		} {
+			t.Run(fmt.Sprint(target, " ", test.policy, " ", test.solo5), func(t *testing.T) {
+				h := newHost(t, test.policy)
+				h.install(h.finder.Builtin, fmt.Sprintf(`[ "$1" = %v ] && echo ABI version 2`, target))
+				if test.solo5 {
+					h.install(filepath.Join(h.bin, solo5), tells(2))
+				}
+				got, err := h.find(target, 2)
+				if test.want == "" {
+					require.Error(t, err)
+					return
+				}
+				require.NoError(t, err)
+				require.Equal(t, test.want, filepath.Base(got.Program))
+				require.Equal(t, test.want == "albatross-tender", got.Builtin)
+				if got.Builtin {
+					require.Equal(t, []string{target.String()}, got.Prefix)
+				}
+			})
+		}
 	}
+}
+
+// TestFindAsksTheBuiltinForEachTarget: its versions for the two may differ.
+func TestFindAsksTheBuiltinForEachTarget(t *testing.T) {
+	h := newHost(t, tender.Builtin)
+	h.install(h.finder.Builtin, `[ "$1" = spt ] && echo ABI version 2 || echo ABI version 3`)
+	for range 2 {
+		_, err := h.find(image.SPT, 2)
+		require.NoError(t, err)
+		_, err = h.find(image.HVT, 2)
+		require.ErrorContains(t, err, "is for ABI version 3")
+	}
+	require.Equal(t, "spt --version\nhvt --version\n", h.runs(h.finder.Builtin))
 }
 
 func TestFindErrorsTellWhatToDo(t *testing.T) {
@@ -236,11 +251,11 @@ func TestFindErrorsTellWhatToDo(t *testing.T) {
 		want   string
 	}{
 		"hvt": {tender.Auto, image.HVT,
-			"cannot run a hvt image: no solo5-hvt for ABI version 2 found in DIR or PATH (install Solo5, or build the unikernel for spt)"},
+			"cannot run a hvt image: no solo5-hvt for ABI version 2 found in DIR or PATH; BUILTIN is for ABI version 3 (install Solo5, or build the unikernel with another version of Solo5)"},
 		"hvt, installed": {tender.Installed, image.HVT,
-			"cannot run a hvt image: no solo5-hvt for ABI version 2 found in DIR or PATH (install Solo5, or build the unikernel for spt)"},
+			"cannot run a hvt image: no solo5-hvt for ABI version 2 found in DIR or PATH (install Solo5, or allow the built-in tender)"},
 		"hvt, built in": {tender.Builtin, image.HVT,
-			"cannot run a hvt image: no built-in tender for hvt ABI version 2 (build the unikernel for spt)"},
+			"cannot run a hvt image: no built-in tender for hvt ABI version 2; BUILTIN is for ABI version 3 (build the unikernel with another version of Solo5)"},
 		"spt, installed": {tender.Installed, image.SPT,
 			"cannot run a spt image: no solo5-spt for ABI version 2 found in DIR or PATH (install Solo5, or allow the built-in tender)"},
 		"spt": {tender.Auto, image.SPT,

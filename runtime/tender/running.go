@@ -107,7 +107,7 @@ func guestArgs(program string, args []string) ([]string, bool) {
 	if filepath.Base(program) != "albatross-tender" {
 		return args, true
 	}
-	if len(args) == 0 || args[0] != "spt" {
+	if len(args) == 0 || args[0] != "spt" && args[0] != "hvt" {
 		return nil, false
 	}
 	return args[1:], true

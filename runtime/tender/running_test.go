@@ -29,6 +29,7 @@ func TestLinesOfTenders(t *testing.T) {
 	for line, want := range map[string]Running{
 		native: {Program: "solo5-hvt", Guest: both},
 		"/opt/albatross-tender spt " + strings.Join(Args(both), " "): {Program: "/opt/albatross-tender", Guest: both},
+		"/opt/albatross-tender hvt " + strings.Join(Args(both), " "): {Program: "/opt/albatross-tender", Guest: both},
 		"/bin/sh /db/solo5-spt.2 --mem=16 -- i":                      {Program: "/db/solo5-spt.2", Guest: small},
 		"solo5-spt --mem=16 --dumpcore -- i":                         {Program: "solo5-spt", Guest: small, Odd: true},
 		"solo5-spt --mem=x --net-mac:a=00:80:41:34:73:43 -- i":       {Program: "solo5-spt", Guest: Guest{Image: "i", Argv: []string{}}, Odd: true},

@@ -87,7 +87,7 @@ type question struct {
 // verdict returns what is known of a program, or what it reports now.
 func (f *Finder) verdict(ctx context.Context, c candidate, file fileID) (verdict, error) {
 	for {
-		v, q, mine := f.remembered(c.Program, file)
+		v, q, mine := f.remembered(c.command(), file)
 		switch {
 		case q == nil:
 			return v, nil
@@ -108,20 +108,20 @@ func (f *Finder) verdict(ctx context.Context, c candidate, file fileID) (verdict
 
 // remembered returns the known verdict of a program, or else the question under way; mine
 // says that the caller must run it.
-func (f *Finder) remembered(path string, file fileID) (v verdict, q *question, mine bool) {
+func (f *Finder) remembered(command string, file fileID) (v verdict, q *question, mine bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if v, known := f.known[path]; known && v.file == file {
+	if v, known := f.known[command]; known && v.file == file {
 		return v, nil, false
 	}
-	if q := f.asking[path]; q != nil {
+	if q := f.asking[command]; q != nil {
 		return verdict{}, q, false
 	}
 	if f.asking == nil {
 		f.asking, f.known = map[string]*question{}, map[string]verdict{}
 	}
 	q = &question{answered: make(chan struct{}), verdict: verdict{file: file}}
-	f.asking[path] = q
+	f.asking[command] = q
 	return verdict{}, q, true
 }
 
@@ -132,9 +132,9 @@ func (f *Finder) put(ctx context.Context, q *question, c candidate) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !q.cut && !errors.Is(q.verdict.err, context.DeadlineExceeded) {
-		f.known[c.Program] = q.verdict
+		f.known[c.command()] = q.verdict
 	}
-	delete(f.asking, c.Program)
+	delete(f.asking, c.command())
 	close(q.answered)
 }
 
