@@ -45,7 +45,7 @@ test: lint ## run all tests, with the race detector where there is a C compiler
 # comes from the cache.
 FAST := ./messages/... $(addprefix ./actors/,console ledger meter store supervise unikernel) ./cmd/commandline \
 	$(addprefix ./sockets/,client events gateway influx metrics wire/...) \
-	$(addprefix ./runtime/,block compress cpulist durable fair fifo image keeper/... machine proc seccomp solo5 spt tender/... trust) \
+	$(addprefix ./runtime/,block compress cpulist durable fair fifo hvt image keeper/... machine proc seccomp solo5 spt tender/... trust) \
 	./test/rules
 
 check: vet build ## gofmt, go vet, build and the fast tests: what to run after each step
