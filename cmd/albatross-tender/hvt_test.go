@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rand"
 	"fmt"
@@ -276,6 +277,23 @@ func TestHVTSignals(t *testing.T) {
 	require.NoError(t, c.Process.Signal(syscall.SIGTERM))
 	require.Error(t, c.Wait())
 	require.Equal(t, syscall.SIGTERM, c.ProcessState.Sys().(syscall.WaitStatus).Signal())
+}
+
+// TestHVTIgnoredSignals stay ignored, as nohup wants it.
+func TestHVTIgnoredSignals(t *testing.T) {
+	requireKVM(t)
+	for signal, ignored := range map[syscall.Signal]bool{syscall.SIGHUP: true, syscall.SIGTERM: false} {
+		c := user{}.command(t, "/bin/sh", "-c", `trap "" HUP; exec "$0" hvt --mem=2 "$1"`, tender, hvtGuest("hello"))
+		output, err := c.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, c.Start())
+		lines := bufio.NewScanner(output)
+		require.True(t, lines.Scan()) // it is confined now
+		require.NoError(t, c.Process.Signal(signal))
+		require.Equal(t, ignored, lines.Scan() && lines.Scan(), "%v", signal)
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	}
 }
 
 // TestHVTStopped: what was stopped goes on, also the thread of the runtime that waits for a

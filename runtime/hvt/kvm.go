@@ -193,7 +193,6 @@ const (
 	exitMMIO          = 6
 	exitShutdown      = 8
 	exitFailEntry     = 9
-	exitInterrupted   = 10
 	exitInternalError = 17
 
 	reasonOffset = 8
@@ -206,7 +205,7 @@ func (m *machine) run() (output, error) {
 		_, err := ioctl(m.cpu, kvmRun, 0)
 		switch err {
 		case nil:
-		case unix.EINTR, unix.EAGAIN:
+		case unix.EINTR:
 			continue
 		case unix.EFAULT:
 			return output{}, errTranslation
@@ -214,9 +213,6 @@ func (m *machine) run() (output, error) {
 			return output{}, fmt.Errorf("KVM cannot run it: %w", err)
 		}
 		if reason := binary.LittleEndian.Uint32(m.shared[reasonOffset:]); reason != exitIO {
-			if reason == exitInterrupted {
-				continue
-			}
 			return output{}, m.explain(reason)
 		}
 		return m.output(), nil

@@ -10,6 +10,7 @@ import (
 
 	"albatross/runtime/image"
 	"albatross/runtime/seccomp"
+	"albatross/runtime/signals"
 	"albatross/runtime/solo5"
 )
 
@@ -133,15 +134,12 @@ func closeOthers(keep []int) error {
 	return unix.CloseRange(first, 1<<32-1, 0)
 }
 
-// resetSignal has the kernel end the process at a signal, without the runtime of Go.
+// resetSignal has the kernel end the process at a signal, without the runtime of Go, unless
+// whoever started us has it ignored.
 func resetSignal(s unix.Signal) error {
-	var byDefault struct {
-		handler, flags, restorer, mask uint64
+	ignored, err := signals.Ignored(s)
+	if err != nil || ignored {
+		return err
 	}
-	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&byDefault)), 0,
-		unsafe.Sizeof(byDefault.mask), 0, 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
+	return signals.Reset(s)
 }

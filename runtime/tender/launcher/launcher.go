@@ -18,11 +18,11 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"albatross/runtime/cpulist"
+	"albatross/runtime/signals"
 )
 
 // The descriptors that the daemon passes, besides standard input and output.
@@ -158,8 +158,8 @@ func pin(cpus []int) error {
 // resetSignals makes sure that no signal is blocked or ignored. An exec resets those that
 // the Go runtime handles.
 func resetSignals() error {
-	for signal := 1; signal <= 64; signal++ {
-		if signal == int(unix.SIGKILL) || signal == int(unix.SIGSTOP) {
+	for signal := unix.Signal(1); signal <= 64; signal++ {
+		if signal == unix.SIGKILL || signal == unix.SIGSTOP {
 			continue
 		}
 		if err := stopIgnoring(signal); err != nil {
@@ -169,31 +169,12 @@ func resetSignals() error {
 	return unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil)
 }
 
-// sigaction is the kernel's struct. The zero value is the default disposition.
-type sigaction struct {
-	handler  uintptr
-	flags    uint64
-	restorer uintptr
-	mask     uint64
-}
-
-const sigIgnore = 1 // SIG_IGN
-
-func stopIgnoring(signal int) error {
-	var now, byDefault sigaction
-	if err := rtSigaction(signal, nil, &now); err != nil || now.handler != sigIgnore {
+func stopIgnoring(signal unix.Signal) error {
+	ignored, err := signals.Ignored(signal)
+	if err != nil || !ignored {
 		return err
 	}
-	return rtSigaction(signal, &byDefault, nil)
-}
-
-func rtSigaction(signal int, set, get *sigaction) error {
-	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(signal),
-		uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(get)), unsafe.Sizeof(sigaction{}.mask), 0, 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
+	return signals.Reset(signal)
 }
 
 // awaitGate reports whether the gate was opened; otherwise it was closed.
