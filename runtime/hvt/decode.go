@@ -108,8 +108,8 @@ type request struct {
 	status  int32  // of halt
 }
 
-// decode checks what a guest has put out. It returns an error for what no guest would do
-// that works, and ends it.
+// decode checks what a guest has put out. It returns an error, which ends the guest, for what
+// no guest does that works.
 func decode(m *memory, devices []solo5.Device, o output) (request, error) {
 	n := call(o.port - portBase)
 	if o.odd || n < callWalltime || n > callHalt {

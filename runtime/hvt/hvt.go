@@ -116,27 +116,32 @@ func (g *Guest) Run() (status int, err error) {
 // run runs the guest without giving up anything before.
 func (g *Guest) run() (status int, err error) {
 	for {
-		e, err := g.machine.run()
-		if err == nil {
-			var r request
-			if r, err = decode(&g.memory, g.devices, e); err == nil {
-				if r.call == callHalt {
-					return g.halt(r)
-				}
-				g.perform(r)
-				continue
-			}
+		r, err := g.next()
+		switch {
+		case err != nil:
+			return 0, g.fail(err)
+		case r.call == callHalt:
+			return g.halt(r), nil
 		}
-		return 0, g.fail(err)
+		g.perform(r)
 	}
 }
 
+// next runs the guest until its next hypercall.
+func (g *Guest) next() (request, error) {
+	o, err := g.machine.run()
+	if err != nil {
+		return request{}, err
+	}
+	return decode(&g.memory, g.devices, o)
+}
+
 // halt ends a guest that has asked for it.
-func (g *Guest) halt(r request) (status int, err error) {
+func (g *Guest) halt(r request) (status int) {
 	if r.status == statusAbort {
 		g.core.dump(g.memory.bytes, g.machine.state(), r.data)
 	}
-	return int(r.status), nil
+	return int(r.status)
 }
 
 // fail completes an error that ends the guest.
