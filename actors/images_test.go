@@ -1,9 +1,11 @@
 package actors_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -111,5 +113,55 @@ func TestAnImageIsNoLargerThanTheMemoryOfItsUnikernel(t *testing.T) {
 		entries, err := os.ReadDir(filepath.Join(w.dir, "images"))
 		require.NoError(t, err)
 		require.Empty(t, entries, title)
+	}
+}
+
+// TestLargeAnswersReserveMemory before they are made, and streams before they begin. They
+// are refused where there is none.
+func TestLargeAnswersReserveMemory(t *testing.T) {
+	w := newWorld(t, withBlocks)
+	w.succeeds("created unikernel", ":x", create(guest("hello")))
+	w.succeeds("added block device", ":disk", messages.BlockAdd{Size: 1})
+	image := int64(len(guest("hello").Image))
+	for title, tc := range map[string]struct {
+		name    string
+		command messages.Command
+		takes   int64 // bytes, at least
+		refused messages.Public
+	}{
+		"image":            {":x", messages.UnikernelGet{Form: 3}, image, "cannot read the image: none is left"},
+		"compressed image": {":x", messages.UnikernelGet{Form: 3, Level: 9}, image, "cannot read the image: none is left"},
+		"old image":        {":x", messages.UnikernelGet{Form: 1}, image, "cannot read the image: none is left"},
+		"old dump": {
+			":disk", messages.BlockOldDump{Level: 1}, 1 << 20,
+			"cannot dump block device :disk: none is left; it can also be dumped as a stream",
+		},
+		"dump":   {":disk", messages.BlockDump{}, 2 * messages.StreamPart, "cannot dump block device :disk: none is left"},
+		"upload": {":disk", messages.BlockSet{}, 2 * messages.StreamPart, "cannot set block device :disk: none is left"},
+	} {
+		t.Run(title, func(t *testing.T) {
+			var reserved atomic.Int64
+			asked := func(err error) *client {
+				c := w.newClient()
+				c.stream = strings.NewReader("contents")
+				c.reserve = func(bytes int64) error { reserved.Add(bytes); return err }
+				w.serve(messages.AtVMMD, c)
+				c.send(tc.name, tc.command)
+				return c
+			}
+			refused := asked(errors.New("none is left"))
+			require.Equal(t, messages.Failure{Text: tc.refused}, refused.receive().Payload)
+			require.InEpsilon(t, tc.takes, reserved.Swap(0), 0.01)
+			refused.requireClosed()
+
+			done := asked(nil)
+			require.Implements(t, (*messages.Success)(nil), done.receive().Payload)
+			require.InEpsilon(t, tc.takes, reserved.Load(), 0.01)
+			_ = done.Close()
+			w.until("the device is free", func() bool {
+				_, free := w.ask(":disk", messages.BlockOldDump{Level: 9}).(messages.SuccessOldBlock)
+				return free
+			})
+		})
 	}
 }

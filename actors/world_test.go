@@ -185,12 +185,13 @@ func (w *world) end() {
 
 // client is a connection that a test holds the other end of.
 type client struct {
-	w      *world
-	in     chan messages.Wire // to the daemon
-	stream io.Reader          // behind a command
-	out    chan messages.Wire // from it
-	closed chan struct{}
-	once   sync.Once
+	w       *world
+	in      chan messages.Wire // to the daemon
+	stream  io.Reader          // behind a command
+	out     chan messages.Wire // from it
+	reserve func(int64) error  // memory for an answer; nil: there is enough
+	closed  chan struct{}
+	once    sync.Once
 }
 
 func (c *client) Read() (messages.Wire, error) {
@@ -221,6 +222,13 @@ func (c *client) Write(list []messages.Wire) error {
 }
 
 func (c *client) Peer() messages.Peer { return messages.Peer{UID: c.w.user.Load(), PID: 7} }
+
+func (c *client) Reserve(bytes int64) error {
+	if c.reserve == nil {
+		return nil
+	}
+	return c.reserve(bytes)
+}
 
 func (c *client) Close() error {
 	c.once.Do(func() { close(c.closed) })

@@ -14,6 +14,7 @@ type (
 		Name    Name
 		Command Command
 		Peer    Peer
+		Memory  Memory
 	}
 	// Answer is a Success or a Failure.
 	Answer struct {
@@ -21,6 +22,14 @@ type (
 		Payload Payload
 	}
 )
+
+// Memory is what the connection of a client may use. All methods may be called
+// concurrently.
+type Memory interface {
+	// Reserve waits until there is memory for a large answer: before that is made. The
+	// connection frees it when it ends. The error is for the client.
+	Reserve(bytes int64) error
+}
 
 // Between a surveyor and the host.
 type (

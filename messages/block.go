@@ -8,6 +8,7 @@ type (
 		ID      uint64
 		Command Command
 		Size    int // MB, of the device
+		Memory  Memory
 	}
 	// BlockDone tells the host that the command has ended. It precedes the Answer, unless
 	// a dump follows that, or the actor has failed.

@@ -15,6 +15,7 @@ import (
 	"albatross/actors/supervise"
 	"albatross/messages"
 	blockfile "albatross/runtime/block"
+	"albatross/runtime/compress"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/fair"
 )
@@ -79,6 +80,10 @@ type (
 		made   *blockfile.Dir // if there is a new device, which nobody knows yet
 		name   messages.Name
 	}
+	memoryReserved struct {
+		command messages.BlockSet
+		err     error
+	}
 	fed        struct{}
 	dumpOpened struct {
 		out        io.ReadCloser
@@ -118,6 +123,8 @@ func (d *device) Handle(c *supervise.Context, message any) {
 		d.begin(c, m)
 	case messages.BlockChunk:
 		d.received(c, m)
+	case memoryReserved:
+		d.memoryReserved(c, m)
 	case fed:
 		d.fed(c)
 	case worked:
@@ -180,11 +187,11 @@ func (d *device) begin(c *supervise.Context, m messages.BlockDo) {
 			return dataSized(dir.Set(ctx, name, unpacker.contents(ctx, bytes.NewReader(command.Data), command.Compressed)))
 		})
 	case messages.BlockSet:
-		d.set(c, command)
+		d.awaitMemory(c, command, m.Memory)
 	case messages.BlockOldDump:
-		d.oldDump(c, command, m.Size)
+		d.oldDump(c, command, m)
 	case messages.BlockDump:
-		d.dump(c, command)
+		d.dump(c, command, m.Memory)
 	default:
 		d.worked(c, worked{err: fmt.Errorf("internal error: %T is no command about a block device", m.Command)})
 	}
@@ -288,9 +295,25 @@ func (d *device) abandon(c *supervise.Context, cause error) {
 	}
 }
 
+// streamMemory is what the buffers of a stream take, in bytes.
+const streamMemory = messages.StreamWindow * messages.StreamPart
+
+// awaitMemory asks the session for nothing until there is memory for it.
+func (d *device) awaitMemory(c *supervise.Context, command messages.BlockSet, memory messages.Memory) {
+	c.Watch(d.asker)
+	c.Go(func(context.Context) any { return memoryReserved{command, memory.Reserve(streamMemory)} })
+}
+
+func (d *device) memoryReserved(c *supervise.Context, m memoryReserved) {
+	if m.err != nil {
+		d.worked(c, worked{err: fmt.Errorf("cannot set block device %s: %w", d.Name, m.err)})
+		return
+	}
+	d.set(c, m.command)
+}
+
 // set writes what the session streams. The old contents stay until all of it is on disk.
 func (d *device) set(c *supervise.Context, command messages.BlockSet) {
-	c.Watch(d.asker)
 	r, w := io.Pipe()
 	d.in = w
 	dir, name, unpacker := d.Dir, d.Name, d.unpacker()
@@ -341,31 +364,40 @@ func (d *device) fed(c *supervise.Context) {
 }
 
 // oldDump answers with all contents.
-func (d *device) oldDump(c *supervise.Context, command messages.BlockOldDump, size int) {
-	if size > maxOldDump {
+func (d *device) oldDump(c *supervise.Context, command messages.BlockOldDump, m messages.BlockDo) {
+	if m.Size > maxOldDump {
 		d.worked(c, worked{err: fmt.Errorf(
-			"cannot tell a block device of %d MB in one message, but %d at most: dump it as a stream", size, maxOldDump)})
+			"cannot tell a block device of %d MB in one message, but %d at most: dump it as a stream", m.Size, maxOldDump)})
 		return
 	}
-	config := d.Config
+	config, most := d.Config, compress.Bound(int64(m.Size)<<20, command.Level)
 	c.Go(func(context.Context) any {
 		out, err := config.reader(command.Level)
 		if err != nil {
 			return worked{err: err}
 		}
 		defer func() { _ = out.Close() }()
-		data, err := io.ReadAll(out)
+		if err := m.Memory.Reserve(most); err != nil {
+			return worked{err: fmt.Errorf("cannot dump block device %s: %w; it can also be dumped as a stream", config.Name, err)}
+		}
+		data, err := compress.ReadAll(out, most)
 		return worked{answer: messages.SuccessOldBlock{Compressed: command.Level > 0, Data: data}, err: err}
 	})
 }
 
 // dump answers when the file is open; then the session asks for the contents.
-func (d *device) dump(c *supervise.Context, command messages.BlockDump) {
+func (d *device) dump(c *supervise.Context, command messages.BlockDump, memory messages.Memory) {
 	c.Watch(d.asker)
 	config := d.Config
 	c.Go(func(context.Context) any {
 		out, err := config.reader(command.Level)
-		return dumpOpened{out, command.Level > 0, err}
+		if err != nil {
+			return dumpOpened{err: err}
+		}
+		if err := memory.Reserve(streamMemory); err != nil {
+			return dumpOpened{err: errors.Join(fmt.Errorf("cannot dump block device %s: %w", config.Name, err), out.Close())}
+		}
+		return dumpOpened{out: out, compressed: command.Level > 0}
 	})
 }
 

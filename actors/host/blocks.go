@@ -35,7 +35,7 @@ func (h *host) block(c *supervise.Context, a ask) {
 		CheckUnused: h.config.Machine.CheckUnused,
 	}))
 	h.blocks[a.name] = blockJob{h.runs, pid, withoutData(a.command)}
-	c.RequestFor(asker.PID, pid, messages.BlockDo{ID: asker.ID, Command: a.command, Size: size})
+	c.RequestFor(asker.PID, pid, messages.BlockDo{ID: asker.ID, Command: a.command, Size: size, Memory: a.memory})
 	failpoint.Here("block/work-asked")
 }
 

@@ -231,12 +231,12 @@ func (h *host) asked(c *supervise.Context, m messages.Ask) {
 		h.subscribe(c, m, command)
 		return
 	case messages.StatsAdd, messages.StatsRemove, messages.StatsSubscribe, messages.StatsInitial:
-		c.RequestFor(c.Sender(), h.stats, messages.StatsAsk(m))
+		c.RequestFor(c.Sender(), h.stats, messages.StatsAsk{ID: m.ID, Name: m.Name, Command: m.Command, Peer: m.Peer})
 		return
 	}
 	h.tickets++
 	h.open[h.tickets] = supervise.Asker{PID: c.Sender(), ID: m.ID}
-	a := ask{ticket: h.tickets, name: m.Name, command: m.Command}
+	a := ask{ticket: h.tickets, name: m.Name, command: m.Command, memory: m.Memory}
 	switch {
 	case h.unreadable():
 		h.answer(c, a.ticket, messages.Failure{Text: messages.Publicf("%s", h.loading.Cause())})

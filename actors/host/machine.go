@@ -30,6 +30,7 @@ type Machine interface {
 	AcknowledgeOthers(recorded map[messages.Process]bool)
 	Sweep(names map[messages.Name]bool, images map[messages.Digest]bool) ([]blockfile.Device, []error)
 	CheckUnused(device messages.Name, what string) error
+	ImageSize(digest messages.Digest, level int) (int64, error)
 	ReadImage(digest messages.Digest, level int) ([]byte, error)
 	VerifyImages(context.Context, []messages.Digest) []error
 	RemoveImage(digest messages.Digest, keep func(messages.Digest) bool) error

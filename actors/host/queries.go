@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -124,15 +125,23 @@ func (h *host) get(c *supervise.Context, a ask, command messages.UnikernelGet) {
 	}
 	config, spec := h.config, s.current.spec
 	c.Go(func(ctx context.Context) any {
-		read := imageRead{ask: a, command: command, spec: spec}
-		err := config.Work.Do(ctx, a.name.Path.Tenant(), func() {
-			read.image, read.err = config.Machine.ReadImage(spec.Digest, command.Level)
-		})
-		if err != nil {
-			read.err = err
-		}
-		return read
+		image, err := config.readImage(ctx, a, spec.Digest, command.Level)
+		return imageRead{a, command, spec, image, err}
 	})
+}
+
+// readImage reads an image once there is memory for it, and then in turn of the tenants.
+func (c *Config) readImage(ctx context.Context, a ask, digest messages.Digest, level int) ([]byte, error) {
+	size, err := c.Machine.ImageSize(digest, level)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.memory.Reserve(size); err != nil {
+		return nil, fmt.Errorf("cannot read the image: %w", err)
+	}
+	var image []byte
+	failed := c.Work.Do(ctx, a.name.Path.Tenant(), func() { image, err = c.Machine.ReadImage(digest, level) })
+	return image, errors.Join(failed, err)
 }
 
 // compressible refuses a level that zlib does not have.

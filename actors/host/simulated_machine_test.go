@@ -438,6 +438,10 @@ var simulatedDisk = messages.Name{Path: "a", Label: "disk"}
 
 func (m *fakeMachine) CheckUnused(messages.Name, string) error { return nil }
 
+func (m *fakeMachine) ImageSize(digest messages.Digest, _ int) (int64, error) {
+	return int64(len(digest)), nil
+}
+
 func (m *fakeMachine) ReadImage(digest messages.Digest, _ int) ([]byte, error) {
 	if err := m.enter(context.Background(), messages.Name{}, "read image"); err != nil {
 		return nil, err

@@ -313,6 +313,11 @@ func (ignorant) Started(*supervise.Context)        {}
 func (ignorant) Handle(*supervise.Context, any)    {}
 func (ignorant) Stopping(*supervise.Context, bool) {}
 
+// plenty is memory that is always there.
+type plenty struct{}
+
+func (plenty) Reserve(int64) error { return nil }
+
 // An asker is a client with one request.
 type asker struct {
 	*simulation
@@ -323,7 +328,7 @@ type asker struct {
 
 func (a *asker) Started(c *supervise.Context) {
 	a.id = c.NewID()
-	c.Request(a.host, messages.Ask{ID: a.id, Name: a.request.name, Command: a.request.command})
+	c.Request(a.host, messages.Ask{ID: a.id, Name: a.request.name, Command: a.request.command, Memory: plenty{}})
 }
 
 func (a *asker) Handle(c *supervise.Context, message any) {

@@ -72,6 +72,7 @@ type ask struct {
 	ticket   ticket
 	name     messages.Name
 	command  messages.Command
+	memory   messages.Memory
 	measured bool // the machine was measured for it
 }
 

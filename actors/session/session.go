@@ -24,6 +24,8 @@ type Client interface {
 	Write([]messages.Wire) error
 	// Peer returns the process at the other end.
 	Peer() messages.Peer
+	// Memory is the connection's, for answers.
+	messages.Memory
 	Close() error
 }
 
@@ -147,7 +149,7 @@ func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 		return
 	}
 	command := wire.Payload.(messages.Command) // a socket knows nothing else
-	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command, Peer: s.client.Peer()})
+	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command, Peer: s.client.Peer(), Memory: s.client})
 }
 
 func (s *session) answered(c *supervise.Context, m messages.Answer) {

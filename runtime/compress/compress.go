@@ -30,6 +30,22 @@ func Deflate(r io.Reader, level int) (io.Reader, error) {
 	return d, nil
 }
 
+// Bound returns the most bytes of a stream that Deflate makes of so many; at None, their
+// number.
+func Bound(size int64, level int) int64 {
+	if level == None {
+		return size
+	}
+	return size + size/1000 + 64
+}
+
+// ReadAll reads a stream of at most so many bytes, into a buffer that does not grow.
+func ReadAll(r io.Reader, most int64) ([]byte, error) {
+	all := bytes.NewBuffer(make([]byte, 0, most+bytes.MinRead)) // it wants that much room to see the end
+	_, err := all.ReadFrom(r)
+	return all.Bytes(), err
+}
+
 // A deflater compresses what it reads, a piece at a time.
 type deflater struct {
 	source io.Reader

@@ -27,6 +27,15 @@ func (m *Machine) CollectImages(keep func(messages.Digest) bool) error {
 	return err
 }
 
+// ImageSize returns the most bytes that ReadImage returns.
+func (m *Machine) ImageSize(digest messages.Digest, level int) (int64, error) {
+	f, size, err := m.Images.Open(digest)
+	if err != nil {
+		return 0, err
+	}
+	return compress.Bound(size, level), f.Close()
+}
+
 // ReadImage returns an image, compressed at a level; 0: uncompressed. The image may be
 // removed meanwhile: it needs no pin, which would keep the image for good if it were
 // removed before the pin is released.
@@ -36,14 +45,14 @@ func (m *Machine) ReadImage(digest messages.Digest, level int) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	if level == 0 {
+	if level == compress.None {
 		return readWhole(f, size)
 	}
 	stream, err := compress.Deflate(f, level)
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(stream)
+	data, err := compress.ReadAll(stream, compress.Bound(size, level))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read image: %w", err)
 	}

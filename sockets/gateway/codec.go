@@ -14,14 +14,16 @@ type Codec struct {
 	// read reads one command of at most max bytes, and nothing after it. It returns
 	// io.EOF if the client has left properly.
 	read func(in *input, max int) (messages.Wire, error)
+	// size returns how many bytes append makes for an answer.
+	size func(m messages.Wire) int
 	// append appends the frames of an answer, or of a part of a stream.
 	append func(pieces [][]byte, m messages.Wire) ([][]byte, error)
 }
 
 // The protocols.
 var (
-	Wire   = Codec{readWire, appendWire}     // of native albatross
-	Events = Codec{readEvents, appendEvents} // for what the native one lacks
+	Wire   = Codec{readWire, sizeWire, appendWire}       // of native albatross
+	Events = Codec{readEvents, sizeEvents, appendEvents} // for what the native one lacks
 )
 
 func readWire(in *input, max int) (messages.Wire, error) {
@@ -38,13 +40,22 @@ func readWire(in *input, max int) (messages.Wire, error) {
 // readEvents reads commands that are too small to count their memory.
 func readEvents(in *input, max int) (messages.Wire, error) { return events.Read(in, max) }
 
-// appendWire answers info in the form of the question.
+func sizeWire(m messages.Wire) int { return wire.OwnSize(fit(m)) }
+
 func appendWire(pieces [][]byte, m messages.Wire) ([][]byte, error) {
+	return wire.AppendPieces(pieces, fit(m))
+}
+
+// fit returns the answer to info in the form of the question.
+func fit(m messages.Wire) messages.Wire {
 	if infos, ok := m.Payload.(messages.SuccessInfos); ok {
 		m.Payload = wire.FitInfo(infos.Form, infos.List)
 	}
-	return wire.AppendPieces(pieces, m)
+	return m
 }
+
+// sizeEvents counts no memory: these answers are small, too, some 200 bytes a unikernel.
+func sizeEvents(messages.Wire) int { return 0 }
 
 func appendEvents(pieces [][]byte, m messages.Wire) ([][]byte, error) {
 	answer, err := events.Append(nil, m)

@@ -33,6 +33,8 @@ type Conn struct {
 	asked atomic.Pointer[messages.Header] // of the last whole command that it has sent
 	heard atomic.Int64                    // when it last sent something, in Unix nanoseconds
 
+	reservations reservations // for answers
+
 	cancel  context.CancelFunc
 	closing sync.Once
 	reading sync.Mutex // held by Read, and by Close after that has ended
@@ -112,12 +114,80 @@ func (c *Conn) Read() (messages.Wire, error) {
 // Write sends messages. A subscriber may take any time to read them; other clients must
 // read their answers.
 func (c *Conn) Write(list []messages.Wire) error {
-	var out net.Buffers
 	patience := c.limits.Patience
 	for _, m := range list {
 		if _, ok := m.Payload.(messages.Data); ok {
 			patience = 0
 		}
+	}
+	if patience == 0 { // what a subscriber gets is small
+		return c.send(list, 0)
+	}
+	size := 0
+	for _, m := range list {
+		size += c.codec.size(m)
+	}
+	if size <= free {
+		return c.send(list, patience)
+	}
+	if refusal := c.take(int64(size)); refusal != "" {
+		refused := messages.Wire{Header: list[0].Header, Payload: messages.Failure{Text: refusal}}
+		return errors.Join(errors.New(string(refusal)), c.send([]messages.Wire{refused}, patience))
+	}
+	defer c.limits.Memory.left.Release(int64(size))
+	return c.send(list, patience)
+}
+
+// take reserves memory for an answer, and waits for it within bounds.
+func (c *Conn) take(bytes int64) (refusal messages.Public) {
+	ctx, cancel := context.WithTimeout(c.in.ctx, c.limits.Patience)
+	defer cancel()
+	return c.limits.Memory.take(ctx, bytes)
+}
+
+// Reserve waits until there is memory for what an answer will hold, besides its encoding.
+// It is freed when the connection ends, as it does after such an answer. The error is for
+// the client.
+func (c *Conn) Reserve(bytes int64) error {
+	refusal := c.take(bytes)
+	switch {
+	case refusal != "":
+		return errors.New(string(refusal))
+	case !c.reservations.add(bytes):
+		c.limits.Memory.left.Release(bytes)
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// reservations are the memory of a connection for answers.
+type reservations struct {
+	mu    sync.Mutex
+	bytes int64
+	ended bool
+}
+
+// add reports whether the connection still exists.
+func (r *reservations) add(bytes int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		r.bytes += bytes
+	}
+	return !r.ended
+}
+
+// end returns what is to be freed. Nothing is added any more.
+func (r *reservations) end() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	return r.bytes
+}
+
+func (c *Conn) send(list []messages.Wire, patience time.Duration) error {
+	var out net.Buffers
+	for _, m := range list {
 		var err error
 		if out, err = c.codec.append(out, m); err != nil {
 			return fmt.Errorf("internal error: cannot encode an answer: %w", err)
@@ -185,6 +255,7 @@ func (c *Conn) Close() error {
 		c.reading.Lock() // waits for a Read that was under way
 		defer c.reading.Unlock()
 		c.in.release()
+		c.limits.Memory.left.Release(c.reservations.end())
 	})
 	return err
 }

@@ -138,6 +138,18 @@ func AppendPieces(pieces [][]byte, m messages.Wire) ([][]byte, error) {
 	return append(pieces[:before], e.pieces()...), nil
 }
 
+// OwnSize returns how many bytes AppendPieces makes for a message, without the image or the
+// contents of a block device, which stay where they are. It is 0 if the message cannot be
+// encoded.
+func OwnSize(m messages.Wire) int {
+	e := newEncoder(m.Header.Version)
+	e.cutting = true
+	if e.wire(m); e.err != nil {
+		return 0
+	}
+	return headerLen + e.size - e.cut
+}
+
 // Around returns a message as one frame, without its image of size bytes, which belongs
 // between the two results.
 func Around(m messages.Wire, size int) (before, behind []byte, err error) {

@@ -10,6 +10,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+	"albatross/sockets/wire"
+	"albatross/test/hostile"
 )
 
 const (
@@ -55,6 +59,45 @@ func TestMemoryOfACgroup(t *testing.T) {
 	require.Len(t, h.infos("canary"), 1)
 	require.Equal(t, daemon, h.daemon.Process.Pid)
 	require.Equal(t, canary, h.pid("canary"))
+}
+
+// TestHostileAnswers: clients that ask for a large image, and do not read it, do not have the
+// kernel end the daemon. Each gets its answer, or why there is none.
+func TestHostileAnswers(t *testing.T) {
+	inside := memoryCgroup(t, daemonMemory) // which is removed when the host is
+	h := emptyHost(t)
+	h.inside = inside
+	h.start()
+	const size = 32 << 20
+	large := guest("hello", "--quiet")
+	large.Image = append(large.Image, make([]byte, size-len(large.Image))...)
+	large.Memory = 2 * size >> 20
+	h.create("large", large)
+	daemon, unikernel := h.daemon.Process.Pid, h.pid("large")
+
+	header := messages.Header{Version: messages.CurrentVersion, Name: messages.Name{Label: "large"}}
+	get, err := wire.AppendFrame(nil, messages.Wire{Header: header, Payload: messages.UnikernelGet{Form: 3}})
+	require.NoError(t, err)
+	clients := hostile.Choose(greedyClients, 200)
+	var begun sync.WaitGroup
+	for range clients {
+		c := h.dial("vmmd") // until the test ends
+		begun.Go(func() {
+			if _, err := c.Write(get); err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := c.Read(make([]byte, 1)); err != nil { // no more of it
+				t.Error(err)
+			}
+		})
+	}
+	begun.Wait()
+	t.Logf("the daemon had %d MB at most", h.peak()>>20)
+	hostile.Figure(t, "clients that asked for 32 MB each and did not read them", clients)
+	require.Len(t, h.infos("large"), 1)
+	require.Equal(t, daemon, h.daemon.Process.Pid)
+	require.Equal(t, unikernel, h.pid("large"))
 }
 
 // memoryCgroup makes a cgroup for the daemon alone, with a limit in bytes.
