@@ -121,7 +121,7 @@ func TestAConsoleWhoseFIFOIsGone(t *testing.T) {
 	require.Equal(t, pid, w.pid(":x"))
 
 	sweep()
-	require.NoError(t, fifo.Create(w.fifo(":x"), -1), "it is another one")
+	require.NoError(t, fifo.Create(w.fifo(":x")), "it is another one")
 	faults.arm(t, map[string]int{"console.feedRead": 1})
 	more()
 	w.until("the console has failed", faults.done)

@@ -90,7 +90,6 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 		Tenders:  &tender.Finder{Dir: w.dir, Builtin: builtin, Policy: tender.Builtin},
 		Launcher: []string{builtin, "launch"},
 		FIFODir:  filepath.Join(w.dir, "fifo"),
-		GID:      -1,
 	}
 	w.config = &actors.Config{Config: host.Config{
 		Console:        console.New,

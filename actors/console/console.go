@@ -5,6 +5,7 @@ package console
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -48,8 +49,11 @@ type console struct {
 
 // A Config is what a console is made with.
 type Config struct {
-	Name           messages.Name
-	FIFO           string     // path of the FIFO while a unikernel runs
+	Name messages.Name
+	FIFO string // path of the FIFO until a unikernel of ours runs, or while another daemon's does
+	// Output opens the FIFO of our unikernel that runs. It returns proc.ErrGone if there is
+	// none any more.
+	Output         func(context.Context, messages.Process) (*os.File, error)
 	Host           *actor.PID // to tell when the last subscriber has left
 	History        *history.Dir
 	MaxSubscribers int
@@ -83,7 +87,7 @@ type closer struct {
 // The messages of the console's own goroutines and timers.
 type (
 	feedOpened struct {
-		feed    *history.Pipe // nil if err is not
+		feed    *history.Pipe // nil if err is not, or if the tender has ended
 		ended   history.Taken // the last line of the former run, if that was incomplete
 		foreign bool
 		same    bool // as the open one

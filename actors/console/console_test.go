@@ -75,7 +75,7 @@ func TestAnIdleConsoleCostsLittle(t *testing.T) {
 	for i := range consoles {
 		name := messages.Name{Label: messages.Label(fmt.Sprint(i))}
 		path := fifo.Path(fifos, name)
-		require.NoError(t, fifo.Create(path, -1))
+		require.NoError(t, fifo.Create(path))
 		k.consoles = append(k.consoles, &console{Config: Config{Name: name, FIFO: path, History: dir}})
 	}
 	system := supervise.New(supervise.WallClock(), slog.New(slog.NewTextHandler(t.Output(), nil)))

@@ -11,6 +11,7 @@ import (
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/history"
+	"albatross/runtime/proc"
 )
 
 const (
@@ -67,12 +68,11 @@ func (k *console) awaited(foreign bool) bool {
 func (k *console) attempt(c *supervise.Context, foreign bool) {
 	k.opening = true
 	k.attempts++
-	path, old, tender, log := k.FIFO, k.feed, k.tender, k.log
-	c.Go(func(context.Context) any {
+	path, output, old, tender, log := k.FIFO, k.Output, k.feed, k.tender, k.log
+	c.Go(func(ctx context.Context) any {
 		switch {
 		case !foreign && tender.OK:
-			feed, err := openOurs(path, tender.Value)
-			return feedOpened{feed: feed, err: err}
+			return openOurs(ctx, output, tender.Value)
 		case !foreign: // a new run, whose output begins a new line
 			ended, err := log.Finish(nil)
 			if err != nil {
@@ -86,14 +86,18 @@ func (k *console) attempt(c *supervise.Context, foreign bool) {
 	})
 }
 
-// openOurs opens the FIFO of our unikernel. If that runs already, it is the one of its
-// tender: the file may have been removed or replaced since. If the tender has just ended,
-// its output is in the file.
-func openOurs(path string, tender messages.Process) (*history.Pipe, error) {
-	if feed, err := history.OpenOutputPipe(tender); err == nil {
-		return feed, nil
+// openOurs opens the FIFO of our unikernel that runs. If that has ended, there may be nothing
+// to read.
+func openOurs(ctx context.Context, output func(context.Context, messages.Process) (*os.File, error), tender messages.Process) feedOpened {
+	f, err := output(ctx, tender)
+	switch {
+	case errors.Is(err, proc.ErrGone):
+		return feedOpened{}
+	case err != nil:
+		return feedOpened{err: err}
 	}
-	return history.OpenPipe(path)
+	feed, err := history.WatchPipe(f)
+	return feedOpened{feed: feed, err: err}
 }
 
 func (k *console) opened(c *supervise.Context, m feedOpened) {
@@ -104,6 +108,8 @@ func (k *console) opened(c *supervise.Context, m feedOpened) {
 		k.notOpened(c, m)
 	case m.foreign && k.awaited(false): // ours has priority
 		m.Discard()
+	case m.feed == nil:
+		k.answerOpeners(c, false, nil)
 	case k.feed == nil:
 		k.feed, k.foreign = m.feed, m.foreign
 		k.answerOpeners(c, m.foreign, nil)

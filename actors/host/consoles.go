@@ -181,7 +181,7 @@ func (k *consoles) entry(c *supervise.Context, name messages.Name) *consoleEntry
 		return e
 	}
 	e := &consoleEntry{pid: c.Child("console/"+name.String(), k.config.Console(console.Config{
-		Name: name, FIFO: k.config.Machine.Console(name), Host: c.Self(),
+		Name: name, FIFO: k.config.Machine.Console(name), Output: k.config.Machine.OpenConsole, Host: c.Self(),
 		History: k.config.History, MaxSubscribers: k.config.MaxSubscribers,
 	}))}
 	k.byName[name] = e

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"os"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ const (
 type Machine interface {
 	unikernel.Machine
 	Console(messages.Name) string
+	OpenConsole(context.Context, messages.Process) (*os.File, error)
 	AddStrangers(names map[messages.Name]bool)
 	AcknowledgeOthers(recorded map[messages.Process]bool)
 	Sweep(names map[messages.Name]bool, images map[messages.Digest]bool) ([]blockfile.Device, []error)

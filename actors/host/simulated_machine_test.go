@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -406,6 +407,10 @@ func (m *fakeMachine) Acknowledge(messages.Process) {}
 func (m *fakeMachine) AcknowledgeOthers(map[messages.Process]bool) {}
 
 func (m *fakeMachine) Console(name messages.Name) string { return name.String() }
+
+func (m *fakeMachine) OpenConsole(context.Context, messages.Process) (*os.File, error) {
+	return nil, proc.ErrGone // its consoles are made up
+}
 
 func (m *fakeMachine) AddStrangers(map[messages.Name]bool) {}
 

@@ -150,7 +150,7 @@ func TestRefusals(t *testing.T) {
 		"zero in an argument": {client.Order{Name: named("b"), Argv: []string{"/bin/true", "a\x00b"}}, "zero byte"},
 		"too long":            {client.Order{Name: named("b"), Argv: []string{"/bin/true", strings.Repeat("x", wire.MaxOrder)}}, "too long"},
 	} {
-		_, err := w.client.Start(w.ctx(), change.order)
+		_, err := start(w.ctx(), w.client, change.order)
 		require.ErrorContains(t, err, change.want, name)
 	}
 	require.ErrorContains(t, w.client.Forget(t.Context(), g.Process), "still runs")

@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	guestos "albatross/runtime/guest"
 	"albatross/runtime/history"
 	client "albatross/runtime/keeper"
 	"albatross/runtime/keeper/wire"
@@ -412,7 +415,7 @@ func TestAStoppedKeeper(t *testing.T) {
 	require.NoError(t, unix.Kill(w.keeper, unix.SIGSTOP))
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	_, err := w.client.Start(ctx, orderOf("late", "/bin/sh", "-c", "echo it has run"))
+	_, err := start(ctx, w.client, orderOf("late", "/bin/sh", "-c", "echo it has run"))
 	require.ErrorContains(t, err, "the keeper does not answer")
 	require.NoError(t, unix.Kill(w.keeper, unix.SIGCONT))
 	w.until("what was started late has ended", func() bool { return w.endsTold() >= 1 && w.has(":late") })
@@ -604,6 +607,41 @@ func TestADaemonThatWantsNoKeeper(t *testing.T) {
 	entries, err := os.ReadDir(nothing.DBDir)
 	require.NoError(t, err)
 	require.Empty(t, entries)
+}
+
+// TestWhatAnEndedTenderPrintedLast is in the pipe that the keeper holds, until the daemon
+// acknowledges the end.
+func TestWhatAnEndedTenderPrintedLast(t *testing.T) {
+	w := newWorld(t)
+	w.serve()
+	g := w.shell("a", "exec sleep 600")
+	w.disconnect()
+	keeping, err := guestos.OpenKeeping(w.ctx(), w.config(), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	machine := &guestos.Machine{Keeping: keeping}
+	console, err := machine.OpenConsole(w.ctx(), g.Process)
+	require.NoError(t, err)
+	_, err = console.WriteString("hello\n")
+	require.NoError(t, err)
+	require.NoError(t, console.Close())
+	g.Close()
+	require.NoError(t, unix.Kill(g.Process.PID, unix.SIGKILL))
+	w.until("it is gone", func() bool { _, err := proc.Identify(g.Process.PID); return errors.Is(err, proc.ErrGone) })
+	console, err = machine.OpenConsole(w.ctx(), g.Process)
+	require.NoError(t, err)
+	require.Equal(t, len("hello\n"), waiting(t, console))
+	require.NoError(t, console.Close())
+	keeping.Close()
+	w.connect()
+	require.Equal(t, []string{"hello"}, w.history("a"), "the keeper had it, too")
+	w.disconnect()
+
+	keeping, err = guestos.OpenKeeping(w.ctx(), w.config(), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer keeping.Close()
+	machine.Keeping = keeping
+	_, err = machine.OpenConsole(w.ctx(), g.Process)
+	require.ErrorIs(t, err, proc.ErrGone, "all was moved")
 }
 
 // waiting returns how many bytes a console contains.

@@ -129,7 +129,7 @@ func TestNothingLeaks(t *testing.T) {
 		require.NoError(t, w.client.Leave(t.Context(), g.Process))
 		w.ended(g.Process)
 		require.NoError(t, w.client.Forget(t.Context(), g.Process))
-		_, err := w.client.Start(t.Context(), client.Order{Name: named("b"), Argv: []string{"/nonexistent"}})
+		_, err := start(t.Context(), w.client, client.Order{Name: named("b"), Argv: []string{"/nonexistent"}})
 		require.ErrorContains(t, err, "no such file")
 		w.disconnect()
 		w.connect()
@@ -166,7 +166,7 @@ func TestTooManyOpenFiles(t *testing.T) {
 		few := usual
 		few.Cur = uint64(len(now) + spare)
 		require.NoError(t, unix.Prlimit(w.keeper, unix.RLIMIT_NOFILE, &few, nil))
-		s, err := w.client.Start(w.ctx(), orderOf("b", "/bin/true"))
+		s, err := start(w.ctx(), w.client, orderOf("b", "/bin/true"))
 		if err == nil {
 			s.Close()
 			w.ended(s.Process)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/fifo"
 	"albatross/runtime/history"
 	client "albatross/runtime/keeper"
 	"albatross/runtime/keeper/wire"
@@ -233,7 +235,37 @@ func (w *world) until(what string, done func() bool) {
 // A guest is a process that was started in place of a tender.
 type guest struct {
 	*client.Started
-	name messages.Name
+	name    messages.Name
+	Console *os.File // nil: it belongs to somebody else
+}
+
+func (g guest) Close() {
+	g.Started.Close()
+	if g.Console != nil {
+		_ = g.Console.Close()
+	}
+}
+
+// start starts a process with a console as the daemon makes them.
+func start(ctx context.Context, c *client.Client, o client.Order) (g guest, err error) {
+	dir, err := os.MkdirTemp("", "console")
+	if err != nil {
+		return guest{}, err
+	}
+	path := fifo.Path(dir, o.Name)
+	if err = fifo.Create(path); err == nil {
+		o.Output, o.Console, err = fifo.Unname(path)
+	}
+	if err = errors.Join(err, os.Remove(dir)); err != nil {
+		return guest{}, err
+	}
+	defer func() { _ = o.Output.Close() }()
+	s, err := c.Start(ctx, o)
+	if err != nil {
+		_ = o.Console.Close()
+		return guest{}, err
+	}
+	return guest{s, o.Name, o.Console}, nil
 }
 
 func named(label string) messages.Name { return messages.Name{Label: messages.Label(label)} }
@@ -241,9 +273,9 @@ func named(label string) messages.Name { return messages.Name{Label: messages.La
 // launch starts a program, which waits at its gate.
 func (w *world) launch(name string, argv ...string) guest {
 	w.t.Helper()
-	s, err := w.client.Start(w.ctx(), orderOf(name, argv...))
+	g, err := start(w.ctx(), w.client, orderOf(name, argv...))
 	require.NoError(w.t, err)
-	return guest{s, named(name)}
+	return g
 }
 
 func orderOf(name string, argv ...string) client.Order {
@@ -349,7 +381,7 @@ func daemon(dbdir, program string) {
 	}
 	c, err := client.Connect(context.Background(), client.Config{DBDir: dbdir, Program: program, Ended: func(client.Ended) {}, Trouble: func(string) {}})
 	fail(err)
-	s, err := c.Start(context.Background(), orderOf("gated", "/bin/sh", "-c", "echo it has run; exit 3"))
+	s, err := start(context.Background(), c, orderOf("gated", "/bin/sh", "-c", "echo it has run; exit 3"))
 	fail(err)
 	fmt.Println(s.Process.PID)
 	select {}

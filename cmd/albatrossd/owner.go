@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -167,13 +168,9 @@ func leftBy(former owner, o options) error {
 	if pipes == 0 && len(processes) == 0 {
 		return nil
 	}
-	running := "no process uses them"
-	if len(processes) > 0 {
-		running = "processes " + strings.Join(processes, ", ") + " use them"
-	}
-	return fmt.Errorf("it belongs to the daemon with --dbdir %s, which has %d console pipes there (%s): use that --dbdir, or another --tmpdir; "+
-		"or, if that daemon is not to come back, end these processes and remove the pipes in %s",
-		former.Path, pipes, running, fifoDir(o))
+	return fmt.Errorf("it belongs to the daemon with --dbdir %s, which has left %d running unikernels (processes %s) and %d console pipes in %s: "+
+		"use that --dbdir, or another --tmpdir; or, if that daemon is not to come back, end the processes and remove the pipes",
+		former.Path, len(processes), cmp.Or(strings.Join(processes, ", "), "none"), pipes, fifoDir(o))
 }
 
 // renew claims the directory again if it was removed and created anew, and writes a

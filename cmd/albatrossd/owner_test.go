@@ -67,7 +67,7 @@ func TestWhoseDirectoryItIs(t *testing.T) {
 			c, err := claimDir(first)
 			require.NoError(t, err)
 			if tc.pipe {
-				require.NoError(t, fifo.Create(fifo.Path(fifoDir(first), x), -1))
+				require.NoError(t, fifo.Create(fifo.Path(fifoDir(first), x)))
 			}
 			require.NoError(t, c.close())
 

@@ -216,7 +216,6 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, *gues
 		Tenders:   &tender.Finder{Dir: o.dbdir, Path: os.Getenv("PATH"), Builtin: builtin, Policy: allowed},
 		Launcher:  []string{builtin, "launch"},
 		FIFODir:   fifoDir(o),
-		GID:       group(),
 		FullNames: o.noDropPath,
 	}
 	return &actors.Config{DB: db, Config: host.Config{
@@ -299,7 +298,7 @@ func listen(o options, b budget, counts *meter.Meter, log *slog.Logger) (map[mes
 	return listeners, nil
 }
 
-// group returns the group that may use the sockets and read the consoles; -1 if it does
+// group returns the group that may use the sockets; -1 if it does
 // not exist or we may not give it files.
 func group() int {
 	g, err := user.LookupGroup("albatross")

@@ -7,6 +7,11 @@
 // allows; then the unikernel waits, too. The pipe of another daemon's unikernel is read
 // as usual, up to its end of file.
 //
+// A pipe of ours loses its name before the tender starts, so that nobody else opens or
+// removes it. OpenOutput finds it as the standard output of the tender, and the kernel
+// still shows the name it had in /proc/PID/fd/1, which identifies a tender that is on no
+// record.
+//
 // The package opens, changes and removes named pipes only, and follows no symbolic link.
 package fifo
 
@@ -25,26 +30,20 @@ import (
 	"albatross/runtime/proc"
 )
 
-const (
-	// Mode lets members of the group read a console beside the daemon.
-	Mode = 0o640
-	// usualSize is the largest pipe, in bytes, that the kernel allows everybody by
-	// default.
-	usualSize = 1 << 20
-)
+// usualSize is the largest pipe, in bytes, that the kernel allows everybody by default.
+const usualSize = 1 << 20
 
 // Path returns the pipe of a unikernel in a directory. A name always contains a ':' and
 // never a '/', so it is always a file in that directory, even though "." and ".." are
 // labels.
 func Path(dir string, n messages.Name) string { return filepath.Join(dir, n.String()) }
 
-// Create makes a pipe for the group gid, or for our own if that is negative. It keeps an
-// existing pipe with its contents, which belong to a tender that has outlived a daemon.
-func Create(path string, gid int) error {
+// Create makes a pipe. It keeps an existing one: another daemon's, which its unikernel has
+// open, or one that a daemon of ours left when it died before Unname.
+func Create(path string) error {
 	err := unix.Mkfifo(path, 0o600)
-	failpoint.Here("fifo/made")
-	if err == nil || err == unix.EEXIST {
-		err = own(path, gid)
+	if err == unix.EEXIST {
+		err = exists(path)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot create console %s: %w", path, err)
@@ -53,20 +52,28 @@ func Create(path string, gid int) error {
 	return nil
 }
 
-// own sets group and mode, in this order, since a change of the group may clear bits of
-// the mode. It follows the creation, so that neither the umask nor a crash between the
-// two matters.
-func own(path string, gid int) error {
-	f, err := open(path, unix.O_RDWR)
-	if err != nil {
-		return err
+// exists returns an error unless there is a named pipe.
+func exists(path string) error {
+	fd, err := hold(path)
+	if err == nil {
+		_ = unix.Close(fd)
 	}
-	defer func() { _ = f.Close() }()
-	if err := f.Chown(-1, gid); err != nil {
-		return err
+	return err
+}
+
+// Unname opens both ends of a pipe as OpenWriter does, and removes its name.
+func Unname(path string) (output, console *os.File, err error) {
+	if output, err = OpenWriter(path); err != nil {
+		return nil, nil, err
 	}
-	failpoint.Here("fifo/owned")
-	return f.Chmod(Mode)
+	if console, err = OpenWriter(path); err == nil {
+		if err = Remove(path); err == nil {
+			return output, console, nil
+		}
+		_ = console.Close()
+	}
+	_ = output.Close()
+	return nil, nil, err
 }
 
 // OpenWriter opens the end that becomes a tender's standard output and error, or the
@@ -80,29 +87,8 @@ func OpenWriter(path string) (*os.File, error) {
 	return enlarged(f)
 }
 
-// Unnamed makes a pipe without a name, and returns two ends of it. Both are like those of
-// OpenWriter, and no flag of one changes the other.
-func Unnamed() (output, console *os.File, err error) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return nil, nil, fmt.Errorf("cannot make a console: %w", err)
-	}
-	defer func() { _ = errors.Join(unix.Close(fds[0]), unix.Close(fds[1])) }()
-	if output, err = reopen(fds[0], "console", unix.O_RDWR); err != nil {
-		return nil, nil, fmt.Errorf("cannot make a console: %w", err)
-	}
-	if console, err = reopen(fds[0], "console", unix.O_RDWR); err == nil {
-		console, err = enlarged(console)
-	}
-	if err != nil {
-		_ = output.Close()
-		return nil, nil, fmt.Errorf("cannot make a console: %w", err)
-	}
-	return output, console, nil
-}
-
 // OpenOutput is OpenWriter for the pipe that is the standard output of a process,
-// whatever became of its name. It returns proc.ErrGone if the process is gone.
+// whatever became of its name. It returns proc.ErrGone if the process has ended.
 func OpenOutput(p messages.Process) (*os.File, error) {
 	path := fmt.Sprintf("/proc/%d/fd/1", p.PID)
 	f, err := openOutput(path, p)
@@ -114,6 +100,9 @@ func OpenOutput(p messages.Process) (*os.File, error) {
 
 func openOutput(path string, p messages.Process) (*os.File, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT || err == unix.ESRCH { // also if nobody has reaped it yet
+		return nil, proc.ErrGone
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func created(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), ":hello")
-	require.NoError(t, fifo.Create(path, -1))
+	require.NoError(t, fifo.Create(path))
 	return path
 }
 
@@ -57,40 +57,48 @@ func TestCreateIsPrivateWhateverTheUmask(t *testing.T) {
 	for _, umask := range []int{0, 0o077} {
 		path := filepath.Join(t.TempDir(), "f")
 		old := unix.Umask(umask)
-		err := fifo.Create(path, -1)
+		err := fifo.Create(path)
 		unix.Umask(old)
 		require.NoError(t, err)
 		info, err := os.Lstat(path)
 		require.NoError(t, err)
-		require.Equal(t, os.ModeNamedPipe|0o640, info.Mode())
+		require.Equal(t, os.ModeNamedPipe|0o600, info.Mode())
 	}
 }
 
-func TestCreateGivesThePipeToTheGroup(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to give a file to another group")
-	}
-	const gid = 12345
-	path := filepath.Join(t.TempDir(), ":hello")
-	require.NoError(t, fifo.Create(path, gid))
-	info, err := os.Lstat(path)
+// TestUnname: both ends are of one pipe, which nobody can open any more, and whose former
+// name the kernel shows.
+func TestUnname(t *testing.T) {
+	path := created(t)
+	output, console, err := fifo.Unname(path)
 	require.NoError(t, err)
-	require.Equal(t, uint32(gid), info.Sys().(*syscall.Stat_t).Gid)
-	require.Equal(t, os.ModeNamedPipe|fifo.Mode, info.Mode())
+	defer func() { _ = output.Close() }()
+	defer func() { _ = console.Close() }()
+	require.NoFileExists(t, path)
+	_, err = output.WriteString("hello\n")
+	require.NoError(t, err)
+	line, err := bufio.NewReader(console).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "hello\n", line)
+	shown, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", output.Fd()))
+	require.NoError(t, err)
+	require.Equal(t, path+" (deleted)", shown)
+	_, _, err = fifo.Unname(path)
+	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
 func TestCreateKeepsAPipeAndWhatIsInIt(t *testing.T) {
 	path := created(t)
 	_, err := writer(t, path).WriteString("still here\n")
 	require.NoError(t, err)
-	require.NoError(t, fifo.Create(path, -1))
+	require.NoError(t, fifo.Create(path))
 	line, err := bufio.NewReader(writer(t, path)).ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, "still here\n", line)
 }
 
 func TestCreateInNoDirectory(t *testing.T) {
-	err := fifo.Create(filepath.Join(t.TempDir(), "none", "f"), -1)
+	err := fifo.Create(filepath.Join(t.TempDir(), "none", "f"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.ErrorContains(t, err, "cannot create console ")
 }
@@ -112,7 +120,7 @@ func TestAnythingElseIsRefused(t *testing.T) {
 			before, err := os.Lstat(path)
 			require.NoError(t, err)
 
-			require.ErrorContains(t, fifo.Create(path, -1), "not a named pipe")
+			require.ErrorContains(t, fifo.Create(path), "not a named pipe")
 			_, err = fifo.OpenForeign(path)
 			require.ErrorContains(t, err, "not a named pipe")
 			_, err = fifo.OpenWriter(path)
@@ -280,7 +288,7 @@ func TestAnOrdinaryUser(t *testing.T) {
 	most, usual, halved := allowed(t), sizeOf(t, w), false
 	for i := range 1000 {
 		path := filepath.Join(dir, fmt.Sprintf(":%d", i))
-		require.NoError(t, fifo.Create(path, -1))
+		require.NoError(t, fifo.Create(path))
 		size := sizeOf(t, writer(t, path))
 		halved = halved || size > usual && size < most
 		if size < usual { // there is nothing left
@@ -320,9 +328,13 @@ func TestOutputOfAProcess(t *testing.T) {
 	_, err = fifo.OpenOutput(other)
 	require.ErrorIs(t, err, proc.ErrGone, "somebody else has the pid now")
 	require.NoError(t, cmd.Process.Kill())
+	waiting := unix.Siginfo{}
+	require.NoError(t, unix.Waitid(unix.P_PID, p.PID, &waiting, unix.WEXITED|unix.WNOWAIT, nil))
+	_, err = fifo.OpenOutput(p)
+	require.ErrorIs(t, err, proc.ErrGone, "it has ended, and nobody has reaped it")
 	_ = cmd.Wait()
 	_, err = fifo.OpenOutput(p)
-	require.Error(t, err)
+	require.ErrorIs(t, err, proc.ErrGone)
 }
 
 func TestOutputThatIsNoPipe(t *testing.T) {

@@ -76,16 +76,11 @@ func (e *equipment) Launch(ctx context.Context) (Gated, error) {
 	for i, n := range e.plan.networks {
 		guest.Networks = append(guest.Networks, tender.Network{Name: n.name, Tap: e.taps[i].Link().Name, MAC: n.mac})
 	}
-	console, err := fifo.OpenWriter(e.machine.Console(e.name))
+	output, console, err := fifo.Unname(e.machine.Console(e.name))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = console.Close() }()
-	end, err := fifo.OpenWriter(e.machine.Console(e.name))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = end.Close() }()
+	defer func() { _ = errors.Join(output.Close(), console.Close()) }()
 	var entrance cgroup.Entrance
 	if e.machine.Cgroups != nil {
 		entrance = e.machine.Cgroups.Entrance(e.name)
@@ -97,9 +92,9 @@ func (e *equipment) Launch(ctx context.Context) (Gated, error) {
 		CPUs:     e.plan.cpus,
 		Program:  e.plan.tender.Program,
 		Args:     append(e.plan.tender.Prefix, tender.Args(guest)...),
-		Output:   console,
+		Output:   output,
 		Name:     e.name,
-		Console:  end,
+		Console:  console,
 	})
 	if err != nil {
 		return nil, err

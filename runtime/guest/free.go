@@ -12,8 +12,8 @@ import (
 	"albatross/runtime/netif"
 )
 
-// Free removes what exists of a unikernel: its console pipe, its cgroup, and the taps
-// that are on record.
+// Free removes what exists of a unikernel: its cgroup, the taps that are on record, and the
+// name of its console pipe, which a start that has failed may have left, or an older daemon.
 func (m *Machine) Free(name messages.Name, taps []messages.Link) error {
 	err := fifo.Remove(m.Console(name))
 	failpoint.Here("equip/fifo-removed")

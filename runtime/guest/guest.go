@@ -8,6 +8,8 @@ package guest
 
 import (
 	"context"
+	"errors"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -15,6 +17,7 @@ import (
 	"albatross/runtime/block"
 	"albatross/runtime/cgroup"
 	"albatross/runtime/fifo"
+	"albatross/runtime/proc"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
 )
@@ -28,8 +31,7 @@ type Machine struct {
 	Cgroups    *cgroup.Tree // nil: unikernels have none
 	Tenders    *tender.Finder
 	Launcher   []string         // see tender.Command
-	FIFODir    string           // of the console pipes
-	GID        int              // the group of these; negative: our own
+	FIFODir    string           // of the console pipes that have names
 	Strangers  []tender.Running // found when the daemon started
 	Keeping    *Keeping         // nil: this program is the parent of the tenders
 	FullNames  bool             // unikernels get their full name as an argument
@@ -69,9 +71,22 @@ type Tender interface {
 	Close() error
 }
 
-// Console returns the path of the console pipe of a unikernel.
+// Console returns the path of the console pipe of a unikernel until Launch, or as long as
+// another daemon runs it.
 func (m *Machine) Console(name messages.Name) string { return fifo.Path(m.FIFODir, name) }
 
 // MakeConsole makes the console pipe. Its name is that of the unikernel, by which it is
-// found and freed after a crash.
-func (m *Machine) MakeConsole(name messages.Name) error { return fifo.Create(m.Console(name), m.GID) }
+// found and freed after a crash. Launch removes the name.
+func (m *Machine) MakeConsole(name messages.Name) error { return fifo.Create(m.Console(name)) }
+
+// OpenConsole opens the console of a tender, to read it. It returns proc.ErrGone if the
+// tender has ended, and what it printed last is nowhere.
+func (m *Machine) OpenConsole(ctx context.Context, p messages.Process) (*os.File, error) {
+	f, err := fifo.OpenOutput(p)
+	if errors.Is(err, proc.ErrGone) { // but the keeper may still have the pipe
+		if kept := m.Keeping.console(ctx, p); kept != nil {
+			return kept, nil
+		}
+	}
+	return f, err
+}

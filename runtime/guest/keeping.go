@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"os"
 	"sync"
 	"time"
 
@@ -339,6 +340,20 @@ func (k *Keeping) adopt(ctx context.Context, name messages.Name, p messages.Proc
 	e := k.entry(name.String(), p)
 	e.orphan = true
 	e.finish(adopted.End)
+}
+
+// console returns the console of a process that has ended, or nil if the keeper does not have
+// it any more.
+func (k *Keeping) console(ctx context.Context, p messages.Process) *os.File {
+	if k.find(p) == nil {
+		return nil
+	}
+	f, err := k.current().Take(ctx, p)
+	if err != nil {
+		k.log.Debug("What a unikernel printed last is not in its pipe", "pid", p.PID, "cause", err)
+		return nil
+	}
+	return f
 }
 
 func (k *Keeping) isParent(p messages.Process) bool {

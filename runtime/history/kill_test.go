@@ -65,7 +65,7 @@ func TestKill(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	dir := t.TempDir()
 	path := filepath.Join(dir, ":hello")
-	require.NoError(t, fifo.Create(path, -1))
+	require.NoError(t, fifo.Create(path))
 	writer, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	require.NoError(t, err)
 	written := make(chan struct{})

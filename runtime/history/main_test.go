@@ -48,7 +48,7 @@ func newWorldIn(t testing.TB, path string) *world {
 	w := &world{t: t, path: filepath.Join(path, "console")}
 	w.clock.Store(time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC).UnixNano())
 	pipe := filepath.Join(t.TempDir(), ":hello")
-	require.NoError(t, fifo.Create(pipe, -1))
+	require.NoError(t, fifo.Create(pipe))
 	var err error
 	w.pipe, err = OpenPipe(pipe)
 	require.NoError(t, err)

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"albatross/messages"
 	"albatross/runtime/fifo"
 )
 
@@ -20,7 +19,6 @@ import (
 // thread, which costs several times as much as all other work for the line. Instead, the
 // runtime polls an epoll descriptor of our own, which reports the pipe once for each
 // wait.
-// once for each time that it is waited for.
 type Pipe struct {
 	fifo  *os.File // not watched by the runtime
 	epoll *os.File
@@ -29,16 +27,6 @@ type Pipe struct {
 // OpenPipe opens the console at path for reading and writing (see package fifo), so it
 // has no end.
 func OpenPipe(path string) (*Pipe, error) { return openPipe(path, fifo.OpenWriter) }
-
-// OpenOutputPipe is OpenPipe for the console that is the standard output of a process,
-// whatever became of its name.
-func OpenOutputPipe(process messages.Process) (*Pipe, error) {
-	f, err := fifo.OpenOutput(process)
-	if err != nil {
-		return nil, err
-	}
-	return watched(f)
-}
 
 // OpenForeignPipe opens the console at path of another daemon's unikernel. It has an end,
 // after which more may come.

@@ -128,8 +128,9 @@ func descriptors(t *testing.T) int {
 	return len(entries)
 }
 
+// order has standard input and output for a console, which a fake does not look at.
 func order() Order {
-	return Order{Name: messages.Name{Label: "a"}, Argv: []string{"/bin/true"}}
+	return Order{Name: messages.Name{Label: "a"}, Argv: []string{"/bin/true"}, Output: os.Stdout, Console: os.Stdin}
 }
 
 // TestWhatAKeeperGets: the descriptors of a start, and that none of them stays open here.
@@ -158,7 +159,7 @@ func TestWhatAKeeperGets(t *testing.T) {
 	require.Equal(t, process, s.Process)
 	_, err = c.List(t.Context()) // the keeper has closed what it has got before
 	require.NoError(t, err)
-	require.Equal(t, before+4, descriptors(t), "pidfd, gate, status and console")
+	require.Equal(t, before+3, descriptors(t), "pidfd, gate and status")
 	s.Close()
 	require.Equal(t, before, descriptors(t))
 	c.Close()

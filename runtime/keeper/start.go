@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
-	"albatross/runtime/fifo"
 	"albatross/runtime/keeper/wire"
 )
 
@@ -21,8 +20,8 @@ type Order struct {
 	Argv   []string      // the program, by an absolute path, and its arguments
 	Cgroup string        // directory of the cgroup (version 2) to start in; empty: that of the keeper
 	Memory string        // file of the cgroup that counts kills for lack of memory; empty: none
-	// Both ends of a console: the standard output of the process, and the one to read. They
-	// stay the caller's. If there are none, Start makes a pipe without a name.
+	// Both ends of a console: the standard output of the process, and the one to read, which
+	// this program does until Leave. They stay the caller's.
 	Output, Console *os.File
 }
 
@@ -33,7 +32,6 @@ type Started struct {
 	Pidfd   int
 	Gate    *os.File // one byte opens it
 	Status  *os.File // nonblocking
-	Console *os.File // read by the caller, until Leave; nil if the Order had one
 }
 
 // Close closes the descriptors.
@@ -41,7 +39,7 @@ func (s *Started) Close() {
 	if s.Pidfd >= 0 {
 		wire.CloseAll([]int{s.Pidfd})
 	}
-	closeFiles(s.Gate, s.Status, s.Console)
+	closeFiles(s.Gate, s.Status)
 }
 
 func closeFiles(files ...*os.File) {
@@ -73,15 +71,8 @@ func (c *Client) start(ctx context.Context, o Order, s *Started) (err error) {
 	status, end, err := pipe(unix.O_NONBLOCK)
 	p.own(wire.Status)(end, err)
 	s.Status = status
-	if o.Output == nil {
-		output, console, err := fifo.Unnamed()
-		p.own(wire.Output)(output, err)
-		s.Console = console
-		p.lend(wire.Console, console)
-	} else {
-		p.lend(wire.Output, o.Output)
-		p.lend(wire.Console, o.Console)
-	}
+	p.lend(wire.Output, o.Output)
+	p.lend(wire.Console, o.Console)
 	if o.Cgroup != "" {
 		p.own(wire.Cgroup)(os.OpenFile(o.Cgroup, unix.O_PATH|unix.O_DIRECTORY, 0))
 	}

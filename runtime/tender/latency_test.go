@@ -20,7 +20,7 @@ func BenchmarkStart(b *testing.B) {
 	require.NoError(b, programs.Build(dir, "albatross-tender"))
 	launcher := filepath.Join(dir, "albatross-tender")
 	path := filepath.Join(b.TempDir(), ":c")
-	require.NoError(b, fifo.Create(path, -1))
+	require.NoError(b, fifo.Create(path))
 	console, err := fifo.OpenWriter(path)
 	require.NoError(b, err)
 	defer func() { _ = console.Close() }()

@@ -75,7 +75,7 @@ type console struct {
 func newConsole(t *testing.T) console {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), ":c")
-	require.NoError(t, fifo.Create(path, -1))
+	require.NoError(t, fifo.Create(path))
 	r, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	require.NoError(t, err)
 	w, err := fifo.OpenWriter(path)
@@ -409,7 +409,7 @@ func (v victim) kill(t *testing.T) {
 
 func TestDaemonThatDiesBeforeReleaseLeavesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), ":c")
-	require.NoError(t, fifo.Create(path, -1))
+	require.NoError(t, fifo.Create(path))
 	reader, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	require.NoError(t, err)
 	defer func() { _ = reader.Close() }()
@@ -425,7 +425,7 @@ func TestDaemonThatDiesBeforeReleaseLeavesNothing(t *testing.T) {
 
 func TestDaemonThatDiesAfterReleaseLeavesTheTender(t *testing.T) {
 	path := filepath.Join(t.TempDir(), ":c")
-	require.NoError(t, fifo.Create(path, -1))
+	require.NoError(t, fifo.Create(path))
 	reader, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	require.NoError(t, err)
 	defer func() { _ = reader.Close() }()

@@ -155,7 +155,7 @@ func BenchmarkIdleConsoles(b *testing.B) {
 	defer link.Close()
 	for i := range consoles {
 		name := label(fmt.Sprint("idle", i))
-		require.NoError(b, fifo.Create(fifo.Path(h.path("fifo"), name), -1))
+		require.NoError(b, fifo.Create(fifo.Path(h.path("fifo"), name)))
 		_, err := link.Ask(context.Background(), name, messages.ConsoleAdd{Max: messages.Some(consoles)})
 		require.NoError(b, err)
 	}

@@ -54,7 +54,7 @@ func (h *host) inventory() map[string][]string {
 
 // recorded is what there must be.
 func (h *host) recorded(records []messages.Record) map[string][]string {
-	must := map[string][]string{}
+	must, running := map[string][]string{}, []string(nil)
 	for _, r := range records {
 		must[images] = append(must[images], r.Spec.Digest.String())
 		if r.Spec.Former != nil {
@@ -65,13 +65,13 @@ func (h *host) recorded(records []messages.Record) map[string][]string {
 			continue
 		}
 		must[processes] = append(must[processes], fmt.Sprint(r.Runtime.Value.Process))
-		must[fifos] = append(must[fifos], r.Name.String())
+		running = append(running, r.Name.String())
 		for _, tap := range r.Runtime.Value.Taps {
 			must[taps] = append(must[taps], tap.Name)
 		}
 	}
 	for _, parent := range h.cgroupParents() {
-		must[cgroups+" in "+filepath.Dir(parent)] = must[fifos]
+		must[cgroups+" in "+filepath.Dir(parent)] = running
 	}
 	for _, d := range (&caller{h: h}).devices() {
 		must[files] = append(must[files], d.Name.String())

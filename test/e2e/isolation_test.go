@@ -27,7 +27,7 @@ func TestIsolation(t *testing.T) {
 	pid := h.pid("echo")
 
 	require.Equal(t, map[string]string{
-		"0": "/dev/null", "1": h.path("fifo/:echo"), "2": h.path("fifo/:echo"),
+		"0": "/dev/null", "1": h.path("fifo/:echo") + " (deleted)", "2": h.path("fifo/:echo") + " (deleted)",
 		"3": "anon_inode:[eventpoll]", "4": "anon_inode:[timerfd]", // what it waits with
 		"5": "/dev/net/tun",
 	}, descriptors(t, pid))

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/messages"
-	"albatross/runtime/fifo"
 	"albatross/runtime/proc"
 	"albatross/runtime/store"
 )
@@ -229,17 +227,16 @@ func (h *host) requireRecords() {
 	defer db.Close()
 	state, err := db.Load()
 	require.NoError(h.t, err)
-	pids, fifos, images := map[string][]int{}, []string{}, map[string]bool{}
+	pids, images := map[string][]int{}, map[string]bool{}
 	for _, r := range state.Unikernels {
 		p := r.Runtime.Value.Process
 		now, err := proc.Identify(p.PID)
 		require.NoError(h.t, err)
 		require.Equal(h.t, p, now)
 		pids[string(r.Name.Label)] = []int{p.PID}
-		fifos = append(fifos, filepath.Base(fifo.Path("", r.Name)))
 		images[r.Spec.Digest.String()] = true
 	}
 	require.Equal(h.t, pids, h.processes())
-	require.ElementsMatch(h.t, fifos, h.files("fifo"))
+	require.Empty(h.t, h.files("fifo"))
 	require.Len(h.t, h.files("db/images"), len(images))
 }

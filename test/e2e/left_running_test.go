@@ -27,8 +27,10 @@ func asNativeTender() {
 		return
 	}
 	fmt.Println("from native")
+	n := 0
 	for range time.Tick(50 * time.Millisecond) {
-		if _, err := fmt.Println("tick"); err != nil {
+		n++
+		if _, err := fmt.Println("tick", n); err != nil {
 			os.Exit(1)
 		}
 	}
@@ -49,7 +51,7 @@ func (h *host) leaveNative(unikernels ...messages.NamedConfig) {
 	require.NoError(h.t, os.WriteFile(h.path("db", "state"), state, 0o600))
 	for _, u := range unikernels {
 		require.NoError(h.t, os.WriteFile(h.nativeImage(u.Name), u.Config.Image, 0o600))
-		require.NoError(h.t, fifo.Create(fifo.Path(h.path("fifo"), u.Name), -1))
+		require.NoError(h.t, fifo.Create(fifo.Path(h.path("fifo"), u.Name)))
 	}
 }
 
