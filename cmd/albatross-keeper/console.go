@@ -18,7 +18,7 @@ const (
 	syncAgainAfter = 10 * time.Second
 )
 
-// keeping reports whether the keeper reads a console.
+// keeping reports whether the keeper reads a console, as far as is known; see mayRead.
 func (k *keeper) keeping(c *child) bool { return c.console >= 0 && !c.read && !k.readers }
 
 // keepConsole begins to read a console, if no daemon does.
@@ -52,7 +52,7 @@ func (k *keeper) keepAll() {
 
 // move moves what a console contains to its history.
 func (k *keeper) move(c *child) {
-	if !k.keeping(c) {
+	if !k.keeping(c) || !k.mayRead() {
 		return
 	}
 	k.openLog(c)
@@ -88,7 +88,7 @@ func (k *keeper) openLog(c *child) {
 
 // finishConsole moves what an ended process has left in its console.
 func (k *keeper) finishConsole(c *child) {
-	if !k.keeping(c) {
+	if !k.keeping(c) || !k.mayRead() {
 		return
 	}
 	k.openLog(c)
@@ -109,11 +109,18 @@ func (k *keeper) stopKeeping(c *child) {
 		k.unwatch(c.console)
 	}
 	failpoint.Here("keeper/console-left")
+	k.closeLog(c, (*history.Log).Close)
+}
+
+// abandonLog gives up a history that a daemon may have written to.
+func (k *keeper) abandonLog(c *child) { k.closeLog(c, (*history.Log).Abandon) }
+
+func (k *keeper) closeLog(c *child, how func(*history.Log)) {
 	if c.log != nil {
 		if !c.log.Written() {
 			k.trouble.note("The last lines of the console of %s are lost", c.name)
 		}
-		c.log.Close()
+		how(c.log)
 		c.log = nil
 	}
 	delete(k.unsynced, c)

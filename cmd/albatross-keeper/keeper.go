@@ -39,6 +39,7 @@ type keeper struct {
 	epoll    int
 	null     int
 	lock     int
+	claim    int // see readers.go
 	listener int
 	sources  map[int]source // what is polled, by descriptor
 	alarms   []alarm
@@ -51,8 +52,10 @@ type keeper struct {
 	names     map[string]*child // the latest of each name: only that may run, or have an open history
 	untold    []*child          // have ended, and the connected daemon was not told
 	unsynced  map[*child]bool   // their history is not on disk
-	readers   bool              // a daemon that is not connected may read consoles
-	awaiting  bool              // we wait for it to stop
+	reading   bool              // we have the claim in this turn of the loop
+	claimed   unix.Timespec     // when a daemon last got it, as far as we know
+	readers   bool              // a daemon that is not connected has it
+	awaiting  bool              // we wait for that daemon to end
 
 	conns   map[int]*conn
 	daemon  *conn // the one that has said hello
@@ -101,6 +104,9 @@ func newKeeper(dbdir string) (*keeper, error) {
 	if err := os.Mkdir(k.dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
+	if err := k.openClaim(); err != nil {
+		return nil, err
+	}
 	if k.histories, err = history.OpenBeside(filepath.Join(dbdir, "console"), time.Now); err != nil {
 		return nil, err
 	}
@@ -137,7 +143,6 @@ func (k *keeper) start() (err error) {
 		return err
 	}
 	failpoint.Here("keeper/listening")
-	k.awaitReaders()
 	for _, e := range kept {
 		k.takeOver(e)
 	}
@@ -181,6 +186,7 @@ func spare() string {
 func (k *keeper) run() error {
 	events := make([]unix.EpollEvent, atOnce)
 	for {
+		k.endReading()
 		n, err := unix.EpollWait(k.epoll, events, k.timeout())
 		if err != nil && err != unix.EINTR {
 			return os.NewSyscallError("epoll_wait", err)
@@ -224,6 +230,7 @@ func (k *keeper) handle(fd int, events uint32) {
 
 // rest lets small pieces of consoles gather, and counts the work.
 func (k *keeper) rest() {
+	k.endReading()
 	if k.moved > 0 && !k.full {
 		time.Sleep(pace)
 	}
@@ -302,54 +309,6 @@ func (k *keeper) ring() {
 			k.alarms = append(k.alarms, a)
 		} else {
 			a.do()
-		}
-	}
-}
-
-// awaitReaders checks whether a daemon that is not connected reads consoles: it may have
-// lost its keeper, or its connection. The keeper reads no console until that daemon has
-// connected again, or has ended.
-func (k *keeper) awaitReaders() {
-	if k.awaiting { // an earlier check has not ended
-		k.readers = true
-		return
-	}
-	path := filepath.Join(k.dir, wire.Readers)
-	fd, err := lockFile(path)
-	if err == nil {
-		_ = unix.Close(fd)
-		return
-	}
-	if err != unix.EWOULDBLOCK {
-		k.trouble.note("Cannot check whether a daemon reads consoles: %v", err)
-		return
-	}
-	k.readers, k.awaiting = true, true
-	k.asides.await(func() func() {
-		err := awaitLock(path)
-		return func() {
-			if err != nil {
-				k.trouble.note("Cannot wait for the daemon that reads consoles: %v", err)
-			}
-			k.readers, k.awaiting = false, false
-			if k.daemon == nil { // another one may have the lock by now
-				k.awaitReaders()
-			}
-			k.keepAll()
-		}
-	})
-}
-
-// awaitLock waits until no process has locked a file.
-func awaitLock(path string) error {
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	for {
-		if err := unix.Flock(fd, unix.LOCK_SH); err != unix.EINTR {
-			return err
 		}
 	}
 }

@@ -582,7 +582,7 @@ func TestADaemonThatWantsNoKeeper(t *testing.T) {
 	g := w.shell("a", "read x < "+door+"; echo hello; exec sleep 600")
 	defer g.Close()
 	w.disconnect()
-	release, err := client.Claim(w.ctx(), w.config())
+	claim, err := client.NewClaim(w.ctx(), w.dbdir)
 	require.NoError(t, err)
 	f, err := os.OpenFile(door, os.O_WRONLY, 0)
 	require.NoError(t, err)
@@ -592,21 +592,8 @@ func TestADaemonThatWantsNoKeeper(t *testing.T) {
 	w.until("something is printed", func() bool { return waiting(t, g.Console) > 0 })
 	w.rest()
 	require.Equal(t, len("hello\n"), waiting(t, g.Console))
-	release()
+	claim.Release()
 	w.until("the keeper reads", func() bool { return waiting(t, g.Console) == 0 })
-
-	w.kill() // there may be none
-	release, err = client.Claim(w.ctx(), w.config())
-	require.NoError(t, err)
-	release()
-	nothing := w.config()
-	nothing.DBDir = t.TempDir()
-	release, err = client.Claim(w.ctx(), nothing)
-	require.NoError(t, err)
-	release()
-	entries, err := os.ReadDir(nothing.DBDir)
-	require.NoError(t, err)
-	require.Empty(t, entries)
 }
 
 // TestWhatAnEndedTenderPrintedLast is in the pipe that the keeper holds, until the daemon

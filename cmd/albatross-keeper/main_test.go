@@ -92,6 +92,7 @@ type world struct {
 	t      testing.TB
 	dbdir  string
 	client *client.Client // nil: no daemon runs
+	claim  *client.Claim  // of that
 	keeper int            // its process
 
 	mu      sync.Mutex
@@ -139,9 +140,11 @@ func (w *world) connect() {
 
 func (w *world) connectWith(config client.Config) {
 	w.t.Helper()
+	claim, err := client.NewClaim(w.ctx(), w.dbdir)
+	require.NoError(w.t, err)
 	c, err := client.Connect(w.ctx(), config)
 	require.NoError(w.t, err)
-	w.client, w.keeper = c, c.PID()
+	w.client, w.claim, w.keeper = c, claim, c.PID()
 }
 
 // serve replaces the keeper by one that a service manager has started.
@@ -167,6 +170,7 @@ func (w *world) serve() {
 func (w *world) disconnect() {
 	if w.client != nil {
 		w.client.Close()
+		w.claim.Release()
 		w.client = nil
 	}
 }

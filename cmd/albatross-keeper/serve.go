@@ -140,7 +140,6 @@ func (k *keeper) daemonGone() {
 		}
 	}
 	slices.SortFunc(k.untold, func(a, b *child) int { return int(a.end.Known() - b.end.Known()) })
-	k.awaitReaders()
 	k.keepAll()
 }
 
@@ -324,6 +323,7 @@ func (k *keeper) hello(c *conn, r wire.Request) error {
 	k.daemon = c
 	k.served = true
 	k.readers = false
+	k.noteClaim()
 	for _, kept := range k.children {
 		kept.read = r.Read && kept.end == nil
 		if kept.end != nil || kept.read {

@@ -149,6 +149,7 @@ func (k *keeper) tryChange() {
 
 // execute becomes the other build. It returns only if it fails.
 func (k *keeper) execute(c *change) error {
+	k.mayRead() // or it gives up the histories, which a daemon may have written to
 	for _, kept := range k.children {
 		if kept.log != nil && !kept.log.Sync() {
 			return errors.New("the history of a console is in memory, since it cannot be written")
@@ -260,9 +261,6 @@ func (k *keeper) resume(fd int) error {
 		if c.Daemon && s.Protocol == wire.Protocol {
 			k.daemon = conn
 		}
-	}
-	if k.daemon == nil {
-		k.awaitReaders()
 	}
 	for _, c := range s.Children {
 		if err := k.goOn(c); err != nil {

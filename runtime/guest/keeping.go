@@ -17,12 +17,17 @@ import (
 	"albatross/runtime/tender"
 )
 
-// retryKeeper is the pause between tries to reach a keeper.
-const retryKeeper = time.Second
+const (
+	// retryKeeper is the pause between tries to reach a keeper.
+	retryKeeper = time.Second
+	// reportTimeout is how long a keeper may take to report an end. It takes milliseconds,
+	// unless it was stopped.
+	reportTimeout = 10 * time.Second
+)
 
 // A Keeping is the daemon's keeper, and what it has reported. If the keeper dies, a new one
-// is started, which adopts what runs. All methods but Close may be called on nil, which is
-// no keeper, and concurrently.
+// is started, which adopts what runs; while it does not answer, the daemon does without. All
+// methods but Close may be called on nil, which is no keeper, and concurrently.
 type Keeping struct {
 	config keeper.Config
 	log    *slog.Logger
@@ -31,26 +36,33 @@ type Keeping struct {
 	wake   chan struct{} // an end is to be acknowledged
 
 	mu     sync.Mutex
-	client *keeper.Client // the last one, which may be lost
+	client *keeper.Client // the last one, which may be lost; nil: none has answered yet
 	kept   map[messages.Process]*kept
+	// recorded are the processes of the records that the daemon began with, whose ends may be
+	// needed, also if no keeper has reported them yet; nil: not known yet.
+	recorded map[messages.Process]bool
 }
 
 // A kept is a process that the keeper has started, has adopted, or reports. The lock of the
-// Keeping guards all but known.
+// Keeping guards it.
 type kept struct {
 	name         messages.Name
-	known        chan struct{} // closed if the end is known, or if the keeper is no longer the parent
+	known        chan struct{} // closed if the end is known, or if the keeper is not the parent
 	end          *wire.End     // nil: it runs, as far as is known
 	orphan       bool          // the keeper is not the parent
 	acknowledged bool          // nobody needs the end any more
 }
 
-// OpenKeeping connects to the keeper. From then on this program reads all consoles.
+// OpenKeeping connects to the keeper. This program has the claim to read all consoles. A
+// keeper that does not answer is used as soon as it does.
 func OpenKeeping(ctx context.Context, config keeper.Config, log *slog.Logger) (*Keeping, error) {
 	k := &Keeping{config: config, log: log, tended: make(chan struct{}), wake: make(chan struct{}, 1), kept: map[messages.Process]*kept{}}
 	k.config.Read = true
 	k.config.Ended = func(e keeper.Ended) { k.noteEnd(e.Name, e.Process, e.End) }
-	if err := keeper.RetryLost(func() error { return k.connect(ctx) }); err != nil {
+	err := keeper.RetryLost(func() error { return k.connect(ctx) })
+	if errors.Is(err, keeper.ErrSilent) && ctx.Err() == nil {
+		log.Error("Going on without the keeper until it answers", "cause", err)
+	} else if err != nil {
 		return nil, err
 	}
 	tending, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -59,19 +71,24 @@ func OpenKeeping(ctx context.Context, config keeper.Config, log *slog.Logger) (*
 	return k, nil
 }
 
-// Close ends the connection. The keeper reads all consoles from then on.
+// Close ends the connection.
 func (k *Keeping) Close() {
 	k.cancel()
 	<-k.tended
-	k.current().Close()
+	if client := k.current(); client != nil {
+		client.Close()
+	}
 }
 
-// PID returns the process of the keeper; 0: there is none.
+// PID returns the process of the keeper; 0: there is none, or it does not answer.
 func (k *Keeping) PID() int {
 	if k == nil {
 		return 0
 	}
-	return k.current().PID()
+	if client := k.current(); client != nil {
+		return client.PID()
+	}
+	return 0
 }
 
 func (k *Keeping) current() *keeper.Client {
@@ -108,7 +125,12 @@ func (k *Keeping) learn(client *keeper.Client, list []wire.Kept) {
 	k.client = client
 	children := map[messages.Process]bool{}
 	for _, l := range list {
+		needless := k.recorded != nil && k.kept[l.Process] == nil && !k.recorded[l.Process]
 		e := k.entry(l.Name, l.Process)
+		e.acknowledged = e.acknowledged || needless
+		if l.Child && l.End == nil && e.orphan {
+			e.orphan, e.known = false, make(chan struct{})
+		}
 		children[l.Process] = l.Child
 		if l.End != nil {
 			e.finish(l.End)
@@ -170,23 +192,31 @@ func (k *Keeping) hurry() {
 // tend acknowledges ends, and reaches a new keeper if one is lost.
 func (k *Keeping) tend(ctx context.Context) {
 	defer close(k.tended)
-	for {
+	if k.current() == nil {
+		k.reach(ctx)
+	}
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			k.acknowledgeLast(ctx)
-			return
 		case <-k.wake:
 			k.acknowledge(ctx)
 		case <-k.current().Done():
-			k.reconnect(ctx)
+			k.log.Error("The keeper has ended; another one is started")
+			k.current().Close()
+			k.reach(ctx)
 		}
 	}
+	k.acknowledgeLast(ctx)
 }
 
 // acknowledge makes the keeper forget the ends that nobody needs.
 func (k *Keeping) acknowledge(ctx context.Context) {
+	client := k.current()
+	if client == nil {
+		return
+	}
 	for _, p := range k.needless() {
-		err := k.current().Forget(ctx, p)
+		err := client.Forget(ctx, p)
 		if errors.Is(err, keeper.ErrLost) || errors.Is(err, keeper.ErrSilent) {
 			return // it is reported again
 		}
@@ -218,16 +248,19 @@ func (k *Keeping) needless() (list []messages.Process) {
 	return list
 }
 
-// reconnect starts a new keeper, which adopts what runs.
-func (k *Keeping) reconnect(ctx context.Context) {
-	k.log.Error("The keeper has ended; another one is started")
-	k.current().Close()
+// reach connects to a keeper, or starts a new one, as soon as that is possible. It adopts
+// what runs.
+func (k *Keeping) reach(ctx context.Context) {
+	said := ""
 	for {
 		err := k.connect(ctx)
 		if err == nil {
 			break
 		}
-		k.log.Error("Cannot reach a keeper", "error", err)
+		if err.Error() != said && ctx.Err() == nil {
+			said = err.Error()
+			k.log.Error("Cannot reach a keeper", "error", err)
+		}
 		k.mu.Lock()
 		k.orphan(func(messages.Process) bool { return true })
 		k.mu.Unlock()
@@ -237,7 +270,7 @@ func (k *Keeping) reconnect(ctx context.Context) {
 		case <-time.After(retryKeeper):
 		}
 	}
-	k.log.Info("Another keeper has taken over", "pid", k.PID())
+	k.log.Info("The keeper is used again", "pid", k.PID())
 	for p, name := range k.orphans() {
 		k.adopt(ctx, name, p)
 	}
@@ -265,38 +298,43 @@ func (k *Keeping) launch(ctx context.Context, c tender.Command) (*tender.Gated, 
 	if k == nil {
 		return tender.Launch(ctx, c)
 	}
-	c.Keeper = k.current()
+	c.Keeper = k.current() // nil as long as none has answered
 	g, err := tender.Launch(ctx, c)
 	if (errors.Is(err, keeper.ErrLost) || errors.Is(err, keeper.ErrSilent)) && ctx.Err() == nil {
 		k.log.Warn("Starting a unikernel without the keeper", "name", c.Name, "cause", err)
 		c.Keeper = nil
 		return tender.Launch(ctx, c)
 	}
-	if err == nil {
+	if err == nil && c.Keeper != nil {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.entry(c.Name.String(), g.Process())
+		k.entry(c.Name.String(), g.Process()).acknowledged = false // a new keeper may have reported it before
 	}
 	return g, err
 }
 
-// wait waits for the end of a process. It is not known if the keeper is not the parent.
-func (k *Keeping) wait(ctx context.Context, p messages.Process) (end wire.End, known bool, err error) {
+// report returns the exit of a process that has ended, as the keeper reports it. It is not
+// known if the keeper is not the parent, or does not answer.
+func (k *Keeping) report(ctx context.Context, p messages.Process) (exit messages.Exit, ok bool) {
 	e := k.find(p)
 	if e == nil {
-		return wire.End{}, false, nil
+		return messages.Exit{}, false
 	}
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
+	k.mu.Lock()
+	known := e.known
+	k.mu.Unlock()
 	select {
-	case <-e.known:
+	case <-known:
 	case <-ctx.Done():
-		return wire.End{}, false, ctx.Err()
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if e.end == nil {
-		return wire.End{}, false, nil
+		return messages.Exit{}, false
 	}
-	return *e.end, e.end.Exit.Known, nil
+	return e.end.Exit, e.end.Exit.Known
 }
 
 func (k *Keeping) find(p messages.Process) *kept {
@@ -327,7 +365,11 @@ func (k *Keeping) adopt(ctx context.Context, name messages.Name, p messages.Proc
 	if k == nil || k.isParent(p) {
 		return
 	}
-	adopted, err := k.current().Adopt(ctx, name, p, true, "")
+	client := k.noteOrphan(name, p)
+	if client == nil {
+		return // it is adopted when the keeper answers
+	}
+	adopted, err := client.Adopt(ctx, name, p, true, "")
 	if err != nil {
 		k.log.Warn("The keeper does not keep a unikernel", "name", name, "cause", err)
 		return
@@ -337,9 +379,17 @@ func (k *Keeping) adopt(ctx context.Context, name messages.Name, p messages.Proc
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.entry(name.String(), p).finish(adopted.End)
+}
+
+// noteOrphan notes that the keeper is not the parent of a process, and returns the keeper.
+func (k *Keeping) noteOrphan(name messages.Name, p messages.Process) *keeper.Client {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	e := k.entry(name.String(), p)
 	e.orphan = true
-	e.finish(adopted.End)
+	e.finish(nil)
+	return k.client
 }
 
 // console returns the console of a process that has ended, or nil if the keeper does not have
@@ -348,7 +398,11 @@ func (k *Keeping) console(ctx context.Context, p messages.Process) *os.File {
 	if k.find(p) == nil {
 		return nil
 	}
-	f, err := k.current().Take(ctx, p)
+	client := k.current()
+	if client == nil {
+		return nil
+	}
+	f, err := client.Take(ctx, p)
 	if err != nil {
 		k.log.Debug("What a unikernel printed last is not in its pipe", "pid", p.PID, "cause", err)
 		return nil
@@ -366,11 +420,16 @@ func (k *Keeping) isParent(p messages.Process) bool {
 // Acknowledge makes the keeper forget a process when that has ended: its end is on record,
 // or nobody needs it.
 func (m *Machine) Acknowledge(p messages.Process) {
-	if e := m.Keeping.find(p); e != nil {
-		m.Keeping.mu.Lock()
-		defer m.Keeping.mu.Unlock()
+	k := m.Keeping
+	if k == nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.recorded, p)
+	if e := k.kept[p]; e != nil {
 		e.acknowledged = true
-		m.Keeping.hurry()
+		k.hurry()
 	}
 }
 
@@ -383,6 +442,8 @@ func (m *Machine) AcknowledgeOthers(recorded map[messages.Process]bool) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.recorded = map[messages.Process]bool{}
+	maps.Copy(k.recorded, recorded)
 	for p, e := range k.kept {
 		e.acknowledged = e.acknowledged || !recorded[p]
 	}

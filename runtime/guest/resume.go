@@ -22,20 +22,14 @@ type held struct {
 }
 
 func (h *held) Wait(ctx context.Context) (messages.Exit, error) {
-	exit, err := h.wait(ctx)
+	exit, err := h.Handle.Wait(ctx)
 	if err != nil {
 		return messages.Exit{}, err
 	}
-	return h.machine.completeExit(h.name, exit), nil
-}
-
-// wait asks the keeper, which is the parent, if there is one.
-func (h *held) wait(ctx context.Context) (messages.Exit, error) {
-	end, known, err := h.machine.Keeping.wait(ctx, h.Process())
-	if known || err != nil {
-		return end.Exit, err
+	if reported, ok := h.machine.Keeping.report(ctx, h.Process()); ok { // it is the parent
+		exit = reported
 	}
-	return h.Handle.Wait(ctx)
+	return h.machine.completeExit(h.name, exit), nil
 }
 
 // Found is what Resume has found of a recorded tender.

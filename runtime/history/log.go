@@ -219,6 +219,18 @@ func (l *Log) Close() {
 	l.pass()
 }
 
+// Abandon is Close without a change of the file, which another process may have written to.
+func (l *Log) Abandon() {
+	if err := l.lock(); err != nil {
+		return // it is closed
+	}
+	defer l.mu.Unlock()
+	l.use(nil)
+	l.memory = nil
+	l.closed = true
+	l.pass()
+}
+
 // lock waits until the log is ours. It returns os.ErrClosed after Close.
 func (l *Log) lock() error {
 	<-l.turn

@@ -2,9 +2,8 @@
 // running when the daemon ends. Through it the daemon starts tenders, learns how they end,
 // and takes their consoles. Package wire documents the protocol.
 //
-// A Client holds a lock, which the kernel frees when this program ends. As long as the lock
-// is held, the keeper does not read the consoles that the client has started, taken, or
-// claimed to read.
+// A Claim is the right to read consoles. The kernel frees it when this program ends. The
+// keeper has it only while it reads, or reads what the daemon that is connected has left to it.
 package keeper
 
 import (
@@ -54,8 +53,7 @@ type Config struct {
 	DBDir   string
 	Program string // albatross-keeper, to start if none runs
 	Build   string // of this program
-	// Read: this program already reads the consoles of all kept processes, since it was
-	// connected to a keeper before.
+	// Read: this program reads the consoles of all kept processes, and has the claim.
 	Read bool
 	// Ended is called for each end, at least once, by one goroutine. It must not wait for an
 	// answer of the keeper.
@@ -70,7 +68,6 @@ type Client struct {
 	conn    *net.UnixConn
 	raw     syscall.RawConn
 	pid     int
-	lock    *os.File
 	ended   func(Ended)
 	trouble func(string)
 	turn    chan struct{} // held by the one that sends
@@ -92,20 +89,14 @@ type answer struct {
 // Connect connects to the keeper of a database directory, and starts one if none runs. It
 // upgrades a keeper that speaks an older protocol.
 func Connect(ctx context.Context, config Config) (*Client, error) {
-	lock, err := lockReaders(ctx, config.DBDir)
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the keeper: %w", err)
-	}
 	var c *Client
-	err = RetryLost(func() (err error) {
+	err := RetryLost(func() (err error) {
 		c, err = connect(ctx, config)
 		return err
 	})
 	if err != nil {
-		_ = lock.Close()
 		return nil, err
 	}
-	c.lock = lock
 	return c, nil
 }
 
@@ -127,6 +118,9 @@ func connect(ctx context.Context, config Config) (*Client, error) {
 	if nobodyListens(err) {
 		conn, err = dialNew(ctx, config)
 	}
+	if errors.Is(err, unix.EAGAIN) { // others wait before us
+		err = ErrSilent
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to the keeper: %w", err)
 	}
@@ -140,6 +134,17 @@ func connect(ctx context.Context, config Config) (*Client, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// peer returns the process on the other side of a connection, if it may be trusted.
+func peer(conn *net.UnixConn) (pid int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var checked error
+	err = raw.Control(func(fd uintptr) { pid, checked = wire.CheckPeer(int(fd)) })
+	return pid, errors.Join(err, checked)
 }
 
 func nobodyListens(err error) bool {
@@ -172,17 +177,13 @@ func dialNew(ctx context.Context, config Config) (*net.UnixConn, error) {
 const startPoll = 50 * time.Millisecond
 
 func newClient(conn *net.UnixConn, config Config) (*Client, error) {
+	pid, err := peer(conn)
+	if err != nil {
+		return nil, fmt.Errorf("cannot trust the keeper: %w", err)
+	}
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the keeper: %w", err)
-	}
-	var pid int
-	var checked error
-	if err := raw.Control(func(fd uintptr) { pid, checked = wire.CheckPeer(int(fd)) }); err != nil {
-		return nil, fmt.Errorf("cannot use the keeper: %w", err)
-	}
-	if checked != nil {
-		return nil, fmt.Errorf("cannot trust the keeper: %w", checked)
 	}
 	c := &Client{
 		conn: conn, raw: raw, pid: pid, ended: config.Ended, trouble: config.Trouble,
@@ -191,75 +192,6 @@ func newClient(conn *net.UnixConn, config Config) (*Client, error) {
 	go c.receive()
 	return c, nil
 }
-
-// Claim makes a keeper that may run leave all consoles to this program, which does not use
-// it otherwise, until release is called.
-func Claim(ctx context.Context, config Config) (release func(), err error) {
-	if _, err := os.Stat(filepath.Join(config.DBDir, wire.Dir)); errors.Is(err, os.ErrNotExist) {
-		return func() {}, nil // none has ever run
-	}
-	lock, err := lockReaders(ctx, config.DBDir)
-	if err != nil {
-		return nil, fmt.Errorf("cannot claim the consoles: %w", err)
-	}
-	if err := RetryLost(func() error { return claim(ctx, config) }); err != nil {
-		_ = lock.Close()
-		return nil, err
-	}
-	return func() { _ = lock.Close() }, nil
-}
-
-func claim(ctx context.Context, config Config) error {
-	conn, err := dial(ctx, config.DBDir)
-	if nobodyListens(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("cannot connect to the keeper: %w", err)
-	}
-	config.Read = true
-	c, err := newClient(conn, config)
-	if err != nil {
-		_ = conn.Close()
-		return err
-	}
-	defer c.Close()
-	return c.greet(ctx, config)
-}
-
-// lockReaders waits for the lock: a daemon that was just killed may hold it, or the keeper,
-// which checks whether a daemon does.
-func lockReaders(ctx context.Context, dbdir string) (*os.File, error) {
-	dir := filepath.Join(dbdir, wire.Dir)
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, err
-	}
-	f, err := os.OpenFile(filepath.Join(dir, wire.Readers), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if err != unix.EWOULDBLOCK && err != unix.EINTR {
-			_ = f.Close()
-			return nil, os.NewSyscallError("flock", err)
-		}
-		select {
-		case <-ctx.Done():
-			_ = f.Close()
-			return nil, errors.New("another daemon uses it")
-		case <-time.After(lockPoll):
-		}
-	}
-}
-
-// lockPoll is the pause between tries.
-const lockPoll = 10 * time.Millisecond
 
 // dial connects. It uses a descriptor of the directory, since the kernel wants a short path.
 func dial(ctx context.Context, dbdir string) (*net.UnixConn, error) {
@@ -321,14 +253,10 @@ func (c *Client) PID() int { return c.pid }
 // Done is closed when the connection has ended. No kept process ends with it.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Close ends the connection. The caller must not read any console any more: the keeper
-// begins to.
+// Close ends the connection. The keeper begins to read consoles if nobody has the claim.
 func (c *Client) Close() {
 	_ = c.conn.Close()
 	<-c.done
-	if c.lock != nil {
-		_ = c.lock.Close()
-	}
 }
 
 // ask sends a request and waits for the answer. The descriptors of both belong to the

@@ -294,19 +294,35 @@ func TestVersions(t *testing.T) {
 	require.Equal(t, []string{"hello", "upgrade/nonexistent", "hello"}, asked)
 }
 
-// TestOneDaemon: a second one waits for the first, a while.
-func TestOneDaemon(t *testing.T) {
-	f := newFake(t)
-	stopped := f.run(f.polite(func(int, wire.Request, []int) bool { return true }))
-	c := f.connect()
+// TestOneClaim: a second daemon waits for the first, a while.
+func TestOneClaim(t *testing.T) {
+	dbdir := t.TempDir()
+	first, err := NewClaim(t.Context(), dbdir)
+	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := Connect(ctx, f.config())
-	require.EqualError(t, err, "cannot use the keeper: another daemon uses it")
-	c.Close()
-	<-stopped
-	stopped = f.run(f.polite(func(int, wire.Request, []int) bool { return true }))
-	f.connect().Close()
+	_, err = NewClaim(ctx, dbdir)
+	require.EqualError(t, err, "cannot claim the consoles: another daemon has them")
+	first.Release()
+	second, err := NewClaim(t.Context(), dbdir)
+	require.NoError(t, err)
+	second.Release()
+	_, err = NewClaim(t.Context(), filepath.Join(dbdir, "missing"))
+	require.ErrorContains(t, err, "cannot claim the consoles: ")
+}
+
+// TestAKeeperThatHasTheClaim is not waited for in vain: the refusal says which process to kill.
+func TestAKeeperThatHasTheClaim(t *testing.T) {
+	f := newFake(t)
+	stopped := f.run(func(int, wire.Request, []int) bool { return true })
+	claim, err := NewClaim(t.Context(), f.config().DBDir)
+	require.NoError(t, err)
+	defer claim.Release()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = NewClaim(ctx, f.config().DBDir)
+	require.EqualError(t, err, fmt.Sprintf("cannot claim the consoles: the keeper, process %d, has stopped while it reads one: "+
+		"kill it, and the next one takes over", os.Getpid()))
 	<-stopped
 }
 
@@ -317,9 +333,6 @@ func TestAKeeperThatCannotBeStarted(t *testing.T) {
 	config.Program = "/nonexistent"
 	_, err = Connect(t.Context(), config)
 	require.ErrorContains(t, err, "no such file or directory")
-	config.DBDir = filepath.Join(config.DBDir, "missing")
-	_, err = Connect(t.Context(), config)
-	require.ErrorContains(t, err, "cannot use the keeper: ")
 }
 
 // TestALongPath: sockets have short paths, and databases need not.

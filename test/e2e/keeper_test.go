@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/keeper/wire"
 	"albatross/test/programs"
 )
 
@@ -130,8 +135,9 @@ func killBoth(t *testing.T, oldKernel bool) {
 	// One that is stopped makes nobody wait for ever.
 	require.NoError(t, unix.Kill(h.keeper(), unix.SIGSTOP))
 	h.create("three", guest("hello", "--quiet"))
+	h.requireText("destroyed unikernel", "two", messages.UnikernelDestroy{})
 	require.NoError(t, unix.Kill(h.keeper(), unix.SIGCONT))
-	require.Len(t, h.infos(":"), 3)
+	require.Len(t, h.infos(":"), 2)
 	require.Contains(t, h.log(), "Starting a unikernel without the keeper")
 
 	// A daemon that wants no keeper leaves that nothing to read.
@@ -142,4 +148,64 @@ func killBoth(t *testing.T, oldKernel bool) {
 	require.Contains(t, h.subscribe("one", 0).line(), "tick")
 	require.NotContains(t, h.log(), "Cannot keep history")
 	h.killKeeper() // no daemon that wants one will come
+}
+
+// stopKeeper stops a keeper at a moment at which it does not read.
+func (h *host) stopKeeper(pid int) {
+	f, err := os.Open(h.path("db", wire.Dir, wire.Readers))
+	require.NoError(h.t, err)
+	defer f.Close()
+	h.until("the keeper is stopped while it does not read", func() bool {
+		require.NoError(h.t, unix.Kill(pid, unix.SIGSTOP))
+		h.until("it has stopped", func() bool { return hasStopped(h.t, pid) })
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			return true
+		}
+		require.NoError(h.t, unix.Kill(pid, unix.SIGCONT))
+		return false
+	})
+}
+
+// hasStopped reports whether all threads of a process have stopped.
+func hasStopped(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	require.NoError(t, err)
+	for _, thread := range threads {
+		stat, err := os.ReadFile(thread)
+		require.NoError(t, err)
+		if !strings.Contains(string(stat), ") T ") {
+			return false
+		}
+	}
+	return len(threads) > 0
+}
+
+// TestADaemonBesideAStoppedKeeper goes on as without one, reads all that is printed, once,
+// and uses the keeper when that goes on.
+func TestADaemonBesideAStoppedKeeper(t *testing.T) {
+	h := newHostOn(t, true)
+	had := map[string]int{"one": 0}
+	h.create("one", guest("hello"))
+	h.create("ended", guest("hello", "--quiet"))
+	h.requireTicks(had)
+	h.untilStored()
+	keeper, ended := h.keeper(), h.pid("ended")
+	h.kill()
+	h.stopKeeper(keeper)
+	require.NoError(t, unix.Kill(ended, unix.SIGKILL))
+	h.start()
+	require.Contains(t, h.log(), "Going on without the keeper until it answers")
+	had["two"] = 0
+	h.create("two", guest("hello"))
+	h.until("the one that has ended is gone", func() bool { return len(h.infos("ended")) == 0 })
+	h.requireTicks(had)
+
+	require.NoError(t, unix.Kill(keeper, unix.SIGCONT))
+	h.until("the daemon uses the keeper", func() bool { return strings.Contains(h.log(), "The keeper is used again") })
+	require.Equal(t, keeper, h.keeper())
+	h.requireTicks(had)
+	require.NoError(t, unix.Kill(h.pid("one"), unix.SIGKILL))
+	h.until("it is gone", func() bool { return len(h.infos("one")) == 0 })
+	require.Equal(t, messages.Exit{Known: true, Signal: 9}, h.exit("one"), "its parent knows it again")
 }

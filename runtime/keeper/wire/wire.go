@@ -28,7 +28,9 @@
 // their meaning. It refuses a hello in another version, and changes nothing.
 //
 // One connection at a time is the daemon's. When it ends, the keeper reads all consoles
-// again, as soon as no process holds the lock on the file readers.
+// again, as soon as no daemon holds the claim: the lock on the file readers. A daemon claims
+// the consoles before it reads one. The keeper takes the lock each time that it reads, unless
+// a daemon is connected.
 package wire
 
 import (
@@ -64,7 +66,7 @@ const (
 	Dir     = "keeper"  // below the database directory
 	Socket  = "socket"  // where it listens
 	Lock    = "lock"    // locked while it runs
-	Readers = "readers" // locked while a daemon may read consoles
+	Readers = "readers" // locked while consoles are read; changed when a daemon locks it
 	Journal = "journal" // what it keeps
 	Crash   = "crash"   // its stack, if it has crashed
 )
