@@ -134,7 +134,30 @@ func run(arguments []string) error {
 		return err
 	}
 	o.tell(ready)
+	if o.resume < 0 {
+		if err := notifyReady(); err != nil {
+			k.trouble.note("Cannot tell the service manager that the keeper is ready: %v", err)
+		}
+	}
 	return k.run()
+}
+
+// manager is the environment variable with the socket of the service manager, if that has
+// started this program.
+const manager = "NOTIFY_SOCKET"
+
+// notifyReady tells the service manager that the keeper listens; see sd_notify(3).
+func notifyReady() error {
+	path := os.Getenv(manager)
+	if path == "" {
+		return nil
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return os.NewSyscallError("sendto", unix.Sendto(fd, []byte("READY=1"), unix.MSG_NOSIGNAL, &unix.SockaddrUnix{Name: path}))
 }
 
 // ready says that the keeper listens; any other text is the reason why it cannot.

@@ -309,7 +309,7 @@ func (k *keeper) do(c *conn, r wire.Request, p parts) error {
 
 // hello makes a connection the daemon's.
 func (k *keeper) hello(c *conn, r wire.Request) error {
-	answer := wire.Answer{ID: r.ID, Protocol: wire.Protocol, Build: version}
+	answer := wire.Answer{ID: r.ID, Protocol: wire.Protocol, Build: version, Managed: os.Getenv(manager) != ""}
 	switch {
 	case r.Protocol != wire.Protocol:
 		answer.Err = fmt.Sprintf("this keeper (%s) speaks protocol %d, and the daemon (%s) protocol %d", version, wire.Protocol, r.Build, r.Protocol)

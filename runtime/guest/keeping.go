@@ -23,6 +23,9 @@ const (
 	// reportTimeout is how long a keeper may take to report an end. It takes milliseconds,
 	// unless it was stopped.
 	reportTimeout = 10 * time.Second
+	// managerTimeout is how long a service manager has to start a keeper again, before this
+	// program starts one.
+	managerTimeout = 5 * time.Second
 )
 
 // A Keeping is the daemon's keeper, and what it has reported. If the keeper dies, a new one
@@ -59,7 +62,7 @@ func OpenKeeping(ctx context.Context, config keeper.Config, log *slog.Logger) (*
 	k := &Keeping{config: config, log: log, tended: make(chan struct{}), wake: make(chan struct{}, 1), kept: map[messages.Process]*kept{}}
 	k.config.Read = true
 	k.config.Ended = func(e keeper.Ended) { k.noteEnd(e.Name, e.Process, e.End) }
-	err := keeper.RetryLost(func() error { return k.connect(ctx) })
+	err := keeper.RetryLost(func() error { return k.connect(ctx, false) })
 	if errors.Is(err, keeper.ErrSilent) && ctx.Err() == nil {
 		log.Error("Going on without the keeper until it answers", "cause", err)
 	} else if err != nil {
@@ -97,9 +100,11 @@ func (k *Keeping) current() *keeper.Client {
 	return k.client
 }
 
-// connect reaches a keeper, and learns what it keeps.
-func (k *Keeping) connect(ctx context.Context) error {
-	client, err := keeper.Connect(ctx, k.config)
+// connect reaches a keeper, and learns what it keeps. With await, it starts none.
+func (k *Keeping) connect(ctx context.Context, await bool) error {
+	config := k.config
+	config.Await = await
+	client, err := keeper.Connect(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -201,7 +206,7 @@ func (k *Keeping) tend(ctx context.Context) {
 		case <-k.wake:
 			k.acknowledge(ctx)
 		case <-k.current().Done():
-			k.log.Error("The keeper has ended; another one is started")
+			k.log.Error("The keeper has ended")
 			k.current().Close()
 			k.reach(ctx)
 		}
@@ -252,12 +257,17 @@ func (k *Keeping) needless() (list []messages.Process) {
 // what runs.
 func (k *Keeping) reach(ctx context.Context) {
 	said := ""
+	var awaited time.Time // until then somebody else starts it
+	if former := k.current(); former != nil && former.Managed() {
+		awaited = time.Now().Add(managerTimeout)
+		k.log.Info("Waiting for the service manager to start the keeper again", "for", managerTimeout)
+	}
 	for {
-		err := k.connect(ctx)
+		err := k.connect(ctx, time.Now().Before(awaited))
 		if err == nil {
 			break
 		}
-		if err.Error() != said && ctx.Err() == nil {
+		if err.Error() != said && ctx.Err() == nil && !errors.Is(err, keeper.ErrNone) {
 			said = err.Error()
 			k.log.Error("Cannot reach a keeper", "error", err)
 		}

@@ -32,6 +32,8 @@ var (
 	ErrLost = errors.New("the connection to the keeper has ended")
 	// ErrSilent says that the keeper runs, and has not answered in time.
 	ErrSilent = errors.New("the keeper does not answer")
+	// ErrNone says that no keeper runs.
+	ErrNone = errors.New("no keeper runs")
 )
 
 // A NewerError says that the keeper speaks a newer protocol than this daemon.
@@ -55,6 +57,8 @@ type Config struct {
 	Build   string // of this program
 	// Read: this program reads the consoles of all kept processes, and has the claim.
 	Read bool
+	// Await: somebody else starts a keeper if none runs. Until then the error is ErrNone.
+	Await bool
 	// Ended is called for each end, at least once, by one goroutine. It must not wait for an
 	// answer of the keeper.
 	Ended func(Ended)
@@ -78,6 +82,7 @@ type Client struct {
 	waiting map[uint64]chan answer
 	lost    bool
 	build   string
+	managed bool
 }
 
 // An answer is an Answer with its descriptors.
@@ -115,7 +120,11 @@ func RetryLost(do func() error) error {
 
 func connect(ctx context.Context, config Config) (*Client, error) {
 	conn, err := dial(ctx, config.DBDir)
-	if nobodyListens(err) {
+	switch {
+	case !nobodyListens(err):
+	case config.Await:
+		err = ErrNone
+	default:
 		conn, err = dialNew(ctx, config)
 	}
 	if errors.Is(err, unix.EAGAIN) { // others wait before us
@@ -213,7 +222,7 @@ func (c *Client) greet(ctx context.Context, config Config) error {
 	hello := wire.Request{Do: wire.Hello, Protocol: wire.Protocol, Build: config.Build, Read: config.Read}
 	a, err := c.ask(ctx, hello, nil)
 	if err == nil {
-		c.setBuild(a.Build)
+		c.greeted(a)
 		return nil
 	}
 	switch {
@@ -230,8 +239,22 @@ func (c *Client) greet(ctx context.Context, config Config) error {
 	if a, err = c.ask(ctx, hello, nil); err != nil {
 		return fmt.Errorf("cannot use the keeper: %w", err)
 	}
-	c.setBuild(a.Build)
+	c.greeted(a)
 	return nil
+}
+
+// greeted notes the answer to a hello.
+func (c *Client) greeted(a answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.build, c.managed = a.Build, a.Managed
+}
+
+// Managed reports whether a service manager starts the keeper again when it ends.
+func (c *Client) Managed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.managed
 }
 
 // Build returns the build of the keeper.

@@ -330,7 +330,10 @@ func TestAKeeperThatCannotBeStarted(t *testing.T) {
 	config := Config{DBDir: t.TempDir(), Program: "/bin/false"}
 	_, err := Connect(t.Context(), config)
 	require.EqualError(t, err, "cannot connect to the keeper: cannot start the keeper: exit status 1: ")
-	config.Program = "/nonexistent"
+	config.Await = true
+	_, err = Connect(t.Context(), config)
+	require.ErrorIs(t, err, ErrNone, "somebody else starts it")
+	config.Program, config.Await = "/nonexistent", false
 	_, err = Connect(t.Context(), config)
 	require.ErrorContains(t, err, "no such file or directory")
 }

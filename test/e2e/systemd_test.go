@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/test/programs"
 )
 
 // watchdog is how long the systemd of these tests waits for a sign of life.
@@ -328,4 +329,28 @@ func TestWatchdog(t *testing.T) {
 	s.boot()
 	s.requireHears(ready(1))
 	require.Equal(t, pid, s.pid("one"))
+}
+
+// TestAKeeperOfTheServiceManager says when it is ready. If it ends, the daemon waits for the
+// service manager to start it again, and does so itself if that takes too long.
+func TestAKeeperOfTheServiceManager(t *testing.T) {
+	s := newSystemd(t)
+	require.NoError(t, os.Mkdir(s.path("db"), 0o700))
+	c := exec.Command(filepath.Join(s.bin, "albatross-keeper"), "--dbdir="+s.path("db"))
+	c.Env = append(os.Environ(), "NOTIFY_SOCKET="+s.path("notify"))
+	require.NoError(t, c.Start())
+	t.Cleanup(func() { _ = c.Wait() }) // it is killed below, or when the host ends
+	require.Equal(t, "READY=1", s.hears())
+	s.start()
+	s.requireLogged(fmt.Sprintf(`msg="albatrossd starts" .* keeper=%d`, c.Process.Pid))
+	s.create("one", guest("hello", "--quiet"))
+	one := s.pid("one")
+	require.NoError(t, s.stop())
+	s.start()
+	require.Equal(t, []int{c.Process.Pid}, programs.Keepers(s.path("db")), "it goes on beside the next daemon")
+
+	s.killKeeper()
+	s.requireLogged(`msg="Waiting for the service manager to start the keeper again" for=5s`)
+	s.until("the daemon starts one", func() bool { return s.keeper() != 0 })
+	require.Equal(t, one, s.pid("one"))
 }

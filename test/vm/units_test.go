@@ -27,6 +27,7 @@ func TestUnits(t *testing.T) {
 		{"influx", influx},
 		{"the journal", theJournal},
 		{"the keeper", theKeeper},
+		{"the keeper's unit", theUnitOfTheKeeper},
 		{"stopping", stopping},
 		{"exposure", exposure},
 	} {
@@ -181,6 +182,49 @@ func theKeeper(m *machine) {
 	known("stopped")
 }
 
+// theUnitOfTheKeeper is started with the daemon, and is there again if it fails. It goes on
+// when the daemon is stopped, and unikernels go on when it is.
+func theUnitOfTheKeeper(m *machine) {
+	m.client("alice", "create", "printer", "/payload/guests/hello.spt", "--mem=32")
+	m.eventually(`albatross-client console --no-follow printer | grep tick`)
+	main := func() string { return strings.TrimSpace(m.run("systemctl", "show", "-P", "MainPID", "albatross-keeper")) }
+	alone := func(pid string) { // it runs, and nothing else of its kind does
+		require.Equal(m.t, pid, strings.TrimSpace(m.run("pgrep", "-x", "albatross-keepe")), "names are cut off")
+		require.Equal(m.t, pid, main())
+	}
+	keeper := main()
+	alone(keeper)
+	tender := strings.TrimSpace(m.sh(`cat /sys/fs/cgroup/albatross-var-lib-albatross/*printer*/cgroup.procs`))
+	require.Equal(m.t, keeper, strings.TrimSpace(m.run("ps", "-o", "ppid=", "-p", tender)))
+
+	m.run(append([]string{"systemctl", "stop", service}, sockets...)...)
+	alone(keeper)
+	m.run("systemctl", "start", service)
+	alone(keeper)
+
+	m.run("kill", "-9", keeper)
+	m.until("systemd starts it again", func() bool { pid := main(); return pid != "0" && pid != keeper })
+	m.eventually(`journalctl -u albatrossd -o cat | grep -q 'The keeper is used again.*pid='$(systemctl show -P MainPID albatross-keeper)`)
+	alone(main())
+	m.sh(`kill -0 ` + tender)
+
+	m.run("systemctl", "stop", "albatross-keeper")
+	m.sh(`kill -0 ` + tender)
+	m.eventually(`pgrep -x albatross-keepe`) // the daemon's own
+	m.fails("systemctl", "start", "albatross-keeper")
+	m.run("systemctl", "restart", service)
+	m.sh(`kill -0 ` + tender)
+	before := m.client("alice", "console", "--no-follow", "printer")
+	m.until("its console is read", func() bool { return m.client("alice", "console", "--no-follow", "printer") != before })
+	m.client("alice", "destroy", "printer")
+
+	m.run(append([]string{"systemctl", "stop", service}, sockets...)...)
+	m.sh(`pkill -x albatross-keepe || :`) // the daemon's own, if it still keeps something
+	m.eventually(`! pgrep -x albatross-keepe`)
+	m.run("systemctl", "start", service)
+	alone(main())
+}
+
 // tries is how often the service is stopped under clients.
 const tries = 20
 
@@ -212,7 +256,7 @@ func stopping(m *machine) {
 func exposure(m *machine) {
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(m.t, err)
-	for _, unit := range []string{"albatrossd", "albatross-tls-endpoint", "albatross-influx"} {
+	for _, unit := range []string{"albatrossd", "albatross-keeper", "albatross-tls-endpoint", "albatross-influx"} {
 		text := m.sh(`systemd-analyze security ` + unit + `.service | tail -1`)
 		figure := regexp.MustCompile(unit + `.service: (\d+\.\d)`).FindStringSubmatch(text)
 		require.Len(m.t, figure, 2, text)

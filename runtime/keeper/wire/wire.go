@@ -11,8 +11,8 @@
 // end to each daemon that says hello, until one has acknowledged it.
 //
 //	do       with                              answer            what the keeper does
-//	hello    Protocol, Build, Read             Protocol, Build   reports ends from now on; with Read, the
-//	                                                             daemon already reads all consoles
+//	hello    Protocol, Build, Read             Protocol, Build,  reports ends from now on; with Read, the
+//	                                           Managed           daemon already reads all consoles
 //	start    Name; order, gate, status,        Process; pidfd    starts a process, which waits at its gate
 //	         output, console, cgroup?, memory?                   (package launcher); the daemon reads its console
 //	adopt    Name, Process, Read; console?,    Process; pidfd?   keeps a process that is not its child; with Read,
@@ -126,6 +126,7 @@ type Answer struct {
 	More     bool             `cbor:"8,keyasint,omitempty"` // another part follows
 	Files    []File           `cbor:"9,keyasint,omitempty"`
 	Name     string           `cbor:"10,keyasint,omitempty"` // of the unikernel that has ended
+	Managed  bool             `cbor:"11,keyasint,omitempty"` // a service manager starts the keeper again when it ends
 }
 
 // A Kept is a process that the keeper keeps, or whose end is not acknowledged.
