@@ -8,6 +8,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,6 +66,7 @@ type host struct {
 	args []string // more of them for the daemon
 
 	oldKernel bool // that does not tell how a process has ended
+	fewFiles  bool // the daemon is started with a low soft limit of descriptors, as usual
 
 	inside string // directory of the cgroup that the daemon is in, if any
 
@@ -161,6 +163,9 @@ func (h *host) log() string {
 
 func lastBytes(s string, n int) string { return s[max(0, len(s)-n):] }
 
+// softFiles is a low soft limit of descriptors.
+const softFiles = 128
+
 // command is the daemon, with what it writes appended to the log.
 func (h *host) command(args ...string) *exec.Cmd {
 	h.t.Helper()
@@ -172,6 +177,9 @@ func (h *host) command(args ...string) *exec.Cmd {
 	if h.inside != "" {
 		enter := []string{"-c", `echo 0 > "$0/cgroup.procs" && exec "$@"`, h.inside}
 		c = exec.Command("/bin/sh", append(enter, c.Args...)...)
+	}
+	if h.fewFiles {
+		c = exec.Command("/bin/sh", append([]string{"-c", fmt.Sprintf(`ulimit -S -n %d && exec "$0" "$@"`, softFiles)}, c.Args...)...)
 	}
 	if h.oldKernel {
 		programs.WithoutExitInfo(c)

@@ -339,7 +339,7 @@ func TestAKeeperOfTheServiceManager(t *testing.T) {
 	c := exec.Command(filepath.Join(s.bin, "albatross-keeper"), "--dbdir="+s.path("db"))
 	c.Env = append(os.Environ(), "NOTIFY_SOCKET="+s.path("notify"))
 	require.NoError(t, c.Start())
-	t.Cleanup(func() { _ = c.Wait() }) // it is killed below, or when the host ends
+	t.Cleanup(func() { _, _ = c.Process.Kill(), c.Wait() })
 	require.Equal(t, "READY=1", s.hears())
 	s.start()
 	s.requireLogged(fmt.Sprintf(`msg="albatrossd starts" .* keeper=%d`, c.Process.Pid))

@@ -187,7 +187,9 @@ func theKeeper(m *machine) {
 func theUnitOfTheKeeper(m *machine) {
 	m.client("alice", "create", "printer", "/payload/guests/hello.spt", "--mem=32")
 	m.eventually(`albatross-client console --no-follow printer | grep tick`)
-	main := func() string { return strings.TrimSpace(m.run("systemctl", "show", "-P", "MainPID", "albatross-keeper")) }
+	main := func() string {
+		return strings.TrimSpace(m.run("systemctl", "show", "-P", "MainPID", "albatross-keeper"))
+	}
 	alone := func(pid string) { // it runs, and nothing else of its kind does
 		require.Equal(m.t, pid, strings.TrimSpace(m.run("pgrep", "-x", "albatross-keepe")), "names are cut off")
 		require.Equal(m.t, pid, main())
