@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -32,22 +33,38 @@ func useKeeper(ctx context.Context, o options, log *slog.Logger) (k *guest.Keepi
 
 // openKeeping returns nil if there is to be no keeper.
 func openKeeping(ctx context.Context, o options, log *slog.Logger) (*guest.Keeping, error) {
-	if o.noKeeper {
-		return nil, nil
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("cannot find albatross-keeper: %w", err)
 	}
-	program := filepath.Join(filepath.Dir(self), "albatross-keeper") // installed beside this program
-	if _, err := os.Stat(program); err != nil {
-		log.Debug("There is no keeper beside this program", "error", err)
-		return nil, nil
-	}
-	return guest.OpenKeeping(ctx, keeper.Config{
+	config := keeper.Config{
 		DBDir:   o.dbdir,
-		Program: program,
+		Program: filepath.Join(filepath.Dir(self), "albatross-keeper"), // installed beside this program
 		Build:   version,
+		Ended:   func(keeper.Ended) {},
 		Trouble: func(text string) { log.Warn("The keeper reports trouble", "text", text) },
-	}, log)
+	}
+	_, missing := os.Stat(config.Program)
+	if missing != nil && !o.noKeeper {
+		log.Debug("There is no keeper beside this program", "error", missing)
+	}
+	if missing != nil || o.noKeeper {
+		return nil, takeAll(ctx, config)
+	}
+	return guest.OpenKeeping(ctx, config, log)
+}
+
+// takeAll tells a keeper that runs that this daemon reads all consoles. One that does not
+// answer finds that out by the claim, but an earlier build of it would not.
+func takeAll(ctx context.Context, config keeper.Config) error {
+	config.Read, config.Await = true, true
+	c, err := keeper.Connect(ctx, config)
+	switch {
+	case errors.Is(err, keeper.ErrNone), errors.Is(err, keeper.ErrSilent) && ctx.Err() == nil:
+		return nil
+	case err != nil:
+		return err
+	}
+	c.Close()
+	return nil
 }
