@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"albatross/messages"
+	guestos "albatross/runtime/guest"
 	client "albatross/runtime/keeper"
 )
 
@@ -91,4 +94,30 @@ func mustOpen(t *testing.T, f *os.File) *os.File {
 	again, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), os.O_RDWR, 0)
 	require.NoError(t, err)
 	return again
+}
+
+// TestEndsThatComeLate: a keeper that has not answered at the start of a daemon reports ends
+// when nobody needs them any more. None of them stays.
+func TestEndsThatComeLate(t *testing.T) {
+	w := newWorld(t)
+	recorded, other := w.shell("recorded", "exit 1"), w.shell("other", "exit 2")
+	for _, g := range []guest{recorded, other} {
+		g.Close()
+		w.ended(g.Process)
+	}
+	w.disconnect()
+	w.rest()
+	require.NoError(t, unix.Kill(w.keeper, unix.SIGSTOP))
+	claim, err := client.NewClaim(w.ctx(), w.dbdir)
+	require.NoError(t, err)
+	defer claim.Release()
+	keeping, err := guestos.OpenKeeping(w.ctx(), w.config(), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer keeping.Close()
+	machine := &guestos.Machine{Keeping: keeping}
+	machine.AcknowledgeOthers(map[messages.Process]bool{recorded.Process: true})
+	machine.Acknowledge(recorded.Process)
+	require.Len(t, w.journal(), 2)
+	require.NoError(t, unix.Kill(w.keeper, unix.SIGCONT))
+	w.until("all are forgotten", func() bool { return len(w.journal()) == 0 })
 }

@@ -53,6 +53,7 @@ type kept struct {
 	known        chan struct{} // closed if the end is known, or if the keeper is not the parent
 	end          *wire.End     // nil: it runs, as far as is known
 	orphan       bool          // the keeper is not the parent
+	ours         bool          // this daemon has started it, or noted that the keeper is not its parent
 	acknowledged bool          // nobody needs the end any more
 }
 
@@ -130,9 +131,8 @@ func (k *Keeping) learn(client *keeper.Client, list []wire.Kept) {
 	k.client = client
 	children := map[messages.Process]bool{}
 	for _, l := range list {
-		needless := k.recorded != nil && k.kept[l.Process] == nil && !k.recorded[l.Process]
 		e := k.entry(l.Name, l.Process)
-		e.acknowledged = e.acknowledged || needless
+		e.acknowledged = e.acknowledged || k.recorded != nil && !k.recorded[l.Process] && !e.ours
 		if l.Child && l.End == nil && e.orphan {
 			e.orphan, e.known = false, make(chan struct{})
 		}
@@ -318,7 +318,8 @@ func (k *Keeping) launch(ctx context.Context, c tender.Command) (*tender.Gated, 
 	if err == nil && c.Keeper != nil {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.entry(c.Name.String(), g.Process()).acknowledged = false // a new keeper may have reported it before
+		e := k.entry(c.Name.String(), g.Process())
+		e.ours, e.acknowledged = true, false // a new keeper may have reported it before
 	}
 	return g, err
 }
@@ -397,7 +398,7 @@ func (k *Keeping) noteOrphan(name messages.Name, p messages.Process) *keeper.Cli
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e := k.entry(name.String(), p)
-	e.orphan = true
+	e.ours, e.orphan = true, true
 	e.finish(nil)
 	return k.client
 }
