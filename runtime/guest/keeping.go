@@ -54,6 +54,7 @@ type kept struct {
 	end          *wire.End     // nil: it runs, as far as is known
 	orphan       bool          // the keeper is not the parent
 	ours         bool          // this daemon has started it, or noted that the keeper is not its parent
+	over         bool          // it has ended, whether that was reported or not
 	acknowledged bool          // nobody needs the end any more
 }
 
@@ -233,12 +234,37 @@ func (k *Keeping) acknowledge(ctx context.Context) {
 
 // acknowledgeTimeout bounds the last acknowledgements of a daemon that stops. What is not
 // acknowledged is reported to the next one.
-const acknowledgeTimeout = time.Second
+const acknowledgeTimeout = 5 * time.Second
 
+// acknowledgeLast waits for reports that are about to come: of a process that is not its child,
+// the keeper may report the end later than the daemon learns of it.
 func (k *Keeping) acknowledgeLast(ctx context.Context) {
+	client := k.current()
+	if client == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acknowledgeTimeout)
 	defer cancel()
-	k.acknowledge(ctx)
+	for k.acknowledge(ctx); k.awaitsReports(); k.acknowledge(ctx) {
+		select {
+		case <-k.wake:
+		case <-client.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (k *Keeping) awaitsReports() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, e := range k.kept {
+		if e.over && e.end == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // needless returns the ended processes that were acknowledged.
@@ -428,8 +454,8 @@ func (k *Keeping) isParent(p messages.Process) bool {
 	return e != nil && !e.orphan
 }
 
-// Acknowledge makes the keeper forget a process when that has ended: its end is on record,
-// or nobody needs it.
+// Acknowledge makes the keeper forget a process that has ended: its end is on record, or nobody
+// needs it.
 func (m *Machine) Acknowledge(p messages.Process) {
 	k := m.Keeping
 	if k == nil {
@@ -439,7 +465,7 @@ func (m *Machine) Acknowledge(p messages.Process) {
 	defer k.mu.Unlock()
 	delete(k.recorded, p)
 	if e := k.kept[p]; e != nil {
-		e.acknowledged = true
+		e.over, e.acknowledged = true, true
 		k.hurry()
 	}
 }
