@@ -37,23 +37,25 @@ type child struct {
 	process messages.Process
 	pidfd   int
 	console int
-	memory  int  // the file of its cgroup that counts kills for lack of memory
-	ours    bool // a child of this process, which reaps it
-	read    bool // the daemon reads the console
-	told    bool // the connected daemon knows its end
-	awaited bool // it has ended with an exit that may become known
+	memory  int      // the file of its cgroup that counts kills for lack of memory
+	dirs    []string // its cgroups, which are removed if no daemon does that
+	ours    bool     // a child of this process, which reaps it
+	read    bool     // the daemon reads the console
+	told    bool     // the connected daemon knows its end
+	awaited bool     // it has ended with an exit that may become known
 	log     *history.Log
 	end     *wire.End // nil: it runs
 }
 
 func (c *child) entry() entry {
-	return entry{Name: c.name, Process: c.process, End: c.end}
+	return entry{Name: c.name, Process: c.process, End: c.end, Dirs: c.dirs}
 }
 
 // An order is a process to start.
 type order struct {
-	name                                                string
-	line, gate, status, output, console, cgroup, memory int
+	name                                        string
+	dirs                                        []string
+	line, gate, status, output, console, cgroup int
 }
 
 // files returns the descriptors that only the new process needs.
@@ -153,7 +155,7 @@ func (k *keeper) takeOver(e entry) {
 	if e.End == nil && e.Process.BootID != k.boot {
 		return // it ended with the machine; the daemon knows that by itself
 	}
-	c := &child{name: e.Name, process: e.Process, pidfd: -1, console: -1, memory: -1, end: e.End}
+	c := &child{name: e.Name, process: e.Process, pidfd: -1, console: -1, memory: -1, dirs: e.Dirs, end: e.End}
 	if e.End == nil {
 		if err := k.hold(c); err != nil {
 			c.end = &wire.End{FoundMillis: time.Now().UnixMilli()}
@@ -175,6 +177,7 @@ func (k *keeper) hold(c *child) (err error) {
 		if c.console < 0 {
 			c.console = k.openConsole(c)
 		}
+		c.memory = openKills(c.name, c.dirs)
 		err = k.keep(c)
 	}
 	if err != nil {
@@ -269,6 +272,7 @@ func (k *keeper) ended(c *child, end wire.End) {
 	k.record(c.entry())
 	k.untold = append(k.untold, c)
 	k.spend(childCost)
+	k.removeDirs(c)
 }
 
 // noteMemory corrects an end if the cgroup shows that the kernel killed the process because

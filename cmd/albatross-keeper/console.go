@@ -38,13 +38,14 @@ func (k *keeper) keepConsole(c *child) {
 	}
 }
 
-// keepAll reads all consoles that no daemon reads. Those of ended processes come first: the
-// next run uses the same history.
+// keepAll does for all processes what no daemon does: reads their consoles, and removes the
+// cgroups of ended ones. Ended processes come first: the next run uses the same history.
 func (k *keeper) keepAll() {
 	for _, ended := range []bool{true, false} {
 		for _, c := range k.children {
 			if (c.end != nil) == ended {
 				k.keepConsole(c)
+				k.removeDirs(c)
 			}
 		}
 	}

@@ -156,7 +156,7 @@ func TestRefusals(t *testing.T) {
 	require.ErrorContains(t, w.client.Forget(t.Context(), g.Process), "still runs")
 	stranger := messages.Process{PID: 1, StartTime: 1, BootID: "x"}
 	require.ErrorContains(t, w.client.Leave(t.Context(), stranger), "is not kept here")
-	_, err := w.client.Adopt(t.Context(), named("b"), stranger, false, "")
+	_, err := w.client.Adopt(t.Context(), named("b"), stranger, false, nil)
 	require.ErrorContains(t, err, "process is gone")
 	list, err := w.client.List(t.Context())
 	require.NoError(t, err)
@@ -180,7 +180,7 @@ func TestHostileRequests(t *testing.T) {
 	defer wire.CloseAll(pipes[:])
 	offers := []int{pipes[0], pipes[1], int(g.Console.Fd()), 0, 2}
 	verbs := []wire.Verb{wire.Hello, wire.Start, wire.Adopt, wire.List, wire.Take, wire.Leave, wire.Forget, "", "rm"}
-	roles := []wire.File{wire.Order, wire.Gate, wire.Status, wire.Output, wire.Console, wire.Cgroup, wire.Memory, "", "x"}
+	roles := []wire.File{wire.Order, wire.Gate, wire.Status, wire.Output, wire.Console, wire.Cgroup, "", "x"}
 	for range hostile.Choose(100, 5000) {
 		p := w.peer(t)
 		if random.IntN(4) > 0 {

@@ -28,6 +28,7 @@ type entry struct {
 	Process messages.Process `cbor:"2,keyasint"`
 	End     *wire.End        `cbor:"3,keyasint,omitempty"`
 	Gone    bool             `cbor:"4,keyasint,omitempty"`
+	Dirs    []string         `cbor:"5,keyasint,omitempty"`
 }
 
 // A journal holds on disk what the next keeper has to know. It is a sequence of entries,

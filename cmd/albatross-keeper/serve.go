@@ -347,8 +347,8 @@ func (k *keeper) startAsked(c *conn, r wire.Request, p parts) error {
 		}
 	}
 	o := order{
-		name: r.Name, line: p.take(wire.Order), gate: p.take(wire.Gate), status: p.take(wire.Status),
-		output: p.take(wire.Output), console: p.take(wire.Console), cgroup: p.take(wire.Cgroup), memory: p.take(wire.Memory),
+		name: r.Name, dirs: r.Dirs, line: p.take(wire.Order), gate: p.take(wire.Gate), status: p.take(wire.Status),
+		output: p.take(wire.Output), console: p.take(wire.Console), cgroup: p.take(wire.Cgroup),
 	}
 	k.names[r.Name] = &child{name: r.Name} // reserves the name
 	null, oom := k.null, k.oom
@@ -388,14 +388,17 @@ func (k *keeper) free(name string) error {
 func (k *keeper) started(c *conn, r wire.Request, o order, b birth, err error) {
 	delete(k.names, o.name)
 	if err != nil {
-		wire.CloseAll(present(o.console, o.memory))
+		wire.CloseAll(present(o.console))
 		k.answer(c, wire.Answer{ID: r.ID, Err: told(err)}, nil)
 		return
 	}
-	kept := &child{name: o.name, process: b.process, pidfd: b.pidfd, console: o.console, memory: o.memory, ours: true, read: k.daemon == c}
+	kept := &child{
+		name: o.name, process: b.process, pidfd: b.pidfd, console: o.console, memory: openKills(o.name, o.dirs), dirs: o.dirs,
+		ours: true, read: k.daemon == c,
+	}
 	if err := k.keep(kept); err != nil { // no memory
 		discard(b.process.PID)
-		wire.CloseAll(present(b.pidfd, o.console, o.memory))
+		wire.CloseAll(present(b.pidfd, o.console, kept.memory))
 		k.answer(c, wire.Answer{ID: r.ID, Err: told(err)}, nil)
 		return
 	}
@@ -416,7 +419,10 @@ func (k *keeper) adopt(c *conn, r wire.Request, p parts) error {
 				return err
 			}
 		}
-		kept = &child{name: r.Name, process: r.Process, pidfd: -1, console: p.take(wire.Console), memory: p.take(wire.Memory), read: r.Read}
+		kept = &child{
+			name: r.Name, process: r.Process, pidfd: -1, console: p.take(wire.Console), memory: -1, dirs: r.Dirs,
+			read: r.Read,
+		}
 		if err := k.hold(kept); err != nil {
 			return err
 		}

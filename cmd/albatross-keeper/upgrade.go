@@ -71,6 +71,7 @@ type childState struct {
 	Read    bool             `cbor:"7,keyasint,omitempty"`
 	Told    bool             `cbor:"8,keyasint,omitempty"`
 	End     *wire.End        `cbor:"9,keyasint,omitempty"`
+	Dirs    []string         `cbor:"10,keyasint,omitempty"`
 }
 
 // files returns the descriptors in the state.
@@ -188,7 +189,7 @@ func (k *keeper) state(c *change) state {
 	for _, kept := range k.children {
 		s.Children = append(s.Children, childState{
 			Name: kept.name, Process: kept.process, Pidfd: kept.pidfd, Console: kept.console, Memory: kept.memory,
-			Ours: kept.ours, Read: kept.read, Told: kept.told, End: kept.end,
+			Ours: kept.ours, Read: kept.read, Told: kept.told, End: kept.end, Dirs: kept.dirs,
 		})
 	}
 	return s
@@ -279,7 +280,7 @@ func (k *keeper) resume(fd int) error {
 func (k *keeper) goOn(s childState) error {
 	c := &child{
 		name: s.Name, process: s.Process, pidfd: s.Pidfd, console: s.Console, memory: s.Memory,
-		ours: s.Ours, read: s.Read, told: s.Told, end: s.End,
+		dirs: s.Dirs, ours: s.Ours, read: s.Read, told: s.Told, end: s.End,
 	}
 	if c.end == nil {
 		return k.keep(c)

@@ -34,6 +34,17 @@ func (t *Tree) Entrance(name messages.Name) (e Entrance) {
 	return e
 }
 
+// Dirs returns the directories of the cgroup of a unikernel, and then their parents.
+func (t *Tree) Dirs(name messages.Name) (dirs []string) {
+	for _, b := range t.branches {
+		dirs = append(dirs, b.path(name))
+	}
+	for _, b := range t.branches {
+		dirs = append(dirs, b.parent)
+	}
+	return dirs
+}
+
 // Close removes the parent, unless it contains cgroups of unikernels.
 func (t *Tree) Close() error {
 	for _, b := range t.branches {

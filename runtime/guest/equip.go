@@ -94,12 +94,21 @@ func (e *equipment) Launch(ctx context.Context) (Gated, error) {
 		Args:     append(e.plan.tender.Prefix, tender.Args(guest)...),
 		Output:   output,
 		Name:     e.name,
+		Dirs:     e.machine.cgroupDirs(e.name),
 		Console:  console,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &gated{Gated: g, equipment: e}, nil
+}
+
+// cgroupDirs returns the directories of the cgroup of a unikernel, and their parents.
+func (m *Machine) cgroupDirs(name messages.Name) []string {
+	if m.Cgroups == nil {
+		return nil
+	}
+	return m.Cgroups.Dirs(name)
 }
 
 // gated is a launched process with its equipment.

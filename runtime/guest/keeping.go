@@ -50,6 +50,7 @@ type Keeping struct {
 // Keeping guards it.
 type kept struct {
 	name         messages.Name
+	dirs         []string      // of its cgroup; none: the keeper knows them
 	known        chan struct{} // closed if the end is known, or if the keeper is not the parent
 	end          *wire.End     // nil: it runs, as far as is known
 	orphan       bool          // the keeper is not the parent
@@ -307,25 +308,31 @@ func (k *Keeping) reach(ctx context.Context) {
 		}
 	}
 	k.log.Info("The keeper is used again", "pid", k.PID())
-	for p, name := range k.orphans() {
-		k.adopt(ctx, name, p)
+	for p, o := range k.orphans() {
+		k.adopt(ctx, o.name, p, o.dirs)
 	}
 	k.hurry()
 }
 
+// An orphan is what a new keeper needs to know of a process.
+type orphan struct {
+	name messages.Name
+	dirs []string // of its cgroup
+}
+
 // orphans returns the processes that run, and of which the keeper is not the parent. It
 // drops those that nobody needs.
-func (k *Keeping) orphans() map[messages.Process]messages.Name {
+func (k *Keeping) orphans() map[messages.Process]orphan {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	maps.DeleteFunc(k.kept, func(_ messages.Process, e *kept) bool { return e.orphan && e.acknowledged && e.end == nil })
-	names := map[messages.Process]messages.Name{}
+	orphans := map[messages.Process]orphan{}
 	for p, e := range k.kept {
 		if e.orphan && e.end == nil {
-			names[p] = e.name
+			orphans[p] = orphan{e.name, e.dirs}
 		}
 	}
-	return names
+	return orphans
 }
 
 // launch starts a process by the keeper, or by this program if the keeper cannot be
@@ -345,6 +352,7 @@ func (k *Keeping) launch(ctx context.Context, c tender.Command) (*tender.Gated, 
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		e := k.entry(c.Name.String(), g.Process())
+		e.dirs = c.Dirs
 		e.ours, e.acknowledged = true, false // a new keeper may have reported it before
 	}
 	return g, err
@@ -398,15 +406,15 @@ func (k *Keeping) end(p messages.Process) (end wire.End, ended bool) {
 }
 
 // adopt makes the keeper keep a process that runs, unless it is its parent.
-func (k *Keeping) adopt(ctx context.Context, name messages.Name, p messages.Process) {
+func (k *Keeping) adopt(ctx context.Context, name messages.Name, p messages.Process, dirs []string) {
 	if k == nil || k.isParent(p) {
 		return
 	}
-	client := k.noteOrphan(name, p)
+	client := k.noteOrphan(name, p, dirs)
 	if client == nil {
 		return // it is adopted when the keeper answers
 	}
-	adopted, err := client.Adopt(ctx, name, p, true, "")
+	adopted, err := client.Adopt(ctx, name, p, true, dirs)
 	if err != nil {
 		k.log.Warn("The keeper does not keep a unikernel", "name", name, "cause", err)
 		return
@@ -420,11 +428,11 @@ func (k *Keeping) adopt(ctx context.Context, name messages.Name, p messages.Proc
 }
 
 // noteOrphan notes that the keeper is not the parent of a process, and returns the keeper.
-func (k *Keeping) noteOrphan(name messages.Name, p messages.Process) *keeper.Client {
+func (k *Keeping) noteOrphan(name messages.Name, p messages.Process, dirs []string) *keeper.Client {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e := k.entry(name.String(), p)
-	e.ours, e.orphan = true, true
+	e.ours, e.orphan, e.dirs = true, true, dirs
 	e.finish(nil)
 	return k.client
 }

@@ -48,7 +48,7 @@ func (m *Machine) Resume(ctx context.Context, name messages.Name, r messages.Run
 	}
 	handle, err := m.open(r)
 	if err == nil {
-		m.Keeping.adopt(ctx, name, r.Process)
+		m.Keeping.adopt(ctx, name, r.Process, m.cgroupDirs(name))
 	}
 	switch {
 	case err == nil && handle.Ended(): // and nobody has reaped it

@@ -19,7 +19,7 @@ type Order struct {
 	Name   messages.Name // of a unikernel that does not run
 	Argv   []string      // the program, by an absolute path, and its arguments
 	Cgroup string        // directory of the cgroup (version 2) to start in; empty: that of the keeper
-	Memory string        // file of the cgroup that counts kills for lack of memory; empty: none
+	Dirs   []string      // of its cgroup, and then their parents; see package wire
 	// Both ends of a console: the standard output of the process, and the one to read, which
 	// this program does until Leave. They stay the caller's.
 	Output, Console *os.File
@@ -76,13 +76,11 @@ func (c *Client) start(ctx context.Context, o Order, s *Started) (err error) {
 	if o.Cgroup != "" {
 		p.own(wire.Cgroup)(os.OpenFile(o.Cgroup, unix.O_PATH|unix.O_DIRECTORY, 0))
 	}
-	if o.Memory != "" {
-		p.own(wire.Memory)(os.Open(o.Memory))
-	}
 	if p.err != nil {
 		return p.err
 	}
-	a, err := c.ask(ctx, wire.Request{Do: wire.Start, Name: o.Name.String(), Files: p.names}, p.files)
+	r := wire.Request{Do: wire.Start, Name: o.Name.String(), Dirs: o.Dirs, Files: p.names}
+	a, err := c.ask(ctx, r, p.files)
 	if err != nil {
 		return err
 	}
@@ -159,16 +157,8 @@ type Adopted struct {
 
 // Adopt makes the keeper keep a process on record that it does not keep yet. Its exit will
 // be known as far as the kernel reveals it. With read, this program reads its console.
-func (c *Client) Adopt(ctx context.Context, name messages.Name, p messages.Process, read bool, memory string) (Adopted, error) {
-	var parcel parcel
-	defer parcel.close()
-	if memory != "" {
-		parcel.own(wire.Memory)(os.Open(memory))
-	}
-	if parcel.err != nil {
-		return Adopted{}, parcel.err
-	}
-	a, err := c.ask(ctx, wire.Request{Do: wire.Adopt, Name: name.String(), Process: p, Read: read, Files: parcel.names}, parcel.files)
+func (c *Client) Adopt(ctx context.Context, name messages.Name, p messages.Process, read bool, dirs []string) (Adopted, error) {
+	a, err := c.ask(ctx, wire.Request{Do: wire.Adopt, Name: name.String(), Dirs: dirs, Process: p, Read: read}, nil)
 	if err != nil {
 		return Adopted{}, fmt.Errorf("cannot keep process %d: %w", p.PID, err)
 	}

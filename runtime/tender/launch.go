@@ -47,6 +47,7 @@ type Command struct {
 	// the parent.
 	Keeper  *keeper.Client
 	Name    messages.Name // of the unikernel, for the keeper
+	Dirs    []string      // of its cgroup, and then their parents, for the keeper
 	Console *os.File      // the end of Output to read, for the keeper; stays the caller's
 }
 
@@ -109,7 +110,9 @@ func start(c Command) (*Gated, error) {
 
 // startKept has the keeper start the process. The gate is ours all the same.
 func startKept(ctx context.Context, c Command) (*Gated, error) {
-	s, err := c.Keeper.Start(ctx, keeper.Order{Name: c.Name, Argv: c.argv(), Cgroup: c.Cgroup, Output: c.Output, Console: c.Console})
+	s, err := c.Keeper.Start(ctx, keeper.Order{
+		Name: c.Name, Argv: c.argv(), Cgroup: c.Cgroup, Dirs: c.Dirs, Output: c.Output, Console: c.Console,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -101,6 +101,28 @@ func TestNobodyWaitsForADaemonWithAKeeper(t *testing.T) {
 	}
 }
 
+// TestNoCgroupStays: when the daemon has gone, and then the last unikernel, so has the last
+// cgroup.
+func TestNoCgroupStays(t *testing.T) {
+	h := newHostOn(t, false)
+	h.create("one", guest("hello", "--quiet"))
+	h.create("two", guest("hello", "--quiet"))
+	h.untilStored()
+	if len(h.cgroups()) == 0 {
+		t.Skip("there are no cgroups here")
+	}
+	one, two := h.pid("one"), h.pid("two")
+	h.kill()
+	require.NoError(t, unix.Kill(one, unix.SIGKILL))
+	h.until("its cgroup has gone", func() bool { return len(h.cgroups()) == len(h.cgroupParents()) })
+	require.NoError(t, unix.Kill(two, unix.SIGKILL))
+	h.until("all cgroups have gone", func() bool { return len(h.cgroupParents()) == 0 })
+	h.start()
+	h.until("both are gone", func() bool { return len(h.infos(":")) == 0 })
+	h.create("one", guest("hello", "--quiet"))
+	require.NotEmpty(t, h.cgroups())
+}
+
 // TestADaemonAndItsKeeperMayDie, in any order, and no unikernel ends.
 func TestADaemonAndItsKeeperMayDie(t *testing.T) { onBothKernels(t, killBoth) }
 

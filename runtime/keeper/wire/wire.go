@@ -13,10 +13,10 @@
 //	do       with                              answer            what the keeper does
 //	hello    Protocol, Build, Read             Protocol, Build,  reports ends from now on; with Read, the
 //	                                           Managed           daemon already reads all consoles
-//	start    Name; order, gate, status,        Process; pidfd    starts a process, which waits at its gate
-//	         output, console, cgroup?, memory?                   (package launcher); the daemon reads its console
-//	adopt    Name, Process, Read; console?,    Process; pidfd?   keeps a process that is not its child; with Read,
-//	         memory?                                             the daemon reads its console
+//	start    Name, Dirs; order, gate, status,  Process; pidfd    starts a process, which waits at its gate
+//	         output, console, cgroup?                            (package launcher); the daemon reads its console
+//	adopt    Name, Dirs, Process, Read;        Process; pidfd?   keeps a process that is not its child; with Read,
+//	         console?                                            the daemon reads its console
 //	list     After                             Kept, More        lists what it keeps, a part at a time
 //	take     Process                           console           lets the daemon read the console
 //	leave    Process                                             reads the console itself again
@@ -27,6 +27,10 @@
 // without a hello: the keys 1 to 4 and 7 of a Request, and 1 to 4 of an Answer, never change
 // their meaning. It refuses a hello in another version, and changes nothing.
 //
+// Dirs are the directories of a cgroup that has the name of the unikernel, and then their
+// parents. They show whether memory ran out when the process ended. If no daemon runs then,
+// the keeper removes those that are empty.
+//
 // One connection at a time is the daemon's. When it ends, the keeper reads all consoles
 // again, as soon as no daemon holds the claim: the lock on the file readers. A daemon claims
 // the consoles before it reads one. The keeper takes the lock each time that it reads, unless
@@ -36,6 +40,7 @@ package wire
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -95,7 +100,6 @@ const (
 	Output  File = "output"  // the standard output and error of the process
 	Console File = "console" // the end of the same pipe to read from
 	Cgroup  File = "cgroup"  // directory of the cgroup (version 2) to start in
-	Memory  File = "memory"  // file of its cgroup that counts kills for lack of memory (oom_kill)
 	Pidfd   File = "pidfd"
 )
 
@@ -111,6 +115,7 @@ type Request struct {
 	After    messages.Process `cbor:"8,keyasint,omitzero"`  // the last process of the previous part
 	Read     bool             `cbor:"9,keyasint,omitempty"`
 	Files    []File           `cbor:"10,keyasint,omitempty"` // of the descriptors, in order
+	Dirs     []string         `cbor:"11,keyasint,omitempty"`
 }
 
 // An Answer comes from the keeper. If the ID is 0, it reports the End of Process, or a trouble
@@ -200,6 +205,8 @@ func (r Request) Check() error {
 		return fmt.Errorf("a text of a request is too long")
 	case len(r.Files) > MaxFiles:
 		return fmt.Errorf("a request has too many descriptors")
+	case len(strings.Join(r.Dirs, "")) > MaxText:
+		return fmt.Errorf("the paths of a request are too long")
 	}
 	return nil
 }
