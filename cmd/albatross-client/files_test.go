@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto"
 	"io"
 	"os"
 	"path/filepath"
@@ -31,7 +32,9 @@ func TestOwnKey(t *testing.T) {
 		requireMode(t, path, 0o600)
 		again, err := newApp(certificate.Ed25519).ownKey(path)
 		require.NoError(t, err)
-		require.Equal(t, made, again, "it is used again, whatever kind is asked for")
+		// Keys of RSA that are the same may differ in what crypto/rsa has computed in advance.
+		same := made.(interface{ Equal(crypto.PrivateKey) bool }).Equal(again)
+		require.True(t, same, "it is used again, whatever kind is asked for")
 	}
 	requireParts(t, dir, len(certificate.KeyTypes))
 }

@@ -34,7 +34,8 @@ func TestKeys(t *testing.T) {
 		for form, text := range forms {
 			got, err := certificate.ParseKey(text)
 			require.NoError(t, err, "%s %s", kind, form)
-			require.Equal(t, key, got)
+			// Keys of RSA that are the same may differ in what crypto/rsa has computed in advance.
+			require.True(t, key.(interface{ Equal(crypto.PrivateKey) bool }).Equal(got))
 			out, err := openssl(t, map[string][]byte{"key": text}, "pkey", "-in", "key", "-noout", "-check")
 			require.NoError(t, err, out)
 		}
