@@ -70,6 +70,7 @@ func TestEndsAreToldWhenUnikernelsAreGone(t *testing.T) {
 		end := w.ended(name)
 		require.Equal(t, exit, end.Exit, name)
 		require.Zero(t, end.Restarts, name)
+		require.Positive(t, end.Usage.Value.UserMicros+end.Usage.Value.SystemMicros, "%s has used something", name)
 		require.GreaterOrEqual(t, end.AtMillis, before, name)
 		require.LessOrEqual(t, end.AtMillis, time.Now().UnixMilli(), name)
 	}
@@ -80,6 +81,7 @@ func TestEndsAreToldWhenUnikernelsAreGone(t *testing.T) {
 	require.Empty(t, w.ends("a:co:"))
 	require.Empty(t, w.ends(":code"))
 
+	require.Equal(t, []messages.Option[messages.Usage]{w.ended("a:code").Usage}, w.usages("a:code"))
 	all := w.ends(":")
 	w.restart()
 	require.Equal(t, all, w.ends(":"), "it is on disk")
@@ -137,7 +139,7 @@ func TestEndThatIsFound(t *testing.T) {
 	w.start()
 	end := w.ended(":x")
 	require.GreaterOrEqual(t, end.FoundMillis, before)
-	require.Equal(t, messages.End{Exit: messages.Exit{Known: true, Signal: 9}, FoundMillis: end.FoundMillis}, end)
+	require.Equal(t, messages.End{Exit: messages.Exit{Known: true, Signal: 9}, FoundMillis: end.FoundMillis, Usage: end.Usage}, end)
 	w.requireEvents(":x", "created: the command create", "started: the command create",
 		"exited by signal 9: it ended while no daemon saw it", "destroyed: signal 9 asks for no restart")
 	w.requireNothing()

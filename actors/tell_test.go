@@ -14,22 +14,44 @@ import (
 	"albatross/runtime/store"
 )
 
-// eventsOf is all that was told about a name: what has happened, and why.
-func (w *world) eventsOf(name string) (texts []string) {
+// happened returns all events about a name.
+func (w *world) happened(name string) (events []messages.Event) {
 	w.t.Helper()
 	for next := uint64(1); ; {
 		list, after, err := w.config.DB.Events(next, math.MaxInt)
 		require.NoError(w.t, err)
 		if after == next {
-			return texts
+			return events
 		}
 		for _, e := range list {
 			if e.Event.Name.String() == name {
-				texts = append(texts, eventText(e.Event))
+				events = append(events, e.Event)
 			}
 		}
 		next = after
 	}
+}
+
+// eventsOf is all that was told about a name: what has happened, and why.
+func (w *world) eventsOf(name string) (texts []string) {
+	w.t.Helper()
+	for _, e := range w.happened(name) {
+		texts = append(texts, eventText(e))
+	}
+	return texts
+}
+
+// usages are what was told about a name that its runs have used.
+func (w *world) usages(name string) (list []messages.Option[messages.Usage]) {
+	w.t.Helper()
+	for _, e := range w.happened(name) {
+		if e.Kind == messages.EventExited {
+			list = append(list, e.Usage)
+		} else {
+			require.False(w.t, e.Usage.OK, "of an end only")
+		}
+	}
+	return list
 }
 
 func eventText(e messages.Event) string {

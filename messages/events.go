@@ -36,6 +36,8 @@ type Event struct {
 	AtMillis int64        `cbor:"3,keyasint"` // Unix time
 	Cause    Public       `cbor:"4,keyasint,omitempty"`
 	Exit     Option[Exit] `cbor:"5,keyasint,omitzero"` // of EventExited
+	// Usage is of EventExited, and absent if nobody knows it, or if an earlier daemon has stored this.
+	Usage Option[Usage] `cbor:"6,keyasint,omitzero"`
 }
 
 // Time returns when it has happened, to the millisecond.

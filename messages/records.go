@@ -90,6 +90,8 @@ type End struct {
 	Restarts int   `cbor:"3,keyasint,omitempty"` // how often it had restarted by then
 	// FoundMillis is when a daemon found that it had ended, if nobody saw it.
 	FoundMillis int64 `cbor:"4,keyasint,omitempty"`
+	// Usage is absent if nobody knows it, or if an earlier daemon has stored this.
+	Usage Option[Usage] `cbor:"5,keyasint,omitzero"`
 }
 
 // Known returns the first time at which it is known to have ended.
@@ -213,4 +215,20 @@ func (e Exit) String() string {
 		return fmt.Sprintf("signal %d", e.Signal)
 	}
 	return fmt.Sprintf("exit %d", e.Code)
+}
+
+// A Usage is what a process had used when it ended. Only its parent learns that.
+type Usage struct {
+	UserMicros   int64 `cbor:"1,keyasint,omitempty"` // CPU time outside of the kernel
+	SystemMicros int64 `cbor:"2,keyasint,omitempty"` // and in the kernel
+	MaxMemory    int64 `cbor:"3,keyasint,omitempty"` // the most memory it had at once, in KB; 0: unknown
+}
+
+// String returns the usage as listings and logs show it.
+func (u Usage) String() string {
+	text := fmt.Sprintf("user %.3f s system %.3f s", float64(u.UserMicros)/1e6, float64(u.SystemMicros)/1e6)
+	if u.MaxMemory > 0 {
+		text += fmt.Sprintf(" memory %.1f MB", float64(u.MaxMemory)/1024)
+	}
+	return text
 }

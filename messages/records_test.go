@@ -1,7 +1,9 @@
 package messages_test
 
 import (
+	"encoding/hex"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -49,4 +51,34 @@ func TestSpecIsTheSameAfterStoring(t *testing.T) {
 			require.Equal(t, spec, back)
 		})
 	}
+}
+
+// TestEndsOfEarlierDaemonsAreRead: what they have used is unknown. An earlier daemon ignores
+// it.
+func TestEndsOfEarlierDaemonsAreRead(t *testing.T) {
+	end := messages.End{Exit: messages.Exit{Known: true, Code: 3}, AtMillis: 5, Restarts: 2}
+	event := messages.NewEvent(messages.EventExited, messages.Name{}, time.UnixMilli(5), "no")
+	event.Exit = messages.Some(end.Exit)
+	requireStored(t, end, "a30"+"1a201f50203"+"0205"+"0302")
+	requireStored(t, event, "a5"+"01"+"46657869746564"+"02"+"413a"+"03"+"05"+"04"+"426e6f"+"05"+"a201f50203")
+
+	end.Usage = messages.Some(messages.Usage{UserMicros: 1, MaxMemory: 2})
+	event.Usage = messages.Some(messages.Usage{})
+	requireStored(t, end, "a4"+"01a201f50203"+"0205"+"0302"+"05a201010302")
+	requireStored(t, event, "a6"+"01"+"46657869746564"+"02"+"413a"+"03"+"05"+"04"+"426e6f"+"05"+"a201f50203"+"06a0")
+}
+
+func requireStored[T any](t *testing.T, record T, golden string) {
+	t.Helper()
+	data, err := messages.Encode(record)
+	require.NoError(t, err)
+	require.Equal(t, golden, hex.EncodeToString(data))
+	var back T
+	require.NoError(t, messages.Decode(data, &back))
+	require.Equal(t, record, back)
+}
+
+func TestUsageText(t *testing.T) {
+	require.Equal(t, "user 1.500 s system 0.002 s memory 12.5 MB", messages.Usage{UserMicros: 1_500_000, SystemMicros: 2_000, MaxMemory: 12_800}.String())
+	require.Equal(t, "user 0.000 s system 0.001 s", messages.Usage{SystemMicros: 1_000}.String())
 }

@@ -310,20 +310,20 @@ type tender struct {
 	closed bool
 }
 
-func (t *tender) Wait(ctx context.Context) (messages.Exit, error) {
+func (t *tender) Wait(ctx context.Context) (proc.End, error) {
 	select {
 	case <-t.done:
 	case <-ctx.Done():
-		return messages.Exit{}, ctx.Err()
+		return proc.End{}, ctx.Err()
 	}
 	if err := t.enter(ctx, t.process.name, "wait"); err != nil {
-		return messages.Exit{}, err
+		return proc.End{}, err
 	}
 	defer t.mu.Unlock()
 	if t.parent != t.fakeMachine && t.draw(t.process.name, "its end is known", 2) == 0 {
-		return messages.Exit{}, nil
+		return proc.End{}, nil
 	}
-	return t.exit, t.fails(t.process.name, "wait")
+	return proc.End{Exit: t.exit}, t.fails(t.process.name, "wait")
 }
 
 func (t *tender) Signal(signal unix.Signal) error {

@@ -46,11 +46,11 @@ func (u *unikernel) begin(c *supervise.Context, since time.Time) {
 func (u *unikernel) wait(c *supervise.Context) {
 	tender := u.tender
 	c.Go(func(ctx context.Context) any {
-		exit, err := tender.Wait(ctx)
+		end, err := tender.Wait(ctx)
 		if ctx.Err() != nil {
 			return nil // the actor ends
 		}
-		return exited{exit, err}
+		return exited{end, err}
 	})
 }
 
@@ -63,17 +63,25 @@ func (u *unikernel) exited(c *supervise.Context, m exited) {
 		}
 		return
 	}
-	c.Log().Log(context.Background(), u.exitLevel(m.exit), "Unikernel exited", "exit", m.exit)
+	u.logExit(c, m.end)
 	failpoint.Here("unikernel/exited")
 	_ = u.tender.Close()
 	u.tender = nil
-	u.outcome = outcome{exit: m.exit, asked: u.state == stopping}
+	u.outcome = outcome{exit: m.end.Exit, usage: m.end.Usage, asked: u.state == stopping}
 	if u.mayBeEnding && !u.outcome.asked {
 		u.outcome.interrupted = "a former daemon was ending it"
 	}
 	u.mayBeEnding = false
 	u.noteEnd(c.Now())
 	u.close(c)
+}
+
+func (u *unikernel) logExit(c *supervise.Context, end proc.End) {
+	args := []any{"exit", end.Exit}
+	if end.Usage.OK {
+		args = append(args, "used", end.Usage.Value)
+	}
+	c.Log().Log(context.Background(), u.exitLevel(end.Exit), "Unikernel exited", args...)
 }
 
 // exitLevel returns how serious an end is: whoever has stopped a unikernel knows of it.
@@ -210,7 +218,7 @@ func (u *unikernel) aborted(c *supervise.Context, m aborted) {
 // noteEnd records how the tender has ended. The time of an end that nobody saw is
 // unknown, except that it was before now.
 func (u *unikernel) noteEnd(now time.Time) {
-	end := messages.End{Exit: u.outcome.exit, Restarts: u.runtime.Restarts}
+	end := messages.End{Exit: u.outcome.exit, Restarts: u.runtime.Restarts, Usage: u.outcome.usage}
 	if u.outcome.unseen {
 		end.FoundMillis = now.UnixMilli()
 	} else {

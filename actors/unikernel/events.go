@@ -58,7 +58,7 @@ func (u *unikernel) exitEvent(c *supervise.Context) messages.Change {
 		at = u.end.Value.Known()
 	}
 	event := messages.NewEvent(messages.EventExited, u.Name, at, u.exitCause())
-	event.Exit = messages.Some(u.outcome.exit)
+	event.Exit, event.Usage = messages.Some(u.outcome.exit), u.outcome.usage
 	return messages.PutEvent{Event: event}
 }
 

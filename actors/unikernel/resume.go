@@ -55,7 +55,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 	switch {
 	case errors.Is(m.err, proc.ErrGone):
 		failpoint.Here("unikernel/found-gone")
-		u.outcome = outcome{exit: m.found.Exit, interrupted: m.found.Cut, unseen: m.found.At.IsZero()}
+		u.outcome = outcome{exit: m.found.End.Exit, usage: m.found.End.Usage, interrupted: m.found.Cut, unseen: m.found.At.IsZero()}
 		if u.runtime.Released { // it was a tender
 			u.noteEnd(cmp.Or(m.found.At, c.Now()))
 		}

@@ -14,6 +14,7 @@ import (
 	"albatross/messages"
 	"albatross/runtime/fair"
 	"albatross/runtime/guest"
+	"albatross/runtime/proc"
 )
 
 // askAgainAfter is how long a SIGTERM may take: tenders end at once.
@@ -141,6 +142,7 @@ const (
 // An outcome is how a tender has ended.
 type outcome struct {
 	exit        messages.Exit
+	usage       messages.Option[messages.Usage]
 	failure     messages.Public // why it could not be started
 	interrupted messages.Public // why it has not ended by itself: the machine, or we, have failed
 	asked       bool            // it was asked to end
@@ -175,8 +177,8 @@ type (
 		err   error // proc.ErrGone if it has ended
 	}
 	exited struct {
-		exit messages.Exit
-		err  error
+		end proc.End
+		err error
 	}
 	freed       struct{ err error }
 	graceOver   struct{}

@@ -37,9 +37,10 @@ With --since what has happened since then comes first: the newest 10,000 events 
 kept. With --no-follow that is all, and without --since then everything that is kept.
 
 With --output=json every line is an object with the members number, time, event and
-name, and where there is one code or signal, out_of_memory, and cause. An event has a larger number
-than those before it. Where events are not kept any more that had to be told, the
-only member is missed, their number.`,
+name, and where there is one code or signal, out_of_memory, cause, and used: what a
+unikernel had used when it ended, an object with user_micros and system_micros of CPU time
+and, if known, max_memory_kb. An event has a larger number than those before it. Where
+events are not kept any more that had to be told, the only member is missed, their number.`,
 		Args: positional(),
 		RunE: func(c *cobra.Command, _ []string) error { return a.events(c.Context(), o) },
 	}
@@ -114,15 +115,19 @@ func eventText(d messages.Data) string {
 	return ""
 }
 
-// eventDetail returns how a unikernel ended, and the cause.
+// eventDetail returns how a unikernel ended, the cause, and what it has used.
 func eventDetail(e messages.Event) string {
-	switch {
-	case !e.Exit.OK:
+	if !e.Exit.OK {
 		return escape(string(e.Cause))
-	case e.Cause == "":
-		return e.Exit.Value.String()
 	}
-	return fmt.Sprintf("%v: %s", e.Exit.Value, escape(string(e.Cause)))
+	text := e.Exit.Value.String()
+	if e.Cause != "" {
+		text += ": " + escape(string(e.Cause))
+	}
+	if e.Usage.OK {
+		text += " (" + e.Usage.Value.String() + ")"
+	}
+	return text
 }
 
 // An eventObject is an event in JSON. The names of its members do not change.
@@ -135,6 +140,14 @@ type eventObject struct {
 	Signal int                `json:"signal,omitempty"`
 	Memory bool               `json:"out_of_memory,omitempty"` // with Signal: the reason
 	Cause  string             `json:"cause,omitempty"`
+	Usage  *usageObject       `json:"used,omitempty"`
+}
+
+// A usageObject is what a unikernel had used when it ended.
+type usageObject struct {
+	UserMicros   int64 `json:"user_micros"`
+	SystemMicros int64 `json:"system_micros"`
+	MaxMemory    int64 `json:"max_memory_kb,omitempty"` // absent: unknown
 }
 
 type missedObject struct {
@@ -165,6 +178,9 @@ func toObject(n messages.NumberedEvent) eventObject {
 		o.Signal, o.Memory = exit.Signal, exit.OutOfMemory
 	default:
 		o.Code = &exit.Code
+	}
+	if used := n.Event.Usage; used.OK {
+		o.Usage = &usageObject{used.Value.UserMicros, used.Value.SystemMicros, used.Value.MaxMemory}
 	}
 	return o
 }

@@ -20,6 +20,10 @@ func TestEventOutputs(t *testing.T) {
 		e.Exit = messages.Some(exit)
 		return e
 	}
+	used := func(e messages.Event, usage messages.Usage) messages.Event {
+		e.Usage = messages.Some(usage)
+		return e
+	}
 	for what, c := range map[string]struct {
 		event messages.Event
 		text  string
@@ -39,6 +43,11 @@ func TestEventOutputs(t *testing.T) {
 			exited(messages.Exit{Known: true, Signal: 9}, ""),
 			"2026-01-02T03:04:05-00:00  exited          a:x                   signal 9",
 			`{"number":7,"time":"2026-01-02T03:04:05.678Z","event":"exited","name":"a:x","signal":9}`,
+		},
+		"used": {
+			used(exited(messages.Exit{Known: true}, "why"), messages.Usage{UserMicros: 10_000, SystemMicros: 2_000, MaxMemory: 9 << 10}),
+			"2026-01-02T03:04:05-00:00  exited          a:x                   exit 0: why (user 0.010 s system 0.002 s memory 9.0 MB)",
+			`{"number":7,"time":"2026-01-02T03:04:05.678Z","event":"exited","name":"a:x","code":0,"cause":"why","used":{"user_micros":10000,"system_micros":2000,"max_memory_kb":9216}}`,
 		},
 		"unknown": {
 			exited(messages.Exit{}, "why"),

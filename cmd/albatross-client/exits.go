@@ -18,8 +18,10 @@ func (a *app) exitsCommand() *cobra.Command {
 		Use:   "exits",
 		Short: "Show how the last runs of unikernels ended",
 		Long: `Show how the last runs of unikernels ended: by which exit code or signal, when, and
-how often each had been started again by then. That is kept as long as its console,
-which is there after the unikernel is gone. What waits to be started again is shown, too.`,
+how often each had been started again by then. What a run has used is shown as far as it is
+known: CPU time outside of the kernel (user) and in it (system), and the most memory that
+it had at once, with that of the tender. All that is kept as long as its console, which is
+there after the unikernel is gone. What waits to be started again is shown, too.`,
 		Args: positional(),
 		RunE: func(c *cobra.Command, _ []string) error { return a.exits(c.Context(), name) },
 	}
@@ -67,6 +69,9 @@ func endText(n messages.NamedEnd) string {
 	text := ""
 	if n.End != (messages.End{}) || !n.Wait.OK {
 		text = fmt.Sprintf("%v %s restarts %d", n.End.Exit, endTime(n.End), n.End.Restarts)
+		if n.End.Usage.OK {
+			text += " " + n.End.Usage.Value.String()
+		}
 	}
 	if n.Wait.OK {
 		text = strings.TrimPrefix(text+", "+waitText(n.Wait.Value), ", ")

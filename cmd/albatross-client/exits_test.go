@@ -23,6 +23,10 @@ func TestEndText(t *testing.T) {
 		"[unikernel: a:x]: out of memory at 2026-01-02T03:04:05-00:00 restarts 1": {
 			Exit: messages.Exit{Known: true, Signal: 9, OutOfMemory: true}, AtMillis: 1767323045678, Restarts: 1,
 		},
+		"[unikernel: a:x]: exit 3 at 2026-01-02T03:04:05-00:00 restarts 0 user 0.010 s system 0.002 s memory 9.0 MB": {
+			Exit: messages.Exit{Known: true, Code: 3}, AtMillis: 1767323045678,
+			Usage: messages.Some(messages.Usage{UserMicros: 10_000, SystemMicros: 2_000, MaxMemory: 9 << 10}),
+		},
 	} {
 		require.Equal(t, want, endText(messages.NamedEnd{Name: name, End: end}))
 	}

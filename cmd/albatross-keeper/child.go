@@ -235,9 +235,10 @@ func (c *child) look() (end *wire.End, ended bool) {
 	if pid != c.process.PID {
 		return nil, false
 	}
+	used := proc.UsageOf(usage)
 	return &wire.End{
 		Exit: proc.ExitOf(status), AtMillis: now,
-		UserMicros: usage.Utime.Nano() / 1000, SystemMicros: usage.Stime.Nano() / 1000, MaxMemory: usage.Maxrss,
+		UserMicros: used.UserMicros, SystemMicros: used.SystemMicros, MaxMemory: used.MaxMemory,
 	}, true
 }
 

@@ -36,6 +36,7 @@ func TestHowAProcessEndsIsTold(t *testing.T) {
 		"kill -KILL $$": {Known: true, Signal: int(unix.SIGKILL)},
 		"kill -TERM $$": {Known: true, Signal: int(unix.SIGTERM)},
 		"while :; do x=1; [ $((n=n+1)) -gt 100000 ] && exit 7; done": {Known: true, Code: 7},
+		"x=$(head -c 33554432 /dev/zero | tr '\\0' x); exit 8":       {Known: true, Code: 8},
 	} {
 		before := time.Now().UnixMilli()
 		g := w.shell("a", script)
@@ -44,9 +45,12 @@ func TestHowAProcessEndsIsTold(t *testing.T) {
 		require.Equal(t, ":a", e.Name)
 		require.GreaterOrEqual(t, e.End.AtMillis, before)
 		require.Zero(t, e.End.FoundMillis)
-		require.Positive(t, e.End.MaxMemory)
-		if want.Code == 7 {
+		require.True(t, e.End.Usage().OK)
+		switch want.Code {
+		case 7:
 			require.Positive(t, e.End.UserMicros)
+		case 8:
+			require.GreaterOrEqual(t, e.End.MaxMemory, int64(32<<10))
 		}
 		require.NoError(t, w.client.Forget(t.Context(), g.Process))
 		g.Close()

@@ -64,7 +64,7 @@ type Gated interface {
 // A Tender is a process that runs a unikernel.
 type Tender interface {
 	// Wait waits for its end.
-	Wait(ctx context.Context) (messages.Exit, error)
+	Wait(ctx context.Context) (proc.End, error)
 	// Signal sends a signal. It returns proc.ErrGone if the process has ended.
 	Signal(signal unix.Signal) error
 	// Close frees the handle; the process goes on.

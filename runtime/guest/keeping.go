@@ -14,6 +14,7 @@ import (
 	"albatross/messages"
 	"albatross/runtime/keeper"
 	"albatross/runtime/keeper/wire"
+	"albatross/runtime/proc"
 	"albatross/runtime/tender"
 )
 
@@ -358,12 +359,12 @@ func (k *Keeping) launch(ctx context.Context, c tender.Command) (*tender.Gated, 
 	return g, err
 }
 
-// report returns the exit of a process that has ended, as the keeper reports it. It is not
-// known if the keeper is not the parent, or does not answer.
-func (k *Keeping) report(ctx context.Context, p messages.Process) (exit messages.Exit, ok bool) {
+// report returns how a process has ended, as the keeper reports it. That is not known if the
+// keeper is not the parent, or does not answer.
+func (k *Keeping) report(ctx context.Context, p messages.Process) (end proc.End, ok bool) {
 	e := k.find(p)
 	if e == nil {
-		return messages.Exit{}, false
+		return proc.End{}, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
@@ -377,9 +378,9 @@ func (k *Keeping) report(ctx context.Context, p messages.Process) (exit messages
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if e.end == nil {
-		return messages.Exit{}, false
+		return proc.End{}, false
 	}
-	return e.end.Exit, e.end.Exit.Known
+	return proc.End{Exit: e.end.Exit, Usage: e.end.Usage()}, e.end.Exit.Known
 }
 
 func (k *Keeping) find(p messages.Process) *kept {

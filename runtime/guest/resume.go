@@ -21,21 +21,22 @@ type held struct {
 	name    messages.Name
 }
 
-func (h *held) Wait(ctx context.Context) (messages.Exit, error) {
-	exit, err := h.Handle.Wait(ctx)
+func (h *held) Wait(ctx context.Context) (proc.End, error) {
+	end, err := h.Handle.Wait(ctx)
 	if err != nil {
-		return messages.Exit{}, err
+		return proc.End{}, err
 	}
 	if reported, ok := h.machine.Keeping.report(ctx, h.Process()); ok { // it is the parent
-		exit = reported
+		end = reported
 	}
-	return h.machine.completeExit(h.name, exit), nil
+	end.Exit = h.machine.completeExit(h.name, end.Exit)
+	return end, nil
 }
 
 // Found is what Resume has found of a recorded tender.
 type Found struct {
 	Tender Tender          // if it runs
-	Exit   messages.Exit   // as far as it is known, if it has ended
+	End    proc.End        // if it has ended
 	Cut    messages.Public // why it has not ended by itself; empty: it has
 	At     time.Time       // when it has ended; zero: nobody saw that
 }
@@ -65,12 +66,12 @@ func (m *Machine) Resume(ctx context.Context, name messages.Name, r messages.Run
 	case !r.Released:
 		return Found{Cut: "the daemon ended while it started or replaced it"}, err
 	}
-	return Found{Exit: m.completeExit(name, messages.Exit{})}, err
+	return Found{End: proc.End{Exit: m.completeExit(name, messages.Exit{})}}, err
 }
 
 // keptEnd returns how a tender has ended as the keeper knows it.
 func (m *Machine) keptEnd(name messages.Name, end wire.End) Found {
-	found := Found{Exit: m.completeExit(name, end.Exit)}
+	found := Found{End: proc.End{Exit: m.completeExit(name, end.Exit), Usage: end.Usage()}}
 	if end.AtMillis > 0 {
 		found.At = time.UnixMilli(end.AtMillis)
 	}
@@ -93,11 +94,11 @@ func (m *Machine) open(r messages.Runtime) (*proc.Handle, error) {
 // unseenEnd returns how a tender has ended whose end nobody saw.
 func (m *Machine) unseenEnd(ctx context.Context, t *held) (Found, error) {
 	defer func() { _ = t.Close() }()
-	exit, err := t.Wait(ctx)
+	end, err := t.Wait(ctx)
 	if err != nil {
 		return Found{}, err
 	}
-	return Found{Exit: exit}, proc.ErrGone
+	return Found{End: end}, proc.ErrGone
 }
 
 // completeExit completes an exit by what the cgroup knows: the kernel may have killed a tender

@@ -28,7 +28,7 @@ type Handle struct {
 	// deadline of file. It guards what follows.
 	turn chan struct{}
 	over bool
-	exit messages.Exit // if over
+	end  End // if over
 }
 
 // Open returns a handle for the process p, or ErrGone if p is gone. A process that has

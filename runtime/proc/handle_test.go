@@ -177,9 +177,9 @@ func wait(t *testing.T, h *proc.Handle) messages.Exit {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	exit, err := h.Wait(ctx)
+	end, err := h.Wait(ctx)
 	require.NoError(t, err)
-	return exit
+	return end.Exit
 }
 
 // both runs a test with a child and with a process adopted.
@@ -229,6 +229,33 @@ func TestWaitTellsSignal(t *testing.T) {
 			require.Equal(t, messages.Exit{Known: true, Signal: int(sig)}, wait(t, h))
 		}
 	})
+}
+
+// TestTheParentKnowsWhatWasUsed, and nobody else.
+func TestTheParentKnowsWhatWasUsed(t *testing.T) {
+	both(t, func(t *testing.T, start func(*testing.T) subject) {
+		s := start(t)
+		h := open(t, s.Process)
+		s.end("exit", 0)
+		s.reap()
+		wait(t, h)
+		end, err := h.Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, t.Name() == "TestTheParentKnowsWhatWasUsed/child", end.Usage.OK)
+		if end.Usage.OK {
+			require.Positive(t, end.Usage.Value.UserMicros+end.Usage.Value.SystemMicros)
+		}
+	})
+}
+
+// TestMemoryOfTheParentIsNotThatOfTheChild: the kernel counts it as that.
+func TestMemoryOfTheParentIsNotThatOfTheChild(t *testing.T) {
+	var own unix.Rusage
+	require.NoError(t, unix.Getrusage(unix.RUSAGE_SELF, &own))
+	child := unix.Rusage{Utime: unix.Timeval{Sec: 1, Usec: 2}, Stime: unix.Timeval{Usec: 3}, Maxrss: own.Maxrss / 2}
+	require.Equal(t, messages.Usage{UserMicros: 1_000_002, SystemMicros: 3}, proc.UsageOf(child))
+	child.Maxrss = 1 << 40
+	require.Equal(t, messages.Usage{UserMicros: 1_000_002, SystemMicros: 3, MaxMemory: 1 << 40}, proc.UsageOf(child))
 }
 
 func TestSignalEndsProcess(t *testing.T) {
@@ -371,11 +398,11 @@ func TestEveryWaitLearnsTheSameExit(t *testing.T) {
 	exits := make(chan messages.Exit, 10)
 	for range cap(exits) {
 		go func() {
-			exit, err := h.Wait(context.Background())
+			end, err := h.Wait(context.Background())
 			if err != nil {
-				exit = messages.Exit{Code: -1}
+				end.Exit = messages.Exit{Code: -1}
 			}
-			exits <- exit
+			exits <- end.Exit
 		}()
 	}
 	s.end("exit", 9)

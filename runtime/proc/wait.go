@@ -21,23 +21,29 @@ const (
 	over           // ended; nothing more will be known
 )
 
-// Wait waits for the end of the process, without occupying a thread, and returns its
-// exit. It reaps a child. The exit of another process is known if it can be seen before
+// An End is how a process has ended, as far as it is known.
+type End struct {
+	Exit  messages.Exit
+	Usage messages.Option[messages.Usage] // of a child of this program
+}
+
+// Wait waits for the end of the process, without occupying a thread, and returns how it has
+// ended. It reaps a child. The exit of another process is known if it can be seen before
 // its parent has reaped it, or if the kernel keeps it (Linux 6.15); otherwise it is the
 // unknown one. The error is that of ctx, or os.ErrClosed.
-func (h *Handle) Wait(ctx context.Context) (messages.Exit, error) {
+func (h *Handle) Wait(ctx context.Context) (End, error) {
 	select {
 	case h.turn <- struct{}{}:
 		defer func() { <-h.turn }()
 	case <-ctx.Done():
-		return messages.Exit{}, ctx.Err()
+		return End{}, ctx.Err()
 	}
 	if !h.over {
 		if err := h.waitOver(ctx); err != nil {
-			return messages.Exit{}, err
+			return End{}, err
 		}
 	}
-	return h.exit, nil
+	return h.end, nil
 }
 
 func (h *Handle) waitOver(ctx context.Context) error {
@@ -101,7 +107,7 @@ func (h *Handle) poll(ctx context.Context, done func(fd int) bool) error {
 	return nil
 }
 
-// look returns the state, and sets exit when that is over.
+// look returns the state, and sets end when that is over.
 func (h *Handle) look(fd int) (state, error) {
 	var info unix.Siginfo
 	err := retry(func() error {
@@ -122,21 +128,22 @@ func (h *Handle) look(fd int) (state, error) {
 // until this call.
 func (h *Handle) reap() error {
 	var status unix.WaitStatus
+	var usage unix.Rusage
 	err := retry(func() error {
-		_, err := unix.Wait4(h.process.PID, &status, unix.WNOHANG, nil)
+		_, err := unix.Wait4(h.process.PID, &status, unix.WNOHANG, &usage)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("internal error: cannot reap process %d: %w", h.process.PID, err)
 	}
-	h.exit = ExitOf(status)
+	h.end = End{ExitOf(status), messages.Some(UsageOf(usage))}
 	return nil
 }
 
 func (h *Handle) lookForeign(fd int) state {
 	now, exit := lookForeign(fd, h.process)
 	if now == over {
-		h.exit = exit
+		h.end = End{Exit: exit}
 	}
 	return now
 }
@@ -184,6 +191,18 @@ func ExitOf(status unix.WaitStatus) messages.Exit {
 		return messages.Exit{Known: true, Signal: int(status.Signal())}
 	}
 	return messages.Exit{Known: true, Code: status.ExitStatus()}
+}
+
+// UsageOf returns what a child of this program has used, as the kernel reports it to a parent.
+// The kernel counts what this program had in memory when it forked the child as the child's
+// own, so a maximum that is not larger is unknown.
+func UsageOf(child unix.Rusage) messages.Usage {
+	u := messages.Usage{UserMicros: child.Utime.Nano() / 1000, SystemMicros: child.Stime.Nano() / 1000}
+	var own unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &own); err == nil && child.Maxrss > own.Maxrss {
+		u.MaxMemory = child.Maxrss
+	}
+	return u
 }
 
 // retry repeats a system call that a signal interrupted.

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"albatross/messages"
 )
 
 // Whose exit may not be seen is waited for a moment, since its parent may clear it
@@ -28,5 +26,5 @@ func TestWaitForWhatIsNotReaped(t *testing.T) {
 	defer cancel()
 	require.ErrorIs(t, h.waitReaped(short), context.DeadlineExceeded)
 	require.NoError(t, h.waitReaped(t.Context()))
-	require.Equal(t, messages.Exit{}, h.exit)
+	require.Equal(t, End{}, h.end)
 }

@@ -119,9 +119,9 @@ func ended(t *testing.T, h *proc.Handle) messages.Exit {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	exit, err := h.Wait(ctx)
+	end, err := h.Wait(ctx)
 	require.NoError(t, err)
-	return exit
+	return end.Exit
 }
 
 // noChildren makes sure that nothing was left unreaped.

@@ -32,6 +32,13 @@ type end struct {
 	Waits    time.Time       `cbor:"7,keyasint,omitzero"`
 	Cause    messages.Public `cbor:"8,keyasint,omitempty"`
 	Memory   bool            `cbor:"9,keyasint,omitempty"`
+	Usage    *usage          `cbor:"10,keyasint,omitempty"`
+}
+
+type usage struct {
+	UserMicros   int64 `cbor:"1,keyasint"`
+	SystemMicros int64 `cbor:"2,keyasint"`
+	MaxMemory    int64 `cbor:"3,keyasint,omitempty"`
 }
 
 // Append appends the answer to a request to dst.
@@ -66,6 +73,7 @@ func toEnd(n messages.NamedEnd) end {
 	e := end{Name: n.Name.String(), Restarts: n.End.Restarts}
 	e.Code, e.Signal = fromExit(n.End.Exit)
 	e.Memory = n.End.Exit.OutOfMemory
+	e.Usage = fromUsage(n.End.Usage)
 	e.Time, e.Found = fromMillis(n.End.AtMillis), fromMillis(n.End.FoundMillis)
 	if n.Wait.OK {
 		e.Waits, e.Cause = n.Wait.Value.Since, n.Wait.Value.Cause
@@ -115,12 +123,32 @@ func toExit(code, signal *int, memory bool) (messages.Exit, error) {
 	return messages.Exit{}, nil
 }
 
+func fromUsage(u messages.Option[messages.Usage]) *usage {
+	if !u.OK {
+		return nil
+	}
+	return &usage{u.Value.UserMicros, u.Value.SystemMicros, u.Value.MaxMemory}
+}
+
+func toUsage(u *usage) (known messages.Option[messages.Usage], err error) {
+	switch {
+	case u == nil:
+		return known, nil
+	case min(u.UserMicros, u.SystemMicros, u.MaxMemory) < 0:
+		return known, errors.New("it has used less than nothing")
+	}
+	return messages.Some(messages.Usage{UserMicros: u.UserMicros, SystemMicros: u.SystemMicros, MaxMemory: u.MaxMemory}), nil
+}
+
 func (e end) named() (n messages.NamedEnd, err error) {
 	if n.Name, err = messages.ParseName(e.Name); err != nil {
 		return n, err
 	}
 	n.End.Restarts = e.Restarts
 	if n.End.Exit, err = toExit(e.Code, e.Signal, e.Memory); err != nil {
+		return n, err
+	}
+	if n.End.Usage, err = toUsage(e.Usage); err != nil {
 		return n, err
 	}
 	n.End.AtMillis, n.End.FoundMillis = toMillis(e.Time), toMillis(e.Found)

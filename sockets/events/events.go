@@ -33,6 +33,12 @@
 //	                 ; 2, 3, 4 and 6 it has not run before that
 //	  ? 8: tstr,     ; why it waits, for people
 //	  ? 9: true,     ; with 3: the kernel has killed it for lack of memory
+//	  ? 10: usage,   ; absent: unknown
+//	}
+//	usage   = {      ; what it had used by its end
+//	  1: uint,       ; microseconds of CPU time outside of the kernel
+//	  2: uint,       ; and in the kernel
+//	  ? 3: uint,     ; the most memory it had at once, in KB; absent: unknown
 //	}
 //	setting = {
 //	  1: tstr,       ; name, relative to the requested path
@@ -54,6 +60,7 @@
 //	  6: kind,
 //	  ? 7: tstr,     ; the cause, for people
 //	  ? 9: true,     ; with 3: the kernel has killed it for lack of memory
+//	  ? 10: usage,   ; of what has ended; absent: unknown
 //	}
 //	kind    = "daemon-started" / "created" / "started" / "adopted" / "exited" /
 //	          "restarting" / "destroyed" / "policy-added" / "policy-changed" /

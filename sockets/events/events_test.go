@@ -161,6 +161,13 @@ func answers(t require.TestingT) map[string]struct {
 			   07 c0 74 323032362d30312d30325430333a30343a30355a 08 62 6e6f 09 f5
 			a3 01 62 3a63 05 00 07 c0 74 323032362d30312d30325430333a30343a30355a
 			a0`},
+		"what was used": {messages.SuccessEnds{List: []messages.NamedEnd{
+			{Name: name(t, ":a"), End: messages.End{Usage: messages.Some(messages.Usage{UserMicros: 300, SystemMicros: 1, MaxMemory: 2})}},
+			{Name: name(t, ":b"), End: messages.End{Usage: messages.Some(messages.Usage{})}},
+		}}, `
+			a3 01 62 3a61 05 00 0a a3 01 19 012c 02 01 03 02
+			a3 01 62 3a62 05 00 0a a2 01 00      02 00
+			a0`},
 		"a failure": {messages.Failure{Text: "no"}, "a1 00 62 6e6f"},
 	}
 }

@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"bytes"
+	"math"
 	"strings"
 	"testing"
 
@@ -185,6 +186,12 @@ func namedEnd(t *rapid.T) messages.NamedEnd {
 	}
 	e.End.AtMillis = rapid.Int64Range(1, 250_000_000_000_000).Draw(t, "at")
 	e.End.Restarts = rapid.IntRange(0, 1<<40).Draw(t, "restarts")
+	if rapid.Bool().Draw(t, "usage is known") {
+		amount := rapid.Int64Range(0, math.MaxInt64)
+		e.End.Usage = messages.Some(messages.Usage{
+			UserMicros: amount.Draw(t, "user"), SystemMicros: amount.Draw(t, "system"), MaxMemory: amount.Draw(t, "memory"),
+		})
+	}
 	return e
 }
 

@@ -20,6 +20,7 @@ type event struct {
 	Kind   string          `cbor:"6,keyasint"`
 	Cause  messages.Public `cbor:"7,keyasint,omitempty"`
 	Memory bool            `cbor:"9,keyasint,omitempty"`
+	Usage  *usage          `cbor:"10,keyasint,omitempty"`
 }
 
 type missed struct {
@@ -53,6 +54,7 @@ func toEvent(n messages.NumberedEvent) event {
 		e.Code, e.Signal = fromExit(n.Event.Exit.Value)
 		e.Memory = n.Event.Exit.Value.OutOfMemory
 	}
+	e.Usage = fromUsage(n.Event.Usage)
 	return e
 }
 
@@ -109,6 +111,9 @@ func (e event) numbered() (n messages.NumberedEvent, err error) {
 		return n, errors.New("it has no time")
 	}
 	if n.Event.Name, err = messages.ParseName(e.Name); err != nil {
+		return n, err
+	}
+	if n.Event.Usage, err = toUsage(e.Usage); err != nil {
 		return n, err
 	}
 	exit, err := toExit(e.Code, e.Signal, e.Memory)

@@ -31,13 +31,16 @@ func items(t require.TestingT) map[string]messages.Payload {
 		atSeen   = "04 c0 78 18 323032362d30312d30325430333a30343a30352e3637385a "
 		atSecond = "04 c0 74    323032362d30312d30325430333a30343a30355a "
 	)
+	used := happened(t, 6, messages.EventExited, "b", second, "no", messages.Exit{})
+	used.Event.Usage = messages.Some(messages.Usage{UserMicros: 300, MaxMemory: 2})
 	return map[string]messages.Payload{
-		"a6 01 63 613a62 02 18 3c " + atSeen + "05 01 06 66 657869746564 07 62 6e6f":    happened(t, 1, messages.EventExited, "a:b", seen, "no", messages.Exit{Known: true, Code: 60}),
-		"a6 01 62 3a62 03 09 " + atSecond + "05 19 012c 06 66 657869746564 07 62 6e6f":  happened(t, 300, messages.EventExited, "b", second, "no", messages.Exit{Known: true, Signal: 9}),
-		"a7 01 62 3a62 03 09 " + atSecond + "05 05 06 66 657869746564 07 62 6e6f 09 f5": happened(t, 5, messages.EventExited, "b", second, "no", messages.Exit{Known: true, Signal: 9, OutOfMemory: true}),
-		"a5 01 62 3a62 " + atSeen + "05 02 06 66 657869746564 07 62 6e6f":               happened(t, 2, messages.EventExited, "b", seen, "no", messages.Exit{}),
-		"a4 01 61 3a " + atSeen + "05 03 06 6e 6461656d6f6e2d73746172746564":            happened(t, 3, messages.EventDaemonStarted, ":", seen, ""),
-		"a5 01 62 613a " + atSeen + "05 04 06 6c 706f6c6963792d6164646564 07 62 6e6f":   happened(t, 4, messages.EventPolicyAdded, "a:", seen, "no"),
+		"a6 01 62 3a62 " + atSecond + "05 06 06 66 657869746564 07 62 6e6f 0a a3 01 19 012c 02 00 03 02": used,
+		"a6 01 63 613a62 02 18 3c " + atSeen + "05 01 06 66 657869746564 07 62 6e6f":                     happened(t, 1, messages.EventExited, "a:b", seen, "no", messages.Exit{Known: true, Code: 60}),
+		"a6 01 62 3a62 03 09 " + atSecond + "05 19 012c 06 66 657869746564 07 62 6e6f":                   happened(t, 300, messages.EventExited, "b", second, "no", messages.Exit{Known: true, Signal: 9}),
+		"a7 01 62 3a62 03 09 " + atSecond + "05 05 06 66 657869746564 07 62 6e6f 09 f5":                  happened(t, 5, messages.EventExited, "b", second, "no", messages.Exit{Known: true, Signal: 9, OutOfMemory: true}),
+		"a5 01 62 3a62 " + atSeen + "05 02 06 66 657869746564 07 62 6e6f":                                happened(t, 2, messages.EventExited, "b", seen, "no", messages.Exit{}),
+		"a4 01 61 3a " + atSeen + "05 03 06 6e 6461656d6f6e2d73746172746564":                             happened(t, 3, messages.EventDaemonStarted, ":", seen, ""),
+		"a5 01 62 613a " + atSeen + "05 04 06 6c 706f6c6963792d6164646564 07 62 6e6f":                    happened(t, 4, messages.EventPolicyAdded, "a:", seen, "no"),
 		"a1 08 05":                           messages.DataMissed{Count: 5},
 		"a0":                                 messages.DataPresent{},
 		"a1 00 63 c3bc 21":                   messages.Failure{Text: "ü!"},
@@ -130,6 +133,7 @@ func TestHostileStreams(t *testing.T) {
 		"a cause that is no text": {"a5 01 61 78 05 01 " + kind + "07 61 ff" + when, "invalid UTF-8"},
 		"twice the same key":      {"a2 08 01 08 01", "duplicate"},
 		"time without a tag":      {"a4 01 61 78 05 01 " + kind + "04 74 323032362d30312d30325430333a30343a30355a", "cannot unmarshal"},
+		"less than nothing":       {"a5 01 61 78 05 01 " + kind + when + "0a a2 01 20 02 00", "less than nothing"},
 		"a list":                  {"80", "cannot unmarshal"},
 		"too long":                {"a2 00 5a 00010000", "more than 65536 bytes"},
 		"too many keys":           {"ba 00010000", "more than 65536 bytes"},
@@ -179,6 +183,7 @@ func someEvent(t *rapid.T) messages.DataEvent {
 	if end.End.Exit.Known {
 		e.Event.Exit = messages.Some(end.End.Exit)
 	}
+	e.Event.Usage = end.End.Usage
 	return e
 }
 

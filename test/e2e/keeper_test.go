@@ -76,6 +76,7 @@ func endWithoutDaemon(t *testing.T, oldKernel bool) {
 	for _, name := range []string{"not-again", "killed"} {
 		end := h.ends(name)[0].End
 		require.NotZero(t, end.AtMillis, "the time is known")
+		require.True(t, end.Usage.OK, "and what it has used")
 		require.LessOrEqual(t, end.AtMillis, ended.UnixMilli())
 	}
 	h.until("one is started again", func() bool { return len(h.ends("again")) > 0 })

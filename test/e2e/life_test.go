@@ -77,6 +77,8 @@ func TestAnAdoptedOneEndsByTheSameRules(t *testing.T) {
 			h.until("its end is told", func() bool { return len(h.ends("one")) == 1 && h.ends("one")[0].End != (messages.End{}) })
 			exit := h.exit("one")
 			require.Contains(t, tc.exits, exit)
+			adoptedAlone := tc.adopted && len(tc.args) > 0
+			require.Equal(t, !adoptedAlone, h.ends("one")[0].End.Usage.OK, "its parent knows what it has used")
 			h.until("it comes back, or is gone", func() bool { return len(h.infos("one")) == 1 == !exit.Known })
 		})
 	}

@@ -93,8 +93,8 @@ func TestLogOfEnds(t *testing.T) {
 	h := newHost(t)
 	h.create("stopped", guest("hello", "--quiet"))
 	h.requireText("destroyed unikernel", "stopped", messages.UnikernelDestroy{})
-	h.requireLogged(`level=INFO msg="Unikernel exited" actor=\S+:stopped#\d+ exit="signal 15"`)
+	h.requireLogged(`level=INFO msg="Unikernel exited" actor=\S+:stopped#\d+ exit="signal 15" used="user [0-9.]+ s system [0-9.]+ s( memory [0-9.]+ MB)?"`)
 	h.create("killed", guest("hello", "--quiet"))
 	require.NoError(t, unix.Kill(h.pid("killed"), unix.SIGKILL))
-	h.requireLogged(`level=WARN msg="Unikernel exited" actor=\S+:killed#\d+ exit="signal 9"`)
+	h.requireLogged(`level=WARN msg="Unikernel exited" actor=\S+:killed#\d+ exit="signal 9" used="user [0-9.]+ s system [0-9.]+ s( memory [0-9.]+ MB)?"`)
 }

@@ -150,10 +150,10 @@ type End struct {
 	// end was found.
 	AtMillis    int64 `cbor:"2,keyasint,omitempty"`
 	FoundMillis int64 `cbor:"3,keyasint,omitempty"`
-	// Zero if it was not a child of the keeper.
+	// See messages.Usage. All are zero if it was not a child of the keeper.
 	UserMicros   int64 `cbor:"4,keyasint,omitempty"`
 	SystemMicros int64 `cbor:"5,keyasint,omitempty"`
-	MaxMemory    int64 `cbor:"6,keyasint,omitempty"` // KB
+	MaxMemory    int64 `cbor:"6,keyasint,omitempty"`
 }
 
 // maxNesting is more than any message needs.
@@ -213,6 +213,12 @@ func (r Request) Check() error {
 
 // Known returns when an end was seen or found, in Unix time.
 func (e End) Known() int64 { return max(e.AtMillis, e.FoundMillis) }
+
+// Usage returns what the process has used, if that is known.
+func (e End) Usage() messages.Option[messages.Usage] {
+	u := messages.Usage{UserMicros: e.UserMicros, SystemMicros: e.SystemMicros, MaxMemory: e.MaxMemory}
+	return messages.Option[messages.Usage]{Value: u, OK: u != messages.Usage{}}
+}
 
 // Compare orders processes in lists.
 func Compare(a, b messages.Process) int {

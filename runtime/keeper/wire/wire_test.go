@@ -61,6 +61,12 @@ func TestTheKeysOfGreetings(t *testing.T) {
 	require.Equal(t, Request{ID: 1, Do: Hello, Protocol: 9}, r)
 }
 
+func TestWhatIsNotKnownIsNoUsage(t *testing.T) {
+	require.False(t, End{Exit: messages.Exit{Known: true}, AtMillis: 1}.Usage().OK)
+	require.Equal(t, messages.Some(messages.Usage{UserMicros: 1, SystemMicros: 2, MaxMemory: 3}),
+		End{UserMicros: 1, SystemMicros: 2, MaxMemory: 3}.Usage())
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	for name, frame := range map[string]string{
 		"nothing":     "",
