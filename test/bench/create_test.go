@@ -22,23 +22,28 @@ const rounds = 25
 // running; with an image that the daemon has, and with a new one, which it has to
 // bring to disk first. x-0 is how many times as long it takes as with no others,
 // x-shell how many times as long as the same tender takes from a shell to its
-// first line.
+// first line. x-alone is how many times as long the answer takes as that of a daemon
+// without a keeper, which runs as many others.
 func BenchmarkCreate(b *testing.B) {
-	h := newHost(b)
+	h, alone := newHost(b), newHost(b, "--no-keeper")
 	known := largeImage(b)
 	path := h.path("image")
 	require.NoError(b, os.WriteFile(path, known, 0o600))
 	first := map[string]times{}
 	// One that runs all the time keeps the image known.
-	h.ask(label("holder"), messages.UnikernelCreate{Form: 5, Config: config(known)})
+	for _, each := range []*host{h, alone} {
+		each.ask(label("holder"), messages.UnikernelCreate{Form: 5, Config: config(known)})
+	}
 	running := 0
 	for _, others := range []int{0, 100, 1000} {
 		for ; running < others; running++ {
-			h.ask(label(fmt.Sprint("other", running)), messages.UnikernelCreate{Form: 5, Config: config(known)})
+			for _, each := range []*host{h, alone} {
+				each.ask(label(fmt.Sprint("other", running)), messages.UnikernelCreate{Form: 5, Config: config(known)})
+			}
 		}
 		for _, image := range []string{"known", "new"} {
 			b.Run(fmt.Sprintf("image=%s/others=%d", image, others), func(b *testing.B) {
-				var t times
+				var t, withoutKeeper times
 				var shell []time.Duration
 				for range rounds {
 					next := known
@@ -46,6 +51,7 @@ func BenchmarkCreate(b *testing.B) {
 						next = largeImage(b)
 					}
 					h.create(&t, next)
+					alone.create(&withoutKeeper, next)
 					shell = append(shell, fromShell(b, h.path("albatross-tender"), path))
 				}
 				if others == 0 {
@@ -57,6 +63,7 @@ func BenchmarkCreate(b *testing.B) {
 				b.ReportMetric(milliseconds(line), "ms-line")
 				b.ReportMetric(float64(answered)/float64(median(first[image].answered)), "x-0")
 				b.ReportMetric(float64(line)/float64(median(shell)), "x-shell")
+				b.ReportMetric(float64(answered)/float64(median(withoutKeeper.answered)), "x-alone")
 			})
 		}
 	}

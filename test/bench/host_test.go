@@ -26,7 +26,8 @@ import (
 // patience is for what must happen at all.
 const patience = time.Minute
 
-// A host is a daemon in a directory of its own.
+// A host is a daemon in a directory of its own. It has a keeper, unless its arguments say
+// otherwise.
 type host struct {
 	b      *testing.B
 	dir    string
@@ -38,9 +39,10 @@ func newHost(b *testing.B, args ...string) *host {
 	dir, err := os.MkdirTemp("", "bench") // a short name, for the sockets
 	require.NoError(b, err)
 	h := &host{b: b, dir: dir, args: args}
-	require.NoError(b, programs.Build(dir, "albatrossd", "albatross-tender"))
+	require.NoError(b, programs.Build(dir, "albatrossd", "albatross-tender", "albatross-keeper"))
 	b.Cleanup(h.end)
 	h.start()
+	require.Equal(b, !slices.Contains(args, "--no-keeper"), len(programs.Keepers(h.path("db"))) == 1)
 	return h
 }
 
@@ -74,7 +76,15 @@ func (h *host) end() {
 	h.destroyAll()
 	require.NoError(h.b, h.daemon.Process.Signal(unix.SIGTERM))
 	require.NoError(h.b, h.daemon.Wait())
+	h.awaitKeeper()
 	require.NoError(h.b, os.RemoveAll(h.dir))
+}
+
+// awaitKeeper returns when the keeper has ended, which keeps nothing any more.
+func (h *host) awaitKeeper() {
+	for end := time.Now().Add(patience); len(programs.Keepers(h.path("db"))) > 0; time.Sleep(time.Millisecond) {
+		require.True(h.b, time.Now().Before(end), "the keeper does not end")
+	}
 }
 
 func (h *host) destroyAll() {

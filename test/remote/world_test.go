@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	if bin, err = os.MkdirTemp("", "remote-bin"); err != nil {
 		panic(err)
 	}
-	if err := programs.Build(bin, "albatrossd", "albatross-tender", "albatross-tls-endpoint"); err != nil {
+	if err := programs.Build(bin, "albatrossd", "albatross-tender", "albatross-keeper", "albatross-tls-endpoint"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(), goleak.Cleanup(func(code int) {
@@ -176,7 +176,9 @@ func (w *world) end() {
 	}
 	if w.daemon != nil {
 		w.destroyAll()
+		require.Len(w.t, programs.Keepers(w.path("db")), 1, "the daemon has a keeper")
 		w.stop(w.daemon)
+		w.until("the keeper ends, which keeps nothing", func() bool { return len(programs.Keepers(w.path("db"))) == 0 })
 	}
 }
 
