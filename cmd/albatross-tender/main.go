@@ -28,19 +28,35 @@ import (
 // version is set when a release is built.
 var version = "devel"
 
-// The main thread gives the process its name, and is the only one that runs a guest.
+// The main thread gives the process its name, and is the only one that runs a guest. A launcher
+// joins cgroups with its thread; the kernel counts what the process has in memory in the
+// cgroup of the first thread.
 func init() { runtime.LockOSThread() }
 
 func main() {
 	if _, solo5 := calledAsSolo5(os.Args[0]); !solo5 && len(os.Args) > 1 && os.Args[1] == "launch" {
-		os.Exit(launcher.Main(os.Args[2:])) // for albatrossd, so not in the usage
+		os.Exit(launcher.Main(os.Args[2:], own)) // for albatrossd, so not in the usage
 	}
-	status, err := run(os.Args)
+	os.Exit(tend(os.Args))
+}
+
+// own returns what the launcher goes on as, or nil if it must execute the command line: a
+// tender for hvt keeps its process, all threads of which must be in the cgroups.
+func own(argv []string) func() int {
+	if len(argv) < 2 || argv[1] != "spt" {
+		return nil
+	}
+	return func() int { return tend(argv) }
+}
+
+// tend runs a command line, and returns an exit status, or not at all.
+func tend(argv []string) int {
+	status, err := run(argv)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "albatross-tender: %v\n", err)
-		status = 1
+		return 1
 	}
-	os.Exit(status)
+	return status
 }
 
 func run(argv []string) (status int, err error) {

@@ -7,12 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"albatross/test/guests"
 	"albatross/test/netns"
@@ -36,10 +39,37 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if !staysOnFirstThread() {
+		fmt.Fprintln(os.Stderr, "main does not stay on the first thread, whose cgroup counts the memory")
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(directory)
 		os.Exit(code)
 	}))
+}
+
+// staysOnFirstThread reports whether main does so while other goroutines want its thread and
+// wake it on theirs. Only TestMain runs where main does.
+func staysOnFirstThread() bool {
+	wake := make(chan struct{})
+	var others sync.WaitGroup
+	defer others.Wait()
+	defer close(wake)
+	for range 8 {
+		others.Go(func() {
+			for range wake {
+			}
+		})
+	}
+	for range 10_000 {
+		wake <- struct{}{}
+		runtime.Gosched()
+		if unix.Gettid() != os.Getpid() {
+			return false
+		}
+	}
+	return true
 }
 
 func build() (err error) {

@@ -1,14 +1,21 @@
 package tender_test
 
 import (
+	"bufio"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"albatross/runtime/fifo"
 	"albatross/runtime/tender"
+	"albatross/test/guests"
 	"albatross/test/programs"
 )
 
@@ -68,4 +75,68 @@ func end(b *testing.B, g *tender.Gated) {
 	_, err := g.Handle().Wait(b.Context())
 	require.NoError(b, err)
 	require.NoError(b, g.Handle().Close())
+}
+
+// BenchmarkGate tells how long it takes from the opening of the gate until that is answered,
+// and until the guest has printed its first line, if the launcher goes on as the tender.
+// x-exec is how many times as long it takes if the launcher executes the tender instead, which
+// it does if they have different paths.
+func BenchmarkGate(b *testing.B) {
+	dir := b.TempDir()
+	require.NoError(b, programs.Build(dir, "albatross-tender"))
+	program, other := filepath.Join(dir, "albatross-tender"), filepath.Join(dir, "other")
+	require.NoError(b, os.Link(program, other))
+	image := filepath.Join(dir, "image")
+	require.NoError(b, os.WriteFile(image, guests.Image("hello", "spt"), 0o600))
+	var goesOn, executes passage
+	for b.Loop() {
+		goesOn.measure(b, program, program, image)
+		executes.measure(b, other, program, image)
+	}
+	released, line := median(goesOn.released), median(goesOn.line)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(released.Microseconds()), "us-released")
+	b.ReportMetric(float64(line.Microseconds()), "us-line")
+	b.ReportMetric(float64(median(executes.released))/float64(released), "x-exec-released")
+	b.ReportMetric(float64(median(executes.line))/float64(line), "x-exec-line")
+}
+
+type passage struct{ released, line []time.Duration }
+
+func (p *passage) measure(b *testing.B, launcher, program, image string) {
+	output, outputEnd, err := os.Pipe()
+	require.NoError(b, err)
+	defer func() { _, _ = output.Close(), outputEnd.Close() }()
+	g, err := tender.Launch(b.Context(), tender.Command{
+		Launcher: []string{launcher, "launch"}, Program: program,
+		Args: []string{"spt", "--mem=16", "--", image, "--quiet"}, Output: outputEnd,
+	})
+	require.NoError(b, err)
+	awaitGate(b, g.Process().PID)
+	begin := time.Now()
+	require.NoError(b, g.Release(b.Context()))
+	p.released = append(p.released, time.Since(begin))
+	_, err = bufio.NewReader(output).ReadString('\n')
+	require.NoError(b, err)
+	p.line = append(p.line, time.Since(begin))
+	require.NoError(b, g.Handle().Signal(unix.SIGKILL))
+	end(b, g)
+}
+
+// awaitGate returns when a launcher waits at its gate, which is the read of a pipe.
+func awaitGate(b *testing.B, pid int) {
+	const patience = time.Minute
+	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+		waits, err := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", pid))
+		require.NoError(b, err)
+		if string(waits) == "pipe_read" || string(waits) == "anon_pipe_read" {
+			return
+		}
+		require.Less(b, time.Since(begin), patience, "it does not come to its gate: %s", waits)
+	}
+}
+
+func median(list []time.Duration) time.Duration {
+	slices.Sort(list)
+	return list[len(list)/2]
 }

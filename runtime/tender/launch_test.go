@@ -35,7 +35,9 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case "launch":
 			// Not by os.Exit: under coverage that writes to standard error.
-			unix.Exit(launcher.Main(os.Args[2:]))
+			unix.Exit(launcher.Main(os.Args[2:], func(argv []string) func() int {
+				return func() int { return itself(argv) }
+			}))
 		case "daemon":
 			daemon(os.Args[2])
 		}
@@ -46,6 +48,15 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
+}
+
+// itself is how the test binary goes on as a tender: it prints its arguments, and waits until
+// a signal ends it.
+func itself(argv []string) int {
+	fmt.Println(strings.Join(argv[1:], " "))
+	for {
+		_ = unix.Pause()
+	}
 }
 
 func self() string {

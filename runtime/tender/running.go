@@ -15,6 +15,7 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/proc"
+	"albatross/runtime/tender/launcher"
 )
 
 // A Running is a process that was started as a tender by anybody.
@@ -64,11 +65,11 @@ func FindRunning() (list []Running, err error) {
 // findRunning inspects one process. It identifies the process before and afterwards, so
 // that all it has read is about the same one.
 func findRunning(pid int) (r Running, ok bool) {
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	line, err := tenderLine(pid)
 	if err != nil {
 		return Running{}, false
 	}
-	if r, ok = parseLine(strings.Split(string(bytes.TrimSuffix(line, []byte{0})), "\x00")); !ok {
+	if r, ok = parseLine(line); !ok {
 		return Running{}, false
 	}
 	if r.Process, err = proc.Identify(pid); err != nil {
@@ -78,9 +79,30 @@ func findRunning(pid int) (r Running, ok bool) {
 	if err == nil {
 		r.Output = strings.TrimSuffix(output, " (deleted)")
 	}
-	again, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	again, err := tenderLine(pid)
 	now, nowErr := proc.Identify(pid)
-	return r, err == nil && nowErr == nil && now == r.Process && bytes.Equal(line, again) && r.Runs()
+	return r, err == nil && nowErr == nil && now == r.Process && slices.Equal(line, again) && r.Runs()
+}
+
+// tenderLine returns the command line of a process. Of a launcher whose gate was opened, it
+// returns the one of the tender, which the guest will have as well.
+func tenderLine(pid int) ([]string, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	line := strings.Split(string(bytes.TrimSuffix(text, []byte{0})), "\x00")
+	if err == nil && launches(line) && !atGate(pid) {
+		line = line[slices.Index(line, "--")+1:]
+	}
+	return line, err
+}
+
+func launches(line []string) bool {
+	return len(line) > 1 && filepath.Base(line[0]) == "albatross-tender" && line[1] == "launch"
+}
+
+// atGate reports whether a launcher has not passed its gate yet, or we may not see that.
+func atGate(pid int) bool {
+	gate, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, launcher.Gate))
+	return strings.HasPrefix(gate, "pipe:") || err != nil && !errors.Is(err, os.ErrNotExist)
 }
 
 // parseLine parses the command line of a tender, as Args or native albatross writes it. A
@@ -102,7 +124,7 @@ func isTender(program string) bool {
 }
 
 // guestArgs returns the arguments after the subcommand of our own tender. Without one it
-// is a launcher: that runs nothing, and ends at the latest with its daemon.
+// is a launcher at its gate: that runs nothing, and ends at the latest with its daemon.
 func guestArgs(program string, args []string) ([]string, bool) {
 	if filepath.Base(program) != "albatross-tender" {
 		return args, true

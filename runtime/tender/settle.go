@@ -21,7 +21,8 @@ const settlePoll = time.Millisecond
 // Settle is for a process that a former daemon has launched and may have released. It
 // returns nil if the process is a tender. A process that waits at a gate that nobody will
 // open is ended, since it would look like a tender that ends by itself; the error is then
-// proc.ErrGone, as if it had ended before. Launcher is that of the Command.
+// proc.ErrGone, as if it had ended before. So is one that has passed its gate, if its guest
+// has not begun. Launcher is that of the Command.
 func Settle(launcher []string, h *proc.Handle) error {
 	waits := []byte(strings.Join(launcher, "\x00") + "\x00")
 	for end := time.Now().Add(killTimeout); ; time.Sleep(settlePoll) {

@@ -1,5 +1,6 @@
 // Package launcher is the process between albatrossd and a tender: the daemon forks it,
-// and it becomes the tender. It owns the gate, which makes a start safe against crashes.
+// and it becomes the tender, either by an exec, or by going on as that if both are the same
+// program. It owns the gate, which makes a start safe against crashes.
 //
 // A tender must be on record on disk before it executes its first instruction; otherwise
 // a daemon that dies in between leaves an unknown unikernel. So the daemon starts this
@@ -30,8 +31,8 @@ const (
 	// Gate delivers one byte: become the tender. Its end of file: exit.
 	Gate = 3
 	// Status receives the report: first Began, when the gate was open, and then, if
-	// something fails, now or before, the reason. The exec closes it, so its end of file
-	// without a reason means success.
+	// something fails, now or before, the reason. Who has become the tender has closed it,
+	// so its end of file without a reason means success.
 	Status = 4
 )
 
@@ -46,14 +47,24 @@ type order struct {
 }
 
 // Main is the program: arguments are [--join=FILE]... --cpus=LIST -- PROGRAM ARGUMENTS.
-// It returns an exit status, or not at all.
-func Main(arguments []string) int {
+// It returns an exit status, or not at all. If PROGRAM is this program, by the path by which
+// this one was called, and own returns a function for the command line, that runs instead of
+// an exec: the start of another Go program would take longer than all else that a tender does.
+// It must replace the process by the guest. Own may be nil.
+func Main(arguments []string, own func(argv []string) func() int) int {
 	// Affinity, signal mask and cgroups belong to a thread, and an exec keeps those of
 	// the thread that calls it.
 	runtime.LockOSThread()
-	err := launch(arguments)
-	if err == nil {
+	o, begun, err := launch(arguments)
+	switch {
+	case err == nil && !begun:
 		return 0
+	case err == nil:
+		if run := o.own(own); run != nil {
+			_, _ = unix.Close(Gate), unix.Close(Status) // which are open
+			return run()
+		}
+		err = fmt.Errorf("cannot execute %s: %w", o.argv[0], syscall.Exec(o.argv[0], o.argv, []string{}))
 	}
 	if _, failed := writeStatus(err.Error()); failed != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -61,25 +72,30 @@ func Main(arguments []string) int {
 	return 1
 }
 
-// launch returns nil if the daemon is gone.
-func launch(arguments []string) error {
-	if !isPipe(Gate) || !isPipe(Status) {
-		return errors.New("cannot launch: only albatrossd can call this")
+// own returns what this program goes on as; nil: it executes another one.
+func (o order) own(own func(argv []string) func() int) func() int {
+	if own == nil || o.argv[0] != os.Args[0] {
+		return nil
 	}
-	o, err := parse(arguments)
-	if err != nil {
-		return err
+	return own(o.argv)
+}
+
+// launch returns when it is time to become the tender, or not begun if the daemon is gone.
+func launch(arguments []string) (o order, begun bool, err error) {
+	if !isPipe(Gate) || !isPipe(Status) {
+		return o, false, errors.New("cannot launch: only albatrossd can call this")
+	}
+	if o, err = parse(arguments); err != nil {
+		return o, false, err
 	}
 	if err := prepare(o); err != nil {
-		return err
+		return o, false, err
 	}
 	if opened, err := awaitGate(); err != nil || !opened {
-		return err
+		return o, false, err
 	}
-	if _, err := writeStatus(Began); err != nil {
-		return nil // nobody reads it any more
-	}
-	return fmt.Errorf("cannot execute %s: %w", o.argv[0], syscall.Exec(o.argv[0], o.argv, []string{}))
+	_, gone := writeStatus(Began)
+	return o, gone == nil, nil // otherwise nobody reads it any more
 }
 
 func isPipe(fd int) bool {
