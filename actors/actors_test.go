@@ -20,14 +20,13 @@ import (
 	"albatross/test/guests"
 )
 
-// TestNamesWithTheirPaths: those of unikernels are told as natively with
-// --no-drop-path.
+// TestNamesWithTheirPaths: a unikernel gets its name as from native albatross with --no-drop-path.
 func TestNamesWithTheirPaths(t *testing.T) {
 	w := newWorld(t)
 	w.guests.FullNames = true
-	for name, told := range map[string]string{"a:b:hello": "a:b:hello", ":hello": ":hello"} {
+	for name, passed := range map[string]string{"a:b:hello": "a:b:hello", ":hello": ":hello"} {
 		w.succeeds("created unikernel", name, create(guest("hello", "--quiet")))
-		require.Equal(t, []string{"hello from albatross: --name=" + told + " --quiet"}, w.lines(name, 1))
+		require.Equal(t, []string{"hello from albatross: --name=" + passed + " --quiet"}, w.lines(name, 1))
 	}
 }
 
@@ -294,7 +293,7 @@ func TestRestart(t *testing.T) {
 	require.Equal(t, running, w.pid(":x"), "what is refused does not touch the old one")
 }
 
-// tenderScript has an installed tender that is a shell script.
+// tenderScript installs a shell script as the tender.
 func tenderScript(t *testing.T, body string) func(*world) {
 	return func(w *world) {
 		script := "#!/bin/sh\n[ \"$1\" = --version ] && echo 'ABI version 2' && exit\n" + body
@@ -335,7 +334,7 @@ func TestUnikernelsOutliveTheDaemon(t *testing.T) {
 	w.requireNothing()
 }
 
-// TestAStopLosesNothing: not even what nobody has been told of.
+// TestAStopLosesNothing: the record of a start is on disk, though no client has read that it runs.
 func TestAStopLosesNothing(t *testing.T) {
 	w := newWorld(t)
 	for range 10 {
@@ -357,7 +356,7 @@ func TestWhatHappensWhileNoDaemonIsThere(t *testing.T) {
 	stays, old := w.pid(":stays"), w.pid(":restarts")
 	w.kill(":quits")
 	w.shutdown()
-	// The end of :restarts is seen by nobody.
+	// No daemon sees the end of :restarts.
 	w.killAndReap(old)
 	w.start()
 	w.until("one is gone, and one is started again", func() bool {
@@ -366,7 +365,7 @@ func TestWhatHappensWhileNoDaemonIsThere(t *testing.T) {
 		return !quits && r.Runtime.OK && r.Runtime.Value.Process.PID != old
 	})
 	require.Equal(t, stays, w.pid(":stays"))
-	w.until("both are told", func() bool { return len(w.infos(":")) == 2 })
+	w.until("both are listed", func() bool { return len(w.infos(":")) == 2 })
 }
 
 func TestTheLastMegabyteIsGivenOnce(t *testing.T) {
@@ -447,16 +446,16 @@ func TestWrongSocket(t *testing.T) {
 	}
 }
 
-// TestEveryCommandIsCarriedOut at its socket, and refused at the others.
+// TestEveryCommandIsCarriedOut: a command is carried out at its socket, and refused at the others.
 func TestEveryCommandIsCarriedOut(t *testing.T) {
 	w := newWorld(t)
-	for _, conduct := range messages.AllProperties() {
+	for _, properties := range messages.AllProperties() {
 		for _, at := range []messages.Endpoint{messages.AtVMMD, messages.AtConsole, messages.AtStats, messages.AtEvents} {
 			c := w.connect(at)
-			c.send(":x", conduct.Command)
+			c.send(":x", properties.Command)
 			answer, _ := c.receive().Payload.(messages.Failure)
 			known := !strings.HasPrefix(string(answer.Text), "unknown command") && !strings.HasPrefix(string(answer.Text), "unexpected ")
-			require.Equal(t, at == conduct.At, known, "%T at %s: %s", conduct.Command, at, answer.Text)
+			require.Equal(t, at == properties.At, known, "%T at %s: %s", properties.Command, at, answer.Text)
 			c.Close()
 		}
 	}

@@ -15,14 +15,14 @@ import (
 	"albatross/messages"
 )
 
-// A foreign is what another daemon runs, and prints to a FIFO.
+// A foreign is a unikernel that another daemon runs. It prints to a FIFO.
 type foreign struct {
 	w    *world
 	name string
 	*os.File
 }
 
-// foreign begins to run; link is the connection of the other daemon.
+// foreign starts one; link is the connection of the other daemon.
 func (w *world) foreign(link *client, name string) *foreign {
 	w.t.Helper()
 	w.makeFIFO(name)
@@ -30,16 +30,15 @@ func (w *world) foreign(link *client, name string) *foreign {
 	return w.runForeign(name)
 }
 
-// makeFIFO makes one that a daemon does not sweep away when it starts.
+// makeFIFO makes a FIFO that a daemon does not remove when it starts.
 func (w *world) makeFIFO(name string) {
 	w.t.Helper()
 	w.infos(":")
 	require.NoError(w.t, mkfifo(w.fifo(name)))
 }
 
-// mkfifo makes a FIFO as native albatross does, which does not open it: whoever did and
-// closed it again would be its last writer, and who reads it for another daemon would
-// take that for its end.
+// mkfifo makes a FIFO as native albatross does, without opening it. A process that opened and
+// closed it would be its last writer. The reader would take the close for the end of the unikernel.
 func mkfifo(path string) error {
 	if err := unix.Mkfifo(path, 0o600); err != unix.EEXIST {
 		return err
@@ -66,8 +65,8 @@ func (f *foreign) print(text string) {
 	require.NoError(f.w.t, err)
 }
 
-// end ends it as native albatross does: its FIFO goes with it, unless a host that
-// starts has swept it as soon as nobody had it open.
+// end ends the unikernel as native albatross does, which removes the FIFO. A host that has started
+// may have removed it before, since no process had it open.
 func (f *foreign) end() {
 	f.w.t.Helper()
 	require.NoError(f.w.t, f.Close())
@@ -78,14 +77,14 @@ func (f *foreign) end() {
 
 func add(limit int) messages.ConsoleAdd { return messages.ConsoleAdd{Max: messages.Some(limit)} }
 
-// ask says a command on a connection that stays open.
+// ask gives a command on a connection that stays open.
 func (c *client) ask(name string, command messages.Command) messages.Payload {
 	c.w.t.Helper()
 	c.send(name, command)
 	return c.receive().Payload
 }
 
-// inactive are the consoles without a unikernel.
+// inactive returns the names of the consoles without a unikernel.
 func (w *world) inactive(path string) (names []string) {
 	w.t.Helper()
 	c := w.connect(messages.AtConsole)
@@ -101,8 +100,8 @@ func (w *world) untilInactive(path string, names ...string) {
 	w.until(fmt.Sprint("inactive are ", names), func() bool { return fmt.Sprint(names) == fmt.Sprint(w.inactive(path)) })
 }
 
-// TestAConsoleOfAnotherDaemon: it is read to its end, and is a post-mortem then; so
-// is that of the next run.
+// TestAConsoleOfAnotherDaemon: the daemon reads the console to its end. It is a post-mortem then.
+// The same holds for the next run.
 func TestAConsoleOfAnotherDaemon(t *testing.T) {
 	w := newWorld(t)
 	link := w.connect(messages.AtConsole)
@@ -125,7 +124,7 @@ func TestAConsoleOfAnotherDaemon(t *testing.T) {
 	require.Empty(t, w.ends(":"), "how it has ended is not known")
 }
 
-// The next run may begin before the end of the last one is seen, and what has been
+// The next run may begin before the daemon sees the end of the last one. A console that has been
 // added may be added again.
 func TestAConsoleOfAnotherDaemonThatIsReadAlready(t *testing.T) {
 	w := newWorld(t)
@@ -148,8 +147,8 @@ func TestAConsoleOfAnotherDaemonThatIsReadAlready(t *testing.T) {
 	w.untilInactive(":", ":x")
 }
 
-// What cannot be read is refused. Nothing else changes, and the other daemon is
-// listened to all the same.
+// The daemon refuses a console that it cannot read. Nothing else changes, and the connection of the
+// other daemon stays open.
 func TestWhatIsNoConsoleOfAnotherDaemon(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":ours", create(guest("hello")))
@@ -186,8 +185,8 @@ func TestWhatIsNoConsoleOfAnotherDaemon(t *testing.T) {
 	require.Contains(t, w.lines(":ours", 2)[1], "tick ")
 }
 
-// Consoles of other daemons make way for each other, the one inactive longest first,
-// and never one of ours.
+// A console of another daemon takes the place of the one that has been inactive longest, and never
+// that of one of ours.
 func TestConsolesOfOtherDaemonsAreLimited(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", "a:ours", create(guest("hello", "--once")))
@@ -206,7 +205,7 @@ func TestConsolesOfOtherDaemonsAreLimited(t *testing.T) {
 	require.Equal(t, []string{":y", ":ours", ":b"}, w.inactive("a:"))
 	add("a:n", messages.MinInt)
 	require.Equal(t, []string{":ours"}, w.inactive("a:"))
-	add("a:o", 1) // all run: none has to go
+	add("a:o", 1) // all run: none can be dropped
 	for _, name := range []string{"a:m", "a:n", "a:o"} {
 		w.runForeign(name).end()
 	}
@@ -235,7 +234,7 @@ func TestOursComesFirst(t *testing.T) {
 	require.NoError(t, x.Close())
 }
 
-// TestInactive is told in the order of listings, with relative names.
+// TestInactive: the list has the order of listings, and relative names.
 func TestInactive(t *testing.T) {
 	w := newWorld(t)
 	for _, name := range []string{":b", ":a", "a:x", "a:b:y", "a:runs"} {
@@ -257,7 +256,7 @@ func TestInactive(t *testing.T) {
 	require.Equal(t, []string{":b", ":a", "a:x", "a:b:y"}, w.inactive(":"))
 }
 
-// What was refused leaves nothing, and costs nobody a post-mortem.
+// A create that was refused leaves no console, and no post-mortem is dropped for it.
 func TestWhatWasRefusedEvictsNothing(t *testing.T) {
 	w := newWorld(t)
 	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(1, 64)))
@@ -277,7 +276,7 @@ func TestWhatWasRefusedEvictsNothing(t *testing.T) {
 	w.until("now it has", func() bool { return w.consoles() == 1 })
 }
 
-// TestSubscribersEvictNothing: not even very many.
+// TestSubscribersEvictNothing, however many there are.
 func TestSubscribersEvictNothing(t *testing.T) {
 	w := newWorld(t)
 	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(1, 64)))
@@ -291,8 +290,8 @@ func TestSubscribersEvictNothing(t *testing.T) {
 	w.until("they leave nothing", func() bool { return w.consoles() == 1 })
 }
 
-// A native daemon says one thing after the other on its connection; on another
-// socket that is the end.
+// A native daemon sends one command after the other on its connection. On another socket, the
+// daemon closes the connection after the first.
 func TestAddKeepsTheConnection(t *testing.T) {
 	w := newWorld(t)
 	link := w.connect(messages.AtConsole)

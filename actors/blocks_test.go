@@ -28,7 +28,7 @@ func (w *world) blocks(name string) []messages.NamedBlock {
 	return w.ask(name, messages.BlockList{}).(messages.SuccessBlocks).List
 }
 
-// set streams contents behind the command.
+// set streams contents after the command.
 func (w *world) set(name string, compressed bool, contents io.Reader) messages.Payload {
 	w.t.Helper()
 	c := w.newClient()
@@ -40,7 +40,7 @@ func (w *world) set(name string, compressed bool, contents io.Reader) messages.P
 	return answer
 }
 
-// dump reads the contents that are streamed behind the answer.
+// dump reads the contents that are streamed after the answer.
 func (w *world) dump(name string, level int) []byte {
 	w.t.Helper()
 	c := w.connect(messages.AtVMMD)
@@ -52,7 +52,7 @@ func (w *world) dump(name string, level int) []byte {
 	return data
 }
 
-// tryDump is dump where anything may fail.
+// tryDump does the same, where anything may fail.
 func (w *world) tryDump(name string) (data []byte, complete bool) {
 	w.t.Helper()
 	c := w.connect(messages.AtVMMD)
@@ -64,7 +64,7 @@ func (w *world) tryDump(name string) (data []byte, complete bool) {
 	return c.dumped()
 }
 
-// dumped reads a dump until its end, or that of the connection.
+// dumped reads a dump until the dump or the connection ends.
 func (c *client) dumped() (data []byte, complete bool) {
 	c.w.t.Helper()
 	for {
@@ -167,7 +167,7 @@ func TestWhatABlockCommandIsRefusedFor(t *testing.T) {
 	w.fails("no block devices are allowed by policy", "a:b:x", messages.BlockAdd{Size: 1})
 }
 
-// TestASetThatFailsKeepsTheContents, and the device can be used at once.
+// TestASetThatFailsKeepsTheContents: the device can be used at once, too.
 func TestASetThatFailsKeepsTheContents(t *testing.T) {
 	w := newWorld(t, withBlocks)
 	w.succeeds("added block device", ":d", messages.BlockAdd{Size: 1})
@@ -190,8 +190,8 @@ func TestASetThatFailsKeepsTheContents(t *testing.T) {
 	w.requireFiles(":d")
 }
 
-// TestASetThatIsCutOffIsLogged in full: why it was may name a path, of which the client
-// is told no more than the last element.
+// TestASetThatIsCutOffIsLogged with its whole cause. The cause may name a path, of which the client
+// reads only the last element.
 func TestASetThatIsCutOffIsLogged(t *testing.T) {
 	var log bytes.Buffer
 	w := newWorld(t, withBlocks, func(w *world) { w.log = &log })
@@ -210,7 +210,7 @@ func (zeros) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestABlockDeviceIsUsedByOneAtATime: by a unikernel, by a set or by a dump.
+// TestABlockDeviceIsUsedByOneAtATime: one unikernel, one set or one dump.
 func TestABlockDeviceIsUsedByOneAtATime(t *testing.T) {
 	w := newWorld(t, withBlocks)
 	w.succeeds("added block device", "a:storage", messages.BlockAdd{Size: 1})
@@ -238,7 +238,7 @@ func TestABlockDeviceIsUsedByOneAtATime(t *testing.T) {
 	w.fails("block device a:storage already in use", "a:y", create(config))
 	info := w.infos("a:x")[0].Info
 	require.Equal(t, []messages.BlockInfo{{Name: "storage", Size: 1}}, info.Blocks)
-	require.IsType(t, messages.SuccessText{}, w.ask("a:x", messages.UnikernelDestroy{})) // whether it runs just now or not
+	require.IsType(t, messages.SuccessText{}, w.ask("a:x", messages.UnikernelDestroy{})) // whether it runs at this moment or not
 	require.False(t, w.blocks("a:storage")[0].Active)
 	w.succeeds("removed block", "a:storage", messages.BlockRemove{})
 }
@@ -298,7 +298,7 @@ func (h heldReader) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// TestAClientThatLeavesInTheMiddle costs nobody anything.
+// TestAClientThatLeavesInTheMiddle: no other client notices.
 func TestAClientThatLeavesInTheMiddle(t *testing.T) {
 	w := newWorld(t, withBlocks)
 	w.succeeds("added block device", ":d", messages.BlockAdd{Size: 20})
@@ -333,7 +333,7 @@ func (w *world) name(s string) messages.Name {
 	return n
 }
 
-// requireFiles makes sure that there are these block devices, and nothing else.
+// requireFiles checks that these block devices exist, and no other file.
 func (w *world) requireFiles(names ...string) {
 	w.t.Helper()
 	entries, err := os.ReadDir(filepath.Join(w.dir, "block"))
@@ -347,16 +347,16 @@ func (w *world) requireFiles(names ...string) {
 
 func (w *world) requireNoBlocks() { w.requireFiles() }
 
-// TestADumpThatFailsBeforeItsAnswerIsRead: the client gets the answer, and learns then
-// that nothing follows.
+// TestADumpThatFailsBeforeItsAnswerIsRead: the client gets the answer, and then the end of the
+// stream without any contents.
 func TestADumpThatFailsBeforeItsAnswerIsRead(t *testing.T) {
-	told := make(chan struct{})
+	failed := make(chan struct{})
 	w := newWorld(t, withBlocks, func(w *world) {
 		w.fault = func(_ string, message any) {
 			switch m := message.(type) {
 			case messages.BlockChunk:
 				if m.Err != "" {
-					close(told)
+					close(failed)
 				}
 			default:
 				if fmt.Sprintf("%T", m) == "block.partRead" {
@@ -368,14 +368,14 @@ func TestADumpThatFailsBeforeItsAnswerIsRead(t *testing.T) {
 	w.succeeds("added block device", ":disk", messages.BlockAdd{Size: 1})
 	c := w.connect(messages.AtVMMD)
 	c.send(":disk", messages.BlockDump{})
-	<-told // the session is being told, while it waits for the client
+	<-failed // the session gets the failure while it waits for the client
 	require.Equal(t, messages.SuccessDump{}, c.receive().Payload)
 	data, complete := c.dumped()
 	require.False(t, complete)
 	require.Empty(t, data)
 }
 
-// TestReservingABlockDevice is asked for on the socket of events.
+// TestReservingABlockDevice: the command belongs to the socket of events.
 func TestReservingABlockDevice(t *testing.T) {
 	w := newWorld(t, withBlocks)
 	w.succeeds("added block device", ":disk", messages.BlockAdd{Size: 3})

@@ -10,9 +10,9 @@ import (
 	"albatross/messages"
 )
 
-// TestChaos has much go wrong at once, at random, in the course of a few commands:
-// all are answered, what they say is true, and all works when it is over. Which of
-// the messages between two kinds of actors meet what is decided by the seed.
+// TestChaos injects many faults, at random, during a few commands: each command is answered, each
+// answer is true, and everything works when no more faults are injected. The seed decides which of
+// the messages between two kinds of actors meet a fault.
 func TestChaos(t *testing.T) {
 	for title, tc := range map[string]struct {
 		commands func(*world)
@@ -38,20 +38,19 @@ func TestChaos(t *testing.T) {
 
 const chaosSeeds = 8
 
-// mayComeAgain are those messages that an incarnation sends whatever the one before
-// it has sent.
+// mayComeAgain are the messages that an incarnation sends whether or not the one before it has sent
+// them.
 var mayComeAgain = []any{
 	messages.StoreLoad{}, messages.UnikernelRestarted{}, messages.UnikernelRunning{}, messages.UnikernelWaiting{},
 	messages.UnikernelGone{}, messages.ConsoleRestarted{}, messages.ConsoleIdle{}, messages.StatsRestarted{},
 	messages.EventsStored{}, messages.UnikernelStop{},
 }
 
-// mayBeDropped are the requests of which whoever has asked is told where a mailbox
-// is full.
+// mayBeDropped are the requests whose sender gets them back if the mailbox of the receiver is full.
 var mayBeDropped = []any{messages.StoreLoad{}, messages.StoreWrite{}, messages.ConsoleOpen{}, messages.ConsoleClose{}}
 
-// chaos is what goes wrong. Sessions only get late: their failure is that of one
-// client, who is told nothing.
+// chaos returns the faults to inject. Those of sessions only delay messages: if a session failed,
+// its client would get no answer.
 func chaos() (rules []supervise.Rule) {
 	for _, kind := range []string{"host", "unikernel", "console", "store", "block"} {
 		rules = append(rules,

@@ -13,13 +13,13 @@ import (
 	"albatross/test/netns"
 )
 
-// withLongTrial gives a world trials that no test outlasts.
+// withLongTrial sets a trial that no test outlasts.
 func withLongTrial(w *world) { w.config.Trial = time.Hour }
 
-// withShortTrial gives a world trials that are over at once.
+// withShortTrial sets a trial that is over at once.
 func withShortTrial(w *world) { w.config.Trial = 0 }
 
-// untilProven waits until nothing is on record of what a unikernel has replaced.
+// untilProven waits until the former of a unikernel is no longer on record.
 func (w *world) untilProven(name string) {
 	w.t.Helper()
 	w.until("its trial is over", func() bool {
@@ -28,7 +28,7 @@ func (w *world) untilProven(name string) {
 	})
 }
 
-// The one before, with all that it should have again.
+// theOneBefore returns the configuration of the former, with all that it should have again.
 func theOneBefore() messages.Config {
 	config := guest("hello", "--quiet", "before")
 	config.Memory = 32
@@ -36,7 +36,7 @@ func theOneBefore() messages.Config {
 	return config
 }
 
-// requireBefore makes sure that the one before runs as it did.
+// requireBefore checks that the former runs again as it did.
 func (w *world) requireBefore(name string, before messages.NamedInfo) {
 	w.t.Helper()
 	w.until("the one before runs again", func() bool {
@@ -50,7 +50,7 @@ func (w *world) requireBefore(name string, before messages.NamedInfo) {
 	w.pid(name)
 }
 
-// requireWaits makes sure that a unikernel is seen to wait for its start.
+// requireWaits checks that a unikernel is listed as waiting for its start.
 func (w *world) requireWaits(name string) {
 	w.t.Helper()
 	ends := w.ends(name)
@@ -58,8 +58,8 @@ func (w *world) requireWaits(name string) {
 	require.Contains(w.t, ends[0].Wait.Value.Cause, "it could not be started: ")
 }
 
-// TestWhatWasReplacedComesBack where its successor cannot be started, whichever
-// step it is that fails.
+// TestWhatWasReplacedComesBack where its successor cannot be started, at whichever step the start
+// fails.
 func TestWhatWasReplacedComesBack(t *testing.T) {
 	config := guest("several")
 	config.Networks = []messages.Network{{Name: "service", Bridge: messages.Some(bridge)}, {Name: "management", Bridge: messages.Some("br1")}}
@@ -67,7 +67,7 @@ func TestWhatWasReplacedComesBack(t *testing.T) {
 	const again = "; the one before was started again"
 	const later = "; the one before waits to be started again: it could not be started: "
 	for step, tc := range map[string]struct {
-		before  any // what is about to be handled when the machine breaks
+		before  any // the message that is handled just after the machine breaks
 		broken  func(*world)
 		says    string
 		outcome string
@@ -98,7 +98,7 @@ func TestWhatWasReplacedComesBack(t *testing.T) {
 			w.succeeds("added block device", ":storage", messages.BlockAdd{Size: 1})
 			w.succeeds("created unikernel", ":x", create(theOneBefore()))
 			before := w.infos(":x")[0]
-			w.requireEvents(":x", "created: the command create", "started: the command create") // nothing else is to be stored
+			w.requireEvents(":x", "created: the command create", "started: the command create") // no other write follows
 			sabotage.arm(t, func() { tc.broken(w) })
 
 			refusal, ok := w.ask(":x", force(config)).(messages.Failure)
@@ -124,8 +124,8 @@ func TestWhatWasReplacedComesBack(t *testing.T) {
 	}
 }
 
-// TestAnIntruderInItsCgroup is in the way of both, each of which waits for it to
-// go, several times.
+// TestAnIntruderInItsCgroup: the intruder is in the way of the successor and of the former. Both
+// wait several times until it has ended.
 func TestAnIntruderInItsCgroup(t *testing.T) {
 	w := newWorld(t, withCgroups)
 	w.succeeds("created unikernel", ":x", create(theOneBefore()))
@@ -142,19 +142,19 @@ func TestAnIntruderInItsCgroup(t *testing.T) {
 	w.requireBefore(":x", before)
 }
 
-// files is how many there are in a directory of the daemon.
+// files returns how many files a directory of the daemon has.
 func (w *world) files(dir string) int {
 	entries, err := os.ReadDir(filepath.Join(w.dir, dir))
 	require.NoError(w.t, err)
 	return len(entries)
 }
 
-// TestEventsOfAComeback where the successor cannot be started: what was stopped
-// for it, and why it is started again.
+// TestEventsOfAComeback where the successor cannot be started: the events show what was stopped for
+// it, and why it is started again.
 func TestEventsOfAComeback(t *testing.T) {
 	for title, tc := range map[string]struct {
 		command messages.Command
-		before  any // what is about to be handled when the tender vanishes
+		before  any // the message that is handled just after the tender vanishes
 		created []string
 	}{
 		"before it is recorded":  {force(guest("hello", "--quiet", "next")), messages.ConsoleOpen{}, nil},
@@ -191,7 +191,7 @@ func commandName(command messages.Command) string {
 	return "create --force"
 }
 
-// TestABridgeThatIsFull: that can only be seen when a tap is made.
+// TestABridgeThatIsFull: the failure appears only when a tap is made.
 func TestABridgeThatIsFull(t *testing.T) {
 	netns.FullBridge(t, bridge)
 	w := newWorld(t, func(w *world) { w.config.RootPolicy.Bridges = []string{bridge} })
@@ -204,14 +204,14 @@ func TestABridgeThatIsFull(t *testing.T) {
 	w.requireBefore(":x", before)
 }
 
-// refusing ends as a tender does that refuses.
+// refusing returns a guest that exits as a tender does that refuses its image.
 func refusing() messages.Config {
 	config := guest("exit", "1")
 	config.AddName = false
 	return config
 }
 
-// TestARefusalBringsBackTheOneBefore: what no check has seen.
+// TestARefusalBringsBackTheOneBefore: no check has foreseen the refusal.
 func TestARefusalBringsBackTheOneBefore(t *testing.T) {
 	w := newWorld(t, withLongTrial)
 	w.succeeds("created unikernel", ":x", create(theOneBefore()))
@@ -228,7 +228,7 @@ func TestARefusalBringsBackTheOneBefore(t *testing.T) {
 	w.requireNothing()
 }
 
-// TestARefusalOfItsName is none: only how it ends without it counts.
+// TestARefusalOfItsName does not count: only the exit without the name does.
 func TestARefusalOfItsName(t *testing.T) {
 	w := newWorld(t, withLongTrial)
 	w.succeeds("created unikernel", ":x", create(theOneBefore()))
@@ -237,7 +237,7 @@ func TestARefusalOfItsName(t *testing.T) {
 	w.requireBefore(":x", before)
 }
 
-// TestOtherEndsBringNothingBack: what has run, or was stopped, has not refused.
+// TestOtherEndsBringNothingBack: a unikernel that has run, or was stopped, has not been refused.
 func TestOtherEndsBringNothingBack(t *testing.T) {
 	for title, end := range map[string]func(*world){
 		"exit 0":   func(w *world) { w.succeeds("created unikernel", ":x", force(guest("exit", "0"))) },
@@ -261,8 +261,8 @@ func TestOtherEndsBringNothingBack(t *testing.T) {
 	}
 }
 
-// TestATrialEnds: who ends as if it refused when it has run for long does not
-// bring back what it has replaced, of which nothing is left.
+// TestATrialEnds: a unikernel that exits with 1 after its trial does not bring back its former, of
+// which nothing is left.
 func TestATrialEnds(t *testing.T) {
 	w := newWorld(t, withShortTrial, tenderScript(t, "while ! [ -e $0.end ]; do sleep 0.02; done; exit 1\n"))
 	w.succeeds("created unikernel", ":x", create(theOneBefore()))
@@ -276,7 +276,7 @@ func TestATrialEnds(t *testing.T) {
 	w.requireNothing()
 }
 
-// TestASecondSuccessorInATrial: the one before is always that which was replaced.
+// TestASecondSuccessorInATrial: what comes back is the unikernel that was replaced last.
 func TestASecondSuccessorInATrial(t *testing.T) {
 	w := newWorld(t, withLongTrial)
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet", "first")))
@@ -292,7 +292,7 @@ func TestASecondSuccessorInATrial(t *testing.T) {
 	require.Nil(t, r.Spec.Former.Spec.Former)
 }
 
-// TestARefusalWhileASuccessorIsChecked: that replaces the one before then.
+// TestARefusalWhileASuccessorIsChecked: the successor then replaces the former.
 func TestARefusalWhileASuccessorIsChecked(t *testing.T) {
 	checked := &sabotage{before: messages.UnikernelPrepare{}}
 	w := newWorld(t, withLongTrial, tenderScript(t, "case \"$*\" in *refuse*) while ! [ -e $0.end ]; do sleep 0.02; done; exit 1;; esac; exec sleep 1000\n"),
@@ -310,7 +310,7 @@ func TestARefusalWhileASuccessorIsChecked(t *testing.T) {
 	w.requireNothing()
 }
 
-// TestAComebackOutlivesTheDaemon: whatever the daemon has not seen of a trial.
+// TestAComebackOutlivesTheDaemon, whichever part of a trial the daemon has not seen.
 func TestAComebackOutlivesTheDaemon(t *testing.T) {
 	for title, ended := range map[string]bool{"while it runs": false, "while no daemon is there": true} {
 		t.Run(title, func(t *testing.T) {
@@ -338,7 +338,7 @@ func TestAComebackOutlivesTheDaemon(t *testing.T) {
 	}
 }
 
-// TestWhatHasBeenGivenToSomebodyElse is not taken away again by a comeback.
+// TestWhatHasBeenGivenToSomebodyElse: a comeback does not take it away again.
 func TestWhatHasBeenGivenToSomebodyElse(t *testing.T) {
 	stopped, ended := &sabotage{before: messages.UnikernelGone{}}, &sabotage{before: "unikernel.exited"}
 	w := newWorld(t, withLongTrial, func(w *world) {
@@ -349,21 +349,21 @@ func TestWhatHasBeenGivenToSomebodyElse(t *testing.T) {
 	})
 	w.succeeds("created unikernel", ":x", create(theOneBefore()))
 	other := guest("hello", "--quiet")
-	other.Memory = w.config.RootPolicy.Memory - 16 // which the successor has
+	other.Memory = w.config.RootPolicy.Memory - 16 // the successor has these 16 MB
 	stopped.arm(t, func() {
 		ended.arm(t, func() { w.succeeds("created unikernel", ":other", create(other)) })
 	})
 	w.succeeds("created unikernel", ":x", force(refusing()))
 	w.until("it is gone", func() bool { _, there := w.record(":x"); return !there })
-	told := w.eventsOf(":x")
+	events := w.eventsOf(":x")
 	require.Equal(t, "destroyed: exit 1 asks for no restart; the one before cannot come back: "+
-		"maximum allowed memory (256, used 240) would be exceeded (requesting 32)", told[len(told)-1])
+		"maximum allowed memory (256, used 240) would be exceeded (requesting 32)", events[len(events)-1])
 	w.succeeds("destroyed unikernel", ":other", messages.UnikernelDestroy{})
 	w.requireNothing()
 }
 
-// TestAnAutomaticRestartThatCannotBe is tried again until it can, and is seen
-// to be.
+// TestAnAutomaticRestartThatCannotBe is tried again until it succeeds, and the unikernel is listed
+// as waiting meanwhile.
 func TestAnAutomaticRestartThatCannotBe(t *testing.T) {
 	for step, broken := range map[string]func(*world){
 		"check": func(w *world) { w.deleteBridge(bridge) },
@@ -392,8 +392,8 @@ func TestAnAutomaticRestartThatCannotBe(t *testing.T) {
 	}
 }
 
-// TestDestroyInATrialThatIsCutOff: the daemon dies while it destroys what is on trial.
-// What that has replaced does not come back.
+// TestDestroyInATrialThatIsCutOff: the daemon dies while it destroys a unikernel on trial. The
+// former does not come back.
 func TestDestroyInATrialThatIsCutOff(t *testing.T) {
 	w := newWorld(t, withLongTrial, tenderScript(t, "case \"$*\" in *two*) trap '' TERM;; esac\n"+forEver),
 		func(w *world) { w.config.Grace = time.Hour })

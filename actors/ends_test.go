@@ -15,7 +15,7 @@ import (
 	"albatross/runtime/proc"
 )
 
-// ends asks how the last runs ended.
+// ends returns how the last runs ended.
 func (w *world) ends(name string) []messages.NamedEnd {
 	w.t.Helper()
 	c := w.connect(messages.AtEvents)
@@ -25,7 +25,7 @@ func (w *world) ends(name string) []messages.NamedEnd {
 	return list
 }
 
-// endNames are those of what has ended, in the order in which they are told.
+// endNames returns the names of the unikernels that have ended, in the order of the answer.
 func (w *world) endNames(name string) (names []string) {
 	w.t.Helper()
 	for _, e := range w.ends(name) {
@@ -34,7 +34,7 @@ func (w *world) endNames(name string) (names []string) {
 	return names
 }
 
-// ended waits until it is told how a unikernel ended.
+// ended waits until the daemon lists how a unikernel ended.
 func (w *world) ended(name string) messages.End {
 	w.t.Helper()
 	var list []messages.NamedEnd
@@ -44,7 +44,7 @@ func (w *world) ended(name string) messages.End {
 	return list[0].End
 }
 
-// exiting is a unikernel that exits at once.
+// exiting returns a command for a unikernel that exits at once.
 func exiting(code string, fail messages.FailBehaviour) messages.UnikernelCreate {
 	config := guest("exit", code)
 	config.AddName, config.Fail = false, fail
@@ -87,8 +87,8 @@ func TestEndsAreToldWhenUnikernelsAreGone(t *testing.T) {
 	require.Equal(t, all, w.ends(":"), "it is on disk")
 }
 
-// TestEndsOfOneThatIsStartedAgain: the last end is told while the next run is
-// under way, and how many there have been.
+// TestEndsOfOneThatIsStartedAgain: the list shows the last end while the next run is under way, and
+// how many ends there have been.
 func TestEndsOfOneThatIsStartedAgain(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", exiting("3", messages.FailBehaviour{Restart: true}))
@@ -106,7 +106,7 @@ func TestEndsOfOneThatIsStartedAgain(t *testing.T) {
 	w.requireNothing()
 }
 
-// TestEndThatNobodySaw is told as such, with the time at which it was found.
+// TestEndThatNobodySaw: the list shows it as unknown, with the time at which it was found.
 func TestEndThatNobodySaw(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
@@ -121,8 +121,8 @@ func TestEndThatNobodySaw(t *testing.T) {
 	w.requireNothing()
 }
 
-// TestEndThatIsFound: how it has ended can be seen where nobody has cleared it away,
-// but not when. It was not taken over.
+// TestEndThatIsFound: while the process is not reaped, a daemon sees how it has ended, but not
+// when. The unikernel was not taken over.
 func TestEndThatIsFound(t *testing.T) {
 	w := newWorld(t)
 	again := guest("hello", "--quiet")
@@ -145,11 +145,11 @@ func TestEndThatIsFound(t *testing.T) {
 	w.requireNothing()
 }
 
-// greedy is a tender that takes more memory than it may have, when it is told to.
+// greedy is a tender that takes more memory than it may have, once the file $0.go exists.
 const greedy = "echo up; while ! [ -e $0.go ]; do sleep 0.01; done; exec tail /dev/zero\n"
 
-// TestOutOfMemory: the kernel has killed it, which its cgroup tells, whether a daemon
-// was there or not.
+// TestOutOfMemory: the kernel has killed it. Its cgroup shows that, whether or not a daemon ran at
+// that time.
 func TestOutOfMemory(t *testing.T) {
 	outOfMemory := messages.Exit{Known: true, Signal: 9, OutOfMemory: true}
 	for title, offline := range map[string]bool{"seen": false, "while no daemon runs": true} {
@@ -189,8 +189,8 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
-// TestWaiting: of what has ended and will be started again is told that it waits,
-// since when and why; so is what cannot be started at all.
+// TestWaiting: a unikernel that has ended and will be started again is listed as waiting, with the
+// time and the reason. So is one that cannot be started at all.
 func TestWaiting(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", exiting("3", messages.FailBehaviour{Restart: true}))
@@ -214,12 +214,12 @@ func TestWaiting(t *testing.T) {
 		first = waiting()
 		return strings.HasPrefix(string(first.Wait.Value.Cause), "it could not be started: ")
 	})
-	told := func() int {
+	failures := func() int {
 		return strings.Count(strings.Join(w.eventsOf(":x"), "\n"), "restarting: it could not be started: ")
 	}
-	before := told()
-	w.until("it was tried again", func() bool { return told() > before })
-	require.Equal(t, first.Wait.Value.Since, waiting().Wait.Value.Since, "that is no end of waiting")
+	before := failures()
+	w.until("it was tried again", func() bool { return failures() > before })
+	require.Equal(t, first.Wait.Value.Since, waiting().Wait.Value.Since, "a failed try does not end the wait")
 	survey, err := w.actors.Survey(t.Context())
 	require.NoError(t, err)
 	require.Len(t, survey.Status, 1)
@@ -270,7 +270,7 @@ func TestOnlyEndsOnTheSocketOfEvents(t *testing.T) {
 	}
 }
 
-// TestSettings: it is told who wants no name among the arguments.
+// TestSettings: the list shows which unikernels get no name among their arguments.
 func TestSettings(t *testing.T) {
 	w := newWorld(t)
 	unnamed := guest("hello", "--quiet")

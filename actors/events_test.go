@@ -14,7 +14,7 @@ import (
 	"albatross/runtime/store"
 )
 
-// always is when everything is since.
+// always is the time to ask from for all events.
 var always = messages.Some(time.UnixMilli(0).UTC())
 
 // followEvents subscribes to events.
@@ -27,17 +27,17 @@ func (w *world) followEvents(name string, since messages.Option[time.Time]) *cli
 	return c
 }
 
-// A reader is what a follower has been told so far.
+// A reader holds what a follower has read so far.
 type reader struct {
 	*client
 	numbers []uint64
 	missed  uint64
-	present int // how many it had been told then; negative: not yet
+	present int // how many came before the present; negative: not known yet
 }
 
 func newReader(c *client) *reader { return &reader{client: c, present: -1} }
 
-// read takes the next item.
+// read reads the next item.
 func (r *reader) read() messages.Payload {
 	r.w.t.Helper()
 	p := r.receive().Payload
@@ -47,7 +47,7 @@ func (r *reader) read() messages.Payload {
 	case messages.DataMissed:
 		r.missed += p.Count
 	case messages.DataPresent:
-		require.Negative(r.w.t, r.present, "that is told once")
+		require.Negative(r.w.t, r.present, "the mark of the present comes once")
 		r.present = len(r.numbers)
 	}
 	return p
@@ -82,7 +82,7 @@ func (w *world) putEvents(db *store.DB, n int) {
 	require.NoError(w.t, db.Apply(changes))
 }
 
-// happen has an event happen.
+// happen makes two events.
 func (w *world) happen(path string) {
 	w.t.Helper()
 	require.IsType(w.t, messages.SuccessText{}, w.addPolicy(path, policy(2, 64)))
@@ -96,14 +96,13 @@ func (w *world) lastEvent() uint64 {
 	return last
 }
 
-// TestEventsAreToldOnce: whoever comes while events happen gets each one that it
-// has asked for once, in order, and is told at the right place that the rest is
-// new.
+// TestEventsAreToldOnce: a follower that comes while events happen gets each event that it has
+// asked for once, in order. The mark of the present comes before the first event that is new.
 func TestEventsAreToldOnce(t *testing.T) {
 	const (
 		old     = 700
 		writers = 4
-		each    = 25 // times two events
+		each    = 25 // each writes two events
 	)
 	w := newWorld(t, fill(old))
 	w.requireEvents(":", "daemon-started: ")
@@ -140,7 +139,7 @@ func TestEventsAreToldOnce(t *testing.T) {
 				}
 				for i, n := range r.numbers {
 					if n != r.numbers[0]+uint64(i) {
-						t.Errorf("%s: %d is at place %d behind %d", title, n, i, r.numbers[0])
+						t.Errorf("%s: %d is number %d after %d", title, n, i, r.numbers[0])
 					}
 				}
 				if r.missed != 0 {
@@ -169,8 +168,8 @@ func TestEventsOfOneName(t *testing.T) {
 	require.Contains(t, all.names(w, "", 9), "b: policy-removed", "in full")
 }
 
-// names are those of the next events, and their kinds. Where a unikernel is
-// named, it is destroyed before the last of them.
+// names returns the names and kinds of the next n events. If destroy is the name of a unikernel,
+// names destroys that before the last of them.
 func (r *reader) names(w *world, destroy string, n int) (names []string) {
 	w.t.Helper()
 	for len(names) < n {
@@ -185,7 +184,7 @@ func (r *reader) names(w *world, destroy string, n int) (names []string) {
 	return names
 }
 
-// TestWhoDoesNotReadEvents is told how many it has missed, and nobody waits for it.
+// TestWhoDoesNotReadEvents reads later how many it has missed. Nothing waits for it.
 func TestWhoDoesNotReadEvents(t *testing.T) {
 	const old, more = 600, store.MaxEvents + 200
 	w := newWorld(t, fill(old))
@@ -209,8 +208,8 @@ func TestWhoDoesNotReadEvents(t *testing.T) {
 	require.Equal(t, r.missed, gaps)
 }
 
-// TestTooManyFollowEvents: there is a place again when one has left. Those that
-// do not read have nobody wait.
+// TestTooManyFollowEvents: a place is free again when a follower has left. Nothing waits for
+// followers that do not read.
 func TestTooManyFollowEvents(t *testing.T) {
 	const most = 256
 	w := newWorld(t)
@@ -243,7 +242,7 @@ func TestEventsEndWithTheDaemon(t *testing.T) {
 	r.readTo(w.lastEvent())
 }
 
-// TestFollowersOfEventsThatAreLost are told why, and may ask for them again.
+// TestFollowersOfEventsThatAreLost read why, and may ask for the events again.
 func TestFollowersOfEventsThatAreLost(t *testing.T) {
 	faults := &failFirst{}
 	w := newWorld(t, func(w *world) { w.fault = faults.at })
@@ -264,8 +263,8 @@ func TestAnotherCommandEndsEvents(t *testing.T) {
 	<-c.closed
 }
 
-// Events are told in the order of time, though each happens a moment before it is
-// stored, and many do at once.
+// Events come in the order of time, though each happens a moment before it is stored, and many
+// happen at once.
 func TestEventsAreInTheOrderOfTime(t *testing.T) {
 	w := newWorld(t)
 	var all sync.WaitGroup
@@ -285,8 +284,8 @@ func TestEventsAreInTheOrderOfTime(t *testing.T) {
 	}
 }
 
-// TestEventsOfAStoreThatFails are told when it is there again, even if nothing
-// else happens.
+// TestEventsOfAStoreThatFails reach the followers when it works again, even if nothing else
+// happens.
 func TestEventsOfAStoreThatFails(t *testing.T) {
 	var armed atomic.Bool
 	w := newWorld(t, withBlocks, func(w *world) {

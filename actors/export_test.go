@@ -6,8 +6,8 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// Host is whom sessions ask.
+// Host returns the actor that sessions ask.
 func Host(a *Actors) *actor.PID { return a.host.PID() }
 
-// MaxStarting is how many unikernels are started at once at most.
+// MaxStarting is how many unikernels are started at the same time at most.
 const MaxStarting = host.MaxStarting

@@ -15,15 +15,14 @@ import (
 	"albatross/messages"
 )
 
-// TestAPanicAnywhereIsAnsweredAndHealed makes one actor fail once, before
-// or after each message it ever handles in the course of a few commands, and expects that
-// every command is answered, that an answer is true, and that the daemon works
-// as before afterwards.
+// TestAPanicAnywhereIsAnsweredAndHealed makes one actor fail once, before or after each message
+// that it handles in the course of a few commands. It checks that every command is answered, that
+// each answer is true, and that the daemon works as before afterwards.
 func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
 	for title, tc := range map[string]struct {
 		actors   []string
-		commands func(*world) // answered one way or the other, and what they say is true
-		after    func(*world) // all works
+		commands func(*world) // each is answered, with a success or a failure that is true
+		after    func(*world) // checks that everything works
 	}{
 		"unikernels": {[]string{"host", "unikernel", "console", "store"}, unikernelCommands, afterUnikernels},
 		"comebacks":  {[]string{"host", "unikernel", "store"}, comebackCommands, afterUnikernels},
@@ -47,10 +46,10 @@ func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
 // mostMessages is more than any actor handles in the course of the commands.
 const mostMessages = 60
 
-// failsOnceAt runs commands with a failure before or after the nth message of an
-// actor, and tells whether there were so many.
+// failsOnceAt runs commands with a failure before or after the nth message of an actor, and reports
+// whether the actor has handled that many.
 func failsOnceAt(t *testing.T, fault supervise.Fault, actor string, n int, commands, after func(*world)) bool {
-	reached := true // as far as is known of one that was not selected by -run
+	reached := true // assumed of a test that -run has not selected
 	t.Run(fmt.Sprint(n), func(t *testing.T) {
 		faults := crashOnce(fault, actor, n)
 		w := newWorld(t, withBlocks, func(w *world) { w.faults = faults })
@@ -82,7 +81,7 @@ func unikernelCommands(w *world) {
 	}
 }
 
-// comebackCommands replace a unikernel by some that refuse.
+// comebackCommands replace a unikernel by some that refuse their image.
 func comebackCommands(w *world) {
 	w.t.Helper()
 	if w.ask(":x", create(guest("hello", "--quiet", "one"))) != success("created unikernel") {
@@ -92,12 +91,12 @@ func comebackCommands(w *world) {
 	w.until("the one before runs", func() bool {
 		r, there := w.record(":x")
 		require.True(w.t, there)
-		return len(r.Spec.Arguments.Argv.Value) == 2 && r.Runtime.OK // that it is released is told to the store once
+		return len(r.Spec.Arguments.Argv.Value) == 2 && r.Runtime.OK // the store gets the release only once, and may lose it
 	})
 }
 
 func afterUnikernels(w *world) {
-	w.ask(":x", messages.UnikernelDestroy{}) // whatever has become of it
+	w.ask(":x", messages.UnikernelDestroy{}) // whichever unikernel is there
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet", "after")))
 	w.pid(":x")
 	w.followUntil(":x", "hello from albatross: --name=x --quiet after")
@@ -109,9 +108,9 @@ func consoleCommands(w *world) {
 	w.t.Helper()
 	link := w.connect(messages.AtConsole)
 	defer link.Close()
-	w.ask(":", messages.UnikernelInfo{Form: 6}) // it has been swept
+	w.ask(":", messages.UnikernelInfo{Form: 6}) // the host has removed unknown FIFOs
 	require.NoError(w.t, mkfifo(w.fifo(":x")))
-	defer os.Remove(w.fifo(":x")) // a host that has failed sweeps
+	defer os.Remove(w.fifo(":x")) // a host that fails may have removed it
 	link.ask(":x", add(3))
 	if x, err := os.OpenFile(w.fifo(":x"), os.O_RDWR, 0); err == nil {
 		defer x.Close()
@@ -206,8 +205,8 @@ func afterStats(w *world) {
 	require.NotEmpty(w.t, w.snapshot().Samples)
 }
 
-// eventCommands follow events while some happen. Whoever follows is told all, or
-// sent away.
+// eventCommands follow events while some happen. A follower gets all of them, or loses its
+// connection.
 func eventCommands(w *world) {
 	w.t.Helper()
 	c := w.connect(messages.AtEvents)
@@ -218,7 +217,7 @@ func eventCommands(w *world) {
 	}
 	w.addPolicy("a:", policy(2, 64))
 	w.ask("a:", messages.PolicyRemove{})
-	w.until("all is told", func() bool {
+	w.until("all events have come", func() bool {
 		number := uint64(0)
 		for number < w.lastEvent() {
 			select {
@@ -237,7 +236,7 @@ func eventCommands(w *world) {
 	})
 }
 
-// afterEvents makes sure that events are told.
+// afterEvents checks that events reach a follower.
 func afterEvents(w *world) {
 	afterPolicies(w)
 	r := newReader(w.followEvents(":", always))
@@ -248,15 +247,15 @@ func afterEvents(w *world) {
 
 func success(text string) messages.Payload { return messages.SuccessText{Text: messages.Public(text)} }
 
-// crashOnce has an actor of a kind meet a fault at the nth message of some types, or of any.
+// crashOnce injects a fault into an actor of a kind, at the nth message of some types, or of any.
 func crashOnce(fault supervise.Fault, kind string, n int, of ...any) *supervise.Faults {
 	faults := supervise.NewFaults(0, nil)
 	faults.Set(supervise.Rule{Fault: fault, Kind: kind, Messages: of, Nth: n})
 	return faults
 }
 
-// TestAConsoleThatWasNotToldOfAnEnd reads what the next run prints all the same: its
-// FIFO is another one.
+// TestAConsoleThatWasNotToldOfAnEnd reads what the next run prints all the same: that run has a
+// FIFO of its own.
 func TestAConsoleThatWasNotToldOfAnEnd(t *testing.T) {
 	faults := crashOnce(supervise.Drop, "console", 1, messages.ConsoleClose{})
 	w := newWorld(t, func(w *world) { w.faults = faults })

@@ -22,15 +22,15 @@ import (
 	"albatross/test/netns"
 )
 
-// withSmallDisk gives a world a file system of its own, of 12 MB.
+// withSmallDisk mounts a file system of 12 MB for a world.
 func withSmallDisk(w *world) {
-	netns.Need(w.t) // which is a namespace of mounts, too
+	netns.Need(w.t) // a test network also is a namespace of mounts
 	require.NoError(w.t, unix.Mount("tmpfs", w.dir, "tmpfs", 0, "size=12m"))
 	w.t.Cleanup(func() { require.NoError(w.t, unix.Unmount(w.dir, unix.MNT_DETACH)) })
-	require.NoError(w.t, os.Mkdir(w.guests.FIFODir, 0o700)) // the one below is hidden
+	require.NoError(w.t, os.Mkdir(w.guests.FIFODir, 0o700)) // the mount hides the first one
 }
 
-// fillDisk leaves no byte on the disk, until it is called again with false.
+// fillDisk fills the disk to the last byte, until it is called with false.
 func (w *world) fillDisk(full bool) {
 	w.t.Helper()
 	path := filepath.Join(w.dir, "filler")
@@ -49,8 +49,8 @@ type endless struct{}
 
 func (endless) Read(b []byte) (int, error) { return len(b), nil }
 
-// TestOnAFullDisk what runs goes on, restarts and can be destroyed; what would be
-// new is refused with the reason; and all works when there is room.
+// TestOnAFullDisk: what runs continues, restarts, and can be destroyed. New unikernels and policies
+// are refused with the reason. All works again when there is room.
 func TestOnAFullDisk(t *testing.T) {
 	w := newWorld(t, withSmallDisk, withBlocks)
 	for i := range 4 {
@@ -72,7 +72,7 @@ func TestOnAFullDisk(t *testing.T) {
 	require.Equal(t, fails("cannot write state.db: there is no room for anything new: no space left on device"), w.addPolicies())
 	w.succeeds("removed policy", "a:", messages.PolicyRemove{})
 	w.succeeds("removed block", ":disk", messages.BlockRemove{})
-	w.fillDisk(true) // also with what that has freed
+	w.fillDisk(true) // fill also what that has freed
 
 	pid := w.pid(":u1")
 	w.succeeds("created unikernel", ":u1", messages.UnikernelRestart{Form: messages.RestartSame})
@@ -91,7 +91,7 @@ func TestOnAFullDisk(t *testing.T) {
 	require.Equal(t, success("added policy"), w.addPolicy("b:", policy(1, 32)))
 }
 
-// addPolicies adds one after the other until one is refused.
+// addPolicies adds policies until one is refused.
 func (w *world) addPolicies() (refusal messages.Payload) {
 	w.t.Helper()
 	for i := range 2000 {
@@ -107,7 +107,7 @@ func (w *world) addPolicies() (refusal messages.Payload) {
 	return nil
 }
 
-// TestRestartsOnAFullDisk: who is kept running is, again and again.
+// TestRestartsOnAFullDisk: a unikernel that is kept running is started again each time.
 func TestRestartsOnAFullDisk(t *testing.T) {
 	w := newWorld(t, withSmallDisk)
 	config := guest("exit", "3")
@@ -121,8 +121,8 @@ func TestRestartsOnAFullDisk(t *testing.T) {
 	})
 }
 
-// breakDisk has the database take no write until it is mended: what writes to it
-// can only read.
+// breakDisk makes every write of the database fail until mend is called: it reopens the file for
+// reading only.
 func (w *world) breakDisk() (mend func()) {
 	w.t.Helper()
 	path := filepath.Join(w.dir, store.DBFile)
@@ -137,7 +137,7 @@ func (w *world) breakDisk() (mend func()) {
 	return func() { reopen(os.O_RDWR) }
 }
 
-// openedAs is the descriptor under which a file is open.
+// openedAs returns the descriptor under which a file is open.
 func (w *world) openedAs(path string) int {
 	w.t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
@@ -153,13 +153,13 @@ func (w *world) openedAs(path string) int {
 	return 0
 }
 
-// unstored is what a client is told of a unikernel that has ended on a broken disk.
+// unstored returns the answer about a unikernel that has ended on a broken disk.
 func unstored() messages.Failure {
 	return messages.Failure{Text: "the unikernel has ended, but that cannot be stored: cannot write state.db: write state.db: bad file descriptor; this is tried again until it can"}
 }
 
-// TestEndsThatCannotBeStored are told to who asks, at once; nothing shows as
-// running that does not; and the rest follows when the disk works again.
+// TestEndsThatCannotBeStored: a client that asks reads them at once, and no unikernel that has
+// ended is listed as running. The rest follows when the disk works again.
 func TestEndsThatCannotBeStored(t *testing.T) {
 	var log bytes.Buffer
 	w := newWorld(t, func(w *world) { w.log = &log })
@@ -214,8 +214,8 @@ func TestEndsThatCannotBeStored(t *testing.T) {
 	w.start()
 }
 
-// TestWhatNobodyWaitsForIsStoredLater: that a unikernel runs, and what has become of a
-// block device, is on disk with its events when the disk works again, once.
+// TestWhatNobodyWaitsForIsStoredLater: that a unikernel runs, and what has become of a block
+// device, is stored once, with its events, when the disk works again.
 func TestWhatNobodyWaitsForIsStoredLater(t *testing.T) {
 	var once sync.Once
 	mends := make(chan func(), 1)
@@ -233,7 +233,7 @@ func TestWhatNobodyWaitsForIsStoredLater(t *testing.T) {
 	require.False(t, r.Runtime.Value.Released)
 	(<-mends)()
 	w.untilMarked(":x")
-	told := func() (kinds []string) {
+	stored := func() (kinds []string) {
 		list, _, err := w.config.DB.Events(1, 100)
 		require.NoError(t, err)
 		for _, e := range list {
@@ -243,11 +243,11 @@ func TestWhatNobodyWaitsForIsStoredLater(t *testing.T) {
 		return kinds
 	}
 	want := []string{"block-created", "created", "daemon-started", "started"}
-	w.until("all is told", func() bool { return len(told()) == len(want) })
-	require.Equal(t, want, told())
+	w.until("all events are stored", func() bool { return len(stored()) == len(want) })
+	require.Equal(t, want, stored())
 }
 
-// TestAStateThatCannotBeRead is told to whoever asks, and all works when it can be.
+// TestAStateThatCannotBeRead: a client reads why, and all works once the state can be read.
 func TestAStateThatCannotBeRead(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
@@ -255,7 +255,7 @@ func TestAStateThatCannotBeRead(t *testing.T) {
 		messages.PutPolicy{Path: "a", Policy: messages.Policy{Bridges: []string{"damaged-one"}}},
 	}))
 	w.shutdown()
-	w.opened = func() { w.overwrite("damaged-one", "damaged-too") } // nobody looks for damage any more
+	w.opened = func() { w.overwrite("damaged-one", "damaged-too") } // the check for damage is over
 	w.start()
 	refusal, ok := w.ask(":", messages.UnikernelInfo{Form: 6}).(messages.Failure)
 	require.True(t, ok)
@@ -266,7 +266,7 @@ func TestAStateThatCannotBeRead(t *testing.T) {
 	w.pid(":x")
 }
 
-// overwrite changes bytes of the database that are in use.
+// overwrite changes bytes of the open database.
 func (w *world) overwrite(text, by string) {
 	w.t.Helper()
 	f, err := os.OpenFile(filepath.Join(w.dir, store.DBFile), os.O_RDWR, 0)
@@ -286,8 +286,8 @@ func (w *world) overwrite(text, by string) {
 	}
 }
 
-// TestARecordThatCannotBeRead: a unikernel whose actor fails and finds its record damaged
-// runs on, and whoever waits is told; others do not notice.
+// TestARecordThatCannotBeRead: a unikernel whose actor fails and finds its record damaged runs on.
+// A client that waits for it reads why. Others do not notice.
 func TestARecordThatCannotBeRead(t *testing.T) {
 	var armed atomic.Bool
 	w := newWorld(t, func(w *world) {
@@ -303,7 +303,7 @@ func TestARecordThatCannotBeRead(t *testing.T) {
 	x := w.pid(":x")
 	w.overwrite("damaged-one", "damaged-too")
 	armed.Store(true)
-	w.until("the one that waits is told", func() bool {
+	w.until("the client that waits has its answer", func() bool {
 		refusal, _ := w.ask(":x", messages.UnikernelDestroy{}).(messages.Failure)
 		return strings.Contains(string(refusal.Text), "cannot understand what is stored of :x: its checksum is wrong")
 	})
@@ -316,8 +316,7 @@ func TestARecordThatCannotBeRead(t *testing.T) {
 	w.until("it is read, and ends", func() bool { return len(w.infos(":")) == 0 && unix.Kill(x, 0) != nil })
 }
 
-// untilMarked waits until the disk says that unikernels run, which nobody else
-// waits for.
+// untilMarked waits until the records say that unikernels run. No client waits for that.
 func (w *world) untilMarked(names ...string) {
 	w.t.Helper()
 	w.until("they are marked", func() bool {
@@ -325,7 +324,7 @@ func (w *world) untilMarked(names ...string) {
 	})
 }
 
-// failedCommits is how many there were.
+// failedCommits returns how many commits have failed.
 func (w *world) failedCommits() (n int) {
 	w.t.Helper()
 	registry := prometheus.NewRegistry()

@@ -11,9 +11,9 @@ import (
 	"albatross/runtime/tender"
 )
 
-// TestWhatWaitsAtItsGateIsNoTender: a daemon was killed before it released a
-// process, and the next one is so fast that the process is still there. It ends
-// by itself, which is no end of the unikernel.
+// TestWhatWaitsAtItsGateIsNoTender: a daemon was killed before it released a process. The next
+// daemon starts so fast that the process is still there. The process ends by itself, which is no
+// end of the unikernel.
 func TestWhatWaitsAtItsGateIsNoTender(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))

@@ -10,8 +10,8 @@ import (
 	"albatross/test/netns"
 )
 
-// TestHalt: all are stopped, whatever is going on, and the next daemon starts
-// all of them.
+// TestHalt: all unikernels are stopped, whatever is under way, and the next daemon starts all of
+// them.
 func TestHalt(t *testing.T) {
 	w := newWorld(t, withBridge)
 	w.succeeds("created unikernel", ":quits", create(guest("hello", "--quiet")))
@@ -43,11 +43,11 @@ func TestHaltOfNothing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	require.NoError(t, w.actors.Halt(ctx))
-	w.restart() // without which nothing more would be answered
+	w.restart() // after the halt, a daemon answers nothing more
 }
 
-// TestHaltInTheMiddleOfACommand: what is being created is finished, or refused,
-// and stopped.
+// TestHaltInTheMiddleOfACommand: a create that is under way succeeds, or is refused, and its
+// unikernel is stopped.
 func TestHaltInTheMiddleOfACommand(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))

@@ -18,9 +18,8 @@ import (
 	"albatross/runtime/history"
 )
 
-// told are the first n lines that a console tells a new subscriber, who asks for
-// all.
-func (w *world) told(name string, n int) (lines []messages.DataConsole) {
+// lastLines returns the first n lines that a new subscriber gets of a console when it asks for all.
+func (w *world) lastLines(name string, n int) (lines []messages.DataConsole) {
 	w.t.Helper()
 	c := w.follow(name, messages.MaxInt)
 	defer c.Close()
@@ -30,7 +29,7 @@ func (w *world) told(name string, n int) (lines []messages.DataConsole) {
 	return lines
 }
 
-// histories are the consoles that have a file.
+// histories returns the names of the consoles that have a file.
 func (w *world) histories() (names []string) {
 	w.t.Helper()
 	entries, err := os.ReadDir(filepath.Join(w.dir, "console"))
@@ -50,7 +49,7 @@ func (w *world) historySize(name string) int64 {
 	return info.Size()
 }
 
-// number are n lines of chatty.
+// number returns n lines of chatty.
 func number(n int) (lines []string) {
 	for i := range n {
 		lines = append(lines, fmt.Sprintf("line %d", i+1))
@@ -62,15 +61,15 @@ func TestHistoryOutlivesTheDaemon(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", "a:x", create(guest("chatty", "1000")))
 	require.Equal(t, number(1000), w.lines("a:x", 1000))
-	before := w.told("a:x", 1000)
+	before := w.lastLines("a:x", 1000)
 	for range 3 {
 		w.restart()
-		require.Equal(t, before, w.told("a:x", 1000), "with their times")
+		require.Equal(t, before, w.lastLines("a:x", 1000), "with their times")
 	}
 }
 
-// Who reads a console, and leaves, before the daemon knows what is on record, costs
-// nothing of it.
+// A client that reads a console and leaves before the daemon has read the records removes nothing
+// of it.
 func TestHistoryOutlivesAGlanceAtTheStart(t *testing.T) {
 	hold, idle := make(chan struct{}), make(chan messages.Name, 99)
 	held := false
@@ -95,7 +94,7 @@ func TestHistoryOutlivesAGlanceAtTheStart(t *testing.T) {
 	w.start()
 	for _, name := range []string{":runs", ":ended", ":nothing"} {
 		w.follow(name, 10).Close()
-		for (<-idle).String() != name { // nobody reads
+		for (<-idle).String() != name { // no subscriber reads
 		}
 	}
 	close(hold)
@@ -119,13 +118,13 @@ func TestThePostMortemOutlivesTheDaemon(t *testing.T) {
 	require.Equal(t, success("subscribed"), c.receive().Payload)
 
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
-	require.Equal(t, "hello from albatross: --name=x --quiet", c.line(), "the next one prints behind it")
+	require.Equal(t, "hello from albatross: --name=x --quiet", c.line(), "the next run prints after it")
 	w.restart()
 	require.Equal(t, append(number(500), "hello from albatross: --name=x --quiet"), w.lines(":x", 501))
 }
 
-// Whoever follows is told each line once, whenever it begins to; or how many it
-// has missed.
+// A follower gets each line once, or the number of lines that it has missed, whenever it begins to
+// follow.
 func TestFollowersThatComeAndGoAreToldEachLineOnce(t *testing.T) {
 	w := newWorld(t)
 	const n = 20_000
@@ -133,15 +132,15 @@ func TestFollowersThatComeAndGoAreToldEachLineOnce(t *testing.T) {
 	for last := 0; last < n; {
 		c := w.follow(":x", messages.MaxInt)
 		last = c.after(-1)
-		for told := 0; told < 2000 && last < n; told++ {
+		for lines := 0; lines < 2000 && last < n; lines++ {
 			last = c.after(last)
 		}
 		c.Close()
 	}
 }
 
-// after is the number of the line of chatty behind the last one. It may be any
-// where that is not known, and is the last one where lines were missed.
+// after returns the number of the next line of chatty, which follows the last one. The first may be
+// any. Lines that were missed are added to the last one.
 func (c *client) after(last int) int {
 	c.w.t.Helper()
 	line, n := c.line(), 0
@@ -159,8 +158,7 @@ func (c *client) after(last int) int {
 	return n
 }
 
-// A line that is printed in two parts is one line, though a daemon has seen only
-// one of them.
+// A line that is printed in two parts is one line, though a daemon has seen only one of them.
 func TestALineThatNoDaemonSeesWhole(t *testing.T) {
 	w := newWorld(t, tenderScript(t, "printf one; while ! [ -e $0.go ]; do sleep 0.05; done; echo two; exec sleep 1000\n"))
 	w.succeeds("created unikernel", ":x", create(guest("hello")))
@@ -170,8 +168,8 @@ func TestALineThatNoDaemonSeesWhole(t *testing.T) {
 	require.Equal(t, []string{"onetwo"}, w.lines(":x", 1))
 }
 
-// A unikernel that ends in the middle of a line while no daemon is there has no
-// part in the lines of its successor.
+// A unikernel ends in the middle of a line while no daemon runs. That line does not become a part
+// of the first line of its successor.
 func TestALineThatNobodyEnds(t *testing.T) {
 	w := newWorld(t, tenderScript(t, "printf 'last words'; exec sleep 1000\n"))
 	w.succeeds("created unikernel", ":x", create(guest("hello")))
@@ -202,15 +200,14 @@ func TestAConsoleThatIsEvictedLeavesNothing(t *testing.T) {
 
 	w.succeeds("created unikernel", "a:x", create(guest("hello", "--quiet", "again")))
 	require.Equal(t, []string{"hello from albatross: --name=x --quiet again"}, w.lines("a:x", 1))
-	require.Len(t, w.told("a:x", 1), 1)
+	require.Len(t, w.lastLines("a:x", 1), 1)
 	w.restart()
-	require.Equal(t, "hello from albatross: --name=x --quiet again", w.told("a:x", 1)[0].Line, "nothing is before that")
+	require.Equal(t, "hello from albatross: --name=x --quiet again", w.lastLines("a:x", 1)[0].Line, "it is the first line")
 	w.until("another one has made way", func() bool { return len(w.histories()) == 2 })
 	require.Equal(t, []string{"a:x", "a:z"}, w.histories())
 }
 
-// TestAFollowerOfAConsoleThatMakesWay is told so, and may follow the next one of that
-// name.
+// TestAFollowerOfAConsoleThatMakesWay reads that, and may follow the next one of that name.
 func TestAFollowerOfAConsoleThatMakesWay(t *testing.T) {
 	w := newWorld(t)
 	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(1, 32)))
@@ -243,7 +240,7 @@ func TestHistoryOfStrangersIsSwept(t *testing.T) {
 	require.Equal(t, []string{":ended", ":runs"}, w.histories())
 }
 
-// A subscriber of what there never was leaves no trace.
+// A subscriber of a console that never existed leaves no file.
 func TestASubscriberMakesNoHistory(t *testing.T) {
 	w := newWorld(t)
 	w.follow(":nothing", 1).Close()
@@ -252,8 +249,8 @@ func TestASubscriberMakesNoHistory(t *testing.T) {
 	require.Empty(t, w.histories())
 }
 
-// A console that fails takes up its history from disk, and goes on behind it: no
-// line is missing, and none is there twice.
+// A console that fails reads its history back from disk, and continues after it: no line is
+// missing, and none is there twice.
 func TestAConsoleThatFailsForgetsNothing(t *testing.T) {
 	for message, every := range map[string]int{
 		"console.feedRead": 1, "console.ringLoaded": 2, "messages.More": 2, "messages.ConsoleAttach": 2,
@@ -272,7 +269,7 @@ func TestAConsoleThatFailsForgetsNothing(t *testing.T) {
 	}
 }
 
-// glance follows a console, which may fail, until it says something.
+// glance follows a console, which may fail, until a line comes.
 func (w *world) glance(name string) {
 	w.t.Helper()
 	c := w.connect(messages.AtConsole)
@@ -289,15 +286,15 @@ func (w *world) glance(name string) {
 	}
 }
 
-// mostFailures is how often failOften does so: an actor that fails whenever two
-// sessions want something of it would never get any further.
+// mostFailures limits the faults of failOften: an actor that failed whenever two sessions ask it
+// would never get any further.
 const mostFailures = 6
 
-// failOften makes actors fail at every so manieth message of a type.
+// failOften makes actors fail at every nth message of a type.
 type failOften struct {
 	mu      sync.Mutex
 	message string
-	every   int // 0: no more
+	every   int // 0: none
 	seen    int
 	failed  int
 }
@@ -334,8 +331,7 @@ func (f *failOften) disarm() {
 	f.every = 0
 }
 
-// A disk that is full stops no unikernel, and what could not be written is
-// remembered all the same.
+// A full disk stops no unikernel, and the daemon remembers the lines that it could not write.
 func TestAFullDiskStopsNoConsole(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to mount a small file system")
@@ -354,7 +350,7 @@ func TestAFullDiskStopsNoConsole(t *testing.T) {
 	require.Equal(t, want, w.lines(":x", history.Lines))
 
 	require.NoError(t, os.Remove(filler))
-	w.restart() // who stops tries once more
+	w.restart() // a daemon that stops tries once more
 	require.Equal(t, want, w.lines(":x", history.Lines))
 }
 

@@ -18,7 +18,7 @@ import (
 	"albatross/test/netns"
 )
 
-// withThisMachine has a world look at the machine that it is on.
+// withThisMachine makes a world look at the machine that it runs on.
 func withThisMachine(w *world) {
 	netns.Need(w.t)
 	w.config.Measure = func() (messages.Policy, error) { return machine.RootPolicy(w.dir) }
@@ -27,8 +27,8 @@ func withThisMachine(w *world) {
 	require.NoError(w.t, err)
 }
 
-// A hardware is what a machine has until a test says otherwise. Nobody tells that
-// it changes.
+// A hardware is what a machine has until a test changes it. The daemon gets no notice of the
+// change.
 type hardware struct {
 	mu  sync.Mutex
 	has messages.Policy
@@ -47,7 +47,7 @@ func (h *hardware) becomes(has messages.Policy, err error) {
 	h.has, h.err = has, err
 }
 
-// withHardware gives a world a machine that has what it has at its start.
+// withHardware gives a world a machine that the test can change.
 func withHardware(h *hardware) func(*world) {
 	return func(w *world) {
 		h.becomes(w.config.RootPolicy, nil)
@@ -60,19 +60,19 @@ func (w *world) root() messages.Policy {
 	return w.policies(":")[":"]
 }
 
-// TestABridgeThatComesLater is there for everybody as soon as it is there, and
-// nothing that runs ends when it goes.
+// TestABridgeThatComesLater: everybody can use it as soon as it exists, and no unikernel ends when
+// it is removed.
 func TestABridgeThatComesLater(t *testing.T) {
 	w := newWorld(t, withThisMachine)
 	w.fails("interface br0 does not exist", ":x", create(echo()))
 	w.makeBridge(bridge)
 	w.succeeds("created unikernel", ":x", create(echo()))
-	w.until("the policy tells of it", func() bool { return len(w.root().Bridges) == 1 })
+	w.until("the policy has it", func() bool { return len(w.root().Bridges) == 1 })
 	w.makeBridge("br1")
-	w.until("the policy tells of another", func() bool { return len(w.root().Bridges) == 2 })
+	w.until("the policy has another one", func() bool { return len(w.root().Bridges) == 2 })
 
 	w.deleteBridge(bridge)
-	w.until("the policy tells that it is gone", func() bool { return len(w.root().Bridges) == 1 })
+	w.until("it is gone from the policy", func() bool { return len(w.root().Bridges) == 1 })
 	w.fails("interface br0 does not exist", ":y", create(echo()))
 	w.fails("interface br0 does not exist", ":x", messages.UnikernelRestart{})
 	w.pid(":x")
@@ -80,8 +80,8 @@ func TestABridgeThatComesLater(t *testing.T) {
 	w.requireNothing()
 }
 
-// TestACPUThatComesAndGoes: the kernel is given other files to tell from, in a
-// mount namespace of the tests' own.
+// TestACPUThatComesAndGoes: a mount namespace of the tests' own shows the daemon other files of the
+// kernel.
 func TestACPUThatComesAndGoes(t *testing.T) {
 	w := newWorld(t, withThisMachine)
 	online := filepath.Join(t.TempDir(), "online")
@@ -90,15 +90,15 @@ func TestACPUThatComesAndGoes(t *testing.T) {
 	require.NoError(t, unix.Mount(online, list, "", unix.MS_BIND, ""))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(list, 0)) })
 	if err := os.WriteFile(event, []byte("change"), 0); err != nil {
-		t.Skipf("cannot have the kernel tell of a CPU: %v", err)
+		t.Skipf("cannot make the kernel show a CPU: %v", err)
 	}
-	w.until("the policy tells of it", func() bool { return slices.Equal(w.root().CPUIDs, []int{0, 77}) })
+	w.until("the policy has it", func() bool { return slices.Equal(w.root().CPUIDs, []int{0, 77}) })
 	require.NoError(t, os.WriteFile(online, []byte("0\n"), 0o600))
 	require.NoError(t, os.WriteFile(event, []byte("change"), 0))
-	w.until("the policy tells that it is gone", func() bool { return len(w.root().CPUIDs) == 1 })
+	w.until("it is gone from the policy", func() bool { return len(w.root().CPUIDs) == 1 })
 }
 
-// TestTheMachineIsLookedAtBeforeItRefuses: what nobody has told of counts, too.
+// TestTheMachineIsLookedAtBeforeItRefuses: a change without notice counts, too.
 func TestTheMachineIsLookedAtBeforeItRefuses(t *testing.T) {
 	for what, tc := range map[string]struct {
 		refusal string
@@ -149,7 +149,7 @@ func onCPU(cpu int) messages.Config {
 	return c
 }
 
-// TestAMachineThatShrinks ends nothing that runs, and gives nothing more away.
+// TestAMachineThatShrinks: no unikernel ends, and nothing more is given away.
 func TestAMachineThatShrinks(t *testing.T) {
 	h, log := &hardware{}, bytes.Buffer{}
 	w := newWorld(t, withHardware(h), func(w *world) { w.log = &log })
@@ -172,11 +172,11 @@ func TestAMachineThatShrinks(t *testing.T) {
 	w.until("the machine has been looked at", func() bool { return w.root().Memory == 50 })
 	w.fails("CPUids 1 are not allowed by policy", ":x", messages.UnikernelRestart{})
 	require.Equal(t, pid, w.pid(":x"))
-	w.succeeds("created unikernel", ":x", force(withMemory(100))) // it needs no more than before
+	w.succeeds("created unikernel", ":x", force(withMemory(100))) // this needs no more than the former
 }
 
-// TestTheRootPolicyIsTheMachines: one that has been set counts, whatever the
-// machine has, until it is removed. That of the machine cannot be.
+// TestTheRootPolicyIsTheMachines: a policy that has been set for the root counts, whatever the
+// machine has, until it is removed. The policy of the machine cannot be removed.
 func TestTheRootPolicyIsTheMachines(t *testing.T) {
 	h := &hardware{}
 	w := newWorld(t, withHardware(h))
@@ -196,7 +196,7 @@ func TestTheRootPolicyIsTheMachines(t *testing.T) {
 	w.fails(refused, ":", messages.PolicyRemove{})
 }
 
-// TestManyWhoAreRefusedAtOnce share looks at the machine, and all get an answer.
+// TestManyWhoAreRefusedAtOnce share one look at the machine, and all get an answer.
 func TestManyWhoAreRefusedAtOnce(t *testing.T) {
 	w := newWorld(t)
 	clients := make([]*client, 20)

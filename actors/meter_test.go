@@ -13,7 +13,7 @@ import (
 	"albatross/messages"
 )
 
-// metric is the sum of all series of a metric.
+// metric returns the sum of all series of a metric.
 func (w *world) metric(name string) (sum float64) {
 	w.t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -31,7 +31,7 @@ func (w *world) metric(name string) (sum float64) {
 	return sum
 }
 
-// TestMissedLinesAreCounted: as many as whoever reads too slowly is told.
+// TestMissedLinesAreCounted: the metric has the number that a slow reader has read.
 func TestMissedLinesAreCounted(t *testing.T) {
 	w := newWorld(t)
 	const n = 20_000
@@ -53,7 +53,7 @@ func TestMissedLinesAreCounted(t *testing.T) {
 	require.Equal(t, float64(missed), w.metric("albatross_console_missed_lines_total"))
 }
 
-// TestCommitsAreCounted, and those that fail.
+// TestCommitsAreCounted: those that fail are counted, too.
 func TestCommitsAreCounted(t *testing.T) {
 	w := newWorld(t)
 	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(1, 32)))
@@ -64,7 +64,7 @@ func TestCommitsAreCounted(t *testing.T) {
 	require.IsType(t, messages.Failure{}, w.addPolicy("b:", policy(1, 32)))
 	require.Greater(t, w.metric("albatross_store_commit_duration_seconds"), before)
 	require.Positive(t, w.metric("albatross_store_commit_failures_total"))
-	w.restart() // with a database
+	w.restart() // with the database again
 }
 
 // TestFailuresAreCounted by the kind of actor.
@@ -73,5 +73,5 @@ func TestFailuresAreCounted(t *testing.T) {
 		w.faults = crashOnce(supervise.CrashBefore, "host", 2)
 	})
 	w.ask(":x", messages.PolicyInfo{})
-	w.until("it is counted", func() bool { return w.metric("albatross_actor_failures_total") == 1 })
+	w.until("the failure is counted", func() bool { return w.metric("albatross_actor_failures_total") == 1 })
 }

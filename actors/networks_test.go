@@ -11,7 +11,7 @@ import (
 	"albatross/test/netns"
 )
 
-// withBridge gives a world a bridge.
+// withBridge makes a bridge for a world.
 func withBridge(w *world) {
 	netns.Bridge(w.t, bridge)
 	w.config.RootPolicy.Bridges = []string{bridge, "br9"}
@@ -19,7 +19,7 @@ func withBridge(w *world) {
 
 const bridge = "br0"
 
-// echo is a unikernel that sends back every frame, on the bridge.
+// echo returns a unikernel that sends back every frame, on the bridge.
 func echo() messages.Config {
 	config := guest("net")
 	config.Networks = []messages.Network{{Name: "service", Bridge: messages.Some(bridge)}}
@@ -67,8 +67,8 @@ func TestBridgesAreChecked(t *testing.T) {
 	config.Networks[0].Bridge = messages.Option[string]{}
 	w.fails("interface service does not exist", ":x", create(config))
 
-	// One that is not allowed is another thing, whether or not it is there, and
-	// so is one that the operator does not allow to anybody.
+	// A bridge that the policy does not allow has another refusal, whether or not it exists. So has
+	// one that the operator does not allow to anybody.
 	require.Equal(t, success("added policy"), w.addPolicy("a:", policy(2, 64)))
 	for _, name := range []string{bridge, "br9", "elsewhere"} {
 		config.Networks[0].Bridge = messages.Some(name)
@@ -79,8 +79,8 @@ func TestBridgesAreChecked(t *testing.T) {
 	w.requireNothing()
 }
 
-// TestATapIsMadeAnewForEachRun: what restarts gets another tap, and the one
-// before is gone.
+// TestATapIsMadeAnewForEachRun: a unikernel that restarts gets a new tap, and the old one is
+// removed.
 func TestATapIsMadeAnewForEachRun(t *testing.T) {
 	w := newWorld(t, withBridge)
 	w.succeeds("created unikernel", ":x", create(echo()))
@@ -92,19 +92,19 @@ func TestATapIsMadeAnewForEachRun(t *testing.T) {
 	pid := w.pid(":x")
 	w.shutdown()
 	w.killAndReap(pid)
-	require.Equal(t, []string{"vmmtap0"}, netns.Ports(t, bridge), "nobody was there to free it")
+	require.Equal(t, []string{"vmmtap0"}, netns.Ports(t, bridge), "no daemon was there to free it")
 	w.start()
 	w.requireNothing()
 	require.Empty(t, netns.Ports(t, bridge))
 }
 
-// TestACreateThatFailsGivesEverythingBack, whichever step it is that fails.
+// TestACreateThatFailsGivesEverythingBack, at whichever step it fails.
 func TestACreateThatFailsGivesEverythingBack(t *testing.T) {
 	config := guest("several")
 	config.Networks = []messages.Network{{Name: "service", Bridge: messages.Some(bridge)}, {Name: "management", Bridge: messages.Some("br1")}}
 	config.Blocks = []messages.BlockDevice{{Name: "storage"}}
 	for step, tc := range map[string]struct {
-		before any // what is about to be handled when the machine breaks
+		before any // the message that is handled just after the machine breaks
 		broken func(*world)
 		says   string
 	}{
@@ -126,7 +126,7 @@ func TestACreateThatFailsGivesEverythingBack(t *testing.T) {
 				w.fault = sabotage.at
 			})
 			w.succeeds("added block device", ":storage", messages.BlockAdd{Size: 1})
-			w.requireEvents(":storage", "block-created: the command create-block") // nothing else is to be stored
+			w.requireEvents(":storage", "block-created: the command create-block") // no other write follows
 			sabotage.arm(t, func() { tc.broken(w) })
 			answer := w.ask(":x", create(config))
 			require.IsType(t, messages.Failure{}, answer)
@@ -144,8 +144,8 @@ func TestACreateThatFailsGivesEverythingBack(t *testing.T) {
 	}
 }
 
-// TestAddressesAreChecked: an address is one that a device can have, and nobody
-// else on its bridge has it. Whoever is started again keeps it.
+// TestAddressesAreChecked: a device can have the address, and no other device on its bridge has it.
+// A unikernel that is started again keeps it.
 func TestAddressesAreChecked(t *testing.T) {
 	w := newWorld(t, withBridge)
 	with := func(mac messages.MAC) messages.Config {
@@ -166,7 +166,7 @@ func TestAddressesAreChecked(t *testing.T) {
 
 	w.succeeds("created unikernel", ":x", create(echo()))
 	mac := messages.Network{Name: "service"}.Address(w.name(":x"))
-	ask(string(mac[:])) // the bridge knows both now
+	ask(string(mac[:])) // the bridge has both addresses in its table now
 	w.fails("cannot use the MAC address "+mac.String()+": another unikernel has it on bridge br0 (give one with --net NAME:BRIDGE@MAC)",
 		":y", create(with(mac)))
 	heard := messages.MAC([]byte(ours))

@@ -23,7 +23,7 @@ func (w *world) policies(name string) map[string]messages.Policy {
 	return policies
 }
 
-// addPolicy asks on a connection of its own, which stays open after a success.
+// addPolicy sets a policy on a connection of its own, which stays open after a success.
 func (w *world) addPolicy(name string, p messages.Policy) messages.Payload {
 	w.t.Helper()
 	c := w.connect(messages.AtVMMD)
@@ -57,8 +57,8 @@ func TestPolicies(t *testing.T) {
 	w.fails("maximum amount of unikernels (2) reached", "a:b:z", create(guest("hello")))
 }
 
-// TestTheRootPolicyFollowsTheMachine: what was set for the root does not survive
-// the daemon, for the machine may be another one then.
+// TestTheRootPolicyFollowsTheMachine: a policy of the root does not outlive the daemon, for the
+// next one may run on another machine.
 func TestTheRootPolicyFollowsTheMachine(t *testing.T) {
 	w := newWorld(t)
 	require.Equal(t, success("added policy"), w.addPolicy(":", policy(5, 64)))
@@ -67,8 +67,8 @@ func TestTheRootPolicyFollowsTheMachine(t *testing.T) {
 	require.Equal(t, map[string]messages.Policy{":": w.config.RootPolicy}, w.policies(":"))
 }
 
-// TestAnotherCommandAfterAPolicy: a connection goes on after a policy that was
-// added, and only then.
+// TestAnotherCommandAfterAPolicy: a connection stays open after a policy that was added, and only
+// then.
 func TestAnotherCommandAfterAPolicy(t *testing.T) {
 	w := newWorld(t)
 	c := w.connect(messages.AtVMMD)
@@ -87,8 +87,8 @@ func TestAnotherCommandAfterAPolicy(t *testing.T) {
 	<-c.closed
 }
 
-// TestPoliciesAtOnce: changes that come together are carried out one after the
-// other, each on top of what the one before has left.
+// TestPoliciesAtOnce: changes that come together are carried out one after the other, each on top
+// of the result of the one before.
 func TestPoliciesAtOnce(t *testing.T) {
 	w := newWorld(t)
 	clients := make([]*client, 20)
@@ -105,8 +105,8 @@ func TestPoliciesAtOnce(t *testing.T) {
 
 func fails(text string) messages.Payload { return messages.Failure{Text: messages.Public(text)} }
 
-// TestNamesThatNoPolicyCanHave are refused, though one that is on record is loaded
-// and may be said again.
+// TestNamesThatNoPolicyCanHave are refused. A policy with such a name that is on record is loaded,
+// and may be set again.
 func TestNamesThatNoPolicyCanHave(t *testing.T) {
 	w := newWorld(t)
 	odd := policy(1, 64)

@@ -12,11 +12,10 @@ import (
 	"albatross/messages"
 )
 
-// noCPU is the number of one that no machine has that runs tests.
+// noCPU is a CPU that no machine has that runs tests.
 const noCPU = 4095
 
-// TestWhatATenderRefusesIsRefusedBefore anything is touched: what runs goes on as
-// it is.
+// TestWhatATenderRefusesIsRefusedBefore the daemon changes anything: the former runs on.
 func TestWhatATenderRefusesIsRefusedBefore(t *testing.T) {
 	device := func(w *world) string { return filepath.Join(w.dir, "block", ":storage") }
 	sectors := func(size int) func(*world, *messages.Config) {
@@ -54,7 +53,7 @@ func TestWhatATenderRefusesIsRefusedBefore(t *testing.T) {
 			tc.wrong(w, &config)
 			for name, command := range map[string]messages.Command{":x": force(config), ":new": create(config)} {
 				if name == ":new" && strings.Contains(title, "arguments") {
-					continue // its name is longer
+					continue // the shorter name :x leaves room for them
 				}
 				refusal, ok := w.ask(name, command).(messages.Failure)
 				require.True(t, ok)
@@ -66,7 +65,7 @@ func TestWhatATenderRefusesIsRefusedBefore(t *testing.T) {
 	}
 }
 
-// TestArgumentsThatJustFit are passed whole.
+// TestArgumentsThatJustFit reach the guest as a whole.
 func TestArgumentsThatJustFit(t *testing.T) {
 	w := newWorld(t)
 	long := strings.Repeat("x", 8191-len("--name=x --quiet "))

@@ -21,7 +21,7 @@ import (
 // A sabotage breaks the machine once, just before an actor handles a message of
 // some type.
 type sabotage struct {
-	before any // one of the type, or its name
+	before any // a message of that type, or the name of the type
 
 	mu     sync.Mutex
 	breaks func() // nil: not armed
@@ -39,7 +39,7 @@ func (s *sabotage) at(_ string, message any) {
 	}
 }
 
-// arm fails the test where no such message comes until its end.
+// arm fails the test if no such message comes until its end.
 func (s *sabotage) arm(t *testing.T, breaks func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,14 +74,14 @@ func (w *world) deleteBridge(name string) {
 	w.repairs = append(w.repairs, func() { w.makeBridge(name) })
 }
 
-// repair makes the machine as it was.
+// repair restores the machine.
 func (w *world) repair() {
 	for _, r := range w.repairs {
 		r()
 	}
 }
 
-// withOwnPrograms gives a world a tender and a launcher that can be broken.
+// withOwnPrograms gives a world a tender and a launcher that a test can break.
 func withOwnPrograms(w *world) {
 	program, err := os.ReadFile(builtin)
 	require.NoError(w.t, err)
@@ -92,7 +92,7 @@ func withOwnPrograms(w *world) {
 	}
 }
 
-// withCgroups gives a world cgroups, where there are any.
+// withCgroups gives a world cgroups, where the machine has them.
 func withCgroups(w *world) {
 	w.cgroup = "albatross-test-" + rand.Text()
 	tree, err := cgroup.Open(w.cgroup)
@@ -107,7 +107,7 @@ func withCgroups(w *world) {
 	})
 }
 
-// cgroupDirs are the parents of the cgroups of a world.
+// cgroupDirs returns the parents of the cgroups of a world.
 func (w *world) cgroupDirs() []string {
 	var dirs []string
 	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
@@ -119,7 +119,7 @@ func (w *world) cgroupDirs() []string {
 	return dirs
 }
 
-// cgroups are the names of the unikernels that have one.
+// cgroups returns the names of the unikernels that have a cgroup.
 func (w *world) cgroups() []string {
 	names := map[string]bool{}
 	for _, dir := range w.cgroupDirs() {
@@ -136,7 +136,7 @@ func (w *world) cgroups() []string {
 	return list
 }
 
-// breakCgroups has no more be made, until repair.
+// breakCgroups makes each new cgroup fail, until repair.
 func (w *world) breakCgroups() {
 	for _, dir := range w.cgroupDirs() {
 		require.NoError(w.t, os.Remove(dir))
@@ -147,8 +147,7 @@ func (w *world) breakCgroups() {
 	})
 }
 
-// intrude puts a process of somebody else into the cgroup of a unikernel, until
-// repair.
+// intrude puts a process that is not ours into the cgroup of a unikernel, until repair.
 func (w *world) intrude(name string) {
 	intruder := exec.Command("sleep", "1000")
 	require.NoError(w.t, intruder.Start())

@@ -12,7 +12,7 @@ import (
 	"albatross/messages"
 )
 
-// A slowClient tells when it is written to, before that has an effect.
+// A slowClient announces each write to it before it takes the messages.
 type slowClient struct {
 	*client
 	writing chan struct{}
@@ -23,8 +23,8 @@ func (s *slowClient) Write(list []messages.Wire) error {
 	return s.client.Write(list)
 }
 
-// TestDetachedBeforeAnswer: a subscription that another one ends while it is
-// still being answered is answered all the same.
+// TestDetachedBeforeAnswer: another subscription ends this one while its command is being answered.
+// The client gets its answer all the same.
 func TestDetachedBeforeAnswer(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.config.MaxSubscribers = 1 })
 	for range 20 {
@@ -39,10 +39,10 @@ func TestDetachedBeforeAnswer(t *testing.T) {
 	}
 }
 
-// dismissal is what a follower reads whose place another one has taken.
+// dismissal is what a follower reads when another one has taken its place.
 const dismissal = "at most 1 clients may follow a console, and a newer one has taken the place of this one"
 
-// requireDismissed reads no more than the reason why the daemon ends this.
+// requireDismissed reads the reason why the daemon ends the subscription, and nothing else.
 func (c *client) requireDismissed(why messages.Public) {
 	c.w.t.Helper()
 	m := c.receive()
@@ -51,7 +51,7 @@ func (c *client) requireDismissed(why messages.Public) {
 	c.requireClosed()
 }
 
-// TestAFollowerIsToldWhyItIsDropped: behind the lines that it is being told, where
+// TestAFollowerIsToldWhyItIsDropped: it reads the reason after the lines that are being written, if
 // there are any.
 func TestAFollowerIsToldWhyItIsDropped(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.config.MaxSubscribers = 1 })
@@ -66,14 +66,14 @@ func TestAFollowerIsToldWhyItIsDropped(t *testing.T) {
 	idle.requireDismissed(dismissal)
 
 	<-next.writing
-	<-next.writing // it is being told lines, but takes none
+	<-next.writing // the daemon writes lines, and the client takes none
 	last := w.follow(":x", 0)
 	require.Contains(t, next.line(), "hello")
 	next.requireDismissed(dismissal)
 	require.NoError(t, last.Close())
 }
 
-// TestADroppedFollowerThatReadsNothing is not waited for.
+// TestADroppedFollowerThatReadsNothing: the daemon does not wait for it.
 func TestADroppedFollowerThatReadsNothing(t *testing.T) {
 	due := make(chan func(), 9)
 	w := newWorld(t, func(w *world) {
@@ -92,19 +92,18 @@ func TestADroppedFollowerThatReadsNothing(t *testing.T) {
 	case tooLate := <-due:
 		tooLate()
 	case <-time.After(deadline):
-		require.FailNow(t, "it is waited for without an end")
+		require.FailNow(t, "the daemon waits for it for ever")
 	}
 	mute.requireClosed()
 	require.NoError(t, last.Close())
 }
 
-// TestAnswersToSessionsThatHaveEnded: a client may leave while what it has asked
-// for is on its way.
+// TestAnswersToSessionsThatHaveEnded: a client may leave while its answer is on its way.
 func TestAnswersToSessionsThatHaveEnded(t *testing.T) {
 	for _, test := range []struct {
 		endpoint messages.Endpoint
 		command  messages.Command
-		actor    string // who answers
+		actor    string // that answers
 		asked    func(message any) bool
 	}{
 		{messages.AtConsole, messages.ConsoleSubscribe{Count: messages.Some(0)}, "host#/console/:x#", is[messages.ConsoleAttach]},
@@ -114,27 +113,27 @@ func TestAnswersToSessionsThatHaveEnded(t *testing.T) {
 		{messages.AtVMMD, messages.BlockDump{}, "host#/block/:x#", asks[messages.BlockDump]},
 	} {
 		t.Run(string(test.endpoint), func(t *testing.T) {
-			asked, gone, told := make(chan struct{}), make(chan struct{}), make(chan struct{}, 9)
+			asked, gone, done := make(chan struct{}), make(chan struct{}), make(chan struct{}, 9)
 			w := newWorld(t, withBlocks, func(w *world) {
 				w.fault = func(actor string, message any) {
 					ended, _ := message.(supervise.Terminated)
 					switch test.actor {
-					case digits.ReplaceAllString(ended.ID, "#"): // nobody needs it any more
-						told <- struct{}{}
+					case digits.ReplaceAllString(ended.ID, "#"): // it has ended, since nobody needs it
+						done <- struct{}{}
 					case digits.ReplaceAllString(actor, "#"):
 						if test.asked(message) {
 							close(asked)
 							<-gone
 						} else if is[supervise.Undeliverable](message) {
-							told <- struct{}{}
+							done <- struct{}{}
 						}
 					}
 				}
 			})
 			w.succeeds("added block device", ":x", messages.BlockAdd{Size: 1})
-			w.until("only who is needed is there", func() bool { return w.system.Population()["block"].Actors == 0 })
-			for len(told) > 0 {
-				<-told
+			w.until("the actor of the block device has ended", func() bool { return w.system.Population()["block"].Actors == 0 })
+			for len(done) > 0 {
+				<-done
 			}
 			ctx, leave := context.WithCancel(t.Context())
 			defer leave()
@@ -146,9 +145,9 @@ func TestAnswersToSessionsThatHaveEnded(t *testing.T) {
 			leave()
 			require.NoError(t, <-served)
 			close(gone)
-			<-told
+			<-done
 			system := w.system
-			w.restart() // it has handled that
+			w.restart() // the actor has handled the message
 			require.Zero(t, system.Bugs())
 		})
 	}
@@ -159,11 +158,11 @@ func is[M any](message any) bool {
 	return ok
 }
 
-// asks tells whether a block device is asked for that.
+// asks reports whether a message asks a block device for that command.
 func asks[C messages.Command](message any) bool {
 	do, ok := message.(messages.BlockDo)
 	return ok && is[C](do.Command)
 }
 
-// digits are what make the names of actors unique.
+// digits match what makes the names of actors unique.
 var digits = regexp.MustCompile(`#\d+`)

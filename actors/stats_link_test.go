@@ -11,7 +11,7 @@ import (
 	"albatross/messages"
 )
 
-// linkUp is a native collector that has just asked for what runs.
+// linkUp connects a native collector that has just asked which unikernels run.
 func (w *world) linkUp() *client {
 	w.t.Helper()
 	c := w.connect(messages.AtVMMD)
@@ -20,8 +20,8 @@ func (w *world) linkUp() *client {
 	return c
 }
 
-// told is the next command for a native collector, which answers it.
-func (c *client) told(sequence int64) (name string, command messages.Payload) {
+// nextCommand reads the next command for a native collector, and answers it.
+func (c *client) nextCommand(sequence int64) (name string, command messages.Payload) {
 	c.w.t.Helper()
 	m := c.receive()
 	require.Equal(c.w.t, sequence, m.Header.Sequence)
@@ -32,15 +32,15 @@ func (c *client) told(sequence int64) (name string, command messages.Payload) {
 
 func (w *world) adds(c *client, sequence int64, name string) {
 	w.t.Helper()
-	told, command := c.told(sequence)
-	require.Equal(w.t, name, told)
+	of, command := c.nextCommand(sequence)
+	require.Equal(w.t, name, of)
 	require.Equal(w.t, messages.StatsAdd{PID: w.pid(name)}, command)
 }
 
 func (w *world) removes(c *client, sequence int64, name string) {
 	w.t.Helper()
-	told, command := c.told(sequence)
-	require.Equal(w.t, name, told)
+	of, command := c.nextCommand(sequence)
+	require.Equal(w.t, name, of)
 	require.Equal(w.t, messages.StatsRemove{}, command)
 }
 
@@ -63,7 +63,7 @@ func TestANativeCollectorIsToldWhatRuns(t *testing.T) {
 	w.adds(c, 8, ":y")
 }
 
-// What is between two starts does not run.
+// A unikernel does not run between its end and its next start.
 func TestANativeCollectorAndOneThatIsStartedAgain(t *testing.T) {
 	ready, due := make(chan struct{}, 10), make(chan func(), 1)
 	w := newWorld(t, func(w *world) {
@@ -77,20 +77,19 @@ func TestANativeCollectorAndOneThatIsStartedAgain(t *testing.T) {
 	c := w.linkUp()
 	<-ready
 	w.succeeds("created unikernel", ":x", exiting("3", messages.FailBehaviour{Restart: true}))
-	_, command := c.told(8)
+	_, command := c.nextCommand(8)
 	require.IsType(t, messages.StatsAdd{}, command)
 	again := <-due
-	_, command = c.told(9)
+	_, command = c.nextCommand(9)
 	require.Equal(t, messages.StatsRemove{}, command)
 	<-ready
 	<-ready
 	again()
-	_, command = c.told(10)
+	_, command = c.nextCommand(10)
 	require.IsType(t, messages.StatsAdd{}, command)
 }
 
-// heldBack is the wall clock, but for timers of one length, which go into a
-// channel.
+// heldBack is the wall clock, except that timers of one length go into a channel.
 func heldBack(length time.Duration, due chan<- func()) func(time.Duration, func()) func() bool {
 	return func(d time.Duration, f func()) func() bool {
 		if d != length {
@@ -101,8 +100,7 @@ func heldBack(length time.Duration, due chan<- func()) func(time.Duration, func(
 	}
 }
 
-// tardy is a connection on which a write returns long after the other end has
-// got what was written.
+// tardy is a connection on which a write returns long after the other end has got what was written.
 type tardy struct {
 	*client
 	writing atomic.Int32
@@ -131,15 +129,15 @@ func TestOneWriteToANativeCollectorAtATime(t *testing.T) {
 	c.send(":", messages.StatsInitial{})
 	require.Equal(t, messages.SuccessEmpty{}, c.receive().Payload)
 	c.goOn <- struct{}{}
-	c.told(8)
+	c.nextCommand(8)
 	w.linkless(c)
 	c.goOn <- struct{}{}
-	c.told(9)
+	c.nextCommand(9)
 	require.Equal(t, int32(1), c.most.Load())
 }
 
-// TestANativeCollectorThatAnswersTwice is cut off, also while the write of the command has
-// not returned.
+// TestANativeCollectorThatAnswersTwice: the daemon closes its connection, also while the write of
+// the command has not returned.
 func TestANativeCollectorThatAnswersTwice(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
@@ -160,15 +158,15 @@ func TestANativeCollectorThatAnswersTwice(t *testing.T) {
 	c.untilClosed()
 }
 
-// linkless makes sure that nothing more is said to a connection whose last answer
-// has been handled.
+// linkless checks that the daemon writes nothing more to a connection after it has handled the last
+// answer.
 func (w *world) linkless(c *tardy) {
 	w.t.Helper()
 	w.until("the answer has been read", func() bool { return len(c.in) == 0 })
 	w.succeeds("created unikernel", ":z", create(guest("hello", "--quiet")))
 	select {
 	case m := <-c.out:
-		require.FailNow(w.t, "something is written", "%T", m.Payload)
+		require.FailNow(w.t, "the daemon writes something", "%T", m.Payload)
 	default:
 	}
 }
@@ -176,12 +174,11 @@ func (w *world) linkless(c *tardy) {
 func TestANativeCollectorIsToldOfTaps(t *testing.T) {
 	w := newWorld(t, withBridge)
 	w.succeeds("created unikernel", ":x", create(echo()))
-	_, command := w.linkUp().told(8)
+	_, command := w.linkUp().nextCommand(8)
 	require.Equal(t, messages.StatsAdd{PID: w.pid(":x"), Taps: []messages.Tap{{Device: "service", Tap: "vmmtap0"}}}, command)
 }
 
-// However much happens while it does not answer, it is told only what counts in
-// the end.
+// However much happens while the collector does not answer, its next commands hold only the result.
 func TestASlowNativeCollector(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
@@ -192,7 +189,7 @@ func TestASlowNativeCollector(t *testing.T) {
 		w.succeeds("created unikernel", ":x", force(guest("hello", "--quiet")))
 		w.succeeds("destroyed unikernel", ":y", messages.UnikernelDestroy{})
 	}
-	c.in <- messages.Wire{Header: m.Header, Payload: messages.Failure{Text: "no"}} // which is an answer, too
+	c.in <- messages.Wire{Header: m.Header, Payload: messages.Failure{Text: "no"}} // a failure is an answer, too
 	w.removes(c, 9, ":x")
 	w.adds(c, 10, ":x")
 	w.succeeds("created unikernel", ":z", create(guest("hello", "--quiet")))
@@ -236,7 +233,7 @@ func TestANativeCollectorThatMisbehaves(t *testing.T) {
 	}
 }
 
-// TestANativeCollectorThatDoesNotAnswer has its time pass at once.
+// TestANativeCollectorThatDoesNotAnswer: its deadline expires at once.
 func TestANativeCollectorThatDoesNotAnswer(t *testing.T) {
 	due := make(chan func(), 1)
 	w := newWorld(t, func(w *world) { w.clock.AfterFunc = heldBack(30*time.Second, due) })

@@ -33,7 +33,7 @@ func (s *snapshooter) Handle(c *supervise.Context, message any) {
 	switch m := message.(type) {
 	case messages.StatsSnapshotTaken:
 		s.got <- m
-	default: // it was lost on the way
+	default: // the request was lost on the way
 		s.got <- messages.StatsSnapshotTaken{ID: 7, Err: "lost"}
 	}
 	c.Stop(c.Self())
@@ -41,7 +41,7 @@ func (s *snapshooter) Handle(c *supervise.Context, message any) {
 
 func (s *snapshooter) Stopping(*supervise.Context, bool) {}
 
-// snapshot are fresh samples, or why there are none.
+// snapshot returns fresh samples, or the reason why there are none.
 func (w *world) snapshot() messages.StatsSnapshotTaken {
 	w.t.Helper()
 	return w.askSnapshot().taken()
@@ -72,7 +72,7 @@ func TestASnapshotIsFresh(t *testing.T) {
 	require.Empty(t, w.snapshot().Samples)
 	w.succeeds("created unikernel", "a:x", create(guest("hello", "--quiet")))
 	c := w.connect(messages.AtStats)
-	c.tells("added", ":me", messages.StatsAdd{PID: os.Getpid()})
+	c.succeeds("added", ":me", messages.StatsAdd{PID: os.Getpid()})
 	taken := w.snapshot()
 	require.Empty(t, taken.Err)
 	byName := map[string]messages.Sample{}
@@ -86,10 +86,10 @@ func TestASnapshotIsFresh(t *testing.T) {
 	require.Len(t, w.snapshot().Samples, 1)
 }
 
-// One that is asked for while a pass is under way is not served by that.
+// A snapshot that is asked for while a pass is under way needs a pass of its own.
 func TestASnapshotDuringAPass(t *testing.T) {
 	both := make(chan struct{}) // closed when both wait for the collector
-	handled := 0                // by the collector
+	handled := 0                // how many the collector has handled
 	faults := int64(0)          // of this process, when the second is handled
 	w := newWorld(t, func(w *world) {
 		w.fault = func(actor string, message any) {
@@ -105,7 +105,7 @@ func TestASnapshotDuringAPass(t *testing.T) {
 		}
 	})
 	c := w.connect(messages.AtStats)
-	c.tells("added", ":me", messages.StatsAdd{PID: os.Getpid()})
+	c.succeeds("added", ":me", messages.StatsAdd{PID: os.Getpid()})
 	first, second := w.askSnapshot(), w.askSnapshot()
 	w.until("the host has passed on both", func() bool { return first.asked.Load() && second.asked.Load() })
 	w.infos(":")
@@ -118,7 +118,7 @@ func TestASnapshotDuringAPass(t *testing.T) {
 	require.GreaterOrEqual(t, most, faults)
 }
 
-// pageFaults has this process have many, and tells how many it has had.
+// pageFaults makes this process have many page faults, and returns how many it has had.
 func pageFaults() int64 {
 	pages := make([]byte, 64<<20)
 	for i := 0; i < len(pages); i += os.Getpagesize() {

@@ -15,13 +15,13 @@ import (
 func (w *world) subscribe(name string) *client {
 	w.t.Helper()
 	c := w.connect(messages.AtStats)
-	c.tells("subscribed", name, messages.StatsSubscribe{})
+	c.succeeds("subscribed", name, messages.StatsSubscribe{})
 	return c
 }
 
-// tells is a command with its answer, on a connection that stays open. Statistics
-// that come between are passed over.
-func (c *client) tells(text, name string, command messages.Command) {
+// succeeds gives a command on a connection that stays open, and checks its answer. Statistics that
+// come meanwhile are skipped.
+func (c *client) succeeds(text, name string, command messages.Command) {
 	c.w.t.Helper()
 	require.Equal(c.w.t, messages.SuccessText{Text: messages.Public(text)}, c.says(name, command))
 }
@@ -38,8 +38,7 @@ func (c *client) says(name string, command messages.Command) messages.Payload {
 	}
 }
 
-// statistics waits for those of n unikernels, and tells them by what they are
-// named.
+// statistics waits for the statistics of n unikernels, and returns them by name.
 func (c *client) statistics(n int) map[string]messages.DataStats {
 	c.w.t.Helper()
 	all := map[string]messages.DataStats{}
@@ -95,12 +94,11 @@ func TestWhatIsMeasured(t *testing.T) {
 	c = w.subscribe(":x")
 	again := c.statistics(1)[":x"]
 	require.Equal(t, s.KinfoMem.Value.Start, again.KinfoMem.Value.Start)
-	require.Len(t, again.IfData, 1, "the tap of one that was taken over")
+	require.Len(t, again.IfData, 1, "the tap of a unikernel that was taken over")
 	require.Equal(t, "service", again.IfData[0].Device)
 }
 
-// TestASmallGuest uses less than the kernel counts in many of its files, and more than
-// nothing.
+// TestASmallGuest: many files of the kernel show no memory for so small a guest. Its statistics do.
 func TestASmallGuest(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
@@ -121,7 +119,7 @@ func TestOnlyWhatRunsIsMeasured(t *testing.T) {
 	c := w.subscribe(":")
 	c.statistics(2)
 	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
-	w.until("only the other one is told", func() bool { // one tick may have been measured before
+	w.until("statistics come only of the other one", func() bool { // one tick may have been measured before
 		first, second := c.receive(), c.receive()
 		return first.Header.Name == second.Header.Name
 	})
@@ -129,12 +127,12 @@ func TestOnlyWhatRunsIsMeasured(t *testing.T) {
 	require.Contains(t, c.statistics(1), ":y")
 }
 
-// TestEverybodyWhoAsksGetsStatistics, whoever else follows the same names.
+// TestEverybodyWhoAsksGetsStatistics, whichever other clients follow the same names.
 func TestEverybodyWhoAsksGetsStatistics(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
 	first := w.subscribe(":")
-	first.tells("subscribed", ":x", messages.StatsSubscribe{})
+	first.succeeds("subscribed", ":x", messages.StatsSubscribe{})
 	second, third := w.subscribe(":"), w.subscribe(":x")
 	for range 3 {
 		for _, c := range []*client{first, second, third} {
@@ -142,7 +140,7 @@ func TestEverybodyWhoAsksGetsStatistics(t *testing.T) {
 		}
 	}
 	second.Close()
-	first.tells("subscribed", ":", messages.StatsSubscribe{}) // once more
+	first.succeeds("subscribed", ":", messages.StatsSubscribe{}) // once more
 	for range 3 {
 		require.Contains(t, first.statistics(1), ":x")
 		require.Contains(t, third.statistics(1), ":x")
@@ -168,13 +166,13 @@ func TestManyCommandsOnOneConnection(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", "a:x", create(guest("hello", "--quiet")))
 	c := w.connect(messages.AtStats)
-	c.tells("removed", ":nope", messages.StatsRemove{})
-	c.tells("added", "b:me", messages.StatsAdd{PID: os.Getpid()})
-	c.tells("subscribed", "a:", messages.StatsSubscribe{})
-	c.tells("subscribed", "b:", messages.StatsSubscribe{})
+	c.succeeds("removed", ":nope", messages.StatsRemove{})
+	c.succeeds("added", "b:me", messages.StatsAdd{PID: os.Getpid()})
+	c.succeeds("subscribed", "a:", messages.StatsSubscribe{})
+	c.succeeds("subscribed", "b:", messages.StatsSubscribe{})
 	require.ElementsMatch(t, []string{":x", ":me"}, keys(c.statistics(2)))
-	c.tells("removed", "b:me", messages.StatsRemove{})
-	c.tells("removed", "b:me", messages.StatsRemove{})
+	c.succeeds("removed", "b:me", messages.StatsRemove{})
+	c.succeeds("removed", "b:me", messages.StatsRemove{})
 	require.Contains(t, c.statistics(1), ":x")
 	require.Equal(t, messages.Failure{Text: "unexpected command"}, c.says(":", messages.PolicyInfo{}))
 	c.untilClosed()
@@ -185,7 +183,7 @@ func TestManyCommandsOnOneConnection(t *testing.T) {
 	w.fails("unknown command", ":", messages.StatsSubscribe{})
 }
 
-// Whoever does not read misses ticks. Nobody else does.
+// A subscriber that does not read misses ticks. No other one does.
 func TestASubscriberThatDoesNotRead(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.config.StatsInterval = time.Millisecond })
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
@@ -194,8 +192,8 @@ func TestASubscriberThatDoesNotRead(t *testing.T) {
 		awake.statistics(1)
 	}
 	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
-	// What comes yet was being written, or about to be, when it fell asleep. It is
-	// served as before.
+	// These ticks were being written, or about to be, when the subscriber stopped reading. It still
+	// gets them.
 	ticks := 0
 	for range 3 {
 		asleep.send(":nope", messages.StatsRemove{})
@@ -206,8 +204,8 @@ func TestASubscriberThatDoesNotRead(t *testing.T) {
 	require.LessOrEqual(t, ticks, 3)
 }
 
-// A failure of the collector costs those who are connected to it their
-// connections, and nothing else. A subscriber reads why.
+// A failure of the collector closes the connections of its clients, and has no other effect. A
+// subscriber reads why.
 func TestACollectorThatFails(t *testing.T) {
 	faults := supervise.NewFaults(0, nil)
 	w := newWorld(t, func(w *world) { w.faults = faults })
@@ -228,14 +226,14 @@ func TestACollectorThatFails(t *testing.T) {
 	w.adds(w.linkUp(), 8, ":x")
 }
 
-// Nothing is measured when nobody is there to be told.
+// Nothing is measured while nobody has subscribed.
 func TestNobodyFollows(t *testing.T) {
 	due := make(chan func(), 10)
 	w := newWorld(t, func(w *world) { w.clock.AfterFunc = heldBack(w.config.StatsInterval, due) })
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
 	require.Empty(t, due)
 	c := w.subscribe(":")
-	w.until("a tick is told", func() bool { // one before it has been asked for is lost
+	w.until("statistics come", func() bool { // the tick is lost if the subscriber has not given its credit yet
 		select {
 		case f := <-due:
 			f()

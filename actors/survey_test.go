@@ -29,7 +29,7 @@ func TestSurvey(t *testing.T) {
 	w.succeeds("created unikernel", "a:x", create(guest("hello")))
 	c := guest("disk", "fill")
 	c.Blocks = []messages.BlockDevice{{Name: "storage", Device: messages.Some("d")}}
-	c.Fail = messages.FailBehaviour{Restart: true} // it ends soon, but not for good
+	c.Fail = messages.FailBehaviour{Restart: true} // it ends soon, and is started again
 	w.succeeds("created unikernel", "a:y", create(c))
 	status := map[messages.Label]messages.Status{}
 	for _, s := range w.survey().Status {
@@ -48,8 +48,8 @@ func TestSurvey(t *testing.T) {
 	require.Equal(t, messages.Name{Path: "a", Label: "x"}, s.Samples[0].Name)
 }
 
-// TestWhoeverFailsCostsOneSurvey: it fails, nobody waits for it, and the failure
-// is counted.
+// TestWhoeverFailsCostsOneSurvey: that survey fails, nothing waits for it, and the failure is
+// counted.
 func TestWhoeverFailsCostsOneSurvey(t *testing.T) {
 	for kind, message := range map[string]any{
 		"host": messages.StatusAsk{}, "stats": messages.StatsSnapshot{}, "surveyor": messages.StatusReport{},
@@ -75,7 +75,7 @@ func TestWhoeverFailsCostsOneSurvey(t *testing.T) {
 	}
 }
 
-// TestNobodyAnswersASurvey in time: it ends all the same.
+// TestNobodyAnswersASurvey in time: the survey ends all the same.
 func TestNobodyAnswersASurvey(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -18,7 +18,7 @@ import (
 	"albatross/runtime/history"
 )
 
-// failFirst makes actors fail at the first messages of some types: at so many each.
+// failFirst makes actors fail at the first messages of some types, as many as left says.
 type failFirst struct {
 	mu   sync.Mutex
 	left map[string]int
@@ -40,12 +40,12 @@ func (f *failFirst) hit(message string) bool {
 	return true
 }
 
-// arm fails the test where there are fewer messages until its end.
+// arm fails the test if fewer such messages come until its end.
 func (f *failFirst) arm(t *testing.T, left map[string]int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.left = left
-	t.Cleanup(func() { require.True(t, f.done(), "there were not as many messages as were to fail: %v", f.left) })
+	t.Cleanup(func() { require.True(t, f.done(), "messages that should fail have not come: %v", f.left) })
 }
 
 func (f *failFirst) done() bool {
@@ -59,10 +59,9 @@ func (f *failFirst) done() bool {
 	return true
 }
 
-// Who follows a console is not cut off where its actor fails, and is told each line
-// once.
+// A follower keeps its connection when the actor of the console fails, and gets each line once.
 func TestFollowersOutliveAConsoleThatFails(t *testing.T) {
-	const n = 1000 // which a ring has
+	const n = 1000 // as many as a ring holds
 	for title, left := range map[string]map[string]int{
 		"at credits":     {"messages.More": 2},
 		"at reads":       {"console.feedRead": 1},
@@ -90,7 +89,7 @@ func TestFollowersOutliveAConsoleThatFails(t *testing.T) {
 	}
 }
 
-// linesOf are the next n lines.
+// linesOf returns the next n lines.
 func (c *client) linesOf(n int) (lines []string) {
 	c.w.t.Helper()
 	for range n {
@@ -99,8 +98,8 @@ func (c *client) linesOf(n int) (lines []string) {
 	return lines
 }
 
-// The directory of FIFOs may be swept while a unikernel runs, and no daemon does, or
-// the one that there is has its console fail: what it prints is read on.
+// The FIFO of a unikernel may be removed while no daemon runs, or before the actor of the console
+// fails. The next reader still reads what the unikernel prints.
 func TestAConsoleWhoseFIFOIsGone(t *testing.T) {
 	faults := &failFirst{}
 	script := tenderScript(t, "n=0; while n=$((n+1)); do while [ -e $0.wait ]; do sleep 0.01; done; touch $0.wait; echo line $n; done\n")
@@ -121,7 +120,7 @@ func TestAConsoleWhoseFIFOIsGone(t *testing.T) {
 	require.Equal(t, pid, w.pid(":x"))
 
 	sweep()
-	require.NoError(t, fifo.Create(w.fifo(":x")), "it is another one")
+	require.NoError(t, fifo.Create(w.fifo(":x")), "it is another FIFO")
 	faults.arm(t, map[string]int{"console.feedRead": 1})
 	more()
 	w.until("the console has failed", faults.done)
@@ -131,7 +130,7 @@ func TestAConsoleWhoseFIFOIsGone(t *testing.T) {
 	w.requireNothing()
 }
 
-// What another daemon runs is read on, where the actor of its console fails.
+// A console of another daemon is read on after its actor has failed.
 func TestAConsoleOfAnotherDaemonThatFails(t *testing.T) {
 	faults := &failFirst{}
 	w := newWorld(t, func(w *world) { w.fault = faults.at })
@@ -139,7 +138,7 @@ func TestAConsoleOfAnotherDaemonThatFails(t *testing.T) {
 	defer link.Close()
 	w.makeFIFO(":x")
 	require.Equal(t, messages.SuccessEmpty{}, link.ask(":x", add(1)))
-	file, err := os.OpenFile(w.fifo(":x"), os.O_RDWR, 0) // or it could not write meanwhile
+	file, err := os.OpenFile(w.fifo(":x"), os.O_RDWR, 0) // a writer without a reader could not write
 	require.NoError(t, err)
 	x := &foreign{w, ":x", file}
 	follower := w.follow(":x", 0)
@@ -153,7 +152,7 @@ func TestAConsoleOfAnotherDaemonThatFails(t *testing.T) {
 	w.untilInactive(":", ":x")
 }
 
-// A console that nobody needs is forgotten, though its actor has failed.
+// A console that nobody needs is forgotten, even if its actor has failed.
 func TestAConsoleThatHasFailedIsForgotten(t *testing.T) {
 	for _, message := range []string{
 		"messages.ConsoleAttach", "messages.More", "messages.ConsoleResume", "messages.ConsoleProbe",
@@ -162,14 +161,14 @@ func TestAConsoleThatHasFailedIsForgotten(t *testing.T) {
 		t.Run(message, func(t *testing.T) {
 			faults := &failFirst{left: map[string]int{message: 1}}
 			if message == "messages.ConsoleResume" || message == "messages.ConsoleProbe" {
-				faults.left["messages.More"] = 1 // or there is none
+				faults.left["messages.More"] = 1 // else no ConsoleResume comes
 			}
 			w := newWorld(t, func(w *world) { w.fault = faults.at })
 			for !faults.done() {
 				c := w.connect(messages.AtConsole)
 				c.ask(":nothing", add(1))
 				c.ask(":nothing", messages.ConsoleSubscribe{Count: messages.Some(1)})
-				if message == "messages.ConsoleResume" { // who has left does not say it
+				if message == "messages.ConsoleResume" { // a client that has left does not send it
 					w.until("it has failed twice", faults.done)
 				}
 				c.Close()
@@ -179,7 +178,7 @@ func TestAConsoleThatHasFailedIsForgotten(t *testing.T) {
 	}
 }
 
-// A leaver closes its side of the connection when it likes.
+// A leaver is a client that can close its writing side.
 type leaver struct {
 	*client
 	left chan struct{}
@@ -195,7 +194,7 @@ func (l *leaver) Read() (messages.Wire, error) {
 	return messages.Wire{}, io.EOF
 }
 
-// leave hears the last lines that there are.
+// leave returns the last lines of a console, and ends the subscription.
 func (w *world) leave(name string, count int) (lines []string) {
 	for _, l := range w.past(name, messages.ConsoleSubscribe{Count: messages.Some(count)}) {
 		lines = append(lines, l.Line)
@@ -203,12 +202,12 @@ func (w *world) leave(name string, count int) (lines []string) {
 	return lines
 }
 
-// past hears all to the end after that.
+// past returns all lines that the subscription gets.
 func (w *world) past(name string, subscribe messages.ConsoleSubscribe) []messages.DataConsole {
 	return w.leaver(name, subscribe).rest()
 }
 
-// leaver subscribes, and says that nothing more will be said.
+// leaver subscribes, and closes its writing side.
 func (w *world) leaver(name string, subscribe messages.ConsoleSubscribe) *leaver {
 	c := &leaver{w.newClient(), make(chan struct{})}
 	w.serve(messages.AtConsole, c)
@@ -217,7 +216,7 @@ func (w *world) leaver(name string, subscribe messages.ConsoleSubscribe) *leaver
 	return c
 }
 
-// rest hears all to the end.
+// rest reads all lines to the end.
 func (l *leaver) rest() (lines []messages.DataConsole) {
 	for {
 		select {
@@ -229,7 +228,7 @@ func (l *leaver) rest() (lines []messages.DataConsole) {
 	}
 }
 
-// Who says nothing more gets what there is, and not what comes later.
+// A client that closes its writing side gets the lines that exist, and no later ones.
 func TestWhoLeavesGetsWhatThereIs(t *testing.T) {
 	faults := &failFirst{}
 	leaves := make(chan struct{}, 1)
@@ -239,7 +238,7 @@ func TestWhoLeavesGetsWhatThereIs(t *testing.T) {
 			if _, ok := message.(messages.ConsoleLeave); ok {
 				select {
 				case leaves <- struct{}{}:
-				default: // nobody waits for it
+				default: // no test waits for it
 				}
 			}
 		}
@@ -253,10 +252,10 @@ func TestWhoLeavesGetsWhatThereIs(t *testing.T) {
 
 	w.succeeds("created unikernel", ":endless", create(guest("chatty", "1000000000")))
 	w.lines(":endless", 1)
-	<-leaves // of one before
+	<-leaves // that of a former client
 	endless := w.leaver(":endless", messages.ConsoleSubscribe{Count: messages.Some(messages.MaxInt)})
 	<-leaves
-	const before = 256 + 1 // it had them when it left, and how many it has missed
+	const before = 256 + 1 // the lines under way when it left, and one that says how many it has missed
 	require.LessOrEqual(t, len(endless.rest()), before+1024+1)
 
 	faults.arm(t, map[string]int{"messages.ConsoleLeave": 1, "messages.ConsoleResume": 1})
@@ -264,8 +263,7 @@ func TestWhoLeavesGetsWhatThereIs(t *testing.T) {
 	require.True(t, faults.done())
 }
 
-// Whatever is asked for, the answer is some of what a ring has, in the form in which
-// it was asked for.
+// Any subscription gets some lines of the ring, in the form that it has asked for.
 func TestSubscriptionsOfAllSorts(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("chatty", "2000", "exit")))
@@ -275,7 +273,7 @@ func TestSubscriptionsOfAllSorts(t *testing.T) {
 	require.Equal(t, "line 2000", all[history.Lines-1].Line)
 	first, last := all[0].Time, all[history.Lines-1].Time
 	later := slices.IndexFunc(all, func(l messages.DataConsole) bool { return l.Time.After(first) })
-	if later < 0 { // all were printed at once
+	if later < 0 { // all lines have the same time
 		later = history.Lines
 	}
 	counts := map[int]int{
@@ -302,18 +300,18 @@ func TestSubscriptionsOfAllSorts(t *testing.T) {
 	}
 }
 
-// requireLast makes sure that the last n lines are told.
-func requireLast(t *testing.T, all []messages.DataConsole, n int, old bool, told []messages.DataConsole) {
+// requireLast checks that a client got the last n lines.
+func requireLast(t *testing.T, all []messages.DataConsole, n int, old bool, got []messages.DataConsole) {
 	t.Helper()
 	var want []messages.DataConsole
 	for _, l := range all[len(all)-n:] {
 		l.Old = old
 		want = append(want, l)
 	}
-	require.Equal(t, want, told)
+	require.Equal(t, want, got)
 }
 
-// A console that fails when it is open, and before the tender runs, reads what that
+// A console that fails after it was opened, and before the tender runs, reads what the tender
 // prints all the same.
 func TestAConsoleThatFailsWhileItsUnikernelStarts(t *testing.T) {
 	faults := &failFirst{}
@@ -329,7 +327,7 @@ func TestAConsoleThatFailsWhileItsUnikernelStarts(t *testing.T) {
 				c.ask(":x", messages.ConsoleSubscribe{Count: messages.Some(1)})
 				c.Close()
 				<-failed
-				w.ask(":", messages.UnikernelInfo{Form: 6}) // the host has passed on what it has been told
+				w.ask(":", messages.UnikernelInfo{Form: 6}) // the host has passed on what it got
 			}
 			faults.at(actor, message)
 		}

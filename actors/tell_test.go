@@ -14,7 +14,7 @@ import (
 	"albatross/runtime/store"
 )
 
-// happened returns all events about a name.
+// happened returns all events of a name.
 func (w *world) happened(name string) (events []messages.Event) {
 	w.t.Helper()
 	for next := uint64(1); ; {
@@ -32,7 +32,7 @@ func (w *world) happened(name string) (events []messages.Event) {
 	}
 }
 
-// eventsOf is all that was told about a name: what has happened, and why.
+// eventsOf returns all events of a name, with their causes.
 func (w *world) eventsOf(name string) (texts []string) {
 	w.t.Helper()
 	for _, e := range w.happened(name) {
@@ -41,7 +41,7 @@ func (w *world) eventsOf(name string) (texts []string) {
 	return texts
 }
 
-// usages are what was told about a name that its runs have used.
+// usages returns what the ended runs of a name have used.
 func (w *world) usages(name string) (list []messages.Option[messages.Usage]) {
 	w.t.Helper()
 	for _, e := range w.happened(name) {
@@ -62,14 +62,14 @@ func eventText(e messages.Event) string {
 	return text + ": " + string(e.Cause)
 }
 
-// requireEvents waits until exactly this was told about a name.
+// requireEvents waits until a name has exactly these events.
 func (w *world) requireEvents(name string, want ...string) {
 	w.t.Helper()
-	var told []string
-	for range 2 { // nothing comes behind it
-		w.until("all is told of "+name, func() bool { told = w.eventsOf(name); return len(told) >= len(want) })
-		require.Equal(w.t, want, told)
-		w.infos(":") // the host has done what it was about
+	var events []string
+	for range 2 { // no event follows
+		w.until("all events of "+name+" are stored", func() bool { events = w.eventsOf(name); return len(events) >= len(want) })
+		require.Equal(w.t, want, events)
+		w.infos(":") // the host has finished
 	}
 }
 
@@ -127,14 +127,14 @@ func TestEventsOfCommands(t *testing.T) {
 			w.succeeds("created unikernel", ":x", exiting("3", messages.FailBehaviour{Restart: true}))
 			w.until("it was started again", func() bool { return len(w.eventsOf(":x")) >= 5 })
 			w.ask(":x", messages.UnikernelDestroy{})
-			told := w.eventsOf(":x")
+			events := w.eventsOf(":x")
 			require.Equal(w.t, []string{
 				"created: the command create", "started: the command create",
 				"exited by exit 3: it ended by itself", "restarting: exit 3 asks for a restart",
 				"started: exit 3 asks for a restart",
-			}, told[:5])
-			require.Equal(w.t, "destroyed: the command destroy", told[len(told)-1])
-			require.Equal(w.t, strings.Count(strings.Join(told, "\n"), "\nstarted"), strings.Count(strings.Join(told, "\n"), "\nexited"))
+			}, events[:5])
+			require.Equal(w.t, "destroyed: the command destroy", events[len(events)-1])
+			require.Equal(w.t, strings.Count(strings.Join(events, "\n"), "\nstarted"), strings.Count(strings.Join(events, "\n"), "\nexited"))
 		}, nil},
 		"an argument that is refused": {func(w *world) {
 			config := guest("exit", "64", "unless", "--name")
@@ -192,20 +192,20 @@ func TestEventsOfTheDaemon(t *testing.T) {
 		"exited by signal 15: the daemon stops with its unikernels", "started: the daemon started")...)
 }
 
-// TestAStartIsToldOnce: by the daemon that comes to it, whatever the one before
-// has had the time for.
+// TestAStartIsToldOnce: the event comes from the daemon that gets to it, however far the one before
+// has come.
 func TestAStartIsToldOnce(t *testing.T) {
 	x := messages.Name{Label: "x"}
 	begin := []string{"created: the command create", "started: the command create"}
 	for title, tc := range map[string]struct {
-		runs bool // the tender that is on record
-		told bool // it is on record that it was started
-		want []string
+		runs   bool // the tender that is on record
+		stored bool // its event is on record
+		want   []string
 	}{
-		"killed when it was replaced":             {true, true, []string{"adopted: the daemon started"}},
-		"killed before it was told":               {true, false, []string{"started: a former daemon started it", "adopted: the daemon started"}},
-		"killed when it had been stopped":         {false, true, []string{"exited by exit unknown: the daemon ended while it started or replaced it", "restarting: the daemon ended while it started or replaced it", "started: the daemon ended while it started or replaced it"}},
-		"killed when it had not been told at all": {false, false, []string{"restarting: the daemon ended while it started or replaced it", "started: the daemon ended while it started or replaced it"}},
+		"killed when it was replaced":     {true, true, []string{"adopted: the daemon started"}},
+		"killed before its event":         {true, false, []string{"started: a former daemon started it", "adopted: the daemon started"}},
+		"killed when it had been stopped": {false, true, []string{"exited by exit unknown: the daemon ended while it started or replaced it", "restarting: the daemon ended while it started or replaced it", "started: the daemon ended while it started or replaced it"}},
+		"killed before both":              {false, false, []string{"restarting: the daemon ended while it started or replaced it", "started: the daemon ended while it started or replaced it"}},
 	} {
 		t.Run(title, func(t *testing.T) {
 			w := newWorld(t)
@@ -216,7 +216,7 @@ func TestAStartIsToldOnce(t *testing.T) {
 			w.shutdown()
 			db, err := store.Open(w.dir)
 			require.NoError(t, err)
-			r.Runtime.Value.Released, r.Runtime.Value.StartTold = false, tc.told
+			r.Runtime.Value.Released, r.Runtime.Value.StartTold = false, tc.stored
 			require.NoError(t, db.Apply([]messages.Change{messages.PutRuntime{Name: x, Runtime: r.Runtime.Value}}))
 			require.NoError(t, db.Close())
 			if !tc.runs {
@@ -229,9 +229,9 @@ func TestAStartIsToldOnce(t *testing.T) {
 	}
 }
 
-// TestEventsOfAStartThatFails: what was on record is not any more.
+// TestEventsOfAStartThatFails: the unikernel was on record, and is not any more.
 func TestEventsOfAStartThatFails(t *testing.T) {
-	gone := &sabotage{before: messages.StoreWritten{}} // the process has been recorded
+	gone := &sabotage{before: messages.StoreWritten{}} // the process is on record
 	w := newWorld(t, withOwnPrograms, func(w *world) { w.fault = gone.at })
 	gone.arm(t, func() { require.NoError(t, os.Remove(w.guests.Tenders.Builtin)) })
 	refusal, ok := w.ask(":x", create(guest("hello", "--quiet"))).(messages.Failure)
@@ -239,8 +239,8 @@ func TestEventsOfAStartThatFails(t *testing.T) {
 	w.requireEvents(":x", "created: the command create", "destroyed: it could not be started: "+string(refusal.Text))
 }
 
-// TestEventsOfARestartOfWhatHasEnded: while its successor is checked, it ends by
-// itself, and is gone.
+// TestEventsOfARestartOfWhatHasEnded: the unikernel ends by itself while its successor is checked,
+// and is gone.
 func TestEventsOfARestartOfWhatHasEnded(t *testing.T) {
 	checked := &sabotage{before: messages.UnikernelPrepared{}}
 	w := newWorld(t, func(w *world) { w.fault = checked.at })

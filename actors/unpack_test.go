@@ -11,7 +11,7 @@ import (
 	"albatross/runtime/fair"
 )
 
-// A gatedReader tells when it is read, and gives what it has when it may.
+// A gatedReader announces each read, and returns its contents once the gate is open.
 type gatedReader struct {
 	r       io.Reader
 	reached chan struct{}
@@ -24,8 +24,8 @@ func (g *gatedReader) Read(p []byte) (int, error) {
 	return g.r.Read(p)
 }
 
-// TestUnpackingTakesAPlace: what comes compressed is unpacked in the turn of its
-// tenant, which gives its place to others while it waits for the client.
+// TestUnpackingTakesAPlace: contents are decompressed in the turn of their tenant, which gives its
+// place to others while it waits for the client.
 func TestUnpackingTakesAPlace(t *testing.T) {
 	w := newWorld(t, withBlocks, func(w *world) { w.config.Work = fair.New(1) })
 	w.succeeds("added block device", ":disk", messages.BlockAdd{Size: 1})
@@ -38,13 +38,13 @@ func TestUnpackingTakesAPlace(t *testing.T) {
 	<-half.reached // the first half has been sent
 	begun, end, ended := make(chan struct{}), make(chan struct{}), make(chan error)
 	go func() { ended <- w.config.Work.Do(t.Context(), "other", func() { close(begun); <-end }) }()
-	<-begun // though it is not done
+	<-begun // though the device is not set yet
 	close(half.gate)
 	go func() {
-		for range half.reached { // until the stream ends
+		for range half.reached { // this ends with the stream
 		}
 	}()
-	for range 1000 { // far longer than it would take
+	for range 1000 { // far longer than the rest would take
 		require.Empty(t, w.infos(":"))
 	}
 	select {

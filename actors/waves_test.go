@@ -14,8 +14,8 @@ import (
 	"albatross/messages"
 )
 
-// TestStartupOrder: a daemon that finds nothing running starts the lowest
-// startup first, and the next when all of those run.
+// TestStartupOrder: a daemon that finds nothing running starts the unikernels of the lowest startup
+// number first, and the next when all of those run.
 func TestStartupOrder(t *testing.T) {
 	o := &observer{}
 	w := newWorld(t, func(w *world) { w.fault = o.note })
@@ -71,7 +71,7 @@ func TestAWaveDoesNotWaitForOneThatCannotStart(t *testing.T) {
 	w.succeeds("destroyed: removed from restarting", ":broken", messages.UnikernelDestroy{})
 }
 
-// TestDestroyBeforeItsTurn: what waits for its wave can be destroyed.
+// TestDestroyBeforeItsTurn: a unikernel that waits for its wave can be destroyed.
 func TestDestroyBeforeItsTurn(t *testing.T) {
 	o := &observer{}
 	w := newWorld(t, func(w *world) { w.fault = o.note })
@@ -92,8 +92,7 @@ func TestDestroyBeforeItsTurn(t *testing.T) {
 	require.Empty(t, w.infos(":last"))
 }
 
-// An observer notes when unikernels are started, and when the host knows that
-// they run.
+// An observer notes when unikernels are started, and when the host has learned that they run.
 type observer struct {
 	mu     sync.Mutex
 	events []string
@@ -113,7 +112,7 @@ func (o *observer) note(actor string, message any) {
 	}
 }
 
-// mostAtOnce is how many were being started at the same time.
+// mostAtOnce returns how many were being started at the same time.
 func (o *observer) mostAtOnce() (most int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -135,7 +134,7 @@ func (o *observer) reset() {
 	o.events = nil
 }
 
-// ordered are the events, with those in a row that may come in any order sorted.
+// ordered returns the events. It sorts those in a row that may come in any order.
 func (o *observer) ordered() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -151,7 +150,7 @@ func (o *observer) ordered() []string {
 	return events
 }
 
-// TestStartsAreBounded: however many have the same startup, few are started at once.
+// TestStartsAreBounded: however many have the same startup number, few are started at once.
 func TestStartsAreBounded(t *testing.T) {
 	o := &observer{}
 	w := newWorld(t, func(w *world) { w.fault, w.config.RootPolicy.Memory = o.note, 1024 })

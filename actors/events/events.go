@@ -44,7 +44,7 @@ type subscriber struct {
 	name        messages.Name
 	next        uint64 // number of the event it gets next
 	present     uint64 // number of the last event from before it came
-	presentSent bool   // it was told that it has got that
+	presentSent bool   // it has the mark that follows that event
 	credit      bool   // it has given More
 	reading     bool   // a batch for it is being read
 }

@@ -403,7 +403,7 @@ func (h *host) spawn(c *supervise.Context, name messages.Name, spec messages.Spe
 	return &run{number: h.runs, pid: pid, spec: spec}
 }
 
-// restarted tells a unikernel actor that has failed how to continue.
+// restarted answers a unikernel actor that has failed how to continue.
 func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
 	h.collectAll(c) // an unknown image of its may be in the store
 	s := h.slots[m.Name]

@@ -40,7 +40,7 @@ func (h *host) halt(c *supervise.Context, s *slot) {
 
 const halting = "the daemon is stopping all unikernels: try again when it runs again"
 
-// reportHalted tells the halter when nothing is left.
+// reportHalted reports to the halter when nothing is left.
 func (h *host) reportHalted(c *supervise.Context) {
 	if h.halter != nil && len(h.slots) == 0 {
 		c.Send(h.halter, messages.AllHalted{})

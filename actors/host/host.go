@@ -71,7 +71,7 @@ type host struct {
 	loads   int    // failed loads
 	booted  bool
 	early   []ask      // commands from before booted
-	halter  *actor.PID // to tell when all have stopped; nil: none
+	halter  *actor.PID // waits until all have stopped; nil: none
 	waves   waves
 }
 

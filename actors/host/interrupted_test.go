@@ -13,8 +13,8 @@ import (
 
 var theName = messages.Name{Path: "a", Label: "x"}
 
-// simulate runs do on a machine where nothing goes wrong and all is fast, unless do wants
-// something else.
+// simulate calls do on a machine where nothing goes wrong and each step is fast, unless do changes
+// that.
 func simulate(t *testing.T, do func(s *simulation)) {
 	var failed []string
 	defer func() { t.Log(strings.Join(failed, "\n")) }()
@@ -28,7 +28,7 @@ func simulate(t *testing.T, do func(s *simulation)) {
 	})
 }
 
-// creates has the unikernel be created that all these tests are about.
+// creates creates the unikernel that all these tests are about.
 func (s *simulation) creates(tag string) *process {
 	args := messages.Arguments{Memory: 16, CPUIDs: []int{0}, Argv: messages.Some([]string{tag, "stays"})}
 	s.ask(theName, messages.UnikernelCreate{Form: 5, Config: messages.Config{Image: []byte("one"), Arguments: args}}, tag)
@@ -39,13 +39,13 @@ func (s *simulation) creates(tag string) *process {
 	return p
 }
 
-// replacement is a command for another image, and another tag.
+// replacement returns a command for another image and another tag.
 func replacement(tag string) messages.Command {
 	args := messages.Arguments{Memory: 16, CPUIDs: []int{0}, Argv: messages.Some([]string{tag, "stays"})}
 	return messages.UnikernelCreate{Form: 5, Force: true, Config: messages.Config{Image: []byte("two"), Arguments: args}}
 }
 
-// change changes the simulation while nobody else does.
+// change changes the simulation while nothing else does.
 func (s *simulation) change(do func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,8 +61,8 @@ func (s *simulation) runs() bool {
 
 var terminated = messages.Exit{Known: true, Signal: int(unix.SIGTERM)}
 
-// TestAnEndForASuccessorThatTheNextDaemonSees: whoever has asked for a restart does not lose
-// the unikernel where the daemon is stopped before that has ended.
+// TestAnEndForASuccessorThatTheNextDaemonSees: a client asks for a restart, and the daemon is
+// stopped before the unikernel has ended. The unikernel is not lost.
 func TestAnEndForASuccessorThatTheNextDaemonSees(t *testing.T) {
 	for after, runs := range map[time.Duration]bool{time.Second: true, grace + time.Second: false} {
 		simulate(t, func(s *simulation) {
@@ -79,8 +79,8 @@ func TestAnEndForASuccessorThatTheNextDaemonSees(t *testing.T) {
 	}
 }
 
-// TestWhatIsOverStaysSo: a unikernel that has ended by itself is not started again because
-// somebody wants to replace it while its end cannot be stored.
+// TestWhatIsOverStaysSo: a unikernel that has ended by itself is not started again because a client
+// wants to replace it while its end cannot be stored.
 func TestWhatIsOverStaysSo(t *testing.T) {
 	simulate(t, func(s *simulation) {
 		p := s.creates("first")
@@ -94,7 +94,7 @@ func TestWhatIsOverStaysSo(t *testing.T) {
 	})
 }
 
-// TestAnImageThatIsNeededAgain is not removed by what was going to remove it before.
+// TestAnImageThatIsNeededAgain is kept, though its removal was under way.
 func TestAnImageThatIsNeededAgain(t *testing.T) {
 	simulate(t, func(s *simulation) {
 		s.change(func() { s.slow["remove image"] = 30 * time.Second })
@@ -120,8 +120,8 @@ func TestARestartOfWhatEndsMeanwhile(t *testing.T) {
 	})
 }
 
-// TestAStopWaitsForImagesThatAreBeingRemoved: nobody needs them before the next start, and
-// that may be far away.
+// TestAStopWaitsForImagesThatAreBeingRemoved: no other daemon removes them before the next start,
+// and that may come much later.
 func TestAStopWaitsForImagesThatAreBeingRemoved(t *testing.T) {
 	simulate(t, func(s *simulation) {
 		s.change(func() { s.slow["remove image"] = 2 * time.Second })
@@ -163,8 +163,8 @@ func TestARestartThatCannotBeStored(t *testing.T) {
 	}
 }
 
-// TestATrialGoesOnWithItsUnikernel where the disk breaks while a trial ends and a restart is
-// asked for: the trial is over once that can be stored.
+// TestATrialGoesOnWithItsUnikernel: the disk breaks while a trial ends and a restart is asked for.
+// The trial is over once that can be stored.
 func TestATrialGoesOnWithItsUnikernel(t *testing.T) {
 	simulate(t, func(s *simulation) {
 		s.creates("first")

@@ -18,14 +18,14 @@ import (
 )
 
 // A fakeMachine is the operating system as one daemon uses it. All that it makes is in the
-// simulation, which notes what must not happen. When the daemon is dead, nothing that it
-// still does has an effect.
+// simulation, which notes what must not happen. Once the daemon is dead, none of its calls has an
+// effect.
 type fakeMachine struct {
 	*simulation
 	dead     bool
 	recovers bool // the host has failed
 	pins     map[messages.Digest]int
-	handles  int // of tenders, that are open
+	handles  int // how many handles of tenders are open
 }
 
 var errDead = errors.New("the daemon is dead")
@@ -37,8 +37,8 @@ type process struct {
 	parent   *fakeMachine
 	gated    bool
 	stubborn bool          // it ignores SIGTERM
-	asked    time.Time     // last time that somebody has asked it to end
-	spec     messages.Spec // of the record when it was released
+	asked    time.Time     // when a daemon last sent it SIGTERM
+	spec     messages.Spec // the record when it was released
 	released time.Time
 	ended    time.Time
 	exit     messages.Exit
@@ -67,7 +67,7 @@ func (s *simulation) end(p *process, exit messages.Exit) {
 	close(p.done)
 }
 
-// endLater ends a process that does not end before.
+// endLater ends a process if it has not ended before.
 func (s *simulation) endLater(p *process, after time.Duration, exit messages.Exit) {
 	time.AfterFunc(after, func() {
 		s.mu.Lock()
@@ -92,8 +92,8 @@ func (s *simulation) requireNoProcess(name messages.Name, what string) {
 	}
 }
 
-// enter waits as long as something takes on this machine. It returns with the lock, or
-// the reason why nothing is done.
+// enter waits as long as a step takes on this machine. It returns with the lock, or with the reason
+// why the step has no effect.
 func (m *fakeMachine) enter(ctx context.Context, name messages.Name, what string) error {
 	err := m.pause(ctx, name, what)
 	m.mu.Lock()
@@ -106,7 +106,7 @@ func (m *fakeMachine) enter(ctx context.Context, name messages.Name, what string
 	return err
 }
 
-// fails reports whether something goes wrong on purpose.
+// fails returns the failure that is injected here, if there is one.
 func (m *fakeMachine) fails(name messages.Name, what string) error {
 	if !m.calm && m.draw(name, what+" fails", 100) < 4 {
 		return fmt.Errorf("cannot %s: it fails on purpose", what)
@@ -287,7 +287,7 @@ func (g *gated) Abort() error {
 	return nil
 }
 
-// begin lets a process become a tender.
+// begin makes a process the tender that it waits to become.
 func (s *simulation) begin(p *process, links []messages.Link) {
 	record, there := s.records[p.name]
 	if !there || record.Runtime.Value.Process != p.id || !slices.Equal(record.Runtime.Value.Taps, links) {
@@ -303,7 +303,7 @@ func (s *simulation) begin(p *process, links []messages.Link) {
 	}
 }
 
-// tender is a handle of a process.
+// A tender is a handle of a process.
 type tender struct {
 	*process
 	*fakeMachine
@@ -493,7 +493,7 @@ func (m *fakeMachine) collect(keep func(messages.Digest) bool) {
 	}
 }
 
-// die is a kill of the daemon: what is not on record vanishes with it.
+// die kills the daemon: what is not on record vanishes with it.
 func (m *fakeMachine) die() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

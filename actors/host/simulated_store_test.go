@@ -13,17 +13,17 @@ import (
 	"albatross/runtime/store"
 )
 
-// database is the database as one daemon uses it.
+// A database is the database as one daemon uses it.
 type database struct{ *fakeMachine }
 
-// A disk is how the disk with the database is.
+// A disk is the state of the disk that holds the database.
 type disk string
 
 const (
 	works  disk = "works"
 	full   disk = "full"   // nothing new can be stored
-	broken disk = "broken" // nothing can
-	flaky  disk = "flaky"  // what fails may be stored all the same
+	broken disk = "broken" // nothing can be stored
+	flaky  disk = "flaky"  // what is reported as failed may be stored all the same
 )
 
 func (d database) Apply(changes []messages.Change) error {
@@ -95,7 +95,7 @@ func (s *simulation) apply(change messages.Change, before []messages.Change) {
 	}
 }
 
-// barred reports whether one of these changes tells that a former cannot come back.
+// barred reports whether one of these changes records that a former must not come back.
 func barred(changes []messages.Change) bool {
 	return slices.ContainsFunc(changes, func(change messages.Change) bool {
 		put, ok := change.(messages.PutEvent)
@@ -161,7 +161,7 @@ func (d database) Room() error {
 
 func (database) InPlace() error { return nil }
 
-// pipeReader is a console that reads nothing.
+// A pipeReader is a console that reads nothing.
 type pipeReader struct {
 	*fakeMachine
 	config  console.Config
@@ -169,14 +169,14 @@ type pipeReader struct {
 	waiting []asked
 }
 
-// asked is a request that is not answered yet.
+// An asked is a request without an answer yet.
 type asked struct {
 	by     supervise.Asker
-	answer any // where all goes well
+	answer any // if all goes well
 	failed any
 }
 
-// opened is what a goroutine of the console tells it.
+// opened is the message of a goroutine of the console to its actor.
 type opened struct {
 	id  uint64
 	err error

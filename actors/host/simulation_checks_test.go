@@ -16,7 +16,7 @@ import (
 
 func tagOf(spec messages.Spec) string { return spec.Arguments.Argv.Value[0] }
 
-// asksFor returns the request that has created what has a tag.
+// asksFor returns the request that has created the unikernel with a tag.
 func (s *simulation) asksFor(name messages.Name, tag string) *request {
 	for _, r := range s.requests {
 		if r.name == name && r.tag == tag {
@@ -26,14 +26,14 @@ func (s *simulation) asksFor(name messages.Name, tag string) *request {
 	return nil
 }
 
-// under reports whether such a request was under way since then.
+// under reports whether such a request has been under way since a time.
 func (s *simulation) under(name messages.Name, since time.Time, is func(messages.Command) bool) bool {
 	return slices.ContainsFunc(s.requests, func(r *request) bool {
 		return r.name == name && is(r.command) && (r.answered.IsZero() || !r.answered.Before(since))
 	})
 }
 
-// disturbs reports whether a command ends what runs.
+// disturbs reports whether a command ends a unikernel that runs.
 func disturbs(command messages.Command) bool {
 	switch c := command.(type) {
 	case messages.UnikernelCreate:
@@ -46,8 +46,8 @@ func disturbs(command messages.Command) bool {
 
 func destroys(command messages.Command) bool { return command == messages.UnikernelDestroy{} }
 
-// mayRestart reports whether a restart may be under way: what has ended meanwhile is created
-// again.
+// mayRestart reports whether a restart may be under way. A unikernel that has ended meanwhile is
+// created again.
 func (s *simulation) mayRestart(name messages.Name) bool {
 	return slices.ContainsFunc(s.requests, func(r *request) bool {
 		_, restarts := r.command.(messages.UnikernelRestart)
@@ -76,8 +76,8 @@ func startsAgain(spec messages.Spec, exit messages.Exit) bool {
 	return len(fail.Codes) == 0 || slices.Contains(fail.Codes, exit.Code)
 }
 
-// checkStart looks at a process that begins to run: if it is started again, it should be, and
-// not too soon.
+// checkStart checks a process that begins to run: if it is started again, that is right, and not
+// too soon.
 func (s *simulation) checkStart(p *process) {
 	s.began[tagOf(p.spec)] = p.released
 	before, pause := s.last[p.name], s.pauses[p.name]
@@ -99,7 +99,7 @@ func (s *simulation) checkStart(p *process) {
 	s.pauses[p.name] = pause
 }
 
-// checkPolicies looks at what runs below the policies at a path and above.
+// checkPolicies checks what runs against the policies at a path and above.
 func (s *simulation) checkPolicies(path messages.Path) {
 	s.checkPolicy(messages.Root, machineHas)
 	for at := path; at != messages.Root; at = at.Parent() {
@@ -132,9 +132,9 @@ func (s *simulation) checkPolicy(path messages.Path, policy messages.Policy) {
 	}
 }
 
-// checkSignal: nobody ends a unikernel that no command is about.
+// checkSignal checks that a daemon ends only a unikernel that a command is about.
 func (s *simulation) checkSignal(p *process) {
-	if !s.records[p.name].Runtime.Value.Released { // else the disk was broken when it was to say so
+	if !s.records[p.name].Runtime.Value.Released { // else the disk was broken when that was to be stored
 		p.asked = time.Now()
 	}
 	if !s.under(p.name, p.released, disturbs) {
@@ -142,7 +142,7 @@ func (s *simulation) checkSignal(p *process) {
 	}
 }
 
-// checkPut looks at a change of what is to run.
+// checkPut checks a change of what should run.
 func (s *simulation) checkPut(c messages.PutSpec) {
 	old, there := s.records[c.Name]
 	tag := tagOf(c.Spec)
@@ -153,7 +153,7 @@ func (s *simulation) checkPut(c messages.PutSpec) {
 		return
 	}
 	s.put[c.Name] = time.Now()
-	if there && s.formers[tag] { // it comes back, or the one before it where that fails, too
+	if there && s.formers[tag] { // the former comes back, or its own former where that fails, too
 		return
 	}
 	r := s.asksFor(c.Name, tag)
@@ -162,7 +162,7 @@ func (s *simulation) checkPut(c messages.PutSpec) {
 	}
 }
 
-// checkDelete looks at what is not to run any more.
+// checkDelete checks a removal of what should run.
 func (s *simulation) checkDelete(name messages.Name, before []messages.Change) {
 	record, there := s.records[name]
 	if !there || s.under(name, s.put[name], destroys) {
@@ -191,7 +191,7 @@ func endsTrial(last *process, spec messages.Spec) bool {
 	return last.exit != messages.Exit{Known: true, Code: 1} || last.ended.Sub(last.released) >= Trial
 }
 
-// checkAnswer looks whether what a client is told is so.
+// checkAnswer checks that an answer is true.
 func (s *simulation) checkAnswer(r *request) {
 	alone := !slices.ContainsFunc(s.requests, func(other *request) bool {
 		return other != r && other.name == r.name && changes(other.command) && (other.answered.IsZero() || other.answered.After(r.at))
@@ -225,7 +225,7 @@ func (s *simulation) onlyPolicy(r *request) bool {
 	})
 }
 
-// checkRest looks at what is left when nothing is under way: what is on record runs, with all
+// checkRest checks what is left when nothing is under way: each unikernel on record runs, with all
 // that it needs, and nothing else is there.
 func (s *simulation) checkRest() {
 	synctest.Wait()
@@ -283,8 +283,8 @@ func (s *simulation) same(what string, wanted, is any) {
 	}
 }
 
-// sameNames is same. What is made for a unikernel while the host fails is found by its name,
-// by the next daemon or by whatever has that name next.
+// sameNames compares the names of two sets. What the host has made for a unikernel while it fails
+// is found by its name, by the next daemon or by the next unikernel of that name.
 func (s *simulation) sameNames(what string, wanted, is map[messages.Name]bool) {
 	if s.os.recovers {
 		is = maps.Clone(is)
@@ -293,7 +293,7 @@ func (s *simulation) sameNames(what string, wanted, is map[messages.Name]bool) {
 	s.same(what, wanted, is)
 }
 
-// checkHost looks at what the host remembers.
+// checkHost checks what the host remembers.
 func (s *simulation) checkHost(names map[messages.Name]bool) {
 	h := s.newest
 	s.same("tickets", 0, len(h.open)+len(h.early)+len(h.policies.waiting))

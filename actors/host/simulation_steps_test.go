@@ -39,7 +39,7 @@ var characters = map[string]character{
 
 var characterNames = []string{"stays", "stays", "stays", "stays long", "fails", "ends", "refuses", "misused", "hungry", "breaks"}
 
-// character returns how a process ends, and when, if it does.
+// character returns when and how a process ends, if it does.
 func (s *simulation) character(p *process) (after time.Duration, exit messages.Exit, ends bool) {
 	c := characters[p.spec.Arguments.Argv.Value[1]]
 	if s.calm || c.within == 0 {
@@ -50,7 +50,7 @@ func (s *simulation) character(p *process) (after time.Duration, exit messages.E
 
 func drawName(t *rapid.T) messages.Name { return rapid.SampledFrom(someNames).Draw(t, "name") }
 
-// arguments draws those of a unikernel, with a tag that no other has.
+// arguments draws the arguments of a unikernel, with a tag that no other one has.
 func (s *simulation) arguments(t *rapid.T) (messages.Arguments, string) {
 	tag := fmt.Sprint("#", len(s.requests))
 	a := messages.Arguments{
@@ -135,19 +135,19 @@ func (s *simulation) attack(t *rapid.T) {
 	}
 }
 
-// trouble is something that goes wrong beyond a single unikernel.
+// trouble draws a fault that concerns more than one unikernel.
 func (s *simulation) trouble(t *rapid.T) {
 	rapid.SampledFrom([]func(*rapid.T){s.fault, s.fault, s.changeDisk, s.changeDisk, s.stopAndStart, s.killAndStart}).Draw(t, "trouble")(t)
 }
 
-// fault has actors meet faults, or no more.
+// fault injects faults into actors, or ends that.
 func (s *simulation) fault(t *rapid.T) {
 	var rules []supervise.Rule
 	kind := "no actor"
 	if rapid.Bool().Draw(t, "faults") {
 		kind = rapid.SampledFrom([]string{"host", "unikernel", "console", "store", ""}).Draw(t, "kind")
 		for f, p := range map[supervise.Fault]float64{supervise.CrashBefore: 0.03, supervise.CrashAfter: 0.03} {
-			if kind != "" { // a client that fails is told nothing
+			if kind != "" { // if a session failed, its client would get no answer
 				rules = append(rules, supervise.Rule{Fault: f, Kind: kind, Probability: p})
 			}
 		}
@@ -164,16 +164,15 @@ func (s *simulation) fault(t *rapid.T) {
 	s.faults.Set(rules...)
 }
 
-// mayComeAgain are those messages that an incarnation sends whatever the one before
-// it has sent.
+// mayComeAgain are the messages that an incarnation sends whether or not the one before it has sent
+// them.
 var mayComeAgain = []any{
 	messages.StoreLoad{}, messages.UnikernelRestarted{}, messages.UnikernelRunning{}, messages.UnikernelWaiting{},
 	messages.UnikernelGone{}, messages.ConsoleRestarted{}, messages.ConsoleIdle{}, messages.StatsRestarted{},
 	messages.EventsStored{}, messages.UnikernelStop{},
 }
 
-// mayBeDropped are the requests of which whoever has asked is told where a mailbox
-// is full.
+// mayBeDropped are the requests whose sender gets them back if the mailbox of the receiver is full.
 var mayBeDropped = []any{messages.StoreLoad{}, messages.StoreWrite{}, messages.ConsoleOpen{}, messages.ConsoleClose{}}
 
 func (s *simulation) changeDisk(t *rapid.T) {
@@ -194,7 +193,7 @@ func (s *simulation) stopAndStart(*rapid.T) {
 	s.start()
 }
 
-// killAndStart kills the daemon, or all that the machine runs.
+// killAndStart kills the daemon, or all processes of the machine.
 func (s *simulation) killAndStart(t *rapid.T) {
 	s.kill()
 	s.mu.Lock()

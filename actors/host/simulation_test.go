@@ -25,15 +25,15 @@ import (
 	watched "albatross/runtime/machine"
 )
 
-// TestSimulation has hosts and unikernels live through thousands of lives on a machine
-// that is made up, in a time that is: the time passes when all wait for it. Every step
-// of the machine takes a while, and may fail, so that events come in any order.
-// Actors crash, the disk fails, daemons are stopped and killed, and clients ask for
-// everything meanwhile. Whatever must not happen is noted where it would: see violate.
-// When all has calmed down, what is on record runs, and nothing else is there.
+// TestSimulation runs hosts and unikernels many times on a machine that is made up, in a time that
+// is made up, too: the time passes when all goroutines wait for it. Every step of the machine takes
+// a while, and may fail, so that events come in any order. Actors crash, the disk fails, daemons
+// are stopped and killed, and clients ask for everything meanwhile. The simulation notes what must
+// not happen where it happens: see violate. When all has calmed down, what is on record runs, and
+// nothing else is there.
 //
-// What happens follows from the seed that rapid prints, as far as no two things happen
-// at the very same time.
+// The seed that rapid prints decides what happens, except for the order of what happens at the very
+// same time.
 func TestSimulation(t *testing.T) {
 	setFlags(t)
 	dir, begin, lives, checks := t.TempDir(), time.Now(), 0, 0
@@ -65,8 +65,8 @@ func TestSimulation(t *testing.T) {
 	t.Logf("%d lives on %d machines, %.0f lives a second", lives, checks, float64(lives)/time.Since(begin).Seconds())
 }
 
-// setFlags has the simulation be short, and the same each time, where nobody says how long it
-// is to be.
+// setFlags makes the simulation short, and the same each time, unless the command line says
+// otherwise.
 func setFlags(t *testing.T) {
 	require.NoError(t, flag.Set("rapid.steps", "150"))
 	given := map[string]bool{}
@@ -77,7 +77,7 @@ func setFlags(t *testing.T) {
 	}
 }
 
-// inBubble runs do where time is made up. A failure of rapid is a panic, which has to leave the
+// inBubble calls do where time is made up. A failure of rapid is a panic, which must leave the
 // bubble by itself.
 func inBubble(t *testing.T, do func()) {
 	var failure any
@@ -89,13 +89,13 @@ func inBubble(t *testing.T, do func()) {
 	switch {
 	case failure == nil:
 	case fmt.Sprintf("%T", failure) == "rapid.invalidData":
-		panic(failure) // it is no failure, which rapid tells from one by this line
+		panic(failure) // no failure: rapid recognises that by the line of the panic
 	default:
 		panic(failure)
 	}
 }
 
-// A tester is a test, or one of rapid.
+// A tester is a testing.T or a rapid.T.
 type tester interface {
 	require.TestingT
 	Fatal(...any)
@@ -104,7 +104,7 @@ type tester interface {
 // A simulation is one machine, and all that happens on it.
 type simulation struct {
 	t      tester
-	failed *[]string // the trace of the last one that has failed
+	failed *[]string // the trace of the last simulation that has failed
 	dir    string
 	luck   uint64
 	dice   dice
@@ -112,17 +112,17 @@ type simulation struct {
 	faults *supervise.Faults
 	store  *supervise.Ref
 	host   *supervise.Ref
-	newest *host // the last incarnation
+	newest *host // the last incarnation of the host
 	os     *fakeMachine
 
 	mu       sync.Mutex               // guards all below
-	slow     map[string]time.Duration // what takes so long, whatever the luck
-	calm     bool                     // nothing goes wrong or takes long any more
+	slow     map[string]time.Duration // steps that always take this long
+	calm     bool                     // nothing more goes wrong or takes long
 	disk     disk
 	faulty   bool      // actors meet faults
 	troubled time.Time // the last time that something was in trouble
 	trace    []string
-	wrong    string // what must not happen, and has
+	wrong    string // the first violation
 	lives    int
 	requests []*request
 
@@ -130,7 +130,7 @@ type simulation struct {
 	serial    int
 	boot      string
 	processes map[int]*process
-	last      map[messages.Name]*process // the last one of a name that has ended
+	last      map[messages.Name]*process // the last process of a name that has ended
 	taps      map[messages.Link]*tap
 	pipes     map[messages.Name]bool
 	cgroups   map[messages.Name]bool
@@ -138,15 +138,15 @@ type simulation struct {
 
 	// What is on disk.
 	records  map[messages.Name]messages.Record
-	put      map[messages.Name]time.Time // when what is on record has got there
+	put      map[messages.Name]time.Time // when it was put on record
 	policies map[messages.Path]messages.Policy
 	ends     map[messages.Name]messages.End
 	events   uint64
 
 	// What is known from outside.
 	granted map[messages.Path]messages.Option[messages.Policy] // as answered; no entry: not known
-	began   map[string]time.Time                               // when a process of a request began last
-	pauses  map[messages.Name]time.Duration                    // before its last restart
+	began   map[string]time.Time                               // when the process of a request last began
+	pauses  map[messages.Name]time.Duration                    // the pause before its last restart
 	formers map[string]bool                                    // requests whose unikernels have been replaced
 }
 
@@ -154,11 +154,11 @@ type simulation struct {
 type request struct {
 	name     messages.Name
 	command  messages.Command
-	tag      string // in the arguments of what it creates
+	tag      string // in the arguments of the unikernel that it creates
 	at       time.Time
 	answered time.Time // zero: not yet
 	answers  int
-	lost     bool // nobody knows what has become of it
+	lost     bool // its outcome is unknown
 	payload  messages.Payload
 }
 
@@ -185,8 +185,8 @@ func newSimulation(t tester, luck uint64, dir string, failed *[]string) *simulat
 	return s
 }
 
-// dice are what happens by chance. The same throw of a simulation with the same luck has
-// the same result.
+// dice draw what happens by chance. In simulations with the same luck, the same throw has the same
+// result.
 type dice struct {
 	mu     sync.Mutex
 	thrown map[string]uint64
@@ -206,7 +206,7 @@ func (s *simulation) draw(name messages.Name, what string, n uint64) uint64 {
 	return sum * 0x9e3779b97f4a7c15 >> 11 % n
 }
 
-// duration returns how long something takes: mostly little.
+// duration returns how long a step takes: mostly a short time.
 func (s *simulation) duration(name messages.Name, what string) time.Duration {
 	if d, ok := s.slow[what]; ok {
 		return d
@@ -225,7 +225,7 @@ func (s *simulation) duration(name messages.Name, what string) time.Duration {
 	return time.Duration(s.draw(name, what+" takes", uint64(longest))) + 1
 }
 
-// pause waits as long as something takes.
+// pause waits as long as a step takes.
 func (s *simulation) pause(ctx context.Context, name messages.Name, what string) error {
 	s.mu.Lock()
 	d := s.duration(name, what)
@@ -240,12 +240,12 @@ func (s *simulation) pause(ctx context.Context, name messages.Name, what string)
 	}
 }
 
-// note remembers what has happened, for whoever reads why a test has failed.
+// note adds to the trace, which a failure prints.
 func (s *simulation) note(format string, args ...any) {
 	s.trace = append(s.trace, fmt.Sprintf("%11.6f ", time.Since(epoch).Seconds())+fmt.Sprintf(format, args...))
 }
 
-// epoch is when the time in a bubble begins.
+// epoch is the time at which a bubble begins.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // violate notes what must not happen.
@@ -256,8 +256,8 @@ func (s *simulation) violate(format string, args ...any) {
 	}
 }
 
-// writer is the log of the daemon. Of its own bugs it tells only those that are made on
-// purpose.
+// A writer is the log of the daemon. It accepts only those messages of internal errors that are
+// made on purpose.
 type writer struct{ s *simulation }
 
 func (w writer) Write(line []byte) (int, error) {
@@ -306,7 +306,7 @@ func (s *simulation) spawn(name string, producer func() supervise.Actor) *superv
 	return ref
 }
 
-// ignorant is an actor that does nothing.
+// An ignorant is an actor that does nothing.
 type ignorant struct{}
 
 func (ignorant) Started(*supervise.Context)        {}
@@ -354,7 +354,7 @@ func (s *simulation) ask(name messages.Name, command messages.Command, tag strin
 	time.Sleep(s.duration(name, "a client waits"))
 }
 
-// hear notes an answer. Nil is that of a host that has failed.
+// hear notes an answer. Nil stands for a host that has failed.
 func (s *simulation) hear(r *request, payload messages.Payload) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -373,19 +373,18 @@ func (s *simulation) hear(r *request, payload messages.Payload) {
 	s.checkAnswer(r)
 }
 
-// lostText reports whether a client has been told that nobody knows what has become of
-// its command.
+// lostText reports whether an answer says that the outcome of the command is unknown.
 func lostText(payload messages.Payload) bool {
 	f, ok := payload.(messages.Failure)
 	return ok && strings.HasPrefix(string(f.Text), "internal error: ")
 }
 
-// quiet reports whether nothing has been in trouble since then.
+// quiet reports whether nothing has been in trouble since a time.
 func (s *simulation) quiet(since time.Time) bool {
 	return !s.faulty && s.disk == works && s.troubled.Before(since)
 }
 
-// stop stops the daemon. It keeps nothing that is not on record.
+// stop stops the daemon. What is not on record is lost.
 func (s *simulation) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -449,7 +448,7 @@ func (s *simulation) abandon() {
 	_ = s.system.Shutdown(ctx)
 }
 
-// check fails the test where something has happened that must not.
+// check fails the test if a violation has been noted.
 func (s *simulation) check(*rapid.T) {
 	synctest.Wait()
 	s.mu.Lock()
@@ -460,8 +459,8 @@ func (s *simulation) check(*rapid.T) {
 	}
 }
 
-// rest lets all calm down, and looks at what is left. Then all is destroyed, and nothing
-// may be left.
+// rest waits until all is calm, and checks what is left. Then it destroys all, and checks that
+// nothing is left.
 func (s *simulation) rest() {
 	s.calmDown()
 	s.check(nil)

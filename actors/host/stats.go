@@ -17,7 +17,7 @@ func (h *host) watch(c *supervise.Context, r *run, m messages.UnikernelRunning) 
 	c.Send(h.stats, messages.StatsWatch{Target: r.target})
 }
 
-// watchAll tells a restarted collector what runs.
+// watchAll sends a restarted collector what runs.
 func (h *host) watchAll(c *supervise.Context) {
 	for _, s := range h.slots {
 		if r := s.current; r != nil && !r.wait.OK && !r.started.IsZero() {

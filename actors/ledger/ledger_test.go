@@ -26,7 +26,7 @@ func policy(unikernels, memory int) messages.Policy {
 func TestReserveIsLimitedByEveryPolicyAbove(t *testing.T) {
 	for title, tc := range map[string]struct {
 		policies map[messages.Path]messages.Policy
-		running  []string // with 40 MB each
+		running  []string // each with 40 MB
 		name     string
 		args     messages.Arguments
 		refusal  string
@@ -97,8 +97,8 @@ func TestADeviceIsUsedOnce(t *testing.T) {
 	require.NoError(t, l.Reserve(name(t, "a:y"), using("storage")))
 }
 
-// TestADeviceBelowThePath is given with the rest of the path, and is one with what
-// somebody there uses. Nothing else is found by that.
+// TestADeviceBelowThePath: an argument names the device by the rest of its path. The same device
+// may have a user at its own path. An argument finds no other devices that way.
 func TestADeviceBelowThePath(t *testing.T) {
 	l := New()
 	for _, n := range []string{"disk", "a:disk", "a:b:disk", "c:disk"} {
@@ -155,7 +155,7 @@ func TestPoliciesAreToldRelativeToThePath(t *testing.T) {
 	require.Empty(t, names("nobody:"))
 }
 
-// Native albatross makes block devices that are named like a path.
+// Native albatross makes block devices whose name is a path.
 func TestBlockDevicesAreToldRelativeToThePath(t *testing.T) {
 	l := New()
 	for _, device := range []string{":", ":disk", "a:", "a:b:disk", "ab:disk"} {
@@ -174,8 +174,8 @@ func TestBlockDevicesAreToldRelativeToThePath(t *testing.T) {
 	require.Empty(t, names("nobody:"))
 }
 
-// TestPoliciesBelowAPathAreBounded: by what the policy of the path allows to run, at
-// every path above.
+// TestPoliciesBelowAPathAreBounded: the policy of the path limits them, by what it allows to run,
+// at every path above.
 func TestPoliciesBelowAPathAreBounded(t *testing.T) {
 	const possible = 2 + 16
 	l := New()
@@ -195,9 +195,9 @@ func TestPoliciesBelowAPathAreBounded(t *testing.T) {
 	const want = "cannot add a policy: there are 18 below alice, whose own allows 2 unikernels, and no more are possible: remove one"
 	require.EqualError(t, put("alice:below:more"), want)
 	require.EqualError(t, put("alice:more"), want)
-	require.NoError(t, put("bob")) // others go on
+	require.NoError(t, put("bob")) // other paths are not affected
 	l.DropPolicy("alice:below:x3")
 	require.NoError(t, put("alice:more"))
-	policy.Memory-- // one that is there can be changed
+	policy.Memory-- // a policy that exists can still be changed
 	require.NoError(t, put("alice:more"))
 }

@@ -25,7 +25,7 @@ func TestWhatIsBeyondAMachine(t *testing.T) {
 	require.Equal(t, []string{"CPU 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 88 more"}, Beyond(machine, messages.Policy{CPUIDs: many}))
 }
 
-// TestTheRootFollowsTheMachine until it is set, and again when it is removed.
+// TestTheRootFollowsTheMachine until a policy is set for it, and again when that is removed.
 func TestTheRootFollowsTheMachine(t *testing.T) {
 	l := New()
 	require.True(t, l.HoldMachine(policy(10, 100)))

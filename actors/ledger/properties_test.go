@@ -11,8 +11,8 @@ import (
 	"albatross/messages"
 )
 
-// TestNothingIsEverExceeded does whatever a host can do, in any order, beside a
-// second, simple-minded bookkeeping, and compares.
+// TestNothingIsEverExceeded does whatever a host can do, in any order, beside a second and simpler
+// bookkeeping, and compares both.
 func TestNothingIsEverExceeded(t *testing.T) {
 	require.NoError(t, flag.Set("rapid.checks", "3000")) // each takes 0.1 ms
 	rapid.Check(t, func(t *rapid.T) {
@@ -36,11 +36,11 @@ func TestNothingIsEverExceeded(t *testing.T) {
 	})
 }
 
-// A model knows what has been allowed, and nothing else.
+// A model holds what has been allowed, and nothing else.
 type model struct {
 	t        *rapid.T
 	ledger   *Ledger
-	running  map[messages.Name][]messages.Arguments // and the successor, where there is one
+	running  map[messages.Name][]messages.Arguments // and those of the successor, if there is one
 	policies map[messages.Path]messages.Policy
 	proposed messages.Option[proposal]
 	devices  map[messages.Name]int
@@ -172,7 +172,7 @@ func (m *model) freeDisk(t *rapid.T) {
 	delete(m.busy, n)
 }
 
-// check is the property.
+// check compares the ledger with the model.
 func (m *model) check(t *rapid.T) {
 	for path, p := range m.policies {
 		m.checkPolicy(t, path, p)

@@ -8,7 +8,7 @@ import (
 	"albatross/messages"
 )
 
-// on is a unikernel with an address on each of some bridges.
+// on returns the arguments of a unikernel with an address on each of some bridges.
 func on(mac byte, bridges ...string) messages.Arguments {
 	a := args(1)
 	for _, b := range bridges {
@@ -26,7 +26,7 @@ func TestAnAddressIsUsedOnceOnABridge(t *testing.T) {
 	require.EqualError(t, l.Reserve(y, on(1, "br0")), taken)
 	require.NoError(t, l.Reserve(y, on(1, "br2")))
 
-	// Whoever is replaced may have the same, and keeps it until that is certain.
+	// A successor may have the same address. The former keeps it meanwhile.
 	require.NoError(t, l.ReserveNext(x, on(1, "br0")))
 	l.Release(x)
 	require.NoError(t, l.ReserveNext(x, on(2, "br0")))
@@ -38,8 +38,8 @@ func TestAnAddressIsUsedOnceOnABridge(t *testing.T) {
 	require.NoError(t, l.Reserve(x, on(2, "br0")))
 }
 
-// TestAddressesThatWereGivenTwice by an older daemon: both go on, and may be
-// started again.
+// TestAddressesThatWereGivenTwice by an older daemon: both unikernels go on, and may be started
+// again.
 func TestAddressesThatWereGivenTwice(t *testing.T) {
 	l := New()
 	x, y := name(t, "a:x"), name(t, "b:y")

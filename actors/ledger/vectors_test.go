@@ -10,7 +10,7 @@ import (
 	"albatross/test/vectors"
 )
 
-// What native albatross 2.7.2 answers to the same questions.
+// The questions of the vectors, and the answers of native albatross 2.7.2.
 type (
 	vector struct {
 		ID         string
@@ -80,9 +80,9 @@ func (s step) name(t *testing.T) messages.Name {
 	return name(t, s.Path)
 }
 
-// differences are what we answer otherwise, and mean to.
+// differences are the answers that differ from the native ones on purpose.
 var differences = map[string]string{
-	// The limits of every ancestor count, not only those of the path itself.
+	// The limits of every ancestor apply, not only those of the path itself.
 	"policy-create-parent-policy-only-cpu9":     "CPUids 9 are not allowed by policy",
 	"policy-create-parent-policy-only-br-bad":   "bridges service not allowed by policy",
 	"policy-create-parent-policy-only-br-bad2":  "bridges y, x not allowed by policy",
@@ -91,7 +91,7 @@ var differences = map[string]string{
 	"policy-create-parent-not-checked":          "maximum amount of unikernels (1) reached",
 	"policy-create-parent-mem-not-checked":      "maximum allowed memory (64, used 64) would be exceeded (requesting 64)",
 	"policy-create-parent-policy-only-cpus-bad": "CPUids 8, 9 are not allowed by policy",
-	// A unikernel needs memory, and a block device a size.
+	// A unikernel needs memory, and a block device needs a size.
 	"policy-create-nopolicy-mem0":           "cannot run with 0 MB of memory",
 	"policy-create-root-policy-mem0":        "cannot run with 0 MB of memory",
 	"policy-create-a-policy-mem0":           "cannot run with 0 MB of memory",
@@ -99,16 +99,16 @@ var differences = map[string]string{
 	"policy-create-nopolicy-mem-1":          "cannot run with -1 MB of memory",
 	"policy-create-a-policy-mem-1":          "cannot run with -1 MB of memory",
 	"policy-insert-block-zero":              "cannot make a block device of 0 MB: 1 is the smallest",
-	// A device is used once, by one unikernel, too.
+	// One unikernel, too, may use a device only once.
 	"policy-block-twice": "block device :disk already in use",
-	// The name comes first, and the text is what native clients read from the daemon.
+	// The name is checked first, and the text is what native clients read from the daemon.
 	"policy-create-same-name":              "Unikernel with same name is already running",
 	"policy-create-same-name-over":         "Unikernel with same name is already running",
 	"policy-create-same-name-block":        "Unikernel with same name is already running",
 	"policy-insert-block-exists":           "block device with same name already exists",
 	"policy-insert-block-exists-path":      "block device with same name already exists",
 	"policy-insert-block-exists-and-limit": "block device with same name already exists",
-	// What a client checks, the daemon checks as well.
+	// The daemon checks what a client checks.
 	"policy-policy-subsub-cnone":          "Unusable policy with no CPUids",
 	"policy-policy-replace-self-cnone":    "Unusable policy with no CPUids",
 	"policy-policy-root-with-child-cnone": "Unusable policy with no CPUids",
@@ -149,7 +149,7 @@ func (v vector) ask(t *testing.T) (string, bool) {
 		}
 		return v.Query.ask(t, l)
 	}
-	return "", false // what a client asks itself before it signs
+	return "", false // a client asks itself this before it signs
 }
 
 func (s step) hold(t *testing.T, l *Ledger) {
@@ -190,7 +190,7 @@ func (s step) ask(t *testing.T, l *Ledger) (string, bool) {
 	case "list":
 		return s.list(n, l), s.What != "unikernels"
 	}
-	return "", false // the host knows the unikernels, and whether a device is there
+	return "", false // the host answers this: it knows the unikernels, and whether a device exists
 }
 
 func (s step) list(n messages.Name, l *Ledger) string {

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// gather is what Prometheus gets of a collector. All that there is of it keeps to
-// the conventions for names, units and texts.
+// gather returns what Prometheus gets from a collector. It checks that all of it follows the
+// conventions for names, units and texts.
 func gather(t testing.TB, c prometheus.Collector) string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()

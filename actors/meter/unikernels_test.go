@@ -23,7 +23,7 @@ func some(s meter.Survey) prometheus.Collector {
 
 func name(s string) messages.Name { return messages.Name{Path: "a", Label: messages.Label(s)} }
 
-// sampled is a sample in which every number is another one.
+// sampled returns a sample in which no two numbers are the same.
 func sampled(name messages.Name) messages.Sample {
 	return messages.Sample{
 		Name: name,
@@ -83,7 +83,7 @@ func TestWhatRunsIsTold(t *testing.T) {
 	require.Regexp(t, `\nalbatross_unikernel_uptime_seconds{name="a:x"} [0-9.e+]+\n`, text)
 }
 
-// TestWhatIsNotKnownIsLeftOut: nothing is told as zero that may be something else.
+// TestWhatIsNotKnownIsLeftOut: no unknown value is reported as zero.
 func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
 	text := gather(t, some(meter.Survey{
 		Status: []messages.Status{
@@ -106,7 +106,7 @@ func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
 	}
 }
 
-// TestNamesOfDevicesAreTaken as they come: they are those of the manifest.
+// TestNamesOfDevicesAreTaken from the manifest unchanged.
 func TestNamesOfDevicesAreTaken(t *testing.T) {
 	s := sampled(name("x"))
 	s.Stats.IfData[0].Device = "\xff\"\n"
@@ -121,8 +121,8 @@ func TestASurveyThatFailsIsAnError(t *testing.T) {
 	require.ErrorContains(t, err, "nobody answers")
 }
 
-// BenchmarkScrape is the work of one scrape of a host with 1,000 unikernels, but
-// for the survey, and how it compares with writing that much text.
+// BenchmarkScrape measures one scrape of a host with 1,000 unikernels, without the survey, and
+// compares it with writing that much text.
 func BenchmarkScrape(b *testing.B) {
 	var s meter.Survey
 	for i := range 1000 {

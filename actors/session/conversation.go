@@ -108,8 +108,8 @@ func (s *session) dismissed(c *supervise.Context, reason messages.Public) {
 	}
 }
 
-// sendReason writes why nothing more is followed. It is a failure: whoever follows a
-// console can tell that from all that the unikernel prints.
+// sendReason writes why nothing more is followed. It is a failure, which a follower of a
+// console can distinguish from the lines of the unikernel.
 func (s *session) sendReason(c *supervise.Context) {
 	text := s.reason
 	s.state, s.reason = ending, ""

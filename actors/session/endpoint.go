@@ -9,9 +9,9 @@ func refusal(at messages.Endpoint, payload messages.Payload) messages.Public {
 		return bad.Why
 	}
 	_, initial := payload.(messages.StatsInitial)
-	conduct, known := messages.PropertiesOf(payload)
+	properties, known := messages.PropertiesOf(payload)
 	switch {
-	case known && conduct.At == at:
+	case known && properties.At == at:
 		return ""
 	case at == messages.AtStats && initial: // as natively
 		return "unexpected message initial"

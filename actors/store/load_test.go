@@ -17,7 +17,7 @@ import (
 	storage "albatross/runtime/store"
 )
 
-// An asker passes requests on to the store, and its answers to the test.
+// An asker passes requests on to the store, and the answers of the store to the test.
 type asker struct {
 	store *actor.PID
 	heard chan any

@@ -35,7 +35,7 @@ type DB interface {
 type store struct {
 	db     DB
 	meter  *meter.Meter
-	events *actor.PID // to tell of stored events
+	events *actor.PID // gets the number of the last stored event
 	last   *lastCommit
 	held   bool // the commit of a failed incarnation is under way
 
@@ -106,14 +106,14 @@ type (
 	}
 )
 
-// New returns the constructor of the actor that owns db. It tells events of stored ones.
+// New returns the constructor of the actor that owns db. It announces stored events to events.
 func New(db DB, meter *meter.Meter, events *actor.PID) func() supervise.Actor {
 	last := &lastCommit{}
 	return func() supervise.Actor { return &store{db: db, meter: meter, events: events, last: last} }
 }
 
 // Started waits for the commit of a failed incarnation, which must not follow a newer one.
-// Then it tells of events that this incarnation may have stored without telling.
+// Then it announces events that a former incarnation may have stored without doing so.
 func (s *store) Started(c *supervise.Context) {
 	c.After(lookForFileEvery, lookForFile{})
 	ended := s.last.ended
@@ -258,7 +258,7 @@ func (s *store) newest() newest {
 	return newest{event, err}
 }
 
-// announce tells the events actor of new events.
+// announce sends the events actor the number of the last new event.
 func (s *store) announce(c *supervise.Context, n newest) {
 	switch {
 	case n.err != nil:

@@ -12,7 +12,7 @@ import (
 	"albatross/actors/supervise"
 )
 
-// newFaultySystem is a system in which things go wrong as these rules say.
+// newFaultySystem returns a system that injects faults by these rules.
 func newFaultySystem(t *testing.T, rules ...supervise.Rule) (*supervise.System, *supervise.Faults) {
 	s, faults := newSystem(t), supervise.NewFaults(7, nil)
 	faults.Set(rules...)
@@ -20,7 +20,7 @@ func newFaultySystem(t *testing.T, rules ...supervise.Rule) (*supervise.System, 
 	return s, faults
 }
 
-// spawnEcho is an actor that handles strings by answering them.
+// spawnEcho starts an actor that answers each string with the same string.
 func spawnEcho(t *testing.T, s *supervise.System) (*supervise.Ref, chan any) {
 	handled := make(chan any, 1000)
 	ref, err := s.Spawn("echo/:x", func() supervise.Actor {
@@ -61,7 +61,7 @@ func TestCrashAfter(t *testing.T) {
 	require.Equal(t, 1, s.Bugs())
 }
 
-// TestACrashAtAResult discards it, and a crash is not for what nobody handles.
+// TestACrashAtAResult discards the result. Only a message that is handled crashes.
 func TestACrashAtAResult(t *testing.T) {
 	for name, fault := range map[string]supervise.Fault{"before": supervise.CrashBefore, "after": supervise.CrashAfter} {
 		t.Run(name, func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestDrop(t *testing.T) {
 	require.Equal(t, "not lost", receive(t, handled))
 }
 
-// TestReorder: what others send overtakes, and what the same actor sends does not.
+// TestReorder: messages of other senders overtake the delayed one. Those of its sender do not.
 func TestReorder(t *testing.T) {
 	m := manualClock{make(chan func(), 1)}
 	s, faults := supervise.New(m.clock(), slog.New(slog.NewTextHandler(io.Discard, nil))), supervise.NewFaults(0, nil)
@@ -118,7 +118,7 @@ func TestReorder(t *testing.T) {
 	require.Equal(t, []any{"late", "behind it"}, []any{receive(t, handled), receive(t, handled)})
 }
 
-// TestReorderEndsWithTheSender: nothing is heard of it after its end.
+// TestReorderEndsWithTheSender: its messages arrive before those that are sent after its end.
 func TestReorderEndsWithTheSender(t *testing.T) {
 	m := manualClock{make(chan func(), 1)}
 	s, faults := supervise.New(m.clock(), slog.New(slog.NewTextHandler(io.Discard, nil))), supervise.NewFaults(0, nil)
@@ -135,7 +135,7 @@ func TestReorderEndsWithTheSender(t *testing.T) {
 	flush()
 }
 
-// TestDelay: it takes its time, and all come in order.
+// TestDelay: the message takes that long, and all messages come in order.
 func TestDelay(t *testing.T) {
 	s, _ := newFaultySystem(t, supervise.Rule{Fault: supervise.Delay, Kind: "echo", For: 20 * time.Millisecond, Nth: 1})
 	target, handled := spawnEcho(t, s)
@@ -146,7 +146,7 @@ func TestDelay(t *testing.T) {
 	require.GreaterOrEqual(t, time.Since(began), 20*time.Millisecond)
 }
 
-// TestTheSeedDecides which of the messages meet a fault.
+// TestTheSeedDecides which messages meet a fault.
 func TestTheSeedDecides(t *testing.T) {
 	handledWith := func(seed uint64, others ...supervise.Rule) (list []any) {
 		s, faults := newSystem(t), supervise.NewFaults(seed, nil)
@@ -169,10 +169,9 @@ func TestTheSeedDecides(t *testing.T) {
 	require.NotEqual(t, same, handledWith(2))
 }
 
-// BenchmarkFaults compares requests where nothing goes wrong on purpose ("off") with
-// those of actors that are made as if there were no faults at all ("without"), and
-// with those that any fault may meet ("on"). They take turns, so that what else the
-// machine does costs all the same.
+// BenchmarkFaults compares requests where no fault is set ("off") with those of actors that are
+// made as if there were no faults at all ("without"), and with those that any fault may meet
+// ("on"). They take turns, so that other work of the machine slows all of them down.
 func BenchmarkFaults(b *testing.B) {
 	rounds := map[string]func(){
 		"without": newRequest(b, newBenchSystem(b).SpawnFaultless),

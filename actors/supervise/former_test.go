@@ -11,7 +11,7 @@ import (
 	"albatross/actors/supervise"
 )
 
-// TestAnIncarnationWaitsForTheGoroutinesOfTheFormer, and for those of its children.
+// TestAnIncarnationWaitsForTheGoroutinesOfTheFormer, and for those of the children of the former.
 func TestAnIncarnationWaitsForTheGoroutinesOfTheFormer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
@@ -19,7 +19,7 @@ func TestAnIncarnationWaitsForTheGoroutinesOfTheFormer(t *testing.T) {
 		work := func(what string, d time.Duration) func(c *supervise.Context) {
 			return func(c *supervise.Context) {
 				c.Go(func(context.Context) any {
-					time.Sleep(d) // whatever becomes of the incarnation
+					time.Sleep(d) // even if the incarnation has ended
 					order <- what
 					return nil
 				})
@@ -72,11 +72,11 @@ func TestAStopOutweighsARestart(t *testing.T) {
 			}
 		})
 		target.Send("panic")
-		synctest.Wait() // it will be restarted
+		synctest.Wait() // the restart is under way
 		ctx, cancel := context.WithTimeout(t.Context(), deadline)
 		defer cancel()
 		require.NoError(t, target.Stop(ctx))
-		require.Equal(t, 2, incarnations, "the order that this is about has not come")
+		require.Equal(t, 2, incarnations, "the stop has not come after the restart")
 		shutdown(t, s)
 	})
 }

@@ -12,8 +12,8 @@ import (
 	"albatross/actors/supervise"
 )
 
-// TestPopulation: all actors are counted while they live, and their failures for
-// ever; names of children do not make kinds of their own.
+// TestPopulation: actors are counted while they live. Failures are counted for ever. The names of
+// children do not make kinds of their own.
 func TestPopulation(t *testing.T) {
 	s := newSystem(t)
 	require.Empty(t, s.Population())
@@ -62,8 +62,8 @@ func TestPopulation(t *testing.T) {
 	require.Equal(t, map[string]supervise.Count{"child": {Failures: 1}}, s.Population())
 }
 
-// TestEveryFailureIsCounted: of actors that are not restarted, of goroutines, and
-// of those that end.
+// TestEveryFailureIsCounted: of actors that are not restarted, of goroutines, and of actors that
+// end.
 func TestEveryFailureIsCounted(t *testing.T) {
 	s := newSystem(t)
 	for _, behaviour := range []scripted{

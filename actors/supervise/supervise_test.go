@@ -17,10 +17,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// deadline is for what must happen at all; nothing here waits for time to pass.
+// deadline bounds what must happen; no test here waits for time to pass.
 const deadline = 10 * time.Second
 
-// scripted is an actor whose behaviour a test writes down in functions.
+// A scripted is an actor whose behaviour a test defines by functions.
 type scripted struct {
 	started  func(c *supervise.Context)
 	handle   func(c *supervise.Context, message any)
@@ -67,7 +67,7 @@ func spawnNew(t *testing.T, s *supervise.System, producer func() supervise.Actor
 	return ref
 }
 
-// probe is an actor that asks others and passes on what it hears.
+// A probe is an actor that asks others and passes on the answers.
 type probe struct {
 	ref   *supervise.Ref
 	heard chan any
@@ -126,7 +126,7 @@ func TestAPanicCostsTheIncarnationOnly(t *testing.T) {
 	require.Equal(t, int64(1), receive(t, p.heard))
 	require.Equal(t, supervise.Crashed{Message: "panic"}, receive(t, p.heard))
 	require.Equal(t, int64(2), receive(t, p.heard))
-	require.True(t, receive(t, ends), "the first incarnation was told that another follows")
+	require.True(t, receive(t, ends), "the first incarnation learns that another follows")
 	require.Equal(t, 1, s.Bugs())
 }
 
@@ -183,7 +183,7 @@ func TestARequestThatIsQueuedWhenTheActorEndsIsAnswered(t *testing.T) {
 	receive(t, busy)
 	p := newProbe(t, s)
 	p.ask(target, "hello")
-	p.ref.Send(ask{p.ref.PID(), "asked"}) // heard behind the request above
+	p.ref.Send(ask{p.ref.PID(), "asked"}) // the answer comes after that to the request above
 	require.Equal(t, "asked", receive(t, p.heard))
 	close(goOn)
 	require.Equal(t, supervise.Undeliverable{Message: "hello"}, receive(t, p.heard))
@@ -214,7 +214,7 @@ func TestAChildIsRestartedAndItsEndIsTold(t *testing.T) {
 	})
 	parent.Send("panic")
 	require.Equal(t, supervise.Crashed{Message: "panic"}, receive(t, heard))
-	parent.Send("stop") // the next incarnation does it
+	parent.Send("stop") // the next incarnation handles this
 	require.Equal(t, supervise.Terminated{ID: child.Id}, receive(t, heard))
 }
 
@@ -280,7 +280,7 @@ func TestAResultThatIsQueuedWhenTheIncarnationEndsIsDiscarded(t *testing.T) {
 		handle: func(c *supervise.Context, message any) {
 			c.Go(func(context.Context) any { defer close(returned); return result })
 			close(busy)
-			<-goOn // the result and then the stop are queued behind this
+			<-goOn // the result, then the stop, wait in the mailbox until this returns
 			c.Stop(c.Self())
 		},
 	})
@@ -374,14 +374,14 @@ func TestATimerThatIsLateIsHarmless(t *testing.T) {
 	require.Equal(t, "cancel", receive(t, heard))
 	late()
 	target.Send("sync")
-	require.Equal(t, "sync", receive(t, heard), "a timer that was cancelled is not heard of")
+	require.Equal(t, "sync", receive(t, heard), "a timer that was cancelled sends nothing")
 
 	target.Send("set")
 	late = receive(t, m.due)
 	ctx, done := context.WithTimeout(context.Background(), deadline)
 	defer done()
 	require.NoError(t, target.Stop(ctx))
-	late() // nobody is left to hear it
+	late() // no actor receives it
 }
 
 func TestAnUnknownMessageIsABug(t *testing.T) {
@@ -398,7 +398,7 @@ func TestAnUnknownMessageIsABug(t *testing.T) {
 	p.ask(target, 2)
 	p.ask(target, "sync")
 	require.Equal(t, "sync", receive(t, p.heard))
-	require.Equal(t, 1, s.Bugs(), "each type is told once")
+	require.Equal(t, 1, s.Bugs(), "each type is logged once")
 }
 
 func TestAFullMailboxDropsAndTells(t *testing.T) {
@@ -427,8 +427,8 @@ func BenchmarkRequest(b *testing.B) {
 // A spawner is System.Spawn.
 type spawner func(name string, producer func() supervise.Actor, onFailure supervise.OnFailure) (*supervise.Ref, error)
 
-// newRequest makes an actor that asks another one. What it returns waits for one
-// answer.
+// newRequest makes an actor that asks another one. It returns a function that asks and waits for
+// the answer.
 func newRequest(b *testing.B, spawn spawner) func() {
 	done := make(chan struct{}, 1)
 	target, err := spawn("target", func() supervise.Actor {
