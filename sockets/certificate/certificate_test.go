@@ -17,8 +17,7 @@ import (
 
 const day = 24 * time.Hour
 
-// now is when the tests happen, except for those that ask openssl about a list of
-// revocations.
+// now is the time of the tests, except for those in which openssl checks a list of revocations.
 var now = time.Date(2026, 11, 22, 14, 45, 0, 0, time.UTC)
 
 var policy = messages.Policy{Unikernels: 3, CPUIDs: []int{0, 1}, Memory: 128, Block: messages.Some(20), Bridges: []string{"br-test"}}
@@ -35,7 +34,7 @@ func makeRoot(t *testing.T, at time.Time) *certificate.Authority {
 	return root
 }
 
-// below makes an authority with a policy.
+// below makes an authority with a policy, signed by the one above.
 func below(t *testing.T, above *certificate.Authority, name string, at time.Time) *certificate.Authority {
 	key := makeKey(t)
 	chain := issue(t, above, certificate.Request{Name: name, Command: messages.PolicyAdd{Policy: policy}, Key: key.Public()}, at)
@@ -64,11 +63,11 @@ func verify(chain certificate.Chain, root *x509.Certificate, at time.Time) error
 	return err
 }
 
-// openssl runs it on files of these contents, and returns what it prints.
+// openssl runs openssl on files of these contents, and returns what it prints.
 func openssl(t *testing.T, files map[string][]byte, args ...string) (string, error) {
 	program, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("openssl is not there to be asked")
+		t.Skip("openssl is not installed")
 	}
 	dir := t.TempDir()
 	for name, contents := range files {

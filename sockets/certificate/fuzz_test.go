@@ -10,8 +10,8 @@ import (
 	"albatross/sockets/certificate"
 )
 
-// FuzzFiles: whatever is in a file, reading it ends with an error or with what can
-// be written and read again.
+// FuzzFiles: to read any file ends with an error or with contents that can be written and read
+// again.
 func FuzzFiles(f *testing.F) {
 	files, err := filepath.Glob("testdata/native/*")
 	require.NoError(f, err)

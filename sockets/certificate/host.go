@@ -82,8 +82,8 @@ func (h *HostError) Error() string {
 // CheckHost refuses a certificate for other hosts than the requested name or address. A
 // certificate without hosts, as native ones are, is accepted for any.
 func CheckHost(cert *x509.Certificate, host string) error {
-	tells := slices.ContainsFunc(cert.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidAltName) })
-	if !tells {
+	hasHosts := slices.ContainsFunc(cert.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidAltName) })
+	if !hasHosts {
 		return nil
 	}
 	asked, _, _ := strings.Cut(host, "%") // a zone is local to this machine

@@ -34,8 +34,8 @@ func TestHostsAreCompared(t *testing.T) {
 	}
 }
 
-// TestCertificatesThatTellOfNoHost are taken at any, as native ones are, which are among
-// them. The common name is no host.
+// TestCertificatesThatTellOfNoHost are accepted for any host, as native ones are: one of these is
+// native. The common name does not count as a host.
 func TestCertificatesThatTellOfNoHost(t *testing.T) {
 	for _, cert := range []*x509.Certificate{serverFor(t), nativeChain(t, "server.pem")[0]} {
 		require.Empty(t, certificate.Hosts(cert))
@@ -45,7 +45,7 @@ func TestCertificatesThatTellOfNoHost(t *testing.T) {
 	}
 }
 
-// TestHostsOfAnotherKind: whoever is told by mail is no host.
+// TestHostsOfAnotherKind: a certificate for a mail address is for no host.
 func TestHostsOfAnotherKind(t *testing.T) {
 	key := makeKey(t)
 	mail, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 1, Bytes: []byte("a@host.example")}})
@@ -75,7 +75,7 @@ func TestWhatIsNoHost(t *testing.T) {
 	}
 }
 
-// TestOpensslComparesHosts as we do, by what we write.
+// TestOpensslComparesHosts as we do, in the certificates that we write.
 func TestOpensslComparesHosts(t *testing.T) {
 	root := makeRoot(t, now)
 	chain, err := root.IssueServer("server", makeKey(t).Public(), now, day, "host.example", "192.0.2.1")
@@ -94,8 +94,8 @@ func TestOpensslComparesHosts(t *testing.T) {
 	}
 }
 
-// TestCommandsAreForClientsOnly: openssl takes a tenant's command for a client, and for
-// no server.
+// TestCommandsAreForClientsOnly: openssl accepts the command of a tenant as a client, and not as a
+// server.
 func TestCommandsAreForClientsOnly(t *testing.T) {
 	root := makeRoot(t, now)
 	request := certificate.Request{Name: "host.example", Command: messages.PolicyInfo{}, Key: makeKey(t).Public()}

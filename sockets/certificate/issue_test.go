@@ -13,7 +13,7 @@ import (
 	"albatross/sockets/certificate"
 )
 
-// describe tells of a certificate what does not change from one to the next.
+// describe lists what two certificates of the same kind have in common.
 func describe(c *x509.Certificate) string {
 	lines := []string{
 		fmt.Sprintf("%q by %q", c.Subject.CommonName, c.Issuer.CommonName),

@@ -70,8 +70,7 @@ MC4CAQAwBQYDK2VuBCIEICgpuNaAd2Au4JGIpgZdiTH1VBDlmzlDO7+vkwzmdFJX
 -----END PRIVATE KEY-----
 `
 
-// TestErrorsTellNoKey: whatever has happened to the file of a key, the error does
-// not quote it.
+// TestErrorsTellNoKey: whatever has happened to the file of a key, the error does not quote it.
 func TestErrorsTellNoKey(t *testing.T) {
 	keys := []crypto.Signer{makeKey(t)}
 	for _, kind := range []certificate.KeyType{certificate.P256, certificate.RSA2048} {

@@ -45,8 +45,8 @@ func TestNativeCertificates(t *testing.T) {
 	}
 }
 
-// TestNativeAuthority: what we sign with native's authority has the identifiers
-// that native would have given it.
+// TestNativeAuthority: a certificate that we sign with an authority of native has the identifiers
+// that native would have written.
 func TestNativeAuthority(t *testing.T) {
 	root := nativeAuthority(t, "cacert")
 	request, err := certificate.ParseRequest(native(t, "alice.req"))

@@ -57,7 +57,7 @@ func parseList(t *testing.T, list *certificate.Revocations) *x509.RevocationList
 	return raw
 }
 
-// TestNativeAuthorityRevokes: its root says nothing of the identifier of its key.
+// TestNativeAuthorityRevokes: its root has no identifier of its key.
 func TestNativeAuthorityRevokes(t *testing.T) {
 	root := nativeAuthority(t, "cacert")
 	list := revoke(t, root, nil, now, nativeChain(t, "alice.pem")[0].SerialNumber)
@@ -65,7 +65,7 @@ func TestNativeAuthorityRevokes(t *testing.T) {
 }
 
 func TestOpenSSLHonoursRevocations(t *testing.T) {
-	at := time.Now() // it does not take the time of lists from us
+	at := time.Now() // openssl takes the current time to check lists, and not ours
 	root := makeRoot(t, at)
 	leaf := func() certificate.Chain {
 		return issue(t, root, certificate.Request{Name: "x", Command: messages.PolicyInfo{}, Key: makeKey(t).Public()}, at)
@@ -134,7 +134,7 @@ func TestListsThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// TestListsFromTheFuture are believed when their time has come, or nearly so.
+// TestListsFromTheFuture count once their time has come, or nearly so.
 func TestListsFromTheFuture(t *testing.T) {
 	root := makeRoot(t, now)
 	list := revoke(t, root, nil, now)

@@ -14,7 +14,7 @@ import (
 	"albatross/sockets/certificate"
 )
 
-// Values of attributes, and names of common names with them, in DER.
+// The attributes of a name in DER, with their values.
 type (
 	testAttribute struct {
 		Type  asn1.ObjectIdentifier
@@ -72,7 +72,7 @@ func verifyAny(sent ...*x509.Certificate) func(roots ...*x509.Certificate) error
 	}
 }
 
-// TestNamesThatAreTheSame: who is named as the issuer is found by RFC 5280, 7.1.
+// TestNamesThatAreTheSame: names are compared as RFC 5280, 7.1 says, to find the issuer.
 func TestNamesThatAreTheSame(t *testing.T) {
 	type pair struct{ a, b []byte }
 	key, leaf := makeKey(t), makeKey(t)
@@ -117,8 +117,7 @@ func TestNamesThatAreTheSame(t *testing.T) {
 	}
 }
 
-// TestNamesVouchForNothing: that names are the same in more ways lets in nobody
-// whom a key has not let in.
+// TestNamesVouchForNothing: that more names count as the same lets in nobody whom no key lets in.
 func TestNamesVouchForNothing(t *testing.T) {
 	rootKey, key, other := makeKey(t), makeKey(t), makeKey(t)
 	rootOld, rootNew := called(t, printable("root")), called(t, utf8("Root"))
@@ -157,7 +156,7 @@ func TestNamesVouchForNothing(t *testing.T) {
 	}
 }
 
-// TestAChainIsAsItWasSigned: names in it have no other form than in what was sent.
+// TestAChainIsAsItWasSigned: the names in it keep the form in which they were sent.
 func TestAChainIsAsItWasSigned(t *testing.T) {
 	rootKey, key := makeKey(t), makeKey(t)
 	root := signed(t, called(t, printable("ROOT")), called(t, printable("ROOT")), rootKey.Public(), rootKey, asCA)
@@ -169,7 +168,7 @@ func TestAChainIsAsItWasSigned(t *testing.T) {
 	require.Same(t, root, chain[1])
 }
 
-// TestWhatKeysAreFor: a chain of clients is none of servers.
+// TestWhatKeysAreFor: a chain of a server is not one of a client.
 func TestWhatKeysAreFor(t *testing.T) {
 	root := makeRoot(t, now)
 	server, err := root.IssueServer("server", makeKey(t).Public(), now, day)
@@ -180,7 +179,7 @@ func TestWhatKeysAreFor(t *testing.T) {
 	}
 }
 
-// TestNamesAreWrittenAsNativelyTheyAre, in requests, too.
+// TestNamesAreWrittenAsNativelyTheyAre: names in certificates and in requests have the native form.
 func TestNamesAreWrittenAsNativelyTheyAre(t *testing.T) {
 	root := makeRoot(t, now)
 	alice := below(t, root, "alice", now)
@@ -191,7 +190,7 @@ func TestNamesAreWrittenAsNativelyTheyAre(t *testing.T) {
 	require.ErrorContains(t, err, `cannot write the name "no\xfftext"`)
 }
 
-// TestListsByTheSameName: the issuer of a list of revocations is a name as well.
+// TestListsByTheSameName: the name of the issuer of a list of revocations is compared like that.
 func TestListsByTheSameName(t *testing.T) {
 	key := makeKey(t)
 	root := signed(t, called(t, printable("Root")), called(t, printable("Root")), key.Public(), key, func(c *x509.Certificate) {

@@ -24,11 +24,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var hello = messages.Name{Label: "hello"}
 
-// script is what a daemon does on one connection.
+// A script is what a daemon does on one connection.
 type script func(t *testing.T, conn net.Conn)
 
-// serve is a daemon that accepts one connection; the test ends when its script
-// has ended.
+// serve runs a daemon that accepts one connection. The test ends when its script has ended.
 func serve(t *testing.T, s script) *client.Conn {
 	here, there := net.Pipe()
 	done := make(chan struct{})
@@ -45,7 +44,7 @@ func serve(t *testing.T, s script) *client.Conn {
 	return c
 }
 
-// reply reads a command and answers it, with what changes does to the answer.
+// reply reads a command and answers it. The answer is changed by changes first.
 func reply(p messages.Payload, changes ...func(*messages.Wire)) script {
 	return func(t *testing.T, conn net.Conn) {
 		m := question(t, conn)
@@ -138,7 +137,7 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 
 func TestRefusalOfACommandThatWasNotRead(t *testing.T) {
 	socket := listen(t, func(t *testing.T, conn net.Conn) {
-		// The client cannot have written all of it by now.
+		// The client cannot have written all of it yet.
 		head := messages.Header{Version: messages.CurrentVersion, Name: hello}
 		say(t, conn, messages.Wire{Header: head, Payload: messages.Failure{Text: "too large"}})
 	})
@@ -315,8 +314,8 @@ func acceptOne(t *testing.T, l net.Listener, s script) {
 	})
 }
 
-// shortDir is a directory whose path is short enough for a Unix socket in it,
-// which t.TempDir does not promise.
+// shortDir returns a directory whose path is short enough for a Unix socket in it, which t.TempDir
+// does not promise.
 func shortDir(t *testing.T) string {
 	dir, err := os.MkdirTemp("", "client")
 	require.NoError(t, err)

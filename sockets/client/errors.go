@@ -115,7 +115,7 @@ var certificateAlerts = []tls.AlertError{
 }
 
 // aboutCertificate reports whether an alert is one of them. Package tls offers no other
-// way to tell which alert has come.
+// way to learn which alert has come.
 func aboutCertificate(alert error) bool {
 	return slices.ContainsFunc(certificateAlerts, func(a tls.AlertError) bool { return a.Error() == alert.Error() })
 }

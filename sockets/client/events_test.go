@@ -14,8 +14,8 @@ import (
 	"albatross/sockets/events"
 )
 
-// tell reads a request for ends and writes bytes.
-func tell(answer []byte) script {
+// reads returns a script that reads a request for ends and writes bytes.
+func reads(answer []byte) script {
 	return func(t *testing.T, conn net.Conn) {
 		m, err := events.Read(conn, events.MaxItem)
 		if err != nil || m.Header.Name != hello || m.Payload != (messages.EndList{}) {
@@ -39,7 +39,7 @@ func TestEnds(t *testing.T) {
 		"one":  {{Name: hello, End: messages.End{Exit: messages.Exit{Known: true, Signal: 9}, AtMillis: 5, Restarts: 1}}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			c := serve(t, tell(event(t, messages.SuccessEnds{List: want})))
+			c := serve(t, reads(event(t, messages.SuccessEnds{List: want})))
 			got, err := c.Ends(t.Context(), hello)
 			require.NoError(t, err)
 			require.Equal(t, want, got)
@@ -48,14 +48,14 @@ func TestEnds(t *testing.T) {
 }
 
 func TestEndsAreRefused(t *testing.T) {
-	c := serve(t, tell(event(t, messages.Failure{Text: "no"})))
+	c := serve(t, reads(event(t, messages.Failure{Text: "no"})))
 	_, err := c.Ends(t.Context(), hello)
 	var refusal *client.Refusal
 	require.ErrorAs(t, err, &refusal)
 	require.Equal(t, &client.Refusal{Name: hello, Text: "no"}, refusal)
 }
 
-// TestEndsThatBreakOff: an answer that is not complete is none.
+// TestEndsThatBreakOff: an incomplete answer is an error.
 func TestEndsThatBreakOff(t *testing.T) {
 	all := event(t, messages.SuccessEnds{List: []messages.NamedEnd{{Name: hello}}})
 	for what, c := range map[string]struct {
@@ -68,7 +68,7 @@ func TestEndsThatBreakOff(t *testing.T) {
 		"into native's words": {[]byte{0, 0, 0, 1, 0x30}, "cannot understand the answer: "},
 	} {
 		t.Run(what, func(t *testing.T) {
-			conn := serve(t, tell(c.answer))
+			conn := serve(t, reads(c.answer))
 			ends, err := conn.Ends(t.Context(), hello)
 			require.Nil(t, ends)
 			var broken *client.ProtocolError
@@ -78,7 +78,7 @@ func TestEndsThatBreakOff(t *testing.T) {
 	}
 }
 
-// TestEndsOfADaemonThatHasLeft: it cannot even be asked.
+// TestEndsOfADaemonThatHasLeft: the client cannot even ask it.
 func TestEndsOfADaemonThatHasLeft(t *testing.T) {
 	c := serve(t, func(*testing.T, net.Conn) {})
 	_, err := c.Ends(t.Context(), hello)

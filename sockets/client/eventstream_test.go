@@ -18,14 +18,14 @@ import (
 
 var since = messages.Some(time.UnixMilli(1_700_000_000_000).UTC())
 
-// stream reads a request for events and writes bytes.
+// stream returns a script that reads a request for events and writes bytes.
 func stream(answer []byte) script {
 	return func(t *testing.T, conn net.Conn) {
 		m, err := events.Read(conn, events.MaxItem)
 		if err != nil || m.Header.Name != hello || m.Payload != messages.Payload(messages.EventsSubscribe{Since: since}) {
 			t.Errorf("the request is %+v, %v", m, err)
 		}
-		_, _ = conn.Write(answer) // a client that has heard enough leaves
+		_, _ = conn.Write(answer) // a client that has read enough leaves
 	}
 }
 
@@ -63,7 +63,7 @@ func TestEventStreamIsRefused(t *testing.T) {
 	require.Equal(t, &client.Refusal{Name: hello, Text: "no"}, refusal)
 }
 
-// TestEventStreamIsEnded: who follows events already is told why they end.
+// TestEventStreamIsEnded: a follower of events reads why they end.
 func TestEventStreamIsEnded(t *testing.T) {
 	c := serve(t, stream(slices.Concat(event(t, messages.DataPresent{}), event(t, messages.Failure{Text: "no more"}))))
 	s, err := c.Events(t.Context(), hello, since)
@@ -80,7 +80,7 @@ func TestEventStreamsThatBreakOff(t *testing.T) {
 	one := event(t, begun(1))
 	for what, c := range map[string]struct {
 		answer []byte
-		good   int // so many items are understood before
+		good   int // how many items are decoded before
 		want   string
 	}{
 		"at once":             {nil, 0, client.ErrNoAnswer.Error()},

@@ -14,8 +14,8 @@ import (
 	"albatross/sockets/client"
 )
 
-// TestATenantIsNoEndpoint: whoever may sign for others can sign for an endpoint, too,
-// and has a certificate that the authority itself has signed.
+// TestATenantIsNoEndpoint: a tenant that may sign for others can sign for an endpoint, too, and has
+// a certificate that the authority itself has signed. The client refuses it.
 func TestATenantIsNoEndpoint(t *testing.T) {
 	bob := newPKI(t, messages.PolicyInfo{})
 	key, err := certificate.Ed25519.Generate()
@@ -44,8 +44,8 @@ func TestATenantIsNoEndpoint(t *testing.T) {
 	}
 }
 
-// TestAnotherHostIsNotTheEndpoint: the authority has signed certificates of other hosts
-// as well, and one of those answers.
+// TestAnotherHostIsNotTheEndpoint: the authority has signed certificates of other hosts as well.
+// The client refuses one of those.
 func TestAnotherHostIsNotTheEndpoint(t *testing.T) {
 	p := newPKI(t, messages.PolicyInfo{})
 	for _, hosts := range [][]string{{"127.0.0.1"}, {"host.example", "127.0.0.1"}, nil, {"host.example"}, {"127.0.0.2"}} {

@@ -16,7 +16,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// chunks sends a part of a dump.
+// chunks returns a script that sends a part of a dump.
 func chunks(list ...string) script {
 	return func(t *testing.T, conn net.Conn) {
 		for _, chunk := range list {
@@ -44,7 +44,7 @@ func TestContentsOfNothing(t *testing.T) {
 	require.NoError(t, iotest.TestReader(serve(t, endOfDump).Contents(t.Context()), nil))
 }
 
-// TestEveryReadYieldsSomething: an empty chunk is not the end, and not nothing.
+// TestEveryReadYieldsSomething: a read skips an empty chunk, and takes it for no end.
 func TestEveryReadYieldsSomething(t *testing.T) {
 	r := serve(t, inOrder(chunks("", "one"), endOfDump)).Contents(t.Context())
 	n, err := r.Read(make([]byte, 10))
@@ -54,7 +54,7 @@ func TestEveryReadYieldsSomething(t *testing.T) {
 	require.Equal(t, io.EOF, err)
 }
 
-// TestContentsThatBreakOff: what is not all of it is an error.
+// TestContentsThatBreakOff: incomplete contents are an error.
 func TestContentsThatBreakOff(t *testing.T) {
 	for name, c := range map[string]struct {
 		script script
@@ -77,7 +77,7 @@ func TestContentsThatBreakOff(t *testing.T) {
 	}
 }
 
-// TestADumpMayTakeLong, but each chunk has to come in time.
+// TestADumpMayTakeLong, but each chunk must come in time.
 func TestADumpMayTakeLong(t *testing.T) {
 	wait := func(d time.Duration) script { return func(*testing.T, net.Conn) { <-time.After(d) } }
 	almost := wait(client.AnswerTimeout - time.Second)
@@ -105,7 +105,7 @@ func TestCancelADump(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// TestStreamsThatEndWithAReason: whoever follows is told what the daemon says.
+// TestStreamsThatEndWithAReason: a follower reads the reason that the daemon gives.
 func TestStreamsThatEndWithAReason(t *testing.T) {
 	ends := sayOnly(messages.Failure{Text: "others follow"})
 	for name, next := range map[string]func(*client.Conn) error{

@@ -18,7 +18,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// pki is an authority that is trusted on both sides, and what it has signed.
+// A pki is an authority that both sides trust, and what it has signed.
 type pki struct {
 	root   *certificate.Authority
 	shown  tls.Certificate
@@ -63,7 +63,7 @@ func (p pki) dial(t *testing.T, address string) (*client.Conn, error) {
 	return client.DialTLS(t.Context(), client.Endpoint{Address: address, Authority: p.root.Chain, Shown: p.shown})
 }
 
-// endpoint accepts one connection; the test ends when its script has ended.
+// endpoint accepts one connection. The test ends when its script has ended.
 func endpoint(t *testing.T, config *tls.Config, s script) (address string) {
 	return listenTCP(t, func(t *testing.T, tcp net.Conn) {
 		conn := tls.Server(tcp, config)
@@ -83,7 +83,7 @@ func listenTCP(t *testing.T, s script) (address string) {
 
 var below = messages.Header{Version: messages.Version5, Sequence: 7, Name: messages.Name{Path: "alice", Label: "hello"}}
 
-// shownCommand is what the certificate of the client says.
+// shownCommand returns the command in the certificate of the client.
 func shownCommand(t *testing.T, conn net.Conn) messages.Command {
 	chain := conn.(*tls.Conn).ConnectionState().PeerCertificates
 	command, _, _, err := certificate.Command(chain[0])
@@ -105,7 +105,7 @@ func TestACertificateIsTheQuestion(t *testing.T) {
 		if err := wire.WriteEnd(conn); err != nil {
 			t.Error(err)
 		}
-		// Nothing was said but the certificate.
+		// The client has sent nothing but the certificate.
 		if n, err := io.Copy(io.Discard, conn); n != 0 || err != nil {
 			t.Errorf("%d bytes came, %v", n, err)
 		}
@@ -174,7 +174,7 @@ func TestEndpointsThatAreNotTrusted(t *testing.T) {
 	}
 }
 
-// TestEndpointsThatDoNotTrust: that turns out only when the answer is waited for.
+// TestEndpointsThatDoNotTrust: the client learns that only when it waits for the answer.
 func TestEndpointsThatDoNotTrust(t *testing.T) {
 	p, other := newPKI(t, messages.BlockSet{}), newPKI(t, messages.BlockSet{})
 	config := p.config()

@@ -22,7 +22,7 @@ import (
 
 var set = messages.BlockSet{}
 
-// zeros yields zeros for ever, or until it is closed.
+// zeros yields zeros until it is closed.
 type zeros struct{ closed chan struct{} }
 
 func endless() zeros { return zeros{make(chan struct{})} }
@@ -38,7 +38,7 @@ func (z zeros) Read(b []byte) (int, error) {
 }
 
 func (z zeros) Close() error {
-	close(z.closed) // a second time it panics
+	close(z.closed) // a second close panics
 	return nil
 }
 
@@ -88,8 +88,8 @@ func TestUpload(t *testing.T) {
 	}
 }
 
-// TestRefusalOfAnUpload: whatever the daemon does after it has refused, the
-// client reads why, and sends no more.
+// TestRefusalOfAnUpload: whatever the daemon does after it has refused, the client reads why, and
+// sends no more.
 func TestRefusalOfAnUpload(t *testing.T) {
 	refuse := func(t *testing.T, conn net.Conn) {
 		m := question(t, conn)
@@ -119,8 +119,8 @@ func requireRefused(t *testing.T, c *client.Conn, contents io.ReadCloser) {
 	require.Equal(t, "stream exceeds size", refusal.Text)
 }
 
-// TestRefusalWhileContentsAreWaitedFor: contents that come from a program that
-// says nothing are not waited for in vain.
+// TestRefusalWhileContentsAreWaitedFor: the client does not wait for more contents from a program
+// that writes nothing.
 func TestRefusalWhileContentsAreWaitedFor(t *testing.T) {
 	contents, w, err := os.Pipe()
 	require.NoError(t, err)
@@ -154,8 +154,8 @@ func TestUploadsThatGoWrong(t *testing.T) {
 	}
 }
 
-// TestDaemonThatLeavesAnUpload: what of it was not read turns the end of the
-// connection into a reset, which is the same to the user.
+// TestDaemonThatLeavesAnUpload: contents that were not read turn the end of the connection into a
+// reset. The user reads the same for both.
 func TestDaemonThatLeavesAnUpload(t *testing.T) {
 	for range 20 {
 		c, err := client.Dial(t.Context(), listen(t, func(t *testing.T, conn net.Conn) { question(t, conn) }))
@@ -182,8 +182,8 @@ func (f *failing) Read(b []byte) (int, error) {
 
 func (f *failing) Close() error { return nil }
 
-// TestContentsThatCannotBeRead: the error is told as it is, even one that looks
-// like an end, and the daemon does not see an end.
+// TestContentsThatCannotBeRead: the client returns the error unchanged, even one that looks like an
+// end, and the daemon does not see an end.
 func TestContentsThatCannotBeRead(t *testing.T) {
 	for _, want := range []error{errors.New("bad sector"), io.ErrUnexpectedEOF} {
 		end := make(chan error, 1)
@@ -226,7 +226,7 @@ func TestCancelAnUpload(t *testing.T) {
 	}
 }
 
-// slowly yields its chunks one an hour.
+// slowly yields one chunk an hour.
 type slowly struct{ io.Reader }
 
 func (s slowly) Read(b []byte) (int, error) {
@@ -236,8 +236,8 @@ func (s slowly) Read(b []byte) (int, error) {
 
 func (slowly) Close() error { return nil }
 
-// TestAnUploadMayTakeLong: as long as something is taken, or contents are waited
-// for, it goes on; else it ends.
+// TestAnUploadMayTakeLong: it continues as long as the daemon takes something, or the client waits
+// for contents. Else it ends.
 func TestAnUploadMayTakeLong(t *testing.T) {
 	const nearly = client.AnswerTimeout - time.Second
 	const chunks = 10
@@ -248,7 +248,7 @@ func TestAnUploadMayTakeLong(t *testing.T) {
 	for name, c := range map[string]struct {
 		contents io.ReadCloser
 		script   script
-		want     string // error
+		want     string // the error
 	}{
 		"slow daemon": {io.NopCloser(contents()), func(t *testing.T, conn net.Conn) {
 			m := question(t, conn)
@@ -289,7 +289,7 @@ func TestAnUploadMayTakeLong(t *testing.T) {
 	}
 }
 
-// measured yields zeros, and notes now and then how much memory is in use.
+// measured yields zeros, and measures at intervals how much memory is in use.
 type measured struct {
 	io.Reader
 	read, most int

@@ -7,8 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMostEnds: a daemon that does not stop takes no more memory than an answer
-// may have.
+// TestMostEnds: an answer that does not end takes no more memory than an answer may have.
 func TestMostEnds(t *testing.T) {
 	ends := bytes.Repeat([]byte("\xa1\x01\x61x"), 3)
 	_, err := readAnswer(bytes.NewReader(append(ends, all...)), 3)

@@ -22,21 +22,21 @@ func name(t require.TestingT, s string) messages.Name {
 	return n
 }
 
-// unhex reads bytes that are written in groups.
+// unhex returns bytes that are written in groups.
 func unhex(t require.TestingT, s string) []byte {
 	b, err := hex.DecodeString(strings.Join(strings.Fields(s), ""))
 	require.NoError(t, err)
 	return b
 }
 
-// The bytes of requests. Whoever changes them changes the protocol.
+// The bytes of requests. To change them is to change the protocol.
 var goldenRequests = map[string]string{
 	":":     "a3 0101 02 64 656e6473 03 61 3a",
 	"a:b:":  "a3 0101 02 64 656e6473 03 64 613a623a",
 	"a:b:x": "a3 0101 02 64 656e6473 03 65 613a623a78",
 }
 
-// Those of requests for events, of everything.
+// The bytes of requests for all events.
 var goldenStreams = map[string]messages.EventsSubscribe{
 	"a3 0101 02 66 6576656e7473 03 61 3a": {},
 	"a4 0101 02 66 6576656e7473 03 61 3a 04 c0 78 18 323032362d30312d30325430333a30343a30352e3637385a": {
@@ -44,7 +44,7 @@ var goldenStreams = map[string]messages.EventsSubscribe{
 	},
 }
 
-// goldenSettings is a request for settings, and goldenAnswer what answers one.
+// goldenSettings is a request for settings, and goldenAnswer an answer to one.
 const (
 	goldenSettings = "a3 0101 02 68 73657474696e6773 03 61 3a"
 	goldenAnswer   = `
@@ -54,7 +54,7 @@ const (
 		a0`
 )
 
-// TestReservingIsTheseBytes: the question, and either answer.
+// TestReservingIsTheseBytes: the request, and either answer.
 func TestReservingIsTheseBytes(t *testing.T) {
 	disk, err := messages.ParseName("a:disk")
 	require.NoError(t, err)
@@ -78,7 +78,7 @@ func TestReservingIsTheseBytes(t *testing.T) {
 	require.ErrorContains(t, err, "it has something in it")
 }
 
-// TestSettingsAreTheseBytes: both the question and the answer.
+// TestSettingsAreTheseBytes: both the request and the answer.
 func TestSettingsAreTheseBytes(t *testing.T) {
 	requireRequest(t, goldenSettings, messages.Name{}, messages.SettingList{})
 	answer := messages.SuccessSettings{List: []messages.NamedSettings{
@@ -126,7 +126,7 @@ var (
 	second = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixMilli()
 )
 
-// answers are the bytes of answers. Whoever changes them changes the protocol.
+// answers returns the bytes of answers. To change them is to change the protocol.
 func answers(t require.TestingT) map[string]struct {
 	answer messages.Payload
 	golden string
@@ -186,7 +186,7 @@ func TestAnswersAreTheseBytes(t *testing.T) {
 	}
 }
 
-// TestFailuresAreText: what a failure says may be any bytes, but text is UTF-8.
+// TestFailuresAreText: the text of a failure may be any bytes, but text in CBOR is UTF-8.
 func TestFailuresAreText(t *testing.T) {
 	b, err := events.Append(nil, messages.Wire{Payload: messages.Failure{Text: "a\xff\xfeb"}})
 	require.NoError(t, err)
@@ -195,8 +195,7 @@ func TestFailuresAreText(t *testing.T) {
 	require.Equal(t, messages.Failure{Text: "a\uFFFDb"}, back)
 }
 
-// TestRequestsAreReadToTheirEnd: nothing behind a request is touched, however it
-// arrives.
+// TestRequestsAreReadToTheirEnd: nothing after a request is read, however it arrives.
 func TestRequestsAreReadToTheirEnd(t *testing.T) {
 	one := unhex(t, goldenRequests[":"])
 	for what, arrives := range map[string]func(io.Reader) io.Reader{
@@ -237,7 +236,7 @@ func TestAnswersThatAreCutOff(t *testing.T) {
 	}
 }
 
-// TestNotNative: nothing of this can be said to a native albatross.
+// TestNotNative: a native albatross has no encoding for any of this.
 func TestNotNative(t *testing.T) {
 	for _, p := range []messages.Payload{
 		messages.EndList{}, messages.SuccessEnds{}, messages.SettingList{}, messages.SuccessSettings{}, messages.BadRequest{}, messages.BlockReserve{},

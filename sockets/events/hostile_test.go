@@ -17,7 +17,7 @@ import (
 func TestRequests(t *testing.T) {
 	for what, c := range map[string]struct {
 		sent    string
-		refused string // in these words; else it is understood
+		refused string // the text of the error; empty if the request is accepted
 	}{
 		"keys in another order": {"a3 03 61 3a 02 64 656e6473 01 01", ""},
 		"no name":               {"a2 0101 02 64 656e6473", ""},
@@ -73,13 +73,13 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestNoRequests: what has no end that can be known, or a far one, is not read
-// any further.
+// TestNoRequests: an item is not read further once its end is known to be too far, or not to be
+// known.
 func TestNoRequests(t *testing.T) {
 	long := "58 20" + strings.Repeat("00", 32)
 	for what, c := range map[string]struct {
 		sent string
-		read int // bytes that are needed to tell
+		read int // how many bytes show that
 		says string
 	}{
 		"indefinite map":     {"bf 01 01 ff", 1, "indefinite"},
@@ -151,7 +151,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestUnknownKeysOfAnswers: a newer daemon may tell more.
+// TestUnknownKeysOfAnswers: a newer daemon may send more of them.
 func TestUnknownKeysOfAnswers(t *testing.T) {
 	p, err := events.ReadAnswer(bytes.NewReader(unhex(t, "a4 01 61 78 02 07 05 00 17 a1 61 61 f5  a0")))
 	require.NoError(t, err)
@@ -197,8 +197,7 @@ func namedEnd(t *rapid.T) messages.NamedEnd {
 
 var reference, _ = cbor.DecOptions{IndefLength: cbor.IndefLengthForbidden, MaxNestedLevels: 1000}.DecMode()
 
-// FuzzRequest: no bytes do harm, and what the library takes for an item is what
-// is read of them.
+// FuzzRequest: no bytes do harm, and exactly those are read that the library takes for an item.
 func FuzzRequest(f *testing.F) {
 	for _, golden := range goldenRequests {
 		f.Add(unhex(f, golden))
@@ -227,7 +226,7 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		if s, ok := m.Payload.(messages.EventsSubscribe); ok && (s.Since.Value.Year() < 0 || s.Since.Value.Year() > 9999) {
-			return // a time that cannot be told again
+			return // a time that cannot be encoded again
 		}
 		require.NoError(t, bad)
 		again, err := events.AppendRequest(nil, m.Header.Name, m.Payload.(messages.Command))
@@ -238,7 +237,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzAnswer: no bytes do harm, and what has been understood can be said.
+// FuzzAnswer: no bytes do harm, and what was decoded can be encoded.
 func FuzzAnswer(f *testing.F) {
 	for _, a := range answers(f) {
 		f.Add(unhex(f, a.golden))
@@ -252,7 +251,7 @@ func FuzzAnswer(f *testing.F) {
 		if ends, ok := p.(messages.SuccessEnds); ok {
 			for _, e := range ends.List {
 				if year := e.End.AtMillis / 31_556_952_000; year < -1900 || year > 7900 {
-					return // a time that cannot be told again
+					return // a time that cannot be encoded again
 				}
 			}
 		}

@@ -15,7 +15,7 @@ import (
 	"albatross/sockets/events"
 )
 
-// happened is an event.
+// happened returns an event.
 func happened(t require.TestingT, number uint64, kind messages.EventKind, of string, millis int64, cause messages.Public, exit ...messages.Exit) messages.DataEvent {
 	e := messages.NewEvent(kind, name(t, of), time.UnixMilli(millis), cause)
 	for _, x := range exit {
@@ -24,8 +24,7 @@ func happened(t require.TestingT, number uint64, kind messages.EventKind, of str
 	return messages.DataEvent{NumberedEvent: messages.NumberedEvent{Number: number, Event: e}}
 }
 
-// items are the bytes of what streams are made of. Whoever changes them changes
-// the protocol.
+// items returns the bytes of the items of streams. To change them is to change the protocol.
 func items(t require.TestingT) map[string]messages.Payload {
 	const (
 		atSeen   = "04 c0 78 18 323032362d30312d30325430333a30343a30352e3637385a "
@@ -63,7 +62,7 @@ func TestStreamsAreTheseBytes(t *testing.T) {
 	require.Equal(t, "before", string(b), "the events are the answer")
 }
 
-// TestKinds: the words that are told do not change.
+// TestKinds: the words of the protocol do not change.
 func TestKinds(t *testing.T) {
 	for kind, word := range map[messages.EventKind]string{
 		messages.EventDaemonStarted: "daemon-started", messages.EventCreated: "created", messages.EventStarted: "started",
@@ -147,7 +146,7 @@ func TestHostileStreams(t *testing.T) {
 	}
 }
 
-// TestUnknownInStreams: a newer daemon may tell more, and of other kinds.
+// TestUnknownInStreams: a newer daemon may send more keys, and other kinds.
 func TestUnknownInStreams(t *testing.T) {
 	p, err := events.NewStream(bytes.NewReader(unhex(t,
 		"a6 01 61 78 04 c0 74 323032362d30312d30325430333a30343a30355a 05 01 06 63 6e6577 18 63 a1 61 61 f5 20 00"))).Next()
@@ -155,7 +154,7 @@ func TestUnknownInStreams(t *testing.T) {
 	require.Equal(t, happened(t, 1, "new", "x", second, ""), p)
 }
 
-// TestLargestEvent: the longest path that can be stored is told.
+// TestLargestEvent: an event with the longest path that can be stored has an encoding.
 func TestLargestEvent(t *testing.T) {
 	large := happened(t, 1<<64-1, messages.EventPolicyChanged, strings.Repeat("a:", 16383), seen, messages.Public(strings.Repeat("x", 1000)))
 	b, err := events.Append(nil, messages.Wire{Payload: large})
@@ -187,7 +186,7 @@ func someEvent(t *rapid.T) messages.DataEvent {
 	return e
 }
 
-// FuzzStream: no bytes do harm, and what has been understood can be said.
+// FuzzStream: no bytes do harm, and what was decoded can be encoded.
 func FuzzStream(f *testing.F) {
 	for golden := range items(f) {
 		f.Add(unhex(f, golden))
@@ -199,7 +198,7 @@ func FuzzStream(f *testing.F) {
 		}
 		if e, ok := p.(messages.DataEvent); ok {
 			if year := e.Event.Time().Year(); year < 1 || year > 9999 {
-				return // a time that cannot be told again
+				return // a time that cannot be encoded again
 			}
 		}
 		again, err := events.Append(nil, messages.Wire{Payload: p})

@@ -13,14 +13,14 @@ import (
 	"albatross/sockets/gateway"
 )
 
-// eventLimits are those of a socket of events.
+// eventLimits returns the limits of a socket of events.
 func eventLimits() gateway.Limits {
 	l := limits()
 	l.Frame = events.MaxItem
 	return l
 }
 
-// request asks how unikernels at and below a path ended.
+// request returns a request for the ends of unikernels at and below a path.
 func request(t *testing.T) (messages.Wire, []byte) {
 	m := messages.Wire{Header: messages.Header{Name: messages.Name{Path: "a:b"}}, Payload: messages.EndList{}}
 	b, err := events.AppendRequest(nil, m.Header.Name, messages.EndList{})
@@ -28,7 +28,7 @@ func request(t *testing.T) (messages.Wire, []byte) {
 	return m, b
 }
 
-// TestEvents: the other codec goes through the same connections.
+// TestEvents: the same connections carry the other codec.
 func TestEvents(t *testing.T) {
 	asked, sent := request(t)
 	answer := messages.SuccessEnds{List: []messages.NamedEnd{
@@ -52,13 +52,13 @@ func TestEvents(t *testing.T) {
 	requireClosed(t, c)
 }
 
-// TestRequestsInSequence: a connection reads one after the other, however they
-// are cut, and what is not understood among them.
+// TestRequestsInSequence: a connection reads one request after the other, however they are cut into
+// pieces, and goes on after one that it does not know.
 func TestRequestsInSequence(t *testing.T) {
 	asked, sent := request(t)
 	s, results := readsIn(t, gateway.Events, eventLimits())
 	c := s.dial()
-	for _, b := range append(bytes.Repeat(sent, 2), 0x17) { // and the number 23
+	for _, b := range append(bytes.Repeat(sent, 2), 0x17) { // 0x17 is the number 23
 		_, err := c.Write([]byte{b})
 		require.NoError(t, err)
 	}
@@ -77,7 +77,7 @@ func TestRequestsInSequence(t *testing.T) {
 	require.Equal(t, io.EOF, within(t, results, "the client leaves").err)
 }
 
-// TestRequestsThatAreNone: what the limits are for holds in every codec.
+// TestRequestsThatAreNone: the limits hold in every codec.
 func TestRequestsThatAreNone(t *testing.T) {
 	_, sent := request(t)
 	for what, test := range map[string]struct {
@@ -112,8 +112,8 @@ func TestRequestsThatAreNone(t *testing.T) {
 	}
 }
 
-// TestUnencodableEvent: what belongs to the other protocol is told as a bug of
-// ours, and nothing of it is sent.
+// TestUnencodableEvent: a message of the other protocol is reported as a bug of ours, and nothing
+// of it is sent.
 func TestUnencodableEvent(t *testing.T) {
 	ended := make(chan error, 1)
 	s := serveIn(t, gateway.Events, eventLimits(), func(c *gateway.Conn) { ended <- c.Write([]messages.Wire{line()}) })

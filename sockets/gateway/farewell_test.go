@@ -16,7 +16,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// connected is a connection of the daemon, and the client's end of it.
+// connected returns a connection of the daemon, and the end of its client.
 func connected(t *testing.T, codec Codec) (*Conn, *net.UnixConn) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -50,7 +50,7 @@ func policyInfo(t *testing.T, header messages.Header) []byte {
 	return command
 }
 
-// TestWhoLosesItsPlace is told so in the form in which it has asked.
+// TestWhoLosesItsPlace: the client reads that in the form in which it has asked.
 func TestWhoLosesItsPlace(t *testing.T) {
 	header := messages.Header{Version: messages.Version3, Sequence: 7, Name: messages.Name{Label: "x"}}
 	answer := messages.Wire{Header: header, Payload: messages.SuccessText{Text: "before"}}
@@ -94,7 +94,7 @@ func TestWhoLosesItsPlace(t *testing.T) {
 	}
 }
 
-// TestWhoLosesItsPlaceOnEvents is told so in the words of that socket.
+// TestWhoLosesItsPlaceOnEvents: the client reads that in the protocol of that socket.
 func TestWhoLosesItsPlaceOnEvents(t *testing.T) {
 	c, client := connected(t, Events)
 	request, err := events.AppendRequest(nil, messages.Name{Path: "a", Label: "x"}, messages.EventsSubscribe{})
@@ -109,8 +109,8 @@ func TestWhoLosesItsPlaceOnEvents(t *testing.T) {
 	_ = c.Close() // it is closed already
 }
 
-// TestWhoLosesItsPlaceAndReadsNothing is not waited for, and is told nothing within
-// something else.
+// TestWhoLosesItsPlaceAndReadsNothing: the daemon does not wait for the client, and writes nothing
+// into the middle of another message.
 func TestWhoLosesItsPlaceAndReadsNothing(t *testing.T) {
 	header := messages.Header{Version: messages.CurrentVersion, Sequence: 7}
 	long := messages.Wire{Header: header, Payload: messages.SuccessImage{Image: make([]byte, 8<<20)}}

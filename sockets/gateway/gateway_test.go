@@ -18,15 +18,15 @@ import (
 	"albatross/sockets/wire"
 )
 
-// deadline is for what must happen at all.
+// deadline bounds what must happen.
 const deadline = 20 * time.Second
 
-// soon is the patience of a test that waits for it to end.
+// soon is the patience in a test that waits until it expires.
 const soon = 50 * time.Millisecond
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A server is a socket with somebody behind it.
+// A server is a socket with a handler of its clients.
 type server struct {
 	t       *testing.T
 	path    string
@@ -39,7 +39,7 @@ func limits() gateway.Limits {
 	return gateway.Limits{Conns: 8, Frame: 64 << 20, Memory: gateway.NewMemory(64 << 20), Patience: deadline, Rejected: func() {}}
 }
 
-// socketPath is a short one: the system allows 107 bytes.
+// socketPath returns a short path: the system allows 107 bytes.
 func socketPath(t *testing.T) string {
 	dir, err := os.MkdirTemp("", "gateway")
 	require.NoError(t, err)
@@ -54,7 +54,7 @@ func serve(t *testing.T, l gateway.Limits, handle func(*gateway.Conn)) *server {
 	return serveIn(t, gateway.Wire, l, handle)
 }
 
-// serveIn is serve for what is spoken in a codec.
+// serveIn is serve with another codec.
 func serveIn(t *testing.T, codec gateway.Codec, l gateway.Limits, handle func(*gateway.Conn)) *server {
 	path := socketPath(t)
 	listener, err := gateway.Listen(path, -1, codec, l, quiet(t))
@@ -119,13 +119,12 @@ func within[T any](t *testing.T, c <-chan T, what string) T {
 	case v := <-c:
 		return v
 	case <-time.After(deadline):
-		require.FailNow(t, what+": it does not happen")
+		require.FailNow(t, what+": this has not happened")
 	}
 	panic("unreachable")
 }
 
-// requireClosed makes sure that the server has closed a connection, and sent
-// nothing.
+// requireClosed checks that the server has closed a connection, and sent nothing.
 func requireClosed(t *testing.T, c net.Conn) {
 	t.Helper()
 	_, err := c.Read(make([]byte, 1))
@@ -139,7 +138,7 @@ func frame(t *testing.T, p messages.Payload) []byte {
 	return b
 }
 
-// creating is a command of about so many bytes.
+// creating returns a command of about that many bytes.
 func creating(t *testing.T, bytes int) []byte {
 	return frame(t, messages.UnikernelCreate{Form: 5, Config: messages.Config{
 		Image:     make([]byte, bytes),
@@ -147,7 +146,7 @@ func creating(t *testing.T, bytes int) []byte {
 	}})
 }
 
-// requireNone makes sure that a client is left alone for some time.
+// requireNone checks that the server returns nothing of a client for some time.
 func requireNone(t *testing.T, results <-chan result, d time.Duration) {
 	t.Helper()
 	select {

@@ -20,7 +20,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// TestStaleSocket: what a daemon that was killed has left behind is replaced.
+// TestStaleSocket: a daemon replaces the socket that one that was killed has left.
 func TestStaleSocket(t *testing.T) {
 	path := socketPath(t)
 	old, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -40,14 +40,14 @@ func listenAndStop(t *testing.T, path string) error {
 	return err
 }
 
-// done is a context that has ended.
+// done returns a context that has ended.
 func done() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }
 
-// TestLiveSocket: whoever listens keeps the socket.
+// TestLiveSocket: a daemon that listens keeps the socket.
 func TestLiveSocket(t *testing.T) {
 	s, results := reads(t, limits())
 	_, err := gateway.Listen(s.path, -1, gateway.Wire, limits(), quiet(t))
@@ -59,8 +59,7 @@ func TestLiveSocket(t *testing.T) {
 	require.NoError(t, within(t, results, "the socket still works").err)
 }
 
-// TestBusySocket: a daemon that has no time to accept is not taken for one that
-// is gone.
+// TestBusySocket: a daemon that has no time to accept still counts as one that listens.
 func TestBusySocket(t *testing.T) {
 	path := socketPath(t)
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -76,7 +75,7 @@ func TestBusySocket(t *testing.T) {
 	require.FileExists(t, path)
 }
 
-// TestForeignFile: nothing that is not a socket is removed.
+// TestForeignFile: no file is removed except a socket.
 func TestForeignFile(t *testing.T) {
 	path := socketPath(t)
 	require.NoError(t, os.WriteFile(path, []byte("precious"), 0o600))
@@ -86,8 +85,8 @@ func TestForeignFile(t *testing.T) {
 	require.Equal(t, "precious", string(contents))
 }
 
-// TestLongPath: the system says "invalid argument" to the one, and nothing to
-// the other.
+// TestLongPath: a path of 107 bytes works. For a longer one the system would say only "invalid
+// argument".
 func TestLongPath(t *testing.T) {
 	path := socketPath(t)
 	path += strings.Repeat("s", 107-len(path))
@@ -95,8 +94,8 @@ func TestLongPath(t *testing.T) {
 	require.ErrorContains(t, listenAndStop(t, path+"s"), "the path has 108 bytes, and sockets have 107 at most")
 }
 
-// TestModeAndGroup: the group may use the socket, others may not. A group that
-// we are in can be given without being root.
+// TestModeAndGroup: the group may use the socket, others may not. Also without root, we can give it
+// a group that we are in.
 func TestModeAndGroup(t *testing.T) {
 	path := socketPath(t)
 	groups, err := os.Getgroups()
@@ -112,8 +111,8 @@ func TestModeAndGroup(t *testing.T) {
 	require.Equal(t, uint32(gid), stat.Gid)
 }
 
-// TestConnectionLimit: a client too many is refused, and when another leaves
-// there is room again.
+// TestConnectionLimit: a client beyond the limit is refused, and when another one leaves there is
+// room again.
 func TestConnectionLimit(t *testing.T) {
 	l := limits()
 	l.Conns = 2
@@ -131,8 +130,7 @@ func TestConnectionLimit(t *testing.T) {
 	require.True(t, answered(t, second))
 }
 
-// requireTurnedAway makes sure that a client is told that there are too many, and
-// is cut off.
+// requireTurnedAway checks that a client reads that there are too many, and loses its connection.
 func requireTurnedAway(t *testing.T, c net.Conn) {
 	t.Helper()
 	f, err := wire.ReadFrame(c, wire.MaxCommand)
@@ -143,8 +141,8 @@ func requireTurnedAway(t *testing.T, c net.Conn) {
 	requireClosed(t, c)
 }
 
-// TestSilentClients: however many connect and say nothing, who has something to
-// say is served, and so is everybody who has said something before.
+// TestSilentClients: however many clients connect and send nothing, a client with a command is
+// served, and so is every client that has sent one before.
 func TestSilentClients(t *testing.T) {
 	l := limits()
 	l.Conns = 4
@@ -155,7 +153,7 @@ func TestSilentClients(t *testing.T) {
 	for range 20 {
 		silent = append(silent, s.dial())
 	}
-	for _, c := range silent[:len(silent)-l.Conns+1] { // the last ones have the other places
+	for _, c := range silent[:len(silent)-l.Conns+1] { // the last of them have the other places
 		requireTurnedAway(t, c)
 	}
 	for range l.Conns - 1 {
@@ -164,7 +162,7 @@ func TestSilentClients(t *testing.T) {
 	require.True(t, answered(t, known))
 }
 
-// TestUsersShare: a user with all the places gives one up for another user.
+// TestUsersShare: a user that has all places loses one to another user.
 func TestUsersShare(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can connect as somebody else")
@@ -185,12 +183,12 @@ func TestUsersShare(t *testing.T) {
 	require.True(t, answered(t, other))
 	requireTurnedAway(t, all[0])
 	require.True(t, answered(t, all[1]))
-	requireTurnedAway(t, dialAs(t, s.path, 65534)) // two and one: it would have as many
+	requireTurnedAway(t, dialAs(t, s.path, 65534)) // two and one: it would have no fewer than the other
 	require.True(t, answered(t, other))
 }
 
-// dialAs connects as another user: a thread of its own, which ends with that,
-// becomes it.
+// dialAs connects as another user: a thread of its own becomes that user, and ends after the
+// connect.
 func dialAs(t *testing.T, path string, uid int) net.Conn {
 	type dialed struct {
 		conn net.Conn
@@ -222,7 +220,7 @@ func dialAs(t *testing.T, path string, uid int) net.Conn {
 	return d.conn
 }
 
-// answer serves a client with the same answer to everything.
+// answer gives the same answer to each command of a client.
 func answer(c *gateway.Conn) {
 	for {
 		m, err := c.Read()
@@ -236,7 +234,7 @@ func answer(c *gateway.Conn) {
 	}
 }
 
-// answered tells whether a client that asks is answered.
+// answered reports whether a client that asks gets an answer.
 func answered(t *testing.T, c net.Conn) bool {
 	if _, err := c.Write(frame(t, messages.PolicyInfo{})); err != nil {
 		return false
@@ -245,8 +243,7 @@ func answered(t *testing.T, c net.Conn) bool {
 	return err == nil
 }
 
-// TestStop: when Serve returns, nobody is being served any more, and the socket
-// is gone.
+// TestStop: when Serve returns, no client is being served, and the socket is removed.
 func TestStop(t *testing.T) {
 	begun, finish, finished := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	s := serve(t, limits(), func(*gateway.Conn) {
@@ -276,8 +273,8 @@ func requireGone(t *testing.T, path string) {
 	}, deadline, soon/10)
 }
 
-// TestRenew: a socket whose file is gone is made again, with all that is said of it.
-// Who was served already notices nothing.
+// TestRenew: a socket whose file is gone is made again, with the same mode and group. Clients that
+// are connected do not notice.
 func TestRenew(t *testing.T) {
 	for title, inherited := range map[string]bool{"that we have made": false, "that was inherited": true} {
 		t.Run(title, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 // mb is the unit of the memory of commands.
 const mb = 1 << 20
 
-// A holder serves clients: each command is held until it is told to go on.
+// A holder serves clients, and holds each command until the test releases it.
 type holder struct {
 	*server
 	held  chan struct{} // a command has been read
@@ -42,19 +42,19 @@ func (h *holder) handle(c *gateway.Conn) {
 	h.now.Add(-1)
 }
 
-// send sends a command in the background: it may have to wait.
+// send sends a command in the background: the write may have to wait.
 func (h *holder) send(command []byte) {
 	c := h.dial()
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		_, _ = c.Write(command) // fails where the server cuts it off
+		_, _ = c.Write(command) // the write fails where the server closes the connection
 	}()
 	h.t.Cleanup(func() { _ = c.Close(); <-sent })
 }
 
-// TestMemory: commands that do not fit into memory wait for those before. One
-// of them is let in all the same, so that none waits for ever.
+// TestMemory: commands that do not fit into memory wait for those before. One of them is let in all
+// the same, so that none waits for ever.
 func TestMemory(t *testing.T) {
 	l := limits()
 	l.Memory = gateway.NewMemory(10 * mb)
@@ -75,8 +75,8 @@ func TestMemory(t *testing.T) {
 	require.Empty(t, h.cut)
 }
 
-// TestMemoryOfHeldCommands: a command takes memory until it has been carried
-// out. Who waits too long for it is cut off.
+// TestMemoryOfHeldCommands: a command takes memory until it has been carried out. A client that
+// waits too long for memory loses its connection.
 func TestMemoryOfHeldCommands(t *testing.T) {
 	l := limits()
 	l.Memory = gateway.NewMemory(5 * mb)
@@ -85,12 +85,12 @@ func TestMemoryOfHeldCommands(t *testing.T) {
 	impatient := hold(t, l)
 
 	command := creating(t, 4*mb)
-	for range 2 { // the second is one that takes more than there is
+	for range 2 { // the second is let in beyond the limit
 		h.send(command)
 		within(t, h.held, "the command arrives")
 	}
 	impatient.send(command)
-	require.ErrorContains(t, within(t, impatient.cut, "it waits in vain"), "other commands take all memory")
+	require.ErrorContains(t, within(t, impatient.cut, "it has waited too long"), "other commands take all memory")
 
 	impatient.send(creating(t, 50_000))
 	within(t, impatient.held, "a small command needs no memory")
@@ -102,8 +102,8 @@ func TestMemoryOfHeldCommands(t *testing.T) {
 	h.goOn <- struct{}{}
 }
 
-// TestMemoryIsGivenBack: a connection takes memory for one command at a time,
-// and for none when it has ended, however it did.
+// TestMemoryIsGivenBack: a connection takes memory for one command at a time, and for none after
+// its end, however it ends.
 func TestMemoryIsGivenBack(t *testing.T) {
 	l := limits()
 	l.Memory, l.Patience = gateway.NewMemory(4*mb), deadline
@@ -121,9 +121,9 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		require.NoError(t, c.Close())
 		require.Error(t, within(t, results, "the client has left").err)
 	}
-	s.end() // the last connection has given back what it had, too
-	// All of it is there again, or this would be let in as one too many, and the
-	// next would wait.
+	s.end() // the last connection has given back its memory, too
+	// All of it is free again. Else this would be let in as the one beyond the limit, and the next
+	// would wait.
 	h := hold(t, l)
 	for range 2 {
 		h.send(command)
@@ -153,8 +153,8 @@ func TestCloseWhileWaiting(t *testing.T) {
 	h.goOn <- struct{}{}
 }
 
-// TestMemoryGoesBackToTheSystem: an image is not kept when its client has gone.
-// Nothing else here allocates enough for a collection to happen by itself.
+// TestMemoryGoesBackToTheSystem: the daemon does not keep the memory of an image after its client
+// has gone. Nothing else here allocates enough for the garbage collector to run by itself.
 func TestMemoryGoesBackToTheSystem(t *testing.T) {
 	const image = 48 << 20
 	s := serve(t, limits(), func(c *gateway.Conn) { _, _ = c.Read() })

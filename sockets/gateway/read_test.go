@@ -16,8 +16,7 @@ import (
 	"albatross/test/vectors"
 )
 
-// TestReadAfterRead: a client may say one thing after the other, and take its
-// time in between.
+// TestReadAfterRead: a client may send one command after the other, and take its time in between.
 func TestReadAfterRead(t *testing.T) {
 	l := limits()
 	l.Patience = 8 * soon
@@ -35,7 +34,7 @@ func TestReadAfterRead(t *testing.T) {
 	require.Equal(t, io.EOF, within(t, results, "the client leaves").err)
 }
 
-// TestPieces: it does not matter how a command is cut.
+// TestPieces: it does not matter into which pieces a command is cut.
 func TestPieces(t *testing.T) {
 	s, results := reads(t, limits())
 	c := s.dial()
@@ -46,10 +45,10 @@ func TestPieces(t *testing.T) {
 	require.NoError(t, within(t, results, "the command arrives").err)
 }
 
-// announce is the beginning of a frame.
+// announce returns the beginning of a frame of n bytes.
 func announce(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
 
-// TestWrong: what makes no sense ends the connection, and says why.
+// TestWrong: bytes that are no frame end the connection, and the error says why.
 func TestWrong(t *testing.T) {
 	l := limits()
 	l.Frame = 1000
@@ -78,21 +77,21 @@ func TestWrong(t *testing.T) {
 				require.ErrorIs(t, r.err, test.is)
 			}
 			require.ErrorContains(t, r.err, test.says)
-			_, err = io.Copy(io.Discard, c) // what was not read resets the connection
+			_, err = io.Copy(io.Discard, c) // bytes that were not read reset the connection
 			require.False(t, os.IsTimeout(err))
 		})
 	}
 }
 
-// trailing is a command with a byte behind it.
+// trailing returns a command with one more byte at its end.
 func trailing(t *testing.T) []byte {
 	b := append(frame(t, messages.PolicyInfo{}), 0)
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	return b
 }
 
-// TestRejected: what cannot be decoded ends the connection. Which messages
-// these are is tested where they are decoded; here is one in twenty.
+// TestRejected: a frame that cannot be decoded ends the connection. The codec has tests for all
+// such messages. This one takes every twentieth.
 func TestRejected(t *testing.T) {
 	s, results := reads(t, limits())
 	for i, v := range vectors.Load(t, vectors.Reject) {
@@ -109,7 +108,7 @@ func TestRejected(t *testing.T) {
 	}
 }
 
-// TestCut: a client that leaves in the middle of a command has said nothing.
+// TestCut: a client that leaves in the middle of a command has sent none.
 func TestCut(t *testing.T) {
 	whole := creating(t, 1000)
 	s, results := reads(t, limits())
@@ -123,7 +122,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestSilence: a client that stops in the middle of a command is cut off.
+// TestSilence: a client that stops in the middle of a command loses its connection.
 func TestSilence(t *testing.T) {
 	l := limits()
 	l.Patience = soon
@@ -138,13 +137,13 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// TestTrickle: sending a byte now and then is no way to stay.
+// TestTrickle: a client that sends a byte now and then loses its connection, too.
 func TestTrickle(t *testing.T) {
 	l := limits()
 	l.Patience = 4 * soon
 	s, results := reads(t, l)
 	c := s.dial()
-	for _, b := range creating(t, 60_000)[:80] { // for ten times as long as is allowed
+	for _, b := range creating(t, 60_000)[:80] { // this takes ten times as long as is allowed
 		if _, err := c.Write([]byte{b}); err != nil || len(results) > 0 {
 			require.ErrorIs(t, within(t, results, "the client is cut off").err, os.ErrDeadlineExceeded)
 			return
@@ -154,7 +153,7 @@ func TestTrickle(t *testing.T) {
 	require.FailNow(t, "the client is not cut off")
 }
 
-// TestAnnounced: memory is for bytes that have arrived.
+// TestAnnounced: memory is allocated only for bytes that have arrived.
 func TestAnnounced(t *testing.T) {
 	l := limits()
 	l.Frame, l.Conns = 1<<31-1, 64
@@ -170,14 +169,14 @@ func TestAnnounced(t *testing.T) {
 	require.Less(t, allocated()-before, uint64(l.Conns*100<<10), "bytes for %d GB that were announced", 2*l.Conns)
 }
 
-// allocated is how many bytes have ever been allocated.
+// allocated returns how many bytes have ever been allocated.
 func allocated() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.TotalAlloc
 }
 
-// TestMetered: a large command arrives unharmed, whatever it has to wait for.
+// TestMetered: a large command arrives unchanged, whatever it must wait for.
 func TestMetered(t *testing.T) {
 	s, results := reads(t, limits())
 	image := bytes.Repeat([]byte("albatross"), 1<<20)

@@ -12,13 +12,13 @@ import (
 	"albatross/sockets/wire"
 )
 
-// A part is what one ReadStream has brought.
+// A part is what one ReadStream has returned.
 type part struct {
 	data string
 	err  error
 }
 
-// streams serves connections by reading one command and the stream behind it.
+// streams serves connections by reading one command and the stream after it.
 func streams(t *testing.T, l gateway.Limits) (*server, <-chan part) {
 	parts := make(chan part, 100)
 	s := serve(t, l, func(c *gateway.Conn) {
@@ -60,8 +60,7 @@ func TestStreamThatIsCutOff(t *testing.T) {
 	require.Equal(t, part{"", io.ErrUnexpectedEOF}, within(t, parts, "it is cut off"))
 }
 
-// TestStreamThatStops: whoever stops in the middle does not hold the connection
-// for ever.
+// TestStreamThatStops: a client that stops in the middle does not keep the connection for ever.
 func TestStreamThatStops(t *testing.T) {
 	l := limits()
 	l.Patience = soon

@@ -14,7 +14,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// image is an answer that no socket buffer holds.
+// image returns an answer that is larger than any socket buffer.
 func image() messages.Wire {
 	return messages.Wire{
 		Header:  messages.Header{Version: messages.Version5, Sequence: 7},
@@ -29,7 +29,7 @@ func line() messages.Wire {
 	}
 }
 
-// writes serves a client by writing to it, and tells how that has ended.
+// writes serves a client by writing to it, and returns how that has ended.
 func writes(t *testing.T, l gateway.Limits, list []messages.Wire) (*server, chan error) {
 	ended := make(chan error, 1)
 	return serve(t, l, func(c *gateway.Conn) { ended <- c.Write(list) }), ended
@@ -50,7 +50,7 @@ func TestWrite(t *testing.T) {
 	require.NoError(t, within(t, ended, "the answer is written"))
 }
 
-// TestFit: infos are told in the form that was asked for.
+// TestFit: infos are sent in the form that the client has asked for.
 func TestFit(t *testing.T) {
 	x, err := messages.ParseName("x")
 	require.NoError(t, err)
@@ -68,7 +68,7 @@ func TestFit(t *testing.T) {
 	require.NoError(t, within(t, ended, "the answer is written"))
 }
 
-// TestAnswerNotRead: a client that does not take its answer is cut off.
+// TestAnswerNotRead: a client that does not read its answer loses its connection.
 func TestAnswerNotRead(t *testing.T) {
 	l := limits()
 	l.Patience = soon
@@ -77,7 +77,7 @@ func TestAnswerNotRead(t *testing.T) {
 	require.ErrorIs(t, within(t, ended, "the client is cut off"), os.ErrDeadlineExceeded)
 }
 
-// TestSlowReader: a client may take long over an answer, as long as it goes on.
+// TestSlowReader: a client may take long to read an answer, as long as it reads on.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	l := limits()
@@ -96,8 +96,7 @@ func TestSlowReader(t *testing.T) {
 	require.NoError(t, within(t, ended, "the answer is written"))
 }
 
-// TestSubscriber: a client that follows something may freeze, and gets all of it
-// when it reads on.
+// TestSubscriber: a subscriber may freeze, and gets all messages when it reads on.
 func TestSubscriber(t *testing.T) {
 	const n = 20_000
 	l := limits()
@@ -120,7 +119,7 @@ func TestSubscriber(t *testing.T) {
 	require.NoError(t, within(t, ended, "all is written"))
 }
 
-// TestClose ends what is under way, and may be called by everybody at once.
+// TestClose: it ends what is under way, and any number of goroutines may call it at once.
 func TestClose(t *testing.T) {
 	conns, ended := make(chan *gateway.Conn, 1), make(chan error, 2)
 	s := serve(t, limits(), func(c *gateway.Conn) {
@@ -188,9 +187,9 @@ func TestBothWays(t *testing.T) {
 	sending.Wait()
 }
 
-// TestUnencodable: a bug of ours is told, and nothing of it is sent.
+// TestUnencodable: a bug of ours is reported, and nothing of the message is sent.
 func TestUnencodable(t *testing.T) {
-	s, ended := writes(t, limits(), []messages.Wire{{Payload: messages.SuccessEmpty{}}}) // without a version
+	s, ended := writes(t, limits(), []messages.Wire{{Payload: messages.SuccessEmpty{}}}) // it has no version
 	c := s.dial()
 	require.ErrorContains(t, within(t, ended, "it is refused"), "internal error: cannot encode an answer")
 	requireClosed(t, c)

@@ -15,7 +15,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// What native albatross-stats has sent of a process and of an interface "br".
+// What native albatross-stats has sent about a process and an interface "br".
 const nativeFrame = "" +
 	"308201b73011020105040800000000000000000c023a6da38201a0a182019c308201983081ae300f040800000000000000000203035b60300f04080000000000000000020301adb0040800" +
 	"00000000001890040800000000000000000408000000000000000004080000000000000000040800000000000017c004080000000000000002040800000000000000000408000000000000" +
@@ -24,8 +24,7 @@ const nativeFrame = "" +
 	"00040800000000014e0f30040800000000014e0f3004080000000000000000040800000000000000000408000000000000000004080000000000000000a15004080000000001d090000408" +
 	"00000000000018900408000000000000000104080000000000000fdb04080000000000000fdb04080000000000050910020100300f0408000000006b02ff070203080af0"
 
-// TestNativeStatistics: these are the lines that native albatross-influx makes of
-// them.
+// TestNativeStatistics: native albatross-influx writes these lines for them.
 func TestNativeStatistics(t *testing.T) {
 	frame, err := hex.DecodeString(nativeFrame)
 	require.NoError(t, err)
@@ -42,7 +41,7 @@ func TestNativeStatistics(t *testing.T) {
 		string(AppendLines(nil, string(m.Header.Name.Label), m.Payload.(messages.DataStats), now)))
 }
 
-// A point is what InfluxDB makes of a line.
+// A point is the value that InfluxDB reads from a line.
 type point struct {
 	measurement string
 	tags        map[string]string
@@ -92,8 +91,8 @@ func readPoint(d *lineprotocol.Decoder) (point, error) {
 	return p, err
 }
 
-// TestWhateverIsTold: no text that a daemon may send as the name of a device, or
-// of a counter, makes other lines, or other tags, than there are.
+// TestWhateverIsTold: no name of a device or of a counter that a daemon may send makes other lines,
+// or other tags, than there are.
 func TestWhateverIsTold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		vm := rapid.StringMatching(`[a-z0-9:.-]{1,20}`).Draw(t, "vm")

@@ -19,11 +19,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// deadline is for what must happen at all.
+// deadline bounds what must happen.
 const deadline = 10 * time.Second
 
-// start serves what g gathers until the test ends, with clients that get a
-// certain time.
+// start serves what g gathers until the test ends. Each client has that much patience of the
+// server.
 func start(t *testing.T, g prometheus.Gatherer, patience time.Duration) *Server {
 	t.Helper()
 	s, err := listen("0", g, slog.New(slog.NewTextHandler(t.Output(), nil)), patience)
@@ -55,7 +55,7 @@ func (s *Server) dial(t *testing.T) net.Conn {
 	return c
 }
 
-// ask is a whole conversation.
+// ask sends a request on a connection of its own, and returns the answer.
 func (s *Server) ask(t *testing.T, request string) string {
 	t.Helper()
 	c := s.dial(t)
@@ -87,7 +87,7 @@ func TestOnlyMetricsAreTold(t *testing.T) {
 	}
 }
 
-// tryAsk asks what may be refused before all of it has been read.
+// tryAsk sends a request that the server may refuse before it has read all of it.
 func tryAsk(c net.Conn, request string) (string, error) {
 	_, err := io.WriteString(c, request)
 	answer, readErr := io.ReadAll(c)
@@ -109,13 +109,13 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// TestSlowClientsAreCutOff: those that do not ask, and those that do not read.
+// TestSlowClientsAreCutOff: both those that do not ask, and those that do not read.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	entered := make(chan struct{}, 1)
 	value := 1.0
 	large := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		entered <- struct{}{}
-		name, help := "large", strings.Repeat("x", 16<<20) // more than what the kernel keeps
+		name, help := "large", strings.Repeat("x", 16<<20) // more than the buffers of the kernel hold
 		return []*dto.MetricFamily{{Name: &name, Help: &help, Metric: []*dto.Metric{{Untyped: &dto.Untyped{Value: &value}}}, Type: dto.MetricType_UNTYPED.Enum()}}, nil
 	})
 	s := start(t, large, 100*time.Millisecond)
@@ -132,8 +132,8 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	require.Eventually(t, func() bool { return s.open.Load() == 0 }, deadline, time.Millisecond, "it is not waited for")
 }
 
-// TestTooManyClients: those that are too many are closed, and when the others have
-// gone there is room again.
+// TestTooManyClients: those beyond the limit are closed, and when the others have gone there is
+// room again.
 func TestTooManyClients(t *testing.T) {
 	s := start(t, some(), time.Minute)
 	var idle []net.Conn
@@ -141,7 +141,7 @@ func TestTooManyClients(t *testing.T) {
 		idle = append(idle, s.dial(t))
 	}
 	for range 10 {
-		_, err := io.ReadAll(s.dial(t)) // ends by an end, or by a reset
+		_, err := io.ReadAll(s.dial(t)) // it ends with EOF or a reset
 		require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
 	}
 	for _, c := range idle {
@@ -190,7 +190,7 @@ func TestTooManyScrapes(t *testing.T) {
 	close(gate)
 }
 
-// TestWhatCannotBeGathered costs only itself.
+// TestWhatCannotBeGathered: one collector that fails costs only its own metrics.
 func TestWhatCannotBeGathered(t *testing.T) {
 	sick := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return nil, errors.New("the host does not answer") })
 	s := start(t, prometheus.Gatherers{some(), sick}, patience)

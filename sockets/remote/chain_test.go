@@ -24,7 +24,7 @@ var (
 	info  = messages.UnikernelInfo{Form: 4}
 )
 
-// TestReadChain: which name, policies and command a chain is, in all shapes.
+// TestReadChain: a chain of any shape yields its name, policies and command.
 func TestReadChain(t *testing.T) {
 	root := newRoot(t)
 	alice := root.policy(t, "alice", small)
@@ -41,8 +41,8 @@ func TestReadChain(t *testing.T) {
 	}
 	for title, tc := range map[string]struct {
 		leaf     *node
-		want     string // name
-		policies string // names, from the root
+		want     string // the name
+		policies string // their names, from the root
 		err      string
 	}{
 		"below the root":      {leaf: root.leaf(t, "x", info), want: ":x"},
@@ -109,8 +109,7 @@ func TestReadChain(t *testing.T) {
 	require.ErrorContains(t, err, "internal error")
 }
 
-// commands are all of them, and whether one is allowed about x, and about the
-// path itself.
+// commands lists all of them, and whether each is allowed about x, and about the path itself.
 var commands = []struct {
 	command     messages.Command
 	named, path bool
@@ -166,8 +165,8 @@ func TestWhichCommandsAreAllowed(t *testing.T) {
 	}
 }
 
-// TestVectors: whatever native can write into a certificate is either passed on
-// as it is or refused with a text, in every version.
+// TestVectors: each extension that native can write is passed on unchanged or refused with a text,
+// in every version.
 func TestVectors(t *testing.T) {
 	root := newRoot(t)
 	n, versions := 0, map[messages.Version]int{}
@@ -187,7 +186,7 @@ func TestVectors(t *testing.T) {
 	t.Logf("%d extensions", n)
 }
 
-// TestNativeChains: what native has signed is read as native has read it.
+// TestNativeChains: a chain that native has signed is read as native has read it.
 func TestNativeChains(t *testing.T) {
 	for file, want := range map[string]string{
 		"chain-larger-policy":     "alice:mallory:",
@@ -220,8 +219,8 @@ func nativeCertificates(t testing.TB, name string) []*x509.Certificate {
 	}
 }
 
-// FuzzReadChain: whatever is in a certificate, its chain is read or refused, and
-// what is read can be said to the daemon.
+// FuzzReadChain: whatever is in a certificate, its chain is read or refused, and what is read can
+// be sent to the daemon.
 func FuzzReadChain(f *testing.F) {
 	root := newRoot(f)
 	alice := root.policy(f, "alice", small)

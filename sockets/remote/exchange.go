@@ -142,13 +142,13 @@ func (e *exchange) run(ctx context.Context) {
 	}
 }
 
-// follows tells whether the client has been answered, and told more behind that.
+// follows reports whether the client has its answer, and gets more messages after it.
 func (e *exchange) follows() bool {
 	return e.properties.Answers == messages.Forever && e.record.Result == Done
 }
 
-// part tells a client that is dismissed why, be it in place of the answer or behind
-// what it has been told.
+// part writes to a client that is dismissed why, in place of the answer or after what it
+// has got.
 func (e *exchange) part(cause error) {
 	if !e.partial {
 		e.settled = true
@@ -206,7 +206,7 @@ func (e *exchange) hangUp() {
 }
 
 // header returns the header of messages to the daemon. They use the current version,
-// since older ones cannot tell a path from a name.
+// since in older ones a path and a name look the same.
 func (e *exchange) header(name messages.Name) messages.Header {
 	return messages.Header{Version: messages.CurrentVersion, Name: name}
 }

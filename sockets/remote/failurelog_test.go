@@ -17,8 +17,8 @@ func address(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, uint32(i))))
 }
 
-// TestComplaints: each address once a minute, and no more addresses than there is
-// room for, whoever knocks.
+// TestComplaints: each address is logged once a minute, and the log remembers no more addresses
+// than it has room for.
 func TestComplaints(t *testing.T) {
 	var log bytes.Buffer
 	lines := func() int {

@@ -17,14 +17,14 @@ import (
 	"albatross/sockets/certificate"
 )
 
-// A node is a certificate and its key, and those above it up to the root.
+// A node is a certificate with its key, and those above it up to the root.
 type node struct {
 	cert  *x509.Certificate
 	key   ed25519.PrivateKey
 	above *node
 }
 
-// A change makes a certificate different from what is usual.
+// A change makes a certificate differ from the usual ones.
 type change func(t testing.TB, c *x509.Certificate)
 
 func carries(command messages.Command) change {
@@ -61,8 +61,8 @@ func usedFor(usages ...x509.ExtKeyUsage) change {
 	return func(_ testing.TB, c *x509.Certificate) { c.ExtKeyUsage = usages }
 }
 
-// makeNode makes a certificate: of a client without an extended key usage, unless
-// it is changed. A signer of none signs itself.
+// makeNode makes a certificate: of a client without an extended key usage, unless it is changed.
+// Without a signer it signs itself.
 func makeNode(t testing.TB, signer *node, name string, changes ...change) *node {
 	public, key, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
@@ -89,17 +89,17 @@ func makeNode(t testing.TB, signer *node, name string, changes ...change) *node 
 
 func newRoot(t testing.TB) *node { return makeNode(t, nil, "root", isCA) }
 
-// policy is a node with a policy below another one.
+// policy returns a node with a policy below another one.
 func (n *node) policy(t testing.TB, name string, p messages.Policy) *node {
 	return makeNode(t, n, name, isCA, carries(messages.PolicyAdd{Policy: p}))
 }
 
-// leaf is a client that has a command.
+// leaf returns a client that has a command.
 func (n *node) leaf(t testing.TB, name string, command messages.Command, changes ...change) *node {
 	return makeNode(t, n, name, append([]change{carries(command)}, changes...)...)
 }
 
-// chain is from the node itself to the root.
+// chain lists the certificates from the node itself to the root.
 func (n *node) chain() (list []*x509.Certificate) {
 	for ; n != nil; n = n.above {
 		list = append(list, n.cert)
@@ -107,7 +107,7 @@ func (n *node) chain() (list []*x509.Certificate) {
 	return list
 }
 
-// presented is what a client sends: the root is left away.
+// presented returns what a client sends: all except the root.
 func (n *node) presented() tls.Certificate {
 	chain := n.chain()
 	return present(n.key, chain[:len(chain)-1]...)
@@ -121,7 +121,7 @@ func present(key ed25519.PrivateKey, list ...*x509.Certificate) tls.Certificate 
 	return c
 }
 
-// server is the certificate of an endpoint.
+// server returns the certificate of an endpoint.
 func (n *node) server(t testing.TB) tls.Certificate {
 	return makeNode(t, n, "server", usedFor(x509.ExtKeyUsageServerAuth)).presented()
 }
@@ -130,7 +130,7 @@ func attribute(name string) pkix.AttributeTypeAndValue {
 	return pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: name}
 }
 
-// emptyName has a common name that is empty, where otherwise there is none.
+// emptyName adds an empty common name, where there would be none.
 func emptyName(_ testing.TB, c *x509.Certificate) {
 	c.Subject.ExtraNames = append(c.Subject.ExtraNames, attribute(""))
 }

@@ -21,7 +21,7 @@ import (
 	"albatross/sockets/remote"
 )
 
-// hasty is a gate for few, who have little time.
+// hasty sets a gate with few places and short deadlines.
 func hasty(change func(*remote.GateLimits)) func(*world, *remote.Config) {
 	return func(_ *world, c *remote.Config) {
 		c.Gate = remote.GateLimits{Handshakes: 8, Large: 1, Silence: 50 * time.Millisecond, Patience: 300 * time.Millisecond, LargePatience: 300 * time.Millisecond}
@@ -29,7 +29,7 @@ func hasty(change func(*remote.GateLimits)) func(*world, *remote.Config) {
 	}
 }
 
-// requireCut makes sure that the endpoint closes a connection.
+// requireCut checks that the endpoint closes a connection.
 func requireCut(t *testing.T, c net.Conn) {
 	t.Helper()
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(limit)))
@@ -38,8 +38,8 @@ func requireCut(t *testing.T, c net.Conn) {
 	require.False(t, err != nil && errors.As(err, &timeout) && timeout.Timeout(), "the connection is still open")
 }
 
-// TestStrangersWhoStay: who says nothing, or half of something, or garbage, is cut
-// off, and meanwhile everybody else has to wait, but not for long.
+// TestStrangersWhoStay: a client that sends nothing, half of a message, or garbage loses its
+// connection. Meanwhile all others must wait, but not for long.
 func TestStrangersWhoStay(t *testing.T) {
 	hello := clientHello(t)
 	garbage := make([]byte, 1000)
@@ -63,11 +63,11 @@ func TestStrangersWhoStay(t *testing.T) {
 				c, err := net.Dial("tcp", w.address)
 				require.NoError(t, err)
 				defer c.Close()
-				_, _ = c.Write(say) // it may be cut off in the middle of that
+				_, _ = c.Write(say) // the endpoint may close the connection before that ends
 				strangers = append(strangers, c)
 			}
 			own := w.root.leaf(t, "x", info).presented()
-			eventually(t, "somebody else is served", func() bool { // on a slow machine not the first time
+			eventually(t, "somebody else is served", func() bool { // a slow machine needs more than one try
 				m, err := w.ask(own)
 				return err == nil && m.Payload == (messages.SuccessEmpty{})
 			})
@@ -89,8 +89,8 @@ func (w *world) dialFrom(address string) net.Conn {
 	return c
 }
 
-// TestStrangersWithAllPlaces stay for ever, and keep nobody out: neither clients of
-// other addresses nor those of their own.
+// TestStrangersWithAllPlaces stay for ever, and keep out neither clients of other addresses nor
+// those of their own.
 func TestStrangersWithAllPlaces(t *testing.T) {
 	const places = 8
 	own := []string{"127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"}
@@ -133,8 +133,8 @@ func TestStrangersWithAllPlaces(t *testing.T) {
 	}
 }
 
-// TestChainsAreVerifiedInTurns of the addresses that they come from; who does not get
-// one is refused.
+// TestChainsAreVerifiedInTurns of the addresses of the clients. A client that does not get a turn
+// is refused.
 func TestChainsAreVerifiedInTurns(t *testing.T) {
 	var turns []string
 	refuse := errors.New("no turn")
@@ -156,15 +156,15 @@ func TestChainsAreVerifiedInTurns(t *testing.T) {
 	require.Equal(t, []string{"127.0.0.1", "127.0.0.1"}, turns)
 }
 
-// TestACrowdOfOneAddress: who comes is refused while all others of its address are
-// getting on with their handshakes.
+// TestACrowdOfOneAddress: a client is refused while all others of its address are getting on with
+// their handshakes.
 func TestACrowdOfOneAddress(t *testing.T) {
 	w := newWorld(t, answering(messages.SuccessEmpty{}), hasty(func(l *remote.GateLimits) {
 		l.Handshakes, l.Patience, l.Silence = 2, time.Hour, time.Hour
 	}))
 	client := w.root.leaf(t, "x", info).presented()
 	var strangers []net.Conn
-	eventually(t, "there is no room", func() bool { // whom of these the client meets is not known
+	eventually(t, "there is no room", func() bool { // which of these the client meets is not known
 		strangers = append(strangers, w.dialFrom("127.0.0.1"))
 		_, err := w.ask(client)
 		return err != nil
@@ -180,14 +180,14 @@ func TestACrowdOfOneAddress(t *testing.T) {
 	})
 }
 
-// largeLeaf is a client whose certificate has so many bytes, more or less.
+// largeLeaf returns a client whose certificate has about that many bytes.
 func largeLeaf(t testing.TB, n *node, size int, command messages.UnikernelCreate) *node {
 	command.Config.Image = make([]byte, size)
 	return n.leaf(t, "x", command)
 }
 
-// TestLargeCertificatesTakeTurns: who stops in the middle of one is cut off, and
-// keeps nobody out but others with a large one.
+// TestLargeCertificatesTakeTurns: a client that stops in the middle of one loses its connection,
+// and keeps out only clients with a large one.
 func TestLargeCertificatesTakeTurns(t *testing.T) {
 	w := newWorld(t, answering(messages.SuccessEmpty{}), hasty(func(l *remote.GateLimits) { l.Patience = limit }))
 	leaf := largeLeaf(t, w.root, 200_000, create(5, false))
@@ -202,7 +202,7 @@ func TestLargeCertificatesTakeTurns(t *testing.T) {
 	<-stopping.stopped
 	_, err = w.ask(small.presented())
 	require.NoError(t, err)
-	eventually(t, "another large one is served", func() bool { // on a slow machine not the first time
+	eventually(t, "another large one is served", func() bool { // a slow machine needs more than one try
 		m, err := w.ask(leaf.presented())
 		return err == nil && m.Payload == (messages.SuccessEmpty{})
 	})
@@ -216,7 +216,7 @@ func TestLargeCertificatesTakeTurns(t *testing.T) {
 	require.Contains(t, w.refusal(follower.presented()), "too large for somebody who stays")
 }
 
-// Stops is a connection on which nothing is sent any more after some bytes.
+// A stops is a connection that sends only a number of bytes, and then nothing.
 type stops struct {
 	net.Conn
 	left    int
@@ -234,7 +234,7 @@ func (s *stops) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// clientHello is how a client begins.
+// clientHello returns the first bytes of a client.
 func clientHello(t *testing.T) []byte {
 	here, there := net.Pipe()
 	var greeting sync.WaitGroup
@@ -247,8 +247,8 @@ func clientHello(t *testing.T) []byte {
 	return hello[:n]
 }
 
-// TestCertificatesAboveTheLimitOfTLS: they pass in a program that was built for
-// it, and another one tells its operator what to do.
+// TestCertificatesAboveTheLimitOfTLS: a program that was built for it accepts them, and another one
+// logs what its operator can do.
 func TestCertificatesAboveTheLimitOfTLS(t *testing.T) {
 	w := newWorld(t, answering(messages.SuccessEmpty{}))
 	leaf := largeLeaf(t, w.root, 16<<20-8<<10, create(5, false))
@@ -261,5 +261,5 @@ func TestCertificatesAboveTheLimitOfTLS(t *testing.T) {
 	require.ErrorContains(t, err, "tls: internal error")
 	eventually(t, "it is logged", func() bool { return w.log.String() != "" })
 	require.Contains(t, w.log.String(), "rebuild it by make build")
-	t.Skip("crypto/tls takes 256 KiB of certificates only: run the tests by make test, or with -overlay (see package overlay)")
+	t.Skip("crypto/tls accepts only 256 KiB of certificates: run the tests by make test, or with -overlay (see package overlay)")
 }

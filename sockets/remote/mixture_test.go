@@ -27,11 +27,11 @@ import (
 	"albatross/sockets/remote"
 )
 
-// A maker is a program that makes certificates, and writes names in its own way.
-// An authority of none signs itself.
+// A maker makes certificates as one program does, which writes names in its own way. Without an
+// authority, the certificate signs itself.
 type maker func(t *testing.T, by *made, w wanted) *made
 
-// A made certificate, with its key and those that vouch for it.
+// A made is a certificate with its key, and those above it.
 type made struct {
 	chain certificate.Chain
 	key   crypto.Signer
@@ -41,7 +41,7 @@ type wanted struct {
 	name    string
 	ca      bool
 	usage   []x509.ExtKeyUsage
-	command messages.Command // none for a root and a server
+	command messages.Command // nil for a root and a server
 }
 
 func (w wanted) template(t *testing.T) *x509.Certificate {
@@ -60,26 +60,26 @@ func (w wanted) template(t *testing.T) *x509.Certificate {
 	return c
 }
 
-// makers are who makes certificates.
+// makers returns all of them.
 func makers(t *testing.T) map[string]maker {
 	all := map[string]maker{"former": former, "ours": ours, "native": nativeLike}
 	if program, err := exec.LookPath("openssl"); err == nil {
 		all["openssl UTF8String"] = openssl(program, "utf8only")
 		all["openssl PrintableString"] = openssl(program, "default")
 	} else {
-		t.Log("openssl is not there, and makes no certificates")
+		t.Log("openssl is not installed, and makes no certificates")
 	}
 	return all
 }
 
-// former is the former version of ours: names are PrintableStrings, and the name of
-// an issuer is as that one has it.
+// former does as an older version of ours: names are PrintableStrings, and the name of an issuer is
+// copied from the issuer.
 func former(t *testing.T, by *made, w wanted) *made {
 	return signTemplate(t, by, w.template(t), nil)
 }
 
-// nativeLike writes all names as UTF8Strings, that of the issuer included, however
-// that one has written it.
+// nativeLike writes all names as UTF8Strings, that of the issuer included, however the issuer has
+// written it.
 func nativeLike(t *testing.T, by *made, w wanted) *made {
 	c := w.template(t)
 	c.RawSubject = commonNameAs(t, asn1.TagUTF8String, w.name)
@@ -115,7 +115,7 @@ func signTemplate(t *testing.T, by *made, c *x509.Certificate, issuer []byte) *m
 	return m
 }
 
-// ours is this version.
+// ours does as this version.
 func ours(t *testing.T, by *made, w wanted) *made {
 	key, err := certificate.Ed25519.Generate()
 	require.NoError(t, err)
@@ -138,7 +138,7 @@ func ours(t *testing.T, by *made, w wanted) *made {
 	return m
 }
 
-// openssl makes names of a type of strings.
+// openssl makes names of one type of strings.
 func openssl(program, mask string) maker {
 	return func(t *testing.T, by *made, w wanted) *made {
 		dir := t.TempDir()
@@ -201,7 +201,7 @@ func (m *made) forTLS() tls.Certificate {
 	return c
 }
 
-// nativeRoot is an authority that a native program has made.
+// nativeRoot returns an authority that a native program has made.
 func nativeRoot(t *testing.T) *made {
 	contents, err := os.ReadFile("../certificate/testdata/native/cacert.key")
 	require.NoError(t, err)
@@ -215,9 +215,8 @@ func nativeRoot(t *testing.T) *made {
 	return &made{chain: certificate.Chain{root}, key: key}
 }
 
-// TestWhoeverMadeIt: it does not matter who has made the root, the delegated
-// certificate and that of a command or an endpoint. All of it passes on both sides
-// of TLS.
+// TestWhoeverMadeIt: it does not matter which programs have made the root, the delegated
+// certificate and that of a command or an endpoint. Both sides of TLS accept all of them.
 func TestWhoeverMadeIt(t *testing.T) {
 	all := makers(t)
 	roots := map[string]*made{"a native one": nativeRoot(t)}

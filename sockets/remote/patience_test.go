@@ -15,15 +15,15 @@ import (
 	"albatross/sockets/wire"
 )
 
-// step is what impatient endpoints wait for.
+// step is the longest wait of an impatient endpoint.
 const step = 500 * time.Millisecond
 
 func impatient(_ *world, c *remote.Config) {
 	c.Patience = remote.Patience{Step: step, Drain: step, Leave: step}
 }
 
-// TestClientsThatStop in the middle of something lose their connection, and the
-// daemon sees that there is no end.
+// TestClientsThatStop in the middle of a message lose their connection, and the daemon sees that it
+// was cut off.
 func TestClientsThatStop(t *testing.T) {
 	for title, tc := range map[string]struct {
 		command messages.Command
@@ -57,7 +57,7 @@ func TestClientsThatStop(t *testing.T) {
 	}
 }
 
-// TestClientsThatDoNotRead lose their connection, too, but for subscribers.
+// TestClientsThatDoNotRead lose their connection, too, except subscribers.
 func TestClientsThatDoNotRead(t *testing.T) {
 	for title, tc := range map[string]struct {
 		command messages.Command
@@ -83,7 +83,7 @@ func TestClientsThatDoNotRead(t *testing.T) {
 	}
 }
 
-// dump is one of so many chunks.
+// dump returns a dump of n chunks.
 func dump(n int) []messages.Payload {
 	list := []messages.Payload{messages.SuccessDump{}}
 	for range n {
@@ -92,8 +92,7 @@ func dump(n int) []messages.Payload {
 	return list
 }
 
-// TestSubscribersMayTakeTheirTime: one that does not read for a while misses
-// nothing that was said to it.
+// TestSubscribersMayTakeTheirTime: one that does not read for a while misses none of its messages.
 func TestSubscribersMayTakeTheirTime(t *testing.T) {
 	const lines = 50_000
 	written := make(chan error, 1)
@@ -110,8 +109,8 @@ func TestSubscribersMayTakeTheirTime(t *testing.T) {
 	select {
 	case err := <-written:
 		require.NoError(t, err)
-		require.Fail(t, "all of it fits into buffers, so that this tests nothing")
-	case <-time.After(2 * step): // the step of everybody else is over
+		require.Fail(t, "all messages fit into buffers, so that this tests nothing")
+	case <-time.After(2 * step): // for all others the step is over
 	}
 	for range 1 + lines {
 		_, err := read(c)
@@ -122,12 +121,11 @@ func TestSubscribersMayTakeTheirTime(t *testing.T) {
 	require.Equal(t, io.EOF, err)
 }
 
-// TestStop: the endpoint ends at once, whatever its clients and the daemon are
-// about.
+// TestStop: the endpoint ends at once, whatever its clients and the daemon are doing.
 func TestStop(t *testing.T) {
 	dir := shortDir(t)
 	for _, socket := range []string{"vmmd", "stat"} {
-		l, err := net.Listen("unix", filepath.Join(dir, socket+".sock")) // nobody accepts
+		l, err := net.Listen("unix", filepath.Join(dir, socket+".sock")) // no daemon accepts
 		require.NoError(t, err)
 		defer l.Close()
 	}

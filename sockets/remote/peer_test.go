@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pair is a peer, and its client at the other end of a pipe.
+// pair returns a peer, and its client at the other end of a pipe.
 func pair(t *testing.T) (*peer, *tls.Conn) {
 	public, key, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
@@ -34,9 +34,8 @@ func pair(t *testing.T) (*peer, *tls.Conn) {
 	return &peer{tls: server, patience: DefaultPatience}, client
 }
 
-// TestPatience: a stream may take as long as it likes, as long as each part of it
-// comes, or is taken, in time. Who sends a byte now and then is no better than who
-// sends nothing.
+// TestPatience: a stream may take as long as it likes, as long as each part of it comes, or is
+// taken, in time. A client that sends a byte now and then counts as one that sends nothing.
 func TestPatience(t *testing.T) {
 	half := make([]byte, stepSize/2)
 	for title, tc := range map[string]struct {

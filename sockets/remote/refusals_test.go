@@ -21,8 +21,8 @@ import (
 	"albatross/sockets/wire"
 )
 
-// TestRefusalsAreTold: a client reads why, also after it has sent a long stream
-// that nobody wants.
+// TestRefusalsAreTold: a client reads the reason, also after it has sent a long stream that is not
+// read.
 func TestRefusalsAreTold(t *testing.T) {
 	w := newWorld(t, answering(messages.SuccessEmpty{}), func(_ *world, c *remote.Config) {
 		c.Patience.Leave = time.Millisecond
@@ -49,7 +49,7 @@ func TestRefusalsAreTold(t *testing.T) {
 	require.Empty(t, w.asked, "the daemon hears of none of that")
 }
 
-// TestDaemonsThatMisbehave: whatever the daemon does, the client is told.
+// TestDaemonsThatMisbehave: whatever the daemon does, the client reads what has failed.
 func TestDaemonsThatMisbehave(t *testing.T) {
 	closing := func(*net.UnixConn, messages.Wire) {}
 	saying := func(b string) script { return func(c *net.UnixConn, _ messages.Wire) { _, _ = c.Write([]byte(b)) } }
@@ -87,8 +87,8 @@ func TestDaemonsThatMisbehave(t *testing.T) {
 	require.Contains(t, w.refusal(w.root.leaf(t, "x", info).presented()), "the daemon cannot be reached")
 }
 
-// TestLimitsOfConnections: in all, and of a tenant. Who has one root certificate
-// more is another tenant.
+// TestLimitsOfConnections: of all together, and of one tenant. A chain with another certificate
+// below the root is another tenant.
 func TestLimitsOfConnections(t *testing.T) {
 	stay := func(c *net.UnixConn, m messages.Wire) {
 		answering(messages.SuccessText{Text: "subscribed"})(c, m)
@@ -111,12 +111,12 @@ func TestLimitsOfConnections(t *testing.T) {
 	follow(bob)
 	require.Contains(t, w.refusal(alice.leaf(t, "x", info).presented()), "2 connections of this tenant")
 	carl := w.root.policy(t, "carl", small)
-	follow(carl) // has none, and gets the first of alice's
+	follow(carl) // carl has no connection yet, and gets the place of alice's first
 	m, err := read(first)
 	require.NoError(t, err)
 	require.Contains(t, m.Payload.(messages.Failure).Text, "another tenant had fewer of them")
 	requireEnd(t, first)
-	eventually(t, "the log tells why", func() bool { return strings.Contains(w.log.String(), "another tenant had fewer of them") })
+	eventually(t, "the log says why", func() bool { return strings.Contains(w.log.String(), "another tenant had fewer of them") })
 	require.Contains(t, w.refusal(carl.leaf(t, "x", info).presented()), "no room for another connection")
 	require.NoError(t, third.Close())
 	eventually(t, "there is room again", func() bool {
@@ -125,15 +125,15 @@ func TestLimitsOfConnections(t *testing.T) {
 	})
 }
 
-// TestWhoLosesItsPlace is told so where a message may begin, whatever it is at.
+// TestWhoLosesItsPlace: the client reads that where a message may begin, whatever is under way.
 func TestWhoLosesItsPlace(t *testing.T) {
 	silent := func(*net.UnixConn, messages.Wire) {}
 	subscribed := messages.SuccessText{Text: "subscribed"}
 	for title, tc := range map[string]struct {
 		command messages.Command
-		sends   bool // a part of a stream
+		sends   bool // the client sends a part of a stream
 		behave  script
-		hears   bool // an answer before
+		hears   bool // the client has got an answer before
 	}{
 		"following a console":   {messages.ConsoleSubscribe{Count: messages.Some(1)}, false, answering(subscribed), true},
 		"following statistics":  {messages.StatsSubscribe{}, false, answering(subscribed), true},
@@ -169,7 +169,7 @@ func TestWhoLosesItsPlace(t *testing.T) {
 	}
 }
 
-// TestWhoLosesItsPlaceWithinAMessage reads no more than what there is of that.
+// TestWhoLosesItsPlaceWithinAMessage: the client reads nothing after the part of that message.
 func TestWhoLosesItsPlaceWithinAMessage(t *testing.T) {
 	w, records := busyWorld(t, func(c *net.UnixConn, _ messages.Wire) {
 		_, _ = c.Write(append([]byte{0, 1, 0, 0}, make([]byte, 20_000)...))
@@ -184,14 +184,14 @@ func TestWhoLosesItsPlaceWithinAMessage(t *testing.T) {
 	require.NotContains(t, string(rest), "another tenant")
 }
 
-// TestWhoLosesItsPlaceAndReadsNothing is not waited for.
+// TestWhoLosesItsPlaceAndReadsNothing: the endpoint does not wait for the client.
 func TestWhoLosesItsPlaceAndReadsNothing(t *testing.T) {
 	full := make(chan struct{}, 9)
 	w, records := busyWorld(t, func(c *net.UnixConn, m messages.Wire) {
 		answering(messages.SuccessText{Text: "subscribed"})(c, m)
 		m.Payload = messages.DataConsole{Time: time.Unix(0, 0), Line: strings.Repeat("x", 10_000)}
 		for c.SetWriteDeadline(time.Now().Add(time.Second)) == nil && wire.WriteFrame(c, m) == nil {
-			continue // until nothing is taken any more
+			continue // until the endpoint takes nothing more
 		}
 		full <- struct{}{}
 	}, func(_ *world, c *remote.Config) { c.Patience.Leave = time.Millisecond })
@@ -204,8 +204,8 @@ func TestWhoLosesItsPlaceAndReadsNothing(t *testing.T) {
 	})
 }
 
-// busyWorld has room for two connections, and a daemon that stays. The function that it
-// returns is what is noted down.
+// busyWorld has room for two connections, and a daemon that keeps them open. It also returns a
+// function that reads the audit log.
 func busyWorld(t *testing.T, behave script, changes ...func(*world, *remote.Config)) (*world, func() []remote.Record) {
 	path := filepath.Join(t.TempDir(), "audit")
 	audit, err := openAudit(path)
@@ -221,8 +221,8 @@ func busyWorld(t *testing.T, behave script, changes ...func(*world, *remote.Conf
 	return newWorld(t, stays, changes...), func() []remote.Record { return records(t, path) }
 }
 
-// crowd has another connection of the tenant that has one, and one of another tenant,
-// which gets the place of the first.
+// crowd makes another connection of the tenant that has one, and one of another tenant, which gets
+// the place of the first.
 func (w *world) crowd(n *node, records func() []remote.Record) {
 	w.t.Helper()
 	accepted := func(count int) {
@@ -234,14 +234,14 @@ func (w *world) crowd(n *node, records func() []remote.Record) {
 	w.connect(w.root.policy(w.t, "bob", small).leaf(w.t, "x", messages.StatsSubscribe{}).presented())
 }
 
-// requireEnd makes sure that a connection ends in good order.
+// requireEnd checks that a connection ends in good order.
 func requireEnd(t *testing.T, c net.Conn) {
 	t.Helper()
 	_, err := c.Read(make([]byte, 1))
 	require.Equal(t, io.EOF, err)
 }
 
-// TestAudit: what was asked for, by whom, and what came of it.
+// TestAudit: the log shows who has asked for what, and what came of it.
 func TestAudit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit")
 	audit, err := openAudit(path)
@@ -293,7 +293,7 @@ func records(t *testing.T, path string) (list []remote.Record) {
 	return list
 }
 
-// TestAuditThatCannotBeWritten: then nothing is done.
+// TestAuditThatCannotBeWritten: the endpoint then does nothing.
 func TestAuditThatCannotBeWritten(t *testing.T) {
 	audit, err := openAudit("/dev/full")
 	require.NoError(t, err)
@@ -307,7 +307,7 @@ func TestAuditThatCannotBeWritten(t *testing.T) {
 	require.ErrorContains(t, err, "cannot open the audit log")
 }
 
-// TestServeConn is what is done with a connection that inetd has accepted.
+// TestServeConn serves a connection that inetd has accepted.
 func TestServeConn(t *testing.T) {
 	w := newWorld(t, answering(messages.SuccessEmpty{}))
 	l, err := net.Listen("tcp", "127.0.0.1:0")

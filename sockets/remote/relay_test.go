@@ -18,7 +18,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// A recorder keeps what comes over a connection under TLS.
+// A recorder keeps what comes over the connection below TLS.
 type recorder struct {
 	net.Conn
 	got bytes.Buffer
@@ -30,8 +30,8 @@ func (r *recorder) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// records are the lengths of what is in the records that have come since the
-// handshake: one of TLS 1.3 has 17 bytes more.
+// records returns the lengths of the contents of the records that have come since the handshake. A
+// record of TLS 1.3 has 17 bytes more.
 func (w *world) records(own tls.Certificate) (lengths []int, plain []byte) {
 	raw, err := net.Dial("tcp", w.address)
 	require.NoError(w.t, err)
@@ -48,11 +48,11 @@ func (w *world) records(own tls.Certificate) (lengths []int, plain []byte) {
 		lengths = append(lengths, n-17)
 		all = all[5+n:]
 	}
-	alert := len(lengths) - 1 // that the connection ends
+	alert := len(lengths) - 1 // the last record says that the connection ends
 	return lengths[:alert], plain
 }
 
-// messageLengths are those of the frames in b.
+// messageLengths returns the lengths of the frames in b.
 func messageLengths(t *testing.T, b []byte) (lengths []int) {
 	for r := bytes.NewReader(b); r.Len() > 0; {
 		body, err := wire.ReadFrame(r, wire.MaxFrame)
@@ -62,7 +62,7 @@ func messageLengths(t *testing.T, b []byte) (lengths []int) {
 	return lengths
 }
 
-// TestEachMessageIsARecord, where it fits into one. A long one begins one.
+// TestEachMessageIsARecord if it fits into one. A longer message begins a record.
 func TestEachMessageIsARecord(t *testing.T) {
 	chunk := make([]byte, 1_000_000)
 	for i := range chunk {
@@ -76,7 +76,7 @@ func TestEachMessageIsARecord(t *testing.T) {
 			require.NoError(t, err)
 			all = append(all, frame...)
 		}
-		_, _ = c.Write(all) // all of it at once
+		_, _ = c.Write(all) // all messages at once
 	}
 	line := messages.DataConsole{Time: time.Unix(1, 0), Line: "hello"}
 	t.Run("lines of a console", func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestEachMessageIsARecord(t *testing.T) {
 	})
 }
 
-// w63 is a name of so many of the longest labels.
+// w63 returns a name of n labels, each as long as possible.
 func w63(n int) string {
 	labels := make([]string, n)
 	for i := range labels {
@@ -139,8 +139,7 @@ func w63(n int) string {
 	return strings.Join(labels, ":")
 }
 
-// TestLargeAnswersAreJudged: a failure that is not held in memory is one all the
-// same.
+// TestLargeAnswersAreJudged: a failure that is not held in memory still counts as one.
 func TestLargeAnswersAreJudged(t *testing.T) {
 	for _, tc := range []struct {
 		answer messages.Payload
@@ -163,8 +162,8 @@ func TestLargeAnswersAreJudged(t *testing.T) {
 	}
 }
 
-// TestOldVersions: the daemon is told names that it cannot take for others, and
-// the client hears its own version.
+// TestOldVersions: the daemon gets names in the current version, where a path cannot be taken for a
+// name. The client gets its own version.
 func TestOldVersions(t *testing.T) {
 	w := newWorld(t, answering(messages.SuccessInfos{Form: 3}))
 	alice := w.root.policy(t, "alice", small)
@@ -175,7 +174,7 @@ func TestOldVersions(t *testing.T) {
 		c := w.connect(makeNode(t, alice, ".", contains(extension)).presented())
 		body, err := wire.ReadFrame(c, wire.MaxCommand)
 		require.NoError(t, err)
-		// As native 2.5.0 says it.
+		// The bytes that native 2.5.0 would send.
 		want := "301e30160201" + hex.EncodeToString([]byte{version}) + "0408000000000000000030070c05616c696365a104a8023000"
 		require.Equal(t, want, hex.EncodeToString(body))
 		asked := (<-w.asked).Header
@@ -183,7 +182,7 @@ func TestOldVersions(t *testing.T) {
 	}
 }
 
-// TestOldVersionsOfWhatIsLong: what would have to be held in memory is refused.
+// TestOldVersionsOfWhatIsLong: an answer that would have to be held in memory is refused.
 func TestOldVersionsOfWhatIsLong(t *testing.T) {
 	w := newWorld(t, answering(messages.SuccessImage{Image: make([]byte, 5<<20)}))
 	extension, err := wire.AppendExtension(nil, messages.UnikernelGet{Form: 3})

@@ -24,7 +24,7 @@ import (
 	"albatross/sockets/remote"
 )
 
-// revokes is a list of an authority in PEM, with whom it has signed.
+// revokes returns a list of an authority in PEM, with certificates that it has signed.
 func (n *node) revokes(t testing.TB, change func(*x509.RevocationList), whom ...*node) []byte {
 	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Hour)}
 	for _, w := range whom {
@@ -39,7 +39,7 @@ func (n *node) revokes(t testing.TB, change func(*x509.RevocationList), whom ...
 	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
 }
 
-// encoded is a certificate in PEM.
+// encoded returns the certificate in PEM.
 func (n *node) encoded() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: n.cert.Raw})
 }
@@ -50,7 +50,7 @@ func replace(t testing.TB, path string, parts ...[]byte) {
 	require.NoError(t, os.Rename(path+"~", path))
 }
 
-// revoking is a world with a list, which has nobody on it.
+// revoking returns a world with a list, on which there is no certificate.
 func revoking(t testing.TB, behave script) (w *world, path string) {
 	path = filepath.Join(t.TempDir(), "crl")
 	w = newWorld(t, behave, func(w *world, c *remote.Config) {
@@ -62,7 +62,7 @@ func revoking(t testing.TB, behave script) (w *world, path string) {
 	return w, path
 }
 
-// TestRevoked: at once, whoever it is in the chain.
+// TestRevoked: at once, whichever certificate of the chain it is.
 func TestRevoked(t *testing.T) {
 	w, path := revoking(t, answering(messages.SuccessEmpty{}))
 	alice := w.root.policy(t, "alice", small)
@@ -116,7 +116,7 @@ func TestListsThatAreWrong(t *testing.T) {
 	leaf := w.root.leaf(t, "x", info)
 	good := w.root.revokes(t, nil)
 	alice, stranger := w.root.policy(t, "alice", small), newRoot(t)
-	forged := func() []byte { // in the name of our root
+	forged := func() []byte { // it has the name of our root
 		return stranger.revokes(t, nil)
 	}
 	damaged := bytes.Clone(good)
@@ -160,8 +160,7 @@ func TestListsThatAreWrong(t *testing.T) {
 	require.Contains(t, w.log.String(), "no such file")
 }
 
-// TestConnectionsThatAreOpen end when their certificate is revoked, and others do
-// not.
+// TestConnectionsThatAreOpen end when their certificate is revoked, and others do not.
 func TestConnectionsThatAreOpen(t *testing.T) {
 	stay := func(c *net.UnixConn, m messages.Wire) {
 		answering(messages.SuccessText{Text: "subscribed"})(c, m)
@@ -186,7 +185,7 @@ func TestConnectionsThatAreOpen(t *testing.T) {
 	requireDismissed(t, bobs, "cannot find out which certificates are revoked")
 }
 
-// requireDismissed makes sure that a client reads why its connection ends.
+// requireDismissed checks that a client reads why its connection ends.
 func requireDismissed(t *testing.T, c net.Conn, why string) {
 	t.Helper()
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(limit)))
@@ -196,7 +195,7 @@ func requireDismissed(t *testing.T, c net.Conn, why string) {
 	requireEnd(t, c)
 }
 
-// TestAListOfTheFuture is believed when its time has come.
+// TestAListOfTheFuture counts once its time has come.
 func TestAListOfTheFuture(t *testing.T) {
 	root := newRoot(t)
 	path := filepath.Join(t.TempDir(), "crl")

@@ -182,7 +182,7 @@ func explain(err error) error {
 	return err
 }
 
-// watchRevocations ends connections of clients that have been revoked. They are told why.
+// watchRevocations ends connections of clients that have been revoked. They read why.
 func (s *Server) watchRevocations(ctx context.Context) {
 	if s.config.Revocations == nil {
 		return

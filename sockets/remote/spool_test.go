@@ -13,7 +13,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// spooling is a world with such a spool, in a directory that is looked at.
+// spooling returns a world with such a spool, and the directory of the spool.
 func spooling(t *testing.T, limits remote.SpoolLimits) (w *world, dir string) {
 	dir = t.TempDir()
 	return newWorld(t, answering(messages.SuccessText{Text: "created unikernel"}), func(_ *world, c *remote.Config) {
@@ -23,8 +23,8 @@ func spooling(t *testing.T, limits remote.SpoolLimits) (w *world, dir string) {
 	}), dir
 }
 
-// TestImagesOnTheirWay arrive as they were sent, however that was, in the form in
-// which the command was said.
+// TestImagesOnTheirWay arrive as they were sent, whatever the chunks, in the form of the command in
+// the certificate.
 func TestImagesOnTheirWay(t *testing.T) {
 	w, dir := spooling(t, remote.DefaultSpool)
 	image := make([]byte, 5_000_001)
@@ -56,7 +56,7 @@ func TestImagesOnTheirWay(t *testing.T) {
 	require.Empty(t, files)
 }
 
-// TestLimitsOfTheSpool: what is too much is refused, and takes no place then.
+// TestLimitsOfTheSpool: an image beyond them is refused, and then takes no place.
 func TestLimitsOfTheSpool(t *testing.T) {
 	w, _ := spooling(t, remote.SpoolLimits{Files: 2, Bytes: 4 << 20, Image: 3 << 20})
 	send := func(megabytes int) string {
@@ -99,7 +99,7 @@ func TestSpoolsThatCannotBeUsed(t *testing.T) {
 	require.ErrorContains(t, err, "cannot make a temporary file in /proc")
 }
 
-// TestImagesThatAreCutOff are nothing that the daemon hears of.
+// TestImagesThatAreCutOff do not reach the daemon.
 func TestImagesThatAreCutOff(t *testing.T) {
 	w, _ := spooling(t, remote.DefaultSpool)
 	for _, chunk := range [][]byte{{0, 0}, {0, 0, 0, 9, 1}, frame([]byte("image"))} {

@@ -24,23 +24,23 @@ var DefaultConns = ConnLimits{Total: 768, Tenant: 256}
 type tenants struct {
 	limits ConnLimits
 
-	mu    sync.Mutex
-	conns []*tenantConn  // the oldest first
-	count map[string]int // by the key of the tenant
-	told  int            // how many are being told why they end
+	mu        sync.Mutex
+	conns     []*tenantConn  // the oldest first
+	count     map[string]int // by the key of the tenant
+	dismissed int            // how many have yet to read why they end
 }
 
-// maxDismissed is how many connections at once may go on for as long as it takes to tell
+// maxDismissed is how many connections at once may go on for as long as it takes to write
 // why they end. Others end at once.
 const maxDismissed = 64
 
 // A tenantConn is one connection.
 type tenantConn struct {
-	chain   []*x509.Certificate
-	tenant  string
-	end     context.CancelCauseFunc // at once
-	dismiss context.CancelCauseFunc // when the client has been told why
-	told    bool                    // it is being told
+	chain     []*x509.Certificate
+	tenant    string
+	end       context.CancelCauseFunc // at once
+	dismiss   context.CancelCauseFunc // once the reason has been written
+	dismissed bool                    // the reason is being written
 }
 
 func newTenants(limits ConnLimits) *tenants {
@@ -96,12 +96,12 @@ func (t *tenants) revoke(conn *tenantConn, cause error) {
 // dismiss ends a connection. It needs mu.
 func (t *tenants) dismiss(conn *tenantConn, cause error) {
 	switch {
-	case conn.told:
-	case t.told >= maxDismissed:
+	case conn.dismissed:
+	case t.dismissed >= maxDismissed:
 		conn.end(cause)
 	default:
-		t.told++
-		conn.told = true
+		t.dismissed++
+		conn.dismissed = true
 		conn.dismiss(cause)
 	}
 }
@@ -111,8 +111,8 @@ func (t *tenants) leave(entry *tenantConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.remove(entry)
-	if entry.told {
-		t.told--
+	if entry.dismissed {
+		t.dismissed--
 	}
 }
 

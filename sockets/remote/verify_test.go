@@ -15,7 +15,7 @@ import (
 
 // TestWhoIsLetIn: which chains pass the handshake, and which name they then have.
 func TestWhoIsLetIn(t *testing.T) {
-	var later atomic.Int64 // so that each of them is logged
+	var later atomic.Int64 // each try is later, so that it is logged
 	w := newWorld(t, answering(messages.SuccessEmpty{}), func(_ *world, c *remote.Config) {
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 	})
@@ -33,8 +33,8 @@ func TestWhoIsLetIn(t *testing.T) {
 	}
 	for title, tc := range map[string]struct {
 		own  tls.Certificate
-		want string // name
-		log  string // why not
+		want string // the name
+		log  string // the reason, if refused
 	}{
 		"a tenant":                 {own: leaf.presented(), want: "alice:x"},
 		"below the root":           {own: own.presented(), want: ":x"},
@@ -79,7 +79,7 @@ func TestWhoIsLetIn(t *testing.T) {
 	}
 }
 
-// TestWhyOneIsNotLetIn: the operator is told, once.
+// TestWhyOneIsNotLetIn: the log has the reason, once.
 func TestWhyOneIsNotLetIn(t *testing.T) {
 	for title, tc := range map[string]struct {
 		own  func(w *world) tls.Certificate
@@ -103,7 +103,7 @@ func TestWhyOneIsNotLetIn(t *testing.T) {
 	}
 }
 
-// TestOtherVersionsOfTLS are not spoken.
+// TestOtherVersionsOfTLS are refused.
 func TestOtherVersionsOfTLS(t *testing.T) {
 	w := newWorld(t, answering(messages.SuccessEmpty{}))
 	own := w.root.leaf(t, "x", info).presented()
@@ -117,8 +117,8 @@ func TestOtherVersionsOfTLS(t *testing.T) {
 	require.Equal(t, uint16(tls.VersionTLS13), c.ConnectionState().Version)
 }
 
-// TestNativeConversations: what was said with the certificates of native, at that
-// time, has the answers of native.
+// TestNativeConversations: requests with the certificates of native, at the time of the recording,
+// get the answers of native.
 func TestNativeConversations(t *testing.T) {
 	then := time.Date(2026, 11, 22, 14, 45, 0, 0, time.UTC)
 	w := newWorld(t, answering(messages.SuccessEmpty{}), func(_ *world, c *remote.Config) {

@@ -24,24 +24,24 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// limit is for what must happen at all.
+// limit bounds what must happen.
 const limit = 2 * time.Minute
 
-// A world is an endpoint, and behind it a daemon that does what a test says.
+// A world is an endpoint in front of a daemon that does what a test says.
 type world struct {
 	t       testing.TB
 	root    *node
 	address string
 	log     *lockedBuffer
 	server  *remote.Server
-	stop    func()             // of the endpoint
-	asked   chan messages.Wire // what the daemon was asked, but for policies
+	stop    func()             // ends the endpoint
+	asked   chan messages.Wire // what the daemon was asked, except for policies
 }
 
 // A script is what the daemon does with a command.
 type script func(c *net.UnixConn, m messages.Wire)
 
-// answering is a daemon that says something, and closes.
+// answering returns a script that sends an answer, and closes.
 func answering(p messages.Payload) script {
 	return func(c *net.UnixConn, m messages.Wire) {
 		m.Payload = p
@@ -49,7 +49,7 @@ func answering(p messages.Payload) script {
 	}
 }
 
-// newWorld is a world whose daemon has a script.
+// newWorld returns a world whose daemon has a script.
 func newWorld(t testing.TB, behave script, changes ...func(*world, *remote.Config)) *world {
 	root := newRoot(t)
 	dir := shortDir(t)
@@ -73,7 +73,7 @@ func newWorld(t testing.TB, behave script, changes ...func(*world, *remote.Confi
 	return w
 }
 
-// shortDir is a directory whose name is short enough for sockets.
+// shortDir returns a directory whose name is short enough for sockets.
 func shortDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("", "rm")
 	require.NoError(t, err)
@@ -95,7 +95,7 @@ func (w *world) serve() {
 	w.t.Cleanup(w.stop)
 }
 
-// listen is a socket of the daemon.
+// listen opens a socket of the daemon.
 func (w *world) listen(path string, behave script) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	require.NoError(w.t, err)
@@ -121,7 +121,7 @@ func (w *world) listen(path string, behave script) {
 	})
 }
 
-// hear is the daemon's end of a connection.
+// hear serves one connection at the daemon.
 func (w *world) hear(c *net.UnixConn, behave script) {
 	for {
 		frame, err := wire.ReadFrame(c, wire.MaxFrame)
@@ -137,7 +137,7 @@ func (w *world) hear(c *net.UnixConn, behave script) {
 			select {
 			case w.asked <- m:
 				behave(c, m)
-			case <-w.t.Context().Done(): // nobody wants to know so much
+			case <-w.t.Context().Done(): // the test takes no more of them
 			}
 			return
 		}
@@ -145,7 +145,7 @@ func (w *world) hear(c *net.UnixConn, behave script) {
 	}
 }
 
-// dial is a client that trusts every server.
+// dial connects a client that trusts every server.
 func (w *world) dial(own tls.Certificate) (*tls.Conn, error) {
 	raw, err := net.Dial("tcp", w.address)
 	require.NoError(w.t, err)
@@ -155,7 +155,7 @@ func (w *world) dial(own tls.Certificate) (*tls.Conn, error) {
 	return c, c.Handshake()
 }
 
-// connect is a client that the endpoint lets in.
+// connect connects a client that the endpoint lets in.
 func (w *world) connect(own tls.Certificate) *tls.Conn {
 	w.t.Helper()
 	c, err := w.dial(own)
@@ -163,7 +163,7 @@ func (w *world) connect(own tls.Certificate) *tls.Conn {
 	return c
 }
 
-// ask is a client that only listens: the first answer, or why there is none.
+// ask connects a client that only reads: it returns the first answer, or why there is none.
 func (w *world) ask(own tls.Certificate) (messages.Wire, error) {
 	c, err := w.dial(own)
 	if err != nil {
@@ -181,7 +181,7 @@ func read(c io.Reader) (messages.Wire, error) {
 	return wire.Decode(frame)
 }
 
-// refusal is the text of a failure, with which the connection ends.
+// refusal returns the text of the failure with which the connection ends.
 func (w *world) refusal(own tls.Certificate) string {
 	w.t.Helper()
 	c := w.connect(own)
@@ -217,7 +217,7 @@ func frame(chunk []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(chunk))), chunk...)
 }
 
-// eventually waits for something that nobody tells.
+// eventually polls for something that sends no notice.
 func eventually(t testing.TB, what string, true func() bool) {
 	t.Helper()
 	require.Eventually(t, true, limit, 2*time.Millisecond, what)

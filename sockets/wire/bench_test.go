@@ -51,7 +51,7 @@ func someStats() messages.DataStats {
 	}
 }
 
-// TestAllocations: what happens all the time, or is large, allocates little.
+// TestAllocations: messages that are frequent or large allocate little.
 func TestAllocations(t *testing.T) {
 	line := encoded(t, consoleLine())
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _, _ = wire.DecodeLine(line) }), 1.0)
@@ -63,8 +63,7 @@ func TestAllocations(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = wire.AppendFrame(room, m) }))
 }
 
-// TestImageAllocations: an image is not copied when it is decoded, and once when
-// it is encoded.
+// TestImageAllocations: decoding does not copy an image, and encoding copies it once.
 func TestImageAllocations(t *testing.T) {
 	create := bigCreate()
 	frame := encoded(t, create)
@@ -73,7 +72,7 @@ func TestImageAllocations(t *testing.T) {
 	require.Less(t, spent, uint64(imageSize+imageSize/100))
 }
 
-// BenchmarkMemcpy is the yardstick for what the encoding of an image can reach.
+// BenchmarkMemcpy is the bound of what the encoding of an image can reach.
 func BenchmarkMemcpy(b *testing.B) {
 	from, to := make([]byte, imageSize), make([]byte, imageSize)
 	b.SetBytes(imageSize)

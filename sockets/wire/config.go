@@ -185,7 +185,7 @@ func (e *encoder) cpuids(several bool, ids []int) {
 	case len(ids) == 1:
 		e.int(ids[0])
 	default:
-		e.fail(errors.New("internal error: this form tells exactly one CPU"))
+		e.fail(errors.New("internal error: this form has exactly one CPU"))
 	}
 }
 

@@ -291,7 +291,7 @@ func (e *encoder) strs(l []string) { e.seqOf(len(l), func(i int) { e.str(l[i]) }
 
 // name writes a name in the form of the message's version. In versions 3 and 4 the root
 // becomes an empty sequence, which nobody can decode, and the name of a path that of its
-// last label: the old form cannot tell them apart.
+// last label: in the old form both look the same.
 func (e *encoder) name(n messages.Name) {
 	if e.version == messages.Version5 {
 		e.nameText(n)

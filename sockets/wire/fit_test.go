@@ -10,7 +10,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// sampleInfo tells everything that an Info can tell.
+// sampleInfo returns an Info in which every field is set.
 func sampleInfo() messages.Info {
 	return messages.Info{
 		Startup: messages.Some(10),
@@ -31,7 +31,7 @@ func sampleInfo() messages.Info {
 	}
 }
 
-// TestFitInfo: an asker of each form gets what this form can tell.
+// TestFitInfo: an asker of each form gets all that this form can express.
 func TestFitInfo(t *testing.T) {
 	list := []messages.NamedInfo{{Name: messages.Name{Path: "a", Label: "b"}, Info: sampleInfo()}}
 	for form := 2; form <= 6; form++ {
@@ -55,7 +55,7 @@ func TestFitInfo(t *testing.T) {
 	require.Equal(t, sampleInfo(), list[0].Info, "the list of the caller has changed")
 }
 
-// resend is an answer as it arrives.
+// resend returns an answer as it arrives.
 func resend(t *testing.T, s messages.Success) messages.Payload {
 	b, err := wire.Append(nil, messages.Wire{
 		Header: messages.Header{Version: messages.CurrentVersion}, Payload: s,
@@ -119,7 +119,7 @@ func TestOldest(t *testing.T) {
 	require.Equal(t, []messages.UnikernelInfo{{Form: 6}, {Form: 5}, {Form: 4}}, wire.InfoForms())
 }
 
-// requireArrives: nothing of the command is lost on the way.
+// requireArrives checks that nothing of the command is lost on the way.
 func requireArrives(t *testing.T, c messages.Command) {
 	b, err := wire.Append(nil, messages.Wire{
 		Header: messages.Header{Version: messages.CurrentVersion}, Payload: c,

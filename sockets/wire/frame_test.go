@@ -41,7 +41,7 @@ func TestReadFrame(t *testing.T) {
 	}
 }
 
-// TestTooLongIsNotRead: nothing but the length of a frame is read that is too long.
+// TestTooLongIsNotRead: of a frame that is too long, only the length is read.
 func TestTooLongIsNotRead(t *testing.T) {
 	r := bytes.NewBufferString("\x00\x00\x00\x05hello")
 	_, err := wire.ReadFrame(r, 4)
@@ -49,7 +49,7 @@ func TestTooLongIsNotRead(t *testing.T) {
 	require.Equal(t, "hello", r.String())
 }
 
-// TestAnnouncedFrameCostsNothing: memory is used for what arrives.
+// TestAnnouncedFrameCostsNothing: memory is allocated for bytes that arrive.
 func TestAnnouncedFrameCostsNothing(t *testing.T) {
 	head := binary.BigEndian.AppendUint32(nil, 1<<31-1)
 	spent := allocated(func() {
@@ -59,8 +59,8 @@ func TestAnnouncedFrameCostsNothing(t *testing.T) {
 	require.Less(t, spent, uint64(100<<10))
 }
 
-// allocated is how many bytes f allocates. The least of a few runs is taken: the
-// rest of the program allocates, too, now and then.
+// allocated returns how many bytes f allocates. It takes the least of a few runs, since the rest of
+// the program allocates, too, now and then.
 func allocated(f func()) uint64 {
 	least := ^uint64(0)
 	for range 5 {
@@ -154,8 +154,7 @@ func TestChunkReader(t *testing.T) {
 	}
 }
 
-// TestPiecesAreTheFrame: only what is large is a piece of its own, and it is not
-// copied.
+// TestPiecesAreTheFrame: only large data is a piece of its own, and it is not copied.
 func TestPiecesAreTheFrame(t *testing.T) {
 	large := bytes.Repeat([]byte("image"), 10_000)
 	one := messages.Config{Image: large, Arguments: messages.Arguments{CPUIDs: []int{0}}}
@@ -188,7 +187,7 @@ func TestPiecesAreTheFrame(t *testing.T) {
 	}
 }
 
-// TestAroundAnImageThatIsNotHere: with the image in between, it is the frame.
+// TestAroundAnImageThatIsNotHere: the parts before and after it make the frame with the image.
 func TestAroundAnImageThatIsNotHere(t *testing.T) {
 	for form := 1; form <= 5; form++ {
 		for _, size := range []int{0, 1, 127, 128, 70_000} {

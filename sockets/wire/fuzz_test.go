@@ -34,7 +34,7 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// FuzzLine: what is a console line is one for DecodeLine too.
+// FuzzLine: DecodeLine accepts whatever Decode takes for a console line.
 func FuzzLine(f *testing.F) {
 	seed(f, vectors.Wire...)
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -60,7 +60,7 @@ func FuzzState(f *testing.F) {
 		}
 		once, err := wire.AppendState(nil, s)
 		if err != nil {
-			return // several CPUs where one can be told
+			return // it has several CPUs, and the form has one
 		}
 		again, err := wire.DecodeState(once)
 		if err != nil {
@@ -73,10 +73,10 @@ func FuzzState(f *testing.F) {
 	})
 }
 
-// node is the text that "a:b" and "a:b:" have in common.
+// node returns the text that "a:b" and "a:b:" have in common.
 func node(n messages.Name) string { return strings.Trim(n.String(), ":") }
 
-// hasDuplicate tells whether names that differed in case are the same now.
+// hasDuplicate reports whether names that differed in case are the same now.
 func hasDuplicate(s wire.State) bool {
 	seen := map[string]bool{}
 	for _, u := range s.Unikernels {
@@ -114,7 +114,7 @@ func FuzzExtension(f *testing.F) {
 	})
 }
 
-// FuzzFrame: a stream is read as what its lengths say, however it is cut.
+// FuzzFrame: a stream is read as its lengths say, into whichever pieces it is cut.
 func FuzzFrame(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 2, 'a', 'b', 0, 0, 0, 0}, 1)
 	f.Add([]byte{0x7f, 0xff, 0xff, 0xff, 1, 2, 3}, 3)
@@ -137,7 +137,7 @@ func FuzzFrame(f *testing.F) {
 	})
 }
 
-// splitFrame is ReadFrame for who has everything.
+// splitFrame is ReadFrame for a caller that has all bytes.
 func splitFrame(b []byte, max int) (frame, rest []byte, err error) {
 	if len(b) == 0 {
 		return nil, nil, io.EOF

@@ -10,7 +10,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// sent is a message as a receiver decodes it.
+// sent returns a message as a receiver decodes it.
 func sent(t *testing.T, p messages.Payload) (messages.Wire, error) {
 	t.Helper()
 	frame, err := wire.Append(nil, messages.Wire{Header: messages.Header{Version: messages.CurrentVersion}, Payload: p})
@@ -18,8 +18,8 @@ func sent(t *testing.T, p messages.Payload) (messages.Wire, error) {
 	return wire.Decode(frame)
 }
 
-// TestLimitsOfCommands: what is decoded takes little memory, however long the frame
-// is. An image is part of the frame, and may be as long as that.
+// TestLimitsOfCommands: a decoded command takes little memory, however long the frame is. An image
+// is part of the frame, and may be as long as the frame.
 func TestLimitsOfCommands(t *testing.T) {
 	creates := func(change func(*messages.Config)) messages.UnikernelCreate {
 		config := messages.Config{Image: make([]byte, 8<<20), Arguments: messages.Arguments{Memory: 16, CPUIDs: []int{0}, CPUs: 1}}
@@ -57,7 +57,7 @@ func TestLimitsOfCommands(t *testing.T) {
 	}
 }
 
-// upTo are the numbers from 0 on.
+// upTo returns the numbers from 0 on.
 func upTo(n int) (list []int) {
 	for i := range n {
 		list = append(list, i)

@@ -47,7 +47,7 @@ func TestExtensionRoundTrip(t *testing.T) {
 	})
 }
 
-// TestAppendKeeps: the encoding is appended, whatever room there is.
+// TestAppendKeeps: the encoding is appended, however much room there is.
 func TestAppendKeeps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := message().Draw(t, "message")
@@ -72,8 +72,8 @@ func TestTruncated(t *testing.T) {
 	})
 }
 
-// TestFlipped: a message with a changed byte is refused, or it means something
-// that has one encoding.
+// TestFlipped: a message with a changed byte is refused, or it means something that has exactly one
+// encoding.
 func TestFlipped(t *testing.T) {
 	for _, file := range vectors.Wire {
 		for i, v := range vectors.Load(t, file) {
@@ -92,7 +92,7 @@ func TestFlipped(t *testing.T) {
 	}
 }
 
-// requireCanonical: b is refused, or has a canonical encoding.
+// requireCanonical checks that b is refused, or has a canonical encoding.
 func requireCanonical(t testing.TB, b []byte) {
 	m, err := wire.Decode(b)
 	if err != nil {
@@ -111,8 +111,8 @@ func requireCanonical(t testing.TB, b []byte) {
 	require.Equal(t, once, twice, "%x", b)
 }
 
-// The generators make values as the decoder makes them: sets are sorted, empty
-// lists are nil, and what a form does not tell has the value that is meant.
+// The generators make values as the decoder makes them: sets are sorted, empty lists are nil, and
+// what a form omits has its default.
 
 func message() *rapid.Generator[messages.Wire] {
 	return rapid.Custom(func(t *rapid.T) messages.Wire {
@@ -137,7 +137,7 @@ func payload(v messages.Version) *rapid.Generator[messages.Payload] {
 	)
 }
 
-// name is a name that can be told in this version: in old ones, a single label.
+// name draws a name that this version can express: in old ones, a single label.
 func name(v messages.Version) *rapid.Generator[messages.Name] {
 	label := rapid.Map(rapid.StringMatching(`[a-z0-9.][a-z0-9.-]{0,8}`), func(s string) messages.Label { return messages.Label(s) })
 	return rapid.Custom(func(t *rapid.T) (n messages.Name) {
@@ -155,7 +155,7 @@ func name(v messages.Version) *rapid.Generator[messages.Name] {
 	})
 }
 
-// recent tells whether forms since 2.6 can be used, and old those until 2.5.
+// recent reports whether a version has the forms since 2.6. Else it has those until 2.5.
 func recent(v messages.Version) bool { return v == messages.Version5 }
 
 func command(v messages.Version) *rapid.Generator[messages.Command] {
@@ -203,7 +203,7 @@ func command(v messages.Version) *rapid.Generator[messages.Command] {
 	})
 }
 
-// formUpTo is a form that this version knows.
+// formUpTo draws a form that this version has.
 func formUpTo(t *rapid.T, v messages.Version, old, all int) int {
 	if !recent(v) {
 		all = old
@@ -251,7 +251,7 @@ func kind(bhyve bool) *rapid.Generator[messages.Type] {
 	return rapid.SampledFrom([]messages.Type{messages.Solo5, messages.BHyve})
 }
 
-// arguments are those that a configuration of this form can tell.
+// arguments draws arguments that a configuration of this form can express.
 func arguments(form int) *rapid.Generator[messages.Arguments] {
 	return rapid.Custom(func(t *rapid.T) messages.Arguments {
 		a := messages.Arguments{
@@ -277,8 +277,8 @@ func arguments(form int) *rapid.Generator[messages.Arguments] {
 	})
 }
 
-// sortedList is a list of at most one device. Longer ones are encoded in the
-// order of their encodings, which TestSetOrder is about.
+// sortedList draws a list of at most one device. Longer ones are encoded in the order of their
+// encodings: see TestSetOrder.
 func sortedList[T any](element *rapid.Generator[T]) *rapid.Generator[[]T] {
 	return rapid.Map(rapid.SliceOfN(element, 0, 1), nilIfEmpty[T])
 }
@@ -488,7 +488,7 @@ func state() *rapid.Generator[wire.State] {
 		if flag().Draw(t, "current") {
 			s.Choice, form = wire.StateSince27, 5
 		}
-		// At most one, so that no order and no duplicates have to be made.
+		// At most one, which needs no order and has no duplicates.
 		s.Unikernels = sortedList(namedConfig(messages.Version5, form, true)).Draw(t, "unikernels")
 		s.Policies = sortedList(namedPolicy(messages.Version5)).Draw(t, "policies")
 		return s
@@ -526,8 +526,8 @@ func flag() *rapid.Generator[bool] { return rapid.Bool() }
 
 func number() *rapid.Generator[int] { return rapid.IntRange(messages.MinInt, messages.MaxInt) }
 
-// text is any string: nobody checks that it is UTF-8. Some are long, so that
-// lengths take more than one byte.
+// text draws any string: nothing checks that it is UTF-8. Some are long, so that lengths take more
+// than one byte.
 func text() *rapid.Generator[string] {
 	return rapid.OneOf(
 		rapid.String(),
@@ -536,12 +536,12 @@ func text() *rapid.Generator[string] {
 	)
 }
 
-// blob is an image, which is never nil in what was decoded.
+// blob draws an image, which is never nil after decoding.
 func blob() *rapid.Generator[[]byte] {
 	return rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) []byte { return append([]byte{}, b...) })
 }
 
-// set is a set of numbers.
+// set draws a set of numbers.
 func set() *rapid.Generator[[]int] {
 	return rapid.Map(rapid.SliceOf(number()), func(l []int) []int {
 		slices.Sort(l)
@@ -569,7 +569,7 @@ func maybe[T any](value *rapid.Generator[T]) *rapid.Generator[messages.Option[T]
 	})
 }
 
-// moment is a time that the old (UTCTime) or new form can tell.
+// moment draws a time that the old form (UTCTime) or the new one can express.
 func moment(old bool) *rapid.Generator[time.Time] {
 	first, last := time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	if old {

@@ -9,7 +9,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// stateOf is a state file with unikernels of these names.
+// stateOf returns a state file with unikernels of these names.
 func stateOf(t *testing.T, names ...string) []byte {
 	s := wire.State{Choice: wire.StateSince27}
 	for _, text := range names {
@@ -31,8 +31,8 @@ func stateNames(s wire.State) (l []string) {
 	return l
 }
 
-// TestStateDuplicates: native dies of a file that has the same name twice, and
-// does not tell a path from what is at it.
+// TestStateDuplicates: native ends with an error on a file that has the same name twice. To native
+// a path and the unikernel of that name are the same.
 func TestStateDuplicates(t *testing.T) {
 	_, err := wire.DecodeState(stateOf(t, "a:b", ":c", "a:b"))
 	require.ErrorContains(t, err, `name: "a:b": it is there twice`)
@@ -40,7 +40,7 @@ func TestStateDuplicates(t *testing.T) {
 	require.ErrorContains(t, err, `name: "a:b:": it is there twice`)
 }
 
-// TestStateOrder: unikernels come in the order of native, however they are written.
+// TestStateOrder: unikernels come in the order of native, in whichever order they are written.
 func TestStateOrder(t *testing.T) {
 	want := []string{":a", "a:b", "a:b:c", "a-:c", ":b", "z:"}
 	s, err := wire.DecodeState(stateOf(t, "z:", ":b", "a:b:c", "a-:c", "a:b", ":a"))
@@ -59,8 +59,7 @@ func TestStateForm(t *testing.T) {
 	}
 }
 
-// TestOldestState: what 2.5 can be told is told in its form, and nothing is left
-// out.
+// TestOldestState: a state that 2.5 can express has its form, and nothing is left out.
 func TestOldestState(t *testing.T) {
 	old := messages.Config{Image: []byte("image"), Arguments: messages.Arguments{
 		AddName: true, CPUIDs: []int{3}, CPUs: 1, Memory: 32,

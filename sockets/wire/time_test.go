@@ -6,8 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTimes: what native reads as a time, which is more than there is in any
-// message of its own.
+// TestTimes: which texts native reads as a time. Messages of its own contain only some of them.
 func TestTimes(t *testing.T) {
 	const none = ""
 	for _, c := range []struct{ text, gen, utc string }{
@@ -17,7 +16,7 @@ func TestTimes(t *testing.T) {
 		{"20261122131415-0130", "2026-11-22 14:44:15", none},
 		{"20261122131415-01", "2026-11-22 13:14:15", none},
 		{"20261122131415+", "2026-11-22 13:14:15", none},
-		{"20261122131415.1230130", "2026-11-22 11:44:15.123", none}, // a zone without a sign
+		{"20261122131415.1230130", "2026-11-22 11:44:15.123", none}, // its zone has no sign
 		{"20261122131415.1230130Z", "2026-11-22 13:14:15.123", none},
 		{"2026112213", "2026-11-22 13:00:00", none},
 		{"99991231235960Z", none, none},
@@ -34,14 +33,14 @@ func TestTimes(t *testing.T) {
 		{"500101000000Z", none, "1950-01-01 00:00:00"},
 	} {
 		gen := clock{rest: []byte(c.text)}
-		require.Equal(t, c.gen, told(&gen, gen.genTime()), "GeneralizedTime %s", c.text)
+		require.Equal(t, c.gen, shown(&gen, gen.genTime()), "GeneralizedTime %s", c.text)
 		utc := clock{rest: []byte(c.text)}
-		require.Equal(t, c.utc, told(&utc, utc.utcTime()), "UTCTime %s", c.text)
+		require.Equal(t, c.utc, shown(&utc, utc.utcTime()), "UTCTime %s", c.text)
 	}
 }
 
-// told is the time that was read, and nothing where there is none.
-func told(c *clock, ok bool) string {
+// shown returns the time that was read, and an empty text if there is none.
+func shown(c *clock, ok bool) string {
 	if !ok || len(c.rest) != 0 {
 		return ""
 	}

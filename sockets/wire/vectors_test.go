@@ -13,8 +13,8 @@ import (
 	"albatross/test/vectors"
 )
 
-// TestWireVectors: what native has written or read decodes, and is encoded to
-// the same bytes, except where native itself writes it differently.
+// TestWireVectors: what native has written or read decodes, and is encoded to the same bytes,
+// except where native itself writes it differently.
 func TestWireVectors(t *testing.T) {
 	for _, file := range append(slices.Clone(vectors.Wire), vectors.Accept) {
 		t.Run(file, func(t *testing.T) {
@@ -29,9 +29,9 @@ func TestWireVectors(t *testing.T) {
 	}
 }
 
-// requireEncoding: the encoding b of the message m is that of the vector. Where
-// native has another one (it says old forms in newer ones, and writes what is
-// not canonical as it should be), ours must at least say the same again.
+// requireEncoding checks that the encoding b of the message m is that of the vector. Where native
+// writes another one (it writes old forms as newer ones, and makes bytes canonical that are not),
+// ours must at least decode to the same message.
 func requireEncoding(t *testing.T, v vectors.Vector, m messages.Wire, b []byte) {
 	t.Helper()
 	got := hex.EncodeToString(b)
@@ -46,15 +46,15 @@ func requireEncoding(t *testing.T, v vectors.Vector, m messages.Wire, b []byte) 
 	require.Equal(t, m, again, v.ID)
 }
 
-// hasUpperCase tells whether a label of a message's value has upper-case
-// letters. Native 2.5.0 keeps them, and we do not.
+// hasUpperCase reports whether a label of a message's value has upper-case letters. Native 2.5.0
+// keeps them, and we do not.
 func hasUpperCase(value []byte) bool {
 	return regexp.MustCompile(`"(path":\[[^\]]*|label":")[^"\]]*[A-Z]`).Match(value)
 }
 
-// mutants are refused vectors whose bytes were changed at random, and which have
-// become what only the other version says: the console add of 2.5.0. Whether
-// that version accepts them was not asked.
+// mutants are refused vectors whose bytes were changed at random, and which have become a message
+// that only the other version has: the console add of 2.5.0. That version was not asked whether it
+// accepts them.
 var mutants = []string{"reject272-mutation-0-19", "reject272-mutation-0-23"}
 
 // TestRejectVectors: what no version of native accepts is refused.
@@ -69,13 +69,12 @@ func TestRejectVectors(t *testing.T) {
 	}
 }
 
-// TestStateVectors: what native has read decodes, and is encoded as native does
-// it in either form.
+// TestStateVectors: what native has read decodes, and is encoded as native does it in either form.
 func TestStateVectors(t *testing.T) {
 	for _, v := range vectors.Load(t, vectors.State) {
 		s, err := wire.DecodeState(v.Bytes(t))
 		if v.Value == nil {
-			// 2.5.0 does not know the newer forms, and 2.7.2 not names in upper case.
+			// 2.5.0 does not know the newer forms, and 2.7.2 has no names in upper case.
 			if s.Choice < 5 && v.ID != "state272-duplicate-case" {
 				require.Error(t, err, "%s: %s%s", v.ID, v.Error, v.Exception)
 			}
@@ -100,8 +99,7 @@ func TestStateVectors(t *testing.T) {
 	}
 }
 
-// TestExtensionVectors: what native has read decodes, and is encoded with the
-// current version.
+// TestExtensionVectors: what native has read decodes, and is encoded with the current version.
 func TestExtensionVectors(t *testing.T) {
 	all := vectors.Load(t, vectors.Cert)
 	accepted := map[string]bool{} // by any version of native
@@ -125,14 +123,14 @@ func TestExtensionVectors(t *testing.T) {
 	}
 }
 
-// knownToOther tells whether a vector is of a form that only the other version
-// of native knows, for which there is no vector.
+// knownToOther reports whether a vector is of a form that only the other version of native has, for
+// which there is no vector.
 func knownToOther(id string) bool {
 	return regexp.MustCompile(`^cert250-(console-add-\d+|info-[56]|create-[45].*|restart-args[12]|force-create-[45])$|` +
 		`^cert272-(console-add-null|console-old-.*|info-[123]|get-[12]|restart-1|(force-)?create-[12].*)$`).MatchString(id)
 }
 
-// requireExtension: b is the vector's encoding, or says the same in the current
+// requireExtension checks that b is the vector's encoding, or has the same meaning in the current
 // version, and in the form that the command had.
 func requireExtension(t *testing.T, v vectors.Vector, x wire.Extension, b []byte) {
 	t.Helper()

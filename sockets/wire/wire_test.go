@@ -23,7 +23,7 @@ func encoded(t testing.TB, p messages.Payload) []byte {
 	return b
 }
 
-// TestErrors: an error tells where the message is wrong.
+// TestErrors: an error shows where the message is wrong.
 func TestErrors(t *testing.T) {
 	good := encoded(t, messages.PolicyAdd{Policy: messages.Policy{Memory: 300}})
 	for _, c := range []struct{ old, new, want string }{
@@ -48,7 +48,7 @@ func TestErrors(t *testing.T) {
 	require.EqualError(t, err, "cannot decode message: bytes are left over")
 }
 
-// TestUnencodable: what the protocol cannot tell is an error, not something else.
+// TestUnencodable: what the protocol cannot express is an error.
 func TestUnencodable(t *testing.T) {
 	one := messages.Arguments{CPUIDs: []int{0}, CPUs: 1}
 	two := messages.Arguments{CPUIDs: []int{0, 1}, CPUs: 1}
@@ -63,7 +63,7 @@ func TestUnencodable(t *testing.T) {
 		{messages.UnikernelInfo{}, "internal error: there is no form 0 of this message"},
 		{messages.UnikernelInfo{Form: 7}, "internal error: there is no form 7 of this message"},
 		{messages.SuccessInfos{Form: 1}, "internal error: there is no form 0 of this message"},
-		{messages.UnikernelCreate{Form: 4, Config: messages.Config{Arguments: two}}, "internal error: this form tells exactly one CPU"},
+		{messages.UnikernelCreate{Form: 4, Config: messages.Config{Arguments: two}}, "internal error: this form has exactly one CPU"},
 		{messages.UnikernelCreate{Form: 4, Config: messages.Config{Type: 2, Arguments: one}}, "internal error: unknown type of unikernel"},
 		{messages.UnikernelRestart{Form: 5}, "internal error: there is no form 5 of restart"},
 		{messages.DataConsole{Time: late}, "time 10000-01-01 00:00:00 +0000 UTC: the year has more than four digits"},
@@ -74,8 +74,8 @@ func TestUnencodable(t *testing.T) {
 	}
 }
 
-// TestDialects: a message is refused that says what only 2.5 and before know, and
-// what only 2.6 and later know, even where each would be accepted alone.
+// TestDialects: a message is refused that contains both what only versions up to 2.5 have and what
+// only those since 2.6 have, even where each would be accepted alone.
 func TestDialects(t *testing.T) {
 	old := messages.Header{Version: messages.Version4, Name: messages.Name{Label: "a"}}
 	bhyve := func(form int) messages.Command {
@@ -139,8 +139,8 @@ func TestAliases(t *testing.T) {
 	require.Equal(t, "a:b:hello", m.Header.Name.String())
 }
 
-// TestMemory: whatever a frame says, decoding it allocates a small multiple of
-// its length. The elements are the shortest that there are for the widest types.
+// TestMemory: decoding any frame allocates a small multiple of its length. The elements are the
+// shortest possible of the widest types.
 func TestMemory(t *testing.T) {
 	const size = 1 << 20
 	blocks := func(l []messages.BlockInfo) []byte {
@@ -165,8 +165,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// emptySequences is a list of infos that are all too short: a text, of which the
-// tags are changed.
+// emptySequences returns a list of infos that are all too short: a text whose tags are changed.
 func emptySequences(t *testing.T, size int) []byte {
 	b := encoded(t, messages.SuccessText{Text: messages.Public(strings.Repeat("\x30\x00", size/2))})
 	at := bytes.Index(b, []byte("\x0c\x83"))
@@ -199,7 +198,7 @@ func ExampleDecode() {
 func TestNotQuiteDER(t *testing.T) {
 	text := strings.Repeat("x", 0x7f)
 	good := encoded(t, messages.Failure{Text: messages.Public(text)})
-	// The length of the text is lengthened by a byte, and so are those around it.
+	// The lengths of the text and of all that contains it have one byte more.
 	long := bytes.Replace(good, []byte("\x0c\x7f"), []byte("\x0c\x81\x7f"), 1)
 	long = bytes.Replace(long, []byte("\xa2\x81\x81"), []byte("\xa2\x81\x82"), 1)
 	long[2]++
@@ -214,8 +213,8 @@ func TestNotQuiteDER(t *testing.T) {
 	require.Equal(t, messages.BlockSet{Compressed: true}, m.Payload)
 }
 
-// TestFractions: times are told to the millisecond, cut off, and the fraction is
-// there where there is one, even if it becomes zero.
+// TestFractions: times are cut off to milliseconds, and a fraction stays a fraction, even if it
+// becomes zero.
 func TestFractions(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))
 	for after, want := range map[time.Duration]string{
@@ -237,7 +236,7 @@ func TestFractions(t *testing.T) {
 func TestOldNames(t *testing.T) {
 	for _, c := range []struct {
 		sent messages.Name
-		want string // "" where nobody can decode it
+		want string // "" where no decoding is possible
 	}{
 		{messages.Name{Label: "hello"}, ":hello"},
 		{messages.Name{Path: "a:b", Label: "hello"}, ":a.b.hello"},

@@ -17,7 +17,7 @@ func goroot(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// TestRaise: exactly one number changes in the source of this very Go.
+// TestRaise: exactly one number changes in the source of the Go that runs the test.
 func TestRaise(t *testing.T) {
 	root := goroot(t)
 	original := filepath.Join(root, "src", "crypto", "tls", "common.go")
