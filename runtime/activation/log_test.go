@@ -24,7 +24,7 @@ func writeLog() {
 	fmt.Fprint(activation.Stderr(slog.LevelInfo), "no end of line")
 }
 
-// writeSyslog does the same to syslog.
+// writeSyslog logs the same to syslog.
 func writeSyslog() {
 	h, err := activation.NewSyslogHandler("albatrossd", &slog.HandlerOptions{Level: slog.LevelDebug - 1})
 	if err != nil {
@@ -44,8 +44,8 @@ func logAll(h slog.Handler) {
 	log.Log(context.Background(), slog.LevelError+4, "fatal")
 }
 
-// logged is what that writes when the environment says of
-// standard error what variable makes of it.
+// logged returns what a daemon writes to standard error. The variable JOURNAL_STREAM gets its value
+// from variable.
 func logged(t *testing.T, variable func(unix.Stat_t) string) string {
 	t.Helper()
 	path := t.TempDir() + "/stderr"
@@ -62,7 +62,7 @@ func logged(t *testing.T, variable func(unix.Stat_t) string) string {
 	return string(text)
 }
 
-// withoutTimes takes off the time that every record has.
+// withoutTimes removes the time that every record has.
 func withoutTimes(t *testing.T, text string) string {
 	t.Helper()
 	times := regexp.MustCompile(`(?m)^time=\S+ `)
@@ -90,8 +90,7 @@ const forTheJournal = `<7>level=DEBUG-1 msg=trace
 <3>and another
 <6>no end of line`
 
-// TestLog: lines have priorities, and no times, when they go to the journal, and
-// only then.
+// TestLog: lines have priorities, and no times, if they go to the journal, and only then.
 func TestLog(t *testing.T) {
 	require.Equal(t, forTheJournal, logged(t, func(s unix.Stat_t) string { return fmt.Sprintf("%d:%d", s.Dev, s.Ino) }))
 	for _, variable := range []func(unix.Stat_t) string{
@@ -116,7 +115,7 @@ func TestSyslog(t *testing.T) {
 	said, err := daemon(t, "syslog", "", nil).CombinedOutput()
 	require.NoError(t, err)
 	require.Empty(t, string(said))
-	const facility = 3 << 3 // that of daemons
+	const facility = 3 << 3 // the facility of daemons
 	for _, want := range []struct {
 		priority int
 		line     string

@@ -17,10 +17,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 {
 		switch os.Args[1] {
 		case "sockets":
-			tellSockets(os.Args[2])
+			printSockets(os.Args[2])
 			return
 		case "tcp":
-			tellTCP()
+			printTCP()
 			return
 		case "log":
 			writeLog()
@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// daemon is a process that does one of these, with files from descriptor 3 on. A
-// service manager tells it its own pid.
+// daemon returns a process that plays a role, with files from descriptor 3 on. Its environment has
+// its own pid, as from a service manager.
 func daemon(t *testing.T, role, argument string, files []*os.File, environment ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -45,7 +45,7 @@ func daemon(t *testing.T, role, argument string, files []*os.File, environment .
 	return c
 }
 
-// shortDir is a directory whose name is short enough for those of sockets.
+// shortDir returns a directory whose name is short enough for sockets in it.
 func shortDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "act")

@@ -19,13 +19,13 @@ import (
 )
 
 const (
-	// patience is for what must happen at all.
+	// patience bounds what must happen.
 	patience = 20 * time.Second
-	// watchdog is how long the managers of these tests wait for a sign of life.
+	// watchdog is how long the managers of these tests wait for a message.
 	watchdog = 200 * time.Millisecond
 )
 
-// A listener is the end of the service manager.
+// A listener is the socket of the service manager.
 type listener struct {
 	t *testing.T
 	*net.UnixConn
@@ -52,7 +52,7 @@ func (l *listener) hears() string {
 	return string(b[:n])
 }
 
-// requireSilence makes sure that nothing has been told that was not heard.
+// requireSilence checks that there is no further message.
 func (l *listener) requireSilence() {
 	raw, err := l.SyscallConn()
 	if err == nil {
@@ -68,8 +68,7 @@ func (l *listener) requireSilence() {
 	}
 }
 
-// attend has a daemon attend to the manager until stop is called, which waits
-// for it.
+// attend makes a daemon attend to the manager until stop is called. That also waits for it.
 func attend(t *testing.T, check activation.Check) (stop func()) {
 	t.Helper()
 	m, err := activation.NewManager(slog.New(slog.DiscardHandler))
@@ -85,8 +84,8 @@ func attend(t *testing.T, check activation.Check) (stop func()) {
 	}
 }
 
-// TestReady: the manager hears that the daemon is ready when that is true, then
-// that it works again and again, and in the end that it stops.
+// TestReady: the manager gets a message that the daemon is ready once that is true. Then messages
+// say again and again that it works, and the last one says that it stops.
 func TestReady(t *testing.T) {
 	for name, address := range map[string]string{"file": filepath.Join(shortDir(t), "notify"), "abstract": "@" + shortDir(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -113,8 +112,8 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestNoAnswerNoSignOfLife: whoever does not answer in time, or answers that it
-// does not work, is not said to work, until it does.
+// TestNoAnswerNoSignOfLife: while the check fails, or does not answer in time, the messages do not
+// say that the daemon works.
 func TestNoAnswerNoSignOfLife(t *testing.T) {
 	l := listen(t, filepath.Join(shortDir(t), "notify"))
 	t.Setenv("WATCHDOG_USEC", strconv.FormatInt(watchdog.Microseconds(), 10))
@@ -122,16 +121,16 @@ func TestNoAnswerNoSignOfLife(t *testing.T) {
 	attend(t, func(ctx context.Context) (string, error) {
 		n++
 		switch n {
-		case 1: // at the start there is time
+		case 1: // the start may take long
 			end, ok := ctx.Deadline()
 			if !ok || time.Until(end) < time.Minute {
-				t.Errorf("the first check has to end at %v", end)
+				t.Errorf("the first check must end at %v", end)
 			}
 			return "", errors.New("broken")
 		case 3:
 			end, ok := ctx.Deadline()
 			if !ok || time.Until(end) > watchdog/4 {
-				t.Errorf("a check has to end at %v", end)
+				t.Errorf("a check must end at %v", end)
 			}
 			<-ctx.Done()
 			return "", ctx.Err()
@@ -164,7 +163,7 @@ func TestStopBeforeReady(t *testing.T) {
 	l.requireSilence()
 }
 
-// TestNobodyListens: without a manager nothing is done.
+// TestNobodyListens: without a manager the daemon checks nothing.
 func TestNobodyListens(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	m, err := activation.NewManager(slog.New(slog.DiscardHandler))
@@ -175,8 +174,8 @@ func TestNobodyListens(t *testing.T) {
 	})
 }
 
-// TestManagerThatDoesNotRead: it cannot keep the daemon from stopping. The queue of
-// a socket is short.
+// TestManagerThatDoesNotRead does not keep the daemon from stopping. The queue of a socket is
+// short.
 func TestManagerThatDoesNotRead(t *testing.T) {
 	l := listen(t, filepath.Join(shortDir(t), "notify"))
 	full, err := net.Dial("unixgram", l.LocalAddr().String())
@@ -206,11 +205,10 @@ func TestManagersWeDoNotUnderstand(t *testing.T) {
 	}
 }
 
-// TestAnotherWatchdog: a manager that waits for signs of life of another process
-// hears none of ours.
+// TestAnotherWatchdog: a manager that watches another process gets no messages of ours.
 func TestAnotherWatchdog(t *testing.T) {
 	l := listen(t, filepath.Join(shortDir(t), "notify"))
-	t.Setenv("WATCHDOG_USEC", "2") // so short that there would be one at once
+	t.Setenv("WATCHDOG_USEC", "2") // so short that there would be a message at once
 	t.Setenv("WATCHDOG_PID", "1")
 	stop := attend(t, func(context.Context) (string, error) { return "fine", nil })
 	require.Equal(t, "READY=1\nSTATUS=fine", l.hears())

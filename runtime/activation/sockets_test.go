@@ -16,8 +16,8 @@ import (
 	"albatross/runtime/activation"
 )
 
-// tellSockets prints what a daemon gets that knows the sockets one and two.
-func tellSockets(dir string) {
+// printSockets prints what a daemon gets whose sockets are one and two.
+func printSockets(dir string) {
 	handed, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
 	sockets, err := activation.Sockets(map[string]string{"one": socketPath(dir, "one"), "two": socketPath(dir, "two")})
 	if err != nil {
@@ -43,7 +43,7 @@ func tellSockets(dir string) {
 	}
 }
 
-// listening is a socket of a service manager.
+// listening returns a socket of a service manager.
 func listening(t *testing.T, network, address string) *os.File {
 	t.Helper()
 	var l interface {
@@ -79,12 +79,12 @@ type socketTest struct {
 	want  string // DIR is the directory
 }
 
-// stream is a socket as it should be, in the file of a name.
+// stream returns an opener of a socket as it should be, whose file has that name.
 func stream(name string) opener {
 	return func(t *testing.T, dir string) *os.File { return listening(t, "unix", socketPath(dir, name)) }
 }
 
-// refused is a test with a file that cannot be one of our sockets.
+// refused returns a test with a file that cannot be one of our sockets.
 func refused(open opener) socketTest {
 	return socketTest{
 		[]opener{open}, "one",
@@ -175,8 +175,8 @@ func namesIn(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// TestSocketsOfAnotherProcess: what was meant for a parent is left alone, but for
-// the environment.
+// TestSocketsOfAnotherProcess: sockets for the parent of the daemon stay open. Only their variables
+// are removed from the environment.
 func TestSocketsOfAnotherProcess(t *testing.T) {
 	dir := shortDir(t)
 	files := []*os.File{listening(t, "unix", socketPath(dir, "one"))}

@@ -10,8 +10,8 @@ import (
 	"albatross/runtime/activation"
 )
 
-// tellTCP prints what a program gets that serves one TCP socket.
-func tellTCP() {
+// printTCP prints what a program gets that serves one TCP socket.
+func printTCP() {
 	l, err := activation.TCP()
 	switch {
 	case err != nil:

@@ -13,8 +13,8 @@ import (
 	"albatross/runtime/block"
 )
 
-// BenchmarkSet tells how long a Set takes, and as "x-copy" how many times as
-// long as it takes to copy the same bytes over those of a file and to fsync it.
+// BenchmarkSet measures a Set. The metric "x-copy" shows how many times as long it takes as to copy
+// the same bytes over those of a file and to fsync it.
 func BenchmarkSet(b *testing.B) {
 	const size = 64
 	half := random(1, size*megabyte)
@@ -50,7 +50,7 @@ func BenchmarkSet(b *testing.B) {
 	}
 }
 
-// copyPlainly is what Set is compared with.
+// copyPlainly does the work that a Set is compared with.
 func copyPlainly(b *testing.B, path string, contents []byte) time.Duration {
 	b.Helper()
 	start := time.Now()

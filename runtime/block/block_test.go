@@ -43,8 +43,7 @@ func open(t *testing.T) (*block.Dir, string) {
 	return d, path
 }
 
-// created is a directory with a device of two megabytes in it, and what is in
-// the device.
+// created returns a directory with a device of two megabytes in it, and the contents of the device.
 func created(t *testing.T) (d *block.Dir, path string, disk messages.Name, old []byte) {
 	t.Helper()
 	d, path = open(t)
@@ -53,14 +52,14 @@ func created(t *testing.T) (d *block.Dir, path string, disk messages.Name, old [
 	return d, path, disk, old
 }
 
-// random has no page of zeros in it, and no two pages nearby are the same.
+// random returns contents without a page of zeros. No two pages nearby are the same.
 func random(seed byte, size int) []byte {
 	data := make([]byte, 10007)
 	_, _ = rand.NewChaCha8([32]byte{seed}).Read(data)
 	return bytes.Repeat(data, size/len(data)+1)[:size]
 }
 
-// read is what is in a device.
+// read returns the contents of a device.
 func read(t require.TestingT, d *block.Dir, n messages.Name) []byte {
 	r, err := d.Reader(n, 0)
 	require.NoError(t, err)
@@ -70,13 +69,13 @@ func read(t require.TestingT, d *block.Dir, n messages.Name) []byte {
 	return data
 }
 
-// same compares without writing megabytes when it fails.
+// same is require.Equal, but does not print megabytes when it fails.
 func same(t require.TestingT, want, got []byte) {
 	require.Len(t, got, len(want))
 	require.True(t, bytes.Equal(want, got), "other contents")
 }
 
-// files are the names in a directory.
+// files returns the names in a directory.
 func files(t require.TestingT, dir string) []string {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -122,7 +121,7 @@ func TestRemove(t *testing.T) {
 	require.NoError(t, d.Create(t.Context(), disk, 1, nil))
 }
 
-// Nothing but a device is touched, least of all what a link points to.
+// No command changes a file that is not a device, least of all the target of a link.
 func TestWhatIsNoDeviceIsRefused(t *testing.T) {
 	d, path, disk, old := created(t)
 	for kind, create := range map[string]func(path string) error{

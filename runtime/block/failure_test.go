@@ -17,8 +17,8 @@ import (
 	"albatross/runtime/block"
 )
 
-// Wherever the contents break off, and with whatever error, the old ones are
-// still there and nothing else is.
+// At whichever byte the contents break off, and with whichever error, the old ones stay, and no
+// other file does.
 func TestContentsThatFailChangeNothing(t *testing.T) {
 	d, path, disk, old := created(t)
 	contents := random(2, 2*megabyte)
@@ -44,13 +44,13 @@ func TestSetEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		contents := io.MultiReader(io.LimitReader(endless{}, at), readerFunc(func([]byte) (int, error) {
 			cancel()
-			return 0, nil // and no end
+			return 0, nil // and no EOF
 		}))
 		require.ErrorIs(t, d.Set(ctx, disk, contents), context.Canceled)
 		require.ErrorIs(t, d.Set(ctx, disk, untouched{t}), context.Canceled)
 		require.ErrorIs(t, d.Create(ctx, name(t, "other"), 1, untouched{t}), context.Canceled)
 	}
-	// It is done when all has been read already.
+	// This also holds if all contents have been read already.
 	ctx, cancel := context.WithCancel(t.Context())
 	require.ErrorIs(t, d.Set(ctx, disk, readerFunc(func([]byte) (int, error) {
 		cancel()
@@ -60,7 +60,7 @@ func TestSetEndsWithItsContext(t *testing.T) {
 	same(t, old, read(t, d, disk))
 }
 
-// endless are contents that never end, none of which is zero.
+// endless yields contents that never end, none of which is zero.
 type endless struct{}
 
 func (endless) Read(b []byte) (int, error) {
@@ -86,8 +86,7 @@ func TestContentsThatAreTooLarge(t *testing.T) {
 	require.Equal(t, []string{":disk"}, files(t, path))
 }
 
-// No more than one byte too much is read: what feeds the contents can be told
-// at once.
+// No more than one byte too much is read, so that the sender can be refused at once.
 func TestSetStopsAtTheFirstByteTooMuch(t *testing.T) {
 	d, _, disk, _ := created(t)
 	r, w := io.Pipe()
@@ -115,13 +114,13 @@ func TestFullDiskChangesNothing(t *testing.T) {
 		require.Equal(t, []string{":disk"}, files(t, path))
 		same(t, padded(old, 8*megabyte), read(t, d, disk))
 	}
-	// All room was given back.
+	// The room of the failed changes is free again.
 	contents := random(2, megabyte)
 	require.NoError(t, d.Set(t.Context(), disk, bytes.NewReader(contents)))
 	same(t, padded(contents, 8*megabyte), read(t, d, disk))
 }
 
-// smallDisk is a file system of its own in memory.
+// smallDisk mounts a file system in memory.
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -133,7 +132,7 @@ func smallDisk(t *testing.T, size string) string {
 	return dir
 }
 
-// A tenant is told what does not work, and nothing of the paths of the host.
+// A tenant reads what does not work, and no paths of the host.
 func TestErrorsTellNoPathOfTheHost(t *testing.T) {
 	d, path, disk, _ := created(t)
 	gone := name(t, "gone")
@@ -142,7 +141,7 @@ func TestErrorsTellNoPathOfTheHost(t *testing.T) {
 	for _, err := range []error{
 		err,
 		d.Set(t.Context(), gone, untouched{t}),
-		d.Create(t.Context(), gone, 1<<42, nil), // more than a file system can have
+		d.Create(t.Context(), gone, 1<<42, nil), // larger than a file can be
 		d.Create(t.Context(), disk, 1, nil),
 	} {
 		require.Error(t, err)

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestALinkedDevice is what the link leads to, on another file system, too: a set
-// and a dump go there, and the link stays until the device is removed.
+// TestALinkedDevice is the file that the link leads to, also on another file system. A set and a
+// dump use that file, and the link stays until the device is removed.
 func TestALinkedDevice(t *testing.T) {
 	d, path := open(t)
 	elsewhere := t.TempDir()
@@ -64,7 +64,7 @@ func TestWhatACrashLeavesBesideALinkedDevice(t *testing.T) {
 	require.ErrorContains(t, d.Set(t.Context(), name(t, "disk"), bytes.NewReader(nil)), "is none of ours")
 }
 
-// TestWhatALinkMustNotLeadTo is told in words.
+// TestWhatALinkMustNotLeadTo: the error says why.
 func TestWhatALinkMustNotLeadTo(t *testing.T) {
 	elsewhere := t.TempDir()
 	foreign := filepath.Join(elsewhere, "foreign")

@@ -38,7 +38,7 @@ func TestReaderAtEachLevel(t *testing.T) {
 	}
 }
 
-// inflate does not use what is tested.
+// inflate does not use the code under test.
 func inflate(t *testing.T, data []byte) []byte {
 	t.Helper()
 	z, err := zlib.NewReader(bytes.NewReader(data))
@@ -56,7 +56,7 @@ func TestReaderOfALevelThatIsNone(t *testing.T) {
 	}
 }
 
-// A dump that ends too early would look like a whole one.
+// A dump that ended too early would look like a whole one.
 func TestReaderOfAFileThatGetsShorter(t *testing.T) {
 	for _, level := range []int{0, 6} {
 		d, _, disk, _ := created(t)
@@ -137,7 +137,7 @@ func TestCompressedStreamThatIsBroken(t *testing.T) {
 	}
 }
 
-// A small stream that becomes much is read no further than what fits.
+// A small stream that becomes large is read no further than what fits.
 func TestCompressedStreamThatBecomesTooMuch(t *testing.T) {
 	d, path, disk, old := created(t)
 	bomb := bytes.NewReader(deflate(t, make([]byte, 8*megabyte)))

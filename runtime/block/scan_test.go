@@ -18,16 +18,15 @@ import (
 	"albatross/runtime/block"
 )
 
-// put makes a file as an operator would, or native albatross: larger than what
-// is written to it.
+// put makes a file as an operator would, or native albatross: it is larger than what is written to
+// it.
 func put(t *testing.T, path string, size int64) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(path, []byte(filepath.Base(path)), 0o644))
 	require.NoError(t, os.Truncate(path, size))
 }
 
-// scan tells devices as "NAME SIZE" and problems without the directory, both in
-// order.
+// scan returns devices as "NAME SIZE", and problems without the directory, both in order.
 func scan(t *testing.T, d *block.Dir, path string) (devices, problems []string) {
 	t.Helper()
 	found, bad, err := d.Scan()
@@ -125,7 +124,7 @@ func TestScanOfWhatIsNoFile(t *testing.T) {
 	require.Len(t, files(t, path), 4)
 }
 
-// A device of native 2.5.0 is used where it is, so that 2.5.0 still finds it.
+// The file of a device of native 2.5.0 keeps its name, so that 2.5.0 still finds it.
 func TestDeviceInUpperCaseKeepsItsFile(t *testing.T) {
 	d, path := open(t)
 	put(t, filepath.Join(path, "A:Disk"), megabyte)
@@ -172,7 +171,7 @@ func TestSeveralSpellingsOfOneName(t *testing.T) {
 	}
 }
 
-// A file that is being written is neither told nor removed by a scan.
+// A scan neither reports nor removes a file that is being written.
 func TestScanDuringASet(t *testing.T) {
 	d, path, disk, _ := created(t)
 	put(t, filepath.Join(path, "tmp_12345"), 7)
@@ -190,7 +189,7 @@ func TestScanDuringASet(t *testing.T) {
 	require.Equal(t, "new", string(read(t, d, disk)[:3]))
 	require.Equal(t, []string{":disk"}, files(t, path))
 
-	// What was its temporary name is that of a leftover from now on.
+	// Its temporary name is that of a leftover from now on.
 	put(t, filepath.Join(path, during[1]), 7)
 	_, problems := scan(t, d, path)
 	require.Empty(t, problems)
@@ -201,7 +200,7 @@ type readerFunc func([]byte) (int, error)
 
 func (r readerFunc) Read(p []byte) (int, error) { return r(p) }
 
-// set is the daemon that is killed.
+// set runs as the daemon that is killed.
 func set(path string) {
 	d, err := block.Open(path)
 	if err == nil {
@@ -235,8 +234,8 @@ func TestKillDuringASetKeepsTheOldContents(t *testing.T) {
 	require.NoError(t, d.Set(t.Context(), disk, bytes.NewReader(nil)))
 }
 
-// TestALinkFromAnotherSpelling of the same device is nothing to complain about: native
-// albatross finds it by that.
+// TestALinkFromAnotherSpelling of the same device is no problem: native albatross finds the device
+// by that.
 func TestALinkFromAnotherSpelling(t *testing.T) {
 	d, path := open(t)
 	put(t, path+"/:Disk", 1<<20)

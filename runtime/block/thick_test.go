@@ -26,13 +26,13 @@ func TestReserve(t *testing.T) {
 	same(t, padded([]byte("others"), size*megabyte), read(t, d, disk))
 }
 
-// TestReserveWithoutRoom: nothing of what there is is taken.
+// TestReserveWithoutRoom: a device that cannot be reserved takes no room.
 func TestReserveWithoutRoom(t *testing.T) {
 	d, _ := open(t)
 	disk := name(t, "disk")
 	room, err := d.Room()
 	require.NoError(t, err)
-	size := int(room) + 100_000 // far more than others free meanwhile
+	size := int(room) + 100_000 // far more than others may free meanwhile
 	require.NoError(t, d.Create(t.Context(), disk, size, nil))
 	err = d.Reserve(t.Context(), disk)
 	require.ErrorIs(t, err, unix.ENOSPC)

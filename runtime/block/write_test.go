@@ -18,12 +18,12 @@ import (
 	"albatross/messages"
 )
 
-// padded are contents as they are in a device of size bytes.
+// padded returns contents as they are in a device of size bytes.
 func padded(contents []byte, size int) []byte {
 	return append(bytes.Clone(contents), make([]byte, size-len(contents))...)
 }
 
-// occupied is how many bytes a file takes on disk.
+// occupied returns how many bytes a file takes on disk.
 func occupied(t *testing.T, path string) int64 {
 	t.Helper()
 	info, err := os.Lstat(path)
@@ -62,9 +62,9 @@ func TestCreateOfAnImpossibleSizeLeavesNothing(t *testing.T) {
 		-5:                    "a size of -5 MB is not between 1 and 8796093022207",
 		math.MinInt:           "a size of -9223372036854775808 MB is not",
 		math.MaxInt64>>20 + 1: "a size of 8796093022208 MB is not between",
-		1 << 44:               "a size of 17592186044416 MB is not between", // of 0 bytes
+		1 << 44:               "a size of 17592186044416 MB is not between", // 0 bytes modulo 2^64
 		math.MaxInt:           "a size of 9223372036854775807 MB is not between",
-		math.MaxInt64 >> 20:   "file too large", // no file system has it
+		math.MaxInt64 >> 20:   "file too large", // larger than a file system allows
 	} {
 		err := d.Create(t.Context(), name(t, "disk"), size, untouched{t})
 		require.ErrorContains(t, err, "cannot create block device :disk: ")
@@ -85,7 +85,7 @@ func TestCreateNeverReplaces(t *testing.T) {
 	d, path, disk, old := created(t)
 	require.ErrorIs(t, d.Create(t.Context(), disk, 1, untouched{t}), os.ErrExist)
 	require.NoError(t, d.Remove(disk))
-	// It comes to be while the contents are read.
+	// The device appears while the contents are read.
 	err := d.Create(t.Context(), disk, 1, readerFunc(func([]byte) (int, error) {
 		require.NoError(t, d.Create(t.Context(), disk, 2, bytes.NewReader(old)))
 		return 0, io.EOF
@@ -95,7 +95,7 @@ func TestCreateNeverReplaces(t *testing.T) {
 	require.Equal(t, []string{":disk"}, files(t, path))
 }
 
-// Of several that create one device at the same time, one does.
+// Of several creates of one device at the same time, one succeeds.
 func TestCreateOfOneDeviceByMany(t *testing.T) {
 	d, path := open(t)
 	disk := name(t, "disk")
@@ -133,8 +133,7 @@ func TestSetPadsWithZeros(t *testing.T) {
 	}
 }
 
-// Whatever holes the contents have, and in whatever pieces they come, they are
-// read as they were set.
+// Contents with any holes, in pieces of any size, are read back as they were set.
 func TestSetIsReadBack(t *testing.T) {
 	d, path := open(t)
 	disk := name(t, "disk")
@@ -148,8 +147,8 @@ func TestSetIsReadBack(t *testing.T) {
 	})
 }
 
-// withHoles are contents for a megabyte: data and zeros of lengths that are near
-// to pages, or are not.
+// withHoles draws contents for a megabyte: data and zeros whose lengths are near to pages, or are
+// not.
 func withHoles() *rapid.Generator[[]byte] {
 	return rapid.Custom(func(t *rapid.T) []byte {
 		contents := []byte{}
@@ -222,7 +221,7 @@ func TestSetsOfTwoDevicesAtTheSameTime(t *testing.T) {
 	require.Equal(t, []string{":one", "a:two"}, files(t, path))
 }
 
-// A unikernel's device has its old file while somebody has it open.
+// A unikernel that has the device open keeps its old file.
 func TestSetLeavesAnOpenFileAlone(t *testing.T) {
 	d, _, disk, old := created(t)
 	r, err := d.Reader(disk, 0)

@@ -11,7 +11,7 @@ import (
 
 var limited = Limits{Memory: 256 << 20, CPUs: []int{0}}
 
-// withOthers runs a benchmark beside so many other cgroups.
+// withOthers runs a benchmark alone, and beside 500 other cgroups.
 func withOthers(b *testing.B, run func(b *testing.B, tree *Tree)) {
 	for _, others := range []int{0, 500} {
 		b.Run(fmt.Sprintf("others=%d", others), func(b *testing.B) {
@@ -37,7 +37,7 @@ func BenchmarkCreate(b *testing.B) {
 	})
 }
 
-// BenchmarkJoin has the process join in turns: where it is already costs less.
+// BenchmarkJoin moves the process to each cgroup in turn: to join its own again costs less.
 func BenchmarkJoin(b *testing.B) {
 	withOthers(b, func(b *testing.B, tree *Tree) {
 		names := []messages.Name{parse(b, "one"), parse(b, "another")}

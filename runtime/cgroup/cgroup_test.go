@@ -20,7 +20,7 @@ import (
 
 var noLimits Limits
 
-// joined is a worker in a cgroup of its own.
+// joined returns a worker in a cgroup of its own.
 func joined(t *testing.T, tree *Tree, name messages.Name, limits Limits) *worker {
 	t.Helper()
 	require.NoError(t, tree.Create(name, limits))
@@ -29,7 +29,7 @@ func joined(t *testing.T, tree *Tree, name messages.Name, limits Limits) *worker
 	return w
 }
 
-// requireIn makes sure that a process is in a cgroup of the tree.
+// requireIn checks that a process is in a cgroup of the tree.
 func requireIn(t *testing.T, tree *Tree, name messages.Name, process string) {
 	t.Helper()
 	for _, b := range tree.branches {
@@ -128,7 +128,7 @@ func TestRemove(t *testing.T) {
 func TestRemoveWhatACrashHasLeft(t *testing.T) {
 	tree, name := newTree(t), parse(t, "hello")
 	for _, b := range tree.branches {
-		require.NoError(t, os.Mkdir(b.path(name), 0o755)) // in one hierarchy and not yet in others
+		require.NoError(t, os.Mkdir(b.path(name), 0o755)) // it is in one hierarchy, and not yet in others
 		require.NoError(t, tree.Remove(name))
 		requireNone(t, tree)
 	}
@@ -154,8 +154,8 @@ func TestRemoveOfAZombie(t *testing.T) {
 	requireNone(t, tree)
 }
 
-// It is not told when the process leaves its cgroup, which is here long after
-// Remove was called.
+// The kernel does not report when the process leaves its cgroup. Here it does so long after Remove
+// was called.
 func TestRemoveWaitsForTheEnd(t *testing.T) {
 	tree, name := newTree(t), parse(t, "hello")
 	w := joined(t, tree, name, noLimits)
@@ -256,11 +256,11 @@ func TestManyAtOnce(t *testing.T) {
 	requireNone(t, tree)
 }
 
-// Whatever is done, and whatever crashes leave, each hierarchy has exactly the
-// cgroups that it should have.
+// Whatever is done, and whatever crashes leave, each hierarchy has exactly the cgroups that it
+// should have.
 func TestCgroupsAreThoseThatWereMade(t *testing.T) {
 	tree := newTree(t)
-	branchOf(t, tree, memory) // it refuses a limit
+	branchOf(t, tree, memory) // Create refuses a limit
 	rapid.Check(t, func(t *rapid.T) {
 		require.NoError(t, tree.Sweep(func(messages.Name) bool { return false }))
 		name := rapid.Custom(func(t *rapid.T) messages.Name {

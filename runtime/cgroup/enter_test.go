@@ -13,8 +13,8 @@ import (
 	"albatross/messages"
 )
 
-// TestEntrance: a thread that goes in, and what is born inside, are there. The
-// rest of the tests have processes moved by Join.
+// TestEntrance: a thread that goes in, and processes that it starts, are in the cgroup. The other
+// tests move processes by Join.
 func TestEntrance(t *testing.T) {
 	tree, name := newTree(t), parse(t, "a:hello")
 	require.NoError(t, tree.Create(name, noLimits))
@@ -69,16 +69,15 @@ func TestCloseLeavesWhatIsUsed(t *testing.T) {
 	}
 }
 
-// Join moves a process with all its threads into a cgroup. Limits are for what
-// it uses from then on, so it should not have become a tender yet; and it must
-// not have been reaped, else its pid may be somebody else's. After an error it
-// may be in the cgroup all the same.
+// Join moves a process with all its threads into a cgroup. Limits apply to what it uses from then
+// on, so it should not have become a tender yet. It must not have been reaped, else its pid may be
+// that of another process. After an error it may be in the cgroup all the same.
 //
-// It takes up to some 20 ms: the kernel waits until it can stop all forks of the
-// machine for a moment.
+// It takes up to some 20 ms: the kernel waits until it can stop all forks of the machine for a
+// moment.
 func (t *Tree) Join(name messages.Name, pid int) error {
 	if pid <= 0 {
-		return fmt.Errorf("internal error: process %d cannot join a cgroup", pid) // 0 would be us
+		return fmt.Errorf("internal error: process %d cannot join a cgroup", pid) // 0 would be this process
 	}
 	for _, b := range t.branches {
 		if err := b.join(name, pid); err != nil {

@@ -46,7 +46,7 @@ func TestWhoWantsMoreMemoryIsKilled(t *testing.T) {
 	requireOutOfMemory(false, name)
 }
 
-// What the kernel tells in either version, and one that is too old to tell.
+// The file of each version, and that of a kernel that is too old to have the line.
 func TestWhatTellsOfMemory(t *testing.T) {
 	const v1, v2 = "oom_kill_disable 0\nunder_oom 0\n", "low 0\nhigh 3\nmax 5\noom 2\n"
 	for text, want := range map[string]bool{
@@ -93,7 +93,7 @@ func TestSwapNeedNotBeLimited(t *testing.T) {
 	}
 }
 
-// twoCPUs are two that can be used. A test is skipped where there is only one.
+// twoCPUs returns two CPUs that can be used. It skips a test if there is only one.
 func twoCPUs(t *testing.T, b branch) (one, another int) {
 	t.Helper()
 	file := "cpuset.effective_cpus"
@@ -123,7 +123,7 @@ func TestCPUsAreThoseOfTheCgroup(t *testing.T) {
 	require.Equal(t, strconv.Itoa(one), w.ask("cpus?"))
 }
 
-// A launcher may have pinned itself before.
+// A launcher may have set its CPUs before.
 func TestJoinKeepsAPin(t *testing.T) {
 	tree, name := newTree(t), parse(t, "hello")
 	one, another := twoCPUs(t, branchOf(t, tree, cpuset))
@@ -155,15 +155,14 @@ func TestLimitsThatCannotBe(t *testing.T) {
 	}
 }
 
-// A CPU that goes offline is lost to the cgroups of version 1, and does not
-// come back to them by itself.
+// A cgroup of version 1 loses a CPU that goes offline, and does not get it back by itself.
 func TestParentThatLacksACPU(t *testing.T) {
 	tree, name := newTree(t), parse(t, "hello")
 	b := branchOf(t, tree, cpuset)
 	one, another := twoCPUs(t, b)
 	require.NoError(t, write(b.parent, "cpuset.cpus", strconv.Itoa(one)))
 	err := tree.Create(name, Limits{CPUs: []int{another}})
-	if b.v2 { // there it comes back by itself: somebody has set it
+	if b.v2 { // version 2 gives it back by itself, so an operator must have taken it away
 		require.ErrorContains(t, err, fmt.Sprintf("there is no CPU %d to use, only %d", another, one))
 	} else {
 		require.NoError(t, err)
@@ -204,8 +203,8 @@ func TestTimeIsLimitedWhereCPUsCannotBe(t *testing.T) {
 	require.Equal(t, two, got)
 }
 
-// only are the hierarchies with one controller, as if there were no others. A
-// test is skipped where there is not even that.
+// only returns the hierarchies with one controller, as if there were no others. It skips a test if
+// there is no such hierarchy.
 func only(t *testing.T, controller string) (some []mount) {
 	t.Helper()
 	for _, m := range usable(t) {

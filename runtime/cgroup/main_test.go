@@ -33,10 +33,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// work does what it is told, a line each, and answers with a line, until its
-// standard input ends.
+// work carries out its orders, a line each, and answers each with a line, until its standard input
+// ends.
 func work() {
-	runtime.LockOSThread() // CPUs are those of a thread
+	runtime.LockOSThread() // each thread has CPUs of its own
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		order, argument, _ := strings.Cut(in.Text(), " ")
 		var n int
@@ -61,9 +61,9 @@ func work() {
 	os.Exit(0)
 }
 
-// where is the cgroup of this thread in the hierarchy of a controller.
+// where returns the cgroup of this thread in the hierarchy of a controller.
 func where(controller string) string {
-	text, _ := os.ReadFile("/proc/thread-self/cgroup") // nothing is nowhere
+	text, _ := os.ReadFile("/proc/thread-self/cgroup") // without the file there is no cgroup
 	for line := range strings.Lines(string(text)) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if slices.Contains(strings.Split(parts[1], ","), controller) {
@@ -73,7 +73,7 @@ func where(controller string) string {
 	return ""
 }
 
-// use takes so many bytes, for good.
+// use takes n bytes, for good.
 func use(n int) error {
 	mem, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	for i := 0; i < len(mem); i += 4096 {
@@ -122,8 +122,7 @@ func start(t testing.TB) *worker {
 	return w
 }
 
-// ask tells the worker what to do and returns its answer; "" where it has ended
-// instead.
+// ask gives the worker an order, and returns its answer, or "" if the worker has ended.
 func (w *worker) ask(order string) string {
 	_, err := fmt.Fprintln(w.in, order)
 	require.NoError(w.t, err)
@@ -133,7 +132,7 @@ func (w *worker) ask(order string) string {
 
 func (w *worker) kill() { _ = w.cmd.Process.Kill() }
 
-// reap waits for the end of the worker, and tells by which signal.
+// reap waits for the end of the worker, and returns the signal that ended it.
 func (w *worker) reap() syscall.Signal {
 	_ = w.cmd.Wait() // it may have been reaped before
 	return w.cmd.ProcessState.Sys().(syscall.WaitStatus).Signal()
@@ -145,8 +144,7 @@ func (w *worker) awaitZombie() {
 	require.NoError(w.t, unix.Waitid(unix.P_PID, w.pid, nil, unix.WEXITED|unix.WNOWAIT, nil))
 }
 
-// group is the cgroup that a process is in, in the hierarchy of a branch, seen
-// from the root.
+// group returns the cgroup of a process in the hierarchy of a branch, seen from the root.
 func group(t testing.TB, b branch, process string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("/proc", process, "cgroup"))
@@ -161,8 +159,7 @@ func group(t testing.TB, b branch, process string) string {
 	return ""
 }
 
-// usable are the hierarchies of this machine. A test is skipped where they
-// cannot be changed.
+// usable returns the hierarchies of this machine. It skips a test if they cannot be changed.
 func usable(t testing.TB) []mount {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -183,7 +180,7 @@ func usable(t testing.TB) []mount {
 	return mounts
 }
 
-// newTree is a tree of the test's own that vanishes with it.
+// newTree returns a tree of the test's own, which is removed with it.
 func newTree(t testing.TB) *Tree {
 	t.Helper()
 	return newTreeIn(t, usable(t))
@@ -214,7 +211,7 @@ func names(t testing.TB, b branch) []messages.Name {
 	return all
 }
 
-// branchOf is where a tree has a controller. A test is skipped where it has not.
+// branchOf returns the branch of a tree that has a controller. It skips a test if there is none.
 func branchOf(t testing.TB, tree *Tree, controller string) branch {
 	t.Helper()
 	for _, b := range tree.branches {

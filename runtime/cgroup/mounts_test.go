@@ -19,7 +19,7 @@ const (
 	pureV2 = `24 1 0:22 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
 30 24 0:26 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:4 master:2 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot
 `
-	// A container that has no cgroup namespace sees its own part.
+	// A container without a cgroup namespace sees its own part.
 	partV1 = `700 699 0:32 /docker/0123 /sys/fs/cgroup/memory ro,nosuid,nodev,noexec,relatime master:17 - cgroup cgroup rw,memory
 701 699 0:31 /../.. /sys/fs/cgroup/cpuset ro,nosuid,nodev,noexec,relatime master:18 - cgroup cgroup rw,cpuset
 `

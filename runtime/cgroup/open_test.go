@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// contained is a daemon in a container: it sees cgroups in a certain way, and
-// prints what Open says of a parent.
+// contained runs as a daemon in a container, whose cgroups are mounted as how says. It prints the
+// error of Open for a parent.
 func contained(how, parent string) {
 	mounts, err := findMounts()
 	for i := len(mounts) - 1; i >= 0 && err == nil; i-- {
@@ -40,7 +40,7 @@ func mountAgain(dir, how, parent string) error {
 	if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 		return err
 	}
-	if how == "nothing" || err == unix.ENOENT { // we have nothing in that hierarchy
+	if how == "nothing" || err == unix.ENOENT { // that hierarchy has no cgroup of ours
 		return nil
 	}
 	return errors.Join(err, unix.MoveMount(part, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH))
@@ -67,7 +67,7 @@ func TestOpenInAContainer(t *testing.T) {
 
 func TestOpenByNobodySpecial(t *testing.T) {
 	usable(t)
-	runtime.LockOSThread() // file access is that of a thread
+	runtime.LockOSThread() // each thread has a user for file access of its own
 	defer runtime.UnlockOSThread()
 	require.NoError(t, unix.Setfsuid(65534))
 	_, err := Open("albatross-test-" + rand.Text())

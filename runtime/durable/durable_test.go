@@ -11,7 +11,7 @@ import (
 	"albatross/runtime/durable"
 )
 
-// names are those of the files in a directory.
+// names returns the names of the files in a directory.
 func names(t *testing.T, dir string) (list []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -42,7 +42,7 @@ func TestReplace(t *testing.T) {
 	require.Equal(t, []string{"x"}, names(t, dir))
 }
 
-// TestReplaceOfWhatCannotBe: nothing is left behind.
+// TestReplaceOfWhatCannotBe: no file is left behind.
 func TestReplaceOfWhatCannotBe(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x")

@@ -13,7 +13,7 @@ import (
 	"albatross/runtime/failpoint"
 )
 
-// build builds a program that comes to points.
+// build builds a program with two failpoints.
 func build(t *testing.T, flags ...string) (program string) {
 	t.Helper()
 	program = filepath.Join(t.TempDir(), "walk")
@@ -23,8 +23,8 @@ func build(t *testing.T, flags ...string) (program string) {
 	return program
 }
 
-// walk runs it, with a point to die at.
-func walk(t *testing.T, program, kill string) (said, told string, ended *os.ProcessState) {
+// walk runs the program with a failpoint to kill it at. It returns what that printed and reached.
+func walk(t *testing.T, program, kill string) (printed, reached string, ended *os.ProcessState) {
 	t.Helper()
 	log := filepath.Join(t.TempDir(), "log")
 	c := exec.CommandContext(t.Context(), program)
@@ -32,7 +32,7 @@ func walk(t *testing.T, program, kill string) (said, told string, ended *os.Proc
 	var out bytes.Buffer
 	c.Stdout = &out
 	require.NoError(t, c.Start())
-	_ = c.Wait() // how it ended is in the state
+	_ = c.Wait() // the state shows how it ended
 	names, err := os.ReadFile(log)
 	if !os.IsNotExist(err) {
 		require.NoError(t, err)
@@ -50,28 +50,28 @@ func TestAProgramDiesWhereItIsTold(t *testing.T) {
 		"door/closed 3": {"in\nout\nin\nout\n", "door/opened\ndoor/closed\ndoor/opened\ndoor/closed\n"},
 		"door 1":        {"in\nout\nin\nout\n", "door/opened\ndoor/closed\ndoor/opened\ndoor/closed\n"},
 	} {
-		said, told, ended := walk(t, program, kill)
-		require.Equal(t, want, [2]string{said, told}, kill)
-		if lines := bytes.Count([]byte(said), []byte("\n")); lines == 4 {
+		printed, reached, ended := walk(t, program, kill)
+		require.Equal(t, want, [2]string{printed, reached}, kill)
+		if lines := bytes.Count([]byte(printed), []byte("\n")); lines == 4 {
 			require.True(t, ended.Success(), kill)
 		} else {
 			require.Equal(t, syscall.SIGKILL, ended.Sys().(syscall.WaitStatus).Signal(), kill)
 		}
 	}
 	for _, kill := range []string{"door/opened", "door/opened 0", "door/opened -1", "door/opened often"} {
-		said, _, ended := walk(t, program, kill)
-		require.Empty(t, said, kill)
+		printed, _, ended := walk(t, program, kill)
+		require.Empty(t, printed, kill)
 		require.Equal(t, 2, ended.ExitCode(), "%s: it panics", kill)
 	}
 }
 
-// TestNothingIsLeftInAnyOtherProgram, not even a name. What is in the programs
-// that are installed is looked at by test/crash.
+// TestNothingIsLeftInAnyOtherProgram, not even a name. For the programs that are installed,
+// test/crash checks that.
 func TestNothingIsLeftInAnyOtherProgram(t *testing.T) {
 	program := build(t)
-	said, told, ended := walk(t, program, "door/opened 1")
-	require.Equal(t, "in\nout\nin\nout\n", said)
-	require.Empty(t, told)
+	printed, reached, ended := walk(t, program, "door/opened 1")
+	require.Equal(t, "in\nout\nin\nout\n", printed)
+	require.Empty(t, reached)
 	require.True(t, ended.Success())
 	code, err := os.ReadFile(program)
 	require.NoError(t, err)

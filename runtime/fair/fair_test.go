@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTurns: a tenant with one piece of work does not wait for all of another one's.
+// TestTurns: a tenant with one piece of work does not wait for all the work of another one.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New(1)
@@ -44,7 +44,7 @@ func TestTurns(t *testing.T) {
 	})
 }
 
-// TestWhoGivesUp leaves nothing behind, whenever it does so.
+// TestWhoGivesUp leaves nothing behind, at whichever moment.
 func TestWhoGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const places = 3
@@ -73,7 +73,7 @@ func TestWhoGivesUp(t *testing.T) {
 	})
 }
 
-// TestPlaces: never more work at once than there are places.
+// TestPlaces: there is never more work under way than there are places.
 func TestPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const places = 4

@@ -11,9 +11,9 @@ import (
 	"albatross/messages"
 )
 
-// BenchmarkTake is what a line costs the daemon, but for waiting and for giving
-// it to subscribers, in a pipe that has many lines, and in one that has one at a
-// time. It includes what a unikernel pays to write them.
+// BenchmarkTake measures what a line costs the daemon, without waiting and without giving it to
+// subscribers, in a pipe that has many lines, and in one that has one at a time. It includes the
+// cost of the unikernel that writes them.
 func BenchmarkTake(b *testing.B) {
 	for _, lines := range []int{1, 4096} {
 		output := bytes.Repeat([]byte("line 12345678901\n"), lines)

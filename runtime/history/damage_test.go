@@ -15,8 +15,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// remembers makes sure that a log which finds a file with some contents makes
-// these lines of it, and goes on with "next" behind them.
+// remembers checks that a log which finds a file with some contents reads these lines from it, and
+// continues with "next" after them.
 func (w *world) remembers(want []string, contents []byte) {
 	w.t.Helper()
 	require.NoError(w.t, os.WriteFile(w.file(), contents, 0o600))
@@ -26,11 +26,11 @@ func (w *world) remembers(want []string, contents []byte) {
 	w.print("and\n")
 	w.restart()
 	require.Equal(w.t, append(want, "and"), texts(w.remembered()))
-	require.Empty(w.t, w.faults, "that is nothing to tell")
+	require.Empty(w.t, w.faults, "the log has nothing to report")
 	w.log.Close()
 }
 
-// Wherever a file has been cut off, what is there counts.
+// At whichever byte a file has been cut off, the rest counts.
 func TestAFileThatIsCutOff(t *testing.T) {
 	w := newWorld(t)
 	texts := []string{"one\n", "two", " and more\nthree\n"}
@@ -111,7 +111,7 @@ func TestAHugeFile(t *testing.T) {
 	require.Less(t, w.size(), int64(100))
 }
 
-// What is no regular file is left alone: the console remembers in memory.
+// A file that is not regular stays unchanged: the console remembers in memory.
 func TestWhatIsNoFileIsLeftAlone(t *testing.T) {
 	for name, make := range map[string]func(w *world, target string) error{
 		"link":       func(w *world, target string) error { return os.Symlink(target, w.file()) },
@@ -134,7 +134,7 @@ func TestWhatIsNoFileIsLeftAlone(t *testing.T) {
 			require.False(t, w.log.Sync())
 			require.Equal(t, []string{"one", "two"}, texts(w.remembered()))
 			w.log.Close()
-			require.Len(t, w.faults, 1, "told once")
+			require.Len(t, w.faults, 1, "reported once")
 			require.Contains(t, w.faults[0], "cannot write history of console :hello, which is kept in memory: ")
 
 			after, err := os.Lstat(w.file())
@@ -148,7 +148,7 @@ func TestWhatIsNoFileIsLeftAlone(t *testing.T) {
 	}
 }
 
-// What could not be opened is not lost when it can be again.
+// Lines of a file that could not be opened are not lost once it can be opened again.
 func TestMemoryIsReunitedWithTheFile(t *testing.T) {
 	w := newWorld(t)
 	w.print("one\ntw")
@@ -167,7 +167,7 @@ func TestMemoryIsReunitedWithTheFile(t *testing.T) {
 	require.Len(t, w.faults, 1)
 }
 
-// The directory may vanish under an open file, too.
+// The directory may be removed while a file in it is open, too.
 func TestALogOutlivesItsDirectory(t *testing.T) {
 	w := newWorld(t)
 	w.print("one\n")
@@ -187,8 +187,8 @@ func TestALogOutlivesItsDirectory(t *testing.T) {
 	require.Equal(t, model.consoleLines(), w.remembered())
 }
 
-// Where splice is not possible, bytes are copied, and that is told once. It is
-// not from a socket: here, that stands for a file to which it is not.
+// Where splice is not possible, bytes are copied, and the log reports that once. Splice does not
+// work from a socket: here, that stands for a file to which it does not.
 func TestAFileThatCannotBeSplicedTo(t *testing.T) {
 	w := newWorld(t)
 	w.print("one\n")
@@ -223,7 +223,7 @@ func TestADirectoryThatCannotBeMade(t *testing.T) {
 	require.ErrorContains(t, err, "cannot open console history "+path+"/console: ")
 }
 
-// TestAnyFile has a log find anything at all, and print behind it.
+// TestAnyFile opens a log of any contents, and prints after them.
 func TestAnyFile(t *testing.T) {
 	w := newWorld(t)
 	rapid.Check(t, func(r *rapid.T) {
@@ -258,8 +258,8 @@ func TestAnyFile(t *testing.T) {
 	require.Empty(t, w.faults)
 }
 
-// TestFullDisk prints while there is no room: the unikernel does not wait,
-// nothing is missing, and all is on disk when there is room again.
+// TestFullDisk prints while there is no room: the unikernel does not wait, no line is missing, and
+// all lines are on disk when there is room again.
 func TestFullDisk(t *testing.T) {
 	mount := smallDisk(t, "1m")
 	for name, room := range map[string]int{"none": 0, "a page": 4096, "a few": 3 * 4096} {
@@ -289,7 +289,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// What has worked meanwhile is told again.
+// A fault that was over is reported again.
 func TestADiskThatIsFullAgain(t *testing.T) {
 	mount := smallDisk(t, "1m")
 	w := newWorldIn(t, mount)
@@ -303,7 +303,7 @@ func TestADiskThatIsFullAgain(t *testing.T) {
 	}
 }
 
-// What was on disk before is there after a crash, and one that can tidy up does.
+// Lines that were on disk are there after a crash. The next daemon frees room where it can.
 func TestFullDiskAtTheEnd(t *testing.T) {
 	mount := smallDisk(t, "1m")
 	w := newWorldIn(t, mount)
@@ -319,7 +319,7 @@ func TestFullDiskAtTheEnd(t *testing.T) {
 	require.Equal(t, []string{"four", strings.Repeat("y", maxLine) + truncated}, lines[len(lines)-2:])
 }
 
-// fill leaves some room on a disk.
+// fill leaves only some room on a disk.
 func fill(t testing.TB, mount string, room int) {
 	t.Helper()
 	f, err := os.Create(mount + "/filler")
@@ -336,7 +336,7 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { return len(b), nil }
 
-// smallDisk is a file system of its own in memory.
+// smallDisk mounts a file system in memory.
 func smallDisk(t testing.TB, size string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -33,7 +33,7 @@ func (l *Log) splice(pipe, size int, at time.Time) (n int, raw []byte, ok bool) 
 	switch {
 	case errors.Is(err, unix.EINVAL):
 		if !l.dir.copies.Swap(true) {
-			l.tell(fmt.Errorf("cannot write console history in one step: %w; a daemon that is killed may lose a line here", err))
+			l.onError(fmt.Errorf("cannot write console history in one step: %w; a daemon that is killed may lose a line here", err))
 		}
 	case err != nil:
 		l.fail(err)
@@ -234,6 +234,6 @@ func (l *Log) use(f *file) {
 func (l *Log) report(err error) {
 	if !l.failing {
 		l.failing = true
-		l.tell(fmt.Errorf("cannot write history of console %s, which is kept in memory: %w", l.name, err))
+		l.onError(fmt.Errorf("cannot write history of console %s, which is kept in memory: %w", l.name, err))
 	}
 }

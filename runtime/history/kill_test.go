@@ -23,8 +23,7 @@ const (
 	killedWithin = 20 * time.Millisecond
 )
 
-// daemon reads a console until it is killed. It does so with and without
-// somebody who follows.
+// daemon reads a console until it is killed, with and without a follower.
 func daemon(dir string) {
 	pipe, err := OpenPipe(filepath.Join(dir, ":hello"))
 	must(err)
@@ -55,10 +54,9 @@ func must(err error) {
 	}
 }
 
-// TestKill kills what reads a console at random moments, while a unikernel
-// prints numbered lines as fast as it can. Whoever comes next finds what was
-// taken, and in the pipe what follows it: no line is missing, and none is there
-// twice.
+// TestKill kills the reader of a console at random moments, while a unikernel prints numbered lines
+// as fast as it can. The next reader finds what was taken, and in the pipe what follows it: no line
+// is missing, and none is there twice.
 func TestKill(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -81,8 +79,8 @@ func TestKill(t *testing.T) {
 	t.Logf("%d lines, %d kills while a file was being replaced", last, replaced)
 }
 
-// number writes lines until there is nobody to read them. Their lengths differ,
-// so that they are cut everywhere.
+// number writes lines until the pipe has no reader. Their lengths differ, so that they are cut at
+// any byte.
 func number(writer *os.File) {
 	for n := 1; ; n++ {
 		line := fmt.Sprintf("line %d %s\n", n, strings.Repeat("x", n%97))
@@ -117,8 +115,8 @@ func temporaries(t *testing.T, dir string) int {
 	return len(found)
 }
 
-// requireEveryLine looks at what is remembered and at what comes next, and
-// returns the number of the last line.
+// requireEveryLine checks the lines that are remembered and those that come next, and returns the
+// number of the last one.
 func requireEveryLine(t *testing.T, dir string, before int) int {
 	t.Helper()
 	pipe, err := OpenPipe(filepath.Join(dir, ":hello"))
@@ -145,8 +143,7 @@ func requireEveryLine(t *testing.T, dir string, before int) int {
 	return last
 }
 
-// takeALine takes until there is a line that has come to its end. What is taken
-// before that is part of one.
+// takeALine takes output until a line is complete. Output before that is part of a line.
 func takeALine(t *testing.T, log *Log, pipe *Pipe) Taken {
 	t.Helper()
 	for {

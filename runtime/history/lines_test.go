@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// split is what lines some reads make, when a newline ends the last one.
+// split returns the lines that some reads make, when a newline ends the last one.
 func split(reads ...string) (lines []string) {
 	var s splitter
 	for _, data := range append(reads, "\n") {
@@ -53,7 +53,7 @@ func TestSplitterDoesNotCareWhereReadsAreCut(t *testing.T) {
 	})
 }
 
-// output is what a unikernel could print.
+// output draws what a unikernel could print.
 func output() *rapid.Generator[string] {
 	parts := rapid.SliceOfN(rapid.SampledFrom([]string{
 		"\n", "a", "bb\n", "\x00\xff\r\n", strings.Repeat("c", 511), strings.Repeat("d", 512), strings.Repeat("e", 700),

@@ -18,12 +18,12 @@ import (
 // Its methods may be called concurrently, except that Take and Finish belong to one
 // goroutine. Unfollow does not block, the others wait for the disk.
 type Log struct {
-	dir  *Dir
-	name messages.Name
-	path string
-	tell func(error)
-	turn <-chan struct{} // closed when it is ours
-	pass func()
+	dir     *Dir
+	name    messages.Name
+	path    string
+	onError func(error)
+	turn    <-chan struct{} // closed when it is ours
+	pass    func()
 
 	taken *atomic.Int64 // lines ever taken; changed in Take or Finish
 
@@ -40,10 +40,10 @@ type Log struct {
 	closed   bool
 }
 
-// Log makes the log of a console, without waiting. It reports the first of several errors
-// of the disk to tell. In spite of an error it takes and keeps output.
-func (d *Dir) Log(name messages.Name, tell func(error)) *Log {
-	l := &Log{dir: d, name: name, path: d.file(name), tell: tell, taken: d.takenOf(name)}
+// Log makes the log of a console, without waiting. The log calls onError for the first of
+// several errors of the disk. In spite of an error it takes and keeps output.
+func (d *Dir) Log(name messages.Name, onError func(error)) *Log {
+	l := &Log{dir: d, name: name, path: d.file(name), onError: onError, taken: d.takenOf(name)}
 	l.turn, l.pass = d.queue(name)
 	return l
 }

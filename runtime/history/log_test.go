@@ -51,8 +51,8 @@ func TestWhoFollowsIsToldEachLineOnce(t *testing.T) {
 	require.Equal(t, Taken{Lines: []messages.ConsoleLine{{Time: epoch, Text: "two"}}, Follower: 2}, taken)
 }
 
-// Lines have the same numbers in every log of a console, whether somebody follows
-// or not, until it is removed.
+// Lines have the same numbers in every log of a console, with and without a follower, until the
+// console is removed.
 func TestLinesAreNumbered(t *testing.T) {
 	w := newWorld(t)
 	next := func() int {
@@ -108,8 +108,8 @@ func TestTakeTellsWhetherThereIsMore(t *testing.T) {
 	}
 }
 
-// Members of its group may read a pipe beside the daemon, and take what it has
-// just seen there.
+// Members of its group may read a pipe beside the daemon, and take bytes that the daemon has just
+// seen there.
 func TestSomebodyElseReadsThePipe(t *testing.T) {
 	w := newWorld(t)
 	w.print("one\n")
@@ -171,7 +171,7 @@ func (w *world) files() (names []string) {
 	return names
 }
 
-// A file stays small whatever is printed, and what is remembered is exact.
+// A file stays small whatever is printed, and the lines that are remembered are exact.
 func TestALargeFileIsReplaced(t *testing.T) {
 	for name, text := range map[string]string{
 		"short lines": "x\n", "long lines": strings.Repeat("x", 5000) + "\n", "no line": strings.Repeat("x", 5000),

@@ -24,13 +24,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// deadline is for what must happen at all.
+// deadline bounds what must happen.
 const deadline = 10 * time.Second
 
 var hello = messages.Name{Label: "hello"}
 
-// A world is a directory with a pipe that somebody writes into, and the log of
-// that.
+// A world is a directory with a pipe, into which a unikernel writes, and its log.
 type world struct {
 	t      testing.TB
 	path   string // of the directory
@@ -39,7 +38,7 @@ type world struct {
 	pipe   *Pipe
 	writer *os.File // the unikernel's
 	clock  atomic.Int64
-	faults []string // what was told
+	faults []string // the errors that the log has reported
 }
 
 func newWorld(t testing.TB) *world { return newWorldIn(t, t.TempDir()) }
@@ -63,7 +62,7 @@ func newWorldIn(t testing.TB, path string) *world {
 	return w
 }
 
-// start is a new daemon.
+// start starts a new daemon.
 func (w *world) start() {
 	var err error
 	w.dir, err = Open(w.path, func() time.Time { return time.Unix(0, w.clock.Load()) })
@@ -82,8 +81,8 @@ func (w *world) restart() {
 
 func (w *world) file() string { return filepath.Join(w.path, ":hello") }
 
-// print has the unikernel write, and all of it be taken. It returns what the
-// follower is told.
+// print writes as the unikernel does, and takes all of it. It returns the lines that the follower
+// gets.
 func (w *world) print(texts ...string) (lines []messages.ConsoleLine) {
 	w.t.Helper()
 	for _, text := range texts {
@@ -98,7 +97,7 @@ func (w *world) print(texts ...string) (lines []messages.ConsoleLine) {
 	return lines
 }
 
-// left is how many bytes are in the pipe.
+// left returns how many bytes are in the pipe.
 func (w *world) left() (n int) {
 	require.NoError(w.t, w.pipe.control(func(fd int) (err error) {
 		n, err = available(fd)
@@ -107,7 +106,7 @@ func (w *world) left() (n int) {
 	return n
 }
 
-// remembered is what a new follower is told.
+// remembered returns the lines that a new follower gets.
 func (w *world) remembered() []messages.ConsoleLine { return w.follow(1) }
 
 func (w *world) follow(follower uint64) []messages.ConsoleLine {
@@ -115,7 +114,7 @@ func (w *world) follow(follower uint64) []messages.ConsoleLine {
 	return lines
 }
 
-// texts are the texts of lines.
+// texts returns the texts of lines.
 func texts(lines []messages.ConsoleLine) (list []string) {
 	for _, l := range lines {
 		list = append(list, l.Text)

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// move has a unikernel print, and a keeper move it.
+// move writes as a unikernel does, and moves that as a keeper does.
 func (w *world) move(texts ...string) {
 	w.t.Helper()
 	for _, text := range texts {
@@ -25,8 +25,8 @@ func (w *world) move(texts ...string) {
 	}
 }
 
-// TestADaemonAndItsKeeperTakeTurns: what one has moved, the other continues, in the middle
-// of a line, too.
+// TestADaemonAndItsKeeperTakeTurns: each continues where the other has stopped, in the middle of a
+// line, too.
 func TestADaemonAndItsKeeperTakeTurns(t *testing.T) {
 	w := newWorld(t)
 	w.print("one\ntw")
@@ -45,7 +45,7 @@ func TestADaemonAndItsKeeperTakeTurns(t *testing.T) {
 	require.Empty(t, w.faults)
 }
 
-// TestMoveWaitsForNothing, and needs no memory for what it has moved.
+// TestMoveWaitsForNothing: it needs no memory for what it has moved, either.
 func TestMoveWaitsForNothing(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.pipe.control(func(fd int) error {

@@ -37,8 +37,8 @@ func receive[T any](t *testing.T, from <-chan T) (value T) {
 	return value
 }
 
-// Whatever the moments are at which a unikernel writes and somebody begins to
-// wait, nobody waits for what is there.
+// At whichever moments a unikernel writes and a reader begins to wait, the reader does not wait
+// while there is output.
 func TestNobodyWaitsInVain(t *testing.T) {
 	w := newWorld(t)
 	w.remembered()
@@ -89,7 +89,7 @@ func TestStopAndCloseEndTheWait(t *testing.T) {
 	}
 }
 
-// What is there can be taken from a pipe that was stopped.
+// A reader can take the rest of a pipe that was stopped.
 func TestAStoppedPipeCanBeFinished(t *testing.T) {
 	w := newWorld(t)
 	w.remembered()
@@ -101,7 +101,7 @@ func TestAStoppedPipeCanBeFinished(t *testing.T) {
 	require.Equal(t, []string{"last words"}, texts(taken.Lines))
 }
 
-// Who writes while nobody waits wakes nobody.
+// A write while no reader waits wakes none.
 func TestAPipeCountsOnce(t *testing.T) {
 	w := newWorld(t)
 	ready := func() int {
@@ -120,7 +120,7 @@ func TestAPipeCountsOnce(t *testing.T) {
 	require.Zero(t, ready())
 }
 
-// Of a foreign pipe, all is taken before its end is told, and it can have several.
+// All output of a foreign pipe comes before its end, and it can have several ends.
 func TestAForeignPipeHasAnEnd(t *testing.T) {
 	w := newWorld(t)
 	w.remembered()

@@ -12,8 +12,8 @@ import (
 	"albatross/messages"
 )
 
-// TestNothingMakesADifference does anything to a log, and compares with what
-// has been in memory all the time: every line is there, with its time, once.
+// TestNothingMakesADifference does anything to a log, and compares it with a copy in memory: every
+// line is there once, with its time.
 func TestNothingMakesADifference(t *testing.T) {
 	full := smallDisk(t, "4m")
 	rapid.Check(t, func(r *rapid.T) {
@@ -46,7 +46,7 @@ type machine struct {
 	model    tail
 	filled   bool
 	follower uint64
-	told     []messages.ConsoleLine // to the follower
+	heard    []messages.ConsoleLine // the lines that the follower has got
 }
 
 func (m *machine) print(r *rapid.T) { m.take(output().Draw(r, "text")) }
@@ -63,14 +63,14 @@ func (m *machine) take(text string) {
 	m.model.feed([]byte(text), m.world.dir.time())
 }
 
-// hear is told what was taken, if somebody follows.
+// hear adds lines to those of the follower, if there is one.
 func (m *machine) hear(lines []messages.ConsoleLine) {
 	if m.follower == 0 {
 		require.Empty(m.r, lines)
 		return
 	}
-	m.told = append(m.told, lines...)
-	m.told = m.told[max(0, len(m.told)-Lines):]
+	m.heard = append(m.heard, lines...)
+	m.heard = m.heard[max(0, len(m.heard)-Lines):]
 }
 
 func (m *machine) finish(r *rapid.T) {
@@ -88,12 +88,12 @@ func (m *machine) restart(r *rapid.T) {
 		r.Skip("what is in memory would be lost")
 	}
 	m.world.restart()
-	m.follower, m.told = 0, nil
+	m.follower, m.heard = 0, nil
 }
 
 func (m *machine) follow(*rapid.T) {
 	m.follower++
-	m.told, _ = m.world.log.Follow(m.follower)
+	m.heard, _ = m.world.log.Follow(m.follower)
 }
 
 func (m *machine) unfollow(*rapid.T) {
@@ -106,7 +106,7 @@ func (m *machine) sync(*rapid.T) {
 	require.True(m.r, synced || m.filled)
 }
 
-// fill leaves some room on the disk at most.
+// fill leaves at most some room on the disk.
 func (m *machine) fill(r *rapid.T) {
 	if !m.filled {
 		fill(m.world.t, m.mount, rapid.SampledFrom([]int{0, 4096, 100 << 10}).Draw(r, "room"))
@@ -129,11 +129,11 @@ func (m *machine) compare(*rapid.T) {
 	want := m.model.consoleLines()
 	m.requireEqual(want, l.remembered().consoleLines())
 	if m.follower != 0 {
-		m.requireEqual(want, m.told)
+		m.requireEqual(want, m.heard)
 	}
 }
 
-// requireEqual is require.Equal, but fast where there is nothing to tell.
+// requireEqual is require.Equal, but fast if there is no difference.
 func (m *machine) requireEqual(want, got []messages.ConsoleLine) {
 	if !slices.Equal(want, got) {
 		require.Equal(m.r, want, got)

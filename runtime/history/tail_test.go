@@ -12,8 +12,8 @@ import (
 
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 
-// What a tail is written as makes the same tail again, and whatever comes next
-// makes the same lines behind both.
+// The written form of a tail yields the same tail again, and whatever comes next makes the same
+// lines after both.
 func TestFramesMakeTheSameTail(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var one, two tail
@@ -39,14 +39,14 @@ func TestATailRemembersTheLastLines(t *testing.T) {
 	for i := range 3*Lines + 7 {
 		all.feed([]byte{'a' + byte(i%26), '\n'}, epoch.Add(time.Duration(i)))
 	}
-	told := all.consoleLines()
-	require.Len(t, told, Lines)
-	require.Equal(t, epoch.Add(2*Lines+7), told[0].Time)
-	require.Equal(t, epoch.Add(3*Lines+6), told[Lines-1].Time)
+	lines := all.consoleLines()
+	require.Len(t, lines, Lines)
+	require.Equal(t, epoch.Add(2*Lines+7), lines[0].Time)
+	require.Equal(t, epoch.Add(3*Lines+6), lines[Lines-1].Time)
 }
 
-// A file has a third of the size at which it is replaced, however long its lines
-// are and however many times they have.
+// A file has a third of the size at which it is replaced, whatever the lengths of its lines and the
+// number of their times.
 func TestFramesAreSmall(t *testing.T) {
 	var all tail
 	for i := range 2 * Lines {
@@ -56,8 +56,7 @@ func TestFramesAreSmall(t *testing.T) {
 	require.Less(t, len(all.frames()), maxSize*4/10)
 }
 
-// FuzzFrames reads anything as frames: what it makes of it can be written and
-// read again.
+// FuzzFrames reads any bytes as frames: the tail that they make can be written and read again.
 func FuzzFrames(f *testing.F) {
 	frame := appendFrame(nil, []byte("one\ntwo"), epoch)
 	for _, seed := range [][]byte{nil, frame, frame[:len(frame)-1], append(frame, frame...), append(frame, "garbage, and more of it"...), make([]byte, 100)} {

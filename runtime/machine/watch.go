@@ -22,7 +22,7 @@ import (
 type Watch struct {
 	socket *os.File
 	conn   syscall.RawConn
-	tells  func(message []byte) bool
+	isNews func(message []byte) bool
 }
 
 // WatchAll opens all watches. It returns those that it could open.
@@ -59,7 +59,7 @@ func WatchDevices() (*Watch, error) {
 	return w, nil
 }
 
-func watch(protocol int, groups uint32, tells func([]byte) bool) (*Watch, error) {
+func watch(protocol int, groups uint32, isNews func([]byte) bool) (*Watch, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func watch(protocol int, groups uint32, tells func([]byte) bool) (*Watch, error)
 	if err != nil {
 		return nil, errors.Join(err, socket.Close())
 	}
-	return &Watch{socket, conn, tells}, nil
+	return &Watch{socket, conn, isNews}, nil
 }
 
 // Wait returns nil when something may have changed since the last call, or since the
@@ -116,7 +116,7 @@ func (w *Watch) drain(fd int) (news bool, err error) {
 			news = true
 		case err != nil:
 			return news, err
-		case w.tells(buffer[:n]):
+		case w.isNews(buffer[:n]):
 			news = true
 		}
 	}

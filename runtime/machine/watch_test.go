@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// watched is a watch that is closed at the end of the test.
+// watched opens a watch that is closed at the end of the test.
 func watched(t *testing.T, open func() (*Watch, error)) *Watch {
 	t.Helper()
 	w, err := open()
@@ -29,7 +29,7 @@ func watched(t *testing.T, open func() (*Watch, error)) *Watch {
 	return w
 }
 
-// requireNews waits for news. A machine that is busy must not fail the test.
+// requireNews waits for news. The deadline must not fail the test on a busy machine.
 func requireNews(t *testing.T, w *Watch) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -37,7 +37,7 @@ func requireNews(t *testing.T, w *Watch) {
 	require.NoError(t, w.Wait(ctx))
 }
 
-// requireNoNews makes sure that nothing that has been told is news.
+// requireNoNews checks that no message that has arrived is news.
 func requireNoNews(t *testing.T, w *Watch) {
 	t.Helper()
 	var news bool
@@ -63,8 +63,8 @@ func TestBridgesAreWatched(t *testing.T) {
 	requireNoNews(t, w)
 }
 
-// Taps come and go with every unikernel, and are no news: to look at the machine
-// costs a list of all interfaces.
+// Taps come and go with every unikernel, and are no news: to look at the machine costs a list of
+// all interfaces.
 func TestOtherInterfacesAreNoNews(t *testing.T) {
 	netns.Bridge(t, "service")
 	w := watched(t, WatchBridges)
@@ -74,12 +74,12 @@ func TestOtherInterfacesAreNoNews(t *testing.T) {
 		require.NoError(t, tap.Close())
 	}
 	cycle()
-	requireNews(t, w) // the bridge is one that had not been seen
+	requireNews(t, w) // the watch has not seen the bridge before
 	cycle()
 	requireNoNews(t, w)
 }
 
-// TestLostMessagesAreNews: whoever is told too much at once has missed something.
+// TestLostMessagesAreNews: a watch that gets too many messages at once has missed some.
 func TestLostMessagesAreNews(t *testing.T) {
 	netns.Need(t)
 	w := watched(t, WatchBridges)
@@ -92,26 +92,26 @@ func TestLostMessagesAreNews(t *testing.T) {
 	requireNoNews(t, w)
 }
 
-// The kernel is asked to tell again that a CPU is there, as udevadm trigger does.
-// Whoever else is on this machine hears it, too.
+// The test asks the kernel to send again that there is a CPU, as udevadm trigger does. Other
+// listeners on this machine get that, too.
 func TestCPUsAreWatched(t *testing.T) {
 	netns.Need(t)
 	w := watched(t, WatchDevices)
 	if err := os.WriteFile("/sys/devices/system/cpu/cpu0/uevent", []byte("change"), 0); err != nil {
-		t.Skipf("cannot have the kernel tell of a CPU: %v", err)
+		t.Skipf("cannot make the kernel send that there is a CPU: %v", err)
 	}
 	requireNews(t, w)
 }
 
 func TestEventsOfTheKernel(t *testing.T) {
-	for event, tells := range map[string]bool{
+	for event, news := range map[string]bool{
 		"online@/devices/system/cpu/cpu1\x00ACTION=online\x00DEVPATH=/devices/system/cpu/cpu1\x00SUBSYSTEM=cpu\x00SEQNUM=7\x00": true,
 		"online@/devices/system/memory/memory32\x00ACTION=online\x00SUBSYSTEM=memory\x00":                                       true,
 		"add@/devices/virtual/net/cpu\x00ACTION=add\x00SUBSYSTEM=net\x00INTERFACE=cpu\x00":                                      false,
 		"x\x00SUBSYSTEM=cpuid\x00": false,
 		"":                         false,
 	} {
-		require.Equal(t, tells, isDeviceEvent([]byte(event)), "%q", event)
+		require.Equal(t, news, isDeviceEvent([]byte(event)), "%q", event)
 	}
 }
 
@@ -128,7 +128,7 @@ func TestAWatchThatIsGivenUp(t *testing.T) {
 	}
 }
 
-// BenchmarkLook is what it costs to look at a machine with many interfaces.
+// BenchmarkLook measures what it costs to look at a machine with many interfaces.
 func BenchmarkLook(b *testing.B) {
 	netns.Bridge(b, "service")
 	dir, others := b.TempDir(), 0

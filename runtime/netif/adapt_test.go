@@ -11,7 +11,7 @@ import (
 	"albatross/test/netns"
 )
 
-// port adds a port to the bridge, as a network card is one.
+// port adds a port to the bridge, such as a network card.
 func port(t *testing.T, name, address string, mtu int) {
 	t.Helper()
 	master, err := netlink.LinkByName(bridge)
@@ -45,8 +45,8 @@ func TestATapDoesNotLowerTheMTU(t *testing.T) {
 	}
 }
 
-// TestATapDoesNotChangeTheAddress of its bridge, which is the lowest of its ports
-// unless it was set. Without others it is that of all taps.
+// TestATapDoesNotChangeTheAddress of its bridge, which is the lowest of its ports unless it was
+// set. Without other ports it is that of all taps.
 func TestATapDoesNotChangeTheAddress(t *testing.T) {
 	netns.Bridge(t, bridge)
 	first := made(t)
@@ -57,7 +57,7 @@ func TestATapDoesNotChangeTheAddress(t *testing.T) {
 	require.Equal(t, "fe:ff:ff:ff:ff:ff", of())
 	require.NoError(t, second.Close())
 
-	// The lowest address, and the highest of another one.
+	// The lowest address, and the highest one except that of the taps.
 	for _, card := range []string{"00:00:00:00:00:01", "fe:ff:ff:ff:ff:fe"} {
 		t.Run(card, func(t *testing.T) {
 			port(t, "card", card, 1500)

@@ -11,8 +11,8 @@ import (
 	"albatross/test/netns"
 )
 
-// What the life of a tap costs where there are others on its bridge, and how
-// many times as much making it costs as where there are none.
+// What a tap costs from its creation to its removal where there are others on its bridge, and how
+// many times as much its creation costs as without others.
 func BenchmarkTap(b *testing.B) {
 	netns.Bridge(b, bridge)
 	var alone time.Duration

@@ -12,7 +12,7 @@ import (
 	"albatross/test/netns"
 )
 
-// What is there is found by its name only, whatever the name is.
+// A bridge is found only by its name, whatever characters that has.
 func TestBridgesByName(t *testing.T) {
 	for _, name := range []string{bridge, "b", "fifteen-letters", "br%d", "%", "br\xff\x01\x7f~", "brücke", "-", "...", "'\"$;`"} {
 		t.Run(name, func(t *testing.T) {
@@ -22,7 +22,7 @@ func TestBridgesByName(t *testing.T) {
 			_, err := netif.Create(name)
 			require.EqualError(t, err, "cannot make a tap on bridge "+name+": "+missing)
 
-			// A percent sign cannot be had by making one.
+			// The kernel replaces a percent sign in the name of a new interface.
 			if strings.Contains(name, "%") {
 				return
 			}
@@ -49,7 +49,7 @@ func TestBridgesAreInterfacesThatAreBridges(t *testing.T) {
 	require.Equal(t, []string{"br-test", "service"}, names)
 }
 
-// The kernel would find the bridge by some of these.
+// The kernel would find the bridge by some of these names.
 func TestNamesOfNoInterface(t *testing.T) {
 	netns.Bridge(t, bridge)
 	link, err := netlink.LinkByName(bridge)

@@ -18,8 +18,8 @@ import (
 	"albatross/test/netns"
 )
 
-// The tender has the tap as if it had made it: what it sends arrives at others
-// on the bridge, and the other way around.
+// The tender has the tap as if it had made it: frames that it sends arrive at others on the bridge,
+// and the other way around.
 func TestAKeptTapIsForATender(t *testing.T) {
 	const we, tender, local = "\x02host1", "\x02guest", "\x88\xb5"
 	netns.Bridge(t, bridge)
@@ -69,7 +69,7 @@ func TestKeepWhileProcessesAreStarted(t *testing.T) {
 	}
 }
 
-// descriptor is that of the only tap that this process has open.
+// descriptor returns the descriptor of the only tap that this process has open.
 func descriptor(t *testing.T) (fd int) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
@@ -98,10 +98,10 @@ func TestKeepWaitsForWhoeverHasACopy(t *testing.T) {
 		fd := copied(t)
 		result := make(chan error, 1)
 		go func() { result <- tap.Keep() }()
-		synctest.Wait() // it looks again and again now, at intervals of the time in here
+		synctest.Wait() // Keep polls now, in the time of the bubble
 		select {
 		case err := <-result:
-			require.Fail(t, "it has not waited", "%v", err)
+			require.Fail(t, "Keep has not waited", "%v", err)
 		default:
 		}
 		require.NoError(t, unix.Close(fd))

@@ -11,7 +11,7 @@ import (
 	"albatross/test/netns"
 )
 
-// TestFindTap: only what is a tap on that bridge can be one of a unikernel.
+// TestFindTap: only a tap on that bridge counts as one of a unikernel.
 func TestFindTap(t *testing.T) {
 	netns.Bridge(t, bridge)
 	netns.Bridge(t, "other")

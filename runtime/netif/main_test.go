@@ -35,14 +35,14 @@ func makeAndWait(mode string) {
 		panic(err)
 	}
 	fmt.Println(tap.Link().Name, tap.Link().Index)
-	_, _ = os.Stdin.Read(make([]byte, 1)) // which nobody writes
+	_, _ = os.Stdin.Read(make([]byte, 1)) // nothing is written to it
 	os.Exit(1)
 }
 
-// bridge is the one that the tests make.
+// bridge is the name of the bridge of the tests.
 const bridge = "service"
 
-// made is a tap that is gone at the end of the test, kept or not.
+// made returns a tap that is removed at the end of the test, kept or not.
 func made(t testing.TB) *netif.Tap {
 	t.Helper()
 	tap, err := netif.Create(bridge)
@@ -54,7 +54,7 @@ func made(t testing.TB) *netif.Tap {
 	return tap
 }
 
-// add makes any interface, which is gone at the end of the test.
+// add makes any interface, which is removed at the end of the test.
 func add(t *testing.T, link netlink.Link) messages.Link {
 	t.Helper()
 	require.NoError(t, netlink.LinkAdd(link))
@@ -64,7 +64,7 @@ func add(t *testing.T, link netlink.Link) messages.Link {
 	return messages.Link{Name: found.Attrs().Name, Index: found.Attrs().Index}
 }
 
-// named are the attributes of an interface to make.
+// named returns the attributes of an interface to make.
 func named(name string) netlink.LinkAttrs {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = name

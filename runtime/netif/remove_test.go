@@ -58,14 +58,14 @@ func TestRemoveLeavesWhatIsNotMeant(t *testing.T) {
 	}
 	before := all()
 	for _, record := range []messages.Link{
-		veth, tun, macvtap, // no taps
+		veth, tun, macvtap, // these are no taps
 		{Name: "lo", Index: lo.Attrs().Index},
-		{Name: "vmmtap1", Index: tap.Index}, // names of others
+		{Name: "vmmtap1", Index: tap.Index}, // their names are those of other interfaces
 		{Name: "vmmtap9", Index: tap.Index},
 		{Name: "vmmtap", Index: tap.Index},
 		{Name: "vmmtap0\x00", Index: tap.Index},
 		{Name: "", Index: tap.Index},
-		{Name: "vmmtap0", Index: veth.Index}, // indices of others
+		{Name: "vmmtap0", Index: veth.Index}, // their indices are those of other interfaces
 		{Name: "vmmtap0", Index: 99999},
 		{Name: "vmmtap0", Index: 0},
 		{Name: "vmmtap0", Index: -1},

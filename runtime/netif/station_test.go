@@ -15,7 +15,7 @@ func at(bridge string, mac string) messages.Station {
 	return messages.Station{Bridge: bridge, MAC: messages.MAC([]byte(mac))}
 }
 
-// TestAddressesThatSomethingOnTheBridgeHas: the host, or who has been heard.
+// TestAddressesThatSomethingOnTheBridgeHas: the host, or a sender that the bridge has seen.
 func TestAddressesThatSomethingOnTheBridgeHas(t *testing.T) {
 	netns.Bridge(t, bridge)
 	netns.Bridge(t, "other")

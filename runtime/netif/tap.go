@@ -165,7 +165,7 @@ const (
 	unusedPoll = time.Millisecond
 )
 
-// awaitUnused waits until no process has the tap open; otherwise the kernel would tell a
+// awaitUnused waits until no process has the tap open; otherwise the kernel would answer a
 // tender that it is busy. Another goroutine may be starting a process: between fork and
 // exec the child has a copy of every descriptor, and the kernel does not report when the
 // last one is closed.

@@ -42,7 +42,7 @@ func TestCreateIsUpAndOnItsBridge(t *testing.T) {
 	require.Equal(t, "0x1002", show(t, "vmmtap0", "tun_flags"), "a tap without packet information")
 }
 
-// It is never an interface of the host's own that is up.
+// A tap is never an interface of the host's own that is up.
 func TestCreateAttachesBeforeItIsUp(t *testing.T) {
 	netns.Bridge(t, bridge)
 	events, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK)
@@ -64,7 +64,7 @@ func TestCreateAttachesBeforeItIsUp(t *testing.T) {
 	}
 }
 
-// show is what /sys tells about an interface.
+// show returns what a file in /sys says about an interface.
 func show(t *testing.T, name, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("/sys/class/net", name, file))
@@ -168,8 +168,8 @@ func TestKilledProcess(t *testing.T) {
 	}
 }
 
-// A bridge has 1023 ports at most. It is filled with interfaces that are all
-// removed at once, which takes as long as to remove one.
+// A bridge has 1023 ports at most. The test fills it with interfaces that are all removed at once,
+// which takes as long as to remove one.
 func TestCreateThatFailsInTheMiddleLeavesNothing(t *testing.T) {
 	const ports, group = 1023, 7
 	netns.Bridge(t, bridge)
@@ -215,8 +215,7 @@ func TestWithoutTheDevice(t *testing.T) {
 	require.EqualError(t, err, "cannot make a tap on bridge service: cannot open /dev/net/tun: no such file or directory")
 }
 
-// What there is besides is never gone through: it would have to be stored
-// while that is done.
+// Other interfaces are never listed: that would take memory for all of them.
 func TestOthersCostNothing(t *testing.T) {
 	netns.Bridge(t, bridge)
 	cycle := func() {

@@ -41,12 +41,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// environment spares the processes the second that the race detector waits at
-// the end of each.
+// environment makes the processes end at once, and not after the second that the race detector
+// waits.
 var environment = []string{"GORACE=atexit_sleep_ms=0"}
 
-// worker ends as its standard input says: "exit N" or "signal N". Without
-// anything it stays for as long as its input is open.
+// worker ends as its standard input says: "exit N" or "signal N". Without input it runs as long as
+// its input is open.
 func worker() {
 	var how string
 	var n int
@@ -60,7 +60,7 @@ func worker() {
 	os.Exit(n)
 }
 
-// daemon starts a worker, tells its pid, and is gone.
+// daemon starts a worker, prints its pid, and ends.
 func daemon() {
 	cmd := exec.Command(os.Args[0], "worker")
 	cmd.Stdin, cmd.Env = os.Stdin, environment
@@ -69,9 +69,8 @@ func daemon() {
 	os.Exit(0)
 }
 
-// reaper stands for the init that inherits a worker from a daemon that died:
-// it tells the pid of the worker, which is no child of the test, and reaps it
-// only when it is told to (by descriptor 3).
+// reaper stands for the init that inherits a worker from a daemon that died: it prints the pid of
+// the worker, which is no child of the test, and reaps it once descriptor 3 can be read.
 func reaper() {
 	must(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 	cmd := exec.Command(os.Args[0], "daemon")
@@ -98,8 +97,8 @@ func must(err error) {
 // A subject is a worker under observation.
 type subject struct {
 	messages.Process
-	end  func(how string, n int) // tells it how to end
-	reap func()                  // has its real parent reap it
+	end  func(how string, n int) // ends it
+	reap func()                  // makes its real parent reap it
 }
 
 // child starts a worker as a child of the test that nobody else waits for.
@@ -116,9 +115,9 @@ func child(t *testing.T) subject {
 	t.Cleanup(func() {
 		_ = out.Close()
 		if t.Failed() {
-			_ = syscall.Kill(pid, unix.SIGKILL) // it may be what never ended
+			_ = syscall.Kill(pid, unix.SIGKILL) // it may be the process that never ended
 		}
-		_, _ = syscall.Wait4(pid, nil, 0, nil) // where the test did not
+		_, _ = syscall.Wait4(pid, nil, 0, nil) // if the test did not reap it
 	})
 	return subject{Process: identify(t, pid), end: ender(t, out), reap: func() {}}
 }
@@ -187,13 +186,13 @@ func both(t *testing.T, test func(t *testing.T, start func(*testing.T) subject))
 	t.Run("child", func(t *testing.T) { test(t, child) })
 	t.Run("adopted", func(t *testing.T) {
 		if !kernelTellsExits(t) {
-			t.Skip("this kernel does not tell the exit of somebody else's child")
+			t.Skip("this kernel does not reveal the exit of another process's child")
 		}
 		test(t, adopted)
 	})
 }
 
-// kernelTellsExits is whether this is Linux 6.15 or later.
+// kernelTellsExits reports whether this is Linux 6.15 or later.
 func kernelTellsExits(t *testing.T) bool {
 	t.Helper()
 	var uts unix.Utsname
@@ -217,8 +216,8 @@ func TestWaitTellsExitCode(t *testing.T) {
 	})
 }
 
-// SIGHUP and SIGINT are left out: where the tests run in the background, their
-// processes inherit that these are ignored.
+// SIGHUP and SIGINT are left out: if the tests run in the background, their processes inherit that
+// these are ignored.
 func TestWaitTellsSignal(t *testing.T) {
 	both(t, func(t *testing.T, start func(*testing.T) subject) {
 		for _, sig := range []syscall.Signal{unix.SIGKILL, unix.SIGTERM} {
@@ -315,7 +314,7 @@ func TestExitThatNobodyAsksForIsSeen(t *testing.T) {
 			s := adopted(t)
 			h := open(t, s.Process)
 			s.end(tc.how, tc.n)
-			require.Equal(t, tc.exit, wait(t, h)) // s.reap was not called
+			require.Equal(t, tc.exit, wait(t, h)) // s.reap has not been called
 		})
 	}
 }
@@ -415,7 +414,7 @@ func TestEveryWaitLearnsTheSameExit(t *testing.T) {
 
 func TestTwoHandlesOfOneChildLearnTheSameExit(t *testing.T) {
 	if !kernelTellsExits(t) {
-		t.Skip("this kernel tells an exit once")
+		t.Skip("this kernel reveals an exit only once")
 	}
 	s := child(t)
 	a, b := open(t, s.Process), open(t, s.Process)
@@ -442,7 +441,7 @@ func TestNothingStaysOpen(t *testing.T) {
 		_, err = proc.Open(stale)
 		require.ErrorIs(t, err, proc.ErrGone)
 	}
-	t.Run("first", func(*testing.T) { cycle() }) // opens what the runtime keeps
+	t.Run("first", func(*testing.T) { cycle() }) // opens the descriptors that the Go runtime keeps
 	before := openFiles(t)
 	for range 20 {
 		cycle()

@@ -43,7 +43,7 @@ func TestExitOfWhatIsNotReaped(t *testing.T) {
 		stat("Z", "5", "768"):  {Known: true, Code: 3},
 		stat("Z", "5", "9"):    {Known: true, Signal: 9},
 		stat("Z", "5", "139"):  {Known: true, Signal: 11},
-		stat("Z", "6", "768"):  {}, // somebody else has the pid
+		stat("Z", "6", "768"):  {}, // another process has the pid
 		stat("R", "5", "0"):    {},
 		stat("Z", "5", "-1"):   {},
 		"7 (x) Z 1 2":          {},

@@ -11,7 +11,7 @@ import (
 	"albatross/runtime/proc"
 )
 
-// sleeper is a process of a user.
+// sleeper starts a process of a user.
 func sleeper(t *testing.T, user uint32) *exec.Cmd {
 	t.Helper()
 	c := exec.Command("sleep", "infinity")
@@ -35,7 +35,7 @@ func TestRequireOwner(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, proc.RequireOwner(roots, alice), proc.ErrForeign)
 
-	hers.StartTime++ // another one had that pid
+	hers.StartTime++ // another process had that pid
 	require.ErrorIs(t, proc.RequireOwner(hers, alice), proc.ErrGone)
 	hers.PID = 1 << 30
 	require.ErrorIs(t, proc.RequireOwner(hers, alice), proc.ErrGone)

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whose exit may not be seen is waited for a moment, since its parent may clear it
-// away. A process that runs stands for it here: root may see all exits.
+// A process whose exit the daemon may not see gets a moment, since its parent may reap it. A
+// running process stands for it here: root may see all exits.
 func TestWaitForWhatIsNotReaped(t *testing.T) {
 	cmd := exec.Command("sleep", "1h")
 	require.NoError(t, cmd.Start())

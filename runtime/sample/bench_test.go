@@ -23,8 +23,8 @@ const (
 
 func tapName(i int) string { return fmt.Sprintf("tap%d", i) }
 
-// What a pass over many processes and taps costs, compared with what it may, and
-// with just reading three files of each process.
+// Compares what a pass over many processes and taps costs with the budget, and with just reading
+// three files of each process.
 func BenchmarkTake(b *testing.B) {
 	targets := make([]messages.Target, many)
 	for i := range targets {
@@ -39,7 +39,7 @@ func BenchmarkTake(b *testing.B) {
 	}
 	s := sample.New()
 	b.Cleanup(s.Close)
-	s.Take(targets, false) // which opens all files
+	s.Take(targets, false) // this opens all files
 	var taking, reading time.Duration
 	for b.Loop() {
 		taking += costs(func() {
@@ -55,8 +55,7 @@ func BenchmarkTake(b *testing.B) {
 	b.ReportMetric(float64(taking)/float64(reading), "pass/reading")
 }
 
-// costs is how much CPU something takes, with the garbage that it makes, but not
-// with that of others.
+// costs returns how much CPU time f takes, with its own garbage, but without that of others.
 func costs(f func()) time.Duration {
 	runtime.GC()
 	begin := cpu()

@@ -18,8 +18,8 @@ import (
 	"albatross/test/netns"
 )
 
-// mode is the environment variable that makes the test binary a process to
-// measure. It says when it is ready, and ends with its standard input.
+// mode is the environment variable that makes the test binary a process to measure. It prints a
+// line when it is ready, and ends with its standard input.
 const mode = "SAMPLE_TEST_MODE"
 
 func TestMain(m *testing.M) {
@@ -38,7 +38,7 @@ const (
 // burnt is how much CPU the process that burns some has used when it is ready.
 const burnt = 200 * time.Millisecond
 
-// written is how much the process that writes has written then, in bytes.
+// written is how many bytes the process that writes has written when it is ready.
 const written = 1 << 20
 
 func work(mode string) {
@@ -62,7 +62,7 @@ func cpu() time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// write writes to a file system that counts it.
+// write writes to a file system whose writes the kernel counts.
 func write() error {
 	f, err := os.OpenFile(os.Getenv("SAMPLE_TEST_FILE"), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -74,7 +74,7 @@ func write() error {
 	return f.Sync()
 }
 
-// start starts a process to measure, which is gone at the end of the test.
+// start starts a process to measure, which is killed at the end of the test.
 func start(t testing.TB, doing string, more ...string) (messages.Target, *exec.Cmd) {
 	t.Helper()
 	return startAs(t, os.Args[0], doing, more...)
@@ -106,8 +106,8 @@ func target(t testing.TB, pid int) messages.Target {
 	return messages.Target{Name: messages.Name{Label: "x"}, Process: process, Started: time.Unix(1234, 567891000)}
 }
 
-// takeAll measures targets, twice: with files that are opened for it, and with
-// those that have been kept open. That makes no difference.
+// takeAll measures targets twice: with files that are opened for it, and with those that have been
+// kept open. Both yield the same.
 func takeAll(t testing.TB, targets ...messages.Target) sample.Pass {
 	t.Helper()
 	s := sample.New()
@@ -128,7 +128,7 @@ func take(t testing.TB, target messages.Target) messages.Sample {
 	return p.Samples[0]
 }
 
-// addTap makes a tap that is up, and is gone at the end of the test.
+// addTap makes a tap that is up, and is removed at the end of the test.
 func addTap(t testing.TB, name string) messages.Link {
 	t.Helper()
 	netns.Need(t)
@@ -137,7 +137,7 @@ func addTap(t testing.TB, name string) messages.Link {
 	require.NoError(t, netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TAP}))
 	link, err := netlink.LinkByName(name)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = netlink.LinkDel(link) }) // the test may have done so
+	t.Cleanup(func() { _ = netlink.LinkDel(link) }) // the test may have removed it
 	require.NoError(t, netlink.LinkSetUp(link))
 	return messages.Link{Name: name, Index: link.Attrs().Index}
 }

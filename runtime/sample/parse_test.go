@@ -14,8 +14,7 @@ import (
 	"albatross/runtime/proc"
 )
 
-// stat is /proc/PID/stat with numbers in all fields that are used: each is that
-// of the field.
+// stat returns a /proc/PID/stat in which each field that is used has its own number as its value.
 func stat(name, state string) string {
 	fields := []string{"7", "(" + name + ")", state}
 	for n := 4; n <= 52; n++ {
@@ -65,7 +64,7 @@ func TestNonsense(t *testing.T) {
 	require.False(t, u.io.OK)
 }
 
-// The last line counts where an earlier one looks like it.
+// The last line counts, and not an earlier one that looks like it.
 func TestLabels(t *testing.T) {
 	var u usage
 	require.NoError(t, u.parseStatus([]byte("Name:\tx\nvoluntary_ctxt_switches:\t9\nvoluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t2\n")))
@@ -91,7 +90,7 @@ func TestSmallBuffer(t *testing.T) {
 	require.Positive(t, u.voluntary+u.involuntary)
 }
 
-// What would be too much to keep open is measured all the same.
+// Files beyond the limit of descriptors are not kept open, and measured all the same.
 func TestFewDescriptors(t *testing.T) {
 	self, err := proc.Identify(os.Getpid())
 	require.NoError(t, err)
@@ -113,8 +112,7 @@ func TestUnits(t *testing.T) {
 	require.Equal(t, int64(12_399_999), u.memory(messages.Target{}.Started).Runtime)
 }
 
-// Whatever is in the files, nothing fails but by an error, and no number is
-// negative.
+// Whatever is in the files, parsing at most returns an error, and no number is negative.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(stat(") S (", "S")))
 	for _, file := range []string{"stat", "statm", "status", "io", "smaps_rollup"} {
@@ -136,7 +134,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// Nor does a message of the kernel that is cut off.
+// The same holds for a message of the kernel that is cut off.
 func FuzzLink(f *testing.F) {
 	f.Add([]byte("0123456789abcdef\x06\x00\x03\x00lo\x00"))
 	f.Fuzz(func(t *testing.T, message []byte) {

@@ -25,7 +25,7 @@ func TestWhatAProcessHasUsed(t *testing.T) {
 	r, m := s.Stats.Rusage, s.Stats.KinfoMem
 	require.True(t, m.OK)
 	used := duration(r.UTime) + duration(r.STime)
-	require.GreaterOrEqual(t, used, burnt-20*time.Millisecond) // in hundredths of a second, each cut off
+	require.GreaterOrEqual(t, used, burnt-20*time.Millisecond) // the kernel rounds each down to hundredths of a second
 	require.Less(t, used, 20*burnt)
 	runtime := time.Duration(m.Value.Runtime) * time.Microsecond
 	require.InDelta(t, used, runtime, float64(40*time.Millisecond), "the same, cut off, and a little earlier")
@@ -47,7 +47,7 @@ func duration(t messages.Timeval) time.Duration {
 	return time.Duration(t.Seconds)*time.Second + time.Duration(t.Microseconds)*time.Microsecond
 }
 
-// vmSize is what another file says of the same.
+// vmSize returns the value of another file for the same.
 func vmSize(t *testing.T, pid int) int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	require.NoError(t, err)
@@ -59,7 +59,7 @@ func vmSize(t *testing.T, pid int) int64 {
 }
 
 func TestWhatAProcessHasWritten(t *testing.T) {
-	dir, err := os.MkdirTemp(".", "io") // the usual place for such files is in memory, often
+	dir, err := os.MkdirTemp(".", "io") // the usual place for such files often is in memory
 	require.NoError(t, err)
 	defer os.RemoveAll(dir)
 	dir, err = filepath.Abs(dir)
@@ -67,7 +67,7 @@ func TestWhatAProcessHasWritten(t *testing.T) {
 	target, _ := start(t, "write", "SAMPLE_TEST_FILE="+filepath.Join(dir, "f"))
 	s := take(t, target)
 	if !s.IO.OK {
-		t.Skip("this kernel does not tell what a process has written")
+		t.Skip("this kernel does not count what a process has written")
 	}
 	require.GreaterOrEqual(t, s.IO.Value.Written, int64(written))
 }
@@ -84,7 +84,7 @@ func TestAProcessThatHasEnded(t *testing.T) {
 	require.NoError(t, c.Process.Kill())
 	info := unix.Siginfo{}
 	require.NoError(t, unix.Waitid(unix.P_PID, c.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil))
-	requireGone(t, target) // though its parent has not noticed
+	requireGone(t, target) // even if its parent has not reaped it
 	_ = c.Wait()
 	requireGone(t, target)
 }
@@ -108,7 +108,7 @@ func TestOneThatIsGoneCostsNoOther(t *testing.T) {
 	require.Equal(t, []messages.Target{gone, gone}, p.Gone)
 }
 
-// The name of a program is chosen by whoever starts it.
+// The user who starts a program chooses its name.
 func TestNamesOfPrograms(t *testing.T) {
 	for _, name := range []string{"a) R 1 1", ") Z (", "x\nvoluntary_ctxt_switches:\t9", "(((", "\xff\xfe"} {
 		t.Run(name, func(t *testing.T) {
@@ -155,7 +155,7 @@ func descriptors(t *testing.T) int {
 	return len(entries)
 }
 
-// Files are kept open only of what is measured, and as long as it is there.
+// Files are kept open only of targets that are measured, as long as the process runs.
 func TestFilesAreClosed(t *testing.T) {
 	first, c := start(t, "wait")
 	second, _ := start(t, "wait")

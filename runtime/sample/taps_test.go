@@ -13,7 +13,7 @@ import (
 
 const testBridge = "service"
 
-// interfaces measures taps, with a process that is there.
+// interfaces measures taps of a process that runs.
 func interfaces(t *testing.T, ports ...messages.Port) []messages.IfData {
 	t.Helper()
 	target, _ := start(t, "wait")
@@ -36,7 +36,7 @@ func TestCounters(t *testing.T) {
 	other.Reach(unikernel, broadcast+"\x02\x00\x00\x00\x00\x02\x12\x34to the unikernel, which is longer")
 
 	port := messages.Port{Device: "net", Link: link}
-	require.Eventually(t, func() bool { // some of it may be on its way
+	require.Eventually(t, func() bool { // some frames may be under way
 		list := interfaces(t, port)
 		require.Len(t, list, 1)
 		got := list[0]
@@ -72,7 +72,7 @@ func TestTapsThatAreNotThere(t *testing.T) {
 	require.Equal(t, uint32(1500), list[1].MTU)
 }
 
-// A process without its tap is measured all the same.
+// A process whose tap is gone is measured all the same.
 func TestATapThatIsRemoved(t *testing.T) {
 	link := addTap(t, "tap-a")
 	target, _ := start(t, "wait")
@@ -84,7 +84,7 @@ func TestATapThatIsRemoved(t *testing.T) {
 	require.Empty(t, take(t, target).Stats.IfData)
 }
 
-// All taps are found where they do not fit into one answer of the kernel.
+// All taps are found if they do not fit into one answer of the kernel.
 func TestManyTaps(t *testing.T) {
 	target, _ := start(t, "wait")
 	for i := range 100 {

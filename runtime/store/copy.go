@@ -58,7 +58,7 @@ func preserveCopy(dir string) error {
 	return nil
 }
 
-// Restoring tells an operator how to restore the copy in a directory, if one can be used.
+// Restoring says how an operator restores the copy in a directory, if one can be used.
 func Restoring(dir string) string {
 	path := filepath.Join(dir, CopyFile)
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)

@@ -12,7 +12,7 @@ import (
 	"albatross/runtime/store"
 )
 
-// copied are the names of what is stored in the copy.
+// copied returns the names of the unikernels in the copy.
 func copied(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	other := t.TempDir()
@@ -43,8 +43,7 @@ func TestACopyIsKeptAtEachStart(t *testing.T) {
 	require.NoFileExists(t, path+".tmp")
 }
 
-// TestTheCopyStays as it was where the database is damaged, or there is no room
-// for another.
+// TestTheCopyStays unchanged if the database is damaged, or there is no room for another one.
 func TestTheCopyStays(t *testing.T) {
 	dir := smallDisk(t, 8)
 	db := open(t, dir)

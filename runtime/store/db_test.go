@@ -132,7 +132,7 @@ func TestTheImportIsMarkedWithWhatWasImported(t *testing.T) {
 	require.Equal(t, messages.State{Imported: true}, state)
 }
 
-// What is created under the name of one that was deleted has not its process.
+// A unikernel with the name of one that was deleted does not get its process.
 func TestDeletedUnikernelLeavesNoRuntime(t *testing.T) {
 	db := open(t, t.TempDir())
 	hello := name(t, "hello")
@@ -159,7 +159,7 @@ func TestFailedChangesLeaveNothing(t *testing.T) {
 	}
 }
 
-// odd is a change that the store does not know.
+// An odd is a change that the store does not know.
 type odd struct{ messages.PutSpec }
 
 func TestSecondOpenerIsTold(t *testing.T) {
@@ -172,7 +172,7 @@ func TestSecondOpenerIsTold(t *testing.T) {
 	require.Len(t, load(t, open(t, dir)), 1)
 }
 
-// contents are a file's bytes, to see whether it was touched.
+// contents returns the bytes of a file, to see whether it was changed.
 func contents(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -180,7 +180,7 @@ func contents(t *testing.T, path string) string {
 	return string(data)
 }
 
-// refused opens what must not be opened, nor changed, nor kept locked.
+// refused opens a database that must not be opened, nor changed, nor kept locked.
 func refused(t *testing.T, dir string) error {
 	t.Helper()
 	path := filepath.Join(dir, store.DBFile)
@@ -196,7 +196,7 @@ func refused(t *testing.T, dir string) error {
 	return err
 }
 
-// alter changes a database behind the store's back.
+// alter changes a database without the store.
 func alter(t *testing.T, dir string, change func(tx *bbolt.Tx) error) {
 	t.Helper()
 	db, err := bbolt.Open(filepath.Join(dir, store.DBFile), 0o600, nil)
@@ -234,7 +234,7 @@ func TestDatabaseOfNoVersionIsDamaged(t *testing.T) {
 	}
 }
 
-// filled is a directory with a database of some size.
+// filled returns a directory with a database of some size.
 func filled(t *testing.T) (dir string, records []messages.Record) {
 	t.Helper()
 	dir = t.TempDir()
@@ -255,7 +255,7 @@ func filled(t *testing.T) (dir string, records []messages.Record) {
 
 func TestTruncatedDatabaseIsLeftAlone(t *testing.T) {
 	dir, _ := filled(t)
-	require.NoError(t, open(t, dir).Close()) // keeps a copy
+	require.NoError(t, open(t, dir).Close()) // this keeps a copy
 	path := filepath.Join(dir, store.DBFile)
 	whole := contents(t, path)
 	for _, size := range []int{1, 100, 4096, 8192, 12288, 16384, 20000, 40960, len(whole) / 4 * 3} {
@@ -272,7 +272,7 @@ func TestTruncatedDatabaseIsLeftAlone(t *testing.T) {
 	require.NoError(t, open(t, dir).Close())
 }
 
-// used is how much of the file is more than room to grow.
+// used returns how much of the file is more than room to grow.
 func used(t *testing.T, path string) (size int) {
 	t.Helper()
 	db, err := bbolt.Open(path, 0o600, nil)
@@ -282,8 +282,8 @@ func used(t *testing.T, path string) (size int) {
 	return size
 }
 
-// A damaged database is refused untouched, or the damage is where it does not
-// matter: then all records are there, but for values that are damaged inside.
+// A damaged database is refused and stays unchanged, or the damage does not matter: then all
+// records are there, except for values that are damaged inside.
 func TestDamagedDatabaseIsRefusedOrHarmless(t *testing.T) {
 	dir, _ := filled(t)
 	path := filepath.Join(dir, store.DBFile)
@@ -342,7 +342,7 @@ func TestClosedDatabaseTellsSo(t *testing.T) {
 	require.ErrorContains(t, err, "not open")
 }
 
-// Whatever is done, what is loaded is what a map holds, reopened or not.
+// Whatever is done, the store loads what a map holds, reopened or not.
 func TestStoreIsAMap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "db")
@@ -389,7 +389,7 @@ var change = rapid.Custom(func(rt *rapid.T) messages.Change {
 	return messages.PutSpec{Name: n, Spec: s}
 })
 
-// applied is the model after changes; not ok where one must be refused.
+// applied returns the model after changes; not ok if one must be refused.
 func applied(before map[messages.Name]messages.Record, changes []messages.Change) (after map[messages.Name]messages.Record, ok bool) {
 	after = map[messages.Name]messages.Record{}
 	for n, r := range before {
@@ -429,7 +429,7 @@ func sorted(model map[messages.Name]messages.Record) []messages.Record {
 	return records
 }
 
-// write stores numbers for as long as it lives, and tells each when Apply has.
+// write stores numbers as long as it lives, and prints each when Apply has returned.
 func write(dir string) {
 	db, err := store.Open(dir)
 	if err != nil {
@@ -455,7 +455,7 @@ func write(dir string) {
 func TestKilledWriterLeavesWholeChangesAndAllItTold(t *testing.T) {
 	dir := t.TempDir()
 	for range 10 {
-		told := killWriter(t, dir)
+		printed := killWriter(t, dir)
 		db := open(t, dir)
 		records := load(t, db)
 		newest, _ := events(t, db, last(t, db), 1)
@@ -466,7 +466,7 @@ func TestKilledWriterLeavesWholeChangesAndAllItTold(t *testing.T) {
 				last = r.Spec.Arguments.Memory
 			}
 		}
-		require.GreaterOrEqual(t, last, told)
+		require.GreaterOrEqual(t, last, printed)
 		require.Equal(t, int64(last), newest[0].Event.AtMillis, "the event of another change")
 		for _, r := range records {
 			if r.Name.Label == "last" {
@@ -477,8 +477,8 @@ func TestKilledWriterLeavesWholeChangesAndAllItTold(t *testing.T) {
 	}
 }
 
-// killWriter kills a writer amid its work and returns what it told last.
-func killWriter(t *testing.T, dir string) (told int) {
+// killWriter kills a writer amid its work, and returns the last number that it printed.
+func killWriter(t *testing.T, dir string) (printed int) {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
@@ -489,15 +489,15 @@ func killWriter(t *testing.T, dir string) (told int) {
 	require.NoError(t, cmd.Start())
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
-		_, err := fmt.Sscan(lines.Text(), &told)
+		_, err := fmt.Sscan(lines.Text(), &printed)
 		require.NoError(t, err)
-		if told == 20 {
+		if printed == 20 {
 			require.NoError(t, cmd.Process.Kill())
 		}
 	}
 	require.Error(t, cmd.Wait())
-	require.GreaterOrEqual(t, told, 20)
-	return told
+	require.GreaterOrEqual(t, printed, 20)
+	return printed
 }
 
 func TestFullDiskLosesNothing(t *testing.T) {

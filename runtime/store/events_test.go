@@ -14,7 +14,7 @@ import (
 	"albatross/runtime/store"
 )
 
-// at is an event at a time in milliseconds.
+// at returns an event at a time in milliseconds.
 func at(millis int64) messages.PutEvent {
 	return messages.PutEvent{Event: messages.NewEvent(messages.EventCreated, messages.Name{Label: "x"}, time.UnixMilli(millis), "a test")}
 }
@@ -28,7 +28,7 @@ func putEvents(t require.TestingT, db *store.DB, millis ...int64) {
 	require.NoError(t, db.Apply(changes))
 }
 
-// upTo are the numbers from 1 to n.
+// upTo returns the numbers from 1 to n.
 func upTo(n int) []int64 {
 	list := make([]int64, n)
 	for i := range list {
@@ -116,7 +116,7 @@ func TestTheNewestEventsAreKept(t *testing.T) {
 	require.Equal(t, store.MaxEvents, kept)
 }
 
-// TestManyEventsAtOnce: not even one transaction keeps more than are kept.
+// TestManyEventsAtOnce: the limit holds even for the events of one transaction.
 func TestManyEventsAtOnce(t *testing.T) {
 	db := open(t, t.TempDir())
 	putEvents(t, db, upTo(store.MaxEvents+7)...)
@@ -152,7 +152,7 @@ func TestFindEvents(t *testing.T) {
 	}
 }
 
-// TestDamagedEventsAreMissed: what cannot be understood harms nothing else.
+// TestDamagedEventsAreMissed: an event that cannot be decoded harms no other.
 func TestDamagedEventsAreMissed(t *testing.T) {
 	dir := t.TempDir()
 	db := open(t, dir)
@@ -201,8 +201,8 @@ func TestLargeEventsComeInSmallParts(t *testing.T) {
 	require.Equal(t, large.Event, list[3].Event)
 }
 
-// TestEventsAreAQueue: whatever is stored and read, in whatever portions, each
-// reader gets every event once and in order, but for those that are not kept.
+// TestEventsAreAQueue: whatever is stored and read, in whatever portions, each reader gets every
+// event once and in order, except those that are no longer kept.
 func TestEventsAreAQueue(t *testing.T) {
 	db := open(t, t.TempDir())
 	stored := int(last(t, db))
@@ -240,9 +240,8 @@ func TestClosedDatabaseHasNoEvents(t *testing.T) {
 	require.ErrorContains(t, err, "not open")
 }
 
-// BenchmarkEvents tells what a commit costs with an event in it, when as many
-// are kept as are ever: x-without is how many times as long it takes as one
-// without.
+// BenchmarkEvents measures a commit with an event in it, when as many are kept as possible. The
+// metric x-without shows how many times as long it takes as one without.
 func BenchmarkEvents(b *testing.B) {
 	db, err := store.Open(b.TempDir())
 	require.NoError(b, err)

@@ -8,7 +8,7 @@ import (
 	"albatross/messages"
 )
 
-// PutVersion has a database say that it is of a version.
+// PutVersion sets the version of a database.
 func PutVersion(tx *bbolt.Tx, version string) error {
 	schema := tx.Bucket(schemaBucket)
 	return errors.Join(
@@ -17,7 +17,7 @@ func PutVersion(tx *bbolt.Tx, version string) error {
 	)
 }
 
-// Damaged are the keys of what has been set aside.
+// Damaged returns the keys of what has been set aside.
 func (db *DB) Damaged() (keys []string, err error) {
 	err = db.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket(damagedBucket).ForEach(func(_, v []byte) error {
@@ -32,7 +32,7 @@ func (db *DB) Damaged() (keys []string, err error) {
 	return keys, err
 }
 
-// Occupy has the next change wait, until it is released.
+// Occupy makes the next change wait, until it is released.
 func (db *DB) Occupy() (release func() error, err error) {
 	tx, err := db.bolt.Begin(true)
 	if err != nil {
@@ -41,10 +41,10 @@ func (db *DB) Occupy() (release func() error, err error) {
 	return tx.Rollback, nil
 }
 
-// Reads are how often the database has been read.
+// Reads returns how often the database has been read.
 func (db *DB) Reads() int { return db.bolt.Stats().TxN }
 
-// UseReserve leaves so little of the reserve that it has to be filled up.
+// UseReserve leaves so little of the reserve that it must be filled up.
 func (db *DB) UseReserve() error {
 	return db.update(func(tx *bbolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(reserveBucket)
@@ -55,7 +55,7 @@ func (db *DB) UseReserve() error {
 	})
 }
 
-// Busy has an image be about to get its name or to lose it, until it is released.
+// Busy holds the moment at which an image gets its name or loses it, until it is released.
 func (i *Images) Busy() (release func()) {
 	i.mu.Lock()
 	return i.mu.Unlock

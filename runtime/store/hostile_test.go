@@ -16,7 +16,7 @@ import (
 	"albatross/test/hostile"
 )
 
-// inhabited is a directory whose database has some of everything.
+// inhabited returns a directory whose database has some of everything.
 func inhabited(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -40,11 +40,11 @@ func inhabited(t *testing.T) (dir string) {
 	}
 	require.NoError(t, db.Apply([]messages.Change{messages.DeleteUnikernel{Name: name(t, "a:b0:n0")}}))
 	require.NoError(t, db.Close())
-	require.NoError(t, open(t, dir).Close()) // keeps a copy
+	require.NoError(t, open(t, dir).Close()) // this keeps a copy
 	return dir
 }
 
-// everything is all that is stored, by what it is and whose, as text.
+// everything returns all that is stored as text, by kind and name.
 func everything(t *testing.T, db *store.DB) map[string]string {
 	t.Helper()
 	state, err := db.Load()
@@ -75,8 +75,8 @@ func everything(t *testing.T, db *store.DB) map[string]string {
 	}
 }
 
-// TestHostileDatabase: whatever damages a database, it is refused as it is, with what
-// to do, or nothing is missing or different but what the store says that it has set
+// TestHostileDatabase: whatever damages a database, either it is refused unchanged, and the error
+// says what to do, or nothing is missing or different except what the store reports to have set
 // aside.
 func TestHostileDatabase(t *testing.T) {
 	dir := inhabited(t)
@@ -137,8 +137,8 @@ func outcome(t *testing.T, dir, what string, want map[string]string) string {
 	return "nothing lost"
 }
 
-// requireGoesOn makes sure that what is written now is there at the next start, which
-// finds nothing wrong.
+// requireGoesOn checks that what is written now is there at the next start, which finds nothing
+// wrong.
 func requireGoesOn(t *testing.T, db *store.DB, dir, what string) {
 	t.Helper()
 	n := name(t, "a:b2:n22")
@@ -153,8 +153,7 @@ func requireGoesOn(t *testing.T, db *store.DB, dir, what string) {
 	require.NoError(t, db.Close())
 }
 
-// forgive makes sure that a loss is what it should be: a policy that was lost allows
-// nothing.
+// forgive checks that a loss is as it should be: a policy that was lost allows nothing.
 func forgive(t *testing.T, a store.Aside, want, have map[string]string) {
 	t.Helper()
 	if a.Kind == "policies" {
@@ -164,7 +163,7 @@ func forgive(t *testing.T, a store.Aside, want, have map[string]string) {
 	}
 }
 
-// forgiven tells whether the store has said that something is lost.
+// forgiven reports whether the store has reported a loss.
 func forgiven(list []store.Aside, key string) bool {
 	return slices.ContainsFunc(list, func(a store.Aside) bool {
 		return slices.ContainsFunc(a.Names, func(n messages.Name) bool {
@@ -183,8 +182,8 @@ func asides(list []store.Aside, kind string) (n int) {
 	return n
 }
 
-// TestWhatBboltWritesIsSound: the pages are as they are looked at, whatever has been
-// written and removed.
+// TestWhatBboltWritesIsSound: the pages are as the checks expect them, whatever has been written
+// and removed.
 func TestWhatBboltWritesIsSound(t *testing.T) {
 	dir := t.TempDir()
 	random := rand.New(rand.NewPCG(7, 7))

@@ -42,7 +42,7 @@ func add(t *testing.T, images *store.Images, content string) messages.Digest {
 	return d
 }
 
-// files are the names in a directory.
+// files returns the names in a directory.
 func files(t require.TestingT, dir string) []string {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -145,7 +145,7 @@ func TestImageOverTheLimitLeavesNothing(t *testing.T) {
 	require.EqualValues(t, 5, size)
 }
 
-// A reader that never ends is not read to its end.
+// The store does not read on beyond the limit of an image.
 func TestEndlessImageIsRefused(t *testing.T) {
 	images, _ := openImages(t)
 	_, _, err := images.Add(zeros{}, 1<<20)
@@ -167,7 +167,7 @@ func TestImageThatCannotBeReadLeavesNothing(t *testing.T) {
 
 func TestImageThatDoesNotFitLeavesNothing(t *testing.T) {
 	images, dir := openImages(t)
-	signal.Ignore(unix.SIGXFSZ) // or the limit would end the program
+	signal.Ignore(unix.SIGXFSZ) // else the limit would end the program
 	defer signal.Reset(unix.SIGXFSZ)
 	var old unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_FSIZE, &old))
@@ -231,7 +231,7 @@ func TestPinsAreCounted(t *testing.T) {
 		require.False(t, removed)
 		images.Unpin(d)
 	}
-	images.Unpin(d) // once too often
+	images.Unpin(d) // one time too many
 	removed, err := images.Remove(d, nothing)
 	require.NoError(t, err)
 	require.True(t, removed)
@@ -249,7 +249,7 @@ func TestPinsDoNotSurviveReopening(t *testing.T) {
 	require.Equal(t, 1, removed)
 }
 
-// What a crash has left goes; what is not ours, or is being written, stays.
+// Files that a crash has left are removed. Files that are not ours, or are being written, stay.
 func TestCollectOfOtherFiles(t *testing.T) {
 	images, dir := openImages(t)
 	digest := strings.Repeat("ab", 32)
@@ -289,8 +289,8 @@ func TestCollectGoesOnAfterAnError(t *testing.T) {
 	require.NoFileExists(t, images.Path(other))
 }
 
-// Whatever adds, pins and collects at the same time, an image that somebody
-// has pinned is there and whole, and at the end nothing else is.
+// Whatever adds, pins and collects at the same time, an image with a pin is there and whole, and at
+// the end no other one is.
 func TestPinnedImagesStayWhileOthersAreCollected(t *testing.T) {
 	images, dir := openImages(t)
 	stop := make(chan struct{})
@@ -337,7 +337,7 @@ func use(images *store.Images, content string) error {
 	return nil
 }
 
-// Whatever is done one after the other, what is there is what a map says.
+// Whatever is done one after the other, the store has what a map has.
 func TestImagesAreAMap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		root, err := os.MkdirTemp(t.TempDir(), "db")
@@ -383,7 +383,7 @@ func TestImagesAreAMap(t *testing.T) {
 	})
 }
 
-// TestUnpinWaitsForNoDisk: actors do it, and nothing of theirs may wait for one.
+// TestUnpinWaitsForNoDisk: actors call it, and no actor may wait for a disk.
 func TestUnpinWaitsForNoDisk(t *testing.T) {
 	images, err := store.OpenImages(t.TempDir())
 	require.NoError(t, err)
@@ -400,7 +400,7 @@ func TestUnpinWaitsForNoDisk(t *testing.T) {
 		release()
 	case <-time.After(10 * time.Second):
 		release()
-		require.FailNow(t, "it waits")
+		require.FailNow(t, "Unpin waits")
 	}
 	removed, err := images.Remove(d, nothing)
 	require.NoError(t, err)

@@ -101,7 +101,7 @@ func (h metaError) Error() string {
 	return "one of its two headers, which may be that of the last change"
 }
 
-// goOn tells an operator how to use the other one.
+// goOn says how an operator uses the other one.
 func (h metaError) goOn(path string) string {
 	return fmt.Sprintf("to go on, perhaps without the last change, put the other header in its place (dd if=%s of=%s bs=%d count=1 skip=%d seek=%d conv=notrunc)",
 		messages.ShellQuoted(path), messages.ShellQuoted(path), h.meta.pageSize, 1-h.damaged, h.damaged)

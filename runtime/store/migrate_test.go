@@ -16,7 +16,7 @@ import (
 	"albatross/runtime/store"
 )
 
-// The first version knew unikernels only, and had no checksums.
+// The first version had only unikernels, and no checksums.
 func TestFirstVersionIsMigrated(t *testing.T) {
 	dir := t.TempDir()
 	alter(t, dir, func(tx *bbolt.Tx) error {
@@ -30,8 +30,8 @@ func TestFirstVersionIsMigrated(t *testing.T) {
 	require.NoError(t, db.Apply([]messages.Change{messages.PutPolicy{Path: "a"}, messages.PutEnd{Name: name(t, "x")}}))
 }
 
-// TestDamageBeforeChecksums: what cannot even be decoded is set aside when the
-// database is brought to this version.
+// TestDamageBeforeChecksums: a record that cannot be decoded is set aside when the database is
+// migrated to this version.
 func TestDamageBeforeChecksums(t *testing.T) {
 	dir := t.TempDir()
 	alter(t, dir, func(tx *bbolt.Tx) error {
@@ -46,7 +46,7 @@ func TestDamageBeforeChecksums(t *testing.T) {
 	require.Equal(t, `specs/":there"`, db.Aside[0].String())
 }
 
-// TestThirdVersionIsMigrated: it had all there is, without checksums.
+// TestThirdVersionIsMigrated: it had all that this one has, without checksums.
 func TestThirdVersionIsMigrated(t *testing.T) {
 	dir := t.TempDir()
 	event := messages.Event{Kind: messages.EventCreated, Name: name(t, "hello"), AtMillis: 7}
@@ -78,7 +78,7 @@ func TestThirdVersionIsMigrated(t *testing.T) {
 	}
 }
 
-// TestDamagedRecordsAreKept to be looked at, the newest of them.
+// TestDamagedRecordsAreKept for an operator to look at: the newest of them.
 func TestDamagedRecordsAreKept(t *testing.T) {
 	dir := t.TempDir()
 	db := open(t, dir)
@@ -105,7 +105,7 @@ func TestDamagedRecordsAreKept(t *testing.T) {
 	require.Len(t, state.Ends, 130, "they are unknown, and not gone: their consoles stay")
 }
 
-// fill puts something into a bucket, which is made where it is not there.
+// fill puts a value into a bucket, and makes that first if it does not exist.
 func fill(tx *bbolt.Tx, bucket, key string, value []byte) error {
 	b, err := tx.CreateBucketIfNotExists([]byte(bucket))
 	if err != nil || key == "" {
@@ -121,8 +121,7 @@ func encoded(t *testing.T, v any) []byte {
 	return data
 }
 
-// TestSecondVersionIsMigrated opens a database that the last daemon without
-// events has made.
+// TestSecondVersionIsMigrated opens a database that the last daemon without events has made.
 func TestSecondVersionIsMigrated(t *testing.T) {
 	dir := t.TempDir()
 	unpack(t, filepath.Join("testdata", "version2.db.gz"), filepath.Join(dir, store.DBFile))
@@ -139,7 +138,7 @@ func TestSecondVersionIsMigrated(t *testing.T) {
 		Ends:     []messages.NamedEnd{{Name: name(t, "gone"), End: messages.End{Exit: messages.Exit{Known: true, Code: 3}, AtMillis: 5, Restarts: 2}}},
 		Imported: true,
 	}
-	for range 2 { // the second time it is of this version
+	for range 2 { // the second time it has this version
 		db := open(t, dir)
 		state, err := db.Load()
 		require.NoError(t, err)

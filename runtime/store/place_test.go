@@ -13,8 +13,8 @@ import (
 	"albatross/runtime/store"
 )
 
-// TestNothingIsStoredInAFileThatIsNotThere: what the next start would not read is
-// refused, until the file is back.
+// TestNothingIsStoredInAFileThatIsNotThere: a change that the next start would not find is refused,
+// until the file is back.
 func TestNothingIsStoredInAFileThatIsNotThere(t *testing.T) {
 	dir := t.TempDir()
 	path, away := filepath.Join(dir, store.DBFile), filepath.Join(dir, "away")
@@ -41,7 +41,7 @@ func TestNothingIsStoredInAFileThatIsNotThere(t *testing.T) {
 		require.Equal(t, used, contents(t, away), what)
 
 		open := regexp.MustCompile(`/proc/\d+/fd/\d+`).FindString(db.InPlace().Error())
-		require.Equal(t, used, contents(t, open), "the file that it tells to copy")
+		require.Equal(t, used, contents(t, open), "the file that the log says to copy")
 		require.NoError(t, os.RemoveAll(path))
 		require.NoError(t, os.Rename(away, path))
 	}
@@ -49,8 +49,8 @@ func TestNothingIsStoredInAFileThatIsNotThere(t *testing.T) {
 	require.Len(t, load(t, db), 2)
 }
 
-// TestAFileThatGoesDuringACommit: nobody is told that a change is stored, nor that it
-// was not written.
+// TestAFileThatGoesDuringACommit: the error says neither that the change is stored, nor that it was
+// not written.
 func TestAFileThatGoesDuringACommit(t *testing.T) {
 	dir := t.TempDir()
 	path, away := filepath.Join(dir, store.DBFile), filepath.Join(dir, "away")

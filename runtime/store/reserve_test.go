@@ -16,7 +16,7 @@ import (
 	"albatross/runtime/store"
 )
 
-// smallDisk is a file system of some MB for a test.
+// smallDisk mounts a file system of some MB for a test.
 func smallDisk(t *testing.T, megabytes int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -27,7 +27,7 @@ func smallDisk(t *testing.T, megabytes int) string {
 	return dir
 }
 
-// fillUp leaves no byte on the disk. What it returns gives them back.
+// fillUp fills the disk to the last byte. It returns a function that frees the room.
 func fillUp(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	path := filepath.Join(dir, "filler")
@@ -52,7 +52,7 @@ func unikernelsOf(t *testing.T, db *store.DB, n int) (names []messages.Name) {
 	return names
 }
 
-// end is what is stored when one ends for good.
+// end returns the changes for a unikernel that ends for good.
 func end(n messages.Name) []messages.Change {
 	return []messages.Change{
 		messages.PutEvent{Event: messages.Event{Kind: messages.EventExited, Name: n, Cause: messages.Public(strings.Repeat("why ", 20))}},
@@ -61,8 +61,8 @@ func end(n messages.Name) []messages.Change {
 	}
 }
 
-// TestOnAFullDiskWhatAddsNothingWorks and what adds something is refused, also by
-// the next daemon, until there is room.
+// TestOnAFullDiskWhatAddsNothingWorks: a change that adds something is refused, also by the next
+// daemon, until there is room.
 func TestOnAFullDiskWhatAddsNothingWorks(t *testing.T) {
 	dir := smallDisk(t, 8)
 	db := open(t, dir)
@@ -77,7 +77,7 @@ func TestOnAFullDiskWhatAddsNothingWorks(t *testing.T) {
 		require.ErrorIs(t, err, unix.ENOSPC)
 		require.EqualError(t, err, "cannot write "+dir+"/state.db: there is no room for anything new: no space left on device")
 	}
-	// It restarts for ever: that stores an event each time.
+	// It restarts for ever: each restart stores an event.
 	for i := range 3000 {
 		require.NoError(t, db.Apply([]messages.Change{
 			messages.PutRuntime{Name: names[0], Runtime: runs(1000 + i)},

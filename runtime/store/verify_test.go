@@ -13,8 +13,7 @@ import (
 	"albatross/runtime/store"
 )
 
-// damage changes a byte of the file of an image, and leaves its size and its times
-// of modification as they are.
+// damage changes a byte of the file of an image, and keeps its size and its times of modification.
 func damage(t *testing.T, images *store.Images, d messages.Digest) {
 	t.Helper()
 	path := images.Path(d)
@@ -31,8 +30,8 @@ func damage(t *testing.T, images *store.Images, d messages.Digest) {
 	require.NoError(t, os.Chtimes(path, time.Time{}, before.ModTime()))
 }
 
-// TestDamagedImages: what is opened is what was stored, also by a store that has not
-// stored it itself.
+// TestDamagedImages: an image that is opened is the one that was stored, also by a store that has
+// not stored it itself.
 func TestDamagedImages(t *testing.T) {
 	dir := t.TempDir()
 	contents := bytes.Repeat([]byte("image "), 100_000)
@@ -49,7 +48,7 @@ func TestDamagedImages(t *testing.T) {
 	third, err := store.OpenImages(dir)
 	require.NoError(t, err)
 	for _, images := range []*store.Images{first, second, third} {
-		for range 2 { // it is not remembered as verified
+		for range 2 { // the store does not remember it as verified
 			_, _, err = images.Open(d)
 			require.ErrorIs(t, err, store.ErrDamaged)
 			require.NotContains(t, err.Error(), dir)
@@ -61,7 +60,7 @@ func TestDamagedImages(t *testing.T) {
 	}
 }
 
-// TestADamagedImageIsReplaced by one that is stored anew.
+// TestADamagedImageIsReplaced when it is stored again.
 func TestADamagedImageIsReplaced(t *testing.T) {
 	contents := bytes.Repeat([]byte("image "), 100_000)
 	for title, add := range map[string]func(*store.Images) (messages.Digest, error){
@@ -90,8 +89,8 @@ func TestADamagedImageIsReplaced(t *testing.T) {
 	}
 }
 
-// BenchmarkVerify tells what it costs to open an image of 8 MB that nobody has read:
-// x-hash is how many times as long it takes as to hash as much memory.
+// BenchmarkVerify measures what it costs to open an image of 8 MB that has not been read: x-hash
+// shows how many times as long it takes as to hash as much memory.
 func BenchmarkVerify(b *testing.B) {
 	dir := b.TempDir()
 	contents := bytes.Repeat([]byte("image..."), 1<<20)

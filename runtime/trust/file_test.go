@@ -21,9 +21,9 @@ func (r tree) file(name string, mode fs.FileMode) {
 // TestFilesThatOthersCanChange: each is refused, with a command that mends it.
 func TestFilesThatOthersCanChange(t *testing.T) {
 	for name, test := range map[string]struct {
-		root    bool // somebody else has something
+		root    bool // needs root, to give something to another user
 		prepare func(tree)
-		command string // that the refusal tells, with the directory of the test as TOP
+		command string // in the refusal, with the directory of the test as TOP
 	}{
 		"by all":              {false, func(r tree) { r.dir("a", 0o755); r.file("a/f", 0o666) }, "chmod go-w TOP/a/f"},
 		"by its group":        {false, func(r tree) { r.dir("a", 0o755); r.file("a/f", 0o620) }, "chmod go-w TOP/a/f"},
@@ -49,7 +49,7 @@ func TestFilesThatOthersCanChange(t *testing.T) {
 	}
 }
 
-// TestFilesThatAreOurs: what is usual passes, and what is not there is told apart.
+// TestFilesThatAreOurs: usual files pass, and one that does not exist has an error of its own.
 func TestFilesThatAreOurs(t *testing.T) {
 	r := newTree(t)
 	r.dir("a", 0o755)
@@ -64,10 +64,9 @@ func TestFilesThatAreOurs(t *testing.T) {
 	require.ErrorIs(t, trust.File(r.path("a/loop")), syscall.ELOOP)
 }
 
-// TestAppend: a file is written at its end, or refused where somebody else decides what
-// is in it.
+// TestAppend: a file is written at its end, or refused if other users can change it.
 func TestAppend(t *testing.T) {
-	others := os.Getegid() + 1 // a group
+	others := os.Getegid() + 1 // the id of a group
 	for name, test := range map[string]struct {
 		root    bool
 		prepare func(tree)

@@ -16,10 +16,10 @@ import (
 	"albatross/runtime/trust"
 )
 
-// somebody is a user who is neither root nor us, but where the tests are theirs.
+// somebody is a user who is neither root nor us, unless that user runs the tests.
 const somebody = 65534
 
-// A tree is directories below one that is only ours.
+// A tree has directories below one that is only ours.
 type tree struct {
 	t   *testing.T
 	top string
@@ -33,7 +33,7 @@ func newTree(t *testing.T) tree {
 
 func (r tree) path(name string) string { return filepath.Join(r.top, name) }
 
-// dir makes directories, the last of which has a mode.
+// dir makes directories, and gives the last one a mode.
 func (r tree) dir(name string, mode fs.FileMode) {
 	require.NoError(r.t, os.MkdirAll(r.path(name), 0o755))
 	require.NoError(r.t, os.Chmod(r.path(name), mode))
@@ -49,7 +49,7 @@ func needsRoot(t *testing.T) {
 	}
 }
 
-// mend runs the command that an error tells.
+// mend runs the command in an error.
 func mend(t *testing.T, err error) {
 	t.Helper()
 	text := err.Error()
@@ -60,9 +60,9 @@ func mend(t *testing.T, err error) {
 // TestDirsThatOthersCanChange: each is refused, with a command that mends it.
 func TestDirsThatOthersCanChange(t *testing.T) {
 	for name, test := range map[string]struct {
-		root    bool // somebody else has something
+		root    bool // needs root, to give something to another user
 		prepare func(tree)
-		command string // that the refusal tells, with the directory of the test as TOP
+		command string // in the refusal, with the directory of the test as TOP
 	}{
 		"itself, by all":           {false, func(r tree) { r.dir("a/b", 0o777) }, "chmod go-w TOP/a/b"},
 		"itself, by its group":     {false, func(r tree) { r.dir("a/b", 0o770) }, "chmod go-w TOP/a/b"},
@@ -99,7 +99,7 @@ func TestDirsThatOthersCanChange(t *testing.T) {
 	}
 }
 
-// TestDirsThatAreOurs: what is usual passes.
+// TestDirsThatAreOurs: usual directories pass.
 func TestDirsThatAreOurs(t *testing.T) {
 	for name, prepare := range map[string]func(tree){
 		"for a group to read": func(r tree) { r.dir("a/b", 0o750) },
@@ -122,7 +122,7 @@ func TestDirsThatAreOurs(t *testing.T) {
 	require.NoError(t, trust.Parent(os.TempDir()))
 }
 
-// TestDirsThatAreNone: what is no directory is told from what is not ours.
+// TestDirsThatAreNone: a file that is no directory has another error than one that is not ours.
 func TestDirsThatAreNone(t *testing.T) {
 	r := newTree(t)
 	require.ErrorIs(t, trust.Dir(r.path("a/b")), fs.ErrNotExist)
@@ -135,7 +135,7 @@ func TestDirsThatAreNone(t *testing.T) {
 	require.ErrorIs(t, trust.Dir(r.path("loop")), syscall.ELOOP)
 }
 
-// TestSharedParents: in a directory as /tmp nobody can touch what is another's.
+// TestSharedParents: in a directory such as /tmp no user can change what is another's.
 func TestSharedParents(t *testing.T) {
 	r := newTree(t)
 	r.dir("a", 0o777|fs.ModeSticky)
@@ -147,7 +147,7 @@ func TestSharedParents(t *testing.T) {
 	require.ErrorContains(t, trust.Parent(r.path("a")), "chmod go-w "+r.path("a"))
 }
 
-// TestQuotedCommands: a path with characters that a shell knows is one word.
+// TestQuotedCommands: a path with special characters of the shell is one word.
 func TestQuotedCommands(t *testing.T) {
 	r := newTree(t)
 	name := "it's $(here)"
@@ -157,11 +157,10 @@ func TestQuotedCommands(t *testing.T) {
 	require.NoError(t, trust.Dir(r.path(name)))
 }
 
-// asSomebody is a variable of the environment with a directory that TestAsSomebody
-// looks at.
+// asSomebody is an environment variable with a directory that TestAsSomebody checks.
 const asSomebody = "ALBATROSS_TEST_TRUST"
 
-// TestAnOrdinaryUser: what is root's and its own passes, and nothing of a third.
+// TestAnOrdinaryUser: directories of root and of the user pass, and none of a third one.
 func TestAnOrdinaryUser(t *testing.T) {
 	needsRoot(t)
 	for name, test := range map[string]struct {
@@ -185,7 +184,7 @@ func TestAnOrdinaryUser(t *testing.T) {
 	}
 }
 
-// asSomebody is what a process of somebody else says of a directory.
+// asSomebody returns what a process of another user prints about a directory.
 func (r tree) asSomebody(name string) string {
 	self, err := os.Executable()
 	require.NoError(r.t, err)
@@ -205,7 +204,7 @@ func (r tree) asSomebody(name string) string {
 func TestAsSomebody(t *testing.T) {
 	dir := os.Getenv(asSomebody)
 	if dir == "" {
-		t.Skip("it is the other process of TestAnOrdinaryUser")
+		t.Skip("runs only as a process of TestAnOrdinaryUser")
 	}
 	said := "none"
 	if err := trust.Dir(dir); err != nil {

@@ -1,4 +1,4 @@
-// Walk comes to a few points and tells of each what has come after it.
+// Walk comes to a few failpoints, and prints a line after each.
 package main
 
 import (
