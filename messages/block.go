@@ -10,7 +10,7 @@ type (
 		Size    int // MB, of the device
 		Memory  Memory
 	}
-	// BlockDone tells the host that the command has ended. It precedes the Answer, unless
+	// BlockDone reports to the host that the command has ended. It precedes the Answer, unless
 	// a dump follows that, or the actor has failed.
 	BlockDone struct {
 		Name   Name

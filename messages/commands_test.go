@@ -16,12 +16,12 @@ import (
 	"albatross/messages"
 )
 
-// TestEveryCommandHasProperties, once, and with all that is asked of it.
+// TestEveryCommandHasProperties, once, and all of them are set.
 func TestEveryCommandHasProperties(t *testing.T) {
-	var told []string
+	var named []string
 	for _, c := range messages.AllProperties() {
 		name := reflect.TypeOf(c.Command).Name()
-		told = append(told, name)
+		named = append(named, name)
 		require.NotEmpty(t, c.Word, name)
 		require.NotEmpty(t, c.At, name)
 		require.Equal(t, metric(name), c.Metric, name)
@@ -30,8 +30,8 @@ func TestEveryCommandHasProperties(t *testing.T) {
 		require.True(t, known, name)
 		require.Equal(t, c, found)
 	}
-	slices.Sort(told)
-	require.Equal(t, commandTypes(t), told, "each has a row in commands.go")
+	slices.Sort(named)
+	require.Equal(t, commandTypes(t), named, "each has a row in commands.go")
 }
 
 // TestWhatIsNoCommandHasNoProperties.
@@ -43,14 +43,14 @@ func TestWhatIsNoCommandHasNoProperties(t *testing.T) {
 	}
 }
 
-// metric is what Prometheus is to call a command: the same in an old form.
+// metric returns the name of a command in Prometheus. A command in an old form has the same.
 func metric(name string) string {
 	name = strings.Replace(name, "Old", "", 1)
 	return strings.ToLower(regexp.MustCompile(`\B[A-Z]`).ReplaceAllString(name, "_$0"))
 }
 
-// commandTypes are the types that embed what makes them commands, as the source has
-// them, sorted.
+// commandTypes returns the types that embed what makes them commands, as the source has them,
+// sorted.
 func commandTypes(t *testing.T) (names []string) {
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
@@ -58,7 +58,7 @@ func commandTypes(t *testing.T) (names []string) {
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
 		require.NoError(t, err)
 		ast.Inspect(file, func(n ast.Node) bool {
-			// BadRequest stands for what is not understood.
+			// BadRequest stands for a request that cannot be decoded.
 			if s, ok := n.(*ast.TypeSpec); ok && isCommand(s) && s.Name.Name != "BadRequest" {
 				names = append(names, s.Name.Name)
 			}

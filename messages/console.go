@@ -18,13 +18,13 @@ type (
 		Number uint64 // see ConsoleIdle
 		Limit  int    // for ConsoleAdopted
 	}
-	// ConsoleAdopted tells the host that the FIFO is being read, and how many consoles of
+	// ConsoleAdopted reports to the host that the FIFO is being read, and how many consoles of
 	// other daemons its path may have. It precedes the Answer.
 	ConsoleAdopted struct {
 		Name  Name
 		Limit int
 	}
-	// ConsoleEnded tells the host that the FIFO of another daemon has ended, or cannot be
+	// ConsoleEnded reports to the host that the FIFO of another daemon has ended, or cannot be
 	// read any more.
 	ConsoleEnded struct{ Name Name }
 	// ConsoleLines are the next lines for a subscriber.
@@ -40,7 +40,7 @@ type (
 	// ConsoleResume makes the sender a subscriber again. It is not answered.
 	ConsoleResume struct{ Next int }
 
-	// ConsoleIdle tells the host that a console has no users. Heard is the number of the
+	// ConsoleIdle reports to the host that a console has no users. Heard is the number of the
 	// last message that the host has sent or passed on: a later one may be under way.
 	ConsoleIdle struct {
 		Name  Name

@@ -26,8 +26,7 @@ type nameVector struct {
 	}
 }
 
-// TestNameVectors: names are read as native 2.7.2 does, whose texts are those of
-// 2.5.0 in lower case.
+// TestNameVectors: names are read as native 2.7.2 does. Its texts are those of 2.5.0 in lower case.
 func TestNameVectors(t *testing.T) {
 	for _, v := range vectors.LoadAs[nameVector](t, vectors.Name) {
 		want := v.Results["2.7.2"]
@@ -43,7 +42,7 @@ func TestNameVectors(t *testing.T) {
 	}
 }
 
-// operate does what the vector tells, and is the text of the result.
+// operate carries out the operation of the vector, and returns the text of the result.
 func operate(t *testing.T, v nameVector) (string, error) {
 	if v.Op == "name_of_list" {
 		return nameOfList(t, v)
@@ -112,7 +111,7 @@ func TestCompare(t *testing.T) {
 func TestRelative(t *testing.T) {
 	for _, c := range []struct {
 		asked, name string
-		want        string // "" where the name is not covered
+		want        string // "" if the path does not cover the name
 	}{
 		{":", ":hello", ":hello"},
 		{":", "a:b:hello", "a:b:hello"},
@@ -144,7 +143,7 @@ func TestParent(t *testing.T) {
 	require.Equal(t, messages.Root, messages.Root.Parent())
 }
 
-// anyName is any name at all.
+// anyName draws any name.
 func anyName() *rapid.Generator[messages.Name] {
 	label := rapid.StringMatching(`[a-zA-Z0-9.][a-zA-Z0-9.-]{0,62}`)
 	return rapid.Custom(func(t *rapid.T) messages.Name {
@@ -182,8 +181,8 @@ func TestNameOrder(t *testing.T) {
 	})
 }
 
-// TestNameRelative: a relative name below the path that it is relative to is the
-// name itself, and the path covers it.
+// TestNameRelative: a relative name, put below the path that it is relative to, is the name itself,
+// and the path covers it.
 func TestNameRelative(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		below := anyName().Draw(t, "below")

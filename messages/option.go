@@ -19,7 +19,7 @@ func (o Option[T]) Or(fallback T) T {
 	return fallback
 }
 
-// IsZero tells encoders to leave the option out.
+// IsZero reports whether encoders leave the option out.
 func (o Option[T]) IsZero() bool { return !o.OK }
 
 // MarshalCBOR writes the value; an absent one is null.

@@ -39,14 +39,14 @@ func TestPublicError(t *testing.T) {
 	require.Equal(t, Public("it ends"), PublicError(errors.New("it ends")))
 }
 
-// FuzzPublic: no path is left, and what has none is told as it is.
+// FuzzPublic: no path is left, and a text without one stays as it is.
 func FuzzPublic(f *testing.F) {
 	for _, text := range []string{"open /a b/c: d", "//", "/ /", `"/x/`, "é/x", "/x/, /", "/\n/y", "\xff/x", "/ /\"/"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		told := Publicf("%s", text)
-		require.Equal(t, -1, pathStart(string(told)), "%q", told)
-		require.Equal(t, told, Publicf("%s", told))
+		public := Publicf("%s", text)
+		require.Equal(t, -1, pathStart(string(public)), "%q", public)
+		require.Equal(t, public, Publicf("%s", public))
 	})
 }
