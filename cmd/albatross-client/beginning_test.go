@@ -12,7 +12,7 @@ import (
 	"albatross/messages"
 )
 
-// printer notes what is printed.
+// A printer notes what is printed.
 type printer struct {
 	texts  []string
 	failed error
@@ -23,7 +23,7 @@ func (p *printer) print(l messages.DataConsole) error {
 	return p.failed
 }
 
-// linesAt are the lines from number n to m, which were printed in these seconds.
+// linesAt returns the lines from number n to m, which were printed in these seconds.
 func linesAt(n, m int) (lines []messages.DataConsole) {
 	for ; n <= m; n++ {
 		lines = append(lines, messages.DataConsole{Time: time.Unix(int64(n), 0), Line: strconv.Itoa(n)})
@@ -58,7 +58,7 @@ func TestARunThatPrintsNothing(t *testing.T) {
 		time.Sleep(historyPause - 1)
 		synctest.Wait()
 		require.Empty(t, p.texts)
-		addAll(t, b, linesAt(4, 5)) // they come slowly
+		addAll(t, b, linesAt(4, 5)) // these lines come slowly
 		time.Sleep(historyPause)
 		synctest.Wait()
 		require.Equal(t, []string{"4", "5"}, p.texts)

@@ -10,8 +10,8 @@ import (
 	"albatross/messages"
 )
 
-// BenchmarkCompress compresses 9 MB of a program, as an image is, at every level, and
-// tells what becomes of them. The default from afar was chosen by it.
+// BenchmarkCompress compresses 9 MB of a program, such as an image, at every level, and reports the
+// size and the time. The default for remote commands was chosen by it.
 func BenchmarkCompress(b *testing.B) {
 	self, err := os.Executable()
 	require.NoError(b, err)
@@ -32,7 +32,7 @@ func BenchmarkCompress(b *testing.B) {
 	}
 }
 
-// TestLevels: on this machine nothing is compressed, and from afar as well as costs
+// TestLevels: on this machine nothing is compressed. Remote commands use the best level that costs
 // little time.
 func TestLevels(t *testing.T) {
 	here, far, request := app{}, app{destination: destination{address: "x:1"}}, app{destination: destination{csr: true}}

@@ -17,7 +17,7 @@ func TestParseBlock(t *testing.T) {
 		"storage:disk@4096": {Name: "storage", Device: some("disk"), SectorSize: messages.Some(4096)},
 		"a:b:c":             {Name: "a", Device: some("b:c")},
 		"a:b:c:d@1024":      {Name: "a", Device: some("b:c:d"), SectorSize: messages.Some(1024)},
-		"storage:-disk":     {Name: "storage", Device: some("-disk")}, // the daemon has none of that name
+		"storage:-disk":     {Name: "storage", Device: some("-disk")}, // the daemon has no device of that name
 	} {
 		got, err := parseBlock(text)
 		require.NoError(t, err, text)
@@ -39,7 +39,7 @@ func TestParseBlock(t *testing.T) {
 		"storage@-512":           errSectorSize,
 		"storage@512@1":          errSectorSize,
 		"s@9223372036854775808":  errSectorSize,
-		"s@4611686018427387904":  errSectorSize, // more than a message can tell
+		"s@4611686018427387904":  errSectorSize, // larger than a message can hold
 		"s@-9223372036854775808": errSectorSize,
 	} {
 		_, err := parseBlock(text)

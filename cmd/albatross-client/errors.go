@@ -15,7 +15,7 @@ import (
 	"albatross/sockets/client"
 )
 
-// An exitCode tells scripts what went wrong. The numbers are native's.
+// An exitCode shows a script what went wrong. The numbers are native's.
 type exitCode int
 
 const (
@@ -115,7 +115,7 @@ func usageText(command *cobra.Command) string {
 		command.CommandPath(), arguments)
 }
 
-// refusalCode tells the refusals of a daemon from those of an endpoint, which sends a
+// refusalCode distinguishes the refusals of a daemon from those of an endpoint, which sends a
 // revoked client the reason instead of failing the handshake.
 func refusalCode(r *client.Refusal) exitCode {
 	if strings.HasSuffix(r.Text, certificate.ErrRevoked.Error()) {

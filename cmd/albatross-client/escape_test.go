@@ -15,7 +15,7 @@ func TestEscape(t *testing.T) {
 		"a\xff\x00\x1b[31mred":         `a\255\000\027[31mred`,
 		"grüße € 🐫":                    "grüße € 🐫",
 		"cr\r lf\n tab\t bs\b":         `cr\r lf\n tab\t bs\b`,
-		"\u202egnp.exe":                `\226\128\174gnp.exe`, // right to left from here on
+		"\u202egnp.exe":                `\226\128\174gnp.exe`, // from here on the text runs from right to left
 		"\u009b31m":                    `\194\15531m`,         // a terminal takes it for ESC [
 		"\xc2":                         `\194`,
 		`"quoted" 'and' 100%`:          `"quoted" 'and' 100%`,
@@ -29,8 +29,7 @@ func TestEscape(t *testing.T) {
 	require.Equal(t, `a\\b`, escapeLine(`a\b`), "as native does")
 }
 
-// FuzzEscape: nothing that a terminal obeys comes through, and no two lines look
-// the same.
+// FuzzEscape: no control character of a terminal is printed, and no two lines look the same.
 func FuzzEscape(f *testing.F) {
 	f.Add("a\x1b]0;title\x07", `a\027]0;title\007`)
 	f.Fuzz(func(t *testing.T, a, b string) {

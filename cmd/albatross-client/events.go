@@ -84,14 +84,14 @@ func (a *app) printEvents(ctx context.Context, o eventsOptions) error {
 	if err != nil {
 		return err
 	}
-	for told := false; ; told = true {
+	for some := false; ; some = true {
 		next, err := stream.Next(ctx)
 		if err != nil {
 			return err
 		}
 		if _, present := next.(messages.DataPresent); present {
 			if o.noFollow {
-				a.warnNothing(o.name, "event of", !told)
+				a.warnNothing(o.name, "event of", !some)
 				return nil
 			}
 			continue

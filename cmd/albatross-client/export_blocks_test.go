@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestLinkLowerCase: what is there stays as it is, and once is enough.
+// TestLinkLowerCase: files that exist stay unchanged, and a second call changes nothing.
 func TestLinkLowerCase(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{":Disk", ":Both", ":both", ":plain", "Readme"} {

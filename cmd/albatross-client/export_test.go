@@ -18,28 +18,28 @@ import (
 	"albatross/sockets/wire"
 )
 
-// A toldDaemon answers as its fields say.
-type toldDaemon struct {
+// A fakeDaemon answers as its fields say.
+type fakeDaemon struct {
 	policies messages.Payload
 	infos    messages.Payload
-	images   map[string]messages.Payload // by the text of names
-	settings messages.Payload            // on the socket of events
+	images   map[string]messages.Payload // by the text of the name
+	settings messages.Payload            // the answer on the socket of events
 
-	restarts chan messages.UnikernelRestart // that were asked for
+	restarts chan messages.UnikernelRestart // those that were asked for
 }
 
-// serve answers at a socket, and at that of events beside it, until the test ends.
-func (d *toldDaemon) serve(t *testing.T) (socket string) {
-	dir, err := os.MkdirTemp("", "export") // a short path, as sockets want it
+// serve answers at a socket, and at the socket of events beside it, until the test ends.
+func (d *fakeDaemon) serve(t *testing.T) (socket string) {
+	dir, err := os.MkdirTemp("", "export") // a short path, as sockets need it
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	socket = filepath.Join(dir, "socket")
 	listen(t, socket, d.talk)
-	listen(t, filepath.Join(dir, "events.sock"), d.tellSettings)
+	listen(t, filepath.Join(dir, "events.sock"), d.answerSettings)
 	return socket
 }
 
-// listen has each connection to a socket served until the test ends.
+// listen serves each connection to a socket until the test ends.
 func listen(t *testing.T, socket string, serve func(net.Conn)) {
 	l, err := net.Listen("unix", socket)
 	require.NoError(t, err)
@@ -59,8 +59,8 @@ func listen(t *testing.T, socket string, serve func(net.Conn)) {
 	})
 }
 
-// tellSettings answers one question for them.
-func (d *toldDaemon) tellSettings(conn net.Conn) {
+// answerSettings answers one request for settings.
+func (d *fakeDaemon) answerSettings(conn net.Conn) {
 	defer conn.Close()
 	asked, err := events.Read(conn, events.MaxItem)
 	if err != nil || asked.Payload != (messages.SettingList{}) {
@@ -72,7 +72,7 @@ func (d *toldDaemon) tellSettings(conn net.Conn) {
 }
 
 // talk answers one command, as daemons do.
-func (d *toldDaemon) talk(conn net.Conn) {
+func (d *fakeDaemon) talk(conn net.Conn) {
 	defer conn.Close()
 	frame, err := wire.ReadFrame(conn, wire.MaxCommand)
 	if err != nil {
@@ -101,9 +101,9 @@ func (d *toldDaemon) talk(conn net.Conn) {
 	}
 }
 
-// add makes a unikernel run with an image of its name. It tells of it as a daemon
-// does: with all devices.
-func (d *toldDaemon) add(t *testing.T, name string, args messages.Arguments, blocks []messages.BlockInfo, networks []messages.NetworkInfo) {
+// add makes a unikernel run with an image of its name. It lists the unikernel as a daemon does:
+// with all devices.
+func (d *fakeDaemon) add(t *testing.T, name string, args messages.Arguments, blocks []messages.BlockInfo, networks []messages.NetworkInfo) {
 	n, err := messages.ParseName(name)
 	require.NoError(t, err)
 	digest := sha256.Sum256([]byte(name))
@@ -116,8 +116,8 @@ func (d *toldDaemon) add(t *testing.T, name string, args messages.Arguments, blo
 	d.images[n.String()] = messages.SuccessImage{Image: []byte(name)}
 }
 
-func quietDaemon() *toldDaemon {
-	return &toldDaemon{
+func quietDaemon() *fakeDaemon {
+	return &fakeDaemon{
 		policies: messages.SuccessPolicies{},
 		infos:    messages.SuccessInfos{Form: 6},
 		images:   map[string]messages.Payload{},
@@ -126,7 +126,7 @@ func quietDaemon() *toldDaemon {
 	}
 }
 
-// emptyState is what a native daemon has that runs nothing.
+// emptyState returns the state of a native daemon that runs nothing.
 func emptyState(t *testing.T) []byte {
 	data, err := wire.AppendState(nil, wire.OldestState(nil, nil))
 	require.NoError(t, err)
@@ -134,7 +134,7 @@ func emptyState(t *testing.T) []byte {
 }
 
 // exportTo runs the command, and returns what it prints.
-func (d *toldDaemon) exportTo(t *testing.T, path string) (code exitCode, stdout, stderr string) {
+func (d *fakeDaemon) exportTo(t *testing.T, path string) (code exitCode, stdout, stderr string) {
 	var out, errs strings.Builder
 	a := app{stdout: &out, stderr: &errs}
 	dbdir := t.TempDir()
@@ -153,7 +153,7 @@ func readNative(t *testing.T, path string) wire.State {
 
 var plain = messages.Arguments{AddName: true, CPUIDs: []int{1}, CPUs: 1, Memory: 32}
 
-// TestExport: what the daemon would have chosen is left to it again.
+// TestExport: what the daemon has chosen is left to the next daemon again.
 func TestExport(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state")
@@ -202,7 +202,7 @@ func TestExport(t *testing.T) {
 	requireFiles(t, dir, "state")
 }
 
-// TestExportOfWhat25CannotRead tells so.
+// TestExportOfWhat25CannotRead prints that.
 func TestExportOfWhat25CannotRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	d := quietDaemon()
@@ -221,8 +221,8 @@ func TestExportOfWhat25CannotRead(t *testing.T) {
 	require.Equal(t, wide, s.Unikernels[1].Config.Arguments)
 }
 
-// TestExportKeepsWhoWantsNoName: what was created with --no-add-name, or has refused
-// its name, is exported so. A daemon that does not tell is warned of.
+// TestExportKeepsWhoWantsNoName: a unikernel that was created with --no-add-name, or has refused
+// its name, keeps that. If the daemon does not send it, the client warns.
 func TestExportKeepsWhoWantsNoName(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	d := quietDaemon()
@@ -252,27 +252,27 @@ func TestExportKeepsWhoWantsNoName(t *testing.T) {
 	require.Equal(t, []bool{true, true, true}, named())
 }
 
-// TestExportWhileSomethingHappens: what has ended is left out, and what is not
-// known for sure is not written.
+// TestExportWhileSomethingHappens: a unikernel that has ended is left out. Anything that is not
+// certain is not written.
 func TestExportWhileSomethingHappens(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*toldDaemon)
+		change func(*fakeDaemon)
 		code   exitCode
 		want   string
 	}{
-		"ended": {func(d *toldDaemon) {
+		"ended": {func(d *fakeDaemon) {
 			d.images[":b"] = messages.Failure{Text: "get: no unikernel found"}
 		}, exitSuccess, "[unikernel: :b] has ended meanwhile, and is left out"},
-		"replaced": {func(d *toldDaemon) {
+		"replaced": {func(d *fakeDaemon) {
 			d.images[":b"] = messages.SuccessImage{Image: []byte("other")}
 		}, exitInternal, "cannot export [unikernel: :b]: it has been replaced meanwhile, try again"},
-		"unreadable": {func(d *toldDaemon) {
+		"unreadable": {func(d *fakeDaemon) {
 			d.images[":b"] = messages.Failure{Text: "cannot read image: input/output error"}
 		}, exitRefused, "host [unikernel: :b]: command failed cannot read image"},
-		"closed":       {func(d *toldDaemon) { delete(d.images, ":b") }, exitCommunication, "closed without an answer"},
-		"odd image":    {func(d *toldDaemon) { d.images[":b"] = messages.SuccessEmpty{} }, exitCommunication, "of a kind that was not asked for"},
-		"odd infos":    {func(d *toldDaemon) { d.infos = messages.SuccessEmpty{} }, exitCommunication, "of a kind that was not asked for"},
-		"odd policies": {func(d *toldDaemon) { d.policies = messages.SuccessEmpty{} }, exitCommunication, "of a kind that was not asked for"},
+		"closed":       {func(d *fakeDaemon) { delete(d.images, ":b") }, exitCommunication, "closed without an answer"},
+		"odd image":    {func(d *fakeDaemon) { d.images[":b"] = messages.SuccessEmpty{} }, exitCommunication, "of a kind that was not asked for"},
+		"odd infos":    {func(d *fakeDaemon) { d.infos = messages.SuccessEmpty{} }, exitCommunication, "of a kind that was not asked for"},
+		"odd policies": {func(d *fakeDaemon) { d.policies = messages.SuccessEmpty{} }, exitCommunication, "of a kind that was not asked for"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -300,8 +300,8 @@ func TestExportWhileSomethingHappens(t *testing.T) {
 	}
 }
 
-// TestExportReplacesFilesOnly: a pipe, or what a link points to, is no state. No
-// device is tried: a mistake would replace it.
+// TestExportReplacesFilesOnly: a pipe, or the target of a link, is not replaced. The test uses no
+// device, since a fault would replace that.
 func TestExportReplacesFilesOnly(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }

@@ -81,7 +81,7 @@ func TestFilesThatCannotBeWritten(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// TestErrorsAboutKeysTellNothing of what is in the file.
+// TestErrorsAboutKeysTellNothing about the contents of the file.
 func TestErrorsAboutKeysTellNothing(t *testing.T) {
 	const secret = "c2VjcmV0c2VjcmV0c2VjcmV0"
 	path := filepath.Join(t.TempDir(), "key")

@@ -55,7 +55,7 @@ func (a *app) infos(ctx context.Context, name messages.Name) (about messages.Nam
 }
 
 // showWaits shows what waits to be started again, and reports whether there is any. Only
-// our daemon tells that, and only on its machine.
+// our daemon lists these, and only on its machine.
 func (a *app) showWaits(ctx context.Context, name messages.Name) (some bool, err error) {
 	if a.destination.given() || a.socket != "" {
 		return false, nil

@@ -10,8 +10,8 @@ import (
 	"albatross/sockets/client"
 )
 
-// TestRefusesForm: a daemon that closes the connection may not know the form of the
-// question, also where an endpoint says so of the daemon behind it.
+// TestRefusesForm: a daemon that closes the connection may not know the form of the command. An
+// endpoint reports the same of the daemon behind it.
 func TestRefusesForm(t *testing.T) {
 	closed := &client.ProtocolError{Peer: "x", Err: client.ErrNoAnswer}
 	for _, err := range []error{closed, &client.Refusal{Text: client.ErrSilent.Error()}, fmt.Errorf("x: %w", closed)} {

@@ -13,7 +13,7 @@ import (
 	"albatross/sockets/certificate"
 )
 
-// authorityWith is an authority below a root, with these policies above each other.
+// authorityWith returns an authority below a root, with these policies above each other.
 func authorityWith(t require.TestingT, policies ...messages.Policy) *certificate.Authority {
 	a, err := certificate.NewRoot("root", newKey(t), time.Now(), time.Hour)
 	require.NoError(t, err)
@@ -46,7 +46,7 @@ func drawPolicy(t *rapid.T, label string) messages.Policy {
 	return p
 }
 
-// within tells whether nothing in a policy goes beyond another.
+// within reports whether a policy stays within another one.
 func within(sub, super messages.Policy) bool {
 	return sub.Unikernels <= super.Unikernels && sub.Memory <= super.Memory &&
 		subset(sub.CPUIDs, super.CPUIDs) && subset(sub.Bridges, super.Bridges) &&
@@ -71,7 +71,7 @@ func TestAChildIsNeverLargerThanAnyParent(t *testing.T) {
 	})
 }
 
-// TestAUnikernelIsWithinThePolicies that are above it.
+// TestAUnikernelIsWithinThePolicies above it.
 func TestAUnikernelIsWithinThePolicies(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		policy := drawPolicy(t, "policy")
@@ -111,11 +111,11 @@ func TestWhatMayBeSigned(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		command messages.Command
-		want    string // error
+		want    string // the error
 	}{
 		{"alice", policy, ""},
 		{"Alice", policy, ""},
-		{".", policy, ""}, // it is a label, too
+		{".", policy, ""}, // the name is a label, too
 		{"", policy, "'' is not the name of a policy"},
 		{":", policy, "is not the name of a policy"},
 		{"a:b", policy, "is not the name of a policy"},
@@ -140,7 +140,7 @@ func TestWhatMayBeSigned(t *testing.T) {
 	}
 }
 
-// TestNamesOfFiles: whatever somebody requests, no file elsewhere is written.
+// TestNamesOfFiles: whatever name is requested, no file of another directory is written.
 func TestNamesOfFiles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.OneOf(rapid.String(), rapid.StringMatching(`[./:a-z]{0,5}`)).Draw(t, "name")

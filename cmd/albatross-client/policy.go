@@ -125,11 +125,11 @@ func (a *app) warnBeyond(ctx context.Context, p messages.Policy) {
 	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
 	defer cancel()
 	_, answer, err := a.answer(ctx, messages.Name{}, messages.PolicyInfo{})
-	told, ok := answer.(messages.SuccessPolicies)
-	if err != nil || !ok || len(told.List) == 0 || told.List[0].Name != (messages.Name{}) {
+	policies, ok := answer.(messages.SuccessPolicies)
+	if err != nil || !ok || len(policies.List) == 0 || policies.List[0].Name != (messages.Name{}) {
 		return
 	}
-	if beyond := ledger.Beyond(told.List[0].Policy, p); len(beyond) > 0 {
+	if beyond := ledger.Beyond(policies.List[0].Policy, p); len(beyond) > 0 {
 		a.message(warning, "the policy allows more than the root has, which is all of the machine unless it was limited: "+strings.Join(beyond, ", "))
 	}
 }

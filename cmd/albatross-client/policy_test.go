@@ -10,7 +10,7 @@ import (
 	"albatross/test/vectors"
 )
 
-// TestPoliciesThatCanBeUsed compares with what native's client refuses.
+// TestPoliciesThatCanBeUsed compares our refusals with those of the native client.
 func TestPoliciesThatCanBeUsed(t *testing.T) {
 	compared := make(map[string]int)
 	for _, v := range vectors.LoadAs[struct {
@@ -24,7 +24,7 @@ func TestPoliciesThatCanBeUsed(t *testing.T) {
 		}
 		Results map[string]string
 	}](t, vectors.Policy) {
-		if v.Op != "usable" || len(v.Policy.CPUIDs) == 0 { // without any, the CPU is 0
+		if v.Op != "usable" || len(v.Policy.CPUIDs) == 0 { // without any, our client takes CPU 0
 			continue
 		}
 		p := messages.Policy{Unikernels: v.Policy.Unikernels, CPUIDs: v.Policy.CPUIDs, Memory: v.Policy.Memory, Bridges: v.Policy.Bridges}

@@ -9,7 +9,7 @@ import (
 	"albatross/messages"
 )
 
-// running is what a unikernel runs with, of which nothing is as by default.
+// running returns arguments of a unikernel, none of which is the default.
 func running() messages.Arguments {
 	return messages.Arguments{
 		Startup:   messages.Some(7),
@@ -24,8 +24,8 @@ func running() messages.Arguments {
 	}
 }
 
-// daemonRunning tells that a:x runs like that.
-func daemonRunning(args messages.Arguments) *toldDaemon {
+// daemonRunning lists a:x with these arguments.
+func daemonRunning(args messages.Arguments) *fakeDaemon {
 	name := messages.Name{Path: "a", Label: "x"}
 	info := messages.Info{
 		Startup: args.Startup, Fail: args.Fail, CPUIDs: args.CPUIDs, CPUs: args.CPUs, Memory: args.Memory,
@@ -39,8 +39,8 @@ func daemonRunning(args messages.Arguments) *toldDaemon {
 	return d
 }
 
-// restart runs the command, and returns what the daemon was asked for.
-func (d *toldDaemon) restart(t *testing.T, options ...string) (code exitCode, asked messages.Arguments, stderr string) {
+// restart runs the command, and returns the command that the daemon has received.
+func (d *fakeDaemon) restart(t *testing.T, options ...string) (code exitCode, asked messages.Arguments, stderr string) {
 	var out, errs strings.Builder
 	a := app{stdout: &out, stderr: &errs}
 	args := append([]string{"restart", "a:x", "--socket", d.serve(t), "--replace-arguments"}, options...)
@@ -53,8 +53,8 @@ func (d *toldDaemon) restart(t *testing.T, options ...string) (code exitCode, as
 	}
 }
 
-// TestReplaceArguments: what is not said stays as it is, and what is said is all
-// that changes.
+// TestReplaceArguments: options that are given change their arguments, and all others stay as they
+// are.
 func TestReplaceArguments(t *testing.T) {
 	for options, change := range map[string]func(*messages.Arguments){
 		"":                        func(a *messages.Arguments) {},
@@ -87,7 +87,7 @@ func TestReplaceArguments(t *testing.T) {
 	}
 }
 
-// TestReplaceArgumentsOfWhatWantsItsName: that is kept, too.
+// TestReplaceArgumentsOfWhatWantsItsName: the name is kept, too.
 func TestReplaceArgumentsOfWhatWantsItsName(t *testing.T) {
 	args := running()
 	args.AddName = true
@@ -97,8 +97,8 @@ func TestReplaceArgumentsOfWhatWantsItsName(t *testing.T) {
 	require.False(t, asked.AddName)
 }
 
-// TestReplaceArgumentsOfADaemonThatTellsLess: what it does not tell is said to be
-// unknown, unless it is said.
+// TestReplaceArgumentsOfADaemonThatTellsLess: an argument that the daemon does not send is reported
+// as unknown, unless an option gives it.
 func TestReplaceArgumentsOfADaemonThatTellsLess(t *testing.T) {
 	d := daemonRunning(running())
 	d.settings = messages.Failure{Text: "unknown"}
@@ -111,7 +111,7 @@ func TestReplaceArgumentsOfADaemonThatTellsLess(t *testing.T) {
 	require.False(t, asked.AddName)
 }
 
-// TestReplaceArgumentsOfNothing says so, as daemons do.
+// TestReplaceArgumentsOfNothing fails as for a daemon.
 func TestReplaceArgumentsOfNothing(t *testing.T) {
 	d := quietDaemon()
 	code, asked, stderr := d.restart(t, "--mem=64")

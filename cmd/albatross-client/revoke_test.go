@@ -13,7 +13,7 @@ import (
 	"albatross/sockets/certificate"
 )
 
-// TestRevokingAtTheSameTime: nothing that one has revoked is lost by another.
+// TestRevokingAtTheSameTime: no revocation overwrites another one.
 func TestRevokingAtTheSameTime(t *testing.T) {
 	authority := authorityWith(t)
 	path := filepath.Join(t.TempDir(), "crl")
@@ -37,7 +37,7 @@ func TestRevokingWhereNothingCanBeWritten(t *testing.T) {
 	authority := authorityWith(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "crl")
-	require.NoError(t, os.Mkdir(path, 0o700)) // a rename does not replace it
+	require.NoError(t, os.Mkdir(path, 0o700)) // a rename does not replace a directory
 	err := newApp(certificate.Ed25519).revoke(authority, path, nil, time.Hour)
 	require.ErrorContains(t, err, "cannot read "+path)
 	err = newApp(certificate.Ed25519).revoke(authority, filepath.Join(dir, "nowhere", "crl"), nil, time.Hour)

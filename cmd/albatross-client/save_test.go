@@ -43,8 +43,7 @@ func TestSave(t *testing.T) {
 	requireFiles(t, dir, filepath.Base(path))
 }
 
-// TestSaveNothingHalf: while it is being written, and where that fails, no file
-// has the name.
+// TestSaveNothingHalf: while it is being written, and if that fails, no file has the name.
 func TestSaveNothingHalf(t *testing.T) {
 	dir := inTempDir(t)
 	cut := errors.New("cut off")
@@ -69,7 +68,7 @@ type reader func([]byte) (int, error)
 
 func (r reader) Read(b []byte) (int, error) { return r(b) }
 
-// TestLink: whatever has the name already stays, and is not followed.
+// TestLink: a file or link that has the name already stays, and is not followed.
 func TestLink(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }

@@ -18,7 +18,7 @@ func TestTimesAsPeopleTypeThem(t *testing.T) {
 		"2026-01-02T15:04:05Z":                "2026-01-02T15:04:05Z",
 		"2026-01-02t15:04:05z":                "2026-01-02T15:04:05Z",
 		"2026-01-02 15:04:05z":                "2026-01-02T15:04:05Z",
-		"2026-01-02T15:04:05-00:00":           "2026-01-02T15:04:05Z", // as all times are printed
+		"2026-01-02T15:04:05-00:00":           "2026-01-02T15:04:05Z", // the form in which all times are printed
 		"2026-01-02T15:04:05+02:00":           "2026-01-02T13:04:05Z",
 		"2026-01-02T15:04:05+0200":            "2026-01-02T13:04:05Z",
 		"2026-01-02 15:04:05 -0130":           "2026-01-02T16:34:05Z",
@@ -63,7 +63,7 @@ func TestTimesThatAreNone(t *testing.T) {
 		"2026-02-29", "2026-13-01", "2026-00-01", "2026-1-2", "26-01-02", "2026-01-02T", "2026-01-02T15", "2026-01-02Z", "2026-01-02+0200",
 		"2026-01-02T24:00:00Z", "2026-01-02T15:60:00Z", "2026-01-02T15:04:61Z", "2026-01-02T15:04:05.Z", "2026-01-02T15:04:05+2", "2026-01-02T15:04:05+02:60",
 		"2026-01-02T15:04:05+24:00", "2026-01-02T15:04:05ZZ", "2026-01-02T15:04:05Z ", "2026-01-02\n",
-		"0000-01-01T00:00:00+01:00", "9999-12-31T23:59:60Z", "999999d", // before or after all years that can be said
+		"0000-01-01T00:00:00+01:00", "9999-12-31T23:59:60Z", "999999d", // these are before or after all years that can be written
 	} {
 		_, err := timeFrom(sinceNow, text)
 		require.ErrorContains(t, err, "couldn't parse timestamp: ", text)
@@ -71,7 +71,7 @@ func TestTimesThatAreNone(t *testing.T) {
 	}
 }
 
-// TestTimesInEveryForm writes a time in a form at random and reads it again.
+// TestTimesInEveryForm writes a time in a random form, and reads it again.
 func TestTimesInEveryForm(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		zone := time.FixedZone("", 60*rapid.IntRange(-23*60-59, 23*60+59).Draw(t, "minutes"))
@@ -102,8 +102,8 @@ func tenTo(n int) time.Duration {
 	return d
 }
 
-// FuzzSince: whatever is taken for a time can be sent to a daemon, and is what
-// package time takes it for.
+// FuzzSince: any text that is accepted as a time can be sent to a daemon, and package time reads
+// the same time from it.
 func FuzzSince(f *testing.F) {
 	for _, text := range []string{"2026-01-02T15:04:05Z", "2016-12-31t23:59:60.5+0200", "2026-01-02", "yesterday", "1w2d3h4m5s ago"} {
 		f.Add(text)

@@ -130,7 +130,7 @@ func (a *app) printStats(ctx context.Context, name messages.Name, output string)
 	}
 	a.warnIdle(ctx, name)
 	for {
-		told, data, err := conn.Next(ctx)
+		relative, data, err := conn.Next(ctx)
 		if err == io.EOF {
 			return nil
 		}
@@ -141,7 +141,7 @@ func (a *app) printStats(ctx context.Context, name messages.Name, output string)
 		if !ok {
 			return fmt.Errorf("%w (%T)", errOddAnswer, data)
 		}
-		if err := a.print(statsOutputs[output](inFull(conn.Name().Path, told), stats)); err != nil {
+		if err := a.print(statsOutputs[output](inFull(conn.Name().Path, relative), stats)); err != nil {
 			return err
 		}
 	}
@@ -161,9 +161,9 @@ func (a *app) warnIdle(ctx context.Context, name messages.Name) {
 }
 
 // inFull returns the full name of one relative to a path.
-func inFull(path messages.Path, told messages.Name) messages.Name {
-	for _, label := range told.Path.Labels() {
+func inFull(path messages.Path, relative messages.Name) messages.Name {
+	for _, label := range relative.Path.Labels() {
 		path = path.Append(label)
 	}
-	return messages.Name{Path: path, Label: told.Label}
+	return messages.Name{Path: path, Label: relative.Label}
 }

@@ -18,14 +18,14 @@ import (
 	"albatross/sockets/certificate"
 )
 
-// A trustWorld is an endpoint and the files of a client, who trust the same authority.
+// A trustWorld is an endpoint and the files of a client, which trust the same authority.
 type trustWorld struct {
 	t      *testing.T
 	config *tls.Config // of the endpoint
 	files  map[string][]byte
 }
 
-// newTrustWorld has an authority made now, and everything signed by it.
+// newTrustWorld makes an authority now, which signs everything.
 func newTrustWorld(t *testing.T) *trustWorld {
 	root := authority(t, time.Now(), time.Hour)
 	return &trustWorld{
@@ -48,8 +48,8 @@ func authority(t *testing.T, at time.Time, life time.Duration) root {
 	return root{a, key}
 }
 
-// endpointConfig is that of an endpoint whose certificate is by an authority, made at
-// some time, and who trusts the same.
+// endpointConfig returns that of an endpoint whose certificate the root has signed at some time,
+// and which trusts that root.
 func endpointConfig(t *testing.T, root root, at time.Time, hosts ...string) *tls.Config {
 	key := newKey(t)
 	chain, err := root.IssueServer("server", key.Public(), at, time.Minute, hosts...)
@@ -63,15 +63,14 @@ func endpointConfig(t *testing.T, root root, at time.Time, hosts ...string) *tls
 	}
 }
 
-// authorityFiles are those by which a client signs, and by which it trusts.
+// authorityFiles returns the files by which a client signs, and by which it trusts.
 func authorityFiles(t *testing.T, root root) map[string][]byte {
 	key, err := certificate.EncodeKey(root.key)
 	require.NoError(t, err)
 	return map[string][]byte{"ca.pem": root.Chain.Encode(), "ca.key": key, "cacert.pem": root.Chain.Encode()}
 }
 
-// endpoint accepts connections until the test ends, and closes them after the
-// handshake.
+// endpoint accepts connections until the test ends, and closes them after the handshake.
 func (w *trustWorld) endpoint() (address string) {
 	l, err := tls.Listen("tcp", "127.0.0.1:0", w.config)
 	require.NoError(w.t, err)
@@ -92,7 +91,7 @@ func (w *trustWorld) endpoint() (address string) {
 	return l.Addr().String()
 }
 
-// finish ends a connection so that what has been said arrives.
+// finish ends a connection so that all that was written arrives.
 func finish(conn net.Conn) {
 	defer conn.Close()
 	if conn.(*tls.Conn).Handshake() == nil {
@@ -101,7 +100,7 @@ func finish(conn net.Conn) {
 	_, _ = io.Copy(io.Discard, conn.(*tls.Conn).NetConn()) // until the client has left
 }
 
-// info asks the endpoint.
+// info runs the command info against the endpoint.
 func (w *trustWorld) info() (exitCode, string) {
 	dir := w.t.TempDir()
 	for name, data := range w.files {
@@ -115,8 +114,7 @@ func (w *trustWorld) info() (exitCode, string) {
 	return code, errs.String()
 }
 
-// TestWhoDoesNotTrustWhom: the exit code tells whose certificate is not accepted, as
-// natively.
+// TestWhoDoesNotTrustWhom: the exit code shows whose certificate was refused, as natively.
 func TestWhoDoesNotTrustWhom(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(w *trustWorld)

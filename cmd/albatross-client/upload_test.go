@@ -24,7 +24,7 @@ func TestContentsThatFit(t *testing.T) {
 		{3*mb + 1, 4, true},
 		{4*mb + 1, 4, false},
 		{1 << 62, messages.MaxInt, true},
-		{-1, 1, true}, // nobody knows
+		{-1, 1, true}, // the size is not known
 	} {
 		require.Equal(t, c.fits, (&contents{size: c.bytes}).fits(c.size), "%d bytes in %d MB", c.bytes, c.size)
 	}

@@ -16,14 +16,14 @@ import (
 	"albatross/test/vectors"
 )
 
-// nativeVector is a message that native has written, and how it shows it.
+// A nativeVector is a message that native has written, and the text that it shows for it.
 type nativeVector struct {
 	vectors.Vector
 	Text vectors.Text
 }
 
-// eachNative calls f with every message of version 5 that native has written,
-// but for those with names in upper case, which are decoded in lower case.
+// eachNative calls f with every message of version 5 that native has written, except those with
+// names in upper case, which are decoded in lower case.
 func eachNative(t *testing.T, f func(v nativeVector, m messages.Wire)) {
 	for _, file := range []string{"wire-250", "wire-272"} {
 		for _, v := range vectors.LoadAs[nativeVector](t, file) {
@@ -39,10 +39,10 @@ func eachNative(t *testing.T, f func(v nativeVector, m messages.Wire)) {
 	}
 }
 
-// TestBytesOfCommandLines has the client say what native clients have said, and
-// compares the bytes. A vector is left out where no command line says it, because
-// of a policy that nothing could run with or a block device smaller than a MB,
-// for instance, and where it is said in a newer form than it must be.
+// TestBytesOfCommandLines makes the client send what native clients have sent, and compares the
+// bytes. A vector is left out if no command line produces it, for instance because of a policy that
+// nothing could run with or a block device smaller than a MB, and if our client sends a newer form
+// than it must.
 func TestBytesOfCommandLines(t *testing.T) {
 	said := make(map[string]int)
 	eachNative(t, func(v nativeVector, m messages.Wire) {
@@ -84,7 +84,7 @@ func TestBytesOfCommandLines(t *testing.T) {
 	}
 }
 
-// commandLine is how a user says a command.
+// commandLine returns the arguments by which a user gives a command.
 func commandLine(name messages.Name, command messages.Command) (args []string, ok bool) {
 	switch c := command.(type) {
 	case messages.UnikernelInfo:
@@ -142,7 +142,7 @@ func commandLine(name messages.Name, command messages.Command) (args []string, o
 	return nil, false
 }
 
-// policyLine is how a user says a policy, if it is one that can be used.
+// policyLine returns the arguments by which a user sets a policy, if it can be used.
 func policyLine(path string, p messages.Policy) (args []string, ok bool) {
 	args = []string{"add-policy", path, fmt.Sprint(p.Unikernels), fmt.Sprintf("--mem=%d", p.Memory)}
 	sayable := p.Unikernels > 0 && p.Memory > 16 && len(p.CPUIDs) > 0
@@ -160,7 +160,7 @@ func policyLine(path string, p messages.Policy) (args []string, ok bool) {
 	return args, sayable
 }
 
-// argumentOptions are the options of create and restart, where there are such.
+// argumentOptions returns the options of create and restart, if there are such.
 func argumentOptions(a messages.Arguments) (args []string, ok bool) {
 	add := func(option string, value any) { args = append(args, fmt.Sprintf("--%s=%v", option, value)) }
 	sayable := a.CPUs == 1 && !a.LinuxBoot.OK && a.Memory > 0 && distinct(a.Blocks, a.Networks) == nil &&
@@ -206,9 +206,9 @@ func suffix[T any](o messages.Option[T]) string {
 	return ""
 }
 
-// sayAgain is what the client sends for these arguments. A create gets the image
-// of the original, which is no image that create would accept, and a command
-// about policies its label, which no command line says and no daemon heeds.
+// sayAgain returns what the client sends for these arguments. A create gets the image of the
+// original, which is no image that create would accept. A command about policies gets its label,
+// which no command line sets and every daemon ignores.
 func sayAgain(t *testing.T, args []string, original messages.Wire) (again messages.Wire, ok bool) {
 	if c, ok := original.Payload.(messages.UnikernelCreate); ok {
 		config := c.Config
@@ -237,7 +237,7 @@ func parseArguments(t *testing.T, args []string) messages.Arguments {
 	return arguments
 }
 
-// sent is the message that --socket=- shows.
+// sent returns the message that --socket=- shows.
 func sent(t *testing.T, args []string) messages.Wire {
 	var out strings.Builder
 	a := app{stdout: &out, stderr: t.Output()}
@@ -256,8 +256,8 @@ func sent(t *testing.T, args []string) messages.Wire {
 	return m
 }
 
-// TestTextOfAnswers compares what is printed with what native 2.7.2 prints, for
-// the answers that are shown in its words.
+// TestTextOfAnswers compares what is printed with what native 2.7.2 prints, for the answers that
+// are printed in its words.
 func TestTextOfAnswers(t *testing.T) {
 	compared := make(map[string]int)
 	eachNative(t, func(v nativeVector, m messages.Wire) {
@@ -284,7 +284,7 @@ func TestTextOfAnswers(t *testing.T) {
 	require.Len(t, compared, 7, "%v", compared)
 }
 
-// printable is a text of native, which lets control characters through.
+// printable returns a text of native, which lets control characters through.
 func printable(text string) string {
 	text = strings.ReplaceAll(text, "\n", "\x00")
 	return strings.ReplaceAll(escape(text), `\000`, "\n")

@@ -166,10 +166,10 @@ func (f *followed) judge(ctx context.Context) error {
 	}
 	e := &endedError{name: f.name, events: []string{eventLine(f.ended.Value)}}
 	until := time.Time{}
-	for _, told := range f.later {
-		e.events = append(e.events, eventLine(told))
-		if told.Kind == messages.EventStarted { // the following lines are those of another run
-			until = told.Time()
+	for _, event := range f.later {
+		e.events = append(e.events, eventLine(event))
+		if event.Kind == messages.EventStarted { // the following lines are those of another run
+			until = event.Time()
 		}
 	}
 	e.lines = f.app.lastLines(ctx, f.name, f.began, until)

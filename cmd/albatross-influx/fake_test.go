@@ -21,10 +21,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits for what must happen.
+// patience bounds what must happen.
 const patience = 20 * time.Second
 
-// receive is the next of what must come.
+// receive returns the next value, which must come.
 func receive[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
 	select {
@@ -91,8 +91,8 @@ func (s *subscriber) say(m messages.Wire) {
 	require.NoError(s.t, wire.WriteFrame(s.conn, m))
 }
 
-// log sends a sample, by whose number it is known again.
-func (s *subscriber) tell(name string, number int64) {
+// send sends a sample, which its number identifies.
+func (s *subscriber) send(name string, number int64) {
 	s.t.Helper()
 	n, err := messages.ParseName(name)
 	require.NoError(s.t, err)
@@ -117,7 +117,7 @@ func pushed(t *testing.T, conns <-chan net.Conn) *database {
 	return &database{t, conn, bufio.NewReader(conn)}
 }
 
-// gets is the name and the number of the sample that comes next.
+// gets returns the name and the number of the next sample.
 func (d *database) gets() (vm string, number int64) {
 	d.t.Helper()
 	text, err := d.in.ReadString('\n')
@@ -129,7 +129,7 @@ func (d *database) gets() (vm string, number int64) {
 	return parts[1], number
 }
 
-// resourceUsage is a line about a process.
+// resourceUsage matches a line about a process.
 var resourceUsage = regexp.MustCompile(`^resource_usage,vm=([^ ,]+) .*,nsignals=(\d+)i,.*\n$`)
 
 func (d *database) mustGet(vm string, number int64) {
@@ -156,7 +156,7 @@ func (j *journal) Write(b []byte) (int, error) {
 	return j.text.Write(b)
 }
 
-// until waits until the log says a text.
+// until waits until the log contains a text.
 func (j *journal) until(t *testing.T, text string) {
 	t.Helper()
 	for {
@@ -182,8 +182,7 @@ type world struct {
 	running sync.WaitGroup
 }
 
-// newWorld has a relay that does not run yet; options are those that follow from
-// the world.
+// newWorld makes a relay that does not run yet. change gets the options that follow from the world.
 func newWorld(t *testing.T, change func(*options)) *world {
 	t.Helper()
 	w := &world{T: t, log: &journal{wrote: make(chan struct{}, 1)}, stat: filepath.Join(t.TempDir(), "stat.sock")}
@@ -202,11 +201,11 @@ func asIs(*options) {}
 
 func (w *world) start() {
 	w.Helper()
-	w.running.Go(func() { w.relay.run(w.Context()) }) // done before what is cleaned up
+	w.running.Go(func() { w.relay.run(w.Context()) }) // this ends before the cleanup
 	w.Cleanup(w.running.Wait)
 }
 
-// newRunning is a world whose relay is connected to both sides.
+// newRunning returns a world whose relay is connected to both sides.
 func newRunning(t *testing.T, change func(*options)) (*world, *subscriber, *database) {
 	t.Helper()
 	w := newWorld(t, change)

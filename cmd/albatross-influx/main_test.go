@@ -14,7 +14,7 @@ import (
 	"albatross/test/programs"
 )
 
-// TestTheProgram runs it as a process, and as nobody where there is a choice.
+// TestTheProgram runs it as a process, and as the user nobody if it can.
 func TestTheProgram(t *testing.T) {
 	dir, err := os.MkdirTemp("", "albatross-influx")
 	require.NoError(t, err)
@@ -50,7 +50,7 @@ func TestTheProgram(t *testing.T) {
 			c := run(append(args, "--influx="+tcp.Addr().String(), "--socket", l.Addr().String())...)
 			require.NoError(t, c.Start())
 			daemon, influx := subscribed(t, conns), pushed(t, pushes)
-			daemon.tell("a:hello", 1)
+			daemon.send("a:hello", 1)
 			influx.mustGet(map[bool]string{true: "a:hello", false: "hello"}[args[0] == "--no-drop-path"], 1)
 			require.NoError(t, c.Process.Signal(unix.SIGTERM))
 			require.NoError(t, c.Wait(), "success")
@@ -64,10 +64,10 @@ func TestTheProgram(t *testing.T) {
 			c := run("--influx", tcp.Addr().String(), "--socket", l.Addr().String())
 			require.NoError(t, c.Start())
 			daemon, influx := subscribed(t, conns), pushed(t, pushes)
-			daemon.tell("hello", 1)
+			daemon.send("hello", 1)
 			influx.mustGet("hello", 1)
 			require.NoError(t, c.Process.Signal(unix.SIGHUP), "which does not end it")
-			daemon.tell("hello", 2)
+			daemon.send("hello", 2)
 			influx.mustGet("hello", 2)
 			require.NoError(t, c.Process.Signal(s))
 			require.NoError(t, c.Wait(), "success")

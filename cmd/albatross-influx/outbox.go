@@ -69,16 +69,16 @@ type losses struct {
 	log   *slog.Logger
 	every time.Duration
 
-	mu    sync.Mutex
-	count int // since the last log line
-	told  time.Time
+	mu     sync.Mutex
+	count  int // since the last log line
+	logged time.Time
 }
 
 func (l *losses) add(samples int, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.count += samples
-	if l.count > 0 && now.Sub(l.told) >= l.every {
+	if l.count > 0 && now.Sub(l.logged) >= l.every {
 		l.report(now)
 	}
 }
@@ -94,5 +94,5 @@ func (l *losses) rest(now time.Time) {
 
 func (l *losses) report(now time.Time) {
 	l.log.Warn("Samples were dropped, which InfluxDB has not taken", "samples", l.count)
-	l.count, l.told = 0, now
+	l.count, l.logged = 0, now
 }

@@ -19,7 +19,7 @@ func TestSamplesArePushed(t *testing.T) {
 	_, daemon, influx := newRunning(t, asIs)
 	require.Equal(t, messages.Name{}, daemon.name)
 	for n := range int64(100) {
-		daemon.tell("a:b:hello", n)
+		daemon.send("a:b:hello", n)
 		influx.mustGet("hello", n)
 	}
 }
@@ -27,39 +27,39 @@ func TestSamplesArePushed(t *testing.T) {
 func TestNames(t *testing.T) {
 	_, daemon, influx := newRunning(t, func(o *options) { o.name, o.noDropPath = "org:", true })
 	require.Equal(t, messages.Name{Path: "org"}, daemon.name)
-	daemon.tell("web:hello", 1)
+	daemon.send("web:hello", 1)
 	influx.mustGet("web:hello", 1)
 }
 
-// TestTheDaemonComesBack: InfluxDB does not see it go, and gets nothing twice.
+// TestTheDaemonComesBack: InfluxDB does not see the daemon go, and gets nothing twice.
 func TestTheDaemonComesBack(t *testing.T) {
 	w, daemon, influx := newRunning(t, asIs)
 	for n := range int64(20) {
-		daemon.tell("hello", n)
+		daemon.send("hello", n)
 		influx.mustGet("hello", n)
 		require.NoError(t, daemon.conn.Close())
 		daemon = subscribed(t, w.daemon)
 	}
-	daemon.tell("hello", 20)
+	daemon.send("hello", 20)
 	influx.mustGet("hello", 20)
 }
 
-// TestInfluxComesBack: whatever it has got, it does not get again; the
-// subscription goes on. That it has closed is noticed without a sample.
+// TestInfluxComesBack: InfluxDB gets nothing a second time, and the subscription goes on. The relay
+// notices without a sample that InfluxDB has closed.
 func TestInfluxComesBack(t *testing.T) {
 	w, daemon, influx := newRunning(t, asIs)
 	for n := range int64(20) {
-		daemon.tell("hello", n)
+		daemon.send("hello", n)
 		influx.mustGet("hello", n)
 		require.NoError(t, influx.conn.Close())
 		influx = pushed(t, w.pushes)
 	}
-	daemon.tell("hello", 20)
+	daemon.send("hello", 20)
 	influx.mustGet("hello", 20)
 	require.Empty(t, w.daemon, "there was one subscription")
 }
 
-// TestOldSamplesAreNotPushed: those that have come while nobody took them.
+// TestOldSamplesAreNotPushed: samples that have come while InfluxDB was away are dropped.
 func TestOldSamplesAreNotPushed(t *testing.T) {
 	w, daemon, influx := newRunning(t, asIs)
 	address := w.influx.Addr().String()
@@ -67,12 +67,12 @@ func TestOldSamplesAreNotPushed(t *testing.T) {
 	require.NoError(t, influx.conn.Close())
 	w.log.until(t, `No connection to InfluxDB" cause="it has closed`)
 	for n := range int64(10) {
-		daemon.tell("hello", n)
+		daemon.send("hello", n)
 	}
 	w.log.until(t, "Samples were dropped")
 	_, w.pushes = listen(t, "tcp", address)
 	influx = pushed(t, w.pushes)
-	daemon.tell("hello", 100)
+	daemon.send("hello", 100)
 	for last := int64(-1); last != 100; {
 		_, number := influx.gets()
 		require.Less(t, last, number, "in order, and each once")
@@ -80,8 +80,8 @@ func TestOldSamplesAreNotPushed(t *testing.T) {
 	}
 }
 
-// TestInfluxThatDoesNotRead gets no more than is bounded, and whoever comes after
-// it gets whole lines again.
+// TestInfluxThatDoesNotRead gets a bounded number of bytes. The next connection begins with a whole
+// line.
 func TestInfluxThatDoesNotRead(t *testing.T) {
 	w := newWorld(t, asIs)
 	w.relay.timing.write = 100 * time.Millisecond
@@ -93,7 +93,7 @@ func TestInfluxThatDoesNotRead(t *testing.T) {
 	w.log.until(t, "i/o timeout")
 	w.log.until(t, "Samples were dropped")
 	next := pushed(t, w.pushes)
-	daemon.tell("last", 1)
+	daemon.send("last", 1)
 	vm := ""
 	for vm != "last" {
 		vm, _ = next.gets()
@@ -101,18 +101,18 @@ func TestInfluxThatDoesNotRead(t *testing.T) {
 	require.Empty(t, w.daemon, "the subscription goes on")
 	rest, err := io.ReadAll(influx.in)
 	t.Log(len(rest), err)
-	require.ErrorIs(t, err, syscall.ECONNRESET, "what is old does not arrive late")
+	require.ErrorIs(t, err, syscall.ECONNRESET, "old samples do not arrive late")
 	require.Less(t, len(rest), 8<<20)
 }
 
-// flood tells samples until that is enough.
+// flood sends samples until that is enough.
 func flood(daemon *subscriber, enough func() bool) {
 	for n := int64(0); !enough(); n++ {
-		daemon.tell("flood", n)
+		daemon.send("flood", n)
 	}
 }
 
-// TestAFullOutbox has room again when it was emptied.
+// TestAFullOutbox has room again when it has been emptied.
 func TestAFullOutbox(t *testing.T) {
 	o := newOutbox()
 	sample := []byte(strings.Repeat("x", 1000))
@@ -148,7 +148,7 @@ func TestLossesAreToldOnceInAWhile(t *testing.T) {
 	require.Equal(t, []string{"1", "2003", "4"}, counts)
 }
 
-// TestPauses get longer while nothing is of use, and no longer than the longest.
+// TestPauses get longer while no connection works, and no longer than the longest.
 func TestPauses(t *testing.T) {
 	w := newWorld(t, asIs)
 	require.NoError(t, w.influx.Close())
@@ -159,7 +159,7 @@ func TestPauses(t *testing.T) {
 	}
 }
 
-// TestDaemonsThatMakeNoSense are asked again.
+// TestDaemonsThatMakeNoSense: the relay connects again.
 func TestDaemonsThatMakeNoSense(t *testing.T) {
 	w := newWorld(t, asIs)
 	w.start()

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// someGroup is one that nobody has.
+// someGroup is a group without members.
 const someGroup = 54321
 
 func needsRoot(t *testing.T) {
@@ -23,15 +23,15 @@ func needsRoot(t *testing.T) {
 	}
 }
 
-// shown is the mode and the group of a directory.
+// shown returns the mode and the group of a directory.
 func shown(t *testing.T, dir string) string {
 	info, err := os.Stat(dir)
 	require.NoError(t, err)
 	return fmt.Sprintf("%04o %d", info.Mode().Perm(), info.Sys().(*syscall.Stat_t).Gid)
 }
 
-// TestDirsThatAreMade: the group can go to all that the daemon makes, whatever the
-// umask is, and also to what was swept meanwhile.
+// TestDirsThatAreMade: the group can enter all that the daemon makes, whatever the umask is, and
+// also what was removed meanwhile.
 func TestDirsThatAreMade(t *testing.T) {
 	needsRoot(t)
 	for _, umask := range []int{0o077, 0o022, 0} {
@@ -53,8 +53,8 @@ func TestDirsThatAreMade(t *testing.T) {
 	}
 }
 
-// TestDirsThatAreThere: those of a former daemon that kept the group out are given to
-// it. What is above them is left alone, and the log tells of it.
+// TestDirsThatAreThere: directories of a former daemon that kept the group out are given to it.
+// Directories above them stay unchanged, and the log says so.
 func TestDirsThatAreThere(t *testing.T) {
 	needsRoot(t)
 	o := options{tmpdir: t.TempDir()}
@@ -83,7 +83,7 @@ func TestDirsThatAreThere(t *testing.T) {
 	require.Empty(t, log.String())
 }
 
-// TestDirsThatCannotBe: what is in the way is named.
+// TestDirsThatCannotBe: the error names the file that is in the way.
 func TestDirsThatCannotBe(t *testing.T) {
 	top := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(top, "file"), nil, 0o600))
@@ -94,7 +94,7 @@ func TestDirsThatCannotBe(t *testing.T) {
 	require.ErrorIs(t, makeDirs(options{tmpdir: filepath.Join(top, "link")}, -1), fs.ErrNotExist)
 }
 
-// TestFilesThatOthersCanWrite: what the daemon believes is refused, with the command that
+// TestFilesThatOthersCanWrite: the daemon refuses a file that it would trust, with the command that
 // mends it.
 func TestFilesThatOthersCanWrite(t *testing.T) {
 	for _, file := range []string{"state.db", "state.db.copy", "state.db.copy.kept", "state"} {

@@ -19,8 +19,8 @@ import (
 	"albatross/test/vectors"
 )
 
-// TestNativeStates: a state that native has read is imported as native shows it,
-// or refused with the reason; one that no version of native reads is refused.
+// TestNativeStates: a state that native has read is imported as native shows it, or refused with
+// the reason. One that no version of native reads is refused.
 func TestNativeStates(t *testing.T) {
 	files := map[string]vectors.Vector{} // by their contents, as any version shows them
 	for _, v := range vectors.Load(t, vectors.State) {
@@ -59,7 +59,7 @@ const (
 	isBroken  = "cannot decompress"
 )
 
-// A nativeName is a name as vectors show it.
+// A nativeName is a name as the vectors show it.
 type nativeName struct {
 	Path  []string `json:"path"`
 	Label *string  `json:"label"`
@@ -73,7 +73,7 @@ func (n nativeName) String() string {
 	return strings.ToLower(text)
 }
 
-// What vectors show of a state.
+// The parts of a state as the vectors show it.
 type (
 	nativeUnikernel struct {
 		Name   nativeName     `json:"name"`
@@ -89,8 +89,7 @@ type (
 	}
 )
 
-// expected is what must be stored of what native shows, or else why it is
-// refused.
+// expected returns what must be stored for what native shows, or else why it is refused.
 func expected(t *testing.T, shown json.RawMessage) (want, reason string) {
 	if shown == nil {
 		return "", malformed
@@ -147,7 +146,7 @@ func belowRoot(policies []nativePolicy) []nativePolicy {
 	return list
 }
 
-// json shows what is stored as vectors do.
+// json shows what is stored as the vectors do.
 func (s *start) json(t *testing.T) string {
 	stored := s.stored(t)
 	require.True(t, stored.Imported)

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestWhatIsImportedIsWhatWasThere: whatever a state file says, it is stored.
+// TestWhatIsImportedIsWhatWasThere: everything in a state file is stored.
 func TestWhatIsImportedIsWhatWasThere(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
@@ -45,7 +45,7 @@ func TestWhatIsImportedIsWhatWasThere(t *testing.T) {
 	})
 }
 
-// requireHas: all of a state file is stored, and nothing else.
+// requireHas checks that all of a state file is stored, and nothing else.
 func (s *start) requireHas(t require.TestingT, file []byte) {
 	native, err := wire.DecodeState(file)
 	require.NoError(t, err)
@@ -73,14 +73,14 @@ func (s *start) requireHas(t require.TestingT, file []byte) {
 	}
 }
 
-// plainImage is the image of a unikernel in these tests: it follows from its name,
-// in lower case.
+// plainImage returns the image of a unikernel in these tests: it follows from its name, in lower
+// case.
 func plainImage(n messages.Name) []byte {
 	return bytes.Repeat([]byte(strings.ToLower(n.String())), 1000)
 }
 
-// states are those that native could have written. Lists that are sets have at
-// most one element, so that they need not be brought in order.
+// states draws states that native could have written. Lists that are sets have at most one element,
+// so that they need no order.
 func states() *rapid.Generator[wire.State] {
 	return rapid.Custom(func(t *rapid.T) wire.State {
 		s := wire.State{Choice: rapid.SampledFrom([]int{wire.StateUntil25, wire.StateSince27}).Draw(t, "choice")}
@@ -156,14 +156,14 @@ func policies() *rapid.Generator[messages.Policy] {
 	})
 }
 
-// How TestAnImportThatIsKilled works.
+// The parameters of TestAnImportThatIsKilled.
 const (
 	importKills = 15
 	importSize  = 8 // unikernels
 )
 
-// TestAnImportThatIsKilled: whenever the daemon dies, the next one finds all of
-// the state, or has to import it.
+// TestAnImportThatIsKilled: whenever the daemon dies, the next one finds all of the state, or must
+// import it.
 func TestAnImportThatIsKilled(t *testing.T) {
 	var native wire.State
 	for i := range importSize {
@@ -184,8 +184,8 @@ func TestAnImportThatIsKilled(t *testing.T) {
 	t.Logf("%d of %d imports of %v were cut off", killed, importKills, took)
 }
 
-// killImport has a state imported by another process, which is killed after some
-// time. It returns how long that took, or 0 if it did not come to its end.
+// killImport makes another process import a state, and kills it after some time. It returns how
+// long the import took, or 0 if it did not come to its end.
 func killImport(t *testing.T, file []byte, after time.Duration) time.Duration {
 	dir := t.TempDir()
 	writeFile(t, statePath(dir), file)
@@ -217,10 +217,10 @@ func killImport(t *testing.T, file []byte, after time.Duration) time.Duration {
 	return took
 }
 
-// ready is said when an import begins.
+// ready is printed when an import begins.
 const ready = "ready\n"
 
-// importAlone is the process that is killed.
+// importAlone runs as the process that is killed.
 func importAlone(dir string) int {
 	db, err := store.Open(dir)
 	if err != nil {

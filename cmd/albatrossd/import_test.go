@@ -20,8 +20,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// A start is what a start of the daemon does to a database directory up to the
-// import.
+// A start does to a database directory what a start of the daemon does up to the import.
 type start struct {
 	dir    string
 	db     *store.DB
@@ -49,10 +48,10 @@ func (s *start) stored(t testing.TB) messages.State {
 	return state
 }
 
-// stop lets go of the directory for another start.
+// stop closes the database for another start.
 func (s *start) stop(t testing.TB) { require.NoError(t, s.db.Close()) }
 
-// requireUntouched: neither the database nor the image store has anything.
+// requireUntouched checks that neither the database nor the image store has anything.
 func (s *start) requireUntouched(t testing.TB) {
 	require.Equal(t, messages.State{}, s.stored(t))
 	images, err := os.ReadDir(filepath.Join(s.dir, store.ImageDir))
@@ -60,7 +59,7 @@ func (s *start) requireUntouched(t testing.TB) {
 	require.Empty(t, images)
 }
 
-// image is what is in the image store.
+// image returns an image of the image store.
 func (s *start) image(t testing.TB, d messages.Digest) []byte {
 	data, err := os.ReadFile(s.images.Path(d))
 	require.NoError(t, err)
@@ -79,7 +78,7 @@ func encode(t require.TestingT, s wire.State) []byte {
 	return data
 }
 
-// unikernel is one as 2.5 has it: its labels may be in upper case.
+// unikernel returns one of 2.5: its labels may be in upper case.
 func unikernel(path messages.Path, label messages.Label) messages.NamedConfig {
 	return messages.NamedConfig{
 		Name: messages.Name{Path: path, Label: label},
@@ -137,14 +136,14 @@ func TestWhatIsImportedIsToldAsEvents(t *testing.T) {
 	require.NoError(t, s.imports())
 	list, _, err := s.db.Events(1, 10)
 	require.NoError(t, err)
-	var told []string
+	var stored []string
 	for _, e := range list {
-		told = append(told, fmt.Sprintf("%s %s: %s", e.Event.Name, e.Event.Kind, e.Event.Cause))
+		stored = append(stored, fmt.Sprintf("%s %s: %s", e.Event.Name, e.Event.Kind, e.Event.Cause))
 	}
 	require.Equal(t, []string{
 		"a:hello created: the import from native albatross",
 		"a: policy-added: the import from native albatross",
-	}, told)
+	}, stored)
 }
 
 func TestNothingIsImportedTwice(t *testing.T) {
@@ -174,7 +173,7 @@ func TestNothingIsImportedTwice(t *testing.T) {
 	require.Equal(t, file, left)
 }
 
-// TestADatabaseInUseIsLeftAlone: even when nothing of that is stored any more.
+// TestADatabaseInUseIsLeftAlone, even if nothing of the import is stored any more.
 func TestADatabaseInUseIsLeftAlone(t *testing.T) {
 	hello := messages.Name{Label: "hello"}
 	for what, c := range map[string]struct{ use, end messages.Change }{
@@ -210,7 +209,7 @@ func TestWhatCannotBeImportedStopsTheStart(t *testing.T) {
 	cut.Config.Image = cut.Config.Image[:len(cut.Config.Image)-5]
 	wrongSum.Config.Image[len(wrongSum.Config.Image)-1] ^= 1
 	whole := encode(t, state(good))
-	long := unikernel(messages.Path(strings.Repeat("a:", 20_000)+"a"), "x") // too long a key for the database
+	long := unikernel(messages.Path(strings.Repeat("a:", 20_000)+"a"), "x") // the key is too long for the database
 
 	for name, c := range map[string]struct {
 		file []byte
@@ -241,7 +240,7 @@ func TestWhatCannotBeImportedStopsTheStart(t *testing.T) {
 				require.ErrorContains(t, err, "move the file away to start without its unikernels")
 				require.Equal(t, messages.State{}, s.stored(t))
 			}
-			if name != "unstorable" { // those images are swept when the daemon starts
+			if name != "unstorable" { // the next start of the daemon removes those images
 				s.requireUntouched(t)
 			}
 			left, err := os.ReadFile(statePath(dir))
@@ -277,7 +276,7 @@ func TestAStateThatIsNoFileIsNotFollowed(t *testing.T) {
 	}
 }
 
-// hugeFile takes no room on disk.
+// hugeFile makes a large file that takes no room on disk.
 func hugeFile(path string) error {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		return err

@@ -25,7 +25,7 @@ func TestWhoseDirectoryItIs(t *testing.T) {
 	x := messages.Name{Label: "x"}
 	for name, tc := range map[string]struct {
 		between func(t *testing.T, first, second *options) // what happens after the first daemon
-		pipe    bool                                       // it leaves one
+		pipe    bool                                       // it leaves a pipe
 		refused string
 	}{
 		"the same daemon": {
@@ -88,9 +88,7 @@ func TestWhoseDirectoryItIs(t *testing.T) {
 	}
 }
 
-// TestTwoAtATime: whoever is second waits in vain, and so it does after somebody has
-// removed the directory and the first one has made it again.
-// TestWhatAKilledDaemonLeavesOfItsFile: it is removed.
+// TestWhatAKilledDaemonLeavesOfItsFile is removed.
 func TestWhatAKilledDaemonLeavesOfItsFile(t *testing.T) {
 	dir := t.TempDir()
 	o := daemonDirs(t, filepath.Join(dir, "tmp"), filepath.Join(dir, "db"))
@@ -102,6 +100,8 @@ func TestWhatAKilledDaemonLeavesOfItsFile(t *testing.T) {
 	require.NoFileExists(t, part)
 }
 
+// TestTwoAtATime: the second daemon cannot claim the directory, and not after the directory was
+// removed and the first one has made it again.
 func TestTwoAtATime(t *testing.T) {
 	dir := t.TempDir()
 	tmpdir := filepath.Join(dir, "tmp")

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestWritersBehindALink: they are found also where the way to the directory is a link.
+// TestWritersBehindALink: writers are found also if the path of the directory contains a link.
 func TestWritersBehindALink(t *testing.T) {
 	top := t.TempDir()
 	link, dir := filepath.Join(t.TempDir(), "link"), filepath.Join(top, "fifo")

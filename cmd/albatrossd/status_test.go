@@ -18,14 +18,14 @@ import (
 	"albatross/runtime/tender"
 )
 
-// startActors starts the actors of a daemon that has nothing to run, with fault
-// called before each of their messages.
+// startActors starts the actors of a daemon without unikernels. They call fault before each of
+// their messages.
 func startActors(t *testing.T, fault func(message any)) *actors.Actors {
 	t.Helper()
 	dir, log := t.TempDir(), slog.New(slog.DiscardHandler)
 	self, err := os.Executable()
 	require.NoError(t, err)
-	beside := filepath.Join(filepath.Dir(self), "albatross-tender") // which is not run here
+	beside := filepath.Join(filepath.Dir(self), "albatross-tender") // the tender is not run here
 	require.NoError(t, os.WriteFile(beside, nil, 0o700))
 	t.Cleanup(func() { require.NoError(t, os.Remove(beside)) })
 	o := options{tmpdir: dir, dbdir: dir, tender: tender.Builtin.String()}
@@ -43,7 +43,7 @@ func startActors(t *testing.T, fault func(message any)) *actors.Actors {
 	return a
 }
 
-// TestStatus: it is told by those who are to work, and not told when they do not.
+// TestStatus: the actors answer while they work, and there is no status if they do not.
 func TestStatus(t *testing.T) {
 	sick := func() {}
 	a := startActors(t, func(message any) {
@@ -53,9 +53,9 @@ func TestStatus(t *testing.T) {
 	})
 	requireWell := func() {
 		t.Helper()
-		told, err := status(t.Context(), a)
+		text, err := status(t.Context(), a)
 		require.NoError(t, err)
-		require.Equal(t, "Unikernels that run: 0", told)
+		require.Equal(t, "Unikernels that run: 0", text)
 	}
 	requireWell()
 
@@ -75,7 +75,7 @@ func TestStatus(t *testing.T) {
 	requireWell()
 }
 
-// TestStatusOfWhatWaits: it does not run.
+// TestStatusOfWhatWaits: a unikernel that waits does not count as running.
 func TestStatusOfWhatWaits(t *testing.T) {
 	name := func(label messages.Label) messages.Name { return messages.Name{Label: label} }
 	infos := []messages.NamedInfo{{Name: name("runs")}, {Name: name("loops")}, {Name: name("ran")}}
@@ -87,7 +87,7 @@ func TestStatusOfWhatWaits(t *testing.T) {
 	require.Equal(t, "Unikernels that run: 3", statusText(infos, ends[:2]))
 }
 
-// TestStatusWaitsForTheStart: nothing is told before it is known what runs.
+// TestStatusWaitsForTheStart: there is no answer before the daemon knows what runs.
 func TestStatusWaitsForTheStart(t *testing.T) {
 	release, asked := make(chan struct{}), make(chan struct{})
 	var once sync.Once
@@ -99,20 +99,20 @@ func TestStatusWaitsForTheStart(t *testing.T) {
 			once.Do(func() { close(asked) })
 		}
 	})
-	told := make(chan string)
+	answer := make(chan string)
 	go func() {
 		s, err := status(context.Background(), a)
 		if err != nil {
 			s = err.Error()
 		}
-		told <- s
+		answer <- s
 	}()
 	<-asked
 	select {
-	case s := <-told:
-		require.FailNow(t, "told too early: "+s)
-	case <-time.After(20 * time.Millisecond): // more than an answer takes
+	case s := <-answer:
+		require.FailNow(t, "answered too early: "+s)
+	case <-time.After(20 * time.Millisecond): // longer than an answer takes
 	}
 	close(release)
-	require.Equal(t, "Unikernels that run: 0", <-told)
+	require.Equal(t, "Unikernels that run: 0", <-answer)
 }

@@ -17,8 +17,8 @@ import (
 	"albatross/runtime/tender"
 )
 
-// TestTakingOver: what native albatross has left running is put on record where it is
-// what the state says in everything; otherwise it is told why not.
+// TestTakingOver: a unikernel of native albatross that still runs is put on record if everything
+// about it is as the state says. Otherwise the log says why not.
 func TestTakingOver(t *testing.T) {
 	dir := t.TempDir()
 	file := func(path ...string) string { return filepath.Join(append([]string{dir}, path...)...) }
@@ -49,7 +49,7 @@ func TestTakingOver(t *testing.T) {
 	}
 	for title, tc := range map[string]struct {
 		change  func(*tender.Running)
-		more    int // of them
+		more    int // how many more such processes there are
 		refused bool
 		why     string // empty: it is taken over
 	}{

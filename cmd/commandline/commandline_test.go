@@ -13,8 +13,8 @@ import (
 	"albatross/cmd/commandline"
 )
 
-// TestWhatIsLogged: as natively, --quiet counts more than --verbosity, and that more
-// than -v. By default what has been done is logged as well.
+// TestWhatIsLogged: as natively, --quiet counts more than --verbosity, and that more than -v. By
+// default the log shows what has been done, too.
 func TestWhatIsLogged(t *testing.T) {
 	const none = slog.LevelError + 1
 	for _, c := range []struct {
@@ -57,7 +57,7 @@ func TestWordsThatAreUnknown(t *testing.T) {
 	}
 }
 
-// TestHelp is shown in whatever format it is wanted.
+// TestHelp is printed in every format that can be chosen.
 func TestHelp(t *testing.T) {
 	for arg, shown := range map[string]bool{
 		"-h": true, "--help": true, "--help=plain": true, "--help=groff": true, "--help=pager": true, "--help=false": false,

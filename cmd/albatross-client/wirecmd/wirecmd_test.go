@@ -18,7 +18,7 @@ import (
 	"albatross/test/vectors"
 )
 
-// TestVectors: the value of each vector is shown exactly as it is there.
+// TestVectors: the value of each vector is shown exactly as the vector has it.
 func TestVectors(t *testing.T) {
 	files := map[string]string{vectors.Accept: "wire", vectors.State: "state", vectors.Cert: "cert-extension"}
 	for _, file := range vectors.Wire {
@@ -66,7 +66,7 @@ func parse(t *testing.T, value []byte) (v any) {
 	return v
 }
 
-// fold makes the labels in a value lower case: native 2.5.0 does not.
+// fold makes the labels in a value lower case, which native 2.5.0 does not do.
 func fold(v any) any {
 	switch v := v.(type) {
 	case []any:
