@@ -1,7 +1,7 @@
 // Package cli tests the command line as a user meets it: scripts in testdata run
-// the programs that are built from cmd, and look at what they print and how they
+// the programs that are built from cmd, and check what they print and how they
 // exit. The scripts in testdata/client need no daemon, or one that answers as
-// they tell it (see fake_test.go); those in testdata/daemon start
+// they say (see fake_test.go); those in testdata/daemon start
 // real ones (see daemon_test.go), and endpoints for them (see endpoint_test.go).
 //
 // Beside the commands of testscript, a script has
@@ -32,10 +32,10 @@ import (
 	"albatross/test/programs"
 )
 
-// patience is how long a script waits for what must happen.
+// patience bounds what must happen in a script.
 const patience = 20 * time.Second
 
-// bin is where the programs are.
+// bin is the directory of the programs.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -85,8 +85,8 @@ func runScripts(t *testing.T, dir string) {
 	})
 }
 
-// condition is one that scripts can ask for: [largecerts] is true where programs
-// are built so that TLS takes certificates above 256 KiB, as the Makefile does it.
+// condition reports a condition that scripts can check: [largecerts] is true if the programs are
+// built so that TLS accepts certificates above 256 KiB, as the Makefile builds them.
 func condition(name string) (bool, error) {
 	if name != "largecerts" {
 		return false, fmt.Errorf("there is no condition %s", name)
@@ -94,9 +94,8 @@ func condition(name string) (bool, error) {
 	return strings.Contains(os.Getenv("GOFLAGS"), "-overlay"), nil
 }
 
-// setup gives a script the programs, our guests in $WORK/guests, in $RUN a
-// directory whose path is short enough for Unix sockets, and in $ESCAPE what a
-// script cannot write.
+// setup gives a script the programs, our guests in $WORK/guests, in $RUN a directory whose path is
+// short enough for Unix sockets, and in $ESCAPE what a script cannot contain.
 func setup(env *testscript.Env) error {
 	run, err := os.MkdirTemp("", "cli")
 	if err != nil {
@@ -113,7 +112,7 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("RUN", run)
-	env.Setenv("ESCAPE", "\x1b[31m") // colours a terminal red
+	env.Setenv("ESCAPE", "\x1b[31m") // makes a terminal red
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 	return writeGuests(filepath.Join(env.WorkDir, "guests"))
 }
@@ -133,7 +132,7 @@ func writeGuests(dir string) error {
 	return nil
 }
 
-// exits runs a command whose exit code is known.
+// exits runs a command that must exit with a code.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE COMMAND...")
@@ -155,7 +154,7 @@ func exitCode(ts *testscript.TestScript, command []string) int {
 	return 0
 }
 
-// soon runs a command again and again until it exits with a code: the first time,
+// soon runs a command again and again until it exits with a code. The first run should do so,
 // unless the machine is busy.
 func soon(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
@@ -171,8 +170,8 @@ func soon(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// until waits for a text that another process writes into a file. There is
-// nothing to be told by but the file itself, so it is looked at again and again.
+// until waits for a text that another process writes into a file. The process sends no notice, so
+// until polls the file.
 func until(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: until FILE TEXT")

@@ -24,10 +24,10 @@ import (
 // have more commands:
 //
 //	daemon start [OPTION]...
-//	               starts a daemon in $RUN, which answers from then on
+//	               starts a daemon in $RUN, and waits until it answers
 //	daemon kill    kills it
-//	daemon stop    stops it, after which no process and no file must be left
-//	ask CODE ...   runs albatross-client to ask it, as exits does
+//	daemon stop    stops it, and checks that no process and no file is left
+//	ask CODE ...   runs albatross-client with its socket, as exits does
 //	endpoint start CACERT CERT KEY [OPTION]...
 //	               starts an endpoint for it, at the address $ENDPOINT
 //	endpoint stop  stops that
@@ -90,8 +90,7 @@ func (r *realDaemon) start(options []string) error {
 	return r.ready()
 }
 
-// ready waits until the daemon answers. Its sockets tell nobody when that is, so
-// it is asked again and again.
+// ready waits until the daemon answers. The sockets send no notice of that, so ready polls them.
 func (r *realDaemon) ready() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -135,7 +134,7 @@ func (r *realDaemon) stop() error {
 	return r.nothingLeft()
 }
 
-// nothingLeft refuses processes, sockets, pipes and images that nobody needs.
+// nothingLeft fails if there are processes, sockets, pipes or images without use.
 func (r *realDaemon) nothingLeft() error {
 	if left := processes(r.dir); len(left) > 0 {
 		return fmt.Errorf("processes are left: %v", left)
@@ -163,7 +162,7 @@ func (r *realDaemon) kill() {
 	}
 }
 
-// clean ends what a script that failed has left running.
+// clean ends the processes of a script that has failed.
 func (r *realDaemon) clean() {
 	r.kill()
 	for _, pid := range processes(r.dir) {
@@ -172,8 +171,8 @@ func (r *realDaemon) clean() {
 	programs.RemoveCgroups(filepath.Join(r.dir, "db"))
 }
 
-// processes are those whose command line names a file below dir, which no other
-// script has anything to do with: tenders name the image that they run.
+// processes returns the processes whose command line names a file below dir, which no other script
+// uses: tenders name the image that they run.
 func processes(dir string) (pids []int) {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range lines {

@@ -21,8 +21,7 @@ type endpoint struct {
 
 type endpointKey struct{}
 
-// endpointCommand starts an endpoint, whose address is $ENDPOINT then, and stops
-// it.
+// endpointCommand starts an endpoint, and puts its address into $ENDPOINT, or stops it.
 func endpointCommand(ts *testscript.TestScript, neg bool, args []string) {
 	e := ts.Value(endpointKey{}).(*endpoint)
 	switch {
@@ -62,7 +61,7 @@ func (e *endpoint) start(work, run string, args []string) (address string, err e
 
 var listening = regexp.MustCompile(`Listening.*address=(\S+)`)
 
-// listening waits until the log tells the address.
+// listening waits until the log has the address.
 func (e *endpoint) listening(log string) (address string, err error) {
 	deadline := time.After(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -102,7 +101,7 @@ func (e *endpoint) stop() error {
 	}
 }
 
-// clean ends what a script that failed has left running.
+// clean ends the processes of a script that has failed.
 func (e *endpoint) clean() {
 	if e.process != nil {
 		e.process.Process.Kill()

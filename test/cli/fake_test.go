@@ -21,30 +21,30 @@ import (
 	"albatross/sockets/wire"
 )
 
-// serve is a daemon that has been told what to say. It reads a command, then
-// does what the lines of its file say, and closes the connection:
+// serve starts a daemon that answers as its file says. It reads a command, then
+// does what the lines of the file say, and closes the connection:
 //
-//	heard HEX        has been told exactly this message
+//	heard HEX        checks that exactly this message has come
 //	success "TEXT"   answers, to what was asked
 //	failure "TEXT"
 //	line "TEXT"      sends a line of a console, printed at 2026-01-02 03:04:05
-//	stats NAME       tells what a unikernel uses
+//	stats NAME       sends what a unikernel uses
 //	image "BYTES"    answers with an image
 //	empty KIND       answers with an empty list of unikernels, policies or blocks
 //	block NAME MB    answers with a list of one block device, which is in use
 //	dump BOOL        answers that a dump follows, compressed or not
 //	chunk "BYTES"    sends a chunk of a dump
 //	packed "BYTES"   sends the zlib stream of these as a chunk
-//	last             tells that this was all of it
+//	last             sends the end of the contents
 //	take N           reads N chunks of an upload
 //	save FILE        reads the rest of an upload, and writes what was in it to a file
-//	sequence N       answers to another question from here on
+//	sequence N       answers another command from here on
 //	hex BYTES        sends bytes as they are
 //	end              marks the end of the stream
 //	hold             waits for the client to leave
-//	next             ends the connection; what is below is for the one after it
+//	next             ends the connection; the lines below are for the next one
 //
-// When it is through with the file it starts again.
+// After the last line it begins again with the first.
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: serve SOCKET FILE")
@@ -62,22 +62,22 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// printed is when all lines of a console were printed.
+// printed is the time of all lines of a console.
 var printed = time.Date(2026, 1, 2, 3, 4, 5, 600_000_000, time.UTC)
 
 // A daemon answers one connection after the other.
 type daemon struct {
-	dir      string   // where files are
+	dir      string   // the directory of its files
 	talks    []string // the steps of each connection
 	listener net.Listener
 	running  sync.WaitGroup
 
 	mu    sync.Mutex
 	conn  net.Conn // the connection that is being answered
-	wrong error    // with the file
+	wrong error    // what is wrong with the file
 }
 
-// close ends the daemon, and waits for that.
+// close ends the daemon, and waits for it.
 func (d *daemon) close() {
 	d.listener.Close()
 	d.mu.Lock()
@@ -107,8 +107,8 @@ func (d *daemon) accept() {
 	}
 }
 
-// talk reads a command and follows the steps. An error is one of the file: a
-// client may leave at any time.
+// talk reads a command and follows the steps. It returns only errors of the file: a client may
+// leave at any time.
 func (d *daemon) talk(conn net.Conn, steps []string) error {
 	frame, err := wire.ReadFrame(conn, wire.MaxFrame)
 	if err != nil {
@@ -149,7 +149,7 @@ func (d *daemon) do(conn net.Conn, asked *messages.Wire, verb, argument string) 
 		io.Copy(io.Discard, conn)
 		return nil
 	case "stats":
-		return tellStats(conn, argument)
+		return sendStats(conn, argument)
 	case "take":
 		return take(conn, argument)
 	case "save":
@@ -162,8 +162,8 @@ func (d *daemon) do(conn net.Conn, asked *messages.Wire, verb, argument string) 
 	return err
 }
 
-// tellStats says something of each kind.
-func tellStats(conn net.Conn, argument string) error {
+// sendStats sends statistics of each kind.
+func sendStats(conn net.Conn, argument string) error {
 	name, err := messages.ParseName(argument)
 	wire.WriteFrame(conn, messages.Wire{Header: messages.Header{Version: messages.Version5, Name: name}, Payload: messages.DataStats{
 		Rusage:   messages.Rusage{UTime: messages.Timeval{Seconds: 1, Microseconds: 20_000}, MaxRSS: 411, NVCSw: 4},
@@ -183,8 +183,8 @@ func take(conn net.Conn, argument string) error {
 	return err
 }
 
-// save writes the contents of an upload to a file, when they have come to their
-// end. They are inflated where the command said so.
+// save writes the contents of an upload to a file, once they are complete. It decompresses them if
+// the command says that they are compressed.
 func save(conn net.Conn, asked messages.Payload, path string) error {
 	var contents bytes.Buffer
 	for {

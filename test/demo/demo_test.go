@@ -16,8 +16,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// inTop goes to a directory that has the programs in bin, and temporary files in
-// an empty one that must be empty again at the end.
+// inTop changes to a directory that has the programs in bin, and puts temporary files in an empty
+// one that must be empty again at the end.
 func inTop(t *testing.T, names ...string) {
 	top := t.TempDir()
 	bin := filepath.Join(top, "bin")

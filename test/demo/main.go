@@ -3,8 +3,8 @@
 // noticed nothing. It needs no privileges, no Solo5 and no network, and leaves
 // nothing behind. "make demo" builds the programs and runs it.
 //
-// show, below, is the whole story; every command it runs is printed as you would
-// type it. How it waits and cleans up is in scratch.go.
+// show, below, runs all commands, and prints each as you would type it. How it
+// waits and cleans up is in scratch.go.
 package main
 
 import (
@@ -33,7 +33,7 @@ func main() {
 	}
 }
 
-// demo shows everything in a scratch directory, and cleans up whatever happens.
+// demo shows everything in a scratch directory, and cleans up in any case.
 func demo(ctx context.Context) (err error) {
 	s, err := newScratch()
 	if err != nil {
@@ -81,7 +81,7 @@ func show(ctx context.Context, s *scratch) error {
 		return err
 	}
 
-	say("Now the daemon dies, without a chance to tell anybody:")
+	say("Now the daemon dies, without a chance to clean up:")
 	if err := s.killDaemon(); err != nil {
 		return err
 	}
@@ -115,12 +115,12 @@ func show(ctx context.Context, s *scratch) error {
 	if err := s.nothingLeft(); err != nil {
 		return err
 	}
-	say("No process and no file is left. That was albatross; README.md tells how to go on.")
+	say("No process and no file is left. That was albatross; README.md says how to go on.")
 	return nil
 }
 
-// sameUnikernel tells whether what was seen before and after the daemon died is
-// one unikernel that was started once.
+// sameUnikernel checks that what was seen before and after the daemon died is one unikernel that
+// was started once.
 func sameUnikernel(started, again string, before, after ticks) error {
 	switch {
 	case started != again:

@@ -23,36 +23,34 @@ import (
 )
 
 const (
-	// readyTimeout is how long a daemon may take until it answers, and until it
-	// has ended.
+	// readyTimeout is how long a daemon may take until it answers, and until it has ended.
 	readyTimeout = 10 * time.Second
-	// readyPause is between two questions whether it answers.
+	// readyPause is the time between two checks whether it answers.
 	readyPause = 10 * time.Millisecond
 )
 
-// say tells what comes next.
+// say prints what comes next.
 func say(format string, args ...any) { fmt.Printf("\n# "+format+"\n", args...) }
 
-// A scratch is where the demo lives: a directory, and the processes that have
-// come from it.
+// A scratch is the directory of the demo, with the processes that it has started.
 type scratch struct {
 	dir, bin string
-	log      *os.File // what the daemons say
+	log      *os.File // the output of the daemons
 
 	daemon *exec.Cmd
-	ended  chan error // tells once that the daemon has ended
+	ended  chan error // gets a value once the daemon has ended
 
-	adopted sync.WaitGroup // who waits for processes whose daemon was killed
+	adopted sync.WaitGroup // goroutines that wait for processes whose daemon was killed
 }
 
-// newScratch makes a directory and gets ready to clean up.
+// newScratch makes the directory, and prepares to clean up.
 func newScratch() (*scratch, error) {
 	bin, err := builtPrograms()
 	if err != nil {
 		return nil, err
 	}
-	// Processes whose parent is gone become our children, and not those of init.
-	// So none can get lost, whatever goes wrong.
+	// Processes whose parent is gone become children of this one, and not of init. So none can get
+	// lost, whatever goes wrong.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("cannot become the parent of what the daemon starts: %w", err)
 	}
@@ -68,8 +66,8 @@ func newScratch() (*scratch, error) {
 	return s, nil
 }
 
-// shortDir makes a directory in which the path of a socket has at most 107
-// bytes, as it must. Where that of temporary files is deep, it is another.
+// shortDir makes a directory in which the path of a socket has at most 107 bytes, as it must. It is
+// not in the directory of temporary files if the path of that is too long.
 func shortDir() (string, error) {
 	const longest = 107 - len("/albatross0123456789/run/util/console.sock")
 	parent := os.TempDir()
@@ -79,7 +77,7 @@ func shortDir() (string, error) {
 	return os.MkdirTemp(parent, "albatross")
 }
 
-// builtPrograms is the directory that make has built them in.
+// builtPrograms returns the directory in which make has built the programs.
 func builtPrograms() (string, error) {
 	bin, err := filepath.Abs("bin")
 	if err != nil {
@@ -96,15 +94,15 @@ func builtPrograms() (string, error) {
 func (s *scratch) run() string { return filepath.Join(s.dir, "run") }
 func (s *scratch) db() string  { return filepath.Join(s.dir, "db") }
 
-// command prints a command as it would be typed, and prepares it.
+// command prints a command as a user would type it, and prepares it.
 func (s *scratch) command(ctx context.Context, suffix, name string, args ...string) *exec.Cmd {
 	fmt.Printf("$ bin/%s %s%s\n", name, strings.Join(args, " "), suffix)
 	return exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
 }
 
-// startDaemon starts a daemon and waits until it answers at all its sockets.
+// startDaemon starts a daemon, and waits until it answers at all its sockets.
 func (s *scratch) startDaemon(ctx context.Context) error {
-	// It is ended by us in different ways, and not by the end of ctx.
+	// This program ends it in different ways, and not by the end of ctx.
 	d := s.command(context.WithoutCancel(ctx), " &", "albatrossd", "--tmpdir", s.run(), "--dbdir", s.db())
 	d.Stderr = s.log
 	if err := d.Start(); err != nil {
@@ -128,7 +126,7 @@ func (s *scratch) startDaemon(ctx context.Context) error {
 	return nil
 }
 
-// client runs a command of the client, and shows and returns what it prints.
+// client runs a command of the client, and prints and returns its output.
 func (s *scratch) client(ctx context.Context, args ...string) (string, error) {
 	c := s.command(ctx, "", "albatross-client", append(args, "--tmpdir", s.run())...)
 	var output bytes.Buffer
@@ -141,8 +139,8 @@ func (s *scratch) client(ctx context.Context, args ...string) (string, error) {
 	return output.String(), nil
 }
 
-// writeImage writes the image of a small unikernel that says hello and counts
-// seconds. Its source is in test/guests.
+// writeImage writes the image of a small unikernel that prints hello and counts seconds. Its source
+// is in test/guests.
 func (s *scratch) writeImage() (string, error) {
 	path := filepath.Join(s.dir, "hello.spt")
 	if err := os.WriteFile(path, guests.Image("hello", "spt"), 0o644); err != nil {
@@ -151,7 +149,7 @@ func (s *scratch) writeImage() (string, error) {
 	return path, nil
 }
 
-// started is when the daemon says that the unikernel was started.
+// started returns the time at which the unikernel was started, as the daemon has it.
 func (s *scratch) started(ctx context.Context) (string, error) {
 	info, err := s.client(ctx, "info", "-n", "hello")
 	if err != nil {
@@ -165,10 +163,10 @@ func (s *scratch) started(ctx context.Context) (string, error) {
 	return "", errors.New("the unikernel should run, but the daemon does not know when it was started")
 }
 
-// ticks are what the unikernel has counted.
+// ticks hold what the unikernel has counted.
 type ticks struct {
 	numbers []int
-	starts  int // how often it has said hello
+	starts  int // how often it has printed hello
 }
 
 func (t *ticks) see(line string) {
@@ -198,8 +196,8 @@ func (t *ticks) contiguous() bool {
 	return true
 }
 
-// console shows the console of the unikernel until it has counted so far, and
-// then interrupts the client, as a user would.
+// console shows the console of the unikernel until it has counted to a number, and then interrupts
+// the client, as a user would.
 func (s *scratch) console(ctx context.Context, until int) (t ticks, err error) {
 	c := s.command(ctx, "", "albatross-client", "console", "hello", "--tmpdir", s.run())
 	c.Stderr = os.Stderr
@@ -225,8 +223,8 @@ func (s *scratch) console(ctx context.Context, until int) (t ticks, err error) {
 	return t, nil
 }
 
-// tender is the process that the unikernel is: a child of the daemon that has
-// started it, or ours since that is gone.
+// tender returns the process of the unikernel: a child of the daemon that has started it, or of
+// this process after the end of that.
 func (s *scratch) tender() (int, error) {
 	daemon := s.daemon.Process.Pid
 	processes := append(children(os.Getpid()), children(daemon)...)
@@ -249,8 +247,8 @@ func (s *scratch) killDaemon() error {
 	return nil
 }
 
-// adopt waits for the children that have become ours. They would end as zombies
-// otherwise, of which the next daemon does not learn how they have ended.
+// adopt waits for the processes that have become our children. Otherwise they would stay as
+// zombies, and the next daemon would not learn how they have ended.
 func (s *scratch) adopt() {
 	for _, pid := range children(os.Getpid()) {
 		s.adopted.Go(func() { wait(pid) })
@@ -286,8 +284,8 @@ func (s *scratch) stopDaemon(ctx context.Context) error {
 	}
 }
 
-// nothingLeft refuses processes, sockets, pipes and images that nobody needs any
-// more. What the daemon keeps for its next start is its own affair.
+// nothingLeft fails if there are processes, sockets, pipes or images without use. What the daemon
+// keeps for its next start does not count.
 func (s *scratch) nothingLeft() error {
 	s.adopted.Wait()
 	if left := children(os.Getpid()); len(left) > 0 {
@@ -315,14 +313,14 @@ func files(dir string) (paths []string, err error) {
 	return paths, err
 }
 
-// clean ends what still runs, daemon first so that it starts nothing new, and
-// removes the directory.
+// clean ends what still runs, and removes the directory. The daemon ends first, so that it starts
+// nothing new.
 func (s *scratch) clean() error {
 	if s.daemon != nil {
 		s.daemon.Process.Kill()
 		<-s.ended
 	}
-	// What was started by one that is killed becomes ours only then.
+	// The children of a process that is killed become ours only then.
 	for left := children(os.Getpid()); len(left) > 0; left = children(os.Getpid()) {
 		for _, pid := range left {
 			unix.Kill(pid, unix.SIGKILL)
@@ -337,7 +335,7 @@ func (s *scratch) clean() error {
 	return nil
 }
 
-// daemonLog is what the daemons have said, for who has to find out what is wrong.
+// daemonLog returns what the daemons have printed, to find out what is wrong.
 func (s *scratch) daemonLog() string {
 	log, err := os.ReadFile(s.log.Name())
 	if err != nil || len(log) == 0 {
@@ -346,7 +344,7 @@ func (s *scratch) daemonLog() string {
 	return "\nalbatrossd has said:\n" + string(log)
 }
 
-// children are the processes whose parent is pid.
+// children returns the processes whose parent is pid.
 func children(pid int) (pids []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
@@ -354,7 +352,7 @@ func children(pid int) (pids []int) {
 		if err != nil {
 			continue // it has ended meanwhile
 		}
-		// The name of the program comes before, in parentheses, and may be anything.
+		// The name of the program comes before, in parentheses, and may be any text.
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		if len(fields) > 1 && fields[1] == strconv.Itoa(pid) {
 			child, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))

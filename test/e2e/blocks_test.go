@@ -16,7 +16,7 @@ import (
 
 const megabyte = 1 << 20
 
-// putBlock makes the file of a block device of size MB, as somebody else might.
+// putBlock makes the file of a block device of size MB, as another program might.
 func (h *host) putBlock(file string, size int) {
 	h.t.Helper()
 	dir := h.path("db", "block")
@@ -26,13 +26,13 @@ func (h *host) putBlock(file string, size int) {
 	require.NoError(h.t, os.Truncate(path, int64(size)*megabyte))
 }
 
-// blocks are the block devices at and below a path, or the one of that name.
+// blocks returns the block devices at and below a path, or the one of that name.
 func (h *host) blocks(name string) []messages.NamedBlock {
 	h.t.Helper()
 	return h.ask(name, messages.BlockList{}).(messages.SuccessBlocks).List
 }
 
-// untilFree waits until nobody uses a block device.
+// untilFree waits until nothing uses a block device.
 func (h *host) untilFree(name string) {
 	h.t.Helper()
 	h.until("the block device is free", func() bool { return !h.blocks(name)[0].Active })
@@ -44,7 +44,7 @@ type upload struct {
 	*net.UnixConn
 }
 
-// set begins to set a block device: the contents have to follow.
+// set begins to set a block device. The contents must follow.
 func (h *host) set(name string, compressed bool) *upload {
 	h.t.Helper()
 	u := &upload{h.t, h.dial("vmmd")}
@@ -66,20 +66,20 @@ func (u *upload) writeHalf() {
 	require.NoError(u.t, err)
 }
 
-// end tells that these were all contents.
+// end sends the end of the contents.
 func (u *upload) end() {
 	u.t.Helper()
 	require.NoError(u.t, wire.WriteEnd(u))
 }
 
-// requireAnswer makes sure that there is one answer only.
+// requireAnswer checks that there is exactly one answer.
 func (u *upload) requireAnswer(answer messages.Payload) {
 	u.t.Helper()
 	require.Equal(u.t, answer, hear(u.t, u).Payload)
 	requireEnds(u.t, u)
 }
 
-// packed is data as a zlib stream.
+// packed returns data as a zlib stream.
 func packed(data []byte) []byte {
 	var b bytes.Buffer
 	z := zlib.NewWriter(&b)

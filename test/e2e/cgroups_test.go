@@ -7,12 +7,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// cgroup is below which the daemon has its cgroups: no other has the same.
+// cgroup returns the cgroup below which the daemon has its own. Each host has another one.
 func (h *host) cgroup() string { return filepath.Base(h.dir) }
 
-// cgroupParents are the directories of that cgroup, one in each hierarchy that
-// has it: those of version 1 are mounted beside each other, or beside that of
-// version 2.
+// cgroupParents returns the directories of that cgroup, one in each hierarchy that has it: those of
+// version 1 are mounted beside each other, or beside that of version 2.
 func (h *host) cgroupParents() (dirs []string) {
 	for _, hierarchy := range []string{"", "*"} {
 		found, err := filepath.Glob(filepath.Join("/sys/fs/cgroup", hierarchy, h.cgroup()))
@@ -22,7 +21,7 @@ func (h *host) cgroupParents() (dirs []string) {
 	return dirs
 }
 
-// cgroups are the directories of the cgroups of unikernels.
+// cgroups returns the directories of the cgroups of unikernels.
 func (h *host) cgroups() (dirs []string) {
 	for _, parent := range h.cgroupParents() {
 		entries, err := os.ReadDir(parent)
@@ -36,11 +35,11 @@ func (h *host) cgroups() (dirs []string) {
 	return dirs
 }
 
-// removeCgroups removes them all, when the processes in them have ended.
+// removeCgroups removes all of them, after the processes in them have ended.
 func (h *host) removeCgroups() {
 	h.until("no cgroup is left", func() bool {
 		for _, dir := range append(h.cgroups(), h.cgroupParents()...) {
-			_ = os.Remove(dir) // a process that was killed may be in it still
+			_ = os.Remove(dir) // a process that was killed may still be in it
 		}
 		return len(h.cgroupParents()) == 0
 	})

@@ -16,7 +16,7 @@ import (
 	"albatross/sockets/wire"
 )
 
-// dial is a connection that says whatever a test likes.
+// dial opens a connection on which a test sends what it likes.
 func (h *host) dial(socket string) *net.UnixConn {
 	h.t.Helper()
 	c, err := net.Dial("unix", h.socket(socket))
@@ -26,14 +26,14 @@ func (h *host) dial(socket string) *net.UnixConn {
 	return c.(*net.UnixConn)
 }
 
-// goesOn gives the next step on a connection its time: a stream as a whole may
-// take longer, as long as it goes on.
+// goesOn sets the deadline of the next step on a connection. A stream as a whole may take longer,
+// as long as it goes on.
 func goesOn(t *testing.T, c net.Conn) {
 	t.Helper()
 	require.NoError(t, c.SetDeadline(time.Now().Add(2*patience)))
 }
 
-// framed is a frame with any contents.
+// framed returns a frame with any contents.
 func framed(contents []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(contents))), contents...)
 }
@@ -52,7 +52,7 @@ func parse(t *testing.T, name string) messages.Name {
 	return n
 }
 
-// hear reads a frame and what it says.
+// hear reads a frame, and decodes it.
 func hear(t *testing.T, c net.Conn) messages.Wire {
 	t.Helper()
 	frame, err := wire.ReadFrame(c, wire.MaxFrame)
@@ -63,14 +63,14 @@ func hear(t *testing.T, c net.Conn) messages.Wire {
 	return m
 }
 
-// requireEnds makes sure that the daemon closes a connection.
+// requireEnds checks that the daemon closes a connection.
 func requireEnds(t *testing.T, c net.Conn) {
 	t.Helper()
 	_, err := io.Copy(io.Discard, c)
 	require.True(t, err == nil || errors.Is(err, syscall.ECONNRESET), "%v", err)
 }
 
-// isOpen tells whether the daemon keeps a connection open, for a moment.
+// isOpen reports whether the daemon keeps a connection open for a moment.
 func isOpen(t *testing.T, c net.Conn) bool {
 	t.Helper()
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
@@ -78,7 +78,7 @@ func isOpen(t *testing.T, c net.Conn) bool {
 	return err == nil || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// A follower is subscribed to a console.
+// A follower has subscribed to a console.
 type follower struct {
 	t    *testing.T
 	conn *net.UnixConn

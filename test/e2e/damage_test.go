@@ -36,8 +36,8 @@ func (h *host) damageRecord(bucket, key string) {
 
 var small = messages.PolicyAdd{Policy: messages.Policy{Unikernels: 4, CPUIDs: []int{0}, Memory: 200, Block: messages.Some(10)}}
 
-// TestADamagedUnikernel costs that one: it runs on, and nothing is run beside it
-// under its name, until its process is ended.
+// TestADamagedUnikernel has no effect on others. It runs on, and no other process is started under
+// its name, until its process has ended.
 func TestADamagedUnikernel(t *testing.T) {
 	h := emptyHost(t)
 	h.args = []string{"--metrics", "0"}
@@ -47,7 +47,7 @@ func TestADamagedUnikernel(t *testing.T) {
 	x, y := h.pid("x"), h.pid("y")
 	h.kill()
 	h.damageRecord("specs", ":x")
-	for start := range 2 { // the second daemon has to find the process by itself, too
+	for start := range 2 { // the second daemon must find the process by itself, too
 		h.start()
 		asides, _ := h.scrape().value("albatross_store_records_set_aside", "record=specs")
 		require.Equal(t, float64(1-start), asides)
@@ -65,7 +65,7 @@ func TestADamagedUnikernel(t *testing.T) {
 	h.create("x", guest("hello", "--quiet"))
 }
 
-// TestADamagedProcess is found again by what it is.
+// TestADamagedProcess: the daemon finds it again by its properties.
 func TestADamagedProcess(t *testing.T) {
 	h := newHost(t)
 	h.create("x", guest("hello", "--quiet"))
@@ -97,7 +97,7 @@ func TestADamagedPolicy(t *testing.T) {
 	h.create("a:y", guest("hello", "--quiet"))
 }
 
-// TestADamagedHeader: the last change may be in it. What the refusal says to do works.
+// TestADamagedHeader: it may have the last change. The command in the refusal works.
 func TestADamagedHeader(t *testing.T) {
 	h := newHost(t)
 	h.requireText("added policy", "a:", small)
@@ -118,7 +118,7 @@ func TestADamagedHeader(t *testing.T) {
 	}
 }
 
-// TestASignalEndsAStartThatWaits, for the database say.
+// TestASignalEndsAStartThatWaits, for instance for the database.
 func TestASignalEndsAStartThatWaits(t *testing.T) {
 	h := newHost(t)
 	require.NoError(t, h.stop())
@@ -127,7 +127,7 @@ func TestASignalEndsAStartThatWaits(t *testing.T) {
 	require.NoError(t, err)
 	defer f.Close()
 	require.NoError(t, unix.Flock(int(f.Fd()), unix.LOCK_EX))
-	h.until("the signal comes while it waits", func() bool { // it may have given up before
+	h.until("the signal comes while it waits", func() bool { // the start may have given up before
 		c := h.command()
 		require.NoError(t, c.Start())
 		ended := make(chan error, 1)
@@ -147,7 +147,7 @@ func TestASignalEndsAStartThatWaits(t *testing.T) {
 	h.start()
 }
 
-// opens tells whether a process has a file open.
+// opens reports whether a process has a file open.
 func opens(pid int, path string) bool {
 	fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	for _, fd := range fds {
@@ -161,8 +161,8 @@ func opens(pid int, path string) bool {
 // mostMemory is what a daemon may need beside a damaged database, in bytes.
 const mostMemory = 200 << 20
 
-// TestHostileDatabases: a daemon that finds its database damaged says so and ends, or
-// carries out commands, and nothing is missing but what it says; and what runs, runs on.
+// TestHostileDatabases: a daemon that finds its database damaged logs that and ends, or carries out
+// commands, and only what it has logged is missing. Unikernels that run, run on.
 func TestHostileDatabases(t *testing.T) {
 	h := newHost(t)
 	h.requireText("added policy", "a:", small)
@@ -175,7 +175,7 @@ func TestHostileDatabases(t *testing.T) {
 	before := h.settledProcesses()
 	require.Len(t, before, 3)
 	require.NoError(t, h.stop())
-	h.start() // keeps a copy
+	h.start() // this keeps a copy
 	require.NoError(t, h.stop())
 	path := h.path("db", store.DBFile)
 	whole, err := os.ReadFile(path)
@@ -197,8 +197,8 @@ func TestHostileDatabases(t *testing.T) {
 	hostile.Figure(t, "of them that it refused, with what to do", refused)
 }
 
-// startsBesideDamage starts the daemon, compares all that it tells with what it has said
-// to be lost, and kills it.
+// startsBesideDamage starts the daemon, compares all that it answers with the losses that it has
+// logged, and kills it.
 func (h *host) startsBesideDamage(what string) bool {
 	h.t.Helper()
 	c := h.command()
@@ -235,7 +235,7 @@ func (h *host) startsBesideDamage(what string) bool {
 	return true
 }
 
-// requireToldLosses compares what a daemon knows with what it says that it has lost.
+// requireToldLosses compares what a daemon answers with the losses that it has logged.
 func (h *host) requireToldLosses(what, said string) {
 	h.t.Helper()
 	lost := func(kind, name string) bool {

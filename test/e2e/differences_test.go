@@ -1,17 +1,17 @@
 package e2e
 
-// A difference is what our daemon does otherwise than a native one.
+// A difference is what our daemon does in another way than a native one.
 type difference struct {
-	says      []string // instead of what native has said; see summary
-	otherwise bool     // the connection is closed where native leaves it open, or the other way round
+	says      []string // instead of what native has answered; see summary
+	otherwise bool     // our daemon closes the connection and native does not, or the other way round
 }
 
-// says is a difference in what is answered.
+// says returns a difference in the answers.
 func says(answers ...string) difference { return difference{says: answers} }
 
-// differences are those that are meant.
+// differences are those on purpose.
 var differences = map[string]difference{
-	// 2.7.2 closes the connection on what 2.5.0 understands. Here both are one.
+	// 2.7.2 closes the connection on what 2.5.0 understands. Our daemon understands both.
 	"2.7.2/B-raw/0149":    says(`info-3: :tb (32 MB, 1 CPUs, boot "")`),
 	"2.7.2/B-raw/0150":    says(`info-2: :tb (32 MB, 1 CPUs, boot "")`),
 	"2.7.2/B-raw/0151":    says("configs: :tb (hello: false)"),
@@ -26,10 +26,10 @@ var differences = map[string]difference{
 	"2.5.0/L-raw250/0148": says("consoles: :two :one :a.three"),
 	"2.5.0/L-raw250/0149": {says: []string{"opening"}, otherwise: true},
 
-	// 2 GB that are announced are refused, not waited for.
+	// An announcement of 2 GB is refused, and not waited for.
 	"2.7.2/B-raw/0160": {otherwise: true},
 
-	// What native takes and cannot run, or dies of, is refused.
+	// A command that native accepts and cannot carry out, or that ends native, is refused.
 	"2.7.2/B-raw/0188": says("cannot run without a CPU: give one at least"),
 	"2.7.2/B-raw/0189": says(`info-4: :c5 (16 MB, 1 CPUs, boot "")`),
 	"2.7.2/B-raw/0202": says("cannot compress at level -1: 0 to 9 are possible"),
@@ -50,7 +50,7 @@ var differences = map[string]difference{
 	// partition as they were.
 	"2.7.2/B-raw/0198": says(`info-6: :c4 (99 MB, 7 CPUs, boot "boot")`),
 
-	// What is wrong is said more clearly.
+	// Errors are described more clearly.
 	"2.7.2/B-raw/0212": says("interface x does not exist"),
 	"2.7.2/B-raw/0213": says("cannot read image: truncated: shorter than an ELF header"),
 	"2.7.2/B-raw/0214": says("cannot create a unikernel: its image is empty"),
@@ -64,7 +64,7 @@ var differences = map[string]difference{
 	"2.7.2/B-raw/0240": says("cannot set block device :rb1: cannot decompress contents: zlib: invalid header"),
 	"2.7.2/B-raw/0251": says("cannot set block device :rb: cannot decompress contents: zlib: invalid header"),
 
-	// What is compressed by another library is other bytes, and other chunks.
+	// Another library compresses to other bytes, and other chunks.
 	"2.7.2/B-raw/0244": says("dump, compressed: true", `contents: 5000 times 'z', 1043576 times '\x00'`, "contents: "),
 
 	// The first of two commands is answered, whatever follows it.
@@ -74,16 +74,16 @@ var differences = map[string]difference{
 	"2.5.0/L-raw250/0106": says("policy above allows 1 unikernels, which is fewer than 3"),
 	"2.5.0/L-raw250/0144": says("policy above allows 1 unikernels, which is fewer than 3"),
 
-	// One that has been destroyed does not exist: native sometimes sees it between
-	// two starts.
+	// A unikernel that has been destroyed does not exist: native sometimes sees it between two
+	// starts.
 	"2.7.2/B-raw/0228": says("destroy: not found"),
 
-	// A native daemon that adds a console loses neither its connection by that of a
-	// path, nor a line to two readers of one FIFO.
+	// A native daemon that adds a console does not lose its connection by adding one of a path, and
+	// loses no line to two readers of one FIFO.
 	"2.7.2/B-raw/0259": {says: []string{"path used instead of name"}, otherwise: true},
 	"2.7.2/B-raw/0269": says("cannot read the console: this daemon runs a unikernel of that name"),
 
-	// Here other unikernels are gone than there.
+	// Other unikernels have ended than with native.
 	"2.7.2/B-raw/0264": says("consoles: :tb :m10 :f1 :e :c5 :c4 :c3"),
 
 	// The native console closes the connection on what is for another socket, and
@@ -91,11 +91,11 @@ var differences = map[string]difference{
 	"2.7.2/B-raw/0263": {says: []string{"subscribed", "line, old form: true", "line, old form: true"}, otherwise: true},
 	"2.7.2/B-raw/0266": says("unknown command"),
 
-	// Native dies of it.
+	// Native ends with an error here.
 	"2.7.2/B-raw/0276": {says: []string{"cannot add x:m: something is watched under this name already"}, otherwise: true},
 
-	// The policies are those of another machine. In versions 3 and 4 the root has no
-	// name that could be decoded, natively either.
+	// The policies are those of another machine. In versions 3 and 4 the name of the root cannot be
+	// decoded, natively either.
 	"2.5.0/L-raw250/0069": says(rootPolicy),
 	"2.5.0/L-raw250/0107": says(rootPolicy),
 
@@ -118,7 +118,7 @@ var differences = map[string]difference{
 
 const rootPolicy = "cannot decode message: message: payload: success: policies: policy: name: empty name"
 
-// notYet tells why a conversation cannot be had with this daemon.
+// notYet returns the reason why a conversation is not possible with this daemon.
 func notYet(step string) string {
 	for _, l := range leftOut {
 		if l.from <= step && step <= l.to {
@@ -128,8 +128,7 @@ func notYet(step string) string {
 	return ""
 }
 
-// leftOut are conversations about what this daemon does not do yet, or needs what
-// it does not have.
+// leftOut are conversations that need something that this daemon does not do yet, or does not have.
 var leftOut = []struct{ from, to, why string }{
 	{"2.7.2/B-raw/0216", "2.7.2/B-raw/0216", "there is no image for virtio"},
 }

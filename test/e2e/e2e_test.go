@@ -29,13 +29,13 @@ import (
 	"albatross/test/programs"
 )
 
-// patience is for what must happen at all.
+// patience bounds what must happen.
 const patience = 30 * time.Second
 
-// pause is how often is asked for what nobody tells.
+// pause is the interval of polls.
 const pause = 2 * time.Millisecond
 
-// bin is where the programs are.
+// bin is the directory of the programs.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -62,27 +62,27 @@ func TestMain(m *testing.M) {
 type host struct {
 	t    *testing.T
 	dir  string
-	bin  string   // where its programs are
-	args []string // more of them for the daemon
+	bin  string   // the directory of its programs
+	args []string // more arguments of the daemon
 
-	oldKernel bool // that does not tell how a process has ended
+	oldKernel bool // it does not reveal how a process has ended
 	fewFiles  bool // the daemon is started with a low soft limit of descriptors, as usual
 
-	inside string // directory of the cgroup that the daemon is in, if any
+	inside string // directory of the cgroup of the daemon, if any
 
 	daemon *exec.Cmd  // nil while none runs
-	ended  chan error // how it has
+	ended  chan error // gets how it has ended
 }
 
-// newHost is a host whose daemon runs.
+// newHost returns a host whose daemon runs.
 func newHost(t *testing.T) *host {
 	h := emptyHost(t)
 	h.start()
 	return h
 }
 
-// emptyHost is a host without a daemon. Its directory has a short name, since
-// those of sockets may not be long, and a space in it, as an operator's may.
+// emptyHost returns a host without a daemon. Its directory has a short name, since the paths of
+// sockets may not be long, and a space in it, as an operator's may.
 func emptyHost(t *testing.T) *host {
 	dir, err := os.MkdirTemp("", "e2e ")
 	require.NoError(t, err)
@@ -91,7 +91,7 @@ func emptyHost(t *testing.T) *host {
 	return h
 }
 
-// end makes sure that nothing is left. Where the test has failed, it is removed.
+// end checks that nothing is left. If the test has failed, end removes what is left.
 func (h *host) end() {
 	defer os.RemoveAll(h.dir)
 	defer h.removeCgroups()
@@ -116,7 +116,7 @@ func (h *host) end() {
 	require.NotContains(h.t, h.log(), "DATA RACE", "the log of the daemon")
 }
 
-// destroyAll destroys all at once. One may have ended by itself meanwhile.
+// destroyAll destroys all unikernels at the same time. One may have ended by itself meanwhile.
 func (h *host) destroyAll() {
 	fine := []messages.Payload{messages.SuccessText{Text: "destroyed unikernel"}, messages.Failure{Text: "destroy: not found"}}
 	var destroying sync.WaitGroup
@@ -166,7 +166,7 @@ func lastBytes(s string, n int) string { return s[max(0, len(s)-n):] }
 // softFiles is a low soft limit of descriptors.
 const softFiles = 128
 
-// command is the daemon, with what it writes appended to the log.
+// command returns the daemon, whose output is appended to the log.
 func (h *host) command(args ...string) *exec.Cmd {
 	h.t.Helper()
 	log, err := os.OpenFile(h.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -207,8 +207,8 @@ func (h *host) start() {
 	})
 }
 
-// answers tells whether all sockets are there. Serving begins with all of them
-// at once, before the first command is answered.
+// answers reports whether all sockets exist. The daemon opens all of them at once, before it
+// answers the first command.
 func (h *host) answers() bool {
 	for _, s := range sockets {
 		c, err := client.Dial(context.Background(), h.socket(s))
@@ -253,7 +253,7 @@ func (h *host) kill() {
 	}
 }
 
-// until asks again and again for what nobody tells.
+// until polls for a state that sends no notice.
 func (h *host) until(what string, holds func() bool) {
 	h.t.Helper()
 	deadline := time.After(patience)
@@ -268,7 +268,7 @@ func (h *host) until(what string, holds func() bool) {
 	}
 }
 
-// ask is a whole conversation: one command, one answer.
+// ask gives one command on a connection of its own, and returns the answer.
 func (h *host) ask(name string, command messages.Command) messages.Payload {
 	h.t.Helper()
 	answer, err := h.tryAsk(name, command)
@@ -276,7 +276,7 @@ func (h *host) ask(name string, command messages.Command) messages.Payload {
 	return answer
 }
 
-// tryAsk is ask for when the daemon may be killed meanwhile.
+// tryAsk is ask for a test in which the daemon may be killed meanwhile.
 func (h *host) tryAsk(name string, command messages.Command) (messages.Payload, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -304,7 +304,7 @@ func (h *host) infos(name string) []messages.NamedInfo {
 	return h.ask(name, messages.UnikernelInfo{Form: 6}).(messages.SuccessInfos).List
 }
 
-// guest is a configuration that runs one of our unikernels.
+// guest returns a configuration that runs one of our unikernels.
 func guest(program string, argv ...string) messages.Config {
 	return messages.Config{
 		Image: guests.Image(program, "spt"),

@@ -14,7 +14,7 @@ import (
 	"albatross/sockets/client"
 )
 
-// always is when everything is since.
+// always is the time to ask from for all events.
 var always = messages.Some(time.Unix(0, 0).UTC())
 
 // A listener follows events.
@@ -37,12 +37,12 @@ func (h *host) listen(name string, since messages.Option[time.Time]) *listener {
 	return &listener{t: h.t, stream: stream, ctx: ctx}
 }
 
-// until reads up to an event, and tells it and those before it that are new.
-func (l *listener) until(kind messages.EventKind, name string) (told []string) {
+// until reads up to an event, and returns it and those before it that are new.
+func (l *listener) until(kind messages.EventKind, name string) (texts []string) {
 	l.t.Helper()
 	for {
 		next, err := l.stream.Next(l.ctx)
-		require.NoError(l.t, err, "%v", told)
+		require.NoError(l.t, err, "%v", texts)
 		e, ok := next.(messages.DataEvent)
 		if !ok {
 			require.IsType(l.t, messages.DataPresent{}, next)
@@ -50,14 +50,14 @@ func (l *listener) until(kind messages.EventKind, name string) (told []string) {
 		}
 		requirePublic(l.t, e)
 		l.heard = append(l.heard, e.NumberedEvent)
-		told = append(told, tellText(e.Event))
+		texts = append(texts, textOf(e.Event))
 		if e.Event.Kind == kind && e.Event.Name == parse(l.t, name) {
-			return told
+			return texts
 		}
 	}
 }
 
-func tellText(e messages.Event) string {
+func textOf(e messages.Event) string {
 	text := fmt.Sprintf("%s %s", e.Name, e.Kind)
 	if e.Exit.OK {
 		text += " " + e.Exit.Value.String()
@@ -65,8 +65,8 @@ func tellText(e messages.Event) string {
 	return text + ": " + string(e.Cause)
 }
 
-// TestEvents: everything that happens is told, in order, with its cause; at once,
-// and later, and by the next daemon.
+// TestEvents: all events come in order, with their causes: at once, and later, and from the next
+// daemon.
 func TestEvents(t *testing.T) {
 	h := newHost(t)
 	begun := time.Now()
@@ -107,21 +107,21 @@ func TestEvents(t *testing.T) {
 		":loops started: exit 3 asks for a restart", ":loops exited exit 3: it ended by itself", ":loops restarting: exit 3 asks for a restart",
 	}, l.until(messages.EventRestarting, "loops"))
 	h.ask("loops", messages.UnikernelDestroy{})
-	told := l.until(messages.EventDestroyed, "loops")
-	require.Equal(t, ":loops destroyed: the command destroy", told[len(told)-1])
+	texts := l.until(messages.EventDestroyed, "loops")
+	require.Equal(t, ":loops destroyed: the command destroy", texts[len(texts)-1])
 
 	h.create("stays", guest("hello", "--quiet"))
 	l.until(messages.EventStarted, "stays")
-	last := l.heard[len(l.heard)-1] // that it runs is on disk, for the event is
+	last := l.heard[len(l.heard)-1] // a record of it is on disk, since its event is
 	h.kill()
 	next, err := l.stream.Next(l.ctx)
-	require.Error(t, err, "the daemon is gone, and has told %v", next)
+	require.Error(t, err, "the daemon is gone, and has sent %v", next)
 	h.start()
 
 	later := h.listen(":", messages.Some(last.Event.Time()))
-	told = later.until(messages.EventAdopted, "stays")
-	require.Contains(t, later.heard, last, "the last one that was heard is told again: it was at that time")
-	require.Equal(t, []string{": daemon-started: ", ":stays adopted: the daemon started"}, told[len(told)-2:])
+	texts = later.until(messages.EventAdopted, "stays")
+	require.Contains(t, later.heard, last, "the last event that was read comes again: it was at that time")
+	require.Equal(t, []string{": daemon-started: ", ":stays adopted: the daemon started"}, texts[len(texts)-2:])
 	h.ask("stays", messages.UnikernelDestroy{})
 	require.Equal(t, []string{":stays exited signal 15: the command destroy", ":stays destroyed: the command destroy"},
 		later.until(messages.EventDestroyed, "stays"))
@@ -144,8 +144,8 @@ func TestEvents(t *testing.T) {
 
 func lastOf(list []string) string { return list[len(list)-1] }
 
-// TestThousandEvents: those of thousands of commands are told to a
-// client that comes late as quickly as it reads.
+// TestThousandEvents: a client that comes late gets the events of thousands of commands as quickly
+// as it reads.
 func TestThousandEvents(t *testing.T) {
 	const commands = 500
 	h := newHost(t)

@@ -11,8 +11,8 @@ import (
 	"albatross/sockets/wire"
 )
 
-// TestOverdrawnBlocks: a block below a path that exceeds that path's limit, then
-// a start of the daemon.
+// TestOverdrawnBlocks: a block device below a path exceeds the limit of that path when the daemon
+// starts.
 func TestOverdrawnBlocks(t *testing.T) {
 	h := victim(t)
 	before := h.state()
@@ -30,7 +30,7 @@ func TestOverdrawnBlocks(t *testing.T) {
 	h.requireText("added block device", "a:two", messages.BlockAdd{Size: 1})
 }
 
-// TestSizesOfNothing: create-block with 0, less, or more than there can be.
+// TestSizesOfNothing: create-block with a size of 0, less, or more than possible.
 func TestSizesOfNothing(t *testing.T) {
 	h := victim(t)
 	refused := func(size int, text string) {
@@ -57,8 +57,8 @@ func TestSizesOfNothing(t *testing.T) {
 	h.requireText("added block device", "new", messages.BlockAdd{Size: 1})
 }
 
-// TestSetOfTooMuch: set-block with more data than fits. The client does not read
-// before it has written everything.
+// TestSetOfTooMuch: set-block with more data than fits. The client does not read before it has
+// written everything.
 func TestSetOfTooMuch(t *testing.T) {
 	h := victim(t)
 	const sent = 50 * megabyte
@@ -82,11 +82,11 @@ func TestSetOfTooMuch(t *testing.T) {
 	})
 }
 
-// TestSetThatIsCutOff in the middle, or in the middle of a chunk. A client that
-// only stops sending is told.
+// TestSetThatIsCutOff in the middle, or in the middle of a chunk. A client that only stops sending
+// reads why.
 func TestSetThatIsCutOff(t *testing.T) {
 	h := victim(t)
-	told := messages.Failure{Text: "cannot set block device a:disk: the stream was cut off: unexpected EOF"}
+	refusal := messages.Failure{Text: "cannot set block device a:disk: the stream was cut off: unexpected EOF"}
 	for _, compressed := range []bool{false, true} {
 		for _, inChunk := range []bool{false, true} {
 			for _, closes := range []bool{false, true} {
@@ -100,7 +100,7 @@ func TestSetThatIsCutOff(t *testing.T) {
 						require.NoError(t, u.Close())
 					} else {
 						require.NoError(t, u.CloseWrite())
-						u.requireAnswer(told)
+						u.requireAnswer(refusal)
 					}
 					h.untilFree("a:disk")
 				})
@@ -109,7 +109,7 @@ func TestSetThatIsCutOff(t *testing.T) {
 	}
 }
 
-// TestSetOfNoZlib: set-block compressed, with what is not.
+// TestSetOfNoZlib: set-block compressed, with contents that are not.
 func TestSetOfNoZlib(t *testing.T) {
 	h := victim(t)
 	good := packed([]byte("new contents"))
@@ -134,8 +134,8 @@ func TestSetOfNoZlib(t *testing.T) {
 	u.requireAnswer(messages.SuccessText{Text: "set block device"})
 }
 
-// TestUpperCase: an upgrade from native 2.5.0, which did not fold names to lower
-// case. A unikernel uses the block device, and so does whoever sets and dumps it.
+// TestUpperCase: an upgrade from native 2.5.0, which did not fold names to lower case. Unikernels,
+// sets and dumps use the block device.
 func TestUpperCase(t *testing.T) {
 	h := emptyHost(t)
 	h.putBlock(":UPPER", 1)

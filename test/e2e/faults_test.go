@@ -15,11 +15,11 @@ import (
 	"albatross/messages"
 )
 
-// Here and in faults_blocks_test.go is a test for each way in which a client, or
-// what is on disk, breaks a native albatrossd. Ours answers, and nothing else
-// changes. What a daemon that is killed leaves behind is in kill_test.go.
+// Here and in faults_blocks_test.go is a test for each way in which a client, or a file on disk,
+// breaks a native albatrossd. Ours answers, and nothing else changes. The tests in kill_test.go are
+// about what a daemon leaves behind that is killed.
 
-// victim is a host that has something to lose.
+// victim returns a host that has something to lose.
 func victim(t *testing.T) *host {
 	h := newHost(t)
 	h.requireText("added policy", "a:", messages.PolicyAdd{Policy: messages.Policy{
@@ -60,7 +60,7 @@ func (h *host) state() state {
 	return s
 }
 
-// unharmed makes sure that nothing has changed when do is over.
+// unharmed checks that do changes nothing.
 func (h *host) unharmed(do func()) {
 	h.t.Helper()
 	before := h.state()
@@ -95,7 +95,7 @@ func TestShortSequence(t *testing.T) {
 	})
 }
 
-// withSequence is the question for all policies with any sequence.
+// withSequence returns a request for all policies with any sequence.
 func withSequence(sequence []byte) []byte {
 	header := element(0x30, concat(element(0x02, []byte{5}), element(0x04, sequence), element(0x0c, []byte(":"))))
 	return element(0x30, concat(header, element(0xa0, element(0xa4, element(0xa0, element(0x05, nil))))))
@@ -108,7 +108,7 @@ func concat(parts ...[]byte) (all []byte) {
 	return all
 }
 
-// TestGetAboveLevel9: an image is asked for at a compression level that there is not.
+// TestGetAboveLevel9: a command asks for an image at a compression level that does not exist.
 func TestGetAboveLevel9(t *testing.T) {
 	h := victim(t)
 	h.unharmed(func() {
@@ -166,14 +166,14 @@ func TestDestroyOfAPath(t *testing.T) {
 	})
 }
 
-// TestSecondDestroy: the second destroy of a unikernel that is already being
-// destroyed. It takes its time, for its process has been stopped.
+// TestSecondDestroy: the second destroy of a unikernel that is already being destroyed. The first
+// takes a while, since the process has been stopped.
 func TestSecondDestroy(t *testing.T) {
 	h := victim(t)
 	h.unharmed(func() {
 		f := h.subscribe("doomed", 0)
 		h.create("doomed", guest("hello", "--quiet"))
-		f.line() // an exec would let a signal get lost
+		f.line() // a signal before the exec could get lost
 		pid := h.pid("doomed")
 		require.NoError(t, unix.Kill(pid, unix.SIGSTOP))
 		h.until("it has stopped", func() bool { return statusOf(t, pid, "State") == "T (stopped)" })
@@ -189,7 +189,7 @@ func TestSecondDestroy(t *testing.T) {
 	})
 }
 
-// pending tells whether a signal waits for a process.
+// pending reports whether a signal waits for a process.
 func pending(t *testing.T, pid int, signal unix.Signal) bool {
 	t.Helper()
 	set, err := strconv.ParseUint(statusOf(t, pid, "ShdPnd"), 16, 64)
@@ -197,8 +197,8 @@ func pending(t *testing.T, pid int, signal unix.Signal) bool {
 	return set&(1<<(signal-1)) != 0
 }
 
-// TestRestartThatIsRefused: a restart with arguments that violate the policy, or
-// name a busy device, leaves the old one running; and so does a force-create.
+// TestRestartThatIsRefused: a restart with arguments that violate the policy, or name a busy
+// device, leaves the former running. So does a forced create.
 func TestRestartThatIsRefused(t *testing.T) {
 	h := victim(t)
 	held := h.set("a:disk", false)
@@ -221,7 +221,7 @@ func TestRestartThatIsRefused(t *testing.T) {
 	}
 	require.NoError(t, held.Close())
 	h.untilFree("a:disk")
-	h.unharmed(func() { // it is the image that does not want the device
+	h.unharmed(func() { // the manifest of the image does not have the device
 		config := guest("hello")
 		config.Blocks = []messages.BlockDevice{{Name: "disk"}}
 		answer := h.ask("a:b", messages.UnikernelRestart{Form: messages.RestartArgs2, Args: messages.Some(config.Arguments)})
@@ -229,7 +229,7 @@ func TestRestartThatIsRefused(t *testing.T) {
 	})
 }
 
-// TestUnusablePolicies are said by who does not check them, as clients do.
+// TestUnusablePolicies come from a client that does not check them, as our clients do.
 func TestUnusablePolicies(t *testing.T) {
 	h := victim(t)
 	usable := messages.Policy{Unikernels: 1, CPUIDs: []int{0}, Memory: 17}

@@ -16,12 +16,11 @@ import (
 	"albatross/sockets/wire"
 )
 
-// floodLines is how many lines each unikernel of a flood prints at least, while it
-// is watched.
+// floodLines is how many lines each unikernel of a flood prints at least during the test.
 const floodLines = 1_000_000
 
-// TestFlood: unikernels that print as fast as they can keep nobody else waiting,
-// and cost the daemon no memory, however much they print.
+// TestFlood: unikernels that print as fast as they can delay no other client, and cost the daemon
+// no memory, however much they print.
 func TestFlood(t *testing.T) {
 	h := newHost(t)
 	start := h.peak()
@@ -38,7 +37,7 @@ func TestFlood(t *testing.T) {
 	commands := 0
 	timed := func(do func()) {
 		began := time.Now()
-		do() // fails where there is no answer
+		do() // do fails if there is no answer
 		slowest = max(slowest, time.Since(began))
 		commands++
 	}
@@ -63,8 +62,7 @@ func TestFlood(t *testing.T) {
 	require.Less(t, h.peak()-start, freezeMemory)
 }
 
-// A flood is what one unikernel prints, as somebody hears of it who reads as fast as
-// possible.
+// A flood is what one unikernel prints, as a follower gets it that reads as fast as possible.
 type flood struct {
 	*follower
 	running sync.WaitGroup
@@ -76,7 +74,7 @@ func (f *flood) read() {
 	for last := 0; ; {
 		frame, err := wire.ReadFrame(in, wire.MaxFrame)
 		if err != nil {
-			return // it was closed
+			return // the connection was closed
 		}
 		_, line, err := wire.DecodeLine(frame)
 		if err != nil {

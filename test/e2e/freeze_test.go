@@ -12,18 +12,17 @@ import (
 	"albatross/messages"
 )
 
-// chattyLines is far more than a console remembers and the sockets on the way to
-// a client hold.
+// chattyLines is far more than a console remembers and the sockets on the way to a client hold.
 const chattyLines = 200_000
 
-// freezeMemory is how much the daemon may need more for a frozen subscriber: a
-// console remembers 1,024 lines, and a session holds a batch of them. The rest is
-// what the garbage collector lets lie around.
+// freezeMemory is how much more the daemon may need for a frozen subscriber: a console remembers
+// 1,024 lines, and a session holds a batch of them. The rest is garbage that has not been collected
+// yet.
 const freezeMemory = 32 << 20
 
-// TestFrozenSubscriber: a client that stops reading slows neither the unikernel,
-// which would never end, nor another client, which would never hear of its end.
-// It is told what it has missed when it reads on.
+// TestFrozenSubscriber: a client that stops reading delays neither the unikernel, which would never
+// end, nor another client, which would never learn of its end. It reads how many lines it has
+// missed when it reads on.
 func TestFrozenSubscriber(t *testing.T) {
 	h := newHost(t)
 	frozen, reader := h.subscribe("chatty", 0), h.subscribe("chatty", 0)
@@ -39,8 +38,8 @@ func TestFrozenSubscriber(t *testing.T) {
 
 var missed = regexp.MustCompile(`^\[(\d+) lines missed: this client reads too slowly\]$`)
 
-// requireAll makes sure that a follower gets n numbered lines, in order and each
-// once, but for those that it is told to have missed. It returns how many.
+// requireAll checks that a follower gets n numbered lines, in order and each once, except for those
+// that are reported as missed. It returns how many.
 func (f *follower) requireAll(n int) (sum int) {
 	f.t.Helper()
 	for next := 1; next <= n; {
@@ -58,7 +57,7 @@ func (f *follower) requireAll(n int) (sum int) {
 	return sum
 }
 
-// TestAnswersNotRead: clients that do not read their answers harm nobody.
+// TestAnswersNotRead: clients that do not read their answers harm no other client.
 func TestAnswersNotRead(t *testing.T) {
 	h := newHost(t)
 	const clients = 20
@@ -75,7 +74,7 @@ func TestAnswersNotRead(t *testing.T) {
 		silent = append(silent, c)
 	}
 	h.create("read", guest("hello", "--quiet"))
-	for _, c := range silent { // it was said, and waits to be read
+	for _, c := range silent { // the answer has been sent, and waits to be read
 		require.Implements(t, (*messages.Success)(nil), hear(t, c).Payload)
 	}
 }

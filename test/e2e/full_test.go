@@ -15,10 +15,10 @@ import (
 	"albatross/test/netns"
 )
 
-// onSmallDisk is a host whose database directory is a file system of 8 MB, and
-// what fills that up, or gives it back.
+// onSmallDisk returns a host whose database directory is a file system of 8 MB, and functions that
+// fill it up, and free that room again.
 func onSmallDisk(t *testing.T) (h *host, fill, free func()) {
-	netns.Need(t) // which is a namespace of mounts, too
+	netns.Need(t) // a test network also is a namespace of mounts
 	disk := t.TempDir()
 	require.NoError(t, unix.Mount("tmpfs", disk, "tmpfs", 0, "size=8m,mode=0700"))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(disk, unix.MNT_DETACH)) })
@@ -72,7 +72,7 @@ func TestFullDisk(t *testing.T) {
 	h.kill()
 	h.start()
 	h.until("the next daemon runs all", func() bool {
-		return maps.Equal(h.told(), map[string]bool{"stays": true, "prints": true, "restarts": true})
+		return maps.Equal(h.listed(), map[string]bool{"stays": true, "prints": true, "restarts": true})
 	})
 	require.Equal(t, messages.SuccessText{Text: "destroyed unikernel"}, h.ask("prints", messages.UnikernelDestroy{}))
 	require.Less(t, strings.Count(h.log(), "no space left"), 20, h.log())

@@ -14,8 +14,8 @@ import (
 	"albatross/sockets/wire"
 )
 
-// halfClosed is all that a client is told which sends a command and then closes its side
-// of the connection.
+// halfClosed returns all that a client reads that sends a command and then closes its side of the
+// connection.
 func (h *host) halfClosed(socket string, command []byte) []byte {
 	h.t.Helper()
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: h.socket(socket), Net: "unix"})
@@ -30,14 +30,14 @@ func (h *host) halfClosed(socket string, command []byte) []byte {
 	return said
 }
 
-// TestHalfClosed: who closes its side behind a command is told all that there is.
+// TestHalfClosed: a client that closes its side after a command gets the whole answer.
 func TestHalfClosed(t *testing.T) {
 	h := newHost(t)
 	h.create("x", guest("hello", "--quiet"))
 	h.requireText("added block device", "d", messages.BlockAdd{Size: 3})
 	end, err := events.Append(nil, messages.Wire{Payload: messages.DataPresent{}})
 	require.NoError(t, err)
-	for range 20 { // whether the end is heard of before what is told is a matter of luck
+	for range 20 { // either may come first: the end of the client's side, or a part of the answer
 		for _, command := range []messages.Command{
 			messages.EndList{}, messages.SettingList{}, messages.EventsSubscribe{Since: always}, messages.EventsSubscribe{},
 		} {

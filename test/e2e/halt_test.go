@@ -10,9 +10,8 @@ import (
 	"albatross/test/netns"
 )
 
-// TestStopUnikernels: a daemon that was told to stops all unikernels when it is
-// stopped, and not when it is killed. The next one starts them, lowest startup
-// first.
+// TestStopUnikernels: a daemon with that option stops all unikernels when it is stopped, and not
+// when it is killed. The next one starts them, lowest startup number first.
 func TestStopUnikernels(t *testing.T) {
 	withBridges(t, "service")
 	h := emptyHost(t)

@@ -23,21 +23,21 @@ import (
 )
 
 const (
-	// crowd is how many clients there are in a load.
+	// crowd is the number of clients of a load.
 	crowd = 20
-	// loadMemory is how much memory a load may cost, where the race detector keeps
-	// several bytes for each one.
+	// loadMemory is how much memory a load may cost. The race detector keeps several bytes for each
+	// one.
 	loadMemory = 512 << 20
-	// loadRest is how much more memory than before may be in use when the load is over.
+	// loadRest is how much more memory than before may be in use after the load.
 	loadRest = 8 << 20
-	// loadFiles is how many descriptors of the processes of the canaries the daemon
-	// keeps from the first statistics on, at most.
+	// loadFiles is how many descriptors of the processes of the canaries the daemon keeps at most
+	// after the first statistics.
 	loadFiles = 16
 )
 
-// TestHostileLoad: many clients change all there is for a while. Whatever is
-// acknowledged is so, also for the next daemon; nobody sees what is another's; and
-// the daemon, which looks for races, holds no more in the end than before.
+// TestHostileLoad: many clients change everything for a while. Whatever is acknowledged is true,
+// also for the next daemon. No client sees what belongs to another. In the end the daemon, which
+// has the race detector, holds no more than before.
 func TestHostileLoad(t *testing.T) {
 	h := emptyHost(t)
 	h.bin = t.TempDir()
@@ -51,7 +51,7 @@ func TestHostileLoad(t *testing.T) {
 	all := newCrowd(h)
 	duration := hostile.Choose(2*time.Second, 3*time.Minute)
 	h.besieged(loadMemory, func() {
-		all.each((*member).visitAll) // what is kept of every name for ever is there from now on
+		all.each((*member).visitAll) // records that are kept of every name for ever exist from now on
 		before := h.held()
 		end := time.Now().Add(duration)
 		all.each(func(m *member) { m.workUntil(end) })
@@ -68,7 +68,7 @@ func TestHostileLoad(t *testing.T) {
 	hostile.Figure(t, fmt.Sprintf("changes acknowledged to %d clients in %v", crowd, duration), all.acknowledged())
 }
 
-// held is what the daemon has of that which can be lost little by little.
+// held is how much the daemon has of what can leak.
 type held struct{ memory, descriptors, goroutines float64 }
 
 func (h *host) held() held {
@@ -78,8 +78,8 @@ func (h *host) held() held {
 	return held{s.must(h.t, "go_memstats_heap_alloc_bytes"), s.must(h.t, "process_open_fds"), s.must(h.t, "go_goroutines")}
 }
 
-// collectGarbage has the daemon collect its garbage, as it does when a client with a
-// large command has gone.
+// collectGarbage makes the daemon collect its garbage, as it does when a client with a large
+// command has gone.
 func (h *host) collectGarbage() {
 	h.t.Helper()
 	const large = 5 << 20
@@ -88,7 +88,7 @@ func (h *host) collectGarbage() {
 	defer c.Close()
 	_, err = c.Write(append(binary.BigEndian.AppendUint32(nil, large), make([]byte, large)...))
 	require.NoError(h.t, err)
-	_, _ = io.Copy(io.Discard, c) // until the daemon has given it up
+	_, _ = io.Copy(io.Discard, c) // until the daemon has closed the connection
 }
 
 // untilHeld waits until the daemon holds as much as it did.
@@ -105,16 +105,16 @@ func (h *host) untilHeld(before held) {
 // members are all clients of a load.
 type members []*member
 
-// A member is a client that knows what it has, as everything was acknowledged.
+// A member is a client that remembers what it has, as the daemon has acknowledged it.
 type member struct {
 	h      *host
 	id     int
 	random *rand.Rand
-	made   int // tokens
+	made   int // number of tokens
 
 	unikernels   map[string]string // their tokens by their labels
-	disk         string            // the token in it; empty where there is none
-	policy       int               // how many unikernels it allows; 0 where there is none
+	disk         string            // the token in it; empty if there is none
+	policy       int               // how many unikernels it allows; 0 if there is none
 	acknowledged int
 	failed       bool
 }
@@ -126,7 +126,7 @@ func newCrowd(h *host) (all members) {
 	return all
 }
 
-// each has all do something at the same time.
+// each calls do for all members at the same time.
 func (all members) each(do func(*member)) {
 	var working sync.WaitGroup
 	for _, m := range all {
@@ -147,10 +147,10 @@ func (all members) acknowledged() (n int) {
 
 var memberLabels = []string{"one", "two"}
 
-// path is that of all that a member has.
+// path returns the path of all that a member has.
 func (m *member) path() string { return fmt.Sprintf("member%d:", m.id) }
 
-// mark is in every token of a member, and in none of another.
+// mark returns a text that is in every token of a member, and in none of another.
 func (m *member) mark() string { return fmt.Sprintf("token%d-", m.id) }
 
 func (m *member) token() string {
@@ -158,13 +158,13 @@ func (m *member) token() string {
 	return fmt.Sprintf("%s%d", m.mark(), m.made)
 }
 
-// complain ends what a member does.
+// complain fails the test, and ends the work of a member.
 func (m *member) complain(format string, args ...any) {
 	m.failed = true
 	m.h.t.Errorf(m.path()+" "+format, args...)
 }
 
-// change asks for what must be done, and tells whether it was.
+// change gives a command that must succeed, and reports whether it has.
 func (m *member) change(name string, command messages.Command) bool {
 	if m.failed {
 		return false
@@ -178,7 +178,7 @@ func (m *member) change(name string, command messages.Command) bool {
 	return true
 }
 
-// visitAll uses all names that there are, and leaves nothing.
+// visitAll uses all names of a member, and leaves nothing.
 func (m *member) visitAll() {
 	m.toggleDisk()
 	m.togglePolicy()
@@ -191,7 +191,7 @@ func (m *member) visitAll() {
 	m.clear()
 }
 
-// workUntil does what comes to mind until some time, and a few things at least.
+// workUntil does random work until some time, and a few steps at least.
 func (m *member) workUntil(end time.Time) {
 	for n := 0; !m.failed && (n < 5 || time.Now().Before(end)); n++ {
 		m.work(memberLabels[m.random.IntN(len(memberLabels))])
@@ -217,7 +217,7 @@ func (m *member) work(label string) {
 	}
 }
 
-// shows runs a unikernel that prints a token.
+// shows returns a configuration that prints a token.
 func shows(token string) messages.Config {
 	c := guest("hello", "--quiet", token)
 	c.Memory = 4
@@ -285,12 +285,12 @@ func (m *member) clear() {
 	m.check()
 }
 
-// check compares what the daemon tells with what a member has.
+// check compares what the daemon lists with what a member has.
 func (m *member) check() {
 	if m.failed {
 		return
 	}
-	told, err := m.told()
+	listed, err := m.listed()
 	has := map[string]string{}
 	for label, token := range m.unikernels {
 		has[":"+label] = token
@@ -301,41 +301,41 @@ func (m *member) check() {
 	if m.disk != "" {
 		has["disk :disk"] = m.disk
 	}
-	if err != nil || fmt.Sprint(told) != fmt.Sprint(has) { // maps are printed in order
-		m.complain("the daemon tells %v %v, and it is %v", told, err, has)
+	if err != nil || fmt.Sprint(listed) != fmt.Sprint(has) { // maps are printed in order
+		m.complain("the daemon lists %v %v, and it is %v", listed, err, has)
 	}
 }
 
-// told is what the daemon tells a member of all that is below its path, by names
-// that are relative to it.
-func (m *member) told() (map[string]string, error) {
-	told := map[string]string{}
+// listed returns what the daemon lists for a member below its path, by names that are relative to
+// it.
+func (m *member) listed() (map[string]string, error) {
+	listed := map[string]string{}
 	infos, err := m.ask(messages.UnikernelInfo{Form: 6})
 	if err != nil {
 		return nil, err
 	}
 	for _, i := range infos.(messages.SuccessInfos).List {
 		argv := i.Info.Argv.Value
-		told[i.Name.String()] = argv[len(argv)-1]
+		listed[i.Name.String()] = argv[len(argv)-1]
 	}
 	policies, err := m.ask(messages.PolicyInfo{})
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range policies.(messages.SuccessPolicies).List {
-		told["policy "+p.Name.String()] = fmt.Sprint(p.Policy.Unikernels)
+		listed["policy "+p.Name.String()] = fmt.Sprint(p.Policy.Unikernels)
 	}
 	blocks, err := m.ask(messages.BlockList{})
 	if err != nil {
 		return nil, err
 	}
 	for _, b := range blocks.(messages.SuccessBlocks).List {
-		told["disk "+b.Name.String()], err = m.readDisk()
+		listed["disk "+b.Name.String()], err = m.readDisk()
 	}
-	return told, err
+	return listed, err
 }
 
-// ask is a question about the path of a member.
+// ask asks the daemon about the path of a member.
 func (m *member) ask(question messages.Command) (messages.Success, error) {
 	answer, err := m.h.tryAsk(m.path(), question)
 	if err != nil {
@@ -367,7 +367,7 @@ func (m *member) follow(socket, name string, command messages.Command, read func
 	return read(ctx, c)
 }
 
-// readDisk is the token in the block device of a member.
+// readDisk returns the token in the block device of a member.
 func (m *member) readDisk() (token string, err error) {
 	err = m.follow("vmmd", m.path()+"disk", messages.BlockDump{}, func(ctx context.Context, c *client.Conn) error {
 		contents, err := io.ReadAll(c.Contents(ctx))
@@ -377,8 +377,8 @@ func (m *member) readDisk() (token string, err error) {
 	return token, err
 }
 
-// readConsole reads until a unikernel has printed its token; all that comes before
-// must be the member's as well.
+// readConsole reads until a unikernel has printed its token. All lines before must be the member's
+// as well.
 func (m *member) readConsole(label string) {
 	if m.failed {
 		return

@@ -28,16 +28,15 @@ import (
 	"albatross/test/vectors"
 )
 
-// hostileMemory is how much more memory than before the daemon may have had in
-// the end: some 25 KB for each of a thousand connections that stay open, a few
-// MB of what is being received, and as much again for the garbage collector.
+// hostileMemory is how much more memory than before the daemon may have used in the end: some 25 KB
+// for each of a thousand connections that stay open, a few MB of what is being received, and as
+// much again for the garbage collector.
 const hostileMemory = 64 << 20
 
-// canaries are unikernels that nothing here is meant to touch.
+// canaries are unikernels that no attack should affect.
 var canaries = []string{"canary", "a:b:canary"}
 
-// TestHostile: whatever is said on a socket, the daemon lives, and so do the
-// unikernels.
+// TestHostile: whatever comes on a socket, the daemon and the unikernels run on.
 func TestHostile(t *testing.T) {
 	h := newHost(t)
 	h.besieged(hostileMemory, func() {
@@ -49,13 +48,13 @@ func TestHostile(t *testing.T) {
 	})
 }
 
-// TestHostileMessages: changes of the messages that native programs send, or refuse
-// to read, do no more harm than these.
+// TestHostileMessages: messages that native programs send, or refuse to read, do no more harm when
+// they are changed.
 func TestHostileMessages(t *testing.T) {
 	h := newHost(t)
 	h.requireText("added policy", ":", messages.PolicyAdd{Policy: messages.Policy{
 		Unikernels: 10, CPUIDs: []int{0}, Memory: 256, Block: messages.Some(100),
-	}}) // what is asked for by accident must not fill the machine
+	}}) // what is made by accident must not fill the machine
 	frames := allMessages(t)
 	sent := 0
 	h.besieged(hostileMemory, func() {
@@ -66,7 +65,7 @@ func TestHostileMessages(t *testing.T) {
 	hostile.Figure(t, "mutated messages", sent)
 }
 
-// TestHostileRequests: the same of the socket of events, whose language is ours.
+// TestHostileRequests does the same to the socket of events, whose protocol is ours.
 func TestHostileRequests(t *testing.T) {
 	h := newHost(t)
 	var requests [][]byte
@@ -87,10 +86,10 @@ func TestHostileRequests(t *testing.T) {
 	hostile.Figure(t, "mutated requests for events", sent)
 }
 
-// A framing makes what is sent of a message that was changed.
+// A framing makes the bytes to send from a message that was changed.
 type framing func(*rand.Rand, []byte) []byte
 
-// mutations are n that are made of list, and counts them.
+// mutations yields n messages that are made from list, and counts them.
 func mutations(list [][]byte, framed framing, n int, sent *int) iter.Seq[[]byte] {
 	random := rand.New(rand.NewPCG(rand.Uint64(), 0))
 	return func(yield func([]byte) bool) {
@@ -103,7 +102,7 @@ func mutations(list [][]byte, framed framing, n int, sent *int) iter.Seq[[]byte]
 	}
 }
 
-// reframed mends, mostly, the length of a frame that was changed.
+// reframed corrects, in most cases, the length of a frame that was changed.
 func reframed(random *rand.Rand, frame []byte) []byte {
 	if len(frame) > 4 && random.IntN(5) > 0 {
 		binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
@@ -142,40 +141,40 @@ func TestHostileImages(t *testing.T) {
 	t.Logf("%d of them were created", created)
 }
 
-// besieged makes sure that an attack harms neither the daemon nor the canaries, and
-// costs no more than so many bytes of memory.
+// besieged checks that an attack harms neither the daemon nor the canaries, and costs less than
+// that many bytes of memory.
 func (h *host) besieged(memory int, attack func()) {
 	h.t.Helper()
 	for _, c := range canaries {
 		h.create(c, guest("hello", "--quiet"))
 	}
 	daemon, start := h.daemon.Process.Pid, h.peak()
-	told, processes := h.canaries()
+	listed, processes := h.canaries()
 	attack()
 	require.Equal(h.t, daemon, h.daemon.Process.Pid)
-	nowTold, nowProcesses := h.canaries()
-	require.Equal(h.t, told, nowTold)
+	nowListed, nowProcesses := h.canaries()
+	require.Equal(h.t, listed, nowListed)
 	require.Equal(h.t, processes, nowProcesses)
 	h.t.Logf("memory: %d MB before, %d MB at most since", start>>20, h.peak()>>20)
 	require.Less(h.t, h.peak()-start, memory)
 }
 
-// canaries are what the daemon tells of them, and their processes.
-func (h *host) canaries() (told []messages.NamedInfo, pids []int) {
+// canaries returns what the daemon lists of the canaries, and their processes.
+func (h *host) canaries() (listed []messages.NamedInfo, pids []int) {
 	h.t.Helper()
 	for _, c := range canaries {
-		told = append(told, h.infos(c)...)
+		listed = append(listed, h.infos(c)...)
 	}
 	h.until("all canaries have a process", func() bool {
 		pids = h.processes()["canary"]
 		return len(pids) == len(canaries)
 	})
-	require.Len(h.t, told, len(canaries))
+	require.Len(h.t, listed, len(canaries))
 	slices.Sort(pids)
-	return told, pids
+	return listed, pids
 }
 
-// sendHalves announces frames, and leaves it at that until the test ends.
+// sendHalves sends the beginnings of frames, and nothing more until the test ends.
 func (h *host) sendHalves() {
 	for _, socket := range sockets {
 		for range 50 {
@@ -187,7 +186,7 @@ func (h *host) sendHalves() {
 	}
 }
 
-// garbage is bytes that are no frames, or frames of bytes that are no messages.
+// garbage returns bytes that are no frames, or frames of bytes that are no messages.
 func garbage() (list [][]byte) {
 	random := rand.NewChaCha8([32]byte{})
 	for n := range 200 {
@@ -202,8 +201,8 @@ func allMessages(t *testing.T) [][]byte {
 	return messagesOf(t, append([]string{vectors.Reject, vectors.Accept}, vectors.Wire...))
 }
 
-// messagesOf are the frames of vectors. None is for a canary. Of the many random
-// ones there is one in eight.
+// messagesOf returns the frames of vectors. None is for a canary. It takes every eighth of the many
+// random ones.
 func messagesOf(t *testing.T, files []string) (list [][]byte) {
 	for _, file := range files {
 		for i, v := range vectors.Load(t, file) {
@@ -218,11 +217,10 @@ func messagesOf(t *testing.T, files []string) (list [][]byte) {
 	return list
 }
 
-// talkers is how many clients talk at once.
+// talkers is how many clients send at the same time.
 const talkers = 8
 
-// sendAll sends each on a connection of its own. What is a message is answered,
-// to whoever has asked; all else is not.
+// sendAll sends each on a connection of its own. Each message gets an answer; all else gets none.
 func (h *host) sendAll(socket string, list iter.Seq[[]byte]) {
 	todo := make(chan []byte)
 	var talking sync.WaitGroup
@@ -242,7 +240,7 @@ func (h *host) sendAll(socket string, list iter.Seq[[]byte]) {
 	talking.Wait()
 }
 
-// send says something, and checks what the daemon says to it.
+// send sends bytes, and checks what the daemon answers.
 func (h *host) send(socket string, b []byte) error {
 	c, err := net.Dial("unix", h.socket(socket))
 	if err != nil {
@@ -269,9 +267,8 @@ func (h *host) send(socket string, b []byte) error {
 	return judge(b, answer)
 }
 
-// judgeRequest is judge for the socket of events, which also answers what it does
-// not understand. Who follows events, and closes half of the connection, has left:
-// there may be no answer.
+// judgeRequest is judge for the socket of events, which also answers what it does not understand. A
+// client that follows events and closes half of the connection has left: there may be no answer.
 func judgeRequest(said, answer []byte) error {
 	m, err := events.Read(bytes.NewReader(said), events.MaxItem)
 	if _, follows := m.Payload.(messages.EventsSubscribe); err == nil && !follows && len(answer) == 0 {
@@ -280,7 +277,7 @@ func judgeRequest(said, answer []byte) error {
 	return nil
 }
 
-// judge compares an answer with what was said.
+// judge compares an answer with what was sent.
 func judge(said, answer []byte) error {
 	m, err := asked(said)
 	switch {
@@ -298,7 +295,7 @@ func judge(said, answer []byte) error {
 	return err
 }
 
-// asked is the message at the beginning of what was said.
+// asked returns the message at the beginning of what was sent.
 func asked(said []byte) (messages.Wire, error) {
 	frame, err := wire.ReadFrame(bytes.NewReader(said), wire.MaxFrame)
 	if err != nil {
@@ -307,9 +304,9 @@ func asked(said []byte) (messages.Wire, error) {
 	return wire.Decode(frame)
 }
 
-// headerOf is a header as it is in a message.
+// headerOf returns a header as it is in a message.
 func headerOf(h messages.Header) ([]byte, error) {
-	const failure = 4 // bytes of one without a text, behind the header
+	const failure = 4 // length of a failure without a text, after the header
 	b, err := wire.Append(nil, messages.Wire{Header: h, Payload: messages.Failure{}})
 	if err != nil {
 		return nil, err

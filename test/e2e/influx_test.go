@@ -16,8 +16,7 @@ import (
 	"albatross/messages"
 )
 
-// TestInflux: what albatross-influx pushes of a real unikernel arrives, also from
-// the next daemon.
+// TestInflux: what albatross-influx pushes of a real unikernel arrives, also from the next daemon.
 func TestInflux(t *testing.T) {
 	withBridges(t, "service")
 	h := emptyHost(t)
@@ -44,7 +43,7 @@ func TestInflux(t *testing.T) {
 	}
 }
 
-// TestInfluxOfTheDaemon: it pushes what it uses itself, as a native one does.
+// TestInfluxOfTheDaemon: albatross-influx pushes its own usage, as a native one does.
 func TestInfluxOfTheDaemon(t *testing.T) {
 	database, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -64,7 +63,7 @@ func TestInfluxOfTheDaemon(t *testing.T) {
 	h.start()
 }
 
-// push runs albatross-influx until the test ends, and makes sure of how that does.
+// push runs albatross-influx until the test ends, and checks how it ends.
 func push(t *testing.T, args ...string) {
 	t.Helper()
 	c := exec.Command(filepath.Join(bin, "albatross-influx"), args...)
@@ -76,7 +75,7 @@ func push(t *testing.T, args ...string) {
 	})
 }
 
-// untilPushed reads lines until there is one of a measurement and a unikernel.
+// untilPushed reads lines until one of a measurement and a unikernel comes.
 func untilPushed(t *testing.T, lines *bufio.Reader, measurement, vm string) {
 	t.Helper()
 	for {
@@ -89,7 +88,7 @@ func untilPushed(t *testing.T, lines *bufio.Reader, measurement, vm string) {
 	}
 }
 
-// parsed is a line, of which all is read.
+// parsed returns the parts of a line.
 func parsed(t *testing.T, line []byte) (measurement string, tags map[string]string) {
 	t.Helper()
 	d := lineprotocol.NewDecoderWithBytes(line)

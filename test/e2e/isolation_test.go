@@ -15,7 +15,7 @@ import (
 	"albatross/messages"
 )
 
-// TestIsolation: what a unikernel has of its host is what it was given.
+// TestIsolation: a unikernel has of its host only what it was given.
 func TestIsolation(t *testing.T) {
 	withBridges(t, "service")
 	h := newHost(t)
@@ -23,12 +23,12 @@ func TestIsolation(t *testing.T) {
 	c.CPUIDs = []int{h.lastCPU()}
 	f := h.subscribe("echo", 0)
 	h.create("echo", c)
-	f.line() // from here on the process is the unikernel, whatever it was before
+	f.line() // from here on the process is the unikernel
 	pid := h.pid("echo")
 
 	require.Equal(t, map[string]string{
 		"0": "/dev/null", "1": h.path("fifo/:echo") + " (deleted)", "2": h.path("fifo/:echo") + " (deleted)",
-		"3": "anon_inode:[eventpoll]", "4": "anon_inode:[timerfd]", // what it waits with
+		"3": "anon_inode:[eventpoll]", "4": "anon_inode:[timerfd]", // the guest waits with these
 		"5": "/dev/net/tun",
 	}, descriptors(t, pid))
 	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
@@ -43,8 +43,8 @@ func TestIsolation(t *testing.T) {
 	t.Run("cgroup", func(t *testing.T) { h.requireLimits(t, pid, c) })
 }
 
-// TestCPUsWithoutCgroups: a unikernel runs on the CPUs that were asked for where
-// there are no cgroups, too.
+// TestCPUsWithoutCgroups: a unikernel runs on the CPUs of its arguments where there are no cgroups,
+// too.
 func TestCPUsWithoutCgroups(t *testing.T) {
 	h := emptyHost(t)
 	h.args = []string{"--cgroup", ""}
@@ -56,15 +56,14 @@ func TestCPUsWithoutCgroups(t *testing.T) {
 	require.Empty(t, h.cgroupParents())
 }
 
-// lastCPU is one of this machine that is another than the usual one, if it has
-// more than one.
+// lastCPU returns a CPU of this machine that is not the usual one, if there is more than one.
 func (h *host) lastCPU() int {
 	h.t.Helper()
 	cpus := h.ask(":", messages.PolicyInfo{}).(messages.SuccessPolicies).List[0].Policy.CPUIDs
 	return cpus[len(cpus)-1]
 }
 
-// descriptors are what a process has open, by their numbers.
+// descriptors returns what a process has open, by descriptor.
 func descriptors(t *testing.T, pid int) map[string]string {
 	t.Helper()
 	open := map[string]string{}
@@ -77,8 +76,8 @@ func descriptors(t *testing.T, pid int) map[string]string {
 	return open
 }
 
-// requireLimits makes sure that the process of the unikernel :echo is in a cgroup
-// of its own, which limits its memory and its CPUs.
+// requireLimits checks that the process of the unikernel :echo is in a cgroup of its own, which
+// limits its memory and its CPUs.
 func (h *host) requireLimits(t *testing.T, pid int, c messages.Config) {
 	dirs := h.cgroups()
 	if len(dirs) == 0 {
@@ -102,7 +101,7 @@ func (h *host) requireLimits(t *testing.T, pid int, c messages.Config) {
 	}
 }
 
-// limit is what files of these names have, in the cgroups of all unikernels.
+// limit returns the contents of files of these names, in the cgroups of all unikernels.
 func (h *host) limit(files ...string) (values []string) {
 	h.t.Helper()
 	for _, dir := range h.cgroups() {

@@ -16,22 +16,22 @@ import (
 	"albatross/runtime/store"
 )
 
-// How TestKill works the daemon.
+// The parameters of TestKill.
 const (
 	kills         = 20
 	killers       = 4                     // clients
 	labels        = 3                     // of each client
 	answersAtMost = 24                    // before a kill
-	killedWithin  = 20 * time.Millisecond // of the last answer that is waited for
+	killedWithin  = 20 * time.Millisecond // after the last answer that is waited for
 )
 
 // TestKill kills the daemon at random moments while clients create, replace and
-// destroy unikernels. Whatever was acknowledged is true of the next daemon:
+// destroy unikernels. Whatever was acknowledged is true for the next daemon:
 //
-//  1. a unikernel whose creation was acknowledged runs, as the very process
+//  1. a unikernel whose creation was acknowledged runs, as the same process
 //  2. one whose destruction was acknowledged is not there
 //  3. of a name whose command was cut off there is never more than one process,
-//     and in the end one if the daemon tells that it runs, or none
+//     and in the end one if the daemon lists it, or none
 //  4. there is nothing else: no process, record, FIFO or image
 func TestKill(t *testing.T) {
 	h := newHost(t)
@@ -55,9 +55,8 @@ func TestKill(t *testing.T) {
 	h.start()
 }
 
-// killUnder kills the daemon while clients work: some time after it has answered
-// so many commands. A moment that depended on time alone would come before any
-// answer on a busy machine.
+// killUnder kills the daemon while clients work: some time after it has given a number of answers.
+// A moment that depended on time alone would come before any answer on a busy machine.
 func killUnder(h *host, clients []*killer, answers int, after time.Duration) {
 	var working sync.WaitGroup
 	var answered atomic.Int64
@@ -71,8 +70,7 @@ func killUnder(h *host, clients []*killer, answers int, after time.Duration) {
 	working.Wait()
 }
 
-// requireAcknowledged makes sure that there was something to be true, and tells
-// how much.
+// requireAcknowledged checks that commands were acknowledged, and logs how many.
 func requireAcknowledged(t *testing.T, clients []*killer) {
 	sum := map[string]int{}
 	for _, k := range clients {
@@ -86,19 +84,18 @@ func requireAcknowledged(t *testing.T, clients []*killer) {
 	require.Greater(t, sum["cut off"], kills)
 }
 
-// A killer is a client that changes unikernels of its own, and remembers what
-// was acknowledged.
+// A killer is a client that changes unikernels of its own, and remembers what was acknowledged.
 type killer struct {
 	h      *host
 	id     int
 	random *rand.Rand
-	made   int            // labels ever
+	made   int            // number of labels ever
 	labels []string       // in use
-	known  map[string]int // their pids; 0 where nothing runs
+	known  map[string]int // their pids; 0 if nothing runs
 	cut    []string       // labels whose command was not answered; they are not used again
 	counts map[string]int
 
-	answered *atomic.Int64 // commands of all clients, since they have begun
+	answered *atomic.Int64 // commands of all clients since they have begun
 }
 
 func newKiller(h *host, id int, random *rand.Rand) *killer {
@@ -109,7 +106,7 @@ func newKiller(h *host, id int, random *rand.Rand) *killer {
 	return k
 }
 
-// label makes a new one.
+// label makes a new label.
 func (k *killer) label() {
 	k.made++
 	l := fmt.Sprintf("client%d-%d", k.id, k.made)
@@ -175,17 +172,17 @@ func (k *killer) cutOff(l string) {
 	k.label()
 }
 
-// requireTrue compares what was acknowledged with what the next daemon tells.
+// requireTrue compares what was acknowledged with what the next daemon lists.
 func (h *host) requireTrue(clients []*killer) {
 	h.t.Helper()
-	told, processes := h.told(), h.processes()
+	listed, processes := h.listed(), h.processes()
 	for _, k := range clients {
 		for l, pid := range k.known {
 			if pid == 0 {
-				require.False(h.t, told[l], "%s was destroyed", l)
+				require.False(h.t, listed[l], "%s was destroyed", l)
 				require.Empty(h.t, processes[l], "%s was destroyed", l)
 			} else {
-				require.True(h.t, told[l], "%s was created", l)
+				require.True(h.t, listed[l], "%s was created", l)
 				require.Equal(h.t, []int{pid}, processes[l], "%s was created", l)
 			}
 		}
@@ -195,23 +192,23 @@ func (h *host) requireTrue(clients []*killer) {
 	}
 }
 
-// told are the labels of what runs, by what the daemon says.
-func (h *host) told() map[string]bool {
-	told := map[string]bool{}
+// listed returns the labels of the unikernels that the daemon lists.
+func (h *host) listed() map[string]bool {
+	listed := map[string]bool{}
 	for _, i := range h.infos(":") {
-		told[string(i.Name.Label)] = true
+		listed[string(i.Name.Label)] = true
 	}
-	return told
+	return listed
 }
 
-// settled tells whether the daemon and the system agree on what was cut off. A
-// gate that no daemon will open closes by itself, what is on record is started,
-// and of what has ended the daemon hears when the system has cleared it away.
+// settled reports whether the daemon and the system agree on commands that were cut off. A gate
+// that no daemon will open closes by itself, and what is on record is started. The daemon learns of
+// an end once the process has been reaped.
 func (h *host) settled(clients []*killer) bool {
-	told, processes := h.told(), h.processes()
+	listed, processes := h.listed(), h.processes()
 	for _, k := range clients {
 		for _, l := range k.cut {
-			if told[l] != (len(processes[l]) == 1) {
+			if listed[l] != (len(processes[l]) == 1) {
 				return false
 			}
 		}
@@ -219,7 +216,7 @@ func (h *host) settled(clients []*killer) bool {
 	return true
 }
 
-// requireRecords compares what is on disk with what runs, while no daemon does.
+// requireRecords compares the records with what runs, while no daemon does.
 func (h *host) requireRecords() {
 	h.t.Helper()
 	db, err := store.Open(h.path("db"))

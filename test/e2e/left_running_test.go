@@ -20,8 +20,8 @@ import (
 	"albatross/test/netns"
 )
 
-// asNativeTender is the test itself where it has been started as solo5-spt, which it
-// stands for. It is one process, as that is.
+// asNativeTender stands for solo5-spt if the test binary was started under that name. It is one
+// process, as solo5-spt is.
 func asNativeTender() {
 	if filepath.Base(os.Args[0]) != "solo5-spt" {
 		return
@@ -36,8 +36,8 @@ func asNativeTender() {
 	}
 }
 
-// leaveNative leaves what a native albatross leaves that is killed: its state, and in
-// its directory images and pipes.
+// leaveNative makes what a native albatross leaves that is killed: its state, and in its directory
+// images and pipes.
 func (h *host) leaveNative(unikernels ...messages.NamedConfig) {
 	h.t.Helper()
 	for _, dir := range []string{"fifo", "db/block", "bin"} {
@@ -57,8 +57,7 @@ func (h *host) leaveNative(unikernels ...messages.NamedConfig) {
 
 func (h *host) nativeImage(n messages.Name) string { return tender.NativeImage(h.dir, n) }
 
-// runNative runs a unikernel as native albatross does. What is returned is closed when
-// it has ended.
+// runNative runs a unikernel as native albatross does. The channel is closed when it has ended.
 func (h *host) runNative(name messages.Name, guest tender.Guest) (pid int, ended chan struct{}) {
 	h.t.Helper()
 	console, err := fifo.OpenWriter(fifo.Path(h.path("fifo"), name))
@@ -74,8 +73,8 @@ func (h *host) runNative(name messages.Name, guest tender.Guest) (pid int, ended
 	return c.Process.Pid, ended
 }
 
-// TestNativeLeftRunning: what a native albatross runs that was killed is taken over
-// with all that it has, and ends as if it had been ours.
+// TestNativeLeftRunning: a daemon takes over what a native albatross runs that was killed, with all
+// that it has. It ends as if it had been ours.
 func TestNativeLeftRunning(t *testing.T) {
 	withBridges(t, "service")
 	h := emptyHost(t)
@@ -114,8 +113,8 @@ func TestNativeLeftRunning(t *testing.T) {
 	require.NoError(t, os.RemoveAll(h.path("bin")))
 }
 
-// TestNativeLeftRunningOtherwise: what cannot be taken over is not started beside what
-// runs, whichever daemon is asked to, and is when that has ended.
+// TestNativeLeftRunningOtherwise: no daemon starts a unikernel beside a process that it cannot take
+// over. It starts the unikernel when that process has ended.
 func TestNativeLeftRunningOtherwise(t *testing.T) {
 	h := emptyHost(t)
 	other, x := messages.Name{Label: "other"}, messages.Name{Label: "x"}
@@ -130,7 +129,7 @@ func TestNativeLeftRunningOtherwise(t *testing.T) {
 		return messages.Failure{Text: messages.Publicf("cannot run it beside process %d (solo5-spt of %s), which is none of this daemon's and uses %s: end that first (kill %d)",
 			pid, h.nativeImage(x), what, pid)}
 	}
-	for range 2 { // the next daemon knows as much
+	for range 2 { // the next daemon does the same
 		h.start()
 		h.until("the other one runs", func() bool { return len(h.infos("other")) == 1 })
 		require.Empty(t, h.infos("x"))
@@ -140,7 +139,7 @@ func TestNativeLeftRunningOtherwise(t *testing.T) {
 		ends := h.ends("x")
 		require.Len(t, ends, 1)
 		require.True(t, ends[0].Wait.OK)
-		h.until("it is told why", func() bool {
+		h.until("the list of ends has the reason", func() bool {
 			return h.ends("x")[0].Wait.Value.Cause == "it could not be started: "+refusal("the console :x").Text
 		})
 		require.Contains(t, h.log(), "it has 17 MB of memory, and not 16")

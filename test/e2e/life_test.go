@@ -14,18 +14,17 @@ import (
 	"albatross/messages"
 )
 
-// quick is how long the daemon may take to stop, on a machine that is busy: it has
-// nothing to wait for. A daemon that waits for its clients takes 40 s, when it
-// gives up.
+// quick is how long the daemon may take to stop on a busy machine, where it has nothing to wait
+// for. A daemon that waits for its clients gives up after 40 s.
 const quick = 20 * time.Second
 
-// TestStop: a daemon that is asked to stop does so at once, whoever is
-// connected, and the next one takes over all unikernels.
+// TestStop: a daemon that is asked to stop does so at once, whichever clients are connected, and
+// the next one takes over all unikernels.
 func TestStop(t *testing.T) {
 	h := newHost(t)
 	h.create("one", guest("hello"))
 	h.create("a:two", guest("hello", "--quiet"))
-	before, told := map[string][]int{"one": {h.pid("one")}, "two": {h.pid("two")}}, h.infos(":")
+	before, listed := map[string][]int{"one": {h.pid("one")}, "two": {h.pid("two")}}, h.infos(":")
 	idle, follower := h.dial("vmmd"), h.subscribe("one", 0)
 
 	h.untilStored()
@@ -38,17 +37,17 @@ func TestStop(t *testing.T) {
 	requireEnds(t, follower.conn)
 
 	h.start()
-	require.Equal(t, told, h.infos(":"))
+	require.Equal(t, listed, h.infos(":"))
 	require.Equal(t, before, h.processes())
 	require.Contains(t, h.subscribe("one", 0).line(), "tick")
 }
 
-// TestAnAdoptedOneEndsByTheSameRules: one that somebody kills is not started again,
-// whichever daemon has started it. On an old kernel, only a keeper can tell that from a
+// TestAnAdoptedOneEndsByTheSameRules: a unikernel that is killed from outside is not started again,
+// whichever daemon has started it. On an old kernel, only a keeper can distinguish that from a
 // failure.
 func TestAnAdoptedOneEndsByTheSameRules(t *testing.T) {
 	seen := []messages.Exit{{Known: true, Signal: 9}}
-	perhaps := append(seen, messages.Exit{}) // it is a race with whoever reaps it
+	perhaps := append(seen, messages.Exit{}) // another process may reap it first
 	for title, tc := range map[string]struct {
 		oldKernel, adopted bool
 		args               []string
@@ -74,7 +73,7 @@ func TestAnAdoptedOneEndsByTheSameRules(t *testing.T) {
 				h.start()
 			}
 			require.NoError(t, unix.Kill(pid, unix.SIGKILL))
-			h.until("its end is told", func() bool { return len(h.ends("one")) == 1 && h.ends("one")[0].End != (messages.End{}) })
+			h.until("its end is listed", func() bool { return len(h.ends("one")) == 1 && h.ends("one")[0].End != (messages.End{}) })
 			exit := h.exit("one")
 			require.Contains(t, tc.exits, exit)
 			adoptedAlone := tc.adopted && len(tc.args) > 0
@@ -102,10 +101,10 @@ func TestTwoDaemons(t *testing.T) {
 	require.Equal(t, files, h.files("util"))
 }
 
-// refused starts a daemon that must refuse to run, and returns what it says.
+// refused starts a daemon that must refuse to run, and returns what it prints.
 func (h *host) refused(args ...string) string {
 	h.t.Helper()
-	c := h.command(append(args, "--cgroup", "")...) // that there may be none is not worth a line here
+	c := h.command(append(args, "--cgroup", "")...) // without cgroups, no line is about them
 	var says strings.Builder
 	c.Stderr = &says
 	require.NoError(h.t, c.Start())
@@ -118,7 +117,7 @@ func (h *host) refused(args ...string) string {
 	return says.String()
 }
 
-// TestRefusals: what makes it impossible to run is said in one line.
+// TestRefusals: the daemon prints in one line why it cannot run.
 func TestRefusals(t *testing.T) {
 	h := emptyHost(t)
 	file := h.path("file")
@@ -135,8 +134,8 @@ func TestRefusals(t *testing.T) {
 	require.Contains(t, h.refused("--dbdir", h.path("mine", "db")), "permission denied")
 }
 
-// TestRelativeDirectories: a tender, which runs elsewhere, finds its image in a
-// directory that was given as seen from where the daemon was started.
+// TestRelativeDirectories: a tender, which runs elsewhere, finds its image in a directory whose
+// path is relative to where the daemon was started.
 func TestRelativeDirectories(t *testing.T) {
 	h := emptyHost(t)
 	here, err := os.Getwd()

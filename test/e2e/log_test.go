@@ -14,8 +14,8 @@ import (
 	"albatross/messages"
 )
 
-// TestLogOfChanges: the log tells who has changed what, and who was refused, but not
-// what a unikernel was told.
+// TestLogOfChanges: the log shows who has changed what, and who was refused, but not the arguments
+// of a unikernel.
 func TestLogOfChanges(t *testing.T) {
 	const secret = "s3cret"
 	h := newHost(t)
@@ -61,14 +61,14 @@ func TestLogOfChanges(t *testing.T) {
 	require.NotContains(t, h.log(), "no modification", "the endpoint says each policy before each command")
 }
 
-// requireLogged waits for a line: it may come behind the answer that it tells of.
+// requireLogged waits for a line, which may come after the answer that it is about.
 func (h *host) requireLogged(pattern string) {
 	h.t.Helper()
 	line := regexp.MustCompile(`(?m)` + pattern + `$`)
-	h.until("the log tells "+pattern, func() bool { return line.MatchString(h.log()) })
+	h.until("the log has "+pattern, func() bool { return line.MatchString(h.log()) })
 }
 
-// TestLogOfTheStart: a daemon tells what it is, where it is, what it can run images
+// TestLogOfTheStart: a daemon logs its version, its directories, the tenders that it can run images
 // with, and what it has found.
 func TestLogOfTheStart(t *testing.T) {
 	h := emptyHost(t)
@@ -87,8 +87,7 @@ func TestLogOfTheStart(t *testing.T) {
 	h.requireLogged(`msg="Commands are carried out from now on" actor=host\S* running=2 to_start=0`)
 }
 
-// TestLogOfEnds: the end of a unikernel is a warning where nobody wanted it to end
-// like that.
+// TestLogOfEnds: the end of a unikernel is a warning if no command has asked for it.
 func TestLogOfEnds(t *testing.T) {
 	h := newHost(t)
 	h.create("stopped", guest("hello", "--quiet"))

@@ -14,7 +14,7 @@ import (
 	"albatross/runtime/store"
 )
 
-// refuses is what a daemon says that does not start.
+// refuses returns what a daemon prints that does not start.
 func (h *host) refuses() string {
 	h.t.Helper()
 	c := h.command()
@@ -24,13 +24,13 @@ func (h *host) refuses() string {
 	return said.String()
 }
 
-// TestALostDatabase: a daemon does not begin with nothing beside what runs; it
-// says what it has found, and the copy that it tells of brings all back.
+// TestALostDatabase: a daemon does not begin with an empty database beside unikernels that run. It
+// prints what it has found, and the copy that it names brings all back.
 func TestALostDatabase(t *testing.T) {
 	h := newHost(t)
 	h.create("x", guest("hello", "--quiet"))
 	require.NoError(t, h.stop())
-	h.start() // it keeps a copy
+	h.start() // this keeps a copy
 	pid := h.processes()["x"][0]
 	h.kill()
 	path := h.path("db", store.DBFile)
@@ -59,7 +59,7 @@ func TestALostDatabase(t *testing.T) {
 	require.Len(t, h.infos("x"), 1)
 }
 
-// TestANewDatabaseWithBlockDevices is one: they may have been put there.
+// TestANewDatabaseWithBlockDevices is made: an operator may have put them there.
 func TestANewDatabaseWithBlockDevices(t *testing.T) {
 	h := emptyHost(t)
 	require.NoError(t, os.MkdirAll(h.path("db/block"), 0o700))
@@ -69,8 +69,8 @@ func TestANewDatabaseWithBlockDevices(t *testing.T) {
 	require.Contains(t, h.log(), "The database is new; block devices that are there are used")
 }
 
-// TestADatabaseThatGoesUnderTheDaemon: no command is answered as done that the next
-// daemon would not know of, and what the refusal tells to do brings all back.
+// TestADatabaseThatGoesUnderTheDaemon: no command is answered as done that the next daemon would
+// not know of, and the command in the refusal brings all back.
 func TestADatabaseThatGoesUnderTheDaemon(t *testing.T) {
 	h := newHost(t)
 	h.create("x", guest("hello", "--quiet"))
@@ -78,7 +78,7 @@ func TestADatabaseThatGoesUnderTheDaemon(t *testing.T) {
 	path := h.path("db", store.DBFile)
 	require.NoError(t, os.Remove(path))
 	away := regexp.MustCompile(`Nothing is stored: .*/proc/\d+/fd/\d+`)
-	h.until("an idle daemon tells that", func() bool { return away.MatchString(h.log()) })
+	h.until("an idle daemon logs that", func() bool { return away.MatchString(h.log()) })
 	policy := messages.PolicyAdd{Policy: messages.Policy{Unikernels: 2, CPUIDs: []int{0}, Memory: 64}}
 	said := fmt.Sprint(h.ask("a:", policy))
 	require.Contains(t, said, "somebody has removed or replaced the database under the daemon")

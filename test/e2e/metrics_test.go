@@ -19,7 +19,7 @@ import (
 // A scraped is all that Prometheus gets at once.
 type scraped map[string]*dto.MetricFamily
 
-// scrape asks the daemon, whose log tells where.
+// scrape asks the daemon at the address in its log.
 func (h *host) scrape() scraped {
 	h.t.Helper()
 	urls := regexp.MustCompile(`url=(\S+)`).FindAllStringSubmatch(h.log(), -1)
@@ -35,7 +35,7 @@ func (h *host) scrape() scraped {
 	return families
 }
 
-// value is that of a series. Labels are NAME=VALUE.
+// value returns the value of a series. Labels are NAME=VALUE.
 func (s scraped) value(name string, labels ...string) (value float64, there bool) {
 	for _, m := range s[name].GetMetric() {
 		if hasLabels(m, labels) {
@@ -64,7 +64,7 @@ func (s scraped) must(t *testing.T, name string, labels ...string) float64 {
 	return value
 }
 
-// ofUnikernel are the metrics that have a series of a unikernel.
+// ofUnikernel returns the metrics that have a series of a unikernel.
 func (s scraped) ofUnikernel(name string) (list []string) {
 	for metric := range s {
 		if _, there := s.value(metric, "name="+name); there {
@@ -82,7 +82,7 @@ func metered(t *testing.T, address string) *host {
 	return h
 }
 
-// untilMetered waits until so many daemons have said where Prometheus may ask.
+// untilMetered waits until n daemons have logged the address for Prometheus.
 func (h *host) untilMetered(n int) {
 	h.t.Helper()
 	h.until("it listens", func() bool { return strings.Count(h.log(), "Prometheus may ask") == n })
@@ -101,7 +101,7 @@ func TestMetricsOfUnikernels(t *testing.T) {
 		return h.scrape().must(t, cpu, busy, mode) > before.must(t, cpu, busy, mode)+.1
 	})
 	after := h.scrape()
-	after.must(t, "albatross_unikernel_resident_memory_bytes", busy) // for so few pages, the kernel may say 0
+	after.must(t, "albatross_unikernel_resident_memory_bytes", busy) // for so few pages, the kernel may report 0
 	require.Greater(t, after.must(t, "albatross_unikernel_virtual_memory_bytes", busy), float64(16<<20))
 	h.requireText("destroyed unikernel", "busy", messages.UnikernelDestroy{})
 	require.Empty(t, h.scrape().ofUnikernel(":busy"))
@@ -117,7 +117,7 @@ func TestMetricsOfNetworks(t *testing.T) {
 	}
 }
 
-// TestMetricsOfRestarts: how often, and how it has ended before.
+// TestMetricsOfRestarts: how often a unikernel has restarted, and how it ended before.
 func TestMetricsOfRestarts(t *testing.T) {
 	h := metered(t, "0")
 	c := guest("exit", "7")
@@ -172,8 +172,7 @@ func TestMetricsOfTheDaemon(t *testing.T) {
 	})
 }
 
-// TestWhereMetricsAre: nowhere, if nobody has said so, and on loopback only if
-// nobody has said more.
+// TestWhereMetricsAre: nowhere without the option, and on loopback if the option is only a port.
 func TestWhereMetricsAre(t *testing.T) {
 	listening := func() (addresses []string) {
 		for _, file := range []string{"tcp", "tcp6"} {

@@ -20,11 +20,11 @@ var (
 	digest = bytes.Repeat([]byte{0xd1}, 32)
 )
 
-// noMillis is in a time with nanoseconds, which are not told, but no milliseconds.
-// Read and written again it looks otherwise.
+// noMillis is in a time with nanoseconds, which are not decoded, but no milliseconds. Its encoding
+// looks different.
 var noMillis = []byte(".000Z")
 
-// normal is a frame in hex, without what cannot be the same.
+// normal returns a frame in hex, without what differs each time.
 func normal(frame []byte) string {
 	m, err := wire.Decode(frame)
 	if err != nil {
@@ -69,8 +69,7 @@ func normal(frame []byte) string {
 	return hex.EncodeToString(b)
 }
 
-// unused are the statistics of something with the same interfaces that has done
-// nothing.
+// unused returns the statistics of something with the same interfaces that has done nothing.
 func unused(s messages.DataStats) messages.DataStats {
 	idle := messages.DataStats{KinfoMem: messages.Option[messages.KinfoMem]{OK: s.KinfoMem.OK}, VMM: s.VMM}
 	for _, i := range s.IfData {
@@ -79,7 +78,7 @@ func unused(s messages.DataStats) messages.DataStats {
 	return idle
 }
 
-// unpack is the data itself: who compresses it, does so in many ways.
+// unpack returns decompressed data: each library compresses it in another way.
 func unpack(compressed bool, data []byte) []byte {
 	if !compressed {
 		return data
@@ -95,7 +94,7 @@ func unpack(compressed bool, data []byte) []byte {
 	return data
 }
 
-// summary is what a frame says, for the table of differences.
+// summary returns the text of a frame, for the table of differences.
 func summary(frame []byte) string {
 	m, err := wire.Decode(frame)
 	if err != nil {
@@ -132,7 +131,7 @@ func configSummary(c messages.NamedConfig) string {
 	return fmt.Sprintf("%s (hello: %t)", c.Name, bytes.Equal(c.Config.Image, guests.Image("hello", "spt")))
 }
 
-// runs tells data by how often each byte comes in a row.
+// runs shows data as how often each byte comes in a row.
 func runs(data []byte) string {
 	var all []string
 	for len(data) > 0 {

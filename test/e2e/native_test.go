@@ -58,7 +58,7 @@ func (o *octets) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// with is the frame with an image in it.
+// with returns the frame with an image in it.
 func (p piece) with(image []byte) []byte {
 	if p.Header == nil {
 		return p.Hex
@@ -70,7 +70,7 @@ func (p piece) with(image []byte) []byte {
 	return element(0x30, append(bytes.Clone(p.Header), b...))
 }
 
-// element is one of DER.
+// element returns an element of DER.
 func element(tag byte, contents []byte) []byte {
 	length := []byte{byte(len(contents))}
 	if len(contents) >= 0x80 {
@@ -80,7 +80,7 @@ func element(tag byte, contents []byte) []byte {
 	return append(append([]byte{tag}, length...), contents...)
 }
 
-// conversations are those whose step begins with prefix.
+// conversations returns those whose step begins with prefix.
 func conversations(t *testing.T, prefix string) (list []conversation) {
 	z, err := gzip.NewReader(bytes.NewReader(native))
 	require.NoError(t, err)
@@ -98,9 +98,8 @@ func conversations(t *testing.T, prefix string) (list []conversation) {
 	return list
 }
 
-// TestNative says to our daemon what was said to native ones. What it answers is
-// the same, byte for byte, but for times and the digests of images; or what the
-// table of differences says.
+// TestNative sends to our daemon what was sent to native ones. Its answers are the same, byte for
+// byte, except for times and the digests of images, and for the table of differences.
 func TestNative(t *testing.T) {
 	for _, prefix := range []string{"2.7.2", "2.5.0"} {
 		t.Run(prefix, func(t *testing.T) {
@@ -121,7 +120,7 @@ func TestNative(t *testing.T) {
 	}
 }
 
-// hostAsThen is a host as the native one was when the conversations began.
+// hostAsThen returns a host as the native one was when the conversations began.
 func hostAsThen(t *testing.T, native string) *host {
 	h := emptyHost(t)
 	h.args = []string{"--interval", "10ms"}
@@ -137,13 +136,13 @@ func hostAsThen(t *testing.T, native string) *host {
 	return h
 }
 
-// blocksThen are the files of the block devices that were there, in MB.
+// blocksThen are the files of the block devices that existed then, in MB.
 var blocksThen = map[string]int{
 	":": 1, ":UPPER": 1, ":up.case2": 1, ":up.case": 1, "p:one": 6, ":noleading": 1, ":fromfile2": 1, ":found": 1,
 	":disk": 3, "b:c:disk": 1, "a:": 1, "a:b:deep": 2,
 }
 
-// policiesThen are the policies that were there, besides that of the root.
+// policiesThen are the policies that existed then, besides that of the root.
 var policiesThen = map[string]map[string]messages.Policy{
 	"2.7.2": {
 		"p:": {Unikernels: 5, CPUIDs: []int{0}, Memory: 100, Block: messages.Some(10)},
@@ -154,8 +153,7 @@ var policiesThen = map[string]map[string]messages.Policy{
 	},
 }
 
-// tb is what ran already when the conversations with 2.7.2 began, but for its
-// block device.
+// tb returns what ran already when the conversations with 2.7.2 began, without its block device.
 func tb() messages.Config {
 	c := guest("hello")
 	c.Arguments.Memory = 32
@@ -163,7 +161,7 @@ func tb() messages.Config {
 	return c
 }
 
-// prepare brings about what happened between the conversations.
+// prepare makes the changes that happened between the conversations.
 func (h *host) prepare(step string) {
 	switch step {
 	case "2.7.2/B-raw/0146":
@@ -177,7 +175,7 @@ func (h *host) prepare(step string) {
 	}
 }
 
-// replay says what was said, and compares the answers.
+// replay sends what was sent, and compares the answers.
 func (h *host) replay(c conversation) {
 	h.t.Helper()
 	conn := h.dial(strings.TrimSuffix(c.Socket, ".sock"))
@@ -211,7 +209,7 @@ func (h *host) utter(conn net.Conn, c conversation, image []byte) {
 	}
 }
 
-// withProcess has a frame name a process that is there, where it names one.
+// withProcess replaces the process in a frame, if there is one, by one that runs.
 func withProcess(frame []byte) []byte {
 	m, err := wire.Decode(frame)
 	add, ok := m.Payload.(messages.StatsAdd)
@@ -226,7 +224,7 @@ func withProcess(frame []byte) []byte {
 	return frame
 }
 
-// listen hears n frames, or all until the daemon closes the connection.
+// listen reads n frames, or all until the daemon closes the connection.
 func listen(c net.Conn, n int, toEnd bool, show func([]byte) string) (list []string) {
 	for toEnd || len(list) < n {
 		frame, err := wire.ReadFrame(c, wire.MaxFrame)
@@ -241,8 +239,7 @@ func listen(c net.Conn, n int, toEnd bool, show func([]byte) string) (list []str
 	return list
 }
 
-// requireState makes sure that an open connection is open. One that was heard to
-// its end is not.
+// requireState checks that an open connection is open. One that was read to its end is not.
 func requireState(t *testing.T, c net.Conn, closed bool, what string) {
 	t.Helper()
 	if !closed {
@@ -250,7 +247,7 @@ func requireState(t *testing.T, c net.Conn, closed bool, what string) {
 	}
 }
 
-// pack compresses an image where the piece says so.
+// pack compresses an image if the piece says so.
 func pack(p piece, image []byte) []byte {
 	if !bytes.Contains(p.Before, []byte{0x01, 0x01, 0xff}) {
 		return image
@@ -258,8 +255,8 @@ func pack(p piece, image []byte) []byte {
 	return packed(image)
 }
 
-// imageOf is in the place of what was cut out: an image, or the contents of a
-// block device.
+// imageOf returns what replaces the part that was cut out: an image, or the contents of a block
+// device.
 func imageOf(step string) []byte {
 	image := guests.Image("hello", "spt")
 	switch step {
@@ -269,11 +266,11 @@ func imageOf(step string) []byte {
 		return append(bytes.Repeat([]byte("z"), 5000), make([]byte, megabyte-5000)...)
 	case "2.5.0/L-raw250/0101", "2.5.0/L-raw250/0139":
 		return make([]byte, megabyte)
-	case "2.7.2/B-raw/0184": // it ended at once
+	case "2.7.2/B-raw/0184": // it has ended at once
 		return guests.Image("exit", "spt")
 	case "2.7.2/B-raw/0211":
 		return guests.Image("disk", "spt")
-	case "2.7.2/B-raw/0215": // truncated
+	case "2.7.2/B-raw/0215": // it is truncated
 		return image[:len(image)/2]
 	}
 	return image

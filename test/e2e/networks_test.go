@@ -17,8 +17,7 @@ import (
 	"albatross/test/netns"
 )
 
-// withBridges makes bridges. No tap may be left when the host that is made next
-// has ended.
+// withBridges makes bridges. No tap may be left when the host that is made next has ended.
 func withBridges(t *testing.T, names ...string) {
 	for _, name := range names {
 		netns.Bridge(t, name)
@@ -39,15 +38,15 @@ func withBridges(t *testing.T, names ...string) {
 	})
 }
 
-// echo is a unikernel that sends back every frame.
+// echo returns a unikernel that sends back every frame.
 func echo(bridge string) messages.Config {
 	c := guest("net")
 	c.Networks = []messages.Network{{Name: "service", Bridge: messages.Some(bridge)}}
 	return c
 }
 
-// TestNetwork: a unikernel is reached on its bridge, by whichever daemon it was
-// started, until it is destroyed.
+// TestNetwork: frames reach a unikernel on its bridge, whichever daemon has started it, until it is
+// destroyed.
 func TestNetwork(t *testing.T) {
 	withBridges(t, "service")
 	h := newHost(t)
@@ -77,7 +76,7 @@ func TestNetwork(t *testing.T) {
 	require.Equal(t, others, netns.Ports(t, "service"))
 }
 
-// requireEcho makes sure that a frame comes back to a port.
+// requireEcho checks that a frame comes back to a port.
 func requireEcho(t *testing.T, port *netns.Port, mac messages.MAC) {
 	t.Helper()
 	const ours, kind = "\x02ours!", "\x88\xb5"
@@ -85,8 +84,8 @@ func requireEcho(t *testing.T, port *netns.Port, mac messages.MAC) {
 	port.Ask(theirs+ours+kind+"hello", ours+theirs+kind+"hello")
 }
 
-// TestSeveralDevices: a unikernel gets a block device and two networks, and all
-// are given back when it ends by itself.
+// TestSeveralDevices: a unikernel gets a block device and two networks, and all are free again when
+// it ends by itself.
 func TestSeveralDevices(t *testing.T) {
 	withBridges(t, "service", "br1")
 	h := newHost(t)
@@ -104,8 +103,8 @@ func TestSeveralDevices(t *testing.T) {
 	require.Empty(t, netns.Ports(t, "br1"))
 }
 
-// watchTaps begins to watch. What it returns waits until so many taps have come
-// and gone, and tells which bridge each was on.
+// watchTaps begins to watch. It returns a function that waits until n taps have come and gone, and
+// returns the bridge of each.
 func watchTaps(t *testing.T) func(n int) map[string]string {
 	updates, done := make(chan netlink.LinkUpdate, 1000), make(chan struct{})
 	require.NoError(t, netlink.LinkSubscribe(updates, done))
@@ -133,7 +132,7 @@ func watchTaps(t *testing.T) func(n int) map[string]string {
 	}
 }
 
-// exit is that of the last run of a unikernel that has ended.
+// exit returns that of the last run of a unikernel that has ended.
 func (h *host) exit(name string) messages.Exit {
 	h.t.Helper()
 	ends := h.ends(name)
@@ -141,7 +140,7 @@ func (h *host) exit(name string) messages.Exit {
 	return ends[0].End.Exit
 }
 
-// ends is what is told of how the last runs ended.
+// ends returns how the last runs ended.
 func (h *host) ends(name string) []messages.NamedEnd {
 	h.t.Helper()
 	c, err := client.Dial(context.Background(), h.socket("events"))
@@ -159,10 +158,9 @@ var churned = []string{"one", "two"}
 // churnsFor is how long a daemon lives at most while a client churns.
 const churnsFor = 200 * time.Millisecond
 
-// TestKillLeavesNoTaps kills the daemon at random moments while a client creates
-// and destroys unikernels with a network. Each next daemon has as many taps as
-// there are of these; a process that waits for a daemon that is gone ends by
-// itself.
+// TestKillLeavesNoTaps kills the daemon at random moments while a client creates and destroys
+// unikernels with a network. Each next daemon has as many taps as unikernels. A process that waits
+// for a daemon that is gone ends by itself.
 func TestKillLeavesNoTaps(t *testing.T) {
 	withBridges(t, "service")
 	h := newHost(t)
@@ -181,7 +179,7 @@ func TestKillLeavesNoTaps(t *testing.T) {
 			return len(netns.Ports(t, "service")) == running && count(h.processes()) == running
 		})
 	}
-	for _, name := range churned { // even one that is only about to be started again
+	for _, name := range churned { // also one that waits to be started again
 		h.ask(name, messages.UnikernelDestroy{})
 	}
 	require.Empty(t, netns.Ports(t, "service"))
@@ -201,8 +199,8 @@ func (h *host) churn() {
 	}
 }
 
-// TestABridgeThatIsMadeWhileTheDaemonRuns can be used at once: by those to whom a
-// policy gives it, and by nobody any more when it is gone.
+// TestABridgeThatIsMadeWhileTheDaemonRuns can be used at once by those whose policy allows it, and
+// by nobody any more when it is gone.
 func TestABridgeThatIsMadeWhileTheDaemonRuns(t *testing.T) {
 	netns.Need(t)
 	h := newHost(t)
@@ -212,7 +210,7 @@ func TestABridgeThatIsMadeWhileTheDaemonRuns(t *testing.T) {
 		Unikernels: 1, Memory: 64, CPUIDs: []int{0}, Bridges: []string{"later"},
 	}})
 	h.create("web:x", echo("later"))
-	h.until("the policy of the root tells of it", func() bool { return slices.Contains(h.rootPolicy().Bridges, "later") })
+	h.until("the policy of the root has it", func() bool { return slices.Contains(h.rootPolicy().Bridges, "later") })
 	require.Contains(t, h.log(), "The machine has changed")
 	h.requireText("destroyed unikernel", "web:x", messages.UnikernelDestroy{})
 	h.requireRefused("cannot remove the policy of the root: it is what this machine has", ":", messages.PolicyRemove{})

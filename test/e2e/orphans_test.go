@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// adoptOrphans makes this process the parent of all whose daemon has ended, for as
-// long as it lives. They would be children of init, and on some machines that
-// takes seconds to clear away one that has ended, before which nobody is told.
+// adoptOrphans makes this process the parent of all processes whose daemon has ended, for as long
+// as it lives. Otherwise init would be their parent. On some machines init takes seconds to reap a
+// process, and before that nobody learns of its end.
 func adoptOrphans() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return err
@@ -28,18 +28,17 @@ func adoptOrphans() error {
 	return nil
 }
 
-// clearOrphans waits for those of our children that have ended and whose session
-// is their own, as that of a tender is. Others are waited for by who has started
-// them.
+// clearOrphans reaps those of our children that have ended and have a session of their own, as a
+// tender has. Other processes are reaped by the code that has started them.
 func clearOrphans() {
 	ours, _ := unix.Getsid(0)                      // it never fails
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is a good one
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is valid
 	for _, path := range stats {
 		stat, err := os.ReadFile(path)
 		if err != nil {
 			continue // it is gone
 		}
-		// Behind the name of the program: state, parent, group, session.
+		// After the name of the program: state, parent, group, session.
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		if fields[0] != "Z" || fields[1] != strconv.Itoa(os.Getpid()) || fields[3] == strconv.Itoa(ours) {
 			continue

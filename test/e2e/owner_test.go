@@ -7,7 +7,7 @@ import (
 )
 
 // TestTheDirectoryOfAnotherDaemon: a daemon with another database does not begin where
-// unikernels run whose daemon is away.
+// unikernels run whose daemon does not.
 func TestTheDirectoryOfAnotherDaemon(t *testing.T) {
 	h := newHost(t)
 	h.create("one", guest("hello"))

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// processes are those of the unikernels of this host, by the names that these
-// are told: tenders have the image, which is below dir, in their command line.
+// processes returns those of the unikernels of this host, by the names in their arguments: tenders
+// have the image, which is below dir, in their command line.
 func (h *host) processes() map[string][]int {
 	pids := map[string][]int{}
 	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -32,7 +32,7 @@ func (h *host) processes() map[string][]int {
 	return pids
 }
 
-// labelOf is the name that a tender tells its unikernel.
+// labelOf returns the name that a tender gives its unikernel.
 func labelOf(line []byte) string {
 	for _, arg := range strings.Split(string(line), "\x00") {
 		if label, ok := strings.CutPrefix(arg, "--name="); ok {
@@ -42,8 +42,8 @@ func labelOf(line []byte) string {
 	return ""
 }
 
-// appeared are the processes of a unikernel that has been created. For a moment
-// in the middle of exec, the system does not tell the command line.
+// appeared returns the processes of a unikernel that has been created. For a moment in the middle
+// of exec, the system does not show the command line.
 func (h *host) appeared(label string) []int {
 	for begun := time.Now(); time.Since(begun) < patience; {
 		if pids := h.processes()[label]; len(pids) > 0 {
@@ -53,7 +53,7 @@ func (h *host) appeared(label string) []int {
 	return nil
 }
 
-// pid is that of the only process of a unikernel.
+// pid returns that of the only process of a unikernel.
 func (h *host) pid(label string) int {
 	h.t.Helper()
 	pids := h.appeared(label)
@@ -61,8 +61,8 @@ func (h *host) pid(label string) int {
 	return pids[0]
 }
 
-// settledProcesses are those of all unikernels. In the middle of an exec the
-// system does not tell what a process is.
+// settledProcesses returns those of all unikernels. In the middle of an exec the system does not
+// show what a process is.
 func (h *host) settledProcesses() (pids map[string][]int) {
 	h.t.Helper()
 	running := len(h.infos(":"))
@@ -80,7 +80,7 @@ func count(pids map[string][]int) (n int) {
 	return n
 }
 
-// peak is the most memory that the daemon has had, in bytes.
+// peak returns the most memory that the daemon has had, in bytes.
 func (h *host) peak() int {
 	h.t.Helper()
 	kb, err := strconv.Atoi(strings.TrimSuffix(statusOf(h.t, h.daemon.Process.Pid, "VmHWM"), " kB"))
@@ -88,7 +88,7 @@ func (h *host) peak() int {
 	return kb << 10
 }
 
-// statusOf is a line of the status of a process.
+// statusOf returns a line of the status of a process.
 func statusOf(t *testing.T, pid int, key string) string {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

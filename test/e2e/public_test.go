@@ -8,16 +8,16 @@ import (
 	"albatross/messages"
 )
 
-// hostPath is a path of the host, wherever the daemon has its own directories.
+// hostPath matches a path of the host, wherever the daemon has its own directories.
 var hostPath = regexp.MustCompile(`(^|[^\w.])/(sys|proc|run|var|tmp|usr|dev|etc)\b`)
 
-// requirePublic fails the test where a client reads a path of the host.
+// requirePublic fails the test if a client reads a path of the host.
 func requirePublic(t *testing.T, answer messages.Payload) {
 	t.Helper()
 	switch answer.(type) {
 	case messages.Failure, messages.SuccessText, messages.SuccessEnds, messages.DataEvent:
 		if text := fmt.Sprintf("%+v", answer); hostPath.MatchString(text) {
-			t.Errorf("a client is told a path of the host: %s", text)
+			t.Errorf("a client reads a path of the host: %s", text)
 		}
 	}
 }

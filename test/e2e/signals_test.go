@@ -10,9 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSignalsThatEndNothing: a daemon goes on when the terminal is closed that it
-// was started from, and at signals that it does not know. It says that it was told to
-// hang up.
+// TestSignalsThatEndNothing: a daemon goes on when the terminal is closed from which it was
+// started, and at signals that it does not know. It logs the SIGHUP, which asks for nothing.
 func TestSignalsThatEndNothing(t *testing.T) {
 	h := newHost(t)
 	for _, s := range []unix.Signal{unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGPIPE, unix.SIGHUP} {
@@ -23,7 +22,7 @@ func TestSignalsThatEndNothing(t *testing.T) {
 	require.NotContains(t, h.log(), "level=WARN")
 }
 
-// TestLogThatNobodyReads: a daemon goes on when what reads its log has gone.
+// TestLogThatNobodyReads: a daemon goes on when the reader of its log has gone.
 func TestLogThatNobodyReads(t *testing.T) {
 	h := emptyHost(t)
 	r, w, err := os.Pipe()
@@ -34,7 +33,7 @@ func TestLogThatNobodyReads(t *testing.T) {
 	require.NoError(t, w.Close())
 	require.NoError(t, r.Close())
 	h.until("it answers", h.answers)
-	for range 10 { // each is a line
+	for range 10 { // each makes a line
 		require.NoError(t, h.daemon.Process.Signal(unix.SIGHUP))
 		require.True(t, h.answers())
 	}
@@ -55,8 +54,8 @@ func TestSignalsThatStop(t *testing.T) {
 	}
 }
 
-// TestSignalsThatAbort: what a daemon was doing that has to be ended like that is in
-// a file, and its log is short.
+// TestSignalsThatAbort: a daemon that must be ended like that writes to a file what it was doing,
+// and its log is short.
 func TestSignalsThatAbort(t *testing.T) {
 	for _, s := range []unix.Signal{unix.SIGABRT, unix.SIGQUIT} {
 		t.Run(unix.SignalName(s), func(t *testing.T) {

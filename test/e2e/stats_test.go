@@ -11,8 +11,7 @@ import (
 	"albatross/test/netns"
 )
 
-// A collector is as a native albatross-stats beside the daemon, which tells it
-// what runs.
+// A collector acts as a native albatross-stats beside the daemon, which sends it what runs.
 type collector struct {
 	t       *testing.T
 	conn    *net.UnixConn
@@ -27,7 +26,7 @@ func (h *host) newCollector() *collector {
 	return c
 }
 
-// hear takes one command, and answers it. It has to make sense.
+// hear reads one command, checks it, and answers it.
 func (c *collector) hear() {
 	c.t.Helper()
 	m := hear(c.t, c.conn)
@@ -45,8 +44,8 @@ func (c *collector) hear() {
 	require.NoError(c.t, wire.WriteFrame(c.conn, messages.Wire{Header: m.Header, Payload: messages.SuccessText{Text: "done"}}))
 }
 
-// TestANativeCollector: it is told of each unikernel with its process and its taps,
-// in step with what is created and destroyed, by whichever daemon.
+// TestANativeCollector gets each unikernel with its process and its taps, as they are created and
+// destroyed, by whichever daemon.
 func TestANativeCollector(t *testing.T) {
 	withBridges(t, "service")
 	h := newHost(t)
@@ -79,7 +78,7 @@ func TestANativeCollector(t *testing.T) {
 	require.Empty(t, c.watched)
 }
 
-// TestStatistics: what passes through a tap is counted, under whichever daemon.
+// TestStatistics: bytes through a tap are counted, under whichever daemon.
 func TestStatistics(t *testing.T) {
 	withBridges(t, "service")
 	h := emptyHost(t)

@@ -18,18 +18,18 @@ import (
 	"albatross/sockets/wire"
 )
 
-// streamMemory is what the daemon may have, at most, while it streams: far less
-// than what it streams.
+// streamMemory is how much memory the daemon may have while it streams: far less than what it
+// streams.
 const streamMemory = 64 << 20
 
-// Sizes of block devices in MB. What is compressed costs more time.
+// Sizes of block devices in MB. Compression takes more time.
 const (
 	largeDevice      = 4096
 	compressedDevice = 512
 )
 
-// TestStreams: however large a block device is, setting and dumping it takes the
-// same memory, and room on disk only for what is not zero.
+// TestStreams: however large a block device is, setting and dumping it takes the same memory, and
+// room on disk only for what is not zero.
 func TestStreams(t *testing.T) {
 	h := newHost(t)
 	h.limitMemory(streamMemory)
@@ -45,9 +45,8 @@ func TestStreams(t *testing.T) {
 	require.Less(t, h.peak(), streamMemory)
 }
 
-// limitMemory has the kernel end the daemon if it takes more, with all that it
-// has the kernel keep for it, where this machine has memory cgroups of version 1
-// that we may make.
+// limitMemory makes the kernel end the daemon if it takes more, including the memory of the kernel
+// for it. It needs memory cgroups of version 1 that the test may make.
 func (h *host) limitMemory(size int) {
 	h.t.Helper()
 	dir := filepath.Join("/sys/fs/cgroup/memory", h.cgroup()+"-daemon")
@@ -57,15 +56,14 @@ func (h *host) limitMemory(size int) {
 		return
 	}
 	h.t.Cleanup(func() {
-		h.kill() // else it is in use
+		h.kill() // the cgroup is in use until then
 		require.NoError(h.t, os.Remove(dir))
 	})
 	require.NoError(h.t, os.WriteFile(filepath.Join(dir, "memory.limit_in_bytes"), []byte(strconv.Itoa(size)), 0))
 	require.NoError(h.t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(h.daemon.Process.Pid)), 0))
 }
 
-// addStreamed makes a block device with a mark at the beginning of each MB, and
-// zeros.
+// addStreamed makes a block device with a mark at the beginning of each MB, and zeros.
 func (h *host) addStreamed(name string, size int) {
 	h.t.Helper()
 	h.requireText("added block device", name, messages.BlockAdd{Size: size})
@@ -102,8 +100,8 @@ func (h *host) dump(name string, level int) *dump {
 	return &dump{h.t, c, make([]byte, wire.MaxChunk)}
 }
 
-// next is the next part of the contents, until the one after it is asked for; nil
-// behind their end. It makes no garbage, which would take most of the time.
+// next returns the next part of the contents, which is valid until the next call; nil after their
+// end. It makes no garbage, which would take most of the time.
 func (d *dump) next() []byte {
 	d.t.Helper()
 	goesOn(d.t, d)
@@ -121,8 +119,7 @@ func (d *dump) next() []byte {
 	return chunk.Value
 }
 
-// requireMarks makes sure that a dump of a block device is what addStreamed has
-// made of it.
+// requireMarks checks that a dump of a block device is what addStreamed has written.
 func (h *host) requireMarks(name string, size int) {
 	h.t.Helper()
 	d := h.dump(name, 0)
@@ -141,7 +138,7 @@ func (h *host) requireMarks(name string, size int) {
 	require.Equal(h.t, size*megabyte, at)
 }
 
-// relay dumps a block device and sets another, all compressed.
+// relay dumps a block device and sets another one, all compressed.
 func (h *host) relay(from, to string) {
 	h.t.Helper()
 	d, u := h.dump(from, 1), h.set(to, true)

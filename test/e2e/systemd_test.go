@@ -18,11 +18,11 @@ import (
 	"albatross/test/programs"
 )
 
-// watchdog is how long the systemd of these tests waits for a sign of life.
+// watchdog is how long the systemd of these tests waits for a message.
 const watchdog = time.Second
 
-// A systemd is a host on which sockets are listened on before the daemon runs,
-// which is told of them, and says how it is.
+// A systemd is a host that listens on sockets before the daemon runs. The daemon gets them, and
+// sends how it is.
 type systemd struct {
 	*host
 	sockets []*os.File
@@ -31,8 +31,8 @@ type systemd struct {
 	notify  *net.UnixConn
 }
 
-// newSystemd is a host without a daemon. What is left at the end is a host as any
-// other, on which a daemon runs that was started by hand.
+// newSystemd returns a host without a daemon. At the end of the test it is as any other host, and
+// an operator's command has started its daemon.
 func newSystemd(t *testing.T) *systemd {
 	s := &systemd{host: emptyHost(t)}
 	var err error
@@ -70,7 +70,7 @@ func (s *systemd) listen(socket, name string) {
 	s.sockets, s.paths, s.names = append(s.sockets, f), append(s.paths, path), append(s.names, name)
 }
 
-// listenAsUnits opens the sockets that our units are about.
+// listenAsUnits opens the sockets of our units.
 func (s *systemd) listenAsUnits() {
 	s.t.Helper()
 	units, err := filepath.Glob("../../packaging/systemd/albatrossd-*.socket")
@@ -85,8 +85,8 @@ func (s *systemd) listenAsUnits() {
 	}
 }
 
-// command is the daemon as systemd starts it: what it is told has its own pid in
-// it, and its log goes to the journal.
+// command returns the daemon as systemd starts it: the variables have its own pid in them, and its
+// log goes to the journal.
 func (s *systemd) command(args ...string) *exec.Cmd {
 	s.t.Helper()
 	c := s.host.command(args...)
@@ -114,7 +114,7 @@ func (h *host) launch(c *exec.Cmd) {
 	h.daemon, h.ended = c, ended
 }
 
-// hears waits for what the daemon says next.
+// hears waits for the next message of the daemon.
 func (s *systemd) hears() string {
 	s.t.Helper()
 	text, err := s.hearsWithin(patience)
@@ -130,7 +130,7 @@ func (s *systemd) hearsWithin(limit time.Duration) (string, error) {
 	return string(b[:n]), err
 }
 
-// requireHears waits until the daemon says something.
+// requireHears waits until the daemon sends a message.
 func (s *systemd) requireHears(text string) {
 	s.t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); {
@@ -138,10 +138,10 @@ func (s *systemd) requireHears(text string) {
 			return
 		}
 	}
-	require.FailNow(s.t, "the daemon does not say: "+text)
+	require.FailNow(s.t, "the daemon does not send: "+text)
 }
 
-// What the daemon says.
+// The messages of the daemon.
 const stops = "STOPPING=1\nSTATUS=Stopping"
 
 func ready(unikernels int) string {
@@ -152,8 +152,8 @@ func alive(unikernels int) string {
 	return fmt.Sprintf("WATCHDOG=1\nSTATUS=Unikernels that run: %d", unikernels)
 }
 
-// TestSocketActivation: whoever connects is served, whether or not a daemon runs
-// at that moment, and nobody but the daemon gets the sockets.
+// TestSocketActivation: every client that connects is served, whether or not a daemon runs at that
+// moment, and no process but the daemon gets the sockets.
 func TestSocketActivation(t *testing.T) {
 	s := newSystemd(t)
 	s.listenAsUnits()
@@ -190,7 +190,7 @@ func TestSocketActivation(t *testing.T) {
 
 var allSockets = []string{"vmmd.sock", "console.sock", "stat.sock", "events.sock"}
 
-// inodes are those of the sockets.
+// inodes returns those of the sockets.
 func (s *systemd) inodes() map[string]uint64 {
 	s.t.Helper()
 	inodes := map[string]uint64{}
@@ -202,10 +202,10 @@ func (s *systemd) inodes() map[string]uint64 {
 	return inodes
 }
 
-// TestSomeSockets: the daemon makes those that nobody has made, and removes them.
+// TestSomeSockets: the daemon makes the sockets that do not exist, and removes them.
 func TestSomeSockets(t *testing.T) {
 	s := newSystemd(t)
-	s.listen("vmmd", "albatrossd-vmmd.socket") // without FileDescriptorName=
+	s.listen("vmmd", "albatrossd-vmmd.socket") // the unit has no FileDescriptorName=
 	before := s.inodes()
 	s.boot()
 	require.Equal(t, ready(0), s.hears())
@@ -215,8 +215,8 @@ func TestSomeSockets(t *testing.T) {
 	require.Equal(t, before, s.inodes())
 }
 
-// TestSocketsThatCannotBe: a daemon says what is wrong with its unit, with the
-// priority of an error.
+// TestSocketsThatCannotBe: a daemon logs what is wrong with its unit, with the priority of an
+// error.
 func TestSocketsThatCannotBe(t *testing.T) {
 	s := newSystemd(t)
 	s.listen("other", "albatrossd-other.socket")
@@ -227,8 +227,8 @@ func TestSocketsThatCannotBe(t *testing.T) {
 		", which the service manager has opened: only console, events, stat, vmmd are known\n", s.log())
 }
 
-// TestNativeUnits: the daemon starts by the command lines of native units, and with
-// all that a native albatrossd can be told.
+// TestNativeUnits: the daemon starts by the command lines of native units, and with all options of
+// a native albatrossd.
 func TestNativeUnits(t *testing.T) {
 	database, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -266,7 +266,7 @@ func TestNoSocketWhereOneIsPromised(t *testing.T) {
 	require.Contains(t, s.log(), "cannot use --systemd-socket-activation: systemd has not opened a socket")
 }
 
-// TestReady: a daemon is ready when it has taken over what runs, and tells when it
+// TestReady: a daemon sends that it is ready when it has taken over what runs, and sends when it
 // begins to stop.
 func TestReady(t *testing.T) {
 	s := newSystemd(t)
@@ -284,11 +284,11 @@ func TestReady(t *testing.T) {
 	_, err := s.hearsWithin(0)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "it says nothing more")
 	require.Contains(t, s.log(), "<6>level=INFO msg=")
-	require.NotContains(t, s.log(), ">time=", "the journal knows when it was told a line")
+	require.NotContains(t, s.log(), ">time=", "the journal has its own time of each line")
 }
 
-// untilStored waits until all is on disk that the daemon writes there without being
-// waited for: what is written later is on disk later.
+// untilStored waits until all is on disk that the daemon stores without an answer that waits for
+// it: a change that is stored later is on disk later.
 func (h *host) untilStored() {
 	h.t.Helper()
 	h.requireText("added policy", "stored:", messages.PolicyAdd{
@@ -297,8 +297,8 @@ func (h *host) untilStored() {
 	h.requireText("removed policy", "stored:", messages.PolicyRemove{})
 }
 
-// TestWatchdog: a daemon tells that it works for as long as it does. One that does
-// not is ended, and the next takes over.
+// TestWatchdog: a daemon sends that it works as long as it does. One that hangs is ended, and the
+// next one takes over.
 func TestWatchdog(t *testing.T) {
 	s := newSystemd(t)
 	s.boot()
@@ -311,11 +311,11 @@ func TestWatchdog(t *testing.T) {
 	hangs := s.daemon.Process.Pid
 	require.NoError(t, unix.Kill(hangs, unix.SIGSTOP))
 	s.until("the daemon hangs", func() bool { return statusOf(t, hangs, "State") == "T (stopped)" })
-	for err := error(nil); err == nil; { // what it has said before
+	for err := error(nil); err == nil; { // messages that it has sent before
 		_, err = s.hearsWithin(watchdog / 100)
 	}
 	_, err := s.hearsWithin(watchdog)
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "it says nothing")
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "it sends nothing")
 	require.NoError(t, unix.Kill(hangs, unix.SIGABRT))
 	require.NoError(t, unix.Kill(hangs, unix.SIGCONT))
 	require.Error(t, <-s.ended)

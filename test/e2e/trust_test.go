@@ -12,8 +12,8 @@ import (
 	"albatross/messages"
 )
 
-// TestDirectoriesOfOthers: the daemon does not start in directories that somebody else
-// could change, makes nothing there, and tells the command that mends each.
+// TestDirectoriesOfOthers: the daemon does not start in directories that another user could change,
+// makes nothing there, and prints the command that mends each.
 func TestDirectoriesOfOthers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files to others")
@@ -41,8 +41,8 @@ func TestDirectoriesOfOthers(t *testing.T) {
 	}
 }
 
-// moveAway puts a link of somebody in the place of a directory, which everybody may
-// write to where the link is root's.
+// moveAway replaces a directory by a link that belongs to owner. If that is root, everybody may
+// write to the target.
 func (h *host) moveAway(dir string, owner int) error {
 	target := h.path("target")
 	if err := os.Rename(dir, target); err != nil {
@@ -59,7 +59,7 @@ func (h *host) moveAway(dir string, owner int) error {
 	return os.Lchown(dir, owner, -1)
 }
 
-// mended runs the command that a refusal tells.
+// mended runs the command in a refusal.
 func mended(t *testing.T, said string) {
 	t.Helper()
 	said = strings.TrimSpace(said)
@@ -67,8 +67,8 @@ func mended(t *testing.T, said string) {
 	require.NoError(t, err, "%s: %s", said, out)
 }
 
-// TestMendedDirectories: with what the refusals tell, the daemon starts. A link of root
-// to another disk is none of them.
+// TestMendedDirectories: after the commands in the refusals, the daemon starts. It accepts a link
+// of root to another disk.
 func TestMendedDirectories(t *testing.T) {
 	h := emptyHost(t)
 	require.NoError(t, os.MkdirAll(h.path("disk/block"), 0o755))

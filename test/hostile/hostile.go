@@ -1,6 +1,6 @@
-// Package hostile is for tests that attack: it says how much each attacks, changes
-// bytes as somebody does who means harm, and keeps the figures. The attacks are
-// the tests whose names begin with TestHostile, where what they attack is tested.
+// Package hostile is for tests that attack. It returns how much each attacks, changes bytes as an
+// attacker does, and keeps the figures. The attacks are the tests whose names begin with
+// TestHostile, each beside what it attacks.
 package hostile
 
 import (
@@ -11,11 +11,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// figuresVariable is the environment variable that names a file for figures. Where
-// it is given, tests attack at length.
+// figuresVariable is the environment variable that names a file for figures. With it, tests attack
+// at length.
 const figuresVariable = "ALBATROSS_HOSTILE"
 
-// Choose is how much to attack: little in an ordinary run of the tests.
+// Choose returns how much to attack: little in an ordinary run of the tests.
 func Choose[T any](little, much T) T {
 	if os.Getenv(figuresVariable) == "" {
 		return little
@@ -23,8 +23,7 @@ func Choose[T any](little, much T) T {
 	return much
 }
 
-// Figure notes a row of the table of figures, where it is wanted. A test that has
-// failed has none.
+// Figure adds a row to the table of figures, if there is one. A test that has failed adds none.
 func Figure(t *testing.T, name string, value any) {
 	t.Helper()
 	t.Logf("%s: %v", name, value)

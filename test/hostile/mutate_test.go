@@ -10,8 +10,8 @@ import (
 	"albatross/test/hostile"
 )
 
-// TestMutate: nearly all are different from what they were made of, which stays as
-// it was, and from each other.
+// TestMutate: nearly all results differ from what they were made from, which stays as it was, and
+// from each other.
 func TestMutate(t *testing.T) {
 	list := [][]byte{bytes.Repeat([]byte("abc"), 50), bytes.Repeat([]byte{3}, 200), {7}}
 	before := [][]byte{bytes.Clone(list[0]), bytes.Clone(list[1]), {7}}

@@ -15,14 +15,14 @@ import (
 type Vandal struct {
 	random *rand.Rand
 	whole  []byte
-	pages  []int // where those are that hold something
-	size   int   // of what the database uses of the file
+	pages  []int // the offsets of those in use
+	size   int   // how much of the file the database uses
 }
 
 // pageSize is that of bbolt, which takes the machine's.
 var pageSize = os.Getpagesize()
 
-// NewVandal damages the database in a file, which nobody uses. The file stays as it is.
+// NewVandal returns a Vandal of the database in a file, which must not be in use.
 func NewVandal(t *testing.T, random *rand.Rand, path string) *Vandal {
 	t.Helper()
 	v := &Vandal{random: random}
@@ -45,7 +45,7 @@ func NewVandal(t *testing.T, random *rand.Rand, path string) *Vandal {
 	return v
 }
 
-// Damage is the database with a damage, and which that is.
+// Damage returns the database with a damage, and describes that.
 func (v *Vandal) Damage() (what string, broken []byte) {
 	b := bytes.Clone(v.whole)
 	one, two := v.pages[v.random.IntN(len(v.pages))], v.random.IntN(v.size/pageSize)*pageSize
@@ -69,7 +69,7 @@ func (v *Vandal) Damage() (what string, broken []byte) {
 		return fmt.Sprintf("sector at %d is zero", sector), b
 	default:
 		at, with := one+v.random.IntN(pageSize), byte(1+v.random.IntN(255))
-		if kind < 10 { // where what is believed most is
+		if kind < 10 { // the beginning of a page, which bbolt trusts most
 			at = one + v.random.IntN(200)
 		}
 		b[at] ^= with

@@ -20,7 +20,7 @@ func Bridge(t testing.TB, name string) {
 	require.NoError(t, netlink.LinkSetUp(bridge))
 }
 
-// Ports are the names of the interfaces on a bridge, in order of their names.
+// Ports returns the names of the interfaces on a bridge, in order.
 func Ports(t testing.TB, bridge string) []string {
 	t.Helper()
 	Need(t)

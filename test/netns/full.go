@@ -13,7 +13,7 @@ import (
 const (
 	// maxPorts is how many ports a bridge can have.
 	maxPorts = 1023
-	// portGroup is the group of those of a full bridge, which go all at once.
+	// portGroup is the group of the ports of a full bridge, which are removed at once.
 	portGroup = 7
 )
 

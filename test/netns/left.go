@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// leaving is how long processes may take to end that have been killed when the
-	// tests end, on a machine that is busy.
+	// leaving is how long processes that have been killed at the end of the tests may take to end,
+	// on a busy machine.
 	leaving = 10 * time.Second
-	// pause is how often it is looked whether they have.
+	// pause is the interval of the checks whether they have.
 	pause = 10 * time.Millisecond
 )
 
@@ -39,7 +39,7 @@ func killLeft(namespace string) (commands []string) {
 	return commands
 }
 
-// members are the processes in a network namespace. A zombie is in none.
+// members returns the processes in a network namespace. A zombie is in none.
 func members(namespace string) (pids []int) {
 	found, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range found {

@@ -1,6 +1,6 @@
 // Package netns is for tests that make network interfaces: it runs them in a
-// network namespace of their own, and gives them bridges, and taps to talk to
-// whoever else is on a bridge.
+// network namespace of their own, and gives them bridges, and taps to exchange
+// frames with others on a bridge.
 //
 // A test package enters it in its TestMain:
 //
@@ -10,7 +10,7 @@
 //	}
 //
 // Whatever the tests start is in that namespace too. All interfaces in it
-// vanish with the last process. The tests fail where they leave a process behind.
+// vanish with the last process. The tests fail if they leave a process behind.
 package netns
 
 import (
@@ -27,19 +27,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// outside is an environment variable with the namespace that the tests were
-// started in. Processes that the tests start inherit it with the new one.
+// outside is an environment variable with the namespace in which the tests were started. Processes
+// that the tests start inherit it with the new one.
 const outside = "ALBATROSS_TEST_OUTSIDE_NETNS"
 
 // errNoNamespace is why the tests have no namespace.
 var errNoNamespace = errors.New("internal error: TestMain has not called netns.Enter")
 
-// Enter runs the test binary again in a network namespace of its own, and ends
-// this process like that one. It returns in the new process, and in this one
-// where that is not possible; then the tests that need a namespace are skipped.
-// It should be the first that TestMain does, for what comes before is done twice.
-// Only where the tests run their own program without its environment that has
-// to be recognised before.
+// Enter runs the test binary again in a network namespace of its own, and ends this process as that
+// one ends. It returns in the new process. It also returns in this one if that is not possible;
+// then the tests that need a namespace are skipped. It should be the first call of TestMain, since
+// all calls before it happen twice. Only if the tests run their own program without its
+// environment, TestMain must recognise that before.
 func Enter() {
 	here, err := os.Readlink("/proc/self/ns/net")
 	if err != nil {
@@ -53,8 +52,8 @@ func Enter() {
 	errNoNamespace = prepare()
 }
 
-// Need skips a test where there is no namespace for it. What else is in this
-// package does so too.
+// Need skips a test if there is no namespace for it. The other functions of this package do so,
+// too.
 func Need(t testing.TB) {
 	t.Helper()
 	if errNoNamespace != nil {
@@ -62,7 +61,7 @@ func Need(t testing.TB) {
 	}
 }
 
-// reenter returns only where the program could not be started again.
+// reenter returns only if the program could not be started again.
 func reenter(here string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -73,7 +72,7 @@ func reenter(here string) error {
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{
 		Unshareflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS,
-		Pdeathsig:    unix.SIGKILL, // when the thread ends that has started it
+		Pdeathsig:    unix.SIGKILL, // when the thread that has started it ends
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -81,7 +80,7 @@ func reenter(here string) error {
 		return err
 	}
 	namespace, err := namespaceOf(c.Process.Pid)
-	if err != nil { // it has ended already, and has had no time to leave anything
+	if err != nil { // it has ended already, and cannot have left any process
 		namespace = ""
 	}
 	if err := c.Wait(); err != nil {
@@ -96,8 +95,7 @@ func reenter(here string) error {
 	return nil
 }
 
-// prepare makes the namespace usable, which is done when lo is up: the first
-// process in it does that.
+// prepare makes the namespace usable. The first process in it does that, and sets lo up at the end.
 func prepare() error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
@@ -115,9 +113,9 @@ func prepare() error {
 	return netlink.LinkSetUp(lo)
 }
 
-// mountSys makes /sys show the interfaces of this namespace instead of those
-// of whoever has mounted it. What was mounted in it is hidden but for the
-// control groups. That is seen by nobody outside.
+// mountSys makes /sys show the interfaces of this namespace instead of those of the process that
+// has mounted it. It hides what was mounted in /sys, except the control groups. Nobody outside sees
+// the change.
 func mountSys() error {
 	const groups = "/sys/fs/cgroup"
 	tree, err := unix.OpenTree(unix.AT_FDCWD, groups,

@@ -20,14 +20,14 @@ import (
 	"albatross/test/netns"
 )
 
-// inside is the environment variable that says what the test binary is to do
-// instead of tests once it has entered a namespace.
+// inside is the environment variable that says what the test binary does instead of tests once it
+// has entered a namespace.
 const inside = "NETNS_TEST_INSIDE"
 
 func TestMain(m *testing.M) {
 	netns.Enter()
 	switch os.Getenv(inside) {
-	case "tell":
+	case "print":
 		fmt.Print(namespace("self"))
 		os.Exit(3)
 	case "fail":
@@ -53,8 +53,8 @@ func namespace(process string) string {
 	return name
 }
 
-// again is the test binary as somebody starts it who is in the namespace that
-// the tests are in, or, if it is to enter another one, who has come from there.
+// again returns the test binary as a process starts it that is in the namespace of the tests, or,
+// with enter, as one that has come from there to enter another one.
 func again(t *testing.T, do string, enter bool, arguments ...string) *exec.Cmd {
 	netns.Need(t)
 	c := exec.CommandContext(t.Context(), os.Args[0], arguments...)
@@ -91,7 +91,7 @@ func TestControlGroupsAreThoseOfOutside(t *testing.T) {
 	}
 }
 
-// list are the names in a directory, and none where it is not one.
+// list returns the names in a directory, and none if it is not one.
 func list(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -105,7 +105,7 @@ func list(t *testing.T, dir string) (names []string) {
 }
 
 func TestChildrenStayInside(t *testing.T) {
-	out, err := again(t, "tell", false).Output()
+	out, err := again(t, "print", false).Output()
 	require.Equal(t, 3, err.(*exec.ExitError).ExitCode())
 	require.Equal(t, namespace("self"), string(out))
 	out, err = again(t, "", false, "-test.run=^TestPorts$", "-test.v").Output()
@@ -114,9 +114,9 @@ func TestChildrenStayInside(t *testing.T) {
 }
 
 func TestEnterEndsLikeTheTests(t *testing.T) {
-	out, err := again(t, "tell", true).Output()
+	out, err := again(t, "print", true).Output()
 	require.Equal(t, 3, err.(*exec.ExitError).ExitCode())
-	require.NotEqual(t, namespace("self"), string(out), "it is in one of its own")
+	require.NotEqual(t, namespace("self"), string(out), "it is in a namespace of its own")
 
 	var said bytes.Buffer
 	c := again(t, "fail", true)
@@ -134,11 +134,11 @@ func TestProcessesThatAreLeftBehind(t *testing.T) {
 	pid := strings.Fields(said.String())[5]
 	require.Eventually(t, func() bool {
 		status, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
-		return err != nil || len(status) == 0 // whoever has inherited it may have to reap it
+		return err != nil || len(status) == 0 // the process that has inherited it may have to reap it
 	}, time.Minute, time.Millisecond, "it has been killed")
 }
 
-// Nobody has to look for the tests of a test that was killed.
+// The tests of a test process that was killed end by themselves.
 func TestTheTestsEndWithWhoeverHasStartedThem(t *testing.T) {
 	c := again(t, "wait", true)
 	_, err := c.StdinPipe()
@@ -151,7 +151,7 @@ func TestTheTestsEndWithWhoeverHasStartedThem(t *testing.T) {
 	require.NoError(t, c.Process.Kill())
 	require.NoError(t, err)
 	require.NoError(t, out.(*os.File).SetReadDeadline(time.Now().Add(30*time.Second)))
-	rest, err := io.ReadAll(out) // ends when nobody has the pipe any more
+	rest, err := io.ReadAll(out) // ends when no process has the pipe any more
 	require.NoError(t, err)
 	require.Empty(t, rest)
 	require.EqualError(t, c.Wait(), "signal: killed")
@@ -160,7 +160,7 @@ func TestTheTestsEndWithWhoeverHasStartedThem(t *testing.T) {
 func TestWhoMayNotIsSkipped(t *testing.T) {
 	c := again(t, "", true, "-test.run=^TestPorts$", "-test.v")
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	program, err := os.Open(c.Path) // in a directory that others may not read
+	program, err := os.Open(c.Path) // it is in a directory that others may not read
 	require.NoError(t, err)
 	defer func() { _ = program.Close() }()
 	c.Path, c.ExtraFiles = "/proc/self/fd/3", []*os.File{program}

@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	// deadline is for a frame that must arrive.
+	// deadline bounds the arrival of a frame.
 	deadline = 30 * time.Second
-	// patience is after how long a question is asked again.
+	// patience is the time after which a question is sent again.
 	patience = 100 * time.Millisecond
-	// maxFrame is more than a frame has at the usual MTU.
+	// maxFrame is longer than a frame at the usual MTU.
 	maxFrame = 2048
 )
 
-// A Port is the end of a tap where the frames come from, as a unikernel has it.
-// A frame is a string: receiver, sender, type and contents.
+// A Port is the end of a tap that a unikernel has. A frame is a string: receiver, sender, type and
+// contents.
 type Port struct {
 	t    testing.TB
 	file *os.File
@@ -41,11 +41,11 @@ func NewPort(t testing.TB, bridge string) *Port {
 	return port
 }
 
-// OpenPort opens a tap that is there, and in use by nobody, like a tender.
+// OpenPort opens a tap that exists, and that no process uses, as a tender does.
 func OpenPort(t testing.TB, tap string) *Port {
 	t.Helper()
 	Need(t)
-	_, err := netlink.LinkByName(tap) // otherwise the kernel would make it
+	_, err := netlink.LinkByName(tap) // otherwise the kernel would make the tap
 	require.NoError(t, err)
 	port, _ := open(t, tap)
 	return port
@@ -55,7 +55,7 @@ func open(t testing.TB, template string) (port *Port, name string) {
 	t.Helper()
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	require.NoError(t, err)
-	// Nobody can wait for frames of it before it is a tap.
+	// No goroutine can wait for frames of it before it is a tap.
 	request, err := unix.NewIfreq(template)
 	if err == nil {
 		request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
@@ -70,29 +70,28 @@ func open(t testing.TB, template string) (port *Port, name string) {
 // Close closes the port before the end of the test.
 func (p *Port) Close() { _ = p.file.Close() }
 
-// Send sends a frame. It is lost where the bridge does not know the port yet,
-// or nobody is there to get it: see Reach and Ask.
+// Send sends a frame. It is lost if the bridge does not know the port yet, or no process reads it:
+// see Reach and Ask.
 func (p *Port) Send(frame string) {
 	p.t.Helper()
 	_, err := p.file.WriteString(frame)
 	require.NoError(p.t, err)
 }
 
-// Receive waits for a frame. Others are skipped: the host says something now
-// and then.
+// Receive waits for a frame. It skips others: the host sends some now and then.
 func (p *Port) Receive(frame string) {
 	p.t.Helper()
 	require.True(p.t, p.arrives(frame, time.Now().Add(deadline)), "no frame %q", frame)
 }
 
-// Reach sends a frame until another port gets it. The first ones are often
-// lost: it can take a second until a bridge notices that a port is in use.
+// Reach sends a frame until another port gets it. The first ones are often lost: it can take a
+// second until a bridge notices that a port is in use.
 func (p *Port) Reach(other *Port, frame string) {
 	p.t.Helper()
 	p.sendUntil(frame, other, frame)
 }
 
-// Ask sends a question, like Reach, until it gets the answer.
+// Ask sends a question, as Reach does, until it gets the answer.
 func (p *Port) Ask(question, answer string) {
 	p.t.Helper()
 	p.sendUntil(question, p, answer)
@@ -109,7 +108,7 @@ func (p *Port) sendUntil(frame string, receiver *Port, result string) {
 	}
 }
 
-// arrives tells whether a frame does so in time.
+// arrives reports whether a frame arrives in time.
 func (p *Port) arrives(frame string, end time.Time) bool {
 	p.t.Helper()
 	require.NoError(p.t, p.file.SetReadDeadline(end))

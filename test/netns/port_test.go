@@ -28,7 +28,7 @@ func TestPorts(t *testing.T) {
 	require.Empty(t, Ports(t, "service"))
 }
 
-// The host is asked for the address of its bridge.
+// The test asks the host for the address of its bridge.
 func TestAsk(t *testing.T) {
 	const port, request, reply = "\x02port1", "\x00\x01", "\x00\x02"
 	const portIP, hostIP = "\x0a\x00\x00\x02", "\x0a\x00\x00\x01"

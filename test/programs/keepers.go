@@ -10,7 +10,7 @@ import (
 // Keepers returns the processes of the keepers of a --dbdir, among them those that are about
 // to become one.
 func Keepers(dbdir string) (pids []int) {
-	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is right
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is valid
 	for _, path := range lines {
 		line, err := os.ReadFile(path)
 		program, arguments, _ := bytes.Cut(line, []byte{0})

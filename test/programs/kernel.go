@@ -14,9 +14,9 @@ import (
 // asProgram is the argument with which a test binary becomes another program.
 const asProgram = "--without-exit-info"
 
-// WithoutExitInfo makes a command run as on a kernel before Linux 6.15, which tells nobody
-// but the parent how a process has ended. The command must not be started yet, and the
-// TestMain of this test binary must begin with MayBecomeProgram.
+// WithoutExitInfo makes a command run as on a kernel before Linux 6.15, which reveals only to the
+// parent how a process has ended. The command must not be started yet, and the TestMain of this
+// test binary must begin with MayBecomeProgram.
 func WithoutExitInfo(c *exec.Cmd) {
 	c.Args = append([]string{c.Args[0], asProgram, c.Path}, c.Args...)
 	c.Path = "/proc/self/exe"

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// probe prints what the kernel says of the exit of a process.
+// probe prints what the kernel reveals of the exit of a process.
 func probe() {
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
@@ -39,6 +39,6 @@ func TestWithoutExitInfo(t *testing.T) {
 	said, err = exec.CommandContext(t.Context(), os.Args[0], "probe").Output()
 	require.NoError(t, err)
 	if string(said) != "<nil>" {
-		t.Skipf("this kernel does not tell it: %s", said)
+		t.Skipf("this kernel does not reveal an exit: %s", said)
 	}
 }

@@ -1,5 +1,5 @@
-// Package programs is for tests that run the programs of this tree: it builds
-// them, tells when a daemon answers, and runs them as on an older kernel.
+// Package programs is for tests that run the programs of this tree: it builds them, reports when a
+// daemon answers, and runs them as on an older kernel.
 package programs
 
 import (
@@ -25,14 +25,14 @@ func BuildTagged(dir, tag string, names ...string) error {
 	return build(dir, []string{"-tags", tag}, names)
 }
 
-// BuildVersion is BuildTagged of another version.
+// BuildVersion is BuildTagged with another version.
 func BuildVersion(dir, tag, version string, names ...string) error {
 	return build(dir, []string{"-tags", tag, "-ldflags", "-X main.version=" + version}, names)
 }
 
-// BuildAlike is Build, with the race detector where this program has it.
+// BuildAlike is Build, with the race detector if this program has it.
 func BuildAlike(dir string, names ...string) (race bool, err error) {
-	info, _ := debug.ReadBuildInfo() // there is one in all that Go builds
+	info, _ := debug.ReadBuildInfo() // every program that Go builds has it
 	race = slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 	return race, build(dir, []string{fmt.Sprintf("-race=%t", race)}, names)
 }
@@ -48,8 +48,8 @@ func build(dir string, flags, names []string) error {
 	return nil
 }
 
-// Answers tells whether a daemon whose --tmpdir is dir accepts at all of its
-// sockets, and answers where that can be asked for.
+// Answers reports whether a daemon whose --tmpdir is dir accepts at all of its sockets, and answers
+// at those where that can be checked.
 func Answers(ctx context.Context, dir string) bool {
 	for _, socket := range []string{"console", "stat", "vmmd"} {
 		c, err := client.Dial(ctx, filepath.Join(dir, "util", socket+".sock"))
@@ -67,9 +67,8 @@ func Answers(ctx context.Context, dir string) bool {
 	return true
 }
 
-// RemoveCgroups removes those that a daemon with this --dbdir has made, and
-// could not remove because it was killed. Processes in them must have been killed, and
-// are waited for.
+// RemoveCgroups removes those that a daemon with this --dbdir has made, and could not remove
+// because it was killed. It waits for the processes in them, which must have been killed.
 func RemoveCgroups(dbdir string) {
 	const leaving, pause = 10 * time.Second, 10 * time.Millisecond
 	for end := time.Now().Add(leaving); removeCgroups(dbdir) > 0 && time.Now().Before(end); {

@@ -1,6 +1,6 @@
-// Package readme runs the commands that README.md shows, in their order and as they
-// stand, as a newcomer would who types them: in a copy of the tree that nobody else
-// sees, with directories, bridges and a port that are nobody else's either.
+// Package readme runs the commands that README.md shows, in their order and unchanged, as a
+// newcomer would type them: in a copy of the tree that nobody else sees, with directories, bridges
+// and a port of its own.
 package readme
 
 import (
@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// comment is what stands behind a command.
+// comment matches what follows a command.
 var comment = regexp.MustCompile(`(^|\s+)#\s.*$`)
 
-// Commands are the lines of all code blocks of a Markdown text that are to be typed.
+// Commands returns the lines of all code blocks of a Markdown text that a user types.
 func Commands(markdown string) (commands []string) {
 	inside := false
 	for line := range strings.Lines(markdown) {
@@ -27,19 +27,18 @@ func Commands(markdown string) (commands []string) {
 	return commands
 }
 
-// A handling is what is known of commands with a beginning, besides that they end
-// with success.
+// A handling says how to run commands with a beginning, other than to wait for success.
 type handling struct {
 	beginning string
 	until     string // it goes on; a user interrupts it when it has printed this
-	ready     string // it goes on until the end; the others may begin when this succeeds
-	instead   string // is run in its place
+	ready     string // it goes on until the end; the next commands may begin when this succeeds
+	instead   string // runs in its place
 }
 
-// handlings are those of the commands that do not end by themselves, or that cannot be
-// run within a test. All others are run as they stand.
+// handlings are for the commands that do not end by themselves, or that cannot run within a test.
+// All others run unchanged.
 var handlings = []handling{
-	{beginning: "make test", instead: "make -n test"}, // this is part of it
+	{beginning: "make test", instead: "make -n test"}, // this test is part of it
 	{beginning: "bin/albatrossd --tmpdir", ready: "bin/albatross-client info --tmpdir ~/albatross/run"},
 	{beginning: "sudo bin/albatrossd", ready: "bin/albatross-client info"},
 	{beginning: "albatross-tls-endpoint", ready: "albatross-client info -d localhost --ca cacert.pem --ca-key ca.key"},

@@ -33,7 +33,7 @@ func TestCommandsOfAText(t *testing.T) {
 		Commands("no `command`\n```\none --two=#3   # a comment\n\nsudo ip link && x\n# nothing\n```\nnone\n```sh\nfour\n```\n"))
 }
 
-// TestEveryHandlingIsOfACommand: what is not in README needs none.
+// TestEveryHandlingIsOfACommand: each is for a command in README.
 func TestEveryHandlingIsOfACommand(t *testing.T) {
 	commands := Commands(readme(t))
 	for _, c := range handlings {
@@ -45,7 +45,7 @@ func TestEveryHandlingIsOfACommand(t *testing.T) {
 	}
 }
 
-// TestCommands runs all that README shows.
+// TestCommands runs all commands in README.
 func TestCommands(t *testing.T) {
 	commands := Commands(readme(t))
 	require.NotEmpty(t, commands)
@@ -70,7 +70,7 @@ type newcomer struct {
 	goesOn []*running
 }
 
-// newNewcomer skips the test where nobody may mount.
+// newNewcomer skips the test if it may not mount.
 func newNewcomer(t *testing.T) *newcomer {
 	netns.Need(t)
 	tree, err := filepath.Abs("../..")
@@ -83,7 +83,7 @@ func newNewcomer(t *testing.T) *newcomer {
 	return n
 }
 
-// goEnv is where Go keeps what it has built and fetched: not in a home that is empty.
+// goEnv sets the directories in which Go keeps what it has built and fetched. The home is empty.
 func goEnv(t *testing.T) (env []string) {
 	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} {
 		value, err := exec.Command("go", "env", name).Output()
@@ -93,11 +93,11 @@ func goEnv(t *testing.T) (env []string) {
 	return env
 }
 
-// private has what is written to the tree, /run and /var/lib go to memory. Nobody sees
-// that outside of this namespace.
+// private puts what is written to the tree, /run and /var/lib into memory. Nothing outside of this
+// namespace sees that.
 func private(t *testing.T, tree string) {
 	for _, path := range []string{"/run/albatross", "/var/lib/albatross"} {
-		if _, err := os.Stat(path); err == nil { // cgroups have that name, too
+		if _, err := os.Stat(path); err == nil { // cgroups of version 1 have that name, too
 			t.Skipf("albatross is in use on this machine: there is %s", path)
 		}
 	}
@@ -117,14 +117,14 @@ func private(t *testing.T, tree string) {
 	mount("tmpfs", "/var/lib", "tmpfs", "mode=755")
 }
 
-// shims is a directory with a sudo that needs no password: this is root already.
+// shims returns a directory with a sudo that needs no password: this is root already.
 func shims(t *testing.T) string {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "sudo"), []byte("#!/bin/sh\nexec \"$@\"\n"), 0o755))
 	return dir
 }
 
-// obey runs a command as far as it goes.
+// obey runs a command as its handling says.
 func (n *newcomer) obey(command string) {
 	n.t.Helper()
 	c := handlingOf(command)
@@ -160,17 +160,17 @@ func (n *newcomer) shell(command string) *exec.Cmd {
 }
 
 func (n *newcomer) start(command string) *running {
-	// An interrupt is for the command; the shell tells how that ended.
+	// An interrupt is for the command; the shell reports how that ended.
 	r := &running{command: command, process: n.shell("trap : INT\n" + command), ended: make(chan error, 1)}
 	r.process.Stdout, r.process.Stderr = &r.out, &r.out
-	r.process.WaitDelay = time.Minute // for what it has started and left behind
+	r.process.WaitDelay = time.Minute // it waits for processes that the command has left behind
 	require.NoError(n.t, r.process.Start())
 	go func() { r.ended <- r.process.Wait() }()
 	return r
 }
 
-// await waits for what must become true while a command runs. There is nothing to be
-// told by, so it is looked at again and again.
+// await waits for what must become true while a command runs. Nothing sends a notice of that, so
+// await polls.
 func (n *newcomer) await(r *running, holds func() bool) {
 	n.t.Helper()
 	deadline, tick := time.After(patience), time.NewTicker(20*time.Millisecond)
@@ -205,7 +205,7 @@ func (n *newcomer) end(r *running, signal syscall.Signal) {
 
 func (r *running) kill() { _ = unix.Kill(-r.process.Process.Pid, unix.SIGKILL) }
 
-// leave ends all that goes on, unikernels first.
+// leave ends all commands that go on, unikernels first.
 func (n *newcomer) leave() {
 	for _, tmpdir := range []string{"/run/albatross", "~/albatross/run"} {
 		n.destroyAll(tmpdir)
@@ -238,7 +238,7 @@ func (n *newcomer) destroyAll(tmpdir string) {
 	}
 }
 
-// output is what a command has printed so far.
+// output holds what a command has printed so far.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer

@@ -23,23 +23,23 @@ import (
 	"albatross/test/hostile"
 )
 
-// A signed is a certificate, and those that vouch for it up to the root. It may be
-// one that no library reads.
+// A signed is a certificate with those above it up to the root. It may be one that no library
+// reads.
 type signed struct {
-	cert  *x509.Certificate // as it was to be
+	cert  *x509.Certificate // before it was made unreadable
 	der   []byte
 	key   crypto.Signer
 	above *signed
 }
 
-// A change makes a certificate another one than it would be.
+// A change makes a certificate differ from the usual ones.
 type change func(*x509.Certificate)
 
 func (w *world) signedRoot() *signed {
 	return &signed{cert: w.root.Chain[0], der: w.root.Chain[0].Raw, key: w.rootKey}
 }
 
-// sign makes a certificate that one vouches for; nobody for one that signs itself.
+// sign makes a certificate that by signs; nil for one that signs itself.
 func (w *world) sign(by *signed, name string, changes ...change) *signed {
 	w.t.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
@@ -59,7 +59,7 @@ func (w *world) sign(by *signed, name string, changes ...change) *signed {
 	return s
 }
 
-// presented is what a client sends, with a key of its choice.
+// presented returns what a client sends, with a key of its choice.
 func (s *signed) presented(key crypto.Signer) tls.Certificate {
 	own := tls.Certificate{PrivateKey: key}
 	for ; s != nil && s.above != nil; s = s.above {
@@ -102,28 +102,27 @@ func named(names ...string) change {
 	}
 }
 
-// A forger is a tenant who wants more than what is the tenant's: what a command
-// does that the tenant could give.
+// A forger is a tenant who wants more than its certificate allows, by a command that it may give.
 type forger struct {
 	*world
 	tenant *signed // below the root, or below other tenants
-	policy change  // that of all of these
-	leaf   change  // with the command
-	name   string  // of what the command is for
+	policy change  // adds the policy of all of these
+	leaf   change  // adds the command
+	name   string  // what the command is about
 }
 
-// below is a tenant of a tenant.
+// below returns a tenant of a tenant.
 func (f *forger) below(by *signed, name string, changes ...change) *signed {
 	return f.sign(by, name, append([]change{isCA, f.policy}, changes...)...)
 }
 
-// asks is a client with the command.
+// asks returns a client with the command.
 func (f *forger) asks(by *signed, changes ...change) *signed {
 	return f.sign(by, f.name, append([]change{f.leaf}, changes...)...)
 }
 
-// again is who vouches for the tenant, or somebody who claims to be that: made
-// anew, up to the root, which is given.
+// again returns a copy of the certificates of the tenant, and of those above it, with new keys and
+// below a root.
 func (f *forger) again(root *signed, changes ...change) *signed {
 	var copied func(*signed) *signed
 	copied = func(s *signed) *signed {
@@ -135,15 +134,15 @@ func (f *forger) again(root *signed, changes ...change) *signed {
 	return copied(f.tenant)
 }
 
-// A forgery is a chain that the endpoint must not take for what it claims to be,
-// and what it says to it: an alert where it ends the handshake.
+// A forgery is a chain that the endpoint must refuse, and the text of the refusal: an alert if it
+// ends the handshake.
 type forgery struct {
 	title string
 	chain func(f *forger) tls.Certificate
 	want  string
 }
 
-// one is a forgery whose client uses the key that belongs to it.
+// one returns a forgery whose client uses the key that belongs to it.
 func one(title, want string, chain func(f *forger) *signed) forgery {
 	return forgery{title, func(f *forger) tls.Certificate {
 		s := chain(f)
@@ -268,8 +267,8 @@ var forgeries = []forgery{
 	}),
 }
 
-// attacked are the commands of forgers, and the names that they use: all would do
-// something if they were given.
+// attacked are the commands of forgers, and the names that they use. Each command would have an
+// effect.
 var attacked = []struct {
 	name    string
 	command messages.Command
@@ -281,7 +280,7 @@ var attacked = []struct {
 	{"canary", info},
 }
 
-// seen is all that forgers are after.
+// seen is all that forgers want to change.
 type seen struct {
 	unikernels []messages.NamedInfo
 	policies   []messages.NamedPolicy
@@ -296,9 +295,8 @@ func (w *world) see() seen {
 	}
 }
 
-// TestHostileChains: the endpoint refuses every chain that is not what it claims to
-// be, by tenants at any depth, and says why; nothing of it reaches the daemon, and
-// who has an honest one is served.
+// TestHostileChains: the endpoint refuses every forged chain of tenants at any depth, and says why.
+// No command in one reaches the daemon, and a client with an honest chain is served.
 func TestHostileChains(t *testing.T) {
 	w := newWorld(t)
 	tenant, path := w.signedRoot(), ""
@@ -317,8 +315,8 @@ func TestHostileChains(t *testing.T) {
 		for _, tenant := range tenants {
 			f := &forger{w, tenant, policy, carries(t, a.command), a.name}
 			for _, attempt := range forgeries {
-				told := w.tell(attempt.chain(f))
-				require.Contains(t, told, attempt.want, "%T below %s: %s", a.command, tenant.cert.Subject, attempt.title)
+				refusal := w.refusal(attempt.chain(f))
+				require.Contains(t, refusal, attempt.want, "%T below %s: %s", a.command, tenant.cert.Subject, attempt.title)
 				forged++
 			}
 		}
@@ -330,7 +328,7 @@ func TestHostileChains(t *testing.T) {
 	hostile.Figure(t, "forged chains", forged)
 }
 
-// requireServed makes sure that a tenant's honest client is answered.
+// requireServed checks that a tenant's honest client gets an answer.
 func (w *world) requireServed(tenant *signed) {
 	w.t.Helper()
 	s := w.sign(tenant, "canary", carries(w.t, info))
@@ -339,8 +337,8 @@ func (w *world) requireServed(tenant *signed) {
 	require.Len(w.t, m.Payload.(messages.SuccessInfos).List, 1)
 }
 
-// tell is why a client is refused. One that is not gets what it was answered.
-func (w *world) tell(own tls.Certificate) string {
+// refusal returns why a client is refused. Of a client that is not, it returns the answer.
+func (w *world) refusal(own tls.Certificate) string {
 	m, err := w.hear(own)
 	failure, refused := m.Payload.(messages.Failure)
 	switch {
@@ -352,7 +350,7 @@ func (w *world) tell(own tls.Certificate) string {
 	return fmt.Sprintf("the answer is %#v", m)
 }
 
-// hear is the first answer to whoever trusts every endpoint.
+// hear returns the first answer to a client that trusts every endpoint.
 func (w *world) hear(own tls.Certificate) (messages.Wire, error) {
 	raw, err := net.Dial("tcp", w.address)
 	require.NoError(w.t, err)

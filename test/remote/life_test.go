@@ -22,7 +22,7 @@ var (
 	info   = messages.UnikernelInfo{Form: 6}
 )
 
-// config runs an image that prints its arguments and ticks.
+// config returns one that runs an image that prints its arguments and ticks.
 func config(image []byte, args ...string) messages.Config {
 	return messages.Config{Image: image, Arguments: messages.Arguments{
 		Memory: 16, CPUIDs: []int{0}, CPUs: 1, Argv: messages.Some(args),
@@ -33,7 +33,7 @@ func creates(config messages.Config) messages.UnikernelCreate {
 	return messages.UnikernelCreate{Form: 5, Config: config}
 }
 
-// TestLife is all that a tenant does with a unikernel, from afar.
+// TestLife does all that a tenant does with a unikernel through the endpoint.
 func TestLife(t *testing.T) {
 	w := newWorld(t)
 	alice := w.below(w.root, "alice", alices)
@@ -80,7 +80,7 @@ func TestLife(t *testing.T) {
 	t.Run("its console", func(t *testing.T) {
 		g := w.connect(w.leaf(alice, "one", messages.ConsoleSubscribe{Count: messages.Some(10)}))
 		require.Equal(t, text("subscribed"), g.hear().Payload)
-		for range 3 { // what was there, and what comes
+		for range 3 { // lines that exist, and lines to come
 			line := g.hear()
 			require.Equal(t, messages.Header{Version: 5, Name: must(t, "alice:one")}, line.Header)
 			require.IsType(t, messages.DataConsole{}, line.Payload)
@@ -101,8 +101,7 @@ func TestLife(t *testing.T) {
 	})
 }
 
-// TestPoliciesOfTheChain: they replace what is there at every command, and one
-// that is refused ends it.
+// TestPoliciesOfTheChain: each command sets them again, and one that is refused ends the command.
 func TestPoliciesOfTheChain(t *testing.T) {
 	w := newWorld(t)
 	alice := w.below(w.root, "alice", alices)
@@ -141,8 +140,8 @@ func TestPoliciesOfTheChain(t *testing.T) {
 	require.NotContains(t, policies(), "alice:mallory:")
 }
 
-// TestPoliciesBelowWhatRuns: who has got less than what runs is not cut off from
-// its console.
+// TestPoliciesBelowWhatRuns: a tenant whose new policy allows less than what runs still reads its
+// console.
 func TestPoliciesBelowWhatRuns(t *testing.T) {
 	w := newWorld(t)
 	alice := w.below(w.root, "alice", alices)
@@ -163,8 +162,8 @@ func TestPoliciesBelowWhatRuns(t *testing.T) {
 	require.NoError(t, g.Close())
 }
 
-// TestAPolicyThatAllowsNothing is that of somebody to whom nothing has been given yet:
-// questions are answered, and everything else is refused. What is there stays as it is.
+// TestAPolicyThatAllowsNothing belongs to a tenant to whom nothing has been given yet. Queries are
+// answered, and everything else is refused. What exists stays as it is.
 func TestAPolicyThatAllowsNothing(t *testing.T) {
 	w := newWorld(t)
 	alice, bob := w.below(w.root, "alice", messages.Policy{}), w.below(w.root, "bob", alices)
@@ -182,7 +181,7 @@ func TestAPolicyThatAllowsNothing(t *testing.T) {
 	list := w.local(messages.Name{}, messages.PolicyInfo{}).(messages.SuccessPolicies).List
 	require.Len(t, list, 2, "that of the machine, and bob's")
 
-	// What is there when somebody is left with nothing is shown all the same.
+	// A tenant that has lost everything still sees what exists.
 	require.Equal(t, text("created unikernel"), w.send(w.leaf(bob, "one", creates(config(nil))), guests.Image("hello", "spt")).Payload)
 	poor := w.below(w.root, "bob", messages.Policy{})
 	require.Len(t, w.ask(w.leaf(poor, ".", info)).Payload.(messages.SuccessInfos).List, 1)
@@ -227,7 +226,7 @@ func TestBlockDevices(t *testing.T) {
 	})
 	w.until("the block device is not in use, and is removed", func() bool {
 		answer := w.ask(w.leaf(alice, "disk", messages.BlockRemove{})).Payload
-		if answer == (messages.Failure{Text: "remove block: is in use"}) { // by what was cut off, or the dump after it
+		if answer == (messages.Failure{Text: "remove block: is in use"}) { // in use by the set that was cut off, or by the dump after it
 			return false
 		}
 		require.Equal(t, text("removed block"), answer)
@@ -235,7 +234,7 @@ func TestBlockDevices(t *testing.T) {
 	})
 }
 
-// dump reads a block device. Each message has to fit into a record.
+// dump reads a block device. Each message must fit into a record.
 func (w *world) dump(t *testing.T, a *certificate.Authority, name string) (contents []byte) {
 	t.Helper()
 	var answer messages.Wire

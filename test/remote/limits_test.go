@@ -25,7 +25,7 @@ import (
 	"albatross/test/guests"
 )
 
-// peak is the most memory that the endpoint has had, in bytes.
+// peak returns the most memory that the endpoint has had, in bytes.
 func (w *world) peak() int {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.endpoint.Process.Pid))
 	require.NoError(w.t, err)
@@ -35,8 +35,8 @@ func (w *world) peak() int {
 	return n << 10
 }
 
-// TestImagesAreNotHeldInMemory: twenty clients send 50 MB each at the same time,
-// each as one chunk, and as many.
+// TestImagesAreNotHeldInMemory: twenty clients send 50 MB each at the same time, some as one chunk
+// and some as many.
 func TestImagesAreNotHeldInMemory(t *testing.T) {
 	const clients, size, budget = 20, 50 << 20, 64 << 20
 	w := newWorld(t)
@@ -73,7 +73,7 @@ func TestImagesAreNotHeldInMemory(t *testing.T) {
 	require.Less(t, w.peak(), budget)
 }
 
-// needOverlay skips a test where crypto/tls takes small certificates only.
+// needOverlay skips a test if crypto/tls accepts only small certificates.
 func (w *world) needOverlay() {
 	big := w.leaf(w.root, "x", creates(config(make([]byte, 300_000))))
 	raw, err := net.Dial("tcp", w.address)
@@ -85,14 +85,13 @@ func (w *world) needOverlay() {
 	if err == nil {
 		return
 	}
-	w.until("the operator is told", func() bool {
+	w.until("the log says so", func() bool {
 		return strings.Contains(string(w.read("endpoint.log")), "built without room for certificates above 262144 bytes")
 	})
 	w.t.Skip("the endpoint was built without -overlay: run this by make test")
 }
 
-// TestImagesInCertificates: as native clients send them, up to the largest there
-// can be.
+// TestImagesInCertificates: as native clients send them, up to the largest possible.
 func TestImagesInCertificates(t *testing.T) {
 	w := newWorld(t)
 	w.needOverlay()
@@ -106,8 +105,8 @@ func TestImagesInCertificates(t *testing.T) {
 	require.Equal(t, text("created unikernel"), w.ask(w.leaf(alice, "most", creates(config(padded)))).Payload)
 }
 
-// TestWhatAHandshakeCosts holds the endpoint to what it says of the memory that
-// strangers can take: 300 KB each, or 100 MB with a large certificate.
+// TestWhatAHandshakeCosts checks the memory that strangers can take against the documented limits:
+// 300 KB each, or 100 MB with a large certificate.
 func TestWhatAHandshakeCosts(t *testing.T) {
 	const small, largeOnes, large = 300 << 10, 4, 100 << 20
 	w := newWorld(t)
@@ -117,7 +116,7 @@ func TestWhatAHandshakeCosts(t *testing.T) {
 	t.Logf("before: %.1f MB, with %d strangers: %.1f MB", mb(before), strangers, mb(w.peak()))
 	require.Less(t, w.peak(), before+strangers*small)
 
-	// All at once, and more than have their turn: each with the largest certificate.
+	// All at once, and more than can have a turn: each with the largest certificate.
 	chain := w.leaf(w.root, "x", creates(config(make([]byte, 16<<20-8<<10))))
 	var sending sync.WaitGroup
 	for range 2 * largeOnes {
@@ -132,8 +131,8 @@ func TestWhatAHandshakeCosts(t *testing.T) {
 	require.Less(t, w.peak(), before+strangers*small+largeOnes*large)
 }
 
-// halfHandshakes are as many strangers as there may be at once. All of them stop
-// within their certificate, as late as they can without a turn; then they leave.
+// halfHandshakes connects as many strangers as possible at once. All of them stop within their
+// certificate, as late as they can without a turn; then they leave.
 func (w *world) halfHandshakes() (n int) {
 	chain := w.leaf(w.root, "x", creates(config(make([]byte, 100<<10))))
 	var stuck sync.WaitGroup
@@ -150,14 +149,14 @@ func (w *world) halfHandshakes() (n int) {
 			w.t.Cleanup(func() { _ = raw.Close() })
 		}
 	}
-	// One that is served now is behind all of them.
+	// A client that is served now comes after all of them.
 	w.ask(w.leaf(w.root, ".", info))
 	close(end)
 	stuck.Wait()
 	return n
 }
 
-// Stops is a connection on which nothing is sent any more after some bytes.
+// A stops is a connection that sends only a number of bytes, and then nothing.
 type stops struct {
 	net.Conn
 	left    int
@@ -178,8 +177,7 @@ func (s *stops) Write(b []byte) (int, error) {
 
 func mb(bytes int) float64 { return float64(bytes) / (1 << 20) }
 
-// TestFreeze: clients that stop in the middle of everything cost nobody else
-// anything.
+// TestFreeze: clients that stop in the middle of anything do not affect others.
 func TestFreeze(t *testing.T) {
 	w := newWorld(t)
 	alice := w.below(w.root, "alice", alices)
@@ -209,7 +207,7 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
-// TestHangupOfNothing: without an audit log, a SIGHUP is not the end.
+// TestHangupOfNothing: without an audit log, a SIGHUP does not end the endpoint.
 func TestHangupOfNothing(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.endpoint.Process.Signal(unix.SIGHUP))

@@ -12,7 +12,7 @@ import (
 	"albatross/sockets/certificate"
 )
 
-// list is what albatross-client revoke writes.
+// list returns what albatross-client revoke writes.
 func (w *world) list(a *certificate.Authority, revoked ...*certificate.Authority) []byte {
 	var serials []*big.Int
 	for _, r := range revoked {
@@ -23,8 +23,8 @@ func (w *world) list(a *certificate.Authority, revoked ...*certificate.Authority
 	return list.Encode()
 }
 
-// TestRevoke: with the lists that our client makes, of the root and of a CA below
-// it. A command is refused at once, and who is subscribed is cut off.
+// TestRevoke uses the lists that our client makes, of the root and of a CA below it. A command is
+// refused at once, and a subscriber loses its connection.
 func TestRevoke(t *testing.T) {
 	dir := t.TempDir()
 	w := newWorldWith(t, func(w *world) []string {

@@ -17,7 +17,7 @@ import (
 	"albatross/test/guests"
 )
 
-// TestWrongCommandLines: what is wrong, in a line.
+// TestWrongCommandLines: the endpoint prints in one line what is wrong.
 func TestWrongCommandLines(t *testing.T) {
 	w := newWorld(t)
 	files := []string{w.path("cacert.pem"), w.path("server.pem"), w.path("server.key")}
@@ -59,8 +59,8 @@ func portOf(address string) string {
 	return port
 }
 
-// TestSocketActivation: systemd has opened the port, and the endpoint is nobody who
-// may do anything but use the sockets.
+// TestSocketActivation: systemd has opened the port, and the endpoint runs as a user who may only
+// use the sockets.
 func TestSocketActivation(t *testing.T) {
 	w := newWorld(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -90,7 +90,7 @@ func TestSocketActivation(t *testing.T) {
 	require.Equal(t, text("created unikernel"), answer.Payload)
 }
 
-// TestInetd serves one connection, and nothing but TLS is ever written to it.
+// TestInetd serves one connection, and writes nothing but TLS to it.
 func TestInetd(t *testing.T) {
 	w := newWorld(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -122,7 +122,7 @@ func TestInetd(t *testing.T) {
 	require.Equal(t, text("created unikernel"), answer.Payload)
 	require.NoError(t, (<-started).Wait())
 
-	// A stranger, and a program that has much to say about its command line.
+	// A stranger, and command lines about which the program prints much.
 	for _, args := range [][]string{nil, {"--crl", "/none"}, {"--wrong"}} {
 		go inetd(args...)
 		raw, err := net.Dial("tcp", w.address)
@@ -135,7 +135,7 @@ func TestInetd(t *testing.T) {
 		require.NotContains(t, string(said), "level=")
 		require.NotContains(t, string(said), "albatross")
 		require.NoError(t, raw.Close())
-		_ = p.Wait() // it may have failed
+		_ = p.Wait() // a failure does not matter
 	}
 	require.Len(t, w.local(messages.Name{}, info).(messages.SuccessInfos).List, 1)
 }

@@ -28,13 +28,13 @@ import (
 	"albatross/test/programs"
 )
 
-// patience is for what must happen at all.
+// patience bounds what must happen.
 const patience = 30 * time.Second
 
-// pause is how often is asked for what nobody tells.
+// pause is the interval of polls.
 const pause = 2 * time.Millisecond
 
-// bin is where the programs are.
+// bin is the directory of the programs.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -52,8 +52,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// A world is a machine with a daemon and an endpoint, and the authority that its
-// clients' certificates come from.
+// A world is a machine with a daemon and an endpoint, and the authority of its clients.
 type world struct {
 	t    testing.TB
 	dir  string
@@ -67,12 +66,12 @@ type world struct {
 	address  string
 }
 
-// newWorld is a world in which the endpoint has these arguments in addition.
+// newWorld returns a world whose endpoint has these additional arguments.
 func newWorld(t testing.TB, args ...string) *world {
 	return newWorldWith(t, func(*world) []string { return args })
 }
 
-// newWorldWith is newWorld with arguments that depend on it.
+// newWorldWith is newWorld with arguments that depend on the world.
 func newWorldWith(t testing.TB, args func(*world) []string) *world {
 	dir, err := os.MkdirTemp("", "remote") // a short name, for the sockets
 	require.NoError(t, err)
@@ -96,7 +95,7 @@ func (w *world) path(elem ...string) string {
 	return filepath.Join(append([]string{w.dir}, elem...)...)
 }
 
-// putFiles makes what the endpoint is told on its command line.
+// putFiles makes the files in the command line of the endpoint.
 func (w *world) putFiles() {
 	key := newKey(w.t)
 	server, err := w.root.IssueServer("server", key.Public(), time.Now(), time.Hour)
@@ -139,7 +138,7 @@ func (w *world) startEndpoint(args ...string) {
 	})
 }
 
-// command is the endpoint, but for where it listens.
+// command returns the endpoint, without the address where it listens.
 func (w *world) command(args ...string) *exec.Cmd {
 	all := append([]string{w.path("cacert.pem"), w.path("server.pem"), w.path("server.key"), "--tmpdir", w.dir, "--spool", w.dir}, args...)
 	c := exec.Command(filepath.Join(bin, "albatross-tls-endpoint"), all...)
@@ -160,7 +159,7 @@ func (w *world) read(name string) []byte {
 	return text
 }
 
-// end makes sure that nothing is left.
+// end checks that nothing is left.
 func (w *world) end() {
 	defer os.RemoveAll(w.dir)
 	if w.t.Failed() {
@@ -213,7 +212,7 @@ func (w *world) until(what string, true func() bool) {
 	}
 }
 
-// below is an authority for a path.
+// below returns an authority for a path.
 func (w *world) below(above *certificate.Authority, name string, policy messages.Policy) *certificate.Authority {
 	key := newKey(w.t)
 	chain, err := above.Issue(certificate.Request{Name: name, Command: messages.PolicyAdd{Policy: policy}, Key: key.Public()}, time.Now(), time.Hour)
@@ -223,14 +222,14 @@ func (w *world) below(above *certificate.Authority, name string, policy messages
 	return a
 }
 
-// leaf is a client that has a command, below an authority.
+// leaf returns a client that has a command, below an authority.
 func (w *world) leaf(a *certificate.Authority, name string, command messages.Command) certificate.Chain {
 	chain, err := a.Issue(certificate.Request{Name: name, Command: command, Key: w.key.Public()}, time.Now(), time.Hour)
 	require.NoError(w.t, err)
 	return chain
 }
 
-// tls is how a client with a chain talks to the endpoint.
+// tls returns how a client with a chain connects to the endpoint.
 func (w *world) tls(chain certificate.Chain) *tls.Config {
 	own := tls.Certificate{PrivateKey: w.key}
 	for _, cert := range chain {
@@ -254,7 +253,7 @@ type guest struct {
 	*tls.Conn
 }
 
-// connect is a client of a chain.
+// connect connects a client with a chain.
 func (w *world) connect(chain certificate.Chain) *guest {
 	w.t.Helper()
 	raw, err := net.Dial("tcp", w.address)
@@ -276,7 +275,7 @@ func (g *guest) hear() messages.Wire {
 	return m
 }
 
-// leave reads to the end, which has to come in good order.
+// leave reads to the end, which must come in good order.
 func (g *guest) leave() {
 	g.t.Helper()
 	_, err := g.Read(make([]byte, 1))
@@ -284,7 +283,7 @@ func (g *guest) leave() {
 	require.NoError(g.t, g.Close())
 }
 
-// ask is a command that is only a certificate.
+// ask gives a command that is only in a certificate, and returns the answer.
 func (w *world) ask(chain certificate.Chain) messages.Wire {
 	w.t.Helper()
 	g := w.connect(chain)
@@ -293,7 +292,7 @@ func (w *world) ask(chain certificate.Chain) messages.Wire {
 	return answer
 }
 
-// send is a command that a stream follows.
+// send gives a command that a stream follows, and returns the answer.
 func (w *world) send(chain certificate.Chain, chunks ...[]byte) messages.Wire {
 	w.t.Helper()
 	g := w.connect(chain)

@@ -10,8 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDifferencesAreHeld: each row in docs/compatibility.md names what holds it, and
-// that is there.
+// TestDifferencesAreHeld: each row in docs/compatibility.md names what holds it, and that exists.
 func TestDifferencesAreHeld(t *testing.T) {
 	text, err := os.ReadFile("../../docs/compatibility.md")
 	require.NoError(t, err)
@@ -34,7 +33,7 @@ func TestDifferencesAreHeld(t *testing.T) {
 	require.Greater(t, rows, 20)
 }
 
-// isHeld tells whether what a row names is there: a conversation, a script, or a test.
+// isHeld reports whether what a row names exists: a conversation, a script, or a test.
 func isHeld(t *testing.T, by, conversations string) bool {
 	dir, test, isTest := strings.Cut(by, ": ")
 	switch {

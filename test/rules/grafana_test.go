@@ -15,7 +15,7 @@ import (
 	"albatross/actors/supervise"
 )
 
-// A dashboard is what these tests want to know of one of Grafana.
+// A dashboard has those fields of a dashboard of Grafana that these tests need.
 type dashboard struct {
 	Templating struct {
 		List []struct{ Query string }
@@ -35,7 +35,7 @@ func readDashboard(t *testing.T) (d dashboard) {
 	return d
 }
 
-// exported are the metrics of the daemon, as they are asked for.
+// exported returns the metrics of the daemon, under the names that queries use.
 func exported(t *testing.T) map[string]bool {
 	system := supervise.New(supervise.WallClock(), slog.New(slog.DiscardHandler))
 	names := map[string]bool{}
@@ -45,7 +45,7 @@ func exported(t *testing.T) map[string]bool {
 	} {
 		for _, name := range described(c) {
 			names[name] = true
-			if regexp.MustCompile(`_duration_seconds$`).MatchString(name) { // a histogram
+			if regexp.MustCompile(`_duration_seconds$`).MatchString(name) { // it is a histogram
 				names[name+"_bucket"], names[name+"_sum"], names[name+"_count"] = true, true, true
 				delete(names, name)
 			}
@@ -68,20 +68,20 @@ func described(c prometheus.Collector) (names []string) {
 
 var metric = regexp.MustCompile(`\b(albatross|go|process)_[a-z_]+`)
 
-// TestTheDashboardAsksForWhatThereIs, and for all that is ours.
+// TestTheDashboardAsksForWhatThereIs, and for all metrics of ours.
 func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 	there, asked := exported(t), map[string]bool{}
 	ask := func(where, query string) {
 		found := metric.FindAllString(query, -1)
 		require.NotEmpty(t, found, where)
 		for _, name := range found {
-			require.True(t, there[name], "%s asks for %s, which the daemon does not tell", where, name)
+			require.True(t, there[name], "%s asks for %s, which the daemon does not export", where, name)
 			asked[name] = true
 		}
 	}
 	d := readDashboard(t)
 	for _, v := range d.Templating.List {
-		if v.Query != "prometheus" { // the kind of a source
+		if v.Query != "prometheus" { // the kind of a data source
 			ask("a variable", v.Query)
 		}
 	}

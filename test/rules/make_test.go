@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// makeTest is what `make test` would run.
+// makeTest returns what `make test` would run.
 func makeTest(t *testing.T, environment string) string {
 	t.Helper()
 	c := exec.Command("make", "-n", "-C", "../..", "test")

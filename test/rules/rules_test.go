@@ -1,5 +1,5 @@
-// Package rules checks what the tree as a whole must keep to: which room may
-// know which, and which parts of libraries must not be used.
+// Package rules checks the rules of the tree as a whole: which room may import which, and which
+// parts of libraries must not be used.
 package rules
 
 import (
@@ -18,8 +18,8 @@ import (
 
 const module = "albatross/"
 
-// mayImport are the rooms that each room may know besides itself, for what is
-// not a test. Whoever is not mentioned may know all.
+// mayImport are the rooms that each room may import besides itself, except in tests. A room that is
+// not a key may import all.
 var mayImport = map[string][]string{
 	"messages": {},
 	"runtime":  {"messages"},
@@ -27,8 +27,8 @@ var mayImport = map[string][]string{
 	"actors":   {"messages", "runtime"},
 }
 
-// actorMayImport are the packages of the same room that each package of actors may
-// know. No actor knows another one, except the host, which makes its children.
+// actorMayImport are the packages of the same room that each package of actors may import. No actor
+// imports another one, except the host, which makes its children.
 var actorMayImport = map[string][]string{
 	"actors":           {"events", "host", "meter", "session", "store", "supervise"},
 	"actors/block":     {"supervise"},
@@ -54,7 +54,7 @@ var forbidden = map[string]string{
 	"Stash":                         "it is replayed at a restart only; keep a slice",
 	"WithDefaultPrometheusProvider": "it opens a port to everybody",
 	"ReenterAfter":                  "it outlives the incarnation; use a request and an answer",
-	"RequestFuture":                 "whoever waits for it blocks",
+	"RequestFuture":                 "a caller that waits for it blocks",
 	"PipeTo":                        "it skips the incarnation",
 }
 
@@ -81,7 +81,7 @@ func sources(t *testing.T) (list []source) {
 	return list
 }
 
-// room is the first directory of a path.
+// room returns the first directory of a path.
 func room(path string) string {
 	r, _, _ := strings.Cut(path, "/")
 	return r
@@ -141,8 +141,8 @@ func TestOnlyWhatIsSafeOfProtoactorIsUsed(t *testing.T) {
 	}
 }
 
-// TestProtoactorIsKnownInOneRoom: whatever else acts does so through
-// supervise.Context, and knows of protoactor how actors are addressed.
+// TestProtoactorIsKnownInOneRoom: all other packages use supervise.Context, and of protoactor only
+// the addresses of actors.
 func TestProtoactorIsKnownInOneRoom(t *testing.T) {
 	for _, s := range sources(t) {
 		if strings.HasPrefix(s.path, "actors/supervise/") {
@@ -154,7 +154,7 @@ func TestProtoactorIsKnownInOneRoom(t *testing.T) {
 	}
 }
 
-// selectedFrom are the uses of a package in a file.
+// selectedFrom returns the uses of a package in a file.
 func selectedFrom(s source, path string) (uses []*ast.SelectorExpr) {
 	for _, i := range s.file.Imports {
 		if i.Path.Value != strconv.Quote(path) {
@@ -185,14 +185,13 @@ func TestEveryPackageTellsWhatItOwns(t *testing.T) {
 		dir := filepath.Dir(s.path)
 		docs[dir] = docs[dir] || s.file.Doc != nil
 	}
-	for dir, told := range docs {
-		require.True(t, told, "package %s has no doc", dir)
+	for dir, has := range docs {
+		require.True(t, has, "package %s has no doc", dir)
 	}
 }
 
-// TestPublicTextIsReduced: no program text makes messages.Public of a string by a
-// conversion, but package messages, and who decodes what others have said. Constants
-// may be converted.
+// TestPublicTextIsReduced: no code converts a string to messages.Public, except package messages,
+// and packages that decode the texts of others. Constants may be converted.
 func TestPublicTextIsReduced(t *testing.T) {
 	for _, s := range sources(t) {
 		if strings.HasSuffix(s.path, "_test.go") || strings.HasPrefix(s.path, "sockets/wire/") || strings.HasPrefix(s.path, "sockets/events/") || strings.HasPrefix(s.path, "test/") {

@@ -1,6 +1,6 @@
 // Package vectors holds examples of what native albatross 2.5.0 and 2.7.2 read,
-// write and decide, made by programs linked against albatross's own library. It
-// is the yardstick for compatibility, for the tests of all other packages.
+// write and decide, made by programs linked against albatross's own library. The
+// tests of all other packages check compatibility by them.
 //
 // Each file has one JSON object per line. Bytes are lower-case hex; a string that
 // is not valid UTF-8 is {"$hex": "..."}; numbers have up to 64 bits; times are
@@ -36,14 +36,13 @@ const (
 	State   = "state"          // state files
 )
 
-// Wire are the files of messages that native itself has written, or decoded
-// without complaint.
+// Wire are the files of messages that native itself has written, or decoded without an error.
 var Wire = []string{
 	"wire-250", "wire-272",
 	"random-250-v3", "random-250-v4", "random-250-v5", "random-272-v5",
 }
 
-// A Vector is what the files of encoded things have in common.
+// A Vector has the fields that the files of encoded values have in common.
 type Vector struct {
 	ID            string
 	Native        string // the version of albatross that was asked
@@ -51,26 +50,26 @@ type Vector struct {
 	Hex           string
 	Tags          []int // context tags from the payload inwards
 	Value         json.RawMessage
-	Reencode      string   // what native encodes the value to, where it is not Hex
+	Reencode      string   // how native encodes the value, if not as Hex
 	NativeEncoder bool     `json:"native_encoder"` // Hex was written by native
 	Error         Text     // why it was refused
-	Exception     Text     // why native died of it
+	Exception     Text     // the exception that ended native
 	AcceptedBy    []string `json:"accepted_by"` // versions that accept what this one refuses
 	RejectedBy    []string `json:"rejected_by"` // versions that refuse what this one accepts
 	Choice        *int     // the form of a state file
 }
 
-// Bytes are those of Hex.
+// Bytes returns those of Hex.
 func (v Vector) Bytes(t testing.TB) []byte {
 	b, err := hex.DecodeString(v.Hex)
 	require.NoError(t, err)
 	return b
 }
 
-// Load is the contents of a file.
+// Load returns the contents of a file.
 func Load(t testing.TB, file string) []Vector { return LoadAs[Vector](t, file) }
 
-// LoadAs is the contents of a file, for those that have a shape of their own.
+// LoadAs returns the contents of a file, for files with fields of their own.
 func LoadAs[T any](t testing.TB, file string) (l []T) {
 	for _, line := range lines(t, file) {
 		var v T
@@ -92,7 +91,7 @@ func lines(t testing.TB, file string) [][]byte {
 	return bytes.Split(bytes.TrimSuffix(all, []byte("\n")), []byte("\n"))
 }
 
-// A Text is a string of a vector, which may be told in hex.
+// A Text is a string of a vector, which may be in hex.
 type Text string
 
 // UnmarshalJSON reads either form.

@@ -10,7 +10,7 @@ import (
 	"albatross/test/vectors"
 )
 
-// TestFiles: every file can be read, and no line of it is there twice.
+// TestFiles: every file can be read, and no line comes twice in it.
 func TestFiles(t *testing.T) {
 	for _, file := range append(slices.Clone(vectors.Wire), vectors.Accept, vectors.Cert, vectors.MAC,
 		vectors.Name, vectors.Policy, vectors.Reject, vectors.Restart, vectors.Ring, vectors.State) {
