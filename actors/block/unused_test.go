@@ -36,6 +36,11 @@ func (a *asker) Handle(c *supervise.Context, message any) {
 
 func (a *asker) Stopping(*supervise.Context, bool) {}
 
+// plenty is memory that is always there.
+type plenty struct{}
+
+func (plenty) Reserve(int64) error { return nil }
+
 // A device that a process uses is refused by its own actor, and stays as it is.
 func TestADeviceInUseIsRefused(t *testing.T) {
 	for what, command := range map[string]messages.Command{
@@ -63,7 +68,7 @@ func TestADeviceInUseIsRefused(t *testing.T) {
 			require.NoError(t, err)
 			a.device = device.PID()
 
-			asking.Send(messages.BlockDo{Command: command, Size: 1})
+			asking.Send(messages.BlockDo{Command: command, Size: 1, Memory: plenty{}})
 			select {
 			case payload := <-a.heard:
 				require.Equal(t, messages.Failure{Text: "in use"}, payload)
