@@ -1,10 +1,18 @@
 package cgroup
 
 import (
+	"crypto/rand"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"albatross/messages"
 )
@@ -65,4 +73,51 @@ func BenchmarkRemove(b *testing.B) {
 			require.NoError(b, tree.Remove(name))
 		}
 	})
+}
+
+// BenchmarkMove tells how many times as long it takes to move a process into a cgroup of
+// version 2 that runs already (x-move) as to start one there.
+func BenchmarkMove(b *testing.B) {
+	mounts := usable(b)
+	v2 := slices.IndexFunc(mounts, func(m mount) bool { return m.v2 })
+	if v2 < 0 {
+		b.Skip("needs cgroups of version 2")
+	}
+	dir := filepath.Join(mounts[v2].dir, "albatross-test-"+rand.Text())
+	require.NoError(b, os.Mkdir(dir, 0o700))
+	b.Cleanup(func() { require.NoError(b, os.Remove(dir)) })
+	file, err := os.Open(dir)
+	require.NoError(b, err)
+	b.Cleanup(func() { _ = file.Close() })
+	var started, moved []time.Duration
+	for b.Loop() {
+		into, pid := sleeper(b, &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(file.Fd())})
+		end(b, pid)
+		_, pid = sleeper(b, nil)
+		begin := time.Now()
+		require.NoError(b, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0))
+		started, moved = append(started, into), append(moved, time.Since(begin))
+		end(b, pid)
+		time.Sleep(100 * time.Millisecond) // a move that follows another one at once costs less
+	}
+	median := func(list []time.Duration) float64 {
+		slices.Sort(list)
+		return float64(list[len(list)/2])
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(moved)/median(started), "x-move")
+}
+
+// sleeper starts a process, and returns how long that took.
+func sleeper(b *testing.B, attr *syscall.SysProcAttr) (time.Duration, int) {
+	begin := time.Now()
+	pid, err := syscall.ForkExec("/bin/sleep", []string{"sleep", "1h"}, &syscall.ProcAttr{Sys: attr})
+	require.NoError(b, err)
+	return time.Since(begin), pid
+}
+
+func end(b *testing.B, pid int) {
+	require.NoError(b, unix.Kill(pid, unix.SIGKILL))
+	_, err := unix.Wait4(pid, nil, 0, nil)
+	require.NoError(b, err)
 }
