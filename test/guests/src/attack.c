@@ -3,51 +3,11 @@
  * would ask for. It prints "refused" and exits with 0 if it is told that it
  * cannot have that, or "survived" and exits with 1 if it gets it. */
 #include "guest.h"
+#include "hvt.h" /* by hand: the layer of the target makes no mistakes */
 
 MANIFEST({.name = "storage", .type = DEVICE_BLOCK},
          {.name = "service", .type = DEVICE_NET});
 
-/* The hypercalls, by hand: the layer of the target makes no mistakes. */
-enum {
-    CALL_WALLTIME = 1,
-    CALL_POLL = 3,
-    CALL_BLOCK_WRITE = 4,
-    CALL_BLOCK_READ = 5,
-    CALL_NET_WRITE = 6,
-    CALL_NET_READ = 7,
-    CALL_HALT = 8,
-};
-
-struct call_poll {
-    u64 timeout_ns;
-    u64 ready;
-    int result;
-};
-
-struct call_block {
-    u64 handle;
-    u64 offset;
-    void *data;
-    u64 length;
-    int result;
-};
-
-struct call_net {
-    u64 handle;
-    void *data;
-    u64 length;
-    int result;
-};
-
-static void call(int number, u64 argument)
-{
-    __asm__ volatile("outl %0, %1"
-                     :
-                     : "a"((u32)argument), "d"((u16)(0x500 + number))
-                     : "memory");
-}
-
-#define FAR_AWAY ((void *)0xfffffff000)
 #define STORAGE 1 /* the handles */
 #define SERVICE 2
 

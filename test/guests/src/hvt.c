@@ -1,16 +1,7 @@
 /* The hvt layer: the guest is alone in a virtual machine and speaks to its
  * tender by hypercalls. */
 #include "guest.h"
-
-enum {
-    CALL_PUTS = 2,
-    CALL_POLL = 3,
-    CALL_BLOCK_WRITE = 4,
-    CALL_BLOCK_READ = 5,
-    CALL_NET_WRITE = 6,
-    CALL_NET_READ = 7,
-    CALL_HALT = 8,
-};
+#include "hvt.h"
 
 __attribute__((section(".note.solo5.abi"), aligned(4), used)) static const struct {
     u32 owner_size, size, type;
@@ -26,47 +17,6 @@ struct boot_info {
     struct manifest *manifest;
 };
 
-struct call_puts {
-    const char *data;
-    u64 length;
-};
-
-struct call_poll {
-    u64 timeout_ns;
-    u64 ready;
-    int result;
-};
-
-struct call_block {
-    u64 handle;
-    u64 offset;
-    void *data;
-    u64 length;
-    int result;
-};
-
-struct call_net {
-    u64 handle;
-    void *data;
-    u64 length;
-    int result;
-};
-
-struct call_halt {
-    void *cookie;
-    int status;
-};
-
-static void out(u16 port, u32 value)
-{
-    __asm__ volatile("outl %0, %1" : : "a"(value), "d"(port) : "memory");
-}
-
-static void call(int number, volatile void *argument)
-{
-    out(0x500 + number, (u32)(u64)argument);
-}
-
 void target_start(const void *boot_info, struct boot *boot)
 {
     const struct boot_info *info = boot_info;
@@ -80,13 +30,13 @@ void target_start(const void *boot_info, struct boot *boot)
 void console_write(const char *data, u64 length)
 {
     struct call_puts c = {data, length};
-    call(CALL_PUTS, &c);
+    call(CALL_PUTS, (u64)&c);
 }
 
 _Noreturn void halt(int status)
 {
     struct call_halt c = {0, status};
-    call(CALL_HALT, &c);
+    call(CALL_HALT, (u64)&c);
     for (;;)
         __asm__ volatile("hlt");
 }
@@ -94,14 +44,14 @@ _Noreturn void halt(int status)
 void sleep_ms(u64 ms)
 {
     struct call_poll c = {ms * 1000000, 0, 0};
-    call(CALL_POLL, &c);
+    call(CALL_POLL, (u64)&c);
 }
 
 static int block_transfer(int which, struct device *d, u32 handle, u64 offset,
                           void *data)
 {
     struct call_block c = {handle, offset, data, d->u.block.sector_size, -1};
-    call(which, &c);
+    call(which, (u64)&c);
     return c.result;
 }
 
@@ -120,7 +70,7 @@ u64 net_receive(struct device *d, u32 handle, void *data, u64 size)
     (void)d;
     for (;;) {
         struct call_net c = {handle, data, size, -1};
-        call(CALL_NET_READ, &c);
+        call(CALL_NET_READ, (u64)&c);
         if (c.result == 0)
             return c.length;
         sleep_ms(3600 * 1000);
@@ -131,35 +81,33 @@ void net_send(struct device *d, u32 handle, const void *data, u64 length)
 {
     (void)d;
     struct call_net c = {handle, (void *)data, length, -1};
-    call(CALL_NET_WRITE, &c);
+    call(CALL_NET_WRITE, (u64)&c);
 }
 
 /* ---- what the tender must refuse --------------------------------------- */
 
-#define FAR_AWAY ((void *)0xfffffff000)
-
 static void puts_far_away(void)
 {
     struct call_puts c = {FAR_AWAY, 16};
-    call(CALL_PUTS, &c);
+    call(CALL_PUTS, (u64)&c);
 }
 
 static void puts_too_long(void)
 {
     struct call_puts c = {"", 0x7fffffffff};
-    call(CALL_PUTS, &c);
+    call(CALL_PUTS, (u64)&c);
 }
 
 static void puts_wrapping(void)
 {
     struct call_puts c = {"", (u64)-1};
-    call(CALL_PUTS, &c);
+    call(CALL_PUTS, (u64)&c);
 }
 
 static void read_no_device(void)
 {
     struct call_net c = {63, FAR_AWAY, 2048, -1};
-    call(CALL_NET_READ, &c);
+    call(CALL_NET_READ, (u64)&c);
     /* To refuse the one call is as good as to stop the guest. */
     if (c.result != 0)
         halt(1);
@@ -168,7 +116,7 @@ static void read_no_device(void)
 static void read_handle_too_large(void)
 {
     struct call_block c = {(u64)-1, 0, FAR_AWAY, 512, -1};
-    call(CALL_BLOCK_READ, &c);
+    call(CALL_BLOCK_READ, (u64)&c);
     if (c.result != 0)
         halt(1);
 }
@@ -176,7 +124,7 @@ static void read_handle_too_large(void)
 static void halt_cookie_far_away(void)
 {
     struct call_halt c = {FAR_AWAY, 1};
-    call(CALL_HALT, &c);
+    call(CALL_HALT, (u64)&c);
 }
 
 static void no_such_call(void) { out(0x500 + 99, 0x100000); }
