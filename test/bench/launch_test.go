@@ -12,7 +12,8 @@ import (
 	"albatross/test/guests"
 )
 
-// BenchmarkLaunch tells what of a create's answer a launcher could save that is ready before:
+// BenchmarkLaunch tells what of a create's answer a launcher could save that is ready before,
+// if the image is small:
 // %-launch is the part in which the daemon waits for a launcher to be forked and to execute,
 // and %-gate the part until it has come to its gate as well, if nothing else is done meanwhile.
 // The daemon stores the record meanwhile.
