@@ -33,18 +33,18 @@ const (
 // A child is a process that is kept: a child of this process, or a tender that a former
 // keeper or a daemon has started. A descriptor that is not open is -1.
 type child struct {
-	name    string // of the unikernel
-	process messages.Process
-	pidfd   int
-	console int
-	memory  int      // the file of its cgroup that counts kills for lack of memory
-	dirs    []string // its cgroups, which are removed if no daemon does that
-	ours    bool     // a child of this process, which reaps it
-	read    bool     // the daemon reads the console
-	told    bool     // the connected daemon knows its end
-	awaited bool     // it has ended with an exit that may become known
-	log     *history.Log
-	end     *wire.End // nil: it runs
+	name     string // of the unikernel
+	process  messages.Process
+	pidfd    int
+	console  int
+	memory   int      // the file of its cgroup that counts kills for lack of memory
+	dirs     []string // its cgroups, which are removed if no daemon does that
+	ours     bool     // a child of this process, which reaps it
+	read     bool     // the daemon reads the console
+	reported bool     // the connected daemon knows its end
+	awaited  bool     // it has ended with an exit that may become known
+	log      *history.Log
+	end      *wire.End // nil: it runs
 }
 
 func (c *child) entry() entry {
@@ -167,7 +167,7 @@ func (k *keeper) takeOver(e entry) {
 	}
 	if c.end != nil {
 		k.children[c.process] = c
-		k.untold = append(k.untold, c)
+		k.unreported = append(k.unreported, c)
 	}
 }
 
@@ -271,7 +271,7 @@ func (k *keeper) ended(c *child, end wire.End) {
 	k.finishConsole(c)
 	failpoint.Here("keeper/console-finished")
 	k.record(c.entry())
-	k.untold = append(k.untold, c)
+	k.unreported = append(k.unreported, c)
 	k.spend(childCost)
 	k.removeDirs(c)
 }
@@ -306,8 +306,8 @@ func (k *keeper) forget(c *child) {
 		delete(k.names, c.name)
 	}
 	k.closeConsole(c)
-	if !c.told {
-		k.untold = slices.DeleteFunc(k.untold, func(other *child) bool { return other == c })
+	if !c.reported {
+		k.unreported = slices.DeleteFunc(k.unreported, func(other *child) bool { return other == c })
 	}
 	failpoint.Here("keeper/forgetting")
 	k.record(entry{Process: c.process, Gone: true})

@@ -68,7 +68,7 @@ func (p peer) greet() {
 	require.Empty(p.t, a.Err)
 }
 
-// TestAnotherVersion is told which this one is, and nothing else has happened.
+// TestAnotherVersion: it learns which this one is, and nothing else happens.
 func TestAnotherVersion(t *testing.T) {
 	w := newWorld(t)
 	g := w.shell("a", "exec sleep 600")
@@ -225,12 +225,12 @@ func TestHostileRequests(t *testing.T) {
 	w.disconnect()
 	w.rest()
 	require.LessOrEqual(t, len(descriptors(t, w.keeper)), len(before))
-	w.trouble = nil // it has told of these
+	w.trouble = nil // these were expected
 }
 
 func pick[T any](random *rand.Rand, list []T) T { return list[random.IntN(len(list))] }
 
-// TestAPeerThatDoesNotRead makes nobody wait, and what it is to be told waits in no queue.
+// TestAPeerThatDoesNotRead makes nobody wait, and its reports wait in no queue.
 func TestAPeerThatDoesNotRead(t *testing.T) {
 	w := newWorld(t)
 	w.serve()
@@ -295,7 +295,7 @@ func TestATornJournal(t *testing.T) {
 	kept, whole := readJournal(data)
 	require.True(t, whole)
 	require.Equal(t, list, kept)
-	for i := range most { // damage is told apart from that
+	for i := range most { // damage differs from that
 		damaged := bytes.Clone(data)
 		damaged[i] ^= 0xff
 		kept, whole := readJournal(damaged)
@@ -312,7 +312,7 @@ func TestAJournalForgets(t *testing.T) {
 	require.Equal(t, []entry{{Name: ":again", Process: list[1].Process, End: &wire.End{AtMillis: 5}}, list[2]}, kept)
 }
 
-// TestTenThousandEndsOnDisk are told to the next daemon, by the next keeper.
+// TestTenThousandEndsOnDisk: the next keeper reports them to the next daemon.
 func TestTenThousandEndsOnDisk(t *testing.T) {
 	const many = 10_000
 	dbdir := t.TempDir()
@@ -320,7 +320,7 @@ func TestTenThousandEndsOnDisk(t *testing.T) {
 	list := entriesOf(2 * many)
 	require.NoError(t, os.WriteFile(filepath.Join(dbdir, wire.Dir, wire.Journal), journalOf(t, list), 0o600))
 	w := newWorldIn(t, dbdir)
-	w.until("all are told", func() bool { return w.endsTold() == many })
+	w.until("all ends are reported", func() bool { return w.endsReported() == many })
 	for _, e := range list {
 		if e.End != nil {
 			require.Equal(t, *e.End, w.ended(e.Process).End)

@@ -45,17 +45,17 @@ type keeper struct {
 	alarms   []alarm
 	asides   asides
 
-	histories *history.Dir
-	journal   *journal
-	rewriting bool // later
-	children  map[messages.Process]*child
-	names     map[string]*child // the latest of each name: only that may run, or have an open history
-	untold    []*child          // have ended, and the connected daemon was not told
-	unsynced  map[*child]bool   // their history is not on disk
-	reading   bool              // we have the claim in this turn of the loop
-	claimed   unix.Timespec     // when a daemon last got it, as far as we know
-	readers   bool              // a daemon that is not connected has it
-	awaiting  bool              // we wait for that daemon to end
+	histories  *history.Dir
+	journal    *journal
+	rewriting  bool // later
+	children   map[messages.Process]*child
+	names      map[string]*child // the latest of each name: only that may run, or have an open history
+	unreported []*child          // have ended, and the connected daemon does not know that
+	unsynced   map[*child]bool   // their history is not on disk
+	reading    bool              // we have the claim in this turn of the loop
+	claimed    unix.Timespec     // when a daemon last got it, as far as we know
+	readers    bool              // a daemon that is not connected has it
+	awaiting   bool              // we wait for that daemon to end
 
 	conns   map[int]*conn
 	daemon  *conn // the one that has said hello
@@ -196,7 +196,7 @@ func (k *keeper) run() error {
 			k.handle(int(e.Fd), e.Events)
 		}
 		k.ring()
-		k.tell()
+		k.report()
 		k.tryChange()
 		k.wantAll()
 		k.rest()

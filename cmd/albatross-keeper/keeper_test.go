@@ -26,7 +26,7 @@ import (
 	"albatross/runtime/proc"
 )
 
-func TestHowAProcessEndsIsTold(t *testing.T) {
+func TestHowAProcessEndsIsReported(t *testing.T) {
 	w := newWorld(t)
 	for script, want := range map[string]messages.Exit{
 		"exit 0":        {Known: true},
@@ -126,7 +126,7 @@ func TestNothingRunsThatIsOnNoRecord(t *testing.T) {
 // ends is how many processes end while no daemon runs.
 const ends = 400
 
-// TestEndsWhileNoDaemonRuns: all that end, and how, is told to the daemons that come, also
+// TestEndsWhileNoDaemonRuns: the daemons that come learn what has ended, and how, also
 // by the next keeper, until one has acknowledged it.
 func TestEndsWhileNoDaemonRuns(t *testing.T) {
 	w := newWorld(t)
@@ -152,7 +152,7 @@ func TestEndsWhileNoDaemonRuns(t *testing.T) {
 
 	w.connect()
 	w.requireEnds(want)
-	require.Equal(t, len(want), w.told, "each once")
+	require.Equal(t, len(want), w.reported, "each once")
 	w.rest()
 	t.Logf("%d kB resident with %d ends that nobody has acknowledged", resident(t, w.keeper), len(want))
 
@@ -174,7 +174,7 @@ func TestEndsWhileNoDaemonRuns(t *testing.T) {
 	list, err = w.client.List(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, list)
-	require.Zero(t, w.endsTold())
+	require.Zero(t, w.endsReported())
 	info, err := os.Stat(filepath.Join(w.dbdir, wire.Dir, wire.Journal))
 	require.NoError(t, err)
 	require.Less(t, info.Size(), int64(4*slack))
@@ -201,7 +201,7 @@ func runningOf(all map[messages.Process]messages.Exit) (list []int) {
 
 func (w *world) requireEnds(want map[messages.Process]messages.Exit) {
 	w.t.Helper()
-	w.until("all ends are told", func() bool { return w.endsTold() >= len(want) })
+	w.until("all ends are reported", func() bool { return w.endsReported() >= len(want) })
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for p, exit := range want {
@@ -285,7 +285,7 @@ func TestNoLineIsLostOrTwice(t *testing.T) {
 	reader := newReader(t, w, g.Console, "a")
 	g.Console = nil
 	defer g.Close()
-	for i := 0; w.endsTold() == 0; i++ {
+	for i := 0; w.endsReported() == 0; i++ {
 		reader.read(10)
 		reader.stop()
 		switch i % 3 {
@@ -385,7 +385,7 @@ func TestAKilledKeeperEndsNothing(t *testing.T) {
 			require.Equal(t, 9, status.ExitStatus())
 			w.connect()
 			e := w.ended(g.Process)
-			if e.End.Exit.Known { // as the kernel tells since Linux 6.15
+			if e.End.Exit.Known { // as the kernel reveals it since Linux 6.15
 				require.Equal(t, messages.Exit{Known: true, Code: 9}, e.End.Exit)
 			}
 			require.Equal(t, numbered(1, lines), w.history("a"))
@@ -422,7 +422,7 @@ func TestAStoppedKeeper(t *testing.T) {
 	_, err := start(ctx, w.client, orderOf("late", "/bin/sh", "-c", "echo it has run"))
 	require.ErrorContains(t, err, "the keeper does not answer")
 	require.NoError(t, unix.Kill(w.keeper, unix.SIGCONT))
-	w.until("what was started late has ended", func() bool { return w.endsTold() >= 1 && w.has(":late") })
+	w.until("what was started late has ended", func() bool { return w.endsReported() >= 1 && w.has(":late") })
 	require.Equal(t, messages.Exit{Known: true, Code: 4}, w.ended(g.Process).End.Exit)
 	w.disconnect()
 	w.connect()
@@ -476,7 +476,7 @@ func TestUpgradesUnderLoad(t *testing.T) {
 	close(stop)
 	<-stopped
 	w.requireEnds(want)
-	require.Equal(t, len(want), w.told, "each once")
+	require.Equal(t, len(want), w.reported, "each once")
 	require.Empty(t, zombies(t, pid))
 	t.Logf("%d processes started and ended", len(want))
 	w.disconnect()
@@ -525,7 +525,7 @@ func TestEndsAreRepeatedUntilTheyAreAcknowledged(t *testing.T) {
 	w.connect()
 	_, err := w.client.List(t.Context()) // ends come before its answer
 	require.NoError(t, err)
-	require.Zero(t, w.endsTold())
+	require.Zero(t, w.endsReported())
 }
 
 // zombies returns the children of a process that it has not reaped.

@@ -59,7 +59,7 @@ func TestMemory(t *testing.T) {
 		g := w.run("end"+strconv.Itoa(i), "/bin/true")
 		g.Close()
 	}
-	w.until("all end", func() bool { return w.endsTold() == manyEnd+1 })
+	w.until("all end", func() bool { return w.endsReported() == manyEnd+1 })
 	w.disconnect() // nothing of that is acknowledged
 	w.rest()
 	kB := resident(t, w.keeper)
@@ -153,7 +153,7 @@ func TestNothingLeaks(t *testing.T) {
 	require.LessOrEqual(t, statusOf(t, strconv.Itoa(w.keeper), "Threads"), 12)
 }
 
-// TestTooManyOpenFiles: who asks is told so, what runs goes on, and all works again when
+// TestTooManyOpenFiles: who asks reads that, what runs goes on, and all works again when
 // there are enough.
 func TestTooManyOpenFiles(t *testing.T) {
 	w := newWorld(t)
@@ -217,7 +217,7 @@ func TestAFullDisk(t *testing.T) {
 	require.Equal(t, numbered(lines-history.Lines+1, lines), lastLines)
 	w.connect()
 	w.requireEnds(all)
-	w.until("it was told", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.trouble) > 1 })
+	w.until("the trouble was reported", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.trouble) > 1 })
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	require.Contains(t, strings.Join(w.trouble, "\n"), "Cannot write the journal")

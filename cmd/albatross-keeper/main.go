@@ -130,13 +130,13 @@ func run(arguments []string) error {
 	}
 	k, err := begin(o)
 	if err != nil {
-		o.tell(err.Error())
+		o.report(err.Error())
 		return err
 	}
-	o.tell(ready)
+	o.report(ready)
 	if o.resume < 0 {
 		if err := notifyReady(); err != nil {
-			k.trouble.note("Cannot tell the service manager that the keeper is ready: %v", err)
+			k.trouble.note("Cannot notify the service manager that the keeper is ready: %v", err)
 		}
 	}
 	return k.run()
@@ -146,7 +146,7 @@ func run(arguments []string) error {
 // started this program.
 const manager = "NOTIFY_SOCKET"
 
-// notifyReady tells the service manager that the keeper listens; see sd_notify(3).
+// notifyReady notifies the service manager that the keeper listens; see sd_notify(3).
 func notifyReady() error {
 	path := os.Getenv(manager)
 	if path == "" {
@@ -163,7 +163,7 @@ func notifyReady() error {
 // ready says that the keeper listens; any other text is the reason why it cannot.
 const ready = "+"
 
-func (o options) tell(text string) {
+func (o options) report(text string) {
 	if o.ready >= 0 {
 		_, _ = unix.Write(o.ready, []byte(text)) // whoever started us may be gone
 		_ = unix.Close(o.ready)
@@ -183,20 +183,20 @@ func detach(o options) error {
 		return err
 	}
 	defer func() { _ = crash.Close() }()
-	told, tell, err := os.Pipe()
+	reports, report, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = told.Close() }()
+	defer func() { _ = reports.Close() }()
 	c := exec.Command(program, "--dbdir="+o.dbdir, "--ready=3", "--transient")
-	c.Dir, c.Stderr, c.ExtraFiles = "/", crash, []*os.File{tell}
+	c.Dir, c.Stderr, c.ExtraFiles = "/", crash, []*os.File{report}
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = c.Start()
-	_ = tell.Close()
+	_ = report.Close()
 	if err != nil {
 		return err
 	}
-	text, err := io.ReadAll(told)
+	text, err := io.ReadAll(reports)
 	switch {
 	case err != nil:
 		return err

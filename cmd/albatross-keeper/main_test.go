@@ -95,11 +95,11 @@ type world struct {
 	claim  *client.Claim  // of that
 	keeper int            // its process
 
-	mu      sync.Mutex
-	ends    map[messages.Process]client.Ended
-	told    int // how often an end was
-	trouble []string
-	news    chan struct{} // has something where an end was told
+	mu       sync.Mutex
+	ends     map[messages.Process]client.Ended
+	reported int // how often an end was reported
+	trouble  []string
+	news     chan struct{} // has something after an end was reported
 }
 
 func newWorld(t testing.TB) *world {
@@ -125,7 +125,7 @@ func (w *world) note(e client.Ended) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ends[e.Process] = e
-	w.told++
+	w.reported++
 	select {
 	case w.news <- struct{}{}:
 	default:
@@ -152,15 +152,15 @@ func (w *world) serve() {
 	w.t.Helper()
 	w.disconnect()
 	w.kill()
-	told, tell, err := os.Pipe()
+	reports, report, err := os.Pipe()
 	require.NoError(w.t, err)
 	c := exec.Command(builds[0], "--dbdir="+w.dbdir, "--ready=3")
-	c.ExtraFiles = []*os.File{tell}
+	c.ExtraFiles = []*os.File{report}
 	require.NoError(w.t, c.Start())
-	require.NoError(w.t, tell.Close())
-	text, err := io.ReadAll(told)
+	require.NoError(w.t, report.Close())
+	text, err := io.ReadAll(reports)
 	require.NoError(w.t, err)
-	require.NoError(w.t, told.Close())
+	require.NoError(w.t, reports.Close())
 	require.Equal(w.t, ready, string(text))
 	require.NoError(w.t, c.Process.Release())
 	w.connect()
@@ -292,9 +292,9 @@ func (g guest) open(t testing.TB) {
 	_, err := g.Gate.Write([]byte{1})
 	require.NoError(t, err)
 	require.NoError(t, g.Status.SetReadDeadline(time.Now().Add(deadline)))
-	told, err := io.ReadAll(g.Status)
+	report, err := io.ReadAll(g.Status)
 	require.NoError(t, err)
-	require.Equal(t, launcher.Began, string(told))
+	require.Equal(t, launcher.Began, string(report))
 }
 
 // run starts a program that runs.
@@ -310,7 +310,7 @@ func (w *world) shell(name, script string) guest {
 	return w.run(name, "/bin/sh", "-c", script)
 }
 
-// ended waits until the end of a process was told.
+// ended waits until the end of a process was reported.
 func (w *world) ended(p messages.Process) client.Ended {
 	w.t.Helper()
 	var e client.Ended
@@ -330,7 +330,7 @@ func (w *world) forgetEnds() {
 	clear(w.ends)
 }
 
-func (w *world) endsTold() int {
+func (w *world) endsReported() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.ends)
@@ -375,7 +375,7 @@ func numbered(first, last int) (lines []string) {
 	return lines
 }
 
-// daemon is one that starts a process, tells its pid, and is killed.
+// daemon is one that starts a process, prints its pid, and is killed.
 func daemon(dbdir, program string) {
 	fail := func(err error) {
 		if err != nil {

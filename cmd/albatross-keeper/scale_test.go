@@ -40,7 +40,7 @@ func TestHostileNumberOfEnds(t *testing.T) {
 		}
 		w.forgetEnds()
 		w.connect()
-		w.until("all ends are told", func() bool { return w.endsTold() == len(want) })
+		w.until("all ends are reported", func() bool { return w.endsReported() == len(want) })
 	}
 	w.requireEnds(want)
 	w.rest()

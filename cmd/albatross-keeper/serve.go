@@ -132,14 +132,14 @@ func (k *keeper) drop(c *conn) {
 }
 
 func (k *keeper) daemonGone() {
-	k.untold = k.untold[:0]
+	k.unreported = k.unreported[:0]
 	for _, c := range k.children {
-		c.read, c.told = false, false
+		c.read, c.reported = false, false
 		if c.end != nil {
-			k.untold = append(k.untold, c)
+			k.unreported = append(k.unreported, c)
 		}
 	}
-	slices.SortFunc(k.untold, func(a, b *child) int { return int(a.end.Known() - b.end.Known()) })
+	slices.SortFunc(k.unreported, func(a, b *child) int { return int(a.end.Known() - b.end.Known()) })
 	k.keepAll()
 }
 
@@ -211,12 +211,12 @@ func (k *keeper) receive(c *conn) {
 	}
 	parts.close()
 	if err != nil {
-		k.answer(c, wire.Answer{ID: r.ID, Err: told(err)}, nil)
+		k.answer(c, wire.Answer{ID: r.ID, Err: errText(err)}, nil)
 	}
 }
 
-// told returns an error as a text of the protocol.
-func told(err error) string {
+// errText returns an error as a text of the protocol.
+func errText(err error) string {
 	text := strings.ToValidUTF8(err.Error(), "?")
 	return text[:min(len(text), wire.MaxText)]
 }
@@ -389,7 +389,7 @@ func (k *keeper) started(c *conn, r wire.Request, o order, b birth, err error) {
 	delete(k.names, o.name)
 	if err != nil {
 		wire.CloseAll(present(o.console))
-		k.answer(c, wire.Answer{ID: r.ID, Err: told(err)}, nil)
+		k.answer(c, wire.Answer{ID: r.ID, Err: errText(err)}, nil)
 		return
 	}
 	kept := &child{
@@ -399,7 +399,7 @@ func (k *keeper) started(c *conn, r wire.Request, o order, b birth, err error) {
 	if err := k.keep(kept); err != nil { // no memory
 		discard(b.process.PID)
 		wire.CloseAll(present(b.pidfd, o.console, kept.memory))
-		k.answer(c, wire.Answer{ID: r.ID, Err: told(err)}, nil)
+		k.answer(c, wire.Answer{ID: r.ID, Err: errText(err)}, nil)
 		return
 	}
 	k.record(kept.entry())
@@ -495,7 +495,7 @@ func (k *keeper) answer(c *conn, a wire.Answer, files []int) {
 	}
 	own, err := duplicate(files)
 	if err != nil {
-		frame, _ = wire.Encode(wire.Answer{ID: a.ID, Err: told(err)})
+		frame, _ = wire.Encode(wire.Answer{ID: a.ID, Err: errText(err)})
 	}
 	c.out = append(c.out, outgoing{frame, own})
 }
@@ -506,7 +506,7 @@ func (k *keeper) unsendable(c *conn, a wire.Answer, err error) {
 		k.drop(c)
 		return
 	}
-	k.answer(c, wire.Answer{ID: a.ID, Err: told(os.NewSyscallError("sendmsg", err))}, nil)
+	k.answer(c, wire.Answer{ID: a.ID, Err: errText(os.NewSyscallError("sendmsg", err))}, nil)
 }
 
 func duplicate(files []int) (own []int, err error) {
@@ -538,23 +538,23 @@ func (k *keeper) flush(c *conn) {
 	}
 }
 
-// tell sends ends and troubles to the daemon.
-func (k *keeper) tell() {
+// report sends ends and troubles to the daemon.
+func (k *keeper) report() {
 	c := k.daemon
 	if c == nil || len(c.out) > 0 || k.change != nil {
 		return
 	}
-	for len(k.untold) > 0 && !c.full {
-		ended := k.untold[0]
+	for len(k.unreported) > 0 && !c.full {
+		ended := k.unreported[0]
 		if k.push(c, wire.Answer{Process: ended.process, Name: ended.name, End: ended.end}) {
-			failpoint.Here("keeper/end-told")
-			ended.told = true
-			k.untold = k.untold[1:]
+			failpoint.Here("keeper/end-reported")
+			ended.reported = true
+			k.unreported = k.unreported[1:]
 		}
 	}
 	for text := k.trouble.first(); text != "" && !c.full; text = k.trouble.first() {
 		if k.push(c, wire.Answer{Err: text}) {
-			k.trouble.told()
+			k.trouble.removeOldest()
 		}
 	}
 }

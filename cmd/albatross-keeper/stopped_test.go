@@ -15,7 +15,7 @@ import (
 	client "albatross/runtime/keeper"
 )
 
-// A printer is a guest that prints what it is told to.
+// A printer is a guest that prints what the test sends it.
 type printer struct {
 	guest
 	w    *world

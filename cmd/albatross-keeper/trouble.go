@@ -35,8 +35,8 @@ func (t *trouble) first() string {
 	return t.list[0]
 }
 
-// told removes the oldest.
-func (t *trouble) told() {
+// removeOldest removes the one that was reported.
+func (t *trouble) removeOldest() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.list = t.list[min(1, len(t.list)):]

@@ -62,16 +62,16 @@ type connState struct {
 }
 
 type childState struct {
-	Name    string           `cbor:"1,keyasint"`
-	Process messages.Process `cbor:"2,keyasint"`
-	Pidfd   int              `cbor:"3,keyasint"`
-	Console int              `cbor:"4,keyasint"`
-	Memory  int              `cbor:"5,keyasint"`
-	Ours    bool             `cbor:"6,keyasint,omitempty"`
-	Read    bool             `cbor:"7,keyasint,omitempty"`
-	Told    bool             `cbor:"8,keyasint,omitempty"`
-	End     *wire.End        `cbor:"9,keyasint,omitempty"`
-	Dirs    []string         `cbor:"10,keyasint,omitempty"`
+	Name     string           `cbor:"1,keyasint"`
+	Process  messages.Process `cbor:"2,keyasint"`
+	Pidfd    int              `cbor:"3,keyasint"`
+	Console  int              `cbor:"4,keyasint"`
+	Memory   int              `cbor:"5,keyasint"`
+	Ours     bool             `cbor:"6,keyasint,omitempty"`
+	Read     bool             `cbor:"7,keyasint,omitempty"`
+	Reported bool             `cbor:"8,keyasint,omitempty"`
+	End      *wire.End        `cbor:"9,keyasint,omitempty"`
+	Dirs     []string         `cbor:"10,keyasint,omitempty"`
 }
 
 // files returns the descriptors in the state.
@@ -126,7 +126,7 @@ func (k *keeper) unchanged(c *change, err error) {
 		return
 	}
 	k.change = nil
-	k.answer(c.conn, wire.Answer{ID: c.id, Err: told(fmt.Errorf("cannot upgrade the keeper: %w", err))}, nil)
+	k.answer(c.conn, wire.Answer{ID: c.id, Err: errText(fmt.Errorf("cannot upgrade the keeper: %w", err))}, nil)
 }
 
 // tryChange executes the other build when nothing runs beside the loop.
@@ -189,7 +189,7 @@ func (k *keeper) state(c *change) state {
 	for _, kept := range k.children {
 		s.Children = append(s.Children, childState{
 			Name: kept.name, Process: kept.process, Pidfd: kept.pidfd, Console: kept.console, Memory: kept.memory,
-			Ours: kept.ours, Read: kept.read, Told: kept.told, End: kept.end, Dirs: kept.dirs,
+			Ours: kept.ours, Read: kept.read, Reported: kept.reported, End: kept.end, Dirs: kept.dirs,
 		})
 	}
 	return s
@@ -280,15 +280,15 @@ func (k *keeper) resume(fd int) error {
 func (k *keeper) goOn(s childState) error {
 	c := &child{
 		name: s.Name, process: s.Process, pidfd: s.Pidfd, console: s.Console, memory: s.Memory,
-		dirs: s.Dirs, ours: s.Ours, read: s.Read, told: s.Told, end: s.End,
+		dirs: s.Dirs, ours: s.Ours, read: s.Read, reported: s.Reported, end: s.End,
 	}
 	if c.end == nil {
 		return k.keep(c)
 	}
 	k.children[c.process] = c
-	if !c.told || k.daemon == nil {
-		c.told = false
-		k.untold = append(k.untold, c)
+	if !c.reported || k.daemon == nil {
+		c.reported = false
+		k.unreported = append(k.unreported, c)
 	}
 	k.keepConsole(c)
 	return nil

@@ -67,7 +67,7 @@ func lock(ctx context.Context, f *os.File) error {
 	}
 }
 
-// mark tells the keeper that there is a new claim. It needs no room on the disk.
+// mark shows the keeper that there is a new claim. It needs no room on the disk.
 func mark(f *os.File) error {
 	now := unix.NsecToTimeval(time.Now().UnixNano())
 	return os.NewSyscallError("futimes", unix.Futimes(int(f.Fd()), []unix.Timeval{now, now}))

@@ -31,9 +31,9 @@ type fake struct {
 	dbdir    string
 	listener int
 
-	mu    sync.Mutex
-	ended []Ended
-	told  []string
+	mu       sync.Mutex
+	ended    []Ended
+	troubles []string
 }
 
 func newFake(t *testing.T) *fake {
@@ -53,7 +53,7 @@ func (f *fake) config() Config {
 	return Config{
 		DBDir: f.dbdir, Program: "/nonexistent", Build: "mine",
 		Ended:   func(e Ended) { f.mu.Lock(); defer f.mu.Unlock(); f.ended = append(f.ended, e) },
-		Trouble: func(text string) { f.mu.Lock(); defer f.mu.Unlock(); f.told = append(f.told, text) },
+		Trouble: func(text string) { f.mu.Lock(); defer f.mu.Unlock(); f.troubles = append(f.troubles, text) },
 	}
 }
 
@@ -262,7 +262,7 @@ func TestNewsThatNobodyHasAskedFor(t *testing.T) {
 	c.Close()
 	<-stopped
 	require.Equal(t, []Ended{{":a", process, end}}, f.ended)
-	require.Equal(t, []string{"trouble"}, f.told)
+	require.Equal(t, []string{"trouble"}, f.troubles)
 }
 
 // TestVersions: a newer keeper is refused with what to do, an older one upgraded.
