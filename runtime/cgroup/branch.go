@@ -69,8 +69,9 @@ func (b branch) create(name messages.Name, limits Limits, end time.Time) error {
 const (
 	// patience bounds the wait for a process that has ended. It need not have been
 	// reaped, but some kernels (Linux 6.19) report its end before they take it out of its
-	// cgroup: up to 0.1 s later when CPUs were scarce.
-	patience = 2 * time.Second
+	// cgroup: up to 0.1 s later when CPUs were scarce. A launcher whose daemon was killed
+	// ends by itself, once it gets a CPU: after more than 2 s at a load of 20.
+	patience = 5 * time.Second
 	// pause is the polling interval; most of the time one look is enough.
 	pause = time.Millisecond
 )
