@@ -134,21 +134,31 @@ func TestAForeignPipeHasAnEnd(t *testing.T) {
 		err   error
 	}
 	results := make(chan result)
-	for _, text := range []string{"one\n", "two\n"} {
-		go func() {
-			for range 2 {
-				taken, err := w.log.Take(pipe)
-				results <- result{taken, err}
-			}
-		}()
+	take := func() {
+		for range 2 {
+			taken, err := w.log.Take(pipe)
+			results <- result{taken, err}
+		}
+	}
+	open := func() *os.File {
 		writer, err := os.OpenFile(path, os.O_WRONLY, 0)
 		require.NoError(t, err)
-		_, err = writer.WriteString(text)
+		return writer
+	}
+	write := func(writer *os.File, text string) {
+		_, err := writer.WriteString(text + "\n")
 		require.NoError(t, err)
 		require.NoError(t, writer.Close())
-		require.Equal(t, []string{text[:3]}, texts(receive(t, results).taken.Lines))
+		require.Equal(t, []string{text}, texts(receive(t, results).taken.Lines))
 		require.ErrorIs(t, receive(t, results).err, io.EOF)
 	}
+	go take()
+	write(open(), "one")
+
+	// Without the next writer, the pipe would still be at its end.
+	writer := open()
+	go take()
+	write(writer, "two")
 }
 
 func TestSamePipe(t *testing.T) {
