@@ -124,7 +124,7 @@ func newKeeper(dbdir string) (*keeper, error) {
 
 // start begins if no keeper runs yet.
 func (k *keeper) start() (err error) {
-	if k.lock, err = lockFile(filepath.Join(k.dir, wire.Lock)); err != nil {
+	if k.lock, err = lockWithin(takeoverTime, filepath.Join(k.dir, wire.Lock)); err != nil {
 		if err == unix.EWOULDBLOCK {
 			return errTaken
 		}
@@ -149,6 +149,23 @@ func (k *keeper) start() (err error) {
 	failpoint.Here("keeper/taken-over")
 	k.rewrite()
 	return nil
+}
+
+const (
+	// takeoverTime bounds the wait for a keeper that was killed to be gone: its lock lasts
+	// until its last thread has ended, when it is no longer seen as a process.
+	takeoverTime  = time.Second
+	takeoverPause = 10 * time.Millisecond
+)
+
+// lockWithin is lockFile with so much time.
+func lockWithin(limit time.Duration, path string) (fd int, err error) {
+	for end := time.Now().Add(limit); ; time.Sleep(takeoverPause) {
+		fd, err = lockFile(path)
+		if err != unix.EWOULDBLOCK || time.Now().After(end) {
+			return fd, err
+		}
+	}
 }
 
 // lockFile locks a file until the descriptor is closed, which an exec need not do. It
