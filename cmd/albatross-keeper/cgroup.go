@@ -31,8 +31,9 @@ func openKills(name string, dirs []string) int {
 	return -1
 }
 
-// alone reports whether no daemon runs.
-func (k *keeper) alone() bool { return k.daemon == nil && !k.readers }
+// alone reports whether no daemon runs, in this turn of the loop: until its end, none can get
+// the claim.
+func (k *keeper) alone() bool { return k.daemon == nil && k.mayRead() }
 
 // removeDirs removes the cgroups of an ended process, if no daemon does.
 func (k *keeper) removeDirs(c *child) {
@@ -42,8 +43,7 @@ func (k *keeper) removeDirs(c *child) {
 }
 
 // tryRemoving removes empty cgroups, innermost first. One that is not empty stays: another
-// process uses it. This happens in the loop, so that no daemon connects, and makes them
-// again, meanwhile.
+// process uses it. This happens in the loop, so that no daemon makes them again meanwhile.
 func (k *keeper) tryRemoving(dirs []string, tries int) {
 	if tries == 0 || !k.alone() {
 		return

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	client "albatross/runtime/keeper"
 )
 
 // group makes directories that stand for the cgroup of a unikernel, and its parent.
@@ -93,6 +94,36 @@ func TestCgroupsThatAreUsedAgain(t *testing.T) {
 	w.untilGone(other)
 	require.DirExists(t, a)
 	w.connect()
+}
+
+// TestCgroupsOfADaemonWithoutAKeeper are that daemon's to remove, also if the keeper is the
+// parent of the process.
+func TestCgroupsOfADaemonWithoutAKeeper(t *testing.T) {
+	w := newWorld(t)
+	a, parent := w.group("a")
+	first := w.runIn("a", []string{a, parent}, "/bin/sleep", "1000")
+	second := w.run("b", "/bin/sleep", "1000")
+	w.disconnect()
+	claim, err := client.NewClaim(w.ctx(), w.dbdir)
+	require.NoError(t, err)
+	for n, g := range []guest{first, second} { // after the second end, all that follows from the first is done
+		require.NoError(t, unix.Kill(g.Process.PID, unix.SIGKILL))
+		w.until("the end is on record", func() bool { return w.endsOnRecord() == n+1 })
+	}
+	require.DirExists(t, a)
+	claim.Release()
+	w.untilGone(a, parent)
+	w.connect()
+}
+
+// endsOnRecord returns how many ends are in the journal.
+func (w *world) endsOnRecord() (n int) {
+	for _, e := range w.journal() {
+		if e.End != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // TestLackOfMemory is what the cgroup of the process shows, in both versions. What others below
