@@ -240,17 +240,6 @@ func (h *host) sendAll(socket string, list iter.Seq[[]byte]) {
 	talking.Wait()
 }
 
-// steady is a connection that may take any time, as long as something comes: the answer may be
-// the contents of a block device.
-type steady struct{ net.Conn }
-
-func (s steady) Read(b []byte) (int, error) {
-	if err := s.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return 0, err
-	}
-	return s.Conn.Read(b)
-}
-
 // send sends bytes, and checks what the daemon answers.
 func (h *host) send(socket string, b []byte) error {
 	c, err := net.Dial("unix", h.socket(socket))
@@ -268,7 +257,7 @@ func (h *host) send(socket string, b []byte) error {
 	if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ENOTCONN) {
 		return err
 	}
-	answer, err := io.ReadAll(steady{c})
+	answer, err := io.ReadAll(c)
 	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
 		return err
 	}
