@@ -172,6 +172,7 @@ func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
 	switch {
 	case s == nil || s.phase != checking || s.next.number != m.Run: // it was given up
 	case s.unstored() != "":
+		h.respec(c, s.next, m.Spec)
 		h.dropNext(c, m.Name, s)
 		h.startFailed(c, m.Name, s, s.unstored())
 	case s.current != nil:

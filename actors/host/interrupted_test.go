@@ -94,6 +94,23 @@ func TestWhatIsOverStaysSo(t *testing.T) {
 	})
 }
 
+// TestAnImageOfASuccessorThatIsGivenUp is removed, though the host learns of it only when it gives
+// the successor up: the unikernel has ended meanwhile, and that cannot be stored.
+func TestAnImageOfASuccessorThatIsGivenUp(t *testing.T) {
+	simulate(t, func(s *simulation) {
+		p := s.creates("first")
+		s.change(func() { s.slow["prepare"] = 10 * time.Second })
+		s.ask(theName, replacement("second"), "second")
+		time.Sleep(time.Second)
+		s.change(func() { s.disk = broken })
+		s.change(func() { s.end(p, messages.Exit{Known: true}) })
+		time.Sleep(15 * time.Second)
+		s.change(func() { s.disk = works })
+		require.False(t, s.runs())
+		s.change(func() { require.Empty(t, s.images) })
+	})
+}
+
 // TestAnImageThatIsNeededAgain is kept, though its removal was under way.
 func TestAnImageThatIsNeededAgain(t *testing.T) {
 	simulate(t, func(s *simulation) {
