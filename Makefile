@@ -28,6 +28,8 @@ help: ## list the targets
 overlay:
 	@GOFLAGS='$(GOFLAGS_BEFORE)' $(GO) run ./sockets/remote/overlay "$$($(GO) env GOROOT)" "$(OVERLAY)"
 
+# Tests that run in a network namespace build programs there, where no module can be
+# downloaded: their targets depend on this.
 build: overlay ## build all programs into bin/
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
@@ -37,7 +39,7 @@ demo: build ## run a unikernel and see that it outlives the daemon
 
 # Not from the cache (-count 1): tests build programs, and go test does not know which
 # sources these are made of.
-test: lint ## run all tests, with the race detector where there is a C compiler
+test: build lint ## run all tests, with the race detector where there is a C compiler
 	@$(if $(RACE),,echo 'Running without the race detector, which needs a C compiler: install gcc to have it.')
 	$(GO) test $(RACE) -count 1 -timeout 30m ./...
 
@@ -51,7 +53,7 @@ FAST := ./messages/... $(addprefix ./actors/,console ledger meter store supervis
 check: vet build ## gofmt, go vet, build and the fast tests: what to run after each step
 	$(GO) test $(FAST)
 
-cover: overlay ## run all tests, and tell how much of the source they come to
+cover: build ## run all tests, and tell how much of the source they come to
 	@mkdir -p bin
 	$(GO) test -count 1 -timeout 30m -coverpkg ./... -coverprofile bin/cover.out ./...
 	@$(GO) tool cover -func bin/cover.out | tail -n 1
@@ -70,10 +72,10 @@ vet: overlay
 tidy: overlay
 	@diff=$$(GOPROXY=off $(GO) mod tidy -diff 2>/dev/null) || test -z "$$diff" || { echo "go mod tidy would change:"; echo "$$diff"; exit 1; }
 
-bench: overlay ## run all benchmarks
+bench: build ## run all benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-fuzz: overlay ## run each fuzz target for FUZZTIME
+fuzz: build ## run each fuzz target for FUZZTIME
 	@$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \
 		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null | cut -c6-); do \
 			echo "$$dir $$target"; \
@@ -81,14 +83,14 @@ fuzz: overlay ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
-crash: overlay ## kill the daemon at every failpoint and KILLS times at random, and count what is lost
+crash: build ## kill the daemon at every failpoint and KILLS times at random, and count what is lost
 	@cd test/crash && ALBATROSS_CRASH_KILLS=$(KILLS) $(GO) test -count 1 -timeout 1h
 
-vm-test: overlay ## boot a Debian in qemu, and try the units there (ten minutes)
+vm-test: build ## boot a Debian in qemu, and try the units there (ten minutes)
 	@machine=$$(test/vm/prepare.sh) && cd test/vm && ALBATROSS_VM="$$machine" $(GO) test -v -count 1 -timeout 2h
 
 # The tests of any package whose names begin with TestHostile: see test/hostile.
-hostile: overlay ## attack at length with messages, certificates, images, load and damage, and print figures
+hostile: build ## attack at length with messages, certificates, images, load and damage, and print figures
 	@rm -f bin/hostile.md
 	ALBATROSS_HOSTILE=$(CURDIR)/bin/hostile.md $(GO) test $(RACE) -count 1 -p 1 -timeout 1h -run '^TestHostile' \
 		$$(grep -rl --include='*_test.go' '^func TestHostile' . | xargs -n 1 dirname | sort -u)
