@@ -29,8 +29,14 @@ func (s *simulation) asksFor(name messages.Name, tag string) *request {
 // under reports whether such a request has been under way since a time.
 func (s *simulation) under(name messages.Name, since time.Time, is func(messages.Command) bool) bool {
 	return slices.ContainsFunc(s.requests, func(r *request) bool {
-		return r.name == name && is(r.command) && (r.answered.IsZero() || !r.answered.Before(since))
+		return r.name == name && is(r.command) && (r.answered.IsZero() || !r.answered.Before(since) || s.owed(r))
 	})
+}
+
+// owed reports whether a destroy has been answered with the promise that it is carried out later.
+func (s *simulation) owed(r *request) bool {
+	failure, _ := r.payload.(messages.Failure)
+	return destroys(r.command) && strings.HasSuffix(string(failure.Text), "this is tried again until it can") && !r.answered.Before(s.put[r.name])
 }
 
 // disturbs reports whether a command ends a unikernel that runs.

@@ -258,6 +258,10 @@ func (h *host) sendAll(socket string, list iter.Seq[[]byte]) {
 // be the contents of a block device.
 const answerRead = 64 << 10
 
+// answered is when an answer must have begun. On a busy machine, it takes a while to compress the
+// contents of a block device for every talker at the same time, of which the beginning comes last.
+const answered = 5 * time.Minute
+
 // send sends bytes, and checks how the daemon's answer begins.
 func (h *host) send(socket string, b []byte) error {
 	c, err := net.Dial("unix", h.socket(socket))
@@ -265,7 +269,7 @@ func (h *host) send(socket string, b []byte) error {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(answered)); err != nil {
 		return err
 	}
 	_, err = c.Write(b)
