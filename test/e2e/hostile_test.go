@@ -113,15 +113,23 @@ func reframed(random *rand.Rand, frame []byte) []byte {
 	if len(frame) > 4 && random.IntN(5) > 0 {
 		binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
 	}
-	m, err := asked(frame)
-	if err != nil || m.Header.Name != (messages.Name{}) {
-		return frame
+	for r := bytes.NewReader(frame); ; { // the daemon reads on behind the first
+		m, err := readMessage(r)
+		switch {
+		case err != nil:
+			return frame
+		case m.Header.Name == messages.Name{} && aboutPolicy(m.Payload):
+			return nil
+		}
 	}
-	switch m.Payload.(type) {
+}
+
+func aboutPolicy(p messages.Payload) bool {
+	switch p.(type) {
 	case messages.PolicyAdd, messages.PolicyRemove:
-		return nil
+		return true
 	}
-	return frame
+	return false
 }
 
 func unframed(_ *rand.Rand, item []byte) []byte { return item }
@@ -318,8 +326,10 @@ func judge(said, answer []byte) error {
 }
 
 // asked returns the message at the beginning of what was sent.
-func asked(said []byte) (messages.Wire, error) {
-	frame, err := wire.ReadFrame(bytes.NewReader(said), wire.MaxFrame)
+func asked(said []byte) (messages.Wire, error) { return readMessage(bytes.NewReader(said)) }
+
+func readMessage(r io.Reader) (messages.Wire, error) {
+	frame, err := wire.ReadFrame(r, wire.MaxFrame)
 	if err != nil {
 		return messages.Wire{}, err
 	}
