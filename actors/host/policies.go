@@ -1,9 +1,8 @@
 package host
 
 import (
-	"strings"
-
 	"errors"
+	"strings"
 
 	"albatross/actors/ledger"
 	"albatross/actors/supervise"
