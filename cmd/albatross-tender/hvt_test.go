@@ -88,6 +88,23 @@ func TestHVTAllMemory(t *testing.T) {
 		runHVT(t, "--mem=4098", hvtGuest("hello")))
 }
 
+// TestHVTFloatingPoint: a guest has the registers for it, ready to use.
+func TestHVTFloatingPoint(t *testing.T) {
+	requireVectors(t)
+	require.Equal(t, result{stdout: "computed\n"}, runHVT(t, "--mem=2", hvtGuest("fpu")))
+}
+
+// requireVectors skips a test of guests that use such registers where KVM does not run one
+// instruction of that kind. A KVM that is itself in a virtual machine may have to take
+// instructions apart, and knows only some.
+func requireVectors(t *testing.T) {
+	t.Helper()
+	r := runHVT(t, "--mem=2", hvtGuest("fpu"), "probe")
+	if why, _, _ := strings.Cut(r.stderr, "\n"); strings.Contains(why, "KVM has an internal error") {
+		t.Skipf("the KVM of this machine cannot run a guest with vector registers: %s", why)
+	}
+}
+
 // requireDeath checks that a guest has died of a reason, that its registers are told, and
 // that the tender is not what has died.
 func requireDeath(t *testing.T, r result, why, kind string) {

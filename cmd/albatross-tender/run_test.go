@@ -94,6 +94,12 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+func TestFloatingPoint(t *testing.T) {
+	forUsers(t, func(t *testing.T, u user) {
+		require.Equal(t, result{stdout: "computed\n"}, u.run(t, tender, "--mem=2", guest("fpu")))
+	})
+}
+
 func TestRefusals(t *testing.T) {
 	notThere := filepath.Join(directory, "nothing")
 	forUsers(t, func(t *testing.T, u user) {

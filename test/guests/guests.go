@@ -9,6 +9,7 @@
 //	chatty   prints as many lines as it is told, then sleeps or exits
 //	abort    ends like solo5_abort
 //	fault    touches memory it must not touch
+//	fpu      computes with floating-point numbers
 //	memory   touches all memory it may touch
 //	attack   asks its tender for parts of devices and memory that there are not
 //	badcall  asks its tender for what it must not get
@@ -40,7 +41,7 @@ var files embed.FS
 // Names lists the programs.
 func Names() []string {
 	return []string{
-		"abort", "attack", "badcall", "chatty", "disk", "exit", "fault", "hello",
+		"abort", "attack", "badcall", "chatty", "disk", "exit", "fault", "fpu", "hello",
 		"memory", "net", "several",
 	}
 }
