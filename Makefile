@@ -86,7 +86,7 @@ fuzz: build ## run each fuzz target for FUZZTIME
 crash: build ## kill the daemon at every failpoint and KILLS times at random, and count what is lost
 	@cd test/crash && ALBATROSS_CRASH_KILLS=$(KILLS) $(GO) test -v -count 1 -timeout 4h
 
-vm-test: build ## boot a Debian in qemu, and try the units there (ten minutes)
+vm-test: build ## boot a Debian in qemu, and try the units and hvt there (a quarter of an hour)
 	@machine=$$(test/vm/prepare.sh) && cd test/vm && ALBATROSS_VM="$$machine" $(GO) test -v -count 1 -timeout 2h
 
 # The tests of any package whose names begin with TestHostile: see test/hostile.

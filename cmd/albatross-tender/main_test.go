@@ -30,8 +30,8 @@ var (
 	tender    string
 )
 
-// deadline is far above what any of the runs takes.
-const deadline = 30 * time.Second
+// deadline is far above what any of the runs takes, also where processor and KVM are emulated.
+const deadline = 5 * time.Minute
 
 func TestMain(m *testing.M) {
 	netns.Enter()

@@ -49,12 +49,18 @@ type answer struct {
 	Out  string `json:"out"`
 }
 
-// newMachine boots a machine on which nothing of ours is installed.
-func newMachine(t *testing.T) *machine {
+// prepared is the directory that prepare.sh has made.
+func prepared(t *testing.T) string {
 	base := os.Getenv("ALBATROSS_VM")
 	if base == "" {
 		t.Skip("needs a virtual machine: use make vm-test")
 	}
+	return base
+}
+
+// newMachine boots a machine on which nothing of ours is installed.
+func newMachine(t *testing.T) *machine {
+	base := prepared(t)
 	dir, err := os.MkdirTemp("", "vm")
 	require.NoError(t, err)
 	m := &machine{t: t, dir: dir}
@@ -62,7 +68,7 @@ func newMachine(t *testing.T) *machine {
 	for _, name := range []string{"vmlinuz", "initrd"} {
 		require.NoError(t, os.Symlink(filepath.Join(base, name), m.path(name)))
 	}
-	m.host("cp", "--sparse=always", filepath.Join(base, "root.ext4"), m.path("root.ext4"))
+	host(m.t, "cp", "--sparse=always", filepath.Join(base, "root.ext4"), m.path("root.ext4"))
 	m.makePayload()
 	m.boot()
 	return m
@@ -70,11 +76,11 @@ func newMachine(t *testing.T) *machine {
 
 func (m *machine) path(name string) string { return filepath.Join(m.dir, name) }
 
-// host runs a program outside of the machine.
-func (m *machine) host(program string, args ...string) {
-	m.t.Helper()
+// host runs a program outside of any machine.
+func host(t *testing.T, program string, args ...string) {
+	t.Helper()
 	out, err := exec.Command(program, args...).CombinedOutput()
-	require.NoError(m.t, err, "%s: %s", program, out)
+	require.NoError(t, err, "%s: %s", program, out)
 }
 
 // makePayload makes the disk from which an operator installs.
@@ -89,11 +95,11 @@ func (m *machine) makePayload() {
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(m.t, err, "%s", out)
-	m.host("cp", "-r", "../../packaging/systemd", filepath.Join(dir, "units"))
+	host(m.t, "cp", "-r", "../../packaging/systemd", filepath.Join(dir, "units"))
 	for _, name := range []string{"hello", "net", "disk", "chatty"} {
 		require.NoError(m.t, os.WriteFile(filepath.Join(dir, "guests", name+".spt"), guests.Image(name, "spt"), 0o644))
 	}
-	m.host("mkfs.ext4", "-q", "-d", dir, m.path("payload.ext4"), "256M")
+	host(m.t, "mkfs.ext4", "-q", "-d", dir, m.path("payload.ext4"), "256M")
 }
 
 // boot starts the machine, and waits until programs can be run there.

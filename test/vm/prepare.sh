@@ -1,9 +1,13 @@
 #!/bin/sh
 # Builds a small Debian 12 for the tests of this directory: kernel, initrd and the
-# file system of the root. It takes a minute, once: the result is kept in
+# file system of the root; and the beginning of another initrd, for a machine that runs
+# nothing but tests. It takes a minute, once: the result is kept in
 # $XDG_CACHE_HOME/albatross-vm, and the path of that is printed.
 set -eu
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/albatross-vm
+mkdir -p "$cache"
+exec 9>"$cache.lock"
+flock 9 # another one may build the same
 stamp=$(sha256sum "$0" | cut -c1-16)
 if [ "$(cat "$cache/stamp" 2>/dev/null)" = "$stamp" ]; then
 	echo "$cache"
@@ -22,10 +26,11 @@ if [ -n "$missing" ]; then
 	apt-get install -y --no-install-recommends $missing
 fi
 
-rm -rf "$cache"
+# There may be file systems in what is left of a build that was killed.
+rm -rf --one-file-system "$cache"
 mkdir -p "$cache"
 work=$(mktemp -d "$cache/build.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf --one-file-system "$work"' EXIT
 root=$work/root
 mmdebstrap --variant=minbase --include=systemd-sysv,linux-image-cloud-amd64,iproute2,kmod,procps bookworm "$root"
 
@@ -54,17 +59,28 @@ ln -s ../agent.service "$root/etc/systemd/system/multi-user.target.wants/agent.s
 mkdir -p "$root/etc/systemd/journald.conf.d"
 printf '[Journal]\nStorage=volatile\nRateLimitBurst=0\n' >"$root/etc/systemd/journald.conf.d/vm.conf"
 
-# The initrd mounts both disks, and nothing else.
+# An initrd begins with busybox and kernel modules, which are loaded in this order.
 cp "$root"/boot/vmlinuz-* "$cache/vmlinuz"
-initrd=$work/initrd
-mkdir -p "$initrd/bin" "$initrd/dev" "$initrd/proc" "$initrd/sys" "$initrd/new"
-cp /bin/busybox "$initrd/bin/busybox"
 kernel=$(basename "$root"/lib/modules/*)
-modules=
-for file in $(chroot "$root" modprobe -S "$kernel" --show-depends -a virtio_pci virtio_blk | awk '$1 == "insmod" && !seen[$2]++ { print $2 }'); do
-	cp "$root$file" "$initrd/"
-	modules="$modules $(basename "$file")"
-done
+begin() { # DIRECTORY MODULE...
+	initrd=$1
+	shift
+	mkdir -p "$initrd/bin" "$initrd/dev" "$initrd/proc" "$initrd/sys"
+	cp /bin/busybox "$initrd/bin/busybox"
+	modules=
+	for file in $(chroot "$root" modprobe -S "$kernel" --show-depends -a "$@" | awk '$1 == "insmod" && !seen[$2]++ { print $2 }'); do
+		cp "$root$file" "$initrd/"
+		modules="$modules $(basename "$file")"
+	done
+}
+pack() { # DIRECTORY
+	chmod +x "$1/init"
+	(cd "$1" && find . | cpio -o -H newc --quiet)
+}
+
+# This one mounts both disks, and nothing else.
+begin "$work/initrd" virtio_pci virtio_blk
+mkdir "$initrd/new"
 cat >"$initrd/init" <<INIT
 #!/bin/busybox sh
 /bin/busybox mount -t devtmpfs devtmpfs /dev
@@ -74,8 +90,29 @@ for module in $modules; do /bin/busybox insmod /\$module; done
 /bin/busybox mount --move /dev /new/dev
 exec /bin/busybox switch_root /new /sbin/init
 INIT
-chmod +x "$initrd/init"
-(cd "$initrd" && find . | cpio -o -H newc --quiet) >"$cache/initrd"
+pack "$initrd" >"$cache/initrd"
+
+# This one has KVM, and runs /run, which is in a second archive behind it. Its memory may
+# be promised more often than there is: most guests touch little of theirs.
+begin "$work/kvm" kvm_amd tun bridge
+mkdir "$initrd/tmp"
+cat >"$initrd/init" <<INIT
+#!/bin/busybox sh
+set -e # its end is the machine's
+export PATH=/bin HOME=/
+/bin/busybox --install -s /bin
+mount -t devtmpfs devtmpfs /dev
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+chmod 1777 /tmp
+ip link set lo up
+echo 1 >/proc/sys/vm/overcommit_memory
+for module in $modules; do insmod /\$module; done
+sh /run >/dev/ttyS1 2>&1
+poweroff -f
+INIT
+pack "$initrd" >"$cache/kvm"
 
 rm -rf "$root/boot" "$root/usr/share/doc" "$root/usr/share/locale" "$root/var/cache/apt" "$root/var/lib/apt/lists"
 mkfs.ext4 -q -d "$root" "$cache/root.ext4" 1G
