@@ -10,6 +10,7 @@
 //	abort    ends like solo5_abort
 //	fault    touches memory it must not touch
 //	fpu      computes with floating-point numbers
+//	large    reads all segments that Grow has added to it
 //	memory   touches all memory it may touch
 //	attack   asks its tender for parts of devices and memory that there are not
 //	badcall  asks its tender for what it must not get
@@ -42,7 +43,7 @@ var files embed.FS
 func Names() []string {
 	return []string{
 		"abort", "attack", "badcall", "chatty", "disk", "exit", "fault", "fpu", "hello",
-		"memory", "net", "several",
+		"large", "memory", "net", "several",
 	}
 }
 
