@@ -2,6 +2,7 @@ package hvt
 
 import (
 	"fmt"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -32,26 +33,44 @@ func newMemory(size uint64) (memory, error) {
 
 func (m *memory) size() uint64 { return uint64(len(m.bytes)) }
 
-// load fills memory from the image file. Segments that are not writable become so for this
-// process, and thereby for the guest, whatever it does to its page tables.
+// load fills memory from the image file, or maps the file where unikernels share it. Segments
+// that are not writable become so for this process, and thereby for the guest, whatever it
+// does to its page tables.
 func (m *memory) load(i *image.Image, file int) error {
+	shared := solo5.Shareable(file, unix.PROT_READ)
 	for _, s := range i.Segments {
-		if err := m.loadSegment(s, file); err != nil {
+		if err := m.loadSegment(s, file, shared); err != nil {
 			return fmt.Errorf("cannot load image: %w", err)
 		}
 	}
 	return nil
 }
 
-func (m *memory) loadSegment(s image.Segment, file int) error {
-	if err := readFull(file, m.bytes[s.Address:s.Address+s.FileSize], int64(s.Offset)); err != nil {
-		return err
+func (m *memory) loadSegment(s image.Segment, file int, shared bool) error {
+	mapped, copied := s.Parts(shared)
+	for _, p := range copied {
+		if err := readFull(file, m.bytes[p.Address:p.Address+p.Size], int64(p.Offset)); err != nil {
+			return err
+		}
+	}
+	if mapped.Size > 0 {
+		if err := m.mapFile(mapped, file); err != nil {
+			return err
+		}
 	}
 	if s.Protection&image.Writable != 0 {
 		return nil
 	}
 	m.fixed = append(m.fixed, span{s.FirstPage(), s.EndPage()})
 	return unix.Mprotect(m.bytes[s.FirstPage():s.EndPage()], unix.PROT_READ)
+}
+
+// mapFile replaces memory by pages of the file. What is written to them is not written to the
+// file.
+func (m *memory) mapFile(p image.Part, file int) error {
+	_, err := unix.MmapPtr(file, int64(p.Offset), unsafe.Pointer(&m.bytes[p.Address]), uintptr(p.Size),
+		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED)
+	return err
 }
 
 // readFull fills b from an offset of a file.

@@ -96,6 +96,39 @@ func (s Segment) FirstPage() uint64 { return s.Address &^ (PageSize - 1) }
 // EndPage returns the address of the first page after the segment.
 func (s Segment) EndPage() uint64 { return pageUp(s.Address + s.MemorySize) }
 
+// Part is a part of the contents of a segment.
+type Part struct {
+	Address uint64 // in memory
+	Offset  uint64 // in the file
+	Size    uint64
+}
+
+// Parts divides the contents of the segment into pages that are pages of the file as well,
+// which can be mapped if the image is shared, and the rest, which must be copied: around its
+// contents the file has other bytes than memory, which is zero there. Segments that the file
+// and memory divide into pages in different ways are rest as a whole.
+func (s Segment) Parts(shared bool) (mapped Part, copied []Part) {
+	all := Part{s.Address, s.Offset, s.FileSize}
+	first, end := pageUp(s.Address), (s.Address+s.FileSize)&^(PageSize-1)
+	if !shared || (s.Address-s.Offset)%PageSize != 0 || end <= first {
+		return Part{}, []Part{all}
+	}
+	before, mapped := all.cut(first)
+	mapped, behind := mapped.cut(end)
+	for _, p := range []Part{before, behind} {
+		if p.Size > 0 {
+			copied = append(copied, p)
+		}
+	}
+	return mapped, copied
+}
+
+// cut divides a part at an address in it.
+func (p Part) cut(address uint64) (below, above Part) {
+	size := address - p.Address
+	return Part{p.Address, p.Offset, size}, Part{address, p.Offset + size, p.Size - size}
+}
+
 func pageUp(address uint64) uint64 { return (address + PageSize - 1) &^ (PageSize - 1) }
 
 // Image is what a Solo5 image declares.

@@ -27,9 +27,11 @@ type region struct {
 	filled uint64
 	offset uint64
 
-	// The contents: bytes, or else a segment of the image.
-	bytes   []byte
-	segment image.Segment
+	// The contents: bytes, or else parts of the image. The executable has a hole in place
+	// of the part that the stub maps.
+	bytes  []byte
+	copied []image.Part
+	mapped image.Part
 }
 
 func (r region) end() uint64 { return r.address + r.size }
@@ -38,16 +40,19 @@ const readWrite = image.Readable | image.Writable
 
 func pageUp(n uint64) uint64 { return (n + image.PageSize - 1) &^ (image.PageSize - 1) }
 
-// layout returns what is where in the new process.
-func layout(i *image.Image, memory uint64, bootInfo, stub []byte) []region {
+// layout returns what is where in guest memory. If the image is shared, the stub maps as much
+// of it as possible.
+func layout(i *image.Image, memory uint64, bootInfo []byte, shared bool) []region {
 	low := append(make([]byte, bootInfoBase-memoryBase), bootInfo...)
 	regions := []region{bytesRegion(memoryBase, low, readWrite)}
 	for _, s := range i.Segments {
-		regions = append(zeroUntil(regions, s.FirstPage()), segmentRegion(s))
+		regions = append(zeroUntil(regions, s.FirstPage()), segmentRegion(s, shared))
 	}
-	regions = zeroUntil(regions, memory)
-	regions = append(regions, bytesRegion(stubBase, stub, image.Readable|image.Executable))
-	return placeInFile(regions)
+	return zeroUntil(regions, memory)
+}
+
+func stubRegion(stub []byte) region {
+	return bytesRegion(stubBase, stub, image.Readable|image.Executable)
 }
 
 func bytesRegion(address uint64, b []byte, p image.Protection) region {
@@ -55,15 +60,14 @@ func bytesRegion(address uint64, b []byte, p image.Protection) region {
 	return region{address: address, size: size, protection: p, filled: size, bytes: b}
 }
 
-func segmentRegion(s image.Segment) region {
+func segmentRegion(s image.Segment, shared bool) region {
 	size := s.EndPage() - s.FirstPage()
-	filled := size
+	r := region{address: s.FirstPage(), size: size, protection: s.Protection, filled: size}
 	if s.Protection&image.Writable != 0 {
-		filled = pageUp(s.Address - s.FirstPage() + s.FileSize)
+		r.filled = pageUp(s.Address - s.FirstPage() + s.FileSize)
 	}
-	return region{
-		address: s.FirstPage(), size: size, protection: s.Protection, filled: filled, segment: s,
-	}
+	r.mapped, r.copied = s.Parts(shared)
+	return r
 }
 
 // zeroUntil fills the gap after the last region with zeroed memory.
@@ -177,8 +181,12 @@ func (r region) fill(fd, imageFile int) error {
 	if r.bytes != nil {
 		return writeAt(fd, r.bytes, r.offset)
 	}
-	s := r.segment
-	return copyRange(fd, r.offset+s.Address-r.address, imageFile, s.Offset, s.FileSize)
+	for _, p := range r.copied {
+		if err := copyRange(fd, r.offset+p.Address-r.address, imageFile, p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func writeAt(fd int, b []byte, offset uint64) error {
@@ -192,16 +200,12 @@ func writeAt(fd int, b []byte, offset uint64) error {
 	return nil
 }
 
-// copyRange makes the kernel copy part of one file to another.
-func copyRange(to int, toOffset uint64, from int, fromOffset, length uint64) error {
-	if length == 0 {
-		return nil
-	}
+// copyRange makes the kernel copy a part of the image to another file.
+func copyRange(to int, toOffset uint64, from int, p image.Part) error {
 	if _, err := unix.Seek(to, int64(toOffset), unix.SEEK_SET); err != nil {
 		return err
 	}
-	offset := int64(fromOffset)
-	for length > 0 {
+	for offset, length := int64(p.Offset), p.Size; length > 0; {
 		n, err := solo5.Retry(func() (int, error) { return unix.Sendfile(to, from, &offset, int(length)) })
 		if err != nil {
 			return err

@@ -41,7 +41,8 @@ func TestLayout(t *testing.T) {
 		i := drawImage(t)
 		memory := i.End + rapid.Uint64Range(1, 10).Draw(t, "rest")*image.PageSize
 		info := make([]byte, rapid.IntRange(40, 16000).Draw(t, "info"))
-		regions := layout(i, memory, info, make([]byte, rapid.IntRange(1, 20000).Draw(t, "stub")))
+		regions := layout(i, memory, info, rapid.Bool().Draw(t, "shared"))
+		regions = placeInFile(append(regions, stubRegion(make([]byte, rapid.IntRange(1, 20000).Draw(t, "stub")))))
 
 		address, offset := uint64(memoryBase), pageUp(uint64(len(elfHeaders(regions))))
 		for n, r := range regions {

@@ -5,8 +5,8 @@
 // refused, opens the devices and writes an executable into a file in memory: all of guest
 // memory as its segments, with the boot info filled in, and a stub of a few dozen
 // instructions. The process that executes that file becomes the guest: Linux maps the
-// segments with their protections; the stub closes all other descriptors, forbids itself
-// new privileges, loads the seccomp filter and jumps to the guest.
+// segments with their protections; the stub maps the image over them where unikernels share
+// it, closes all other descriptors, forbids itself new privileges, loads the seccomp filter and jumps to the guest.
 //
 // The guest then has its memory, a console (descriptor 1), a set to wait on, a timer, and
 // its devices; rules says what it may do with them. It can also read what Linux maps into
@@ -51,6 +51,7 @@ const timerEvent = 0xfffffffe
 // Guest is an image with everything it needs, ready to be executed.
 type Guest struct {
 	executable int
+	image      int
 	epoll      int
 	timer      int
 	devices    []solo5.Device
@@ -62,15 +63,8 @@ func Prepare(c solo5.Config) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = unix.Close(file) }()
-	if err := checkMemory(i, c.Memory); err != nil {
-		return nil, err
-	}
-	if err := c.CheckDevices(i); err != nil {
-		return nil, err
-	}
-	g := &Guest{executable: -1, epoll: -1, timer: -1}
-	if err := g.prepare(i, file, c); err != nil {
+	g := &Guest{image: file, executable: -1, epoll: -1, timer: -1}
+	if err := g.prepare(i, c); err != nil {
 		_ = g.Close()
 		return nil, err
 	}
@@ -78,7 +72,13 @@ func Prepare(c solo5.Config) (*Guest, error) {
 }
 
 // prepare acquires everything. If it fails, Close frees what it has acquired.
-func (g *Guest) prepare(i *image.Image, file int, c solo5.Config) (err error) {
+func (g *Guest) prepare(i *image.Image, c solo5.Config) (err error) {
+	if err := checkMemory(i, c.Memory); err != nil {
+		return err
+	}
+	if err := c.CheckDevices(i); err != nil {
+		return err
+	}
 	if g.devices, err = c.OpenDevices(i.Devices); err != nil {
 		return err
 	}
@@ -89,14 +89,16 @@ func (g *Guest) prepare(i *image.Image, file int, c solo5.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	regions := layout(i, c.Memory, info, solo5.Shareable(g.image, unix.PROT_READ|unix.PROT_EXEC))
 	s := stub{
 		entry:       i.Entry,
 		stack:       c.Memory - 8, // as after a call: aligned to 16 minus 8
 		bootInfo:    bootInfoBase,
+		mapped:      regions,
 		descriptors: fdDevices + len(g.devices),
 		filter:      seccomp.Compile(rules(g.devices)),
 	}
-	g.executable, err = writeExecutable(layout(i, c.Memory, info, s.bytes()), file)
+	g.executable, err = writeExecutable(placeInFile(append(regions, stubRegion(s.bytes()))), g.image)
 	return err
 }
 
@@ -137,7 +139,7 @@ func (g *Guest) Close() error {
 			errs = append(errs, unix.Close(fd))
 		}
 	}
-	*g = Guest{executable: -1, epoll: -1, timer: -1}
+	*g = Guest{image: -1, executable: -1, epoll: -1, timer: -1}
 	return errors.Join(errs...)
 }
 
@@ -147,11 +149,12 @@ func (g *Guest) Close() error {
 func (g *Guest) Executable() int { return g.executable }
 
 // Descriptors returns what the executed file must find open, in this order, from
-// descriptor 3 on; 0 to 2 are the guest's console.
+// descriptor 3 on; 0 to 2 are the guest's console. The guest keeps all but the last, the
+// image.
 func (g *Guest) Descriptors() []int {
 	fds := []int{g.epoll, g.timer}
 	for _, d := range g.devices {
 		fds = append(fds, d.File)
 	}
-	return fds
+	return append(fds, g.image)
 }

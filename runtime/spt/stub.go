@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
+
+	"albatross/runtime/image"
 )
 
 // The stub is the first code that runs in the new process and the last that is ours: it
@@ -19,10 +21,11 @@ const stubBase = 1 << 44
 
 // stub is the data of the stub.
 type stub struct {
-	entry       uint64 // of the guest
-	stack       uint64 // the guest's initial stack pointer
-	bootInfo    uint64 // its only argument
-	descriptors int    // the first descriptor the guest must not have
+	entry       uint64   // of the guest
+	stack       uint64   // the guest's initial stack pointer
+	bootInfo    uint64   // its only argument
+	mapped      []region // of which the stub maps a part of the image, if there is one
+	descriptors int      // the first descriptor the guest must not have: the image
 	filter      []unix.SockFilter
 }
 
@@ -83,6 +86,14 @@ func (s stub) code(d stubData) []byte {
 	a.call(unix.SYS_SETRLIMIT, unix.RLIMIT_STACK, d.limit)
 	a.call(unix.SYS_PRCTL, unix.PR_SET_NAME, d.name)
 
+	// What unikernels share of the image; from here on it is that of the guest.
+	for _, r := range s.mapped {
+		if p := r.mapped; p.Size > 0 {
+			a.call(unix.SYS_MMAP, p.Address, p.Size, protections(r.protection),
+				unix.MAP_PRIVATE|unix.MAP_FIXED, uint64(s.descriptors), p.Offset)
+		}
+	}
+
 	// The guest must not use other descriptors of whoever started us.
 	a.call(unix.SYS_CLOSE_RANGE, uint64(s.descriptors), 1<<32-1, 0)
 
@@ -97,6 +108,7 @@ func (s stub) code(d stubData) []byte {
 	a.load(rdx, 0)
 	a.load(r10, 0)
 	a.load(r8, 0)
+	a.load(r9, 0)
 	a.load(rdi, s.bootInfo)
 	a.load(rsp, s.stack)
 	a.load(rax, s.entry)
@@ -112,6 +124,20 @@ func (s stub) code(d stubData) []byte {
 	a.load(rax, unix.SYS_EXIT_GROUP)
 	a.emit(0x0f, 0x05) // syscall
 	return a.code
+}
+
+// protections returns those of memory as mmap takes them.
+func protections(p image.Protection) (bits uint64) {
+	if p&image.Readable != 0 {
+		bits |= unix.PROT_READ
+	}
+	if p&image.Writable != 0 {
+		bits |= unix.PROT_WRITE
+	}
+	if p&image.Executable != 0 {
+		bits |= unix.PROT_EXEC
+	}
+	return bits
 }
 
 // assembler encodes the few instructions of the stub.
@@ -130,11 +156,12 @@ var (
 	rsi = register{0x48, 0xbe}
 	rdi = register{0x48, 0xbf}
 	r8  = register{0x49, 0xb8}
+	r9  = register{0x49, 0xb9}
 	r10 = register{0x49, 0xba}
 )
 
 // argumentRegisters holds the registers of a system call's arguments.
-var argumentRegisters = []register{rdi, rsi, rdx, r10, r8}
+var argumentRegisters = []register{rdi, rsi, rdx, r10, r8, r9}
 
 func (a *assembler) emit(b ...byte) { a.code = append(a.code, b...) }
 
