@@ -81,11 +81,40 @@ func TestHVTMemory(t *testing.T) {
 	}
 }
 
-// TestHVTAllMemory: as much as a guest can address.
+// TestMuchMemory has a first and a last page, and one in each GB, that can be written to and
+// printed from. A guest of hvt finds its stack below the image where hypercalls cannot address
+// the end of memory.
+func TestMuchMemory(t *testing.T) {
+	forTargets(t, func(t *testing.T, target string) {
+		for _, mb := range []int{2, 4094, 4096, 4098, 5120, 9000} {
+			t.Run(fmt.Sprint(mb), func(t *testing.T) {
+				if err := promise(mb); err != nil {
+					t.Skipf("this machine does not promise as much memory: %v", err)
+				}
+				r := user{}.run(t, tender, target, fmt.Sprint("--mem=", mb), filepath.Join(directory, "memory."+target), "ends")
+				pages, stack := 2+(mb-1)/1024, ""
+				if target == "hvt" && mb > 4096 {
+					stack = " with the stack below the image"
+				}
+				require.Equal(t, result{stdout: fmt.Sprintf("%d pages of %d MB%s\n", pages, mb, stack)}, r)
+			})
+		}
+	})
+}
+
+// promise asks the machine for memory, without using it.
+func promise(mb int) error {
+	b, err := unix.Mmap(-1, 0, mb<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return err
+	}
+	return unix.Munmap(b)
+}
+
+// TestHVTAllMemory: more than a guest can address is refused.
 func TestHVTAllMemory(t *testing.T) {
-	require.Equal(t, result{stdout: "hello from albatross: --once\n"}, runHVT(t, "--mem=4096", hvtGuest("hello"), "--once"))
-	require.Equal(t, result{exit: 1, stderr: "albatross-tender: cannot use 4098 MB of memory: at most 4096 can be addressed\n"},
-		runHVT(t, "--mem=4098", hvtGuest("hello")))
+	require.Equal(t, result{exit: 1, stderr: "albatross-tender: cannot use 524290 MB of memory: at most 524288 can be addressed\n"},
+		runHVT(t, "--mem=524290", hvtGuest("hello")))
 }
 
 // TestHVTFloatingPoint: a guest has the registers for it, ready to use.

@@ -9,17 +9,23 @@ import (
 )
 
 // What lies below the image, which begins at 1 MB. The guest sees the boot info only, with
-// the manifest and the command line behind it, and can only read that.
+// the manifest and the command line behind it, and can only read that; and its stack, if that
+// is here.
 const (
 	gdtBase      = 0x1000
 	pml4Base     = 0x2000
 	pdptBase     = 0x3000
-	pdBase       = 0x4000 // 4 directories, one for each GB
 	bootInfoBase = 0x10000
 	bootInfoEnd  = 0x18000
-	tablesBase   = 0x20000 // page tables, as many as are needed
+	lowStackEnd  = 0x20000 // below it, nothing is mapped
 	imageBase    = 0x100000
 )
+
+// argumentLimit bounds the address of a hypercall's argument, which has 32 bits. Guests have
+// arguments on their stack, which is at the end of memory. Where that is above the limit, the
+// stack is below the image instead: the guest is told no more of it than the stack pointer, and
+// uses all memory behind the image as its heap.
+const argumentLimit = 1 << 32
 
 // The boot info:
 //

@@ -85,7 +85,7 @@ func (g *Guest) prepare(i *image.Image, file int, c Config) (err error) {
 	if g.memory, err = newMemory(i.Usable(c.Memory)); err != nil {
 		return err
 	}
-	if g.machine, err = newMachine(g.memory.bytes); err != nil {
+	if g.machine, err = newMachine(g.memory.all); err != nil {
 		return err
 	}
 	info, err := bootInfo(g.memory.size(), i.End, g.machine.frequency, g.devices, c.Arguments)
@@ -98,7 +98,7 @@ func (g *Guest) prepare(i *image.Image, file int, c Config) (err error) {
 	}
 	g.memory.writePageTables(i)
 	g.memory.writeSegments()
-	return g.machine.reset(i.Entry, g.memory.size()-8) // as after a call: aligned to 16 minus 8
+	return g.machine.reset(i.Entry, g.memory.stack-8) // as after a call: aligned to 16 minus 8
 }
 
 // Run runs the guest to its end, and returns its exit status. An error is a failure of the

@@ -272,7 +272,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{Config{Config: solo5.Config{Image: dir + "/nothing"}}, "cannot open image: nothing: no such file or directory"},
 		{Config{Config: solo5.Config{Image: guests.Write(t, dir, "hello", "spt")}}, "cannot run image: it is for the target spt, not hvt"},
-		{Config{Config: solo5.Config{Image: hello, Memory: 4098 << 20}}, "cannot use 4098 MB of memory: at most 4096 can be addressed"},
+		{Config{Config: solo5.Config{Image: hello, Memory: 524290 << 20}}, "cannot use 524290 MB of memory: at most 524288 can be addressed"},
 		{Config{Config: solo5.Config{Image: disk}},
 			`cannot attach devices: specified block device(s) does not match with manifest. Devices present in manifest: block "storage"`},
 		{Config{Config: solo5.Config{Image: hello}, DumpCore: dir + "/none"}, "cannot write core files to none: no such file or directory"},

@@ -46,6 +46,12 @@ type cpuid struct {
 	entries  [kvmMaxCPUIDEntries][10]uint32
 }
 
+// Where an entry has the question, and an answer.
+const (
+	cpuidLeaf = 0
+	cpuidEAX  = 3
+)
+
 // registers are the general registers, in the order of KVM.
 type registers struct {
 	rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp uint64
@@ -129,19 +135,34 @@ func (m *machine) furnish(kvm, vm int, memory []byte) (err error) {
 	if m.shared, err = unix.Mmap(m.cpu, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return fmt.Errorf("cannot share memory with virtual CPU: %w", err)
 	}
-	if err := m.setCPUID(kvm); err != nil {
+	var features cpuid
+	if err := m.setCPUID(kvm, &features); err != nil {
 		return fmt.Errorf("cannot set features of virtual CPU: %w", err)
+	}
+	if bits := features.addressBits(); uint64(len(memory)) > 1<<bits {
+		return fmt.Errorf("cannot use %d MB of memory: the processor addresses %d", len(memory)/megabyte, 1<<bits/megabyte)
 	}
 	return m.readFrequency(kvm)
 }
 
 // setCPUID gives the guest all that the host and KVM support.
-func (m *machine) setCPUID(kvm int) error {
-	c := cpuid{count: kvmMaxCPUIDEntries}
-	if err := ioctlPointer(kvm, kvmGetSupportedCPUID, unsafe.Pointer(&c)); err != nil {
+func (m *machine) setCPUID(kvm int, c *cpuid) error {
+	c.count = kvmMaxCPUIDEntries
+	if err := ioctlPointer(kvm, kvmGetSupportedCPUID, unsafe.Pointer(c)); err != nil {
 		return err
 	}
-	return ioctlPointer(m.cpu, kvmSetCPUID2, unsafe.Pointer(&c))
+	return ioctlPointer(m.cpu, kvmSetCPUID2, unsafe.Pointer(c))
+}
+
+// addressBits returns how many bits the addresses of a processor have.
+func (c *cpuid) addressBits() uint32 {
+	const sizes, least = 0x80000008, 36
+	for _, e := range c.entries[:min(c.count, kvmMaxCPUIDEntries)] {
+		if e[cpuidLeaf] == sizes {
+			return min(e[cpuidEAX]&0xff, 62)
+		}
+	}
+	return least
 }
 
 // readFrequency reads how fast the guest's clock runs, which it tells the time by.

@@ -15,8 +15,10 @@ const megabyte = 1 << 20
 // memory is guest memory, from address 0. The guest may change the bytes at any moment in
 // which it runs.
 type memory struct {
-	bytes []byte
+	bytes []byte // what the guest is told of
 	fixed []span // what the guest cannot write, nor we on its behalf: writing would fault
+	stack uint64 // where the stack begins, from which it grows downwards
+	all   []byte // bytes, and behind them the page tables
 }
 
 // span is a range of addresses.
@@ -24,11 +26,15 @@ type span struct{ from, to uint64 }
 
 // newMemory maps zeroed memory, which costs what is touched.
 func newMemory(size uint64) (memory, error) {
-	b, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	all, err := unix.Mmap(-1, 0, int(size+tablesSize(size)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return memory{}, fmt.Errorf("cannot reserve %d MB of memory: %w", size/megabyte, err)
 	}
-	return memory{bytes: b, fixed: []span{{0, imageBase}}}, nil
+	m := memory{bytes: all[:size], fixed: []span{{0, imageBase}}, stack: size, all: all}
+	if size > argumentLimit {
+		m.fixed, m.stack = []span{{0, lowStackEnd}}, imageBase
+	}
+	return m, nil
 }
 
 func (m *memory) size() uint64 { return uint64(len(m.bytes)) }
@@ -111,8 +117,8 @@ func (m *memory) writable(address, length uint64) ([]byte, bool) {
 }
 
 func (m *memory) close() error {
-	if m.bytes == nil {
+	if m.all == nil {
 		return nil
 	}
-	return unix.Munmap(m.bytes)
+	return unix.Munmap(m.all)
 }

@@ -12,6 +12,9 @@ import (
 // lies below the boot info is not mapped, so that a NULL pointer faults.
 //
 // These tables are a service to the guest, whose bugs they catch: it can load other ones.
+//
+// The first two levels are below the image. The others are behind the memory that the guest is
+// told of: a directory for each GB, and then the tables.
 const (
 	present   = 1 << 0
 	writeable = 1 << 1
@@ -19,49 +22,64 @@ const (
 	noExecute = 1 << 63
 
 	largePage = 2 << 20
+	gigabyte  = 1 << 30
+
+	// maxTables is how many tables there may be: of the first 2 MB, and of where each of 64
+	// segments begins and ends.
+	maxTables = 1 + 2*64
 )
 
-// writePageTables writes the tables for an image to their places. The image has at most 64
-// segments, whose boundaries are in as many pages of 2 MB, twice; so the tables end far
-// below the image.
+// tablesSize returns how much the tables behind memory take at most.
+func tablesSize(memory uint64) uint64 {
+	return (directories(memory) + maxTables) * image.PageSize
+}
+
+func directories(memory uint64) uint64 { return (memory + gigabyte - 1) / gigabyte }
+
+// writePageTables writes the tables for an image to their places.
 func (m *memory) writePageTables(i *image.Image) {
-	put := func(table uint64, index int, entry uint64) {
-		binary.LittleEndian.PutUint64(m.bytes[table+8*uint64(index):], entry)
+	put := func(table uint64, index uint64, entry uint64) {
+		binary.LittleEndian.PutUint64(m.all[table+8*index:], entry)
 	}
+	first := m.size()
 	put(pml4Base, 0, pdptBase|present|writeable)
-	for gb := range 4 {
-		put(pdptBase, gb, uint64(pdBase+gb*image.PageSize)|present|writeable)
+	for n := range directories(m.size()) {
+		put(pdptBase, n, first+n*image.PageSize|present|writeable)
 	}
-	code, table := codeOf(i), uint64(tablesBase)
-	for n := range len(m.bytes) / largePage {
-		address := uint64(n) * largePage
-		if n > 0 && code.uniform(address) {
-			put(pdBase, n, code.entry(address)|large)
+	p, table := m.pages(i), first+directories(m.size())*image.PageSize
+	for n := range m.size() / largePage {
+		address := n * largePage
+		if n > 0 && p.uniform(address) {
+			put(first, n, p.entry(address)|large)
 			continue
 		}
-		put(pdBase, n, table|present|writeable)
-		for page := range largePage / image.PageSize {
-			put(table, page, code.entry(address+uint64(page)*image.PageSize))
+		put(first, n, table|present|writeable)
+		for page := range uint64(largePage / image.PageSize) {
+			put(table, page, p.entry(address+page*image.PageSize))
 		}
 		table += image.PageSize
 	}
 }
 
-// code is where the code of an image is: whole pages.
-type code []span
+// pages says which pages of memory a guest may use, and how.
+type pages struct {
+	code []span // whole pages
+	low  uint64 // what it may write begins here
+}
 
-func codeOf(i *image.Image) (c code) {
+func (m *memory) pages(i *image.Image) pages {
+	p := pages{low: m.fixed[0].to}
 	for _, s := range i.Segments {
 		if s.Protection&image.Executable != 0 {
-			c = append(c, span{s.FirstPage(), s.EndPage()})
+			p.code = append(p.code, span{s.FirstPage(), s.EndPage()})
 		}
 	}
-	return c
+	return p
 }
 
 // uniform reports whether 2 MB of memory are code as a whole, or not at all.
-func (c code) uniform(address uint64) bool {
-	for _, s := range c {
+func (p pages) uniform(address uint64) bool {
+	for _, s := range p.code {
 		begins := s.from > address && s.from < address+largePage
 		ends := s.to > address && s.to < address+largePage
 		if begins || ends {
@@ -73,14 +91,14 @@ func (c code) uniform(address uint64) bool {
 
 // entry returns the entry for the page at an address. Whether code can be written is decided
 // by the protections of this process.
-func (c code) entry(address uint64) uint64 {
+func (p pages) entry(address uint64) uint64 {
 	switch {
-	case address < bootInfoBase, address >= bootInfoEnd && address < imageBase:
+	case address < bootInfoBase, address >= bootInfoEnd && address < p.low:
 		return 0
 	case address < bootInfoEnd:
 		return address | present | noExecute
 	}
-	for _, s := range c {
+	for _, s := range p.code {
 		if s.from <= address && address < s.to {
 			return address | present | writeable
 		}

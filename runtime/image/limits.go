@@ -18,6 +18,10 @@ const (
 	// hvtPage is the unit of memory of hvt, which does not use an incomplete one.
 	hvtPage = 2 * megabyte
 
+	// hvtMemory is how much a guest of hvt can address: what the entries of one page of our
+	// page tables cover.
+	hvtMemory = 512 << 30
+
 	// maxArguments is the size limit of a guest's arguments, joined by spaces, in bytes.
 	maxArguments = 8191
 
@@ -47,8 +51,8 @@ func (i *Image) CheckMemory(memory uint64) error {
 	case usable < needed:
 		return fmt.Errorf("cannot fit image into memory: it needs %d MB, there are %d",
 			(needed+megabyte-1)/megabyte, memory/megabyte)
-	case i.Target == HVT && usable > hvtLimit:
-		return fmt.Errorf("cannot use %d MB of memory: at most %d can be addressed", memory/megabyte, uint64(hvtLimit/megabyte))
+	case i.Target == HVT && usable > hvtMemory:
+		return fmt.Errorf("cannot use %d MB of memory: at most %d can be addressed", memory/megabyte, uint64(hvtMemory/megabyte))
 	}
 	return nil
 }

@@ -20,8 +20,8 @@ func TestCheckMemory(t *testing.T) {
 		"hvt, half of a page is lost": {HVT, 2 * mb, 3 * mb, "cannot fit image into memory: it needs 4 MB, there are 3"},
 		"hvt, a page":                 {HVT, 2 * mb, 4 * mb, ""},
 		"hvt, a page at the least":    {HVT, mb + PageSize, mb, ""},
-		"hvt, all that it addresses":  {HVT, 2 * mb, 4096 * mb, ""},
-		"hvt, more than it addresses": {HVT, 2 * mb, 4098 * mb, "cannot use 4098 MB of memory: at most 4096 can be addressed"},
+		"hvt, all that it addresses":  {HVT, 2 * mb, 524288 * mb, ""},
+		"hvt, more than it addresses": {HVT, 2 * mb, 524290 * mb, "cannot use 524290 MB of memory: at most 524288 can be addressed"},
 	} {
 		t.Run(title, func(t *testing.T) {
 			requireSays(t, tc.says, (&Image{Target: tc.target, End: tc.end}).CheckMemory(tc.memory))

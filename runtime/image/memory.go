@@ -8,7 +8,7 @@ import (
 
 // Where an image may be in memory. Below the base, a tender puts the boot info and page
 // tables. The limits are far above any sensible image; they keep additions of sizes and
-// addresses from overflowing. A guest of hvt passes addresses in 32 bits.
+// addresses from overflowing. The code of a guest of hvt addresses 32 bits.
 const (
 	base     = 0x100000
 	hvtLimit = 1 << 32

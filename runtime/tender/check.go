@@ -24,6 +24,10 @@ func (t Tender) Check(i *image.Image, g Guest) error {
 	if err := image.CheckArguments(g.arguments()); err != nil {
 		return err
 	}
+	if memory := i.Usable(uint64(g.Memory) << 20); i.Target == image.HVT && !t.Builtin && memory > solo5Memory {
+		return fmt.Errorf("cannot use %d MB of memory: the tender of Solo5 that is installed here can address %d (the host's operator can choose our own by --tender=builtin)",
+			g.Memory, solo5Memory>>20)
+	}
 	if i.Target == image.HVT {
 		if err := checkKVM("/dev/kvm"); err != nil {
 			return err
@@ -41,6 +45,9 @@ func (t Tender) Check(i *image.Image, g Guest) error {
 	}
 	return nil
 }
+
+// solo5Memory is what Solo5's tender for hvt can address at most.
+const solo5Memory = 4 << 30
 
 // checkKVM refuses what cannot run without KVM, where that is missing or not for us: the
 // tender has the rights of the daemon.

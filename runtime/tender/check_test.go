@@ -43,6 +43,18 @@ func TestWhatSolo5DoesNotUnderstand(t *testing.T) {
 	}
 }
 
+// TestMoreMemoryThanSolo5Addresses is refused before its tender does.
+func TestMoreMemoryThanSolo5Addresses(t *testing.T) {
+	i := &image.Image{Target: image.HVT}
+	require.EqualError(t, Tender{}.Check(i, Guest{Memory: 4098}), "cannot use 4098 MB of memory: the tender of Solo5 that is installed here can address 4096 (the host's operator can choose our own by --tender=builtin)")
+	for tender, memory := range map[*Tender]int{{}: 4097, {Builtin: true}: 4098} {
+		if err := tender.Check(i, Guest{Memory: memory}); err != nil {
+			require.ErrorContains(t, err, "KVM")
+		}
+	}
+	require.NoError(t, Tender{}.Check(&image.Image{Target: image.SPT}, Guest{Memory: 4098}))
+}
+
 // TestErrorsTellNoPaths of the host, which no tenant needs.
 func TestErrorsTellNoPaths(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "disk")
