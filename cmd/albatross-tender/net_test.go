@@ -16,7 +16,7 @@ const tap = "tap0"
 // isolate puts the rest of the test into a network namespace of its own, with
 // a tap interface that is up. The thread is locked and never unlocked, so that
 // it goes away with the test, and the namespace with it.
-func isolate(t *testing.T) {
+func isolate(t testing.TB) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("only root may create interfaces")
@@ -64,7 +64,7 @@ func setFlags(flags uint16) error {
 }
 
 // wire is the host's end of the tap.
-func wire(t *testing.T) int {
+func wire(t testing.TB) int {
 	const all = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // in network order
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all)
 	require.NoError(t, err)
@@ -117,14 +117,14 @@ func frames(n uint32) (question, answer string) {
 	return guest + us + local + payload, us + guest + local + payload
 }
 
-func send(t *testing.T, fd int, frame string) {
+func send(t testing.TB, fd int, frame string) {
 	_, err := unix.Write(fd, []byte(frame))
 	require.NoError(t, err)
 }
 
 // receive tells whether a frame arrives before nothing does for a while; the
 // host says other things now and then.
-func receive(t *testing.T, fd int, want string) bool {
+func receive(t testing.TB, fd int, want string) bool {
 	frame := make([]byte, 2048)
 	for {
 		n, err := unix.Read(fd, frame)
