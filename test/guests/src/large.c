@@ -1,6 +1,7 @@
-/* large [exit] [pages] [write ADDRESS]: prints a checksum of all memory between its own end and
- * the end of the image, where tests put segments (guests.Grow); with "pages", of one word in
- * each page. Before that it writes to an address. Its text takes several pages. */
+/* large [exit | again] [pages] [write ADDRESS]: prints a checksum of all memory between its own
+ * end and the end of the image, where tests put segments (guests.Grow); with "pages", of one
+ * word in each page; with "again", for ever. Before that it writes to an address. Its text takes
+ * several pages. */
 #include "guest.h"
 
 MANIFEST();
@@ -25,8 +26,13 @@ int program(const struct boot *boot)
     for (int i = 0; *argument(boot, i); i++)
         if (equal(argument(boot, i), "write"))
             *(volatile u8 *)number(argument(boot, i + 1)) = 255;
-    print_number(checksum((u64)end_of_image, boot->image_end, has_argument(boot, "pages") ? 4096 : 8));
-    print("\n");
+    for (;;) {
+        print_number(checksum((u64)end_of_image, boot->image_end, has_argument(boot, "pages") ? 4096 : 8));
+        print("\n");
+        if (!has_argument(boot, "again"))
+            break;
+        sleep_ms(100);
+    }
     if (has_argument(boot, "exit"))
         return 0;
     sleep_for_ever();
