@@ -80,18 +80,22 @@ func end(b *testing.B, g *tender.Gated) {
 // BenchmarkGate tells how long it takes from the opening of the gate until that is answered,
 // and until the guest has printed its first line, if the launcher goes on as the tender.
 // x-exec is how many times as long it takes if the launcher executes the tender instead, which
-// it does if they have different paths.
+// it does if they have different paths; x-solo5 if that is Solo5's, where it is installed.
 func BenchmarkGate(b *testing.B) {
 	dir := b.TempDir()
 	require.NoError(b, programs.Build(dir, "albatross-tender"))
 	program, other := filepath.Join(dir, "albatross-tender"), filepath.Join(dir, "other")
 	require.NoError(b, os.Link(program, other))
 	image := filepath.Join(dir, "image")
-	require.NoError(b, os.WriteFile(image, guests.Image("hello", "spt"), 0o600))
-	var goesOn, executes passage
+	require.NoError(b, os.WriteFile(image, guests.Image("hello", "spt"), 0o400))
+	solo5, err := exec.LookPath("solo5-spt")
+	var goesOn, executes, theirs passage
 	for b.Loop() {
-		goesOn.measure(b, program, program, image)
-		executes.measure(b, other, program, image)
+		goesOn.measure(b, program, program, "spt", "--mem=16", "--", image, "--quiet")
+		executes.measure(b, other, program, "spt", "--mem=16", "--", image, "--quiet")
+		if err == nil {
+			theirs.measure(b, program, solo5, "--mem=16", "--", image, "--quiet")
+		}
 	}
 	released, line := median(goesOn.released), median(goesOn.line)
 	b.ReportMetric(0, "ns/op")
@@ -99,17 +103,20 @@ func BenchmarkGate(b *testing.B) {
 	b.ReportMetric(float64(line.Microseconds()), "us-line")
 	b.ReportMetric(float64(median(executes.released))/float64(released), "x-exec-released")
 	b.ReportMetric(float64(median(executes.line))/float64(line), "x-exec-line")
+	if err == nil {
+		b.ReportMetric(float64(median(theirs.line))/float64(line), "x-solo5-line")
+	}
 }
 
 type passage struct{ released, line []time.Duration }
 
-func (p *passage) measure(b *testing.B, launcher, program, image string) {
+func (p *passage) measure(b *testing.B, launcher, program string, args ...string) {
 	output, outputEnd, err := os.Pipe()
 	require.NoError(b, err)
 	defer func() { _, _ = output.Close(), outputEnd.Close() }()
 	g, err := tender.Launch(b.Context(), tender.Command{
 		Launcher: []string{launcher, "launch"}, Program: program,
-		Args: []string{"spt", "--mem=16", "--", image, "--quiet"}, Output: outputEnd,
+		Args: args, Output: outputEnd,
 	})
 	require.NoError(b, err)
 	awaitGate(b, g.Process().PID)
