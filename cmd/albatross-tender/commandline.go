@@ -26,6 +26,9 @@ the name solo5-spt or solo5-hvt it is a replacement for Solo5's tender.
   --version                        show version and ABI version
   --help                           show this help
 
+Unikernels of one image share what they do not write to, if nobody may write to
+its file either (chmod a-w IMAGE).
+
 Exit status: that of the unikernel, or 1 if it could not be started, or if hvt
 could not go on with it.
 `
