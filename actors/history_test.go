@@ -253,7 +253,7 @@ func TestASubscriberMakesNoHistory(t *testing.T) {
 // missing, and none is there twice.
 func TestAConsoleThatFailsForgetsNothing(t *testing.T) {
 	for message, every := range map[string]int{
-		"console.feedRead": 1, "console.ringLoaded": 2, "messages.More": 2, "messages.ConsoleAttach": 2,
+		"console.feedRead": 1, "console.followed": 2, "console.linesRead": 2, "messages.More": 2, "messages.ConsoleAttach": 2,
 	} {
 		t.Run(message, func(t *testing.T) {
 			const n = 1000
@@ -331,17 +331,22 @@ func (f *failOften) disarm() {
 	f.every = 0
 }
 
-// A full disk stops no unikernel, and the daemon remembers the lines that it could not write.
-func TestAFullDiskStopsNoConsole(t *testing.T) {
+// smallHistories keeps histories on a disk of a size.
+func smallHistories(t *testing.T, size string) func(*world) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to mount a small file system")
 	}
-	w := newWorld(t, func(w *world) {
+	return func(w *world) {
 		dir := filepath.Join(w.dir, "console")
 		require.NoError(t, os.Mkdir(dir, 0o700))
-		require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k,mode=0700"))
+		require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size+",mode=0700"))
 		t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
-	})
+	}
+}
+
+// A full disk stops no unikernel, and the daemon remembers the lines that it could not write.
+func TestAFullDiskStopsNoConsole(t *testing.T) {
+	w := newWorld(t, smallHistories(t, "64k"))
 	filler := filepath.Join(w.dir, "console", "filler")
 	require.ErrorIs(t, os.WriteFile(filler, make([]byte, 1<<20), 0o600), unix.ENOSPC)
 	w.succeeds("created unikernel", ":x", create(guest("chatty", "5000", "exit")))

@@ -61,13 +61,14 @@ func (f *failFirst) done() bool {
 
 // A follower keeps its connection when the actor of the console fails, and gets each line once.
 func TestFollowersOutliveAConsoleThatFails(t *testing.T) {
-	const n = 1000 // as many as a ring holds
+	const n = 1000
 	for title, left := range map[string]map[string]int{
 		"at credits":     {"messages.More": 2},
 		"at reads":       {"console.feedRead": 1},
-		"at its history": {"messages.More": 1, "console.ringLoaded": 1},
+		"at its history": {"messages.More": 1, "console.followed": 1},
+		"at lines":       {"console.linesRead": 2},
 		"again and again": {
-			"messages.More": 2, "messages.ConsoleResume": 2, "console.ringLoaded": 1,
+			"messages.More": 2, "messages.ConsoleResume": 2, "console.followed": 1, "console.linesRead": 1,
 		},
 	} {
 		t.Run(title, func(t *testing.T) {
@@ -156,7 +157,7 @@ func TestAConsoleOfAnotherDaemonThatFails(t *testing.T) {
 func TestAConsoleThatHasFailedIsForgotten(t *testing.T) {
 	for _, message := range []string{
 		"messages.ConsoleAttach", "messages.More", "messages.ConsoleResume", "messages.ConsoleProbe",
-		"messages.ConsoleAdopt", "console.ringLoaded", "console.feedOpened", "supervise.Terminated",
+		"messages.ConsoleAdopt", "console.followed", "console.feedOpened", "supervise.Terminated",
 	} {
 		t.Run(message, func(t *testing.T) {
 			faults := &failFirst{left: map[string]int{message: 1}}
@@ -255,15 +256,14 @@ func TestWhoLeavesGetsWhatThereIs(t *testing.T) {
 	<-leaves // that of a former client
 	endless := w.leaver(":endless", messages.ConsoleSubscribe{Count: messages.Some(messages.MaxInt)})
 	<-leaves
-	const before = 256 + 1 // the lines under way when it left, and one that says how many it has missed
-	require.LessOrEqual(t, len(endless.rest()), before+1024+1)
+	require.NotEmpty(t, endless.rest(), "it comes to an end")
 
 	faults.arm(t, map[string]int{"messages.ConsoleLeave": 1, "messages.ConsoleResume": 1})
 	require.Equal(t, number(1000), w.leave(":x", 1000))
 	require.True(t, faults.done())
 }
 
-// Any subscription gets some lines of the ring, in the form that it has asked for.
+// Any subscription gets some of the last lines, in the form that it has asked for.
 func TestSubscriptionsOfAllSorts(t *testing.T) {
 	w := newWorld(t)
 	w.succeeds("created unikernel", ":x", create(guest("chatty", "2000", "exit")))

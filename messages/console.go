@@ -29,7 +29,7 @@ type (
 	ConsoleEnded struct{ Name Name }
 	// ConsoleLines are the next lines for a subscriber.
 	ConsoleLines struct {
-		Missed int // lines before these that the ring has dropped
+		Missed int // lines before these that are not kept any more
 		Lines  []ConsoleLine
 	}
 	// ConsoleLeave asks for the existing lines only, and then Detached.

@@ -1,5 +1,5 @@
 // Package console keeps the output of one name. It owns the history on disk, the reading
-// end of the FIFO, the subscribers, and the ring from which they read.
+// end of the FIFO, and the subscribers, who read from the history.
 package console
 
 import (
@@ -16,9 +16,9 @@ import (
 )
 
 // A console owns the history of one name, the reading end of its FIFO while a unikernel
-// runs, and the subscribers. Output goes to disk; it is in memory, in the ring, only
-// while there are subscribers. One read is under way, and one batch per subscriber: the
-// ring is the only queue.
+// runs, and the subscribers. Output goes to disk, and subscribers read it from there: the
+// history is the only queue. One read of the FIFO is under way, and one batch per
+// subscriber.
 type console struct {
 	Config
 	former *console // the incarnation that has failed before; nil once this one has started
@@ -39,12 +39,9 @@ type console struct {
 	syncing  bool      // a sync is under way, or scheduled
 
 	// The readers.
-	ring        *ring           // nil while there is no subscriber
-	follower    uint64          // the number of the ring; see history.Log
-	early       []history.Taken // lines after those that are being loaded for the ring
-	waiting     []attacher      // for the ring
-	subscribers []*subscriber   // the oldest first
-	expected    []*actor.PID    // sessions that were told to resume with the next incarnation
+	waiting     []attacher    // for the history
+	subscribers []*subscriber // the oldest first
+	expected    []*actor.PID  // sessions that were told to resume with the next incarnation
 }
 
 // A Config is what a console is made with.
@@ -88,23 +85,25 @@ type closer struct {
 type (
 	feedOpened struct {
 		feed    *history.Pipe // nil if err is not, or if the tender has ended
-		ended   history.Taken // the last line of the former run, if that was incomplete
 		foreign bool
 		same    bool // as the open one
 		err     error
 	}
 	feedRead struct {
-		taken history.Taken
-		err   error
+		more bool
+		err  error
 	}
-	feedDrained struct {
-		taken history.Taken
-		err   error
+	feedDrained struct{ err error }
+	readDue     struct{}
+	followed    struct {
+		attacher
+		reader *history.Reader
+		empty  bool // there are no lines yet
 	}
-	readDue    struct{}
-	ringLoaded struct {
-		lines []messages.ConsoleLine
-		next  int // the number of the line after them
+	linesRead struct {
+		subscriber *subscriber
+		lines      []messages.ConsoleLine
+		missed     int
 	}
 	syncDue struct{}
 	synced  struct{ ok bool }
@@ -161,8 +160,10 @@ func (k *console) Handle(c *supervise.Context, message any) {
 		k.readMore(c)
 	case feedDrained:
 		k.drained(c, m)
-	case ringLoaded:
-		k.loaded(c, m)
+	case followed:
+		k.attach(c, m)
+	case linesRead:
+		k.linesRead(c, m)
 	case syncDue:
 		k.sync(c)
 	case synced:

@@ -16,28 +16,6 @@ import (
 	"albatross/runtime/history"
 )
 
-// Lines that are heard of before the ring is there are behind what it begins with,
-// and those for one that is not there any more are told by nobody.
-func TestLinesAreForOneRing(t *testing.T) {
-	lines := func(texts ...string) (list []messages.ConsoleLine) {
-		for _, text := range texts {
-			list = append(list, messages.ConsoleLine{Text: text})
-		}
-		return list
-	}
-	k := console{follower: 2}
-	k.add(nil, history.Taken{Follower: 1, Lines: lines("of another ring")})
-	k.add(nil, history.Taken{Follower: 2, Lines: lines("two")})
-	k.add(nil, history.Taken{})
-	k.add(nil, history.Taken{Follower: 2, Lines: lines("three")})
-	k.loaded(nil, ringLoaded{lines("one"), 1})
-	k.add(nil, history.Taken{Follower: 2, Lines: lines("four")})
-	k.add(nil, history.Taken{Follower: 1, Lines: lines("of another ring")})
-	all, missed := k.ring.from(0, 100)
-	require.Zero(t, missed)
-	require.Equal(t, lines("one", "two", "three", "four"), all)
-}
-
 // A crowd has many consoles, and tells when all of them read their FIFOs.
 type crowd struct {
 	consoles []*console

@@ -74,12 +74,11 @@ func (k *console) attempt(c *supervise.Context, foreign bool) {
 		case !foreign && tender.OK:
 			return openOurs(ctx, output, tender.Value)
 		case !foreign: // a new run, whose output begins a new line
-			ended, err := log.Finish(nil)
-			if err != nil {
+			if err := log.Finish(nil); err != nil {
 				return feedOpened{err: err}
 			}
 			feed, err := history.OpenPipe(path)
-			return feedOpened{feed: feed, ended: ended, err: err}
+			return feedOpened{feed: feed, err: err}
 		}
 		feed, err := history.OpenForeignPipe(path)
 		return feedOpened{feed: feed, foreign: true, same: err == nil && old != nil && old.Same(feed), err: err}
@@ -102,7 +101,7 @@ func openOurs(ctx context.Context, output func(context.Context, messages.Process
 
 func (k *console) opened(c *supervise.Context, m feedOpened) {
 	k.opening = false
-	k.add(c, m.ended)
+	k.giveAll(c)
 	switch {
 	case m.err != nil:
 		k.notOpened(c, m)
@@ -188,13 +187,13 @@ func AdoptFailure(c *supervise.Context, err error) messages.Public {
 func (k *console) readMore(c *supervise.Context) {
 	log, feed := k.log, k.feed
 	c.Go(func(context.Context) any {
-		taken, err := log.Take(feed)
-		return feedRead{taken, err}
+		more, err := log.Take(feed)
+		return feedRead{more, err}
 	})
 }
 
 func (k *console) read(c *supervise.Context, m feedRead) {
-	k.add(c, m.taken)
+	k.giveAll(c)
 	switch {
 	case k.closing: // the deadline has passed, or a read was faster
 		k.drain(c)
@@ -206,7 +205,7 @@ func (k *console) read(c *supervise.Context, m feedRead) {
 		k.closeFeed(c)
 	default:
 		k.syncLater(c)
-		k.readOn(c, m.taken.More)
+		k.readOn(c, m.more)
 	}
 }
 
@@ -244,14 +243,11 @@ func (k *console) close(c *supervise.Context) {
 
 func (k *console) drain(c *supervise.Context) {
 	log, feed := k.log, k.feed
-	c.Go(func(context.Context) any {
-		taken, err := log.Finish(feed)
-		return feedDrained{taken, err}
-	})
+	c.Go(func(context.Context) any { return feedDrained{log.Finish(feed)} })
 }
 
 func (k *console) drained(c *supervise.Context, m feedDrained) {
-	k.add(c, m.taken)
+	k.giveAll(c)
 	if m.err != nil {
 		c.Log().Error("Cannot read the end of console", "name", k.Name, "error", m.err)
 	}

@@ -11,9 +11,6 @@ import (
 	"albatross/runtime/history"
 )
 
-// batchLines is how many lines a subscriber gets at once.
-const batchLines = 256
-
 // An attacher is a session that is going to be a subscriber, or that was one of an
 // incarnation that has failed.
 type attacher struct {
@@ -23,90 +20,64 @@ type attacher struct {
 
 // A subscriber is a session that receives every line.
 type subscriber struct {
-	pid    *actor.PID
-	next   int  // number of the line it gets next
-	credit bool // it has given More
-	leaves bool // it wants no lines from until on
-	until  int
+	pid     *actor.PID
+	reader  *history.Reader
+	next    int  // number of the line it gets next
+	credit  bool // it has given More
+	reading bool // its next lines are being read
+	leaves  bool // it wants no lines from until on
+	until   int
 }
 
-// attachAsked makes the sender a subscriber, once there is a ring.
+// attachAsked makes the sender a subscriber, once its first line is found.
 func (k *console) attachAsked(c *supervise.Context, ask any) {
 	a := attacher{&subscriber{pid: c.Sender()}, ask}
 	k.returned(a.pid.Id)
-	if k.ring != nil {
-		k.attach(c, a)
-		return
-	}
 	k.waiting = append(k.waiting, a)
-	if len(k.waiting) == 1 {
-		k.load(c)
-	}
+	log := k.log
+	c.Go(func(context.Context) any { return followed{a, follow(log, ask), log.Empty()} })
 }
 
-// load begins a ring with the history. The number of the ring identifies lines that
-// follow the history, but arrive before it.
-func (k *console) load(c *supervise.Context) {
-	k.follower++
-	log, follower := k.log, k.follower
-	c.Go(func(context.Context) any { lines, next := log.Follow(follower); return ringLoaded{lines, next} })
+// follow returns a reader of the lines that a session asks for.
+func follow(log *history.Log, ask any) *history.Reader {
+	switch m := ask.(type) {
+	case messages.ConsoleResume:
+		return log.FollowFrom(m.Next)
+	case messages.ConsoleAttach:
+		if m.Subscribe.Since.OK {
+			return log.FollowSince(m.Subscribe.Since.Value)
+		}
+		return log.FollowLast(m.Subscribe.Count.Value)
+	}
+	panic("internal error: nobody asks so") // see Handle
 }
 
-func (k *console) loaded(c *supervise.Context, m ringLoaded) {
-	k.ring = newRing(history.Lines, m.next-len(m.lines))
-	for _, line := range m.lines {
-		k.ring.add(line)
-	}
-	for _, taken := range k.early {
-		k.ring.take(taken)
-	}
-	waiting := k.waiting
-	k.early, k.waiting = nil, nil
-	for _, a := range waiting {
-		k.attach(c, a)
-	}
-}
-
-// add adds lines to the ring and serves subscribers that wait for them.
-func (k *console) add(c *supervise.Context, taken history.Taken) {
-	switch {
-	case taken.Follower != k.follower: // for a ring that is gone
-	case k.ring == nil:
-		k.early = append(k.early, taken)
-	default:
-		k.ring.take(taken)
-	}
-	for _, s := range k.subscribers {
-		k.give(c, s)
-	}
-}
-
-// attach makes a session a subscriber. One step decides what it gets of the history, and
+// attach makes a session a subscriber. One step has decided what it gets of the history, and
 // that it gets every line from then on.
-func (k *console) attach(c *supervise.Context, a attacher) {
-	s := a.subscriber
+func (k *console) attach(c *supervise.Context, m followed) {
+	s := m.subscriber
+	k.waiting = slices.DeleteFunc(k.waiting, func(a attacher) bool { return a.subscriber == s })
 	k.subscribers = append(k.subscribers, s)
 	c.Watch(s.pid)
-	s.until = k.ring.total
-	switch m := a.ask.(type) {
+	s.reader, s.next = m.reader, m.reader.Next()
+	s.until = k.log.Next()
+	switch ask := m.ask.(type) {
 	case messages.ConsoleResume:
-		s.next = min(m.Next, k.ring.total)
 		k.give(c, s)
 	case messages.ConsoleAttach:
-		s.next = k.start(m.Subscribe)
-		k.answerAttach(c, s, m)
+		k.answerAttach(c, s, ask, m.empty)
 	}
 }
 
 // answerAttach answers a new subscriber. If there are too many, the oldest must go.
-func (k *console) answerAttach(c *supervise.Context, s *subscriber, m messages.ConsoleAttach) {
+func (k *console) answerAttach(c *supervise.Context, s *subscriber, m messages.ConsoleAttach, empty bool) {
 	if len(k.subscribers) > k.MaxSubscribers {
 		oldest := k.subscribers[0].pid
 		c.Send(oldest, messages.Detached{Reason: k.fullText()})
 		k.detach(c, oldest.Id)
 	}
 	text := messages.Public("subscribed")
-	if k.feed == nil && !k.opening && len(k.ring.lines) == 0 {
+	if k.feed == nil && !k.opening && empty {
 		text = "waiting for VM"
 	}
 	c.Request(s.pid, messages.Answer{ID: m.ID, Payload: messages.SuccessText{Text: text}})
@@ -115,14 +86,6 @@ func (k *console) answerAttach(c *supervise.Context, s *subscriber, m messages.C
 // fullText is the reason for a subscriber that a newer one has displaced.
 func (k *console) fullText() messages.Public {
 	return messages.Publicf("at most %d clients may follow a console, and a newer one has taken the place of this one", k.MaxSubscribers)
-}
-
-// start returns the number of the first line that a subscription asks for.
-func (k *console) start(m messages.ConsoleSubscribe) int {
-	if m.Since.OK {
-		return k.ring.since(m.Since.Value)
-	}
-	return k.ring.last(m.Count.Value)
 }
 
 func (k *console) moreAsked(c *supervise.Context) {
@@ -137,10 +100,10 @@ func (k *console) leaveAsked(c *supervise.Context) {
 	s := k.find(c.Sender())
 	switch {
 	case s == nil:
-	case k.ring == nil: // attach sets until
+	case s.reader == nil: // attach sets until
 		s.leaves = true
 	default:
-		s.leaves, s.until = true, k.ring.total
+		s.leaves, s.until = true, k.log.Next()
 		k.give(c, s)
 	}
 }
@@ -160,40 +123,60 @@ func (k *console) find(pid *actor.PID) *subscriber {
 	return nil
 }
 
-// give sends a subscriber the next lines, if there are any and it has given credit.
+// giveAll gives subscribers what has come.
+func (k *console) giveAll(c *supervise.Context) {
+	for _, s := range k.subscribers {
+		k.give(c, s)
+	}
+}
+
+// give reads the next lines for a subscriber, if there are any and it has given credit.
 func (k *console) give(c *supervise.Context, s *subscriber) {
-	if !s.credit || k.ring == nil {
+	if !s.credit || s.reading || s.reader == nil {
 		return
 	}
-	end := k.ring.total
+	end := k.log.Next()
 	if s.leaves {
 		end = s.until
 	}
 	switch {
 	case s.next < end:
-		lines, missed := k.ring.from(s.next, min(batchLines, end-max(s.next, k.ring.oldest())))
-		s.next += missed + len(lines)
-		s.credit = false
-		c.Request(s.pid, messages.ConsoleLines{Missed: missed, Lines: lines})
+		s.reading = true
+		c.Go(func(context.Context) any {
+			lines, missed := s.reader.Read(end)
+			return linesRead{s, lines, missed}
+		})
 	case s.leaves:
 		s.credit = false
 		c.Send(s.pid, messages.Detached{}) // it ends now, which detaches it
 	}
 }
 
-// detach removes a subscriber, and with the last one the ring.
-func (k *console) detach(c *supervise.Context, id string) {
-	k.returned(id)
-	k.subscribers = slices.DeleteFunc(k.subscribers, func(s *subscriber) bool { return s.pid.Id == id })
-	if len(k.subscribers) > 0 {
+// linesRead sends a subscriber its next lines.
+func (k *console) linesRead(c *supervise.Context, m linesRead) {
+	s := m.subscriber
+	s.reading = false
+	if len(m.lines)+m.missed == 0 || !slices.Contains(k.subscribers, s) {
 		return
 	}
-	if k.ring != nil {
-		k.log.Unfollow()
-		k.follower++
-		k.ring = nil
+	s.next += m.missed + len(m.lines)
+	s.credit = false
+	c.Request(s.pid, messages.ConsoleLines{Missed: m.missed, Lines: m.lines})
+}
+
+// detach removes a subscriber.
+func (k *console) detach(c *supervise.Context, id string) {
+	k.returned(id)
+	k.subscribers = slices.DeleteFunc(k.subscribers, func(s *subscriber) bool {
+		if s.pid.Id != id {
+			return false
+		}
+		c.Go(func(context.Context) any { s.reader.Close(); return nil }) // it may wait for the disk
+		return true
+	})
+	if len(k.subscribers) == 0 {
+		k.reportIdle(c)
 	}
-	k.reportIdle(c)
 }
 
 // returned stops waiting for a session, which has come back or has ended.

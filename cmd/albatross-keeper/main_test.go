@@ -343,11 +343,16 @@ func (w *world) history(name string) (lines []string) {
 	require.NoError(w.t, err)
 	log := d.Log(named(name), func(err error) { w.t.Error(err) })
 	defer log.Close()
-	all, _ := log.Follow(1)
-	for _, l := range all {
-		lines = append(lines, l.Text)
+	reader := log.FollowLast(-1)
+	for {
+		some, _ := reader.Read(log.Next())
+		if len(some) == 0 {
+			return lines
+		}
+		for _, l := range some {
+			lines = append(lines, l.Text)
+		}
 	}
-	return lines
 }
 
 // printLines is a program that prints so many lines, as fast as it can or at so many a

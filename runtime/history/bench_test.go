@@ -35,13 +35,14 @@ func BenchmarkTake(b *testing.B) {
 			}
 		}
 		run("unfollowed", log)
-		followed := false
 		run("followed", func(w *world) {
-			if !followed {
-				followed = true
-				w.remembered()
+			if w.reader == nil {
+				w.follow()
 			}
 			log(w)
+			for w.reader.Next() < w.log.Next() {
+				w.reader.Read(w.log.Next())
+			}
 		})
 		buffer := make([]byte, chunk)
 		var s splitter
@@ -52,7 +53,7 @@ func BenchmarkTake(b *testing.B) {
 				left -= n
 				var list []messages.ConsoleLine
 				now := time.Now()
-				s.feed(buffer[:n], func(kept []byte) { list = append(list, messages.ConsoleLine{Time: now, Text: text(kept)}) })
+				s.feed(buffer[:n], func(kept []byte) { list = append(list, messages.ConsoleLine{Time: now, Text: string(kept)}) })
 			}
 		})
 	}

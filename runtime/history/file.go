@@ -29,6 +29,18 @@ type file struct {
 	*os.File
 	end   int64
 	named atomic.Bool // its name is on disk
+
+	// For readers, who do not have the lock of the log; see show.
+	first int          // the number of its first line
+	next  atomic.Int64 // the number of the line after the last one that is read from here
+	shown atomic.Int64 // the frames up to here hold all lines before that
+}
+
+// show lets readers have what was written, up to a line. It ends with the frames for those
+// lines, so the number comes last.
+func (f *file) show(next int) {
+	f.shown.Store(f.end)
+	f.next.Store(int64(next))
 }
 
 // openFile opens a file, or creates it if flags contain os.O_CREATE. It returns

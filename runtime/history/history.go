@@ -10,6 +10,9 @@
 // same way, so that the next daemon goes on where the last one has stopped. A file that
 // has become large is replaced by one with the last lines only.
 //
+// Readers read the lines from there. A file that they have not read to its end stays open, without
+// a name, when it is replaced: within bounds, a slow reader misses nothing.
+//
 // A full disk stops no unikernel: output stays in memory until it can be written.
 package history
 
@@ -52,6 +55,8 @@ type Dir struct {
 	now     func() time.Time
 	working chan struct{}
 	copies  atomic.Bool // splice does not work in this file system
+	lines   int         // that a new reader can have: Lines, except in tests
+	backlog backlog
 
 	mu    sync.Mutex
 	last  map[messages.Name]chan struct{} // by console, closed when the last in line is done
@@ -77,6 +82,8 @@ func open(path, prefix string, now func() time.Time) (*Dir, error) {
 		working: make(chan struct{}, maxWorking),
 		last:    map[messages.Name]chan struct{}{},
 		taken:   map[messages.Name]*atomic.Int64{},
+		lines:   Lines,
+		backlog: backlog{maxBehind: maxBehind, maxAll: maxBacklog, behind: map[*Log]bool{}},
 	}
 	err := os.MkdirAll(path, 0o700)
 	if err == nil {

@@ -111,26 +111,11 @@ func (l *Log) open(flags int) {
 		return
 	}
 	l.splitter = t.splitter.clone()
+	f.first = l.Next() - t.count
+	f.show(l.Next())
 	if !whole || f.end >= maxSize {
 		l.replace(t)
 	}
-}
-
-// remembered returns all that is kept.
-func (l *Log) remembered() *tail {
-	l.open(0)
-	switch {
-	case l.memory != nil:
-		return l.memory
-	case l.file == nil:
-		return &tail{}
-	}
-	t, _, err := l.read()
-	if err != nil {
-		l.fail(err)
-		return l.memory
-	}
-	return t
 }
 
 func (l *Log) read() (t *tail, whole bool, err error) {
@@ -164,6 +149,8 @@ func (l *Log) write(t *tail) error {
 	defer l.dir.work()()
 	f, err := replaceFile(l.path, l.dir.prefix, t.frames())
 	if err == nil {
+		f.first = l.Next() - len(t.lines)
+		f.show(l.Next())
 		l.use(f)
 	}
 	return err
@@ -173,6 +160,9 @@ func (l *Log) write(t *tail) error {
 // them.
 func (l *Log) fail(err error) {
 	l.report(err)
+	if errors.Is(err, unix.ENOSPC) {
+		l.dir.backlog.clear()
+	}
 	l.memory = &tail{}
 	if l.file == nil {
 		return
@@ -222,12 +212,18 @@ func (l *Log) merged() (*tail, error) {
 	return t, err
 }
 
-// use alone sets the file.
+// use alone sets the file. The former one stays as long as readers need it, if another one
+// takes its place.
 func (l *Log) use(f *file) {
-	if l.file != nil {
-		_ = l.file.Close() // what has to be on disk was synced
-	}
+	former := l.file
 	l.file = f
+	switch {
+	case former == nil:
+	case f == nil:
+		_ = former.Close() // what has to be on disk was synced
+	default:
+		l.dir.backlog.keep(l, former, f.first)
+	}
 }
 
 // report reports an error, once.

@@ -25,17 +25,15 @@ func (s splitter) clone() splitter {
 // feed passes each line that data completes to line, which must not keep it: see text.
 func (s *splitter) feed(data []byte, line func(kept []byte)) {
 	for len(data) > 0 {
-		part, rest, newline := bytes.Cut(data, []byte{'\n'})
-		data = rest
-		s.add(part, newline, line)
+		data = s.step(data, line)
 	}
 }
 
-// count returns how many lines feed would pass on.
-func (s *splitter) count(data []byte) (n int) {
-	c := s.clone()
-	c.feed(data, func([]byte) { n++ })
-	return n
+// step is feed for data up to its first newline, and returns the rest.
+func (s *splitter) step(data []byte, line func(kept []byte)) (rest []byte) {
+	part, rest, newline := bytes.Cut(data, []byte{'\n'})
+	s.add(part, newline, line)
+	return rest
 }
 
 // add appends to the current line, and ends it if a newline follows.
@@ -60,10 +58,11 @@ func (s *splitter) add(part []byte, newline bool, line func(kept []byte)) {
 	}
 }
 
-// text returns the text of a line for clients.
-func text(kept []byte) string {
+// appendText appends the text of a line for clients.
+func appendText(to, kept []byte) []byte {
+	to = append(to, kept...)
 	if len(kept) == maxLine {
-		return string(kept) + truncated
+		to = append(to, truncated...)
 	}
-	return string(kept)
+	return to
 }

@@ -12,7 +12,7 @@ import (
 func split(reads ...string) (lines []string) {
 	var s splitter
 	for _, data := range append(reads, "\n") {
-		s.feed([]byte(data), func(kept []byte) { lines = append(lines, text(kept)) })
+		s.feed([]byte(data), func(kept []byte) { lines = append(lines, string(appendText(nil, kept))) })
 	}
 	return lines
 }

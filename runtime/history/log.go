@@ -4,7 +4,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,7 +15,7 @@ import (
 // is needed, and created when there is something to write.
 //
 // Its methods may be called concurrently, except that Take and Finish belong to one
-// goroutine. Unfollow does not block, the others wait for the disk.
+// goroutine. Next does not block, the others wait for the disk.
 type Log struct {
 	dir     *Dir
 	name    messages.Name
@@ -27,17 +26,17 @@ type Log struct {
 
 	taken *atomic.Int64 // lines ever taken; changed in Take or Finish
 
-	unfollowed atomic.Bool // the follower has left
-	buffer     []byte      // of Take or Finish, while there is something to read
+	buffer []byte // of Take or Finish, while there is something to read
 
 	mu       sync.Mutex // held during work, not while waiting for output
 	file     *file      // nil: not opened, or nonexistent
 	memory   *tail      // nil: all is in the file; otherwise see fail
 	failing  bool       // and that was reported
-	follower uint64     // 0: nobody
 	splitter splitter   // of all that is taken
-	deaf     bool       // lines are not looked at; see Move
+	deaf     bool       // lines are not counted; see Move
 	closed   bool
+
+	behind behind // guarded by the lock of the backlog
 }
 
 // Log makes the log of a console, without waiting. The log calls onError for the first of
@@ -48,32 +47,24 @@ func (d *Dir) Log(name messages.Name, onError func(error)) *Log {
 	return l
 }
 
-// Taken is what was taken out of a pipe.
-type Taken struct {
-	Skipped  int                    // lines before Lines, if there were too many to keep
-	Lines    []messages.ConsoleLine // that were completed, if there is a follower
-	Follower uint64                 // the number of that follower
-	More     bool                   // there is more in the pipe
-}
-
-// Take waits for output in a pipe, and takes at most a chunk of it. It returns an error
-// if the pipe fails or was stopped, or if the pipe or the log is closed; at the end of a
-// foreign pipe, io.EOF.
-func (l *Log) Take(pipe *Pipe) (t Taken, err error) {
+// Take waits for output in a pipe, and takes at most a chunk of it. It reports whether there
+// is more. It returns an error if the pipe fails or was stopped, or if the pipe or the log is
+// closed; at the end of a foreign pipe, io.EOF.
+func (l *Log) Take(pipe *Pipe) (more bool, err error) {
 	for {
-		n, err := l.takeNow(pipe, &t)
+		n, more, err := l.takeNow(pipe)
 		if n > 0 || err != nil {
-			return t, err
+			return more, err
 		}
 		l.buffer = nil // an idle console needs none
 		if err := pipe.wait(); err != nil {
-			return t, err
+			return false, err
 		}
 	}
 }
 
 // takeNow takes what is in the pipe; n is 0 if it is empty.
-func (l *Log) takeNow(pipe *Pipe, t *Taken) (n int, err error) {
+func (l *Log) takeNow(pipe *Pipe) (n int, more bool, err error) {
 	err = pipe.control(func(fd int) error {
 		size, err := available(fd)
 		if size == 0 || err != nil {
@@ -83,33 +74,34 @@ func (l *Log) takeNow(pipe *Pipe, t *Taken) (n int, err error) {
 			return err
 		}
 		defer l.mu.Unlock()
-		n, err = l.take(fd, size, t)
+		n, err = l.take(fd, size)
+		more = n < size
 		return err
 	})
-	return n, err
+	return n, more, err
 }
 
 // Finish takes the rest of a pipe, unless it is nil, and ends the last line: nothing more
 // will come.
-func (l *Log) Finish(pipe *Pipe) (t Taken, err error) {
+func (l *Log) Finish(pipe *Pipe) (err error) {
 	if err := l.lock(); err != nil {
-		return t, err
+		return err
 	}
 	defer l.mu.Unlock()
 	if pipe != nil {
-		err = pipe.control(func(fd int) error { return l.drain(fd, &t) })
+		err = pipe.control(l.drain)
 	}
-	l.endLine(&t)
+	l.endLine()
 	l.buffer = nil
-	return t, err
+	return err
 }
 
 // drain takes what is in the pipe now, and not what comes meanwhile: a process that the
 // unikernel has left behind could write for ever.
-func (l *Log) drain(pipe int, t *Taken) error {
+func (l *Log) drain(pipe int) error {
 	left, err := available(pipe)
 	for n := 1; left > 0 && n > 0 && err == nil; left -= n {
-		n, err = l.take(pipe, left, t)
+		n, err = l.take(pipe, left)
 	}
 	return err
 }
@@ -121,69 +113,37 @@ func available(pipe int) (int, error) {
 }
 
 // take takes at most size bytes.
-func (l *Log) take(pipe, size int, t *Taken) (n int, err error) {
-	at := l.dir.time()
-	n, raw, err := l.move(pipe, min(size, chunk), at)
-	t.More = n < size
-	l.split(raw, at, t)
+func (l *Log) take(pipe, size int) (n int, err error) {
+	n, raw, err := l.move(pipe, min(size, chunk), l.dir.time())
+	l.count(raw)
 	l.compact()
 	return n, err
 }
 
-// split makes lines of bytes, counts them, and keeps them for the follower.
-func (l *Log) split(raw []byte, at time.Time, t *Taken) {
-	if l.unfollowed.Load() {
-		l.follower = 0
-	}
-	t.Follower = l.follower
-	skipped := 0
-	if l.follower != 0 && len(raw) > 2*Lines { // most of it would be dropped at once
-		skipped = max(0, l.splitter.count(raw)-Lines)
-	}
-	if skipped > 0 {
-		t.Skipped += len(t.Lines) + skipped
-		t.Lines = nil
-	}
+// count counts the lines that bytes complete, and shows them to readers.
+func (l *Log) count(raw []byte) {
 	lines := 0
-	l.splitter.feed(raw, func(kept []byte) {
-		lines++
-		if l.follower != 0 && lines > skipped {
-			t.Lines = append(t.Lines, messages.ConsoleLine{Time: at, Text: text(kept)})
-		}
-	})
+	l.splitter.feed(raw, func([]byte) { lines++ })
 	l.taken.Add(int64(lines))
+	if l.memory == nil && l.file != nil {
+		l.file.show(l.Next())
+	}
 }
 
 // endLine ends an incomplete line.
-func (l *Log) endLine(t *Taken) {
+func (l *Log) endLine() {
 	l.open(0)
 	if l.memory == nil && (l.file == nil || !l.file.midLine()) {
 		return
 	}
-	newline, at := []byte{'\n'}, l.dir.time()
-	l.append(newline, at)
-	l.split(newline, at, t)
+	newline := []byte{'\n'}
+	l.append(newline, l.dir.time())
+	l.count(newline)
 }
 
-// Follow returns the kept lines, and the number of the line after them. Take and Finish
-// return that line and the next ones, with the number of this follower, which is not 0.
-// It replaces a former follower. A closed log returns nothing.
-//
-// Lines of a console have numbers for the life of the Dir: the next log goes on counting.
-func (l *Log) Follow(follower uint64) (lines []messages.ConsoleLine, next int) {
-	if err := l.lock(); err != nil {
-		return nil, 0
-	}
-	defer l.mu.Unlock()
-	l.unfollowed.Store(false)
-	t := l.remembered()
-	l.follower = follower
-	l.splitter = t.splitter.clone()
-	return t.consoleLines(), Lines + int(l.taken.Load())
-}
-
-// Unfollow ends that. A few more lines may come.
-func (l *Log) Unfollow() { l.unfollowed.Store(true) }
+// Next returns the number of the line that will be taken next. Lines of a console have
+// numbers for the life of the Dir: the next log goes on counting.
+func (l *Log) Next() int { return Lines + int(l.taken.Load()) }
 
 // Sync fsyncs what was taken before, and reports whether it could.
 func (l *Log) Sync() bool {
@@ -214,7 +174,13 @@ func (l *Log) Close() {
 	}
 	defer l.mu.Unlock()
 	l.restore()
+	l.end()
+}
+
+// end ends the log and its readers.
+func (l *Log) end() {
 	l.use(nil)
+	l.dir.backlog.remove(l, func(*Reader) bool { return true })
 	l.closed = true
 	l.pass()
 }
@@ -225,10 +191,8 @@ func (l *Log) Abandon() {
 		return // it is closed
 	}
 	defer l.mu.Unlock()
-	l.use(nil)
 	l.memory = nil
-	l.closed = true
-	l.pass()
+	l.end()
 }
 
 // lock waits until the log is ours. It returns os.ErrClosed after Close.

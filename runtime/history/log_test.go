@@ -35,41 +35,20 @@ func TestAFileIsForOurEyesOnly(t *testing.T) {
 	}
 }
 
-func TestWhoFollowsIsToldEachLineOnce(t *testing.T) {
-	w := newWorld(t)
-	require.Empty(t, w.print("before\npar"), "nobody follows")
-	require.Equal(t, []string{"before"}, texts(w.remembered()))
-	require.Equal(t, []string{"partial", "one"}, texts(w.print("tial\none\n")))
-	w.log.Unfollow()
-	require.Empty(t, w.print("alone\n"))
-
-	require.Equal(t, []string{"before", "partial", "one", "alone"}, texts(w.follow(2)))
-	_, err := w.writer.WriteString("two\n")
-	require.NoError(t, err)
-	taken, err := w.log.Take(w.pipe)
-	require.NoError(t, err)
-	require.Equal(t, Taken{Lines: []messages.ConsoleLine{{Time: epoch, Text: "two"}}, Follower: 2}, taken)
-}
-
 // Lines have the same numbers in every log of a console, with and without a follower, until the
 // console is removed.
 func TestLinesAreNumbered(t *testing.T) {
 	w := newWorld(t)
-	next := func() int {
-		_, next := w.log.Follow(1)
-		return next - Lines
-	}
+	next := func() int { return w.log.Next() - Lines }
 	require.Zero(t, next())
 	w.print("one\n\ntw")
 	require.Equal(t, 1, next())
-	w.log.Unfollow()
 	w.log.Close()
 	w.log = w.newLog()
 	w.print("o\nthree\n"+strings.Repeat("x", maxLine), "xxx")
 	require.Equal(t, 4, next())
-	taken, err := w.log.Finish(nil)
-	require.NoError(t, err)
-	require.Empty(t, taken.Lines)
+	require.NoError(t, w.log.Finish(nil))
+	require.Equal(t, 4, next())
 	w.restart()
 	require.Zero(t, next(), "by another daemon")
 	w.print("one\n")
@@ -82,16 +61,17 @@ func TestLinesAreNumbered(t *testing.T) {
 
 func TestFinishTakesWhatIsLeftAndEndsTheLine(t *testing.T) {
 	w := newWorld(t)
-	w.remembered()
+	w.follow()
 	long := strings.Repeat("x\n", chunk)
 	_, err := w.writer.WriteString(long + "last words")
 	require.NoError(t, err)
-	taken, err := w.log.Finish(w.pipe)
-	require.NoError(t, err)
-	require.Equal(t, chunk+1, taken.Skipped+len(taken.Lines), "but what is not remembered anyway")
-	require.Equal(t, "last words", taken.Lines[len(taken.Lines)-1].Text)
+	require.NoError(t, w.log.Finish(w.pipe))
+	lines := w.heard()
+	require.Len(t, lines, chunk+1)
+	require.Equal(t, "last words", lines[chunk].Text)
 
-	require.Equal(t, []string{"next"}, texts(w.print("next\n")))
+	w.print("next\n")
+	require.Equal(t, []string{"next"}, texts(w.heard()))
 	w.restart()
 	remembered := texts(w.remembered())
 	require.Equal(t, []string{"last words", "next"}, remembered[Lines-2:])
@@ -101,10 +81,10 @@ func TestTakeTellsWhetherThereIsMore(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.writer.Write(make([]byte, 2*chunk))
 	require.NoError(t, err)
-	for _, more := range []bool{true, false} {
-		taken, err := w.log.Take(w.pipe)
+	for _, want := range []bool{true, false} {
+		more, err := w.log.Take(w.pipe)
 		require.NoError(t, err)
-		require.Equal(t, more, taken.More)
+		require.Equal(t, want, more)
 	}
 }
 
@@ -132,17 +112,14 @@ func TestSomebodyElseReadsThePipe(t *testing.T) {
 
 func TestFinishWithoutAPipe(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.log.Finish(nil)
-	require.NoError(t, err)
+	require.NoError(t, w.log.Finish(nil))
 	require.NoFileExists(t, w.file(), "nothing was printed")
 
 	w.print("cut off")
 	w.restart()
-	_, err = w.log.Finish(nil)
-	require.NoError(t, err)
+	require.NoError(t, w.log.Finish(nil))
 	size := w.size()
-	_, err = w.log.Finish(nil)
-	require.NoError(t, err)
+	require.NoError(t, w.log.Finish(nil))
 	require.Equal(t, size, w.size(), "there is nothing more to end")
 	w.print("next\n")
 	require.Equal(t, []string{"cut off", "next"}, texts(w.remembered()))
@@ -208,17 +185,15 @@ func TestACloseEndsALog(t *testing.T) {
 	w.log.Close()
 	w.log.Close()
 	require.Empty(t, w.remembered())
-	_, err := w.log.Finish(w.pipe)
-	require.ErrorIs(t, err, os.ErrClosed)
-	_, err = w.writer.WriteString("two\n")
+	require.ErrorIs(t, w.log.Finish(w.pipe), os.ErrClosed)
+	_, err := w.writer.WriteString("two\n")
 	require.NoError(t, err)
 	_, err = w.log.Take(w.pipe)
 	require.ErrorIs(t, err, os.ErrClosed)
 	require.True(t, w.log.Sync())
 	w.start()
-	taken, err := w.log.Take(w.pipe)
+	_, err = w.log.Take(w.pipe)
 	require.NoError(t, err)
-	require.Empty(t, taken.Lines)
 	require.Equal(t, []string{"one", "two"}, texts(w.remembered()), "nothing was taken by a closed log")
 }
 
@@ -228,10 +203,7 @@ func TestTheNextLogWaitsForTheOneBefore(t *testing.T) {
 	next := w.newLog()
 	defer next.Close()
 	lines := make(chan []messages.ConsoleLine, 1)
-	go func() {
-		list, _ := next.Follow(1)
-		lines <- list
-	}()
+	go func() { lines <- remembered(next) }()
 	w.print("two\n")
 	require.Empty(t, lines)
 	w.log.Close()
@@ -246,10 +218,7 @@ func TestRemove(t *testing.T) {
 	removed := make(chan error, 1)
 	go func() { removed <- remove() }()
 	lines := make(chan []messages.ConsoleLine, 1)
-	go func() {
-		list, _ := next.Follow(1)
-		lines <- list
-	}()
+	go func() { lines <- remembered(next) }()
 	w.print("two\n")
 	require.FileExists(t, w.file(), "the log is open")
 	w.log.Close()

@@ -35,6 +35,7 @@ type world struct {
 	path   string // of the directory
 	dir    *Dir
 	log    *Log
+	reader *Reader // nil: nobody follows
 	pipe   *Pipe
 	writer *os.File // the unikernel's
 	clock  atomic.Int64
@@ -67,7 +68,7 @@ func (w *world) start() {
 	var err error
 	w.dir, err = Open(w.path, func() time.Time { return time.Unix(0, w.clock.Load()) })
 	require.NoError(w.t, err)
-	w.log = w.newLog()
+	w.log, w.reader = w.newLog(), nil
 }
 
 func (w *world) newLog() *Log {
@@ -81,20 +82,37 @@ func (w *world) restart() {
 
 func (w *world) file() string { return filepath.Join(w.path, ":hello") }
 
-// print writes as the unikernel does, and takes all of it. It returns the lines that the follower
-// gets.
-func (w *world) print(texts ...string) (lines []messages.ConsoleLine) {
+// print writes as the unikernel does, and takes all of it.
+func (w *world) print(texts ...string) {
 	w.t.Helper()
 	for _, text := range texts {
 		_, err := w.writer.WriteString(text)
 		require.NoError(w.t, err)
 		for w.left() > 0 {
-			taken, err := w.log.Take(w.pipe)
+			_, err := w.log.Take(w.pipe)
 			require.NoError(w.t, err)
-			lines = append(lines, taken.Lines...)
 		}
 	}
+}
+
+// heard returns the next lines of the follower, who has missed none.
+func (w *world) heard() []messages.ConsoleLine {
+	w.t.Helper()
+	lines, missed := readAll(w.reader)
+	require.Zero(w.t, missed)
 	return lines
+}
+
+// readAll reads what there is.
+func readAll(r *Reader) (lines []messages.ConsoleLine, missed int) {
+	for {
+		some, lost := r.Read(r.log.Next())
+		if len(some)+lost == 0 {
+			return lines, missed
+		}
+		lines = append(lines, some...)
+		missed += lost
+	}
 }
 
 // left returns how many bytes are in the pipe.
@@ -107,12 +125,25 @@ func (w *world) left() (n int) {
 }
 
 // remembered returns the lines that a new follower gets.
-func (w *world) remembered() []messages.ConsoleLine { return w.follow(1) }
+func (w *world) remembered() []messages.ConsoleLine { return remembered(w.log) }
 
-func (w *world) follow(follower uint64) []messages.ConsoleLine {
-	lines, _ := w.log.Follow(follower)
+func remembered(log *Log) []messages.ConsoleLine {
+	r := log.FollowLast(-1)
+	defer r.Close()
+	lines, _ := readAll(r)
 	return lines
 }
+
+// consoleLines returns the lines in the form for followers.
+func (t *tail) consoleLines() (list []messages.ConsoleLine) {
+	t.each(func(l line) {
+		list = append(list, messages.ConsoleLine{Time: l.at, Text: string(appendText(nil, l.kept))})
+	})
+	return list
+}
+
+// follow begins to follow, at the end.
+func (w *world) follow() { w.reader = w.log.FollowLast(0) }
 
 // texts returns the texts of lines.
 func texts(lines []messages.ConsoleLine) (list []string) {

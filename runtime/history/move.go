@@ -4,7 +4,7 @@ package history
 // does not look at the lines.
 
 // Move moves at most a chunk from a pipe, without waiting; n is 0 if the pipe is empty. The
-// log has no followers from then on. An error is one of the pipe, or os.ErrClosed if the log
+// log has no readers from then on. An error is one of the pipe, or os.ErrClosed if the log
 // is closed.
 func (l *Log) Move(pipe int) (n int, err error) {
 	size, err := available(pipe)
@@ -29,9 +29,8 @@ func (l *Log) MoveLast(pipe int) error {
 	}
 	defer l.mu.Unlock()
 	l.deaf = true
-	var t Taken
-	err := l.drain(pipe, &t)
-	l.endLine(&t)
+	err := l.drain(pipe)
+	l.endLine()
 	l.buffer = nil
 	return err
 }

@@ -77,6 +77,7 @@ func TestAMovedFloodIsBounded(t *testing.T) {
 	info, err := os.Stat(w.file())
 	require.NoError(t, err)
 	require.LessOrEqual(t, info.Size(), int64(maxRead))
+	w.restart()
 	lines := texts(w.remembered())
 	require.Len(t, lines, Lines)
 	require.Equal(t, "line 199999", lines[Lines-1])
@@ -90,6 +91,7 @@ func TestMoveLast(t *testing.T) {
 	_, err := w.writer.WriteString("two")
 	require.NoError(t, err)
 	require.NoError(t, w.pipe.control(w.log.MoveLast))
+	w.restart()
 	w.print("three\n")
 	require.Equal(t, []string{"one", "two", "three"}, texts(w.remembered()))
 }

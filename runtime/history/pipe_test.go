@@ -15,16 +15,17 @@ import (
 
 func TestTakeWaits(t *testing.T) {
 	w := newWorld(t)
-	taken := make(chan Taken, 1)
+	taken := make(chan error, 1)
 	go func() {
-		t, _ := w.log.Take(w.pipe)
-		taken <- t
+		_, err := w.log.Take(w.pipe)
+		taken <- err
 	}()
-	require.Empty(t, w.remembered(), "it can be followed meanwhile")
+	w.follow() // it can be followed meanwhile
 	require.True(t, w.log.Sync())
 	_, err := w.writer.WriteString("at last\n")
 	require.NoError(t, err)
-	require.Equal(t, []string{"at last"}, texts(receive(t, taken).Lines))
+	require.NoError(t, receive(t, taken))
+	require.Equal(t, []string{"at last"}, texts(w.heard()))
 }
 
 func receive[T any](t *testing.T, from <-chan T) (value T) {
@@ -41,7 +42,6 @@ func receive[T any](t *testing.T, from <-chan T) (value T) {
 // while there is output.
 func TestNobodyWaitsInVain(t *testing.T) {
 	w := newWorld(t)
-	w.remembered()
 	const n = 20_000
 	go func() {
 		for range n {
@@ -50,13 +50,11 @@ func TestNobodyWaitsInVain(t *testing.T) {
 	}()
 	done := make(chan error, 1)
 	go func() {
-		for lines := 0; lines < n; {
-			taken, err := w.log.Take(w.pipe)
-			if err != nil {
+		for w.log.Next()-Lines < n {
+			if _, err := w.log.Take(w.pipe); err != nil {
 				done <- err
 				return
 			}
-			lines += taken.Skipped + len(taken.Lines)
 		}
 		done <- nil
 	}()
@@ -92,13 +90,12 @@ func TestStopAndCloseEndTheWait(t *testing.T) {
 // A reader can take the rest of a pipe that was stopped.
 func TestAStoppedPipeCanBeFinished(t *testing.T) {
 	w := newWorld(t)
-	w.remembered()
+	w.follow()
 	w.pipe.Stop()
 	_, err := w.writer.WriteString("last words")
 	require.NoError(t, err)
-	taken, err := w.log.Finish(w.pipe)
-	require.NoError(t, err)
-	require.Equal(t, []string{"last words"}, texts(taken.Lines))
+	require.NoError(t, w.log.Finish(w.pipe))
+	require.Equal(t, []string{"last words"}, texts(w.heard()))
 }
 
 // A write while no reader waits wakes none.
@@ -123,21 +120,17 @@ func TestAPipeCountsOnce(t *testing.T) {
 // All output of a foreign pipe comes before its end, and it can have several ends.
 func TestAForeignPipeHasAnEnd(t *testing.T) {
 	w := newWorld(t)
-	w.remembered()
+	w.follow()
 	path := filepath.Join(t.TempDir(), ":x")
 	require.NoError(t, fifo.Create(path))
 	pipe, err := OpenForeignPipe(path)
 	require.NoError(t, err)
 	defer pipe.Close()
-	type result struct {
-		taken Taken
-		err   error
-	}
-	results := make(chan result)
+	results := make(chan error)
 	take := func() {
 		for range 2 {
-			taken, err := w.log.Take(pipe)
-			results <- result{taken, err}
+			_, err := w.log.Take(pipe)
+			results <- err
 		}
 	}
 	open := func() *os.File {
@@ -149,8 +142,9 @@ func TestAForeignPipeHasAnEnd(t *testing.T) {
 		_, err := writer.WriteString(text + "\n")
 		require.NoError(t, err)
 		require.NoError(t, writer.Close())
-		require.Equal(t, []string{text}, texts(receive(t, results).taken.Lines))
-		require.ErrorIs(t, receive(t, results).err, io.EOF)
+		require.NoError(t, receive(t, results))
+		require.Equal(t, []string{text}, texts(w.heard()))
+		require.ErrorIs(t, receive(t, results), io.EOF)
 	}
 	go take()
 	write(open(), "one")

@@ -13,9 +13,9 @@ import (
 )
 
 // TestNothingMakesADifference does anything to a log, and compares it with a copy in memory: every
-// line is there once, with its time.
+// line is there once, with its time. A reader gets each line, or learns how many it has missed.
 func TestNothingMakesADifference(t *testing.T) {
-	full := smallDisk(t, "4m")
+	full := smallDisk(t, "16m")
 	rapid.Check(t, func(r *rapid.T) {
 		w := newWorldIn(t, full)
 		defer os.RemoveAll(w.path)
@@ -29,6 +29,7 @@ func TestNothingMakesADifference(t *testing.T) {
 			"restart":  m.restart,
 			"follow":   m.follow,
 			"unfollow": m.unfollow,
+			"read":     m.read,
 			"sync":     m.sync,
 			"fill":     m.fill,
 			"empty":    m.empty,
@@ -43,10 +44,12 @@ type machine struct {
 	r     *rapid.T
 	mount string
 
-	model    tail
+	all      []messages.ConsoleLine // lines ever printed
+	before   int                    // how many of them by former daemons
+	splitter splitter
 	filled   bool
-	follower uint64
-	heard    []messages.ConsoleLine // the lines that the follower has got
+	troubled bool // the disk has been full since the reader has come
+	unread   int  // bytes printed since the reader has read
 }
 
 func (m *machine) print(r *rapid.T) { m.take(output().Draw(r, "text")) }
@@ -59,28 +62,25 @@ func (m *machine) flood(r *rapid.T) {
 
 func (m *machine) take(text string) {
 	m.world.clock.Add(int64(rapid.IntRange(0, 2).Draw(m.r, "nanoseconds")))
-	m.hear(m.world.print(text))
-	m.model.feed([]byte(text), m.world.dir.time())
+	m.world.print(text)
+	m.printed(text)
 }
 
-// hear adds lines to those of the follower, if there is one.
-func (m *machine) hear(lines []messages.ConsoleLine) {
-	if m.follower == 0 {
-		require.Empty(m.r, lines)
-		return
-	}
-	m.heard = append(m.heard, lines...)
-	m.heard = m.heard[max(0, len(m.heard)-Lines):]
+func (m *machine) printed(text string) {
+	at := m.world.dir.time()
+	m.splitter.feed([]byte(text), func(kept []byte) {
+		m.all = append(m.all, messages.ConsoleLine{Time: at, Text: string(appendText(nil, kept))})
+	})
+	m.unread += len(text)
+	m.troubled = m.troubled || m.filled
 }
 
 func (m *machine) finish(r *rapid.T) {
 	text := rapid.SampledFrom([]string{"", "a", "\n", "last words"}).Draw(r, "text")
 	_, err := m.world.writer.WriteString(text)
 	require.NoError(m.r, err)
-	m.model.feed([]byte(text+"\n"), m.world.dir.time())
-	taken, err := m.world.log.Finish(m.world.pipe)
-	require.NoError(m.r, err)
-	m.hear(taken.Lines)
+	require.NoError(m.r, m.world.log.Finish(m.world.pipe))
+	m.printed(text + "\n")
 }
 
 func (m *machine) restart(r *rapid.T) {
@@ -88,17 +88,38 @@ func (m *machine) restart(r *rapid.T) {
 		r.Skip("what is in memory would be lost")
 	}
 	m.world.restart()
-	m.follower, m.heard = 0, nil
+	m.before = len(m.all)
 }
 
 func (m *machine) follow(*rapid.T) {
-	m.follower++
-	m.heard, _ = m.world.log.Follow(m.follower)
+	m.unfollow(m.r)
+	m.world.reader = m.world.log.FollowLast(-1)
+	m.troubled, m.unread = m.filled || m.world.log.memory != nil, 0
 }
 
 func (m *machine) unfollow(*rapid.T) {
-	m.world.log.Unfollow()
-	m.follower = 0
+	if m.world.reader != nil {
+		m.world.reader.Close()
+	}
+	m.world.reader = nil
+}
+
+// read reads what the reader has not read yet.
+func (m *machine) read(*rapid.T) {
+	if m.world.reader == nil {
+		return
+	}
+	for next := m.world.reader.Next() - Lines + m.before; next < len(m.all); {
+		lines, missed := m.world.reader.Read(m.world.log.Next())
+		require.NotZero(m.r, missed+len(lines))
+		if !m.troubled && m.unread < maxSize {
+			require.Zero(m.r, missed)
+		}
+		next += missed
+		m.requireEqual(m.all[next:next+len(lines)], lines)
+		next += len(lines)
+	}
+	m.unread = 0
 }
 
 func (m *machine) sync(*rapid.T) {
@@ -111,7 +132,7 @@ func (m *machine) fill(r *rapid.T) {
 	if !m.filled {
 		fill(m.world.t, m.mount, rapid.SampledFrom([]int{0, 4096, 100 << 10}).Draw(r, "room"))
 	}
-	m.filled = true
+	m.filled, m.troubled = true, true
 }
 
 func (m *machine) empty(*rapid.T) {
@@ -121,16 +142,9 @@ func (m *machine) empty(*rapid.T) {
 	m.filled = false
 }
 
-// compare reads what is remembered without following it.
+// compare reads what is remembered.
 func (m *machine) compare(*rapid.T) {
-	l := m.world.log
-	require.NoError(m.r, l.lock())
-	defer l.mu.Unlock()
-	want := m.model.consoleLines()
-	m.requireEqual(want, l.remembered().consoleLines())
-	if m.follower != 0 {
-		m.requireEqual(want, m.heard)
-	}
+	m.requireEqual(m.all[max(0, len(m.all)-Lines):], m.world.remembered())
 }
 
 // requireEqual is require.Equal, but fast if there is no difference.

@@ -6,14 +6,13 @@ import (
 	"errors"
 	"io"
 	"time"
-
-	"albatross/messages"
 )
 
 // A tail is the end of a unikernel's output: at most Lines lines, and the incomplete one.
 type tail struct {
 	lines    []line // the oldest is at first
 	first    int
+	count    int // lines ever added
 	splitter splitter
 	at       time.Time // when the last byte came
 }
@@ -80,6 +79,7 @@ func (t *tail) feed(raw []byte, at time.Time) {
 
 // add reuses the memory of the line that it drops.
 func (t *tail) add(kept []byte, at time.Time) {
+	t.count++
 	if len(t.lines) < Lines {
 		t.lines = append(t.lines, line{at, append([]byte(nil), kept...)})
 		return
@@ -94,13 +94,6 @@ func (t *tail) each(do func(line)) {
 	for i := range t.lines {
 		do(t.lines[(t.first+i)%len(t.lines)])
 	}
-}
-
-// consoleLines returns the lines in the form for followers.
-func (t *tail) consoleLines() []messages.ConsoleLine {
-	list := make([]messages.ConsoleLine, 0, len(t.lines))
-	t.each(func(l line) { list = append(list, messages.ConsoleLine{Time: l.at, Text: text(l.kept)}) })
-	return list
 }
 
 // frames returns frames that read turns into the same tail. Lines of the same time share
