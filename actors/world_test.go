@@ -205,7 +205,7 @@ func (c *client) Read() (messages.Wire, error) {
 func (c *client) ReadStream(b []byte) (int, error) { return c.stream.Read(b) }
 
 func (c *client) Write(list []messages.Wire) error {
-	for _, m := range list {
+	for _, m := range separate(list) {
 		c.w.checkPublic(m)
 		if p, ok := m.Payload.(messages.DataBlock); ok && p.Chunk.OK { // it is ours until we return
 			p.Chunk.Value = bytes.Clone(p.Chunk.Value)
@@ -218,6 +218,21 @@ func (c *client) Write(list []messages.Wire) error {
 		}
 	}
 	return nil
+}
+
+// separate makes messages of lines, as on the wire.
+func separate(list []messages.Wire) (all []messages.Wire) {
+	for _, m := range list {
+		lines, ok := m.Payload.(messages.DataLines)
+		if !ok {
+			all = append(all, m)
+		}
+		for _, l := range lines.Lines {
+			m.Payload = messages.DataConsole{Old: lines.Old, Time: l.Time, Line: l.Text}
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 func (c *client) Peer() messages.Peer { return messages.Peer{UID: c.w.user.Load(), PID: 7} }

@@ -256,6 +256,12 @@ type (
 		Time time.Time // to the millisecond
 		Line string    // any bytes but newline
 	}
+	// DataLines are several DataConsole with the same header, for who sends them.
+	DataLines struct {
+		isData
+		Old   bool
+		Lines []ConsoleLine
+	}
 	DataStats struct {
 		isData
 		Rusage   Rusage

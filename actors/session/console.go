@@ -33,21 +33,16 @@ func (k *console) lines(c *supervise.Context, s *session, m messages.ConsoleLine
 	if s.state != following {
 		return
 	}
-	var frames []messages.Wire
-	line := func(l messages.ConsoleLine) {
-		frames = append(frames, messages.Wire{
-			Header:  messages.Header{Version: s.header.Version, Name: s.header.Name},
-			Payload: messages.DataConsole{Old: k.old, Time: l.Time, Line: l.Text},
-		})
-	}
+	lines := m.Lines
 	if m.Missed > 0 {
 		s.meter.Missed(m.Missed)
-		line(messages.ConsoleLine{Time: c.Now(), Text: fmt.Sprintf("[%d lines missed: this client reads too slowly]", m.Missed)})
+		notice := fmt.Sprintf("[%d lines missed: this client reads too slowly]", m.Missed)
+		lines = append([]messages.ConsoleLine{{Time: c.Now(), Text: notice}}, lines...)
 	}
-	for _, l := range m.Lines {
-		line(l)
-	}
-	s.pass(c, frames)
+	s.pass(c, []messages.Wire{{
+		Header:  messages.Header{Version: s.header.Version, Name: s.header.Name},
+		Payload: messages.DataLines{Old: k.old, Lines: lines},
+	}})
 }
 
 // left goes on until the client has all lines that there are: it may have closed its side

@@ -43,6 +43,10 @@ func readEvents(in *input, max int) (messages.Wire, error) { return events.Read(
 func sizeWire(m messages.Wire) int { return wire.OwnSize(fit(m)) }
 
 func appendWire(pieces [][]byte, m messages.Wire) ([][]byte, error) {
+	if lines, ok := m.Payload.(messages.DataLines); ok {
+		frames, err := wire.AppendLines(nil, m.Header, lines)
+		return append(pieces, frames), err
+	}
 	return wire.AppendPieces(pieces, fit(m))
 }
 

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"time"
+
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"albatross/messages"
@@ -30,11 +32,7 @@ func (d *decoder) data() (p messages.Data) {
 func (e *encoder) data(p messages.Data) {
 	switch p := p.(type) {
 	case messages.DataConsole:
-		if p.Old {
-			e.explicit(0, func() { e.line(p) })
-		} else {
-			e.explicit(3, func() { e.line(p) })
-		}
+		e.explicit(lineTag(p.Old), func() { e.line(p) })
 	case messages.DataStats:
 		e.explicit(1, func() { e.stats(&p) })
 	case messages.DataBlock:
@@ -90,13 +88,24 @@ func (d *decoder) line(old bool) messages.DataConsole {
 
 func (e *encoder) line(p messages.DataConsole) {
 	e.seq(func() {
-		if p.Old {
-			e.utcTime(p.Time)
-		} else {
-			e.genTime(p.Time)
-		}
+		e.lineTime(p.Old, p.Time)
 		e.str(p.Line)
 	})
+}
+
+func lineTag(old bool) int {
+	if old {
+		return 0
+	}
+	return 3
+}
+
+func (e *encoder) lineTime(old bool, at time.Time) {
+	if old {
+		e.utcTime(at)
+	} else {
+		e.genTime(at)
+	}
 }
 
 // Chunk ::= CHOICE { [0] Bytes, [1] NULL (the end) }
