@@ -2,12 +2,14 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,6 +50,176 @@ func BenchmarkConsole(b *testing.B) {
 			b.ReportMetric(each/yardstick, "cpu/encoding")
 		})
 	}
+}
+
+// A burst is what one unikernel prints at once, and then nothing more.
+const (
+	burstLines  = 100_000
+	burstRounds = 10
+)
+
+// BenchmarkConsoleBurst has one unikernel print a burst, to followers that read as fast as they
+// can. It tells which share of the lines arrives, how many lines per second each gets, from
+// the first line of the first one to the last line of the last one, and what the daemon
+// computes for a line and follower that gets it. x-socket is how many times as long the
+// burst takes as the same frames where somebody only sends them to as many readers.
+func BenchmarkConsoleBurst(b *testing.B) {
+	h := newHost(b)
+	reading := h.bursts(b, 0)
+	for _, followers := range []int{1, 5} {
+		b.Run(fmt.Sprint(followers), func(b *testing.B) {
+			b.ReportMetric(0, "ns/op")
+			r := h.bursts(b, followers)
+			each := float64(burstLines * followers)
+			b.ReportMetric(100*float64(r.told)/burstRounds/each, "%-arrived")
+			b.ReportMetric(burstLines/r.took.Seconds(), "lines/s")
+			b.ReportMetric(float64((r.cpu-reading.cpu).Nanoseconds())/float64(r.told), "cpu-ns/told")
+			b.ReportMetric(r.ratio, "x-socket")
+		})
+	}
+}
+
+// A manyBursts is some of them: medians of times, and sums of the rest.
+type manyBursts struct {
+	chat
+	ratio float64 // of how long they took, to how long it took to send the same frames
+}
+
+func (h *host) bursts(b *testing.B, followers int) (all manyBursts) {
+	var took, sent []time.Duration
+	for range burstRounds {
+		r := h.burst(b, followers)
+		took, sent = append(took, r.took), append(sent, sendBurst(b, followers))
+		all.cpu += r.cpu
+		all.told += r.told
+	}
+	all.took = median(took)
+	all.ratio = float64(all.took) / float64(median(sent))
+	return all
+}
+
+func (h *host) burst(b *testing.B, followers int) (r chat) {
+	name := label("chatty")
+	var conns []net.Conn
+	for range followers {
+		conn, err := net.Dial("unix", h.path("util/console.sock"))
+		require.NoError(b, err)
+		conns = append(conns, conn)
+		subscribe(b, conn, name)
+	}
+	c := config(guests.Image("chatty", "spt"))
+	c.Arguments.Argv = messages.Some([]string{strconv.Itoa(burstLines), "exit"})
+	before := h.cpu()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.told, r.took = readBurst(conns)
+	}()
+	h.ask(name, messages.UnikernelCreate{Form: 5, Config: c})
+	<-done
+	for len(h.infos()) > 0 {
+		time.Sleep(10 * time.Millisecond) // so that asking is little of the work
+	}
+	r.cpu = h.cpu() - before
+	for _, conn := range conns {
+		require.NoError(b, conn.Close())
+	}
+	return r
+}
+
+// readBurst reads up to the last line of a burst, and returns how many lines have come to all,
+// and how long that took.
+func readBurst(conns []net.Conn) (lines int64, took time.Duration) {
+	var reading sync.WaitGroup
+	var mu sync.Mutex
+	var began, ended time.Time
+	for _, conn := range conns {
+		reading.Go(func() {
+			n, first, last := readLines(conn)
+			mu.Lock()
+			defer mu.Unlock()
+			lines += n
+			if began.IsZero() || first.Before(began) {
+				began = first
+			}
+			if last.After(ended) {
+				ended = last
+			}
+		})
+	}
+	reading.Wait()
+	return lines, ended.Sub(began)
+}
+
+// readLines counts the lines up to the last one of a burst.
+func readLines(conn net.Conn) (n int64, first, last time.Time) {
+	r := bufio.NewReaderSize(conn, 1<<20)
+	text, end := []byte("line "), []byte(fmt.Sprint("line ", burstLines))
+	for {
+		head, err := r.Peek(4)
+		if err != nil {
+			return n, first, time.Now()
+		}
+		if n == 0 {
+			first = time.Now()
+		}
+		size := 4 + int(binary.BigEndian.Uint32(head))
+		frame, err := r.Peek(size)
+		if err != nil {
+			return n, first, time.Now()
+		}
+		if bytes.Contains(frame, text) {
+			n++
+		}
+		if bytes.HasSuffix(frame, end) {
+			return n, first, time.Now()
+		}
+		_, _ = r.Discard(size) // Peek has read it
+	}
+}
+
+// sendBurst is how long it takes to send the frames of a burst to some readers.
+func sendBurst(b *testing.B, readers int) time.Duration {
+	var frames []byte
+	for n := range burstLines {
+		var err error
+		frames, err = wire.AppendFrame(frames, messages.Wire{
+			Header:  messages.Header{Version: messages.CurrentVersion, Name: label("chatty")},
+			Payload: messages.DataConsole{Time: time.Now(), Line: fmt.Sprint("line ", n+1)},
+		})
+		require.NoError(b, err)
+	}
+	var conns []net.Conn
+	for range readers {
+		here, there := socketPair(b)
+		conns = append(conns, here)
+		go func() {
+			defer there.Close()
+			for rest := frames; len(rest) > 0; {
+				n, err := there.Write(rest[:min(len(rest), 64<<10)])
+				if err != nil {
+					return
+				}
+				rest = rest[n:]
+			}
+		}()
+	}
+	_, took := readBurst(conns)
+	for _, conn := range conns {
+		require.NoError(b, conn.Close())
+	}
+	return took
+}
+
+func socketPair(b *testing.B) (here, there net.Conn) {
+	l, err := net.Listen("unix", filepath.Join(b.TempDir(), "pair"))
+	require.NoError(b, err)
+	defer l.Close()
+	here, err = net.Dial("unix", l.Addr().String())
+	require.NoError(b, err)
+	there, err = l.Accept()
+	require.NoError(b, err)
+	return here, there
 }
 
 // A chat is what it took to read the lines of one unikernel, and to tell them.
