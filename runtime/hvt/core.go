@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/runtime/image"
+	"albatross/runtime/landlock"
 	"albatross/runtime/seccomp"
 	"albatross/runtime/solo5"
 )
@@ -73,6 +74,14 @@ func (c core) rules() []seccomp.Rule {
 		seccomp.Allow(unix.SYS_DUP3, seccomp.Is(1, uint64(c.file))),
 		seccomp.Allow(unix.SYS_PWRITE64, seccomp.Is(0, uint64(c.file))),
 	}
+}
+
+// paths allow to make a new file in the directory, and nothing else in the file system.
+func (c core) paths() []landlock.Rule {
+	if c.directory < 0 {
+		return nil
+	}
+	return []landlock.Rule{{File: c.directory, Allow: landlock.Make}}
 }
 
 // dump writes a core file, and reports it where the guest has its console. Trapped are the

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/runtime/image"
+	"albatross/runtime/landlock"
 	"albatross/runtime/seccomp"
 	"albatross/runtime/signals"
 	"albatross/runtime/solo5"
@@ -99,6 +100,9 @@ func (g *Guest) confine() error {
 	}
 	if err := unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&processName[0])), 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot name process: %w", err)
+	}
+	if err := landlock.Restrict(0, g.core.paths()...); err != nil {
+		return fmt.Errorf("cannot confine tender: %w", err)
 	}
 	if err := seccomp.Confine(filter); err != nil {
 		return fmt.Errorf("cannot confine tender: %w", err)

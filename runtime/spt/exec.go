@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"albatross/runtime/landlock"
 )
 
 // Exec turns the calling process into the guest, under the same pid. The
@@ -17,6 +19,12 @@ func (g *Guest) Exec(arguments []string) error {
 	argv, err := cStrings(arguments)
 	if err != nil {
 		return fmt.Errorf("cannot pass arguments: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("cannot give up new privileges: %w", err)
+	}
+	if err := landlock.RestrictThread(0); err != nil { // the executable is in no file system
+		return fmt.Errorf("cannot confine guest: %w", err)
 	}
 	environment := []*byte{nil}
 	empty := []byte{0}
