@@ -53,9 +53,9 @@ func TestALauncherThatGoesOnRefusesAsTheTenderDoes(t *testing.T) {
 // TestOnlySptGoesOn: a tender for hvt has threads, all of which must be in the cgroups, so it
 // begins with an exec.
 func TestOnlySptGoesOn(t *testing.T) {
-	require.NotNil(t, own([]string{tender, "spt", "--", "image"}))
-	require.Nil(t, own([]string{tender, "hvt", "--", "image"}))
-	require.Nil(t, own([]string{tender}))
+	require.NotNil(t, own([]string{tender, "spt", "--", "image"}, nil))
+	require.Nil(t, own([]string{tender, "hvt", "--", "image"}, nil))
+	require.Nil(t, own([]string{tender}, nil))
 }
 
 // A launched is a launcher.
@@ -67,6 +67,11 @@ type launched struct {
 // launch starts a launcher, which is killed at the end of the test.
 func launch(t *testing.T, path string, arguments ...string) launched {
 	t.Helper()
+	return launchAs(t, users()[0], path, arguments...)
+}
+
+func launchAs(t *testing.T, u user, path string, arguments ...string) launched {
+	t.Helper()
 	pipe := func() (r, w *os.File) {
 		r, w, err := os.Pipe()
 		require.NoError(t, err)
@@ -76,7 +81,7 @@ func launch(t *testing.T, path string, arguments ...string) launched {
 	gateEnd, gate := pipe()
 	status, statusEnd := pipe()
 	output, outputEnd := pipe()
-	l := launched{users()[0].command(t, path, append([]string{"launch"}, arguments...)...), gate, status, output}
+	l := launched{u.command(t, path, append([]string{"launch"}, arguments...)...), gate, status, output}
 	l.command.ExtraFiles = []*os.File{gateEnd, statusEnd}
 	l.command.Stdout, l.command.Stderr = outputEnd, outputEnd
 	require.NoError(t, l.command.Start())

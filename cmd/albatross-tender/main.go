@@ -11,6 +11,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -18,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"albatross/runtime/confine"
 	"albatross/runtime/hvt"
 	"albatross/runtime/image"
 	"albatross/runtime/solo5"
@@ -37,21 +39,36 @@ func main() {
 	if _, solo5 := calledAsSolo5(os.Args[0]); !solo5 && len(os.Args) > 1 && os.Args[1] == "launch" {
 		os.Exit(launcher.Main(os.Args[2:], own)) // for albatrossd, so not in the usage
 	}
-	os.Exit(tend(os.Args))
+	o, err := ordered()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "albatross-tender: %v\n", err)
+		os.Exit(1)
+	}
+	os.Exit(tend(os.Args, o))
+}
+
+// ordered returns how a launcher has this program confine itself, or nil.
+func ordered() (*confine.Order, error) {
+	o, given, err := confine.FromEnvironment()
+	if err != nil || !given {
+		return nil, err
+	}
+	return &o, nil
 }
 
 // own returns what the launcher goes on as, or nil if it must execute the command line: a
 // tender for hvt keeps its process, all threads of which must be in the cgroups.
-func own(argv []string) func() int {
+func own(argv []string, o *confine.Order) func() int {
 	if len(argv) < 2 || argv[1] != "spt" {
 		return nil
 	}
-	return func() int { return tend(argv) }
+	return func() int { return tend(argv, o) }
 }
 
-// tend runs a command line, and returns an exit status, or not at all.
-func tend(argv []string) int {
-	status, err := run(argv)
+// tend runs a command line, and returns an exit status, or not at all. An order, if there is
+// one, is carried out before anything of the image is read.
+func tend(argv []string, o *confine.Order) int {
+	status, err := run(argv, o)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "albatross-tender: %v\n", err)
 		return 1
@@ -59,7 +76,7 @@ func tend(argv []string) int {
 	return status
 }
 
-func run(argv []string) (status int, err error) {
+func run(argv []string, o *confine.Order) (status int, err error) {
 	c, err := parse(argv)
 	if err != nil {
 		return 0, err
@@ -74,9 +91,9 @@ func run(argv []string) (status int, err error) {
 		return 0, nil
 	}
 	if c.target == image.HVT {
-		return serve(c.config)
+		return serve(c.config, o)
 	}
-	return 0, become(c.config.Config, argv)
+	return 0, become(c.config.Config, argv, o)
 }
 
 func (c *command) abiVersion() int {
@@ -87,18 +104,40 @@ func (c *command) abiVersion() int {
 }
 
 // become returns only if it fails.
-func become(c solo5.Config, argv []string) error {
+func become(c solo5.Config, argv []string, o *confine.Order) error {
+	if o != nil {
+		if err := c.Acquire(); err != nil {
+			return err
+		}
+		if err := o.Enter(); err != nil {
+			return err
+		}
+		c.Secret = o.User
+	}
 	guest, err := spt.Prepare(c)
 	if err != nil {
 		return err
+	}
+	if o != nil { // now that the executable is written
+		if err := confine.LimitFiles(c.Largest()); err != nil {
+			return err
+		}
 	}
 	return guest.Exec(argv)
 }
 
 // serve runs a guest in a virtual machine, and returns its exit status.
-func serve(c hvt.Config) (status int, err error) {
+func serve(c hvt.Config, o *confine.Order) (status int, err error) {
 	if err := requireBlocking(); err != nil {
 		return 0, err
+	}
+	if o != nil {
+		if err := c.Acquire(); err != nil {
+			return 0, err
+		}
+		if err := errors.Join(o.Enter(), confine.LimitFiles(c.Largest())); err != nil {
+			return 0, err
+		}
 	}
 	guest, err := hvt.Prepare(c)
 	if err != nil {

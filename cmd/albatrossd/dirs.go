@@ -20,7 +20,7 @@ const dirMode = 0o750
 // makeDirs creates missing directories, for a group, and refuses those that somebody else
 // could change.
 func makeDirs(o options, gid int) error {
-	return makeAll(gid, o.tmpdir, utilDir(o), fifoDir(o))
+	return makeAll(gid, o.tmpdir, utilDir(o), fifoDir(o), emptyDir(o))
 }
 
 // makeDatabaseDir is makeDirs for the directory of the database. The users of its

@@ -171,6 +171,7 @@ func stop(ctx context.Context, o options, a *actors.Actors, log *slog.Logger) er
 
 func utilDir(o options) string    { return filepath.Join(o.tmpdir, "util") }
 func fifoDir(o options) string    { return filepath.Join(o.tmpdir, "fifo") }
+func emptyDir(o options) string   { return filepath.Join(o.tmpdir, "empty") }
 func blockDir(o options) string   { return filepath.Join(o.dbdir, "block") }
 func historyDir(o options) string { return filepath.Join(o.dbdir, "console") }
 
@@ -218,6 +219,7 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, *gues
 		FIFODir:   fifoDir(o),
 		FullNames: o.noDropPath,
 	}
+	guests.Confine, guests.Missing = confinement(o, log)
 	return &actors.Config{DB: db, Config: host.Config{
 		History:        consoles,
 		Console:        console.New,

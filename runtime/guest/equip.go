@@ -90,6 +90,7 @@ func (e *equipment) Launch(ctx context.Context) (Gated, error) {
 		Tasks:    entrance.Tasks,
 		Cgroup:   entrance.Dir,
 		CPUs:     e.plan.cpus,
+		Confine:  e.machine.Confine,
 		Program:  e.plan.tender.Program,
 		Args:     append(e.plan.tender.Prefix, tender.Args(guest)...),
 		Output:   output,
@@ -133,5 +134,16 @@ func (g *gated) Release(ctx context.Context) (Tender, error) {
 		g.equipment.machine.Acknowledge(g.Process())
 		return nil, err
 	}
+	g.equipment.machine.reportMissing(g.Missing())
 	return &held{Handle: g.Handle(), machine: g.equipment.machine, name: g.equipment.name}, nil
+}
+
+// reportMissing reports layers of the confinement that a tender does without.
+func (m *Machine) reportMissing(layers []string) {
+	if m.Missing == nil {
+		return
+	}
+	for _, text := range layers {
+		m.Missing(text)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"albatross/messages"
 	"albatross/runtime/block"
 	"albatross/runtime/cgroup"
+	"albatross/runtime/confine"
 	"albatross/runtime/fifo"
 	"albatross/runtime/proc"
 	"albatross/runtime/store"
@@ -35,6 +36,8 @@ type Machine struct {
 	Strangers  []tender.Running // found when the daemon started
 	Keeping    *Keeping         // nil: this program is the parent of the tenders
 	FullNames  bool             // unikernels get their full name as an argument
+	Confine    *confine.Order   // what tenders give up beside what their filters forbid; nil: nothing
+	Missing    func(string)     // is told which layers of that a tender does without; nil: nobody is
 }
 
 // Equipment is what a tender is connected to, besides its console. All of it is found by

@@ -37,6 +37,16 @@ const ABIVersion = 2
 type Config struct {
 	solo5.Config
 	DumpCore string // directory for a core file of a guest that fails; empty: none
+
+	kvm int // what Acquire has opened; 0: nothing
+}
+
+// Acquire opens all files, as that of solo5.Config does.
+func (c *Config) Acquire() (err error) {
+	if c.kvm, err = openKVM(); err != nil {
+		return err
+	}
+	return c.Config.Acquire()
 }
 
 // Guest is an image in a virtual machine, ready to run.
@@ -85,7 +95,7 @@ func (g *Guest) prepare(i *image.Image, file int, c Config) (err error) {
 	if g.memory, err = newMemory(i.Usable(c.Memory)); err != nil {
 		return err
 	}
-	if g.machine, err = newMachine(g.memory.all); err != nil {
+	if g.machine, err = newMachine(g.memory.all, c.kvm); err != nil {
 		return err
 	}
 	info, err := bootInfo(g.memory.size(), i.End, g.machine.frequency, g.devices, c.Arguments)

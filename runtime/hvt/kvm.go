@@ -94,11 +94,21 @@ type machine struct {
 
 var noMachine = machine{cpu: -1}
 
-// newMachine makes a machine with this memory.
-func newMachine(memory []byte) (machine, error) {
+func openKVM() (int, error) {
 	kvm, err := solo5.Open("/dev/kvm", unix.O_RDWR)
 	if err != nil {
-		return noMachine, fmt.Errorf("cannot run images for hvt on this machine: /dev/kvm: %w", err)
+		return -1, fmt.Errorf("cannot run images for hvt on this machine: /dev/kvm: %w", err)
+	}
+	return kvm, nil
+}
+
+// newMachine makes a machine with this memory, by what openKVM has returned, or by what it
+// returns now. It closes that.
+func newMachine(memory []byte, kvm int) (_ machine, err error) {
+	if kvm == 0 {
+		if kvm, err = openKVM(); err != nil {
+			return noMachine, err
+		}
 	}
 	defer func() { _ = unix.Close(kvm) }()
 	if version, err := ioctl(kvm, kvmGetAPIVersion, 0); err != nil || version != kvmAPIVersion {

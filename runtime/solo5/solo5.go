@@ -22,20 +22,33 @@ type Config struct {
 	Arguments []string
 	Networks  []Network
 	Blocks    []Block
+	Secret    bool // nobody but root may look into the memory of the process
+
+	acquired *acquired // nil: what is needed is opened when it is needed
 }
 
 // OpenImage opens and checks an image. The caller closes the file.
 func (c Config) OpenImage(target image.Target, version uint32) (i *image.Image, file int, err error) {
-	// O_NONBLOCK: the open of a FIFO in place of the image would block.
-	file, err = Open(c.Image, unix.O_RDONLY|unix.O_NONBLOCK)
-	if err != nil {
-		return nil, -1, fmt.Errorf("cannot open image: %s: %w", filepath.Base(c.Image), err)
+	if file, err = c.openImage(); err != nil {
+		return nil, -1, err
 	}
 	if i, err = readImage(file, target, version); err != nil {
 		_ = unix.Close(file)
 		return nil, -1, err
 	}
 	return i, file, nil
+}
+
+func (c Config) openImage() (file int, err error) {
+	if c.acquired != nil {
+		return c.acquired.image, nil
+	}
+	// O_NONBLOCK: the open of a FIFO in place of the image would block.
+	file, err = Open(c.Image, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return -1, fmt.Errorf("cannot open image: %s: %w", filepath.Base(c.Image), err)
+	}
+	return file, nil
 }
 
 func readImage(file int, target image.Target, version uint32) (*image.Image, error) {
@@ -112,6 +125,9 @@ func (c Config) OpenDevices(declared []image.Device) (devices []Device, err erro
 }
 
 func (c Config) openDevice(d image.Device) (Device, error) {
+	if c.acquired != nil {
+		return c.acquired.take(d)
+	}
 	for _, b := range c.Blocks {
 		if d.Kind == image.Block && d.Name == b.Name {
 			return openBlock(b)
@@ -122,5 +138,9 @@ func (c Config) openDevice(d image.Device) (Device, error) {
 			return openNetwork(n)
 		}
 	}
-	return Device{}, fmt.Errorf("internal error: device %v is not attached though all were checked", d)
+	return Device{}, notAttached(d)
+}
+
+func notAttached(d image.Device) error {
+	return fmt.Errorf("internal error: device %v is not attached though all were checked", d)
 }

@@ -96,6 +96,7 @@ func (g *Guest) prepare(i *image.Image, c solo5.Config) (err error) {
 		bootInfo:    bootInfoBase,
 		mapped:      regions,
 		descriptors: fdDevices + len(g.devices),
+		secret:      c.Secret,
 		filter:      seccomp.Compile(rules(g.devices)),
 	}
 	g.executable, err = writeExecutable(placeInFile(append(regions, stubRegion(s.bytes()))), g.image)

@@ -26,6 +26,7 @@ type stub struct {
 	bootInfo    uint64   // its only argument
 	mapped      []region // of which the stub maps a part of the image, if there is one
 	descriptors int      // the first descriptor the guest must not have: the image
+	secret      bool     // nobody but root may look into the memory of the process
 	filter      []unix.SockFilter
 }
 
@@ -96,6 +97,12 @@ func (s stub) code(d stubData) []byte {
 
 	// The guest must not use other descriptors of whoever started us.
 	a.call(unix.SYS_CLOSE_RANGE, uint64(s.descriptors), 1<<32-1, 0)
+
+	// The exec has made the process one that its user may look into, and that may leave a
+	// core file.
+	if s.secret {
+		a.call(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	}
 
 	// No setuid program could be executed anyhow, but only with this an ordinary user may
 	// load a filter.

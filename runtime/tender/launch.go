@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/confine"
 	"albatross/runtime/cpulist"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/keeper"
@@ -36,12 +37,13 @@ type Command struct {
 	// Launcher is a program that calls launcher.Main, and the arguments before its own:
 	// "/…/albatross-tender", "launch".
 	Launcher []string
-	Tasks    []string // files of the cgroups (version 1) to join
-	Cgroup   string   // directory of the cgroup (version 2) to start in; empty: ours
-	CPUs     []int    // to run on; none: any
-	Program  string   // path of the tender
-	Args     []string // without the program
-	Output   *os.File // standard output and error; stays the caller's
+	Tasks    []string       // files of the cgroups (version 1) to join
+	Cgroup   string         // directory of the cgroup (version 2) to start in; empty: ours
+	CPUs     []int          // to run on; none: any
+	Confine  *confine.Order // what the tender gives up; nil: nothing
+	Program  string         // path of the tender
+	Args     []string       // without the program
+	Output   *os.File       // standard output and error; stays the caller's
 
 	// Keeper becomes the parent of the process, and keeps its console; nil: this program is
 	// the parent.
@@ -58,6 +60,7 @@ type Gated struct {
 	gate    *os.File
 	status  *os.File
 	program string
+	missing []string
 }
 
 // Launch starts a process that does nothing yet. It has its own session, no environment,
@@ -172,6 +175,16 @@ func (c Command) argv() []string {
 	for _, file := range c.Tasks {
 		argv = append(argv, "--join="+file)
 	}
+	if c.Confine != nil {
+		option := "--confine"
+		if c.Confine.User {
+			option += "=user"
+		}
+		argv = append(argv, option)
+		if c.Confine.Root != "" {
+			argv = append(argv, "--root="+c.Confine.Root)
+		}
+	}
 	argv = append(argv, "--cpus="+cpulist.Format(c.CPUs), "--", c.Program)
 	return append(argv, c.Args...)
 }
@@ -201,6 +214,9 @@ func (g *Gated) Process() messages.Process { return g.handle.Process() }
 // Handle returns the handle of the process. It belongs to the caller after Release has
 // succeeded, and is closed otherwise.
 func (g *Gated) Handle() *proc.Handle { return g.handle }
+
+// Missing returns which layers of its confinement a released process does without, and why.
+func (g *Gated) Missing() []string { return g.missing }
 
 // Release lets the process become the tender and returns when it has. After an error the
 // process is gone.
@@ -252,17 +268,22 @@ func (g *Gated) open(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	return understand(string(report))
+	g.missing, err = understand(string(report))
+	return err
 }
 
 // understand parses a launcher's report.
-func understand(report string) error {
+func understand(report string) (missing []string, err error) {
+	for strings.HasPrefix(report, launcher.Missing) {
+		line, rest, _ := strings.Cut(report, "\n")
+		missing, report = append(missing, strings.TrimPrefix(line, launcher.Missing)), rest
+	}
 	reason, began := strings.CutPrefix(report, launcher.Began)
 	switch {
 	case reason != "":
-		return errors.New(reason)
+		return missing, errors.New(reason)
 	case !began:
-		return errors.New("the process ended before it could begin")
+		return missing, errors.New("the process ended before it could begin")
 	}
-	return nil
+	return missing, nil
 }

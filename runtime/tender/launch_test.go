@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/confine"
 	"albatross/runtime/fifo"
 	"albatross/runtime/proc"
 	"albatross/runtime/tender"
@@ -35,7 +36,7 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case "launch":
 			// Not by os.Exit: under coverage that writes to standard error.
-			unix.Exit(launcher.Main(os.Args[2:], func(argv []string) func() int {
+			unix.Exit(launcher.Main(os.Args[2:], func(argv []string, _ *confine.Order) func() int {
 				return func() int { return itself(argv) }
 			}))
 		case "daemon":

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"albatross/runtime/confine"
 	"albatross/runtime/cpulist"
 	"albatross/runtime/signals"
 )
@@ -30,28 +31,40 @@ import (
 const (
 	// Gate delivers one byte: become the tender. Its end of file: exit.
 	Gate = 3
-	// Status receives the report: first Began, when the gate was open, and then, if
+	// Status receives the report: first a line for each layer of the confinement that is
+	// missing, each after Missing; then Began, when the gate was open; and then, if
 	// something fails, now or before, the reason. Who has become the tender has closed it,
 	// so its end of file without a reason means success.
 	Status = 4
 )
 
-// Began comes first over the status pipe when the gate was opened.
-const Began = "+"
+const (
+	// Began comes over the status pipe when the gate was opened.
+	Began = "+"
+	// Missing comes before a line that names a layer which is missing.
+	Missing = "-"
+)
 
 // An order says what to become.
 type order struct {
-	tasks []string // files of cgroups to join
-	cpus  []int    // to run on; none: any
-	argv  []string
+	tasks   []string       // files of cgroups to join
+	confine *confine.Order // nil: the process keeps what it has
+	cpus    []int          // to run on; none: any
+	argv    []string
 }
 
-// Main is the program: arguments are [--join=FILE]... --cpus=LIST -- PROGRAM ARGUMENTS.
-// It returns an exit status, or not at all. If PROGRAM is this program, by the path by which
-// this one was called, and own returns a function for the command line, that runs instead of
+// A Continuation returns what this program goes on as for a command line, or nil if it has to
+// execute that. It carries out the order, if there is one.
+type Continuation func(argv []string, o *confine.Order) func() int
+
+const usage = "usage: launch [--join=FILE]... [--confine[=user] [--root=DIR]] --cpus=LIST -- PROGRAM [ARGUMENTS]"
+
+// Main is the program; usage describes its arguments. It returns an exit status, or not at all.
+// If PROGRAM is this program, by the path by which this one was called, and own returns a
+// function for the command line, that runs instead of
 // an exec: the start of another Go program would take longer than all else that a tender does.
 // It must replace the process by the guest. Own may be nil.
-func Main(arguments []string, own func(argv []string) func() int) int {
+func Main(arguments []string, own Continuation) int {
 	// Affinity, signal mask and cgroups belong to a thread, and an exec keeps those of
 	// the thread that calls it.
 	runtime.LockOSThread()
@@ -64,7 +77,7 @@ func Main(arguments []string, own func(argv []string) func() int) int {
 			_, _ = unix.Close(Gate), unix.Close(Status) // which are open
 			return run()
 		}
-		err = fmt.Errorf("cannot execute %s: %w", o.argv[0], syscall.Exec(o.argv[0], o.argv, []string{}))
+		err = fmt.Errorf("cannot execute %s: %w", o.argv[0], o.execute())
 	}
 	if _, failed := writeStatus(err.Error()); failed != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -73,11 +86,28 @@ func Main(arguments []string, own func(argv []string) func() int) int {
 }
 
 // own returns what this program goes on as; nil: it executes another one.
-func (o order) own(own func(argv []string) func() int) func() int {
-	if own == nil || o.argv[0] != os.Args[0] {
+func (o order) own(own Continuation) func() int {
+	if own == nil || !o.isOwn() {
 		return nil
 	}
-	return own(o.argv)
+	return own(o.argv, o.confine)
+}
+
+func (o order) isOwn() bool { return o.argv[0] == os.Args[0] }
+
+// execute replaces this program. One that is not ours cannot confine itself.
+func (o order) execute() error {
+	environment := []string{}
+	switch {
+	case o.confine == nil:
+	case o.isOwn():
+		environment = []string{o.confine.Environment()}
+	default:
+		if err := confine.Other(o.argv); err != nil {
+			return err
+		}
+	}
+	return syscall.Exec(o.argv[0], o.argv, environment)
 }
 
 // launch returns when it is time to become the tender, or not begun if the daemon is gone.
@@ -90,6 +120,11 @@ func launch(arguments []string) (o order, begun bool, err error) {
 	}
 	if err := prepare(o); err != nil {
 		return o, false, err
+	}
+	if o.confine != nil {
+		if err := o.findConfinement(); err != nil {
+			return o, false, err
+		}
 	}
 	if opened, err := awaitGate(); err != nil || !opened {
 		return o, false, err
@@ -104,16 +139,11 @@ func isPipe(fd int) bool {
 }
 
 func parse(arguments []string) (o order, err error) {
-	for len(arguments) > 0 {
-		file, ok := strings.CutPrefix(arguments[0], "--join=")
-		if !ok {
-			break
-		}
-		o.tasks = append(o.tasks, file)
+	for len(arguments) > 0 && o.option(arguments[0]) {
 		arguments = arguments[1:]
 	}
 	if len(arguments) < 3 || arguments[1] != "--" {
-		return order{}, errors.New("cannot launch: usage: launch [--join=FILE]... --cpus=LIST -- PROGRAM [ARGUMENTS]")
+		return order{}, errors.New("cannot launch: " + usage)
 	}
 	list, ok := strings.CutPrefix(arguments[0], "--cpus=")
 	if !ok {
@@ -124,6 +154,40 @@ func parse(arguments []string) (o order, err error) {
 		return o, fmt.Errorf("cannot launch: %w", err)
 	}
 	return o, nil
+}
+
+// option takes an option, except the last one.
+func (o *order) option(text string) bool {
+	option, value, _ := strings.Cut(text, "=")
+	switch {
+	case option == "--join":
+		o.tasks = append(o.tasks, value)
+	case text == "--confine", text == "--confine=user":
+		o.confine = &confine.Order{User: value == "user"}
+	case option == "--root" && o.confine != nil:
+		o.confine.Root = value
+	default:
+		return false
+	}
+	return true
+}
+
+// findConfinement gives up what no tender needs, and reports the layers that there cannot be.
+func (o *order) findConfinement() error {
+	if err := confine.Begin(); err != nil {
+		return fmt.Errorf("cannot confine: %w", err)
+	}
+	can, missing := confine.Find(*o.confine)
+	if !o.isOwn() {
+		missing = confine.MissingOther(o.argv)
+	}
+	o.confine = &can
+	for _, text := range missing {
+		if _, err := writeStatus(Missing + strings.ReplaceAll(text, "\n", " ") + "\n"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // prepare sets all that the tender shall inherit, and removes what the process inherited

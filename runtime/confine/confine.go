@@ -1,0 +1,260 @@
+// Package confine takes from a tender what it has only because of who has started it: the
+// user, the groups and the capabilities of root, the file system, and resources without
+// bounds. A tender goes through it when it has opened its files, and before it reads
+// anything that a tenant has made.
+//
+// The launcher finds out before its gate which layers there can be (Find), so that the daemon
+// learns which are missing: where a kernel or a container does not allow one, the tender
+// starts without it. The process that becomes the tender carries out the Order (Enter). What
+// fails there was possible a moment ago, so that ends the tender.
+package confine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// An Order says which layers a tender gets. Limits, and the loss of all capabilities, are
+// part of each.
+type Order struct {
+	User bool   // a user and a group of its own, and nobody but root may look into its memory
+	Root string // a directory that becomes its root, and has nothing in it; empty: none
+}
+
+// Variable is the name of the environment variable by which a launcher passes an order to a
+// tender that it executes.
+const Variable = "ALBATROSS_CONFINE"
+
+const (
+	withUser = "user"
+	withRoot = "root="
+)
+
+// Environment returns the order as an entry of the environment.
+func (o Order) Environment() string {
+	var layers []string
+	if o.User {
+		layers = append(layers, withUser)
+	}
+	if o.Root != "" {
+		layers = append(layers, withRoot+o.Root) // last, since a path may have commas
+	}
+	return Variable + "=" + strings.Join(layers, ",")
+}
+
+// FromEnvironment returns the order that Environment has written, if there is one.
+func FromEnvironment() (o Order, given bool, err error) {
+	text, given := os.LookupEnv(Variable)
+	if !given {
+		return o, false, nil
+	}
+	if rest, user := strings.CutPrefix(text, withUser); user {
+		o.User, text = true, strings.TrimPrefix(rest, ",")
+	}
+	if root, found := strings.CutPrefix(text, withRoot); found {
+		o.Root, text = root, ""
+	}
+	if text != "" {
+		return Order{}, true, fmt.Errorf("cannot understand %s=%q", Variable, text)
+	}
+	return o, true, nil
+}
+
+// firstUser is the user of process 0, if that ran a unikernel; see Own. These users are those
+// that systemd's list of users calls unused. A pid is less than 1 << 22, and nobody else has
+// it as long as the process exists: two unikernels never have the same user.
+const firstUser = 0x70000000
+
+// Own returns the user and group of a tender.
+func Own(pid int) int { return firstUser + pid }
+
+// Find returns which of the layers of an order there can be, and why the others are missing.
+// An ordinary user can have none, and misses none.
+func Find(want Order) (can Order, missing []string) {
+	if unix.Geteuid() != 0 {
+		return Order{}, nil
+	}
+	can = want
+	capabilities, err := Effective()
+	if err == nil {
+		err = checkUser(capabilities)
+	}
+	if want.User && err != nil {
+		can.User = false
+		missing = append(missing, fmt.Sprintf("tenders are not users of their own: %v", err))
+	}
+	if want.Root != "" {
+		if err := checkRoot(want.Root, capabilities); err != nil {
+			can.Root = ""
+			missing = append(missing, fmt.Sprintf("tenders keep the root directory: %v", err))
+		}
+	}
+	return can, missing
+}
+
+// checkUser returns why this process cannot become a user of its own. A daemon or keeper
+// needs CAP_SYS_PTRACE to take over a process of another user; its children have what it has.
+func checkUser(have Capabilities) error {
+	if err := have.Require(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SYS_PTRACE); err != nil {
+		return err
+	}
+	for _, file := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
+		text, err := read(file)
+		if err != nil {
+			return err
+		}
+		if !covers(text, uint64(Own(os.Getpid()))) {
+			return errors.New("this user namespace has too few users")
+		}
+	}
+	groups, err := read("/proc/self/setgroups")
+	if err == nil && groups == "deny\n" {
+		err = errors.New("this user namespace does not let us give up groups")
+	}
+	return err
+}
+
+// open opens a file without the poller of Go, which a tender must not set up: it could not use
+// it when it is confined.
+func open(path string, flags int) (fd int, err error) {
+	for {
+		if fd, err = unix.Open(path, flags|unix.O_CLOEXEC, 0); err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
+// read returns a small file, which the kernel gives at once.
+func read(path string) (string, error) {
+	fd, err := open(path, unix.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	text := make([]byte, 4<<10)
+	n, err := unix.Read(fd, text)
+	return string(text[:max(0, n)]), err
+}
+
+// covers reports whether a user or group is in a map of a user namespace: lines of the first
+// number inside, the first outside, and the count.
+func covers(text string, id uint64) bool {
+	for line := range strings.Lines(text) {
+		var first, outside, count uint64
+		if _, err := fmt.Sscan(line, &first, &outside, &count); err == nil && id >= first && id-first < count {
+			return true
+		}
+	}
+	return false
+}
+
+// checkRoot returns why a directory cannot become the root.
+func checkRoot(dir string, have Capabilities) error {
+	if err := have.Require(unix.CAP_SYS_CHROOT); err != nil {
+		return err
+	}
+	fd, err := open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	entries := make([]byte, 4<<10)
+	n, err := unix.ReadDirent(fd, entries)
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	if _, found, _ := unix.ParseDirent(entries[:n], 1, nil); found > 0 {
+		return fmt.Errorf("%s is not empty", dir)
+	}
+	return nil
+}
+
+// Enter carries out an order, for all threads. The process has opened its files.
+func (o Order) Enter() error {
+	raiseOOMScore()
+	root := unix.Geteuid() == 0
+	if root {
+		if err := dropBounding(); err != nil {
+			return fmt.Errorf("cannot give up capabilities: %w", err)
+		}
+	}
+	if o.Root != "" {
+		if err := changeRoot(o.Root); err != nil {
+			return fmt.Errorf("cannot change the root directory: %w", err)
+		}
+	}
+	switch {
+	case o.User:
+		if err := becomeOwn(); err != nil {
+			return fmt.Errorf("cannot become a user of its own: %w", err)
+		}
+	case root:
+		if err := dropCapabilities(); err != nil {
+			return fmt.Errorf("cannot give up capabilities: %w", err)
+		}
+	}
+	if err := o.limit(); err != nil {
+		return fmt.Errorf("cannot limit resources: %w", err)
+	}
+	return nil
+}
+
+func changeRoot(dir string) error {
+	if err := unix.Chroot(dir); err != nil {
+		return err
+	}
+	return unix.Chdir("/")
+}
+
+// becomeOwn gives up user and groups, and thereby all capabilities. The kernel makes the
+// process one that leaves no core file, and that nobody but root can look into; a system may
+// be configured to do otherwise.
+func becomeOwn() error {
+	id := Own(os.Getpid())
+	if err := unix.Setgroups(nil); err != nil {
+		return err
+	}
+	if err := unix.Setresgid(id, id, id); err != nil {
+		return err
+	}
+	if err := unix.Setresuid(id, id, id); err != nil {
+		return err
+	}
+	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}
+
+// Capabilities are numbers of capabilities.
+type Capabilities uint64
+
+// Effective returns the capabilities of this thread.
+func Effective() (Capabilities, error) {
+	var sets [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return 0, fmt.Errorf("cannot find out which capabilities there are: %w", err)
+	}
+	return Capabilities(uint64(sets[0].Effective) | uint64(sets[1].Effective)<<32), nil
+}
+
+var names = map[int]string{
+	unix.CAP_KILL: "CAP_KILL", unix.CAP_SETGID: "CAP_SETGID", unix.CAP_SETUID: "CAP_SETUID",
+	unix.CAP_SETPCAP: "CAP_SETPCAP", unix.CAP_SYS_CHROOT: "CAP_SYS_CHROOT", unix.CAP_SYS_PTRACE: "CAP_SYS_PTRACE",
+}
+
+// Require returns an error that names those which are missing.
+func (c Capabilities) Require(list ...int) error {
+	missing := slices.DeleteFunc(list, func(n int) bool { return c&(1<<n) != 0 })
+	if len(missing) == 0 {
+		return nil
+	}
+	var texts []string
+	for _, n := range missing {
+		texts = append(texts, names[n])
+	}
+	return fmt.Errorf("%s is missing", strings.Join(texts, ", "))
+}

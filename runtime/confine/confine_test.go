@@ -1,0 +1,148 @@
+package confine
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+// The test binary runs itself again as a process without some privilege, which prints what it
+// finds.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "find" {
+		runtime.LockOSThread()
+		find(os.Args[2])
+		unix.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// find prints which layers there can be without a capability.
+func find(without string) {
+	for n, name := range names {
+		if name == without {
+			var sets [2]unix.CapUserData
+			header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+			must(unix.Capget(&header, &sets[0]))
+			sets[0].Effective &^= 1 << n
+			must(unix.Capset(&header, &sets[0]))
+		}
+	}
+	can, missing := Find(Order{User: true, Root: os.TempDir()})
+	fmt.Println(can.User, missing)
+}
+
+func must(err error) {
+	if err != nil {
+		fmt.Println(err)
+		unix.Exit(1)
+	}
+}
+
+func TestOrdersThatTravel(t *testing.T) {
+	for _, o := range []Order{{}, {User: true}, {Root: "/run/a,b=c/empty"}, {User: true, Root: "/run/user,root=/x"}} {
+		name, value, _ := strings.Cut(o.Environment(), "=")
+		t.Setenv(name, value)
+		got, given, err := FromEnvironment()
+		require.NoError(t, err)
+		require.True(t, given)
+		require.Equal(t, o, got)
+	}
+	t.Setenv(Variable, "nonsense")
+	_, _, err := FromEnvironment()
+	require.EqualError(t, err, `cannot understand ALBATROSS_CONFINE="nonsense"`)
+	require.NoError(t, os.Unsetenv(Variable))
+	_, given, err := FromEnvironment()
+	require.NoError(t, err)
+	require.False(t, given)
+}
+
+// TestUsersAreNobodyElses: those of all processes there can be are in the range that is free.
+func TestUsersAreNobodyElses(t *testing.T) {
+	require.GreaterOrEqual(t, Own(1), 1879048192)
+	require.Less(t, Own(1<<22), 2147483647)
+	require.NotEqual(t, Own(1), Own(2))
+}
+
+func TestMaps(t *testing.T) {
+	for text, covered := range map[string]bool{
+		"         0          0 4294967295\n":     true,
+		"0 100000 65536\n":                       false,
+		"0 1000 1\n1879048192 2000000 4194304\n": true,
+		"1879048193 0 10\n":                      false,
+		"":                                       false,
+		"nonsense":                               false,
+	} {
+		require.Equal(t, covered, covers(text, 1879048192), text)
+	}
+}
+
+// TestLayersThatCannotBe are named, and why.
+func TestLayersThatCannotBe(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("an ordinary user misses nothing")
+	}
+	run := func(without string) string {
+		out, err := exec.Command("/proc/self/exe", "find", without).CombinedOutput()
+		require.NoError(t, err, string(out))
+		return string(out)
+	}
+	for _, capability := range []string{"CAP_SETUID", "CAP_SETGID", "CAP_SYS_PTRACE"} {
+		require.Contains(t, run(capability), "tenders are not users of their own: "+capability+" is missing")
+	}
+	require.Contains(t, run("CAP_SYS_CHROOT"), "tenders keep the root directory: CAP_SYS_CHROOT is missing")
+}
+
+// TestRootsThatAreNotEmpty are not used.
+func TestRootsThatAreNotEmpty(t *testing.T) {
+	all := ^Capabilities(0)
+	dir := t.TempDir()
+	require.NoError(t, checkRoot(dir, all))
+	require.ErrorContains(t, checkRoot(dir+"/missing", all), "no such file or directory")
+	require.NoError(t, os.Mkdir(dir+"/x", 0o700))
+	require.EqualError(t, checkRoot(dir, all), dir+" is not empty")
+}
+
+func TestNeeds(t *testing.T) {
+	require.Equal(t, needed{program: "/usr/bin/solo5-hvt", image: "/images/a", blocks: []string{"/block/a=b", "/block/c"}},
+		parseNeeds([]string{"/usr/bin/solo5-hvt", "--mem=16", "--net:n=tap0", "--block:x=/block/a=b", "--block-sector-size:x=512",
+			"--block:y=/block/c", "--", "/images/a", "--block:z=/x"}))
+	require.Equal(t, needed{program: "/bin/sh"}, parseNeeds([]string{"/bin/sh", "--"}))
+}
+
+// TestLimitsAreOnlyLowered.
+func TestLimitsAreOnlyLowered(t *testing.T) {
+	var before, after unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &before))
+	require.NoError(t, lower(unix.RLIMIT_NOFILE, before.Max))
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &after))
+	require.Equal(t, before, after)
+}
+
+// TestAFileOfAnotherUser is found to need a capability.
+func TestAFileOfAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root opens files of other users")
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	image := t.TempDir() + "/image"
+	require.NoError(t, os.WriteFile(image, nil, 0o400))
+	n := needed{image: image, blocks: []string{"/nowhere"}}
+	before, err := Effective()
+	require.NoError(t, err)
+	require.NoError(t, n.tryWithout())
+	require.NoError(t, os.Chown(image, 12345, 12345))
+	require.ErrorIs(t, n.tryWithout(), syscall.EACCES)
+	after, err := Effective()
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+}

@@ -1,0 +1,54 @@
+package confine
+
+import (
+	"runtime"
+	"slices"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// dropBounding removes all but a few from the bounding set of this thread, and empties its
+// ambient set: what it executes gets no other capability, not even as root. Without the
+// privilege to do so, it keeps them.
+func dropBounding(keep ...uintptr) error {
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return err
+	}
+	for n := uintptr(0); ; n++ {
+		if slices.Contains(keep, n) {
+			continue
+		}
+		switch err := unix.Prctl(unix.PR_CAPBSET_DROP, n, 0, 0, 0); err {
+		case nil:
+		case unix.EINVAL, unix.EPERM: // there are no more, or we may not
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// dropCapabilities drops those of all threads.
+func dropCapabilities() error {
+	var none [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	err := onAllThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0)
+	runtime.KeepAlive(&header)
+	runtime.KeepAlive(&none)
+	return err
+}
+
+// onAllThreads makes a system call on all threads. In a program with cgo, which a tender is
+// only in tests with the race detector, Go cannot do that: there it is this thread alone.
+func onAllThreads(call, a, b, c uintptr) error {
+	_, _, errno := syscall.AllThreadsSyscall(call, a, b, c)
+	if errno == unix.ENOTSUP {
+		_, _, errno = unix.RawSyscall(call, a, b, c)
+	}
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
