@@ -83,6 +83,24 @@ func TestATenderHasAUserOfItsOwn(t *testing.T) {
 	})
 }
 
+// TestATenderHasItsOwnNamespaces: all of its threads are in them. Its network is that of its tap.
+func TestATenderHasItsOwnNamespaces(t *testing.T) {
+	forTargets(t, func(t *testing.T, target, disk string) {
+		l := confined(t, emptyDir(t), target, "--mem=16", "--", imageOf("hello", target), "--quiet")
+		threads, err := os.ReadDir(proc(l.command, "task"))
+		require.NoError(t, err)
+		for _, thread := range threads {
+			for kind, own := range map[string]bool{"ipc": true, "uts": true, "net": false} {
+				ours, err := os.Readlink("/proc/self/ns/" + kind)
+				require.NoError(t, err)
+				its, err := os.Readlink(proc(l.command, "task/"+thread.Name()+"/ns/"+kind))
+				require.NoError(t, err)
+				require.Equal(t, own, ours != its, kind)
+			}
+		}
+	})
+}
+
 // TestATenderLeavesNoSecrets: the kernel writes its memory to no core file, whatever that is
 // piped to, and lets nobody but root look into it.
 func TestATenderLeavesNoSecrets(t *testing.T) {

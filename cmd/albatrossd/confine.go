@@ -43,6 +43,6 @@ func logOnce(log *slog.Logger) func(string) {
 			return
 		}
 		told[text] = true
-		log.Warn("Unikernels are confined less", "missing", text)
+		log.Info("Unikernels are confined less", "missing", text)
 	}
 }

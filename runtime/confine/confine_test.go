@@ -37,7 +37,7 @@ func find(without string) {
 		}
 	}
 	can, missing := Find(Order{User: true, Root: os.TempDir()})
-	fmt.Println(can.User, missing)
+	fmt.Println(can.User, missing, Separate([]string{"solo5-hvt", "--", "image"}, false))
 }
 
 func must(err error) {
@@ -98,6 +98,7 @@ func TestLayersThatCannotBe(t *testing.T) {
 	for _, capability := range []string{"CAP_SETUID", "CAP_SETGID", "CAP_SYS_PTRACE"} {
 		require.Contains(t, run(capability), "tenders are not users of their own: "+capability+" is missing")
 	}
+	require.Contains(t, run("CAP_SYS_ADMIN"), "tenders have no namespaces of their own: CAP_SYS_ADMIN is missing")
 	require.Contains(t, run("CAP_SYS_CHROOT"), "tenders keep the root directory: CAP_SYS_CHROOT is missing")
 }
 

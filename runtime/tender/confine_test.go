@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,11 +19,11 @@ import (
 
 // confinedShell starts a script as a tender that is not ours, with an image and a block device.
 // It returns its lines until the one that says done; then it waits.
-func confinedShell(t *testing.T, script, image, disk string) (g *tender.Gated, lines []string) {
+func confinedShell(t *testing.T, script, image, disk string, options ...string) (g *tender.Gated, lines []string) {
 	t.Helper()
 	c := newConsole(t)
 	command := shell(c.writer, "")
-	command.Args = []string{"-c", script + "; echo done; exec sleep 1h", "--block:storage=" + disk, "--", image}
+	command.Args = slices.Concat([]string{"-c", script + "; echo done; exec sleep 1h", "--block:storage=" + disk}, options, []string{"--", image})
 	command.Confine = &confine.Order{User: true, Root: t.TempDir()}
 	g, err := tender.Launch(t.Context(), command)
 	require.NoError(t, err)
@@ -121,4 +122,26 @@ func TestATenderOfSolo5SeesItsFilesOnly(t *testing.T) {
 		_, lines = confinedShell(t, fmt.Sprintf("kill -0 %d 2>/dev/null || echo :no signal", os.Getpid()), image, disk)
 		require.Equal(t, []string{":no signal"}, lines)
 	}
+}
+
+// TestATenderOfSolo5HasItsOwnNamespaces: also of the network, if it uses none.
+func TestATenderOfSolo5HasItsOwnNamespaces(t *testing.T) {
+	needsRoot(t)
+	image, disk := filesOf(t)
+	without, _ := confinedShell(t, ":", image, disk)
+	with, _ := confinedShell(t, ":", image, disk, "--net:service=tap0")
+	require.True(t, separated(t, without, "net"))
+	require.False(t, separated(t, with, "net"))
+	for _, kind := range []string{"ipc", "uts"} {
+		require.True(t, separated(t, without, kind), kind)
+	}
+}
+
+func separated(t *testing.T, g *tender.Gated, kind string) bool {
+	t.Helper()
+	ours, err := os.Readlink("/proc/self/ns/" + kind)
+	require.NoError(t, err)
+	its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", g.Process().PID, kind))
+	require.NoError(t, err)
+	return ours != its
 }

@@ -182,6 +182,7 @@ func (o *order) findConfinement() error {
 		missing = confine.MissingOther(o.argv)
 	}
 	o.confine = &can
+	missing = append(missing, confine.Separate(o.argv, o.isOwn())...)
 	for _, text := range missing {
 		if _, err := writeStatus(Missing + strings.ReplaceAll(text, "\n", " ") + "\n"); err != nil {
 			return err
