@@ -23,7 +23,8 @@ func confined(t *testing.T, root string, arguments ...string) launched {
 	if os.Getuid() != 0 {
 		t.Skip("only root can give a tender another user")
 	}
-	l := launch(t, tender, append([]string{"--confine=user", "--root=" + root, "--cpus=", "--", tender}, arguments...)...)
+	groups := user{"root with groups", &syscall.Credential{Groups: []uint32{1, 2, 3}}}
+	l := launchAs(t, groups, tender, append([]string{"--confine=user", "--root=" + root, "--cpus=", "--", tender}, arguments...)...)
 	require.Equal(t, "+", l.release(t), "nothing is missing")
 	line, err := bufio.NewReader(l.output).ReadString('\n')
 	require.NoError(t, err)

@@ -109,7 +109,7 @@ func become(c solo5.Config, argv []string, o *confine.Order) error {
 		if err := c.Acquire(); err != nil {
 			return err
 		}
-		if err := o.Enter(); err != nil {
+		if err := o.EnterAlone(); err != nil {
 			return err
 		}
 		c.Secret = o.User

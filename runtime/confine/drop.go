@@ -30,25 +30,35 @@ func dropBounding(keep ...uintptr) error {
 	}
 }
 
-// dropCapabilities drops those of all threads.
-func dropCapabilities() error {
+// dropCapabilities drops those of this user.
+func dropCapabilities(call caller) error {
 	var none [2]unix.CapUserData
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	err := onAllThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0)
+	err := call(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0)
 	runtime.KeepAlive(&header)
 	runtime.KeepAlive(&none)
 	return err
 }
 
-// onAllThreads makes a system call on all threads. In a program with cgo, which a tender is
-// only in tests with the race detector, Go cannot do that: there it is this thread alone.
-func onAllThreads(call, a, b, c uintptr) error {
-	_, _, errno := syscall.AllThreadsSyscall(call, a, b, c)
-	if errno == unix.ENOTSUP {
-		_, _, errno = unix.RawSyscall(call, a, b, c)
-	}
-	if errno != 0 {
+// A caller makes a system call on one thread or on all.
+type caller func(call, a, b, c uintptr) error
+
+func thisThread(call, a, b, c uintptr) error {
+	if _, _, errno := unix.RawSyscall(call, a, b, c); errno != 0 {
 		return errno
 	}
 	return nil
+}
+
+// allThreads is thisThread in a program with cgo, where Go cannot do more. A tender has none,
+// except in tests with the race detector.
+func allThreads(call, a, b, c uintptr) error {
+	_, _, errno := syscall.AllThreadsSyscall(call, a, b, c)
+	switch errno {
+	case 0:
+		return nil
+	case unix.ENOTSUP:
+		return thisThread(call, a, b, c)
+	}
+	return errno
 }

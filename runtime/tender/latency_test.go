@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"albatross/runtime/confine"
 	"albatross/runtime/fifo"
 	"albatross/runtime/tender"
 	"albatross/test/guests"
@@ -80,7 +81,8 @@ func end(b *testing.B, g *tender.Gated) {
 // BenchmarkGate tells how long it takes from the opening of the gate until that is answered,
 // and until the guest has printed its first line, if the launcher goes on as the tender.
 // x-exec is how many times as long it takes if the launcher executes the tender instead, which
-// it does if they have different paths; x-solo5 if that is Solo5's, where it is installed.
+// it does if they have different paths; x-solo5 if that is Solo5's, where it is installed;
+// x-confined, under a daemon that is root, where the tender gives up what it has of root.
 func BenchmarkGate(b *testing.B) {
 	dir := b.TempDir()
 	require.NoError(b, programs.Build(dir, "albatross-tender"))
@@ -88,13 +90,16 @@ func BenchmarkGate(b *testing.B) {
 	require.NoError(b, os.Link(program, other))
 	image := filepath.Join(dir, "image")
 	require.NoError(b, os.WriteFile(image, guests.Image("hello", "spt"), 0o400))
+	empty := filepath.Join(dir, "empty")
+	require.NoError(b, os.Mkdir(empty, 0o755))
 	solo5, err := exec.LookPath("solo5-spt")
-	var goesOn, executes, theirs passage
+	var goesOn, executes, confined, theirs passage
 	for b.Loop() {
-		goesOn.measure(b, program, program, "spt", "--mem=16", "--", image, "--quiet")
-		executes.measure(b, other, program, "spt", "--mem=16", "--", image, "--quiet")
+		goesOn.measure(b, program, nil, program, "spt", "--mem=16", "--", image, "--quiet")
+		executes.measure(b, other, nil, program, "spt", "--mem=16", "--", image, "--quiet")
+		confined.measure(b, program, &confine.Order{User: true, Root: empty}, program, "spt", "--mem=16", "--", image, "--quiet")
 		if err == nil {
-			theirs.measure(b, program, solo5, "--mem=16", "--", image, "--quiet")
+			theirs.measure(b, program, nil, solo5, "--mem=16", "--", image, "--quiet")
 		}
 	}
 	released, line := median(goesOn.released), median(goesOn.line)
@@ -103,6 +108,7 @@ func BenchmarkGate(b *testing.B) {
 	b.ReportMetric(float64(line.Microseconds()), "us-line")
 	b.ReportMetric(float64(median(executes.released))/float64(released), "x-exec-released")
 	b.ReportMetric(float64(median(executes.line))/float64(line), "x-exec-line")
+	b.ReportMetric(float64(median(confined.line))/float64(line), "x-confined-line")
 	if err == nil {
 		b.ReportMetric(float64(median(theirs.line))/float64(line), "x-solo5-line")
 	}
@@ -110,13 +116,13 @@ func BenchmarkGate(b *testing.B) {
 
 type passage struct{ released, line []time.Duration }
 
-func (p *passage) measure(b *testing.B, launcher, program string, args ...string) {
+func (p *passage) measure(b *testing.B, launcher string, o *confine.Order, program string, args ...string) {
 	output, outputEnd, err := os.Pipe()
 	require.NoError(b, err)
 	defer func() { _, _ = output.Close(), outputEnd.Close() }()
 	g, err := tender.Launch(b.Context(), tender.Command{
 		Launcher: []string{launcher, "launch"}, Program: program,
-		Args: args, Output: outputEnd,
+		Args: args, Output: outputEnd, Confine: o,
 	})
 	require.NoError(b, err)
 	awaitGate(b, g.Process().PID)
