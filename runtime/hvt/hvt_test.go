@@ -25,7 +25,12 @@ import (
 	"albatross/test/guests"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "escape" {
+		escape(os.Args[2])
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func requireKVM(t testing.TB) {
 	t.Helper()

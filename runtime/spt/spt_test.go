@@ -16,7 +16,12 @@ import (
 	"albatross/test/guests"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "become" {
+		become()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // openFiles lists the descriptors of this process that lead to the kind of
 // file that Prepare opens.

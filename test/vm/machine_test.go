@@ -91,10 +91,15 @@ func (m *machine) makePayload() {
 	}
 	require.NoError(m.t, programs.Build(filepath.Join(dir, "bin"),
 		"albatrossd", "albatross-client", "albatross-tender", "albatross-keeper", "albatross-influx", "albatross-tls-endpoint"))
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "agent"), "./agent")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := build.CombinedOutput()
-	require.NoError(m.t, err, "%s", out)
+	for _, args := range [][]string{
+		{"build", "-o", filepath.Join(dir, "agent"), "./agent"},
+		{"test", "-c", "-o", filepath.Join(dir, "landlock.test"), "../../runtime/landlock"},
+	} {
+		build := exec.Command("go", args...)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		out, err := build.CombinedOutput()
+		require.NoError(m.t, err, "%s", out)
+	}
 	host(m.t, "cp", "-r", "../../packaging/systemd", filepath.Join(dir, "units"))
 	for _, name := range []string{"hello", "net", "disk", "chatty"} {
 		require.NoError(m.t, os.WriteFile(filepath.Join(dir, "guests", name+".spt"), guests.Image(name, "spt"), 0o644))

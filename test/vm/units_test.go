@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"albatross/runtime/confine"
 )
 
 // TestUnits: the units as they are shipped, on a machine on which they are installed
@@ -26,6 +29,8 @@ func TestUnits(t *testing.T) {
 		{"the endpoint", theEndpoint},
 		{"influx", influx},
 		{"the journal", theJournal},
+		{"confinement", confinement},
+		{"landlock", theFileSystem},
 		{"the keeper", theKeeper},
 		{"the keeper's unit", theUnitOfTheKeeper},
 		{"stopping", stopping},
@@ -43,6 +48,7 @@ func TestUnits(t *testing.T) {
 // owners are those of what the group needs.
 const owners = `/run/albatross root:albatross 750
 /run/albatross/database.json root:root 640
+/run/albatross/empty root:albatross 750
 /run/albatross/fifo root:albatross 750
 /run/albatross/util root:albatross 750
 /run/albatross/util/console.sock root:albatross 660
@@ -156,6 +162,39 @@ func theJournal(m *machine) {
 	m.client("alice", "info")
 	require.Less(m.t, strings.Count(m.run("journalctl", "-u", service, "-o", "cat"), "\n")-lines, 30)
 	m.run("grep", "-q", "goroutine", "/run/albatross/aborted.txt")
+}
+
+// confinement: the units leave the tenders what they need to give up all privileges.
+func confinement(m *machine) {
+	m.client("alice", "create", "confined", "/payload/guests/hello.spt", "--mem=32", "--arg=--quiet")
+	tender := strings.TrimSpace(m.sh(`cat /sys/fs/cgroup/albatross-var-lib-albatross/*confined*/cgroup.procs`))
+	m.eventually(`grep -q '^Seccomp:.2' /proc/` + tender + `/status`)
+	status := m.run("cat", "/proc/"+tender+"/status")
+	pid, err := strconv.Atoi(tender)
+	require.NoError(m.t, err)
+	require.Contains(m.t, status, fmt.Sprintf("\nUid:\t%d\t", confine.Own(pid)))
+	for _, set := range []string{"CapPrm", "CapEff", "CapBnd"} {
+		require.Contains(m.t, status, "\n"+set+":\t0000000000000000\n")
+	}
+	require.Equal(m.t, "/run/albatross/empty\n", m.run("readlink", "/proc/"+tender+"/root"))
+	missing := m.run("journalctl", "-u", service, "-g", "confined less", "-o", "cat")
+	require.Contains(m.t, missing, "tenders have no namespaces of their own: CAP_SYS_ADMIN is missing")
+	require.NotContains(m.t, missing, "users of their own")
+	require.NotContains(m.t, missing, "root directory")
+
+	m.run("systemctl", "restart", service, "albatross-keeper") // which take it over
+	m.client("alice", "destroy", "confined")
+	m.sh(`! kill -0 ` + tender)
+}
+
+// theFileSystem is that of the tests of Landlock, which the kernel of Debian has.
+func theFileSystem(m *machine) {
+	m.run("mount", "-t", "securityfs", "none", "/sys/kernel/security")
+	require.Contains(m.t, m.run("cat", "/sys/kernel/security/lsm"), "landlock")
+	out := m.run("/payload/landlock.test", "-test.v")
+	require.Contains(m.t, out, "--- PASS: TestNothingIsLeftOfTheFileSystem")
+	require.Contains(m.t, out, "--- PASS: TestAllThreadsAreRestricted")
+	require.Contains(m.t, out, "--- PASS: TestOnlyNewFilesInADirectory")
 }
 
 // theKeeper knows how unikernels end that another daemon has started, or while none runs: this

@@ -1,0 +1,62 @@
+package hvt
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"albatross/runtime/landlock"
+)
+
+// escape is a tender with --dumpcore, confined as for a guest, that has been taken over. Its
+// filter must let it make core files, and cannot see where. It exits with 0 if it has made one
+// where it should, and none elsewhere.
+func escape(dir string) {
+	runtime.LockOSThread()
+	cpu, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		unix.Exit(10)
+	}
+	core, err := openCore(dir)
+	if err != nil {
+		unix.Exit(11)
+	}
+	g := &Guest{machine: machine{cpu: cpu}, core: core}
+	make := func(path *byte) syscall.Errno {
+		_, _, errno := unix.RawSyscall6(unix.SYS_OPENAT, uintptr(core.directory), uintptr(unsafe.Pointer(path)), coreFlags, 0o600, 0, 0)
+		return errno
+	}
+	inside, _ := unix.BytePtrFromString("inside")
+	outside, _ := unix.BytePtrFromString("../outside")
+	if g.confine() != nil {
+		unix.Exit(12)
+	}
+	status := 0
+	if make(inside) != 0 {
+		status |= 1
+	}
+	if make(outside) != unix.EACCES {
+		status |= 2
+	}
+	_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(status), 0, 0)
+}
+
+// TestCoreFilesAreMadeInTheirDirectory, whatever the path is that a tender asks for.
+func TestCoreFilesAreMadeInTheirDirectory(t *testing.T) {
+	if landlock.Version() == 0 {
+		t.Skip("this kernel has no Landlock, or it is off")
+	}
+	dir := filepath.Join(t.TempDir(), "cores")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	out, err := exec.Command("/proc/self/exe", "escape", dir).CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.FileExists(t, filepath.Join(dir, "inside"))
+	require.NoFileExists(t, filepath.Join(filepath.Dir(dir), "outside"))
+}
