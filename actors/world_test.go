@@ -25,6 +25,7 @@ import (
 	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/block"
+	"albatross/runtime/confine"
 	"albatross/runtime/fair"
 	guestos "albatross/runtime/guest"
 	"albatross/runtime/history"
@@ -90,6 +91,7 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 		Tenders:  &tender.Finder{Dir: w.dir, Builtin: builtin, Policy: tender.Builtin},
 		Launcher: []string{builtin, "launch"},
 		FIFODir:  filepath.Join(w.dir, "fifo"),
+		Confine:  &confine.Order{User: true},
 	}
 	w.config = &actors.Config{Config: host.Config{
 		Console:        console.New,

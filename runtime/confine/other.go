@@ -111,8 +111,12 @@ func refused(path string, flags int) error {
 	return nil // the tender says what else is wrong
 }
 
-// largest returns the size of the largest block device that is a file.
+// filterFile is more than a filter has that Solo5's tenders write to a file in memory.
+const filterFile = 1 << 20
+
+// largest returns the size of the largest block device that is a file, or what else they write.
 func (n needed) largest() (size uint64) {
+	size = filterFile
 	for _, path := range n.blocks {
 		var s unix.Stat_t
 		if unix.Stat(path, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFREG {
