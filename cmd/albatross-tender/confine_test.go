@@ -84,6 +84,34 @@ func TestATenderHasAUserOfItsOwn(t *testing.T) {
 	})
 }
 
+// TestATenderThatStaysRoot, since its daemon could not take over another user, has none of the
+// capabilities of root.
+func TestATenderThatStaysRoot(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root has capabilities")
+	}
+	forTargets(t, func(t *testing.T, target, disk string) {
+		root := emptyDir(t)
+		l := launch(t, tender, "--confine", "--root="+root, "--cpus=", "--", tender, target, "--mem=16", "--", imageOf("hello", target), "--quiet")
+		require.Equal(t, "+", l.release(t))
+		text, err := bufio.NewReader(l.output).ReadString('\n')
+		require.NoError(t, err)
+		require.NotContains(t, text, "albatross-tender: ")
+		threads, err := os.ReadDir(proc(l.command, "task"))
+		require.NoError(t, err)
+		for _, thread := range threads {
+			status := readProc(t, l.command, "task/"+thread.Name()+"/status")
+			require.Equal(t, "Uid:\t0\t0\t0\t0", line(status, "Uid:"))
+			for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapAmb"} {
+				require.Equal(t, set+":\t0000000000000000", line(status, set+":"))
+			}
+		}
+		is, err := os.Readlink(proc(l.command, "root"))
+		require.NoError(t, err)
+		require.Equal(t, root, is)
+	})
+}
+
 // TestATenderHasItsOwnNamespaces: all of its threads are in them. Its network is that of its tap.
 func TestATenderHasItsOwnNamespaces(t *testing.T) {
 	forTargets(t, func(t *testing.T, target, disk string) {

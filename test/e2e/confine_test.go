@@ -49,6 +49,48 @@ func TestUnikernelsAreUsersOfTheirOwn(t *testing.T) {
 	}
 }
 
+// TestADaemonWithFewCapabilities starts unikernels all the same, takes them over, and logs once
+// what they do without.
+func TestADaemonWithFewCapabilities(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root has capabilities")
+	}
+	for without, missing := range map[string][]string{
+		"-sys_ptrace":        {"tenders are not users of their own: CAP_SYS_PTRACE is missing"},
+		"-setuid,-sys_admin": {"tenders are not users of their own: CAP_SETUID is missing", "tenders have no namespaces of their own: CAP_SYS_ADMIN is missing"},
+		"-setpcap,-setgid,-sys_chroot": {
+			"tenders are not users of their own: CAP_SETGID is missing", "tenders keep the root directory: CAP_SYS_CHROOT is missing",
+		},
+	} {
+		t.Run(without, func(t *testing.T) {
+			h := emptyHost(t)
+			h.without = without
+			h.start()
+			h.create("one", guest("hello"))
+			h.create("two", guest("hello", "--quiet"))
+			pid := h.pid("one")
+			h.until("it has no capabilities", func() bool {
+				status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+				require.NoError(t, err)
+				return strings.Contains(string(status), "\nUid:\t0\t") && strings.Contains(string(status), "\nCapEff:\t0000000000000000\n")
+			})
+			h.untilStored()
+			h.kill()
+			h.killKeeper()
+			h.start()
+			require.Equal(t, pid, h.pid("one"), "it is taken over")
+			f := h.subscribe("one", 1)
+			f.line()
+			f.line()
+			h.requireText("destroyed unikernel", "one", messages.UnikernelDestroy{})
+			for _, text := range missing {
+				require.Contains(t, h.log(), text)
+				require.LessOrEqual(t, strings.Count(h.log(), text), 2, "each daemon tells it once")
+			}
+		})
+	}
+}
+
 // requireOwnUser checks that a process has been given a user, and an empty directory of this
 // host as its root.
 func (h *host) requireOwnUser(pid int) {

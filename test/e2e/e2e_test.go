@@ -68,7 +68,8 @@ type host struct {
 	oldKernel bool // it does not reveal how a process has ended
 	fewFiles  bool // the daemon is started with a low soft limit of descriptors, as usual
 
-	inside string // directory of the cgroup of the daemon, if any
+	inside  string // directory of the cgroup of the daemon, if any
+	without string // capabilities that the daemon does not have, as setpriv(1) names them
 
 	daemon *exec.Cmd  // nil while none runs
 	ended  chan error // gets how it has ended
@@ -180,6 +181,9 @@ func (h *host) command(args ...string) *exec.Cmd {
 	}
 	if h.fewFiles {
 		c = exec.Command("/bin/sh", append([]string{"-c", fmt.Sprintf(`ulimit -S -n %d && exec "$0" "$@"`, softFiles)}, c.Args...)...)
+	}
+	if h.without != "" {
+		c = exec.Command("setpriv", append([]string{"--bounding-set", h.without}, c.Args...)...)
 	}
 	if h.oldKernel {
 		programs.WithoutExitInfo(c)

@@ -61,9 +61,9 @@ const usage = "usage: launch [--join=FILE]... [--confine[=user] [--root=DIR]] --
 
 // Main is the program; usage describes its arguments. It returns an exit status, or not at all.
 // If PROGRAM is this program, by the path by which this one was called, and own returns a
-// function for the command line, that runs instead of
-// an exec: the start of another Go program would take longer than all else that a tender does.
-// It must replace the process by the guest. Own may be nil.
+// function for the command line, that runs instead of an exec: the start of another Go program
+// would take longer than all else that a tender does. It must replace the process by the guest.
+// Own may be nil.
 func Main(arguments []string, own Continuation) int {
 	// Affinity, signal mask and cgroups belong to a thread, and an exec keeps those of
 	// the thread that calls it.
@@ -177,12 +177,13 @@ func (o *order) findConfinement() error {
 	if err := confine.Begin(); err != nil {
 		return fmt.Errorf("cannot confine: %w", err)
 	}
-	can, missing := confine.Find(*o.confine)
-	if !o.isOwn() {
-		missing = confine.MissingOther(o.argv)
+	missing := confine.Separate(o.argv, o.isOwn())
+	if o.isOwn() {
+		can, without := confine.Find(*o.confine)
+		o.confine, missing = &can, append(missing, without...)
+	} else {
+		missing = append(missing, confine.MissingOther(o.argv)...)
 	}
-	o.confine = &can
-	missing = append(missing, confine.Separate(o.argv, o.isOwn())...)
 	for _, text := range missing {
 		if _, err := writeStatus(Missing + strings.ReplaceAll(text, "\n", " ") + "\n"); err != nil {
 			return err

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"albatross/runtime/confine"
 )
 
 func TestParse(t *testing.T) {
@@ -13,6 +15,14 @@ func TestParse(t *testing.T) {
 	o, err = parse([]string{"--join=/a/tasks", "--join=/b/tasks", "--cpus=1", "--", "/bin/true"})
 	require.NoError(t, err)
 	require.Equal(t, order{tasks: []string{"/a/tasks", "/b/tasks"}, cpus: []int{1}, argv: []string{"/bin/true"}}, o)
+	o, err = parse([]string{"--join=/a/tasks", "--confine=user", "--root=/an empty,dir", "--cpus=1", "--", "/bin/true"})
+	require.NoError(t, err)
+	require.Equal(t, order{
+		tasks: []string{"/a/tasks"}, confine: &confine.Order{User: true, Root: "/an empty,dir"}, cpus: []int{1}, argv: []string{"/bin/true"},
+	}, o)
+	o, err = parse([]string{"--confine", "--cpus=1", "--", "/bin/true"})
+	require.NoError(t, err)
+	require.Equal(t, &confine.Order{}, o.confine)
 	o, err = parse([]string{"--cpus=", "--", "/bin/true"})
 	require.NoError(t, err)
 	require.Empty(t, o.cpus)
@@ -26,6 +36,8 @@ func TestParseRefuses(t *testing.T) {
 		{"0", "--", "/bin/true"},
 		{"--cpus=0", "--join=/a/tasks", "--", "/bin/true"},
 		{"--join=/a/tasks"},
+		{"--confine=root", "--cpus=0", "--", "/bin/true"},
+		{"--root=/x", "--cpus=0", "--", "/bin/true"},
 		{"--cpus=0,", "--", "/bin/true"},
 		{"--cpus=-1", "--", "/bin/true"},
 		{"--cpus=65537", "--", "/bin/true"},
