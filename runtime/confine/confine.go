@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -145,8 +146,13 @@ func read(path string) (string, error) {
 // number inside, the first outside, and the count.
 func covers(text string, id uint64) bool {
 	for line := range strings.Lines(text) {
-		var first, outside, count uint64
-		if _, err := fmt.Sscan(line, &first, &outside, &count); err == nil && id >= first && id-first < count {
+		fields := strings.Fields(line)
+		if len(fields) != 3 {
+			continue
+		}
+		first, err := strconv.ParseUint(fields[0], 10, 32)
+		count, countErr := strconv.ParseUint(fields[2], 10, 32)
+		if err == nil && countErr == nil && id >= first && id-first < count {
 			return true
 		}
 	}

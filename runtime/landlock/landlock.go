@@ -97,11 +97,15 @@ func RestrictThread(scope Scope, rules ...Rule) error {
 // thread alone.
 func Restrict(scope Scope, rules ...Rule) error {
 	return restrict(scope, rules, func(ruleset uintptr) syscall.Errno {
-		errno := onAllThreads(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
-		if errno == 0 {
-			errno = onAllThreads(unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0)
+		errno := onAllThreads(unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0)
+		if errno != unix.EPERM {
+			return errno
 		}
-		return errno
+		// They may still get new privileges, and have none to do without.
+		if errno = onAllThreads(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1); errno != 0 {
+			return errno
+		}
+		return onAllThreads(unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0)
 	})
 }
 
