@@ -181,20 +181,21 @@ func checkRoot(dir string, have Capabilities) error {
 }
 
 // Enter carries out an order, for all threads. The process has opened its files.
-func (o Order) Enter() error { return o.enter(allThreads) }
+func (o Order) Enter() error {
+	if err := DropBounding(); err != nil {
+		return fmt.Errorf("cannot give up capabilities: %w", err)
+	}
+	return o.enter(allThreads)
+}
 
-// EnterAlone is Enter for a thread that ends all others soon by an exec. They keep user and
-// capabilities until then; to change those of all takes several times as long as the rest.
+// EnterAlone is Enter for a thread that ends all others soon by an exec, after DropBounding.
+// The others keep user and capabilities until then; to change those of all takes several times
+// as long as the rest.
 func (o Order) EnterAlone() error { return o.enter(thisThread) }
 
 func (o Order) enter(call caller) error {
 	raiseOOMScore()
 	root := unix.Geteuid() == 0
-	if root {
-		if err := dropBounding(); err != nil {
-			return fmt.Errorf("cannot give up capabilities: %w", err)
-		}
-	}
 	if o.Root != "" {
 		if err := changeRoot(o.Root); err != nil {
 			return fmt.Errorf("cannot change the root directory: %w", err)

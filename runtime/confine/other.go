@@ -60,7 +60,7 @@ func Other(argv []string) error {
 		if n.tryWithout() != nil {
 			keep = []uintptr{unix.CAP_DAC_OVERRIDE}
 		}
-		if err := dropBounding(keep...); err != nil {
+		if err := DropBounding(keep...); err != nil {
 			return fmt.Errorf("cannot give up capabilities: %w", err)
 		}
 		if err := unix.Setgroups(nil); err != nil && !errors.Is(err, unix.EPERM) {

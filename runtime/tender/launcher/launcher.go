@@ -51,6 +51,7 @@ type order struct {
 	confine *confine.Order // nil: the process keeps what it has
 	cpus    []int          // to run on; none: any
 	argv    []string
+	goOn    func() int // what this program goes on as; nil: it executes a program
 }
 
 // A Continuation returns what this program goes on as for a command line, or nil if it has to
@@ -68,14 +69,14 @@ func Main(arguments []string, own Continuation) int {
 	// Affinity, signal mask and cgroups belong to a thread, and an exec keeps those of
 	// the thread that calls it.
 	runtime.LockOSThread()
-	o, begun, err := launch(arguments)
+	o, begun, err := launch(arguments, own)
 	switch {
 	case err == nil && !begun:
 		return 0
 	case err == nil:
-		if run := o.own(own); run != nil {
+		if o.goOn != nil {
 			_, _ = unix.Close(Gate), unix.Close(Status) // which are open
-			return run()
+			return o.goOn()
 		}
 		err = fmt.Errorf("cannot execute %s: %w", o.argv[0], o.execute())
 	}
@@ -83,14 +84,6 @@ func Main(arguments []string, own Continuation) int {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	return 1
-}
-
-// own returns what this program goes on as; nil: it executes another one.
-func (o order) own(own Continuation) func() int {
-	if own == nil || !o.isOwn() {
-		return nil
-	}
-	return own(o.argv, o.confine)
 }
 
 func (o order) isOwn() bool { return o.argv[0] == os.Args[0] }
@@ -111,7 +104,7 @@ func (o order) execute() error {
 }
 
 // launch returns when it is time to become the tender, or not begun if the daemon is gone.
-func launch(arguments []string) (o order, begun bool, err error) {
+func launch(arguments []string, own Continuation) (o order, begun bool, err error) {
 	if !isPipe(Gate) || !isPipe(Status) {
 		return o, false, errors.New("cannot launch: only albatrossd can call this")
 	}
@@ -124,6 +117,14 @@ func launch(arguments []string) (o order, begun bool, err error) {
 	if o.confine != nil {
 		if err := o.findConfinement(); err != nil {
 			return o, false, err
+		}
+	}
+	if own != nil && o.isOwn() {
+		o.goOn = own(o.argv, o.confine)
+	}
+	if o.confine != nil && o.goOn != nil {
+		if err := confine.DropBounding(); err != nil {
+			return o, false, fmt.Errorf("cannot confine: %w", err)
 		}
 	}
 	if opened, err := awaitGate(); err != nil || !opened {
