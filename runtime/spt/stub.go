@@ -26,8 +26,8 @@ type stub struct {
 	bootInfo    uint64   // its only argument
 	mapped      []region // of which the stub maps a part of the image, if there is one
 	descriptors int      // the first descriptor the guest must not have: the image
-	secret      bool     // nobody but root may look into the memory of the process
 	filter      []unix.SockFilter
+	secret      bool // nobody but root may look into the memory of the process
 }
 
 const (
