@@ -40,8 +40,8 @@ func emptyDir(t *testing.T) string {
 	return dir
 }
 
-// forTargets runs a test with both tenders, and a disk for root alone.
-func forTargets(t *testing.T, test func(t *testing.T, target, disk string)) {
+// forBothTargets runs a test with both tenders, and a disk for root alone.
+func forBothTargets(t *testing.T, test func(t *testing.T, target, disk string)) {
 	for _, target := range []string{"spt", "hvt"} {
 		t.Run(target, func(t *testing.T) {
 			if target == "hvt" {
@@ -57,7 +57,7 @@ func imageOf(name, target string) string { return filepath.Join(directory, name+
 // TestATenderHasAUserOfItsOwn, and no group, capability or root directory of the machine: all
 // of its threads.
 func TestATenderHasAUserOfItsOwn(t *testing.T) {
-	forTargets(t, func(t *testing.T, target, disk string) {
+	forBothTargets(t, func(t *testing.T, target, disk string) {
 		root := emptyDir(t)
 		l := confined(t, root, target, "--mem=16", "--", imageOf("hello", target), "--quiet")
 		own := confine.Own(l.command.Process.Pid)
@@ -90,7 +90,7 @@ func TestATenderThatStaysRoot(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root has capabilities")
 	}
-	forTargets(t, func(t *testing.T, target, disk string) {
+	forBothTargets(t, func(t *testing.T, target, disk string) {
 		root := emptyDir(t)
 		l := launch(t, tender, "--confine", "--root="+root, "--cpus=", "--", tender, target, "--mem=16", "--", imageOf("hello", target), "--quiet")
 		require.Equal(t, "+", l.release(t))
@@ -114,7 +114,7 @@ func TestATenderThatStaysRoot(t *testing.T) {
 
 // TestATenderHasItsOwnNamespaces: all of its threads are in them. Its network is that of its tap.
 func TestATenderHasItsOwnNamespaces(t *testing.T) {
-	forTargets(t, func(t *testing.T, target, disk string) {
+	forBothTargets(t, func(t *testing.T, target, disk string) {
 		l := confined(t, emptyDir(t), target, "--mem=16", "--", imageOf("hello", target), "--quiet")
 		threads, err := os.ReadDir(proc(l.command, "task"))
 		require.NoError(t, err)
@@ -133,7 +133,7 @@ func TestATenderHasItsOwnNamespaces(t *testing.T) {
 // TestATenderLeavesNoSecrets: the kernel writes its memory to no core file, whatever that is
 // piped to, and lets nobody but root look into it.
 func TestATenderLeavesNoSecrets(t *testing.T) {
-	forTargets(t, func(t *testing.T, target, disk string) {
+	forBothTargets(t, func(t *testing.T, target, disk string) {
 		l := confined(t, emptyDir(t), target, "--mem=16", "--", imageOf("hello", target), "--quiet")
 		limits := readProc(t, l.command, "limits")
 		require.Equal(t, []string{"1", "1"}, strings.Fields(line(limits, "Max core file size"))[4:6])
@@ -145,7 +145,7 @@ func TestATenderLeavesNoSecrets(t *testing.T) {
 
 // TestATenderHasLimits: it writes no larger file than its largest block device, and so on.
 func TestATenderHasLimits(t *testing.T) {
-	forTargets(t, func(t *testing.T, target, disk string) {
+	forBothTargets(t, func(t *testing.T, target, disk string) {
 		l := confined(t, emptyDir(t), target, "--mem=16", "--", imageOf("hello", target), "--quiet")
 		require.Equal(t, []string{"0", "0"}, limitOf(t, l, "Max file size"))
 		require.Equal(t, []string{"256", "256"}, limitOf(t, l, "Max open files"))
@@ -188,7 +188,7 @@ func TestAnImageIsReadWithoutPrivileges(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can give a tender another user")
 	}
-	forTargets(t, func(t *testing.T, target, disk string) {
+	forBothTargets(t, func(t *testing.T, target, disk string) {
 		image := filepath.Join(t.TempDir(), "image")
 		require.NoError(t, os.WriteFile(image, []byte("no image"), 0o400))
 		l := launch(t, tender, "--confine=user", "--root="+emptyDir(t), "--cpus=", "--", tender,
