@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// noCore is the limit that keeps even a program to which the kernel would pipe a core file
-	// from getting one, unlike 0; see core(5).
+	// noCore is the limit at which the kernel also gives no core file to a program that it would
+	// pipe one to. At 0 it does.
 	noCore = 1
 	// maxDescriptors is more than a tender opens: one for each of 63 devices, twice while it
 	// gives them their numbers, and some for itself.
