@@ -129,7 +129,7 @@ func (n needed) largest() (size uint64) {
 // Where programs and libraries are, and the devices of every tender.
 var (
 	programs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/gnu/store"}
-	devices  = []string{"/dev/kvm", "/dev/net/tun", "/dev/null", "/dev/random", "/dev/urandom"}
+	devices  = []string{"/dev/kvm", "/dev/net/tun", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"}
 )
 
 // paths are what the tender may use of the file system.
