@@ -246,6 +246,7 @@ func TestEventsEndWithTheDaemon(t *testing.T) {
 func TestFollowersOfEventsThatAreLost(t *testing.T) {
 	faults := &failFirst{}
 	w := newWorld(t, func(w *world) { w.fault = faults.at })
+	w.until("the start of the daemon is an event", func() bool { return w.lastEvent() > 0 })
 	c := w.followEvents(":", messages.Option[time.Time]{})
 	require.Equal(t, messages.DataPresent{}, c.receive().Payload)
 	faults.arm(t, map[string]int{"messages.EventsStored": 1})
