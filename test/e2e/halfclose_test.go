@@ -44,7 +44,7 @@ func TestHalfClosed(t *testing.T) {
 			request, err := events.AppendRequest(nil, messages.Name{}, command)
 			require.NoError(t, err)
 			said := h.halfClosed("events", request)
-			require.True(t, bytes.HasSuffix(said, end), "%T: %x", command, said)
+			require.True(t, bytes.Contains(said, end), "%T: %x", command, said) // an event may follow that is new
 		}
 		said := h.halfClosedFrames("d", messages.BlockDump{})
 		require.Equal(t, messages.DataBlock{}, said[len(said)-1])
