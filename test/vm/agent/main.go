@@ -99,8 +99,9 @@ func run(r Request) Answer {
 	var out bytes.Buffer
 	c := exec.Command(r.Args[0], r.Args[1:]...)
 	c.Stdout, c.Stderr = &out, &out
-	// Programs that go on in the background may keep the output.
-	c.WaitDelay = time.Second
+	// A program that goes on in the background may keep the output, which is a failure. On a
+	// busy machine it takes a while to read what there is.
+	c.WaitDelay = 30 * time.Second
 	err := c.Run()
 	a := Answer{ID: r.ID, Out: out.String()}
 	var exit *exec.ExitError
