@@ -19,12 +19,13 @@ const (
 	pause = 10 * time.Millisecond
 )
 
-// namespaceOf names the network namespace of a process.
+// namespaceOf names the mount namespace of a process, which tests enter with that for networks:
+// some tenders leave the latter, and nothing leaves the former.
 func namespaceOf(pid int) (string, error) {
-	return os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "ns/net"))
+	return os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "ns/mnt"))
 }
 
-// killLeft kills the processes that tests have left behind in their namespace,
+// killLeft kills the processes that tests have left behind in their mount namespace,
 // and returns their command lines.
 func killLeft(namespace string) (commands []string) {
 	left := members(namespace)
@@ -39,7 +40,7 @@ func killLeft(namespace string) (commands []string) {
 	return commands
 }
 
-// members returns the processes in a network namespace. A zombie is in none.
+// members returns the processes in a mount namespace. A zombie is in none.
 func members(namespace string) (pids []int) {
 	found, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range found {

@@ -33,7 +33,9 @@ func TestMain(m *testing.M) {
 	case "fail":
 		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
 	case "leave":
-		if err := exec.Command("sleep", "1000").Start(); err != nil {
+		c := exec.Command("sleep", "1000")
+		c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNET} // as tenders may be
+		if err := c.Start(); err != nil {
 			panic(err)
 		}
 		os.Exit(0)
