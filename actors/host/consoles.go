@@ -18,17 +18,17 @@ import (
 // for longest is removed first. Those of other daemons have a limit of their own, so that
 // they cannot displace ours.
 type consoles struct {
-	config *Config
-	store  *actor.PID
-	byName map[messages.Name]*consoleEntry
-	rings  map[messages.Path]map[messages.Name]*consoleEntry // with a history
+	config    *Config
+	store     *actor.PID
+	byName    map[messages.Name]*consoleEntry
+	histories map[messages.Path]map[messages.Name]*consoleEntry // with a history
 }
 
 type consoleEntry struct {
 	pid      *actor.PID
 	ours     bool      // there is a unikernel, or will be
 	theirs   bool      // there is one of another daemon
-	ring     bool      // it has a history
+	history  bool      // of what unikernels have printed
 	foreign  bool      // of another daemon's unikernel
 	inactive time.Time // since when there is no unikernel
 	passed   uint64    // numbered messages ever sent; see messages.ConsoleIdle
@@ -39,7 +39,7 @@ type consoleEntry struct {
 func (c *consoleEntry) inUse() bool { return c.ours || c.theirs }
 
 func newConsoles(config *Config, store *actor.PID) *consoles {
-	return &consoles{config: config, store: store, byName: map[messages.Name]*consoleEntry{}, rings: map[messages.Path]map[messages.Name]*consoleEntry{}}
+	return &consoles{config: config, store: store, byName: map[messages.Name]*consoleEntry{}, histories: map[messages.Path]map[messages.Name]*consoleEntry{}}
 }
 
 // forUnikernel returns the console of a unikernel that is about to be created.
@@ -53,14 +53,14 @@ func (k *consoles) forUnikernel(c *supervise.Context, name messages.Name) *actor
 func (k *consoles) begin(c *supervise.Context, name messages.Name, l *ledger.Ledger) {
 	e := k.byName[name]
 	e.theirs = false
-	k.beginRing(c, name, false, l.MaxUnikernels(name.Path))
+	k.beginHistory(c, name, false, l.MaxUnikernels(name.Path))
 }
 
-// beginRing keeps the history of a console, at the cost of others.
-func (k *consoles) beginRing(c *supervise.Context, name messages.Name, foreign bool, limit int) {
+// beginHistory keeps the history of a console, at the cost of others.
+func (k *consoles) beginHistory(c *supervise.Context, name messages.Name, foreign bool, limit int) {
 	e := k.byName[name]
-	known := e.ring && e.foreign == foreign
-	e.ring, e.foreign = true, foreign
+	known := e.history && e.foreign == foreign
+	e.history, e.foreign = true, foreign
 	k.remember(name, e)
 	if !known {
 		k.evict(c, name.Path, foreign, max(1, limit))
@@ -68,10 +68,10 @@ func (k *consoles) beginRing(c *supervise.Context, name messages.Name, foreign b
 }
 
 func (k *consoles) remember(name messages.Name, e *consoleEntry) {
-	if k.rings[name.Path] == nil {
-		k.rings[name.Path] = map[messages.Name]*consoleEntry{}
+	if k.histories[name.Path] == nil {
+		k.histories[name.Path] = map[messages.Name]*consoleEntry{}
 	}
-	k.rings[name.Path][name] = e
+	k.histories[name.Path][name] = e
 }
 
 // unikernelGone keeps the console of a unikernel that is gone, if that ever ran.
@@ -81,7 +81,7 @@ func (k *consoles) unikernelGone(c *supervise.Context, name messages.Name) {
 		return
 	}
 	e.ours, e.inactive = false, c.Now()
-	if !e.ring {
+	if !e.history {
 		k.probe(c, e)
 	}
 }
@@ -90,7 +90,7 @@ func (k *consoles) unikernelGone(c *supervise.Context, name messages.Name) {
 // record.
 func (k *consoles) probeIdle(c *supervise.Context) {
 	for _, e := range k.byName {
-		if !e.ring {
+		if !e.history {
 			k.probe(c, e)
 		}
 	}
@@ -111,7 +111,7 @@ func (k *consoles) ended(name messages.Name, end messages.Option[messages.End]) 
 // remain keeps the console of a unikernel of a former daemon.
 func (k *consoles) remain(c *supervise.Context, past messages.NamedEnd) {
 	e := k.entry(c, past.Name)
-	e.ring = true
+	e.history = true
 	e.inactive = past.End.Known()
 	e.end = messages.Some(past.End)
 	k.remember(past.Name, e)
@@ -137,11 +137,11 @@ func (k *consoles) adopt(c *supervise.Context, name messages.Name, limit int, as
 // adopted notes the start of a unikernel of another daemon.
 func (k *consoles) adopted(c *supervise.Context, m messages.ConsoleAdopted) {
 	e := k.byName[m.Name]
-	if e == nil || e.ours && e.ring && !e.foreign {
+	if e == nil || e.ours && e.history && !e.foreign {
 		return // one of ours has come first
 	}
 	e.theirs = true
-	k.beginRing(c, m.Name, true, m.Limit)
+	k.beginHistory(c, m.Name, true, m.Limit)
 }
 
 // foreignGone keeps the console of a unikernel of another daemon that is gone.
@@ -168,7 +168,7 @@ func (k *consoles) restarted(c *supervise.Context, name messages.Name) {
 // listings.
 func (k *consoles) inactive(path messages.Name) (list []messages.Name) {
 	for n, e := range k.byName {
-		if e.ring && !e.inUse() && path.Covers(n) {
+		if e.history && !e.inUse() && path.Covers(n) {
 			list = append(list, path.Relative(n))
 		}
 	}
@@ -191,7 +191,7 @@ func (k *consoles) entry(c *supervise.Context, name messages.Name) *consoleEntry
 // idle removes a console without readers and without a history.
 func (k *consoles) idle(c *supervise.Context, m messages.ConsoleIdle) {
 	e := k.byName[m.Name]
-	if e == nil || e.ring || e.ours || e.passed != m.Heard {
+	if e == nil || e.history || e.ours || e.passed != m.Heard {
 		return
 	}
 	k.remove(c, m.Name)
@@ -200,12 +200,12 @@ func (k *consoles) idle(c *supervise.Context, m messages.ConsoleIdle) {
 // evict removes consoles without a unikernel at a path until there are at most limit: of
 // ours, or of those of other daemons.
 func (k *consoles) evict(c *supervise.Context, path messages.Path, foreign bool, limit int) {
-	if len(k.rings[path]) <= limit {
+	if len(k.histories[path]) <= limit {
 		return
 	}
 	var inactive []messages.Name
 	count := 0
-	for n, e := range k.rings[path] {
+	for n, e := range k.histories[path] {
 		if e.foreign != foreign {
 			continue
 		}
@@ -223,9 +223,9 @@ func (k *consoles) evict(c *supervise.Context, path messages.Path, foreign bool,
 func (k *consoles) remove(c *supervise.Context, name messages.Name) {
 	e := k.byName[name]
 	delete(k.byName, name)
-	delete(k.rings[name.Path], name)
-	if len(k.rings[name.Path]) == 0 {
-		delete(k.rings, name.Path)
+	delete(k.histories[name.Path], name)
+	if len(k.histories[name.Path]) == 0 {
+		delete(k.histories, name.Path)
 	}
 	c.Stop(e.pid)
 	k.forget(c, name)

@@ -96,7 +96,7 @@ func TestAReaderGetsWhatNativeRemembers(t *testing.T) {
 	}
 }
 
-// notEmpty stands for an empty line: neither of us puts one into a ring.
+// notEmpty stands for an empty line: neither of us keeps one.
 func notEmpty(line string) string { return cmp.Or(line, "(empty)") }
 
 func (w *world) begin(last *int, since *time.Time) *Reader {

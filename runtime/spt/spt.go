@@ -6,7 +6,8 @@
 // memory as its segments, with the boot info filled in, and a stub of a few dozen
 // instructions. The process that executes that file becomes the guest: Linux maps the
 // segments with their protections; the stub maps the image over them where unikernels share
-// it, closes all other descriptors, forbids itself new privileges, loads the seccomp filter and jumps to the guest.
+// it, closes all other descriptors, forbids itself new privileges, loads the seccomp filter
+// and jumps to the guest.
 //
 // The guest then has its memory, a console (descriptor 1), a set to wait on, a timer, and
 // its devices; rules says what it may do with them. It can also read what Linux maps into
