@@ -101,7 +101,7 @@ func (h *host) ready(c *supervise.Context) {
 	h.booted = true
 	c.Log().Info("Commands are carried out from now on", "running", h.countRunning(), "to_start", len(h.waves.due))
 	h.consoles.probeIdle(c)
-	h.verifyAll(c)
+	h.verifyImages(c, h.images.all())
 	failpoint.Here("boot/ready")
 	h.doEarly(c)
 	if h.halter != nil {

@@ -213,6 +213,7 @@ func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
 		h.watch(c, s.current, m)
 		h.answer(c, s.ask.ticket, messages.SuccessText{Text: "created unikernel"})
 		failpoint.Here("change/creation-told")
+		h.verifyImages(c, []messages.Digest{m.Spec.Digest})
 		h.settle(c, m.Name, s)
 	}
 }

@@ -102,13 +102,17 @@ func (h *host) removeImages(c *supervise.Context, remove func(keep func(messages
 	})
 }
 
-// verifyAll reads the images of all that is on record, so that no client has to wait for
-// that, and damage is known before the image is needed.
-func (h *host) verifyAll(c *supervise.Context) {
-	machine, log, used := h.config.Machine, c.Log(), h.images.all()
+// verifyImages reads images, and has the kernel check them from then on where it can, so that no
+// client has to wait for that, and damage is known before an image is needed.
+func (h *host) verifyImages(c *supervise.Context, list []messages.Digest) {
+	machine, log, needed := h.config.Machine, c.Log(), h.images
 	c.Go(func(ctx context.Context) any {
-		for _, err := range machine.VerifyImages(ctx, used) {
-			log.Error("An image cannot be used", "error", err)
+		for _, digest := range list {
+			for _, err := range machine.VerifyImages(ctx, []messages.Digest{digest}) {
+				if needed.has(digest) { // otherwise it was removed meanwhile
+					log.Error("An image cannot be used", "error", err)
+				}
+			}
 		}
 		return nil
 	})

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -49,6 +50,8 @@ type Images struct {
 	writing map[string]bool
 	// verified holds the files whose contents are known to be those of the image.
 	verified map[messages.Digest]stamp
+
+	sealsNothing atomic.Bool // the kernel or the file system cannot; see seal
 }
 
 // OpenImages opens the image store in a database directory, and creates it if necessary.

@@ -39,10 +39,13 @@ func (i *Images) verify(f *os.File, d messages.Digest) error {
 		return err
 	}
 	hash := sha256.New()
-	if _, err := io.CopyBuffer(struct{ io.Writer }{hash}, struct{ io.Reader }{f}, make([]byte, copySize)); err != nil {
+	_, err = io.CopyBuffer(struct{ io.Writer }{hash}, struct{ io.Reader }{f}, make([]byte, copySize))
+	switch {
+	case errors.Is(err, unix.EIO): // of the disk, or the kernel has found what seal is for
+		return ErrDamaged
+	case err != nil:
 		return err
-	}
-	if messages.Digest(hash.Sum(nil)) != d {
+	case messages.Digest(hash.Sum(nil)) != d:
 		return ErrDamaged
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -69,19 +72,25 @@ func (i *Images) noteVerified(f *os.File, d messages.Digest) {
 }
 
 // Verify reads the images whose contents were not verified yet, one after the other, so
-// that no client has to wait for that. It returns an error for each that is damaged or
-// cannot be read.
+// that no client has to wait for that, and seals them. It returns an error for each that is
+// damaged or cannot be read.
 func (i *Images) Verify(ctx context.Context, digests []messages.Digest) (errs []error) {
 	for _, d := range digests {
 		if ctx.Err() != nil {
 			return errs
 		}
-		f, _, err := i.Open(d)
-		if err != nil {
+		if err := i.verifyAndSeal(d); err != nil {
 			errs = append(errs, fmt.Errorf("image %v: %w", d, err))
-			continue
 		}
-		_ = f.Close()
 	}
 	return errs
+}
+
+func (i *Images) verifyAndSeal(d messages.Digest) error {
+	f, _, err := i.Open(d)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return i.seal(f, d)
 }

@@ -94,6 +94,7 @@ func (m *machine) makePayload() {
 	for _, args := range [][]string{
 		{"build", "-o", filepath.Join(dir, "agent"), "./agent"},
 		{"test", "-c", "-o", filepath.Join(dir, "landlock.test"), "../../runtime/landlock"},
+		{"test", "-c", "-o", filepath.Join(dir, "store.test"), "../../runtime/store"},
 	} {
 		build := exec.Command("go", args...)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")

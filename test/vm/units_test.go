@@ -31,6 +31,7 @@ func TestUnits(t *testing.T) {
 		{"the journal", theJournal},
 		{"confinement", confinement},
 		{"landlock", theFileSystem},
+		{"fs-verity", sealedImages},
 		{"the keeper", theKeeper},
 		{"the keeper's unit", theUnitOfTheKeeper},
 		{"stopping", stopping},
@@ -194,6 +195,11 @@ func theFileSystem(m *machine) {
 	require.Contains(m.t, out, "--- PASS: TestNothingIsLeftOfTheFileSystem")
 	require.Contains(m.t, out, "--- PASS: TestAllThreadsAreRestricted")
 	require.Contains(m.t, out, "--- PASS: TestOnlyNewFilesInADirectory")
+}
+
+// sealedImages are those of a file system with fs-verity, which the kernel of Debian has.
+func sealedImages(m *machine) {
+	require.Contains(m.t, m.run("/payload/store.test", "-test.v", "-test.run=^TestSealedImages$"), "--- PASS: TestSealedImages")
 }
 
 // theKeeper knows how unikernels end that another daemon has started, or while none runs: this
