@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 
+	"albatross/messages"
 	"albatross/runtime/cgroup"
 	"albatross/test/netns"
 )
@@ -30,6 +31,9 @@ type sabotage struct {
 func (s *sabotage) at(_ string, message any) {
 	if reflect.TypeOf(message) != reflect.TypeOf(s.before) && fmt.Sprintf("%T", message) != s.before {
 		return
+	}
+	if open, ok := message.(messages.ConsoleOpen); ok && open.Tender.OK {
+		return // not of a start: it follows one, whenever the console comes to it
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
