@@ -50,12 +50,32 @@ func (s *simulation) character(p *process) (after time.Duration, exit messages.E
 
 func drawName(t *rapid.T) messages.Name { return rapid.SampledFrom(someNames).Draw(t, "name") }
 
-// arguments draws the arguments of a unikernel, with a tag that no other one has.
+// drawUsed mostly draws a name that is on record; drawFree, one that is not.
+func (s *simulation) drawUsed(t *rapid.T) messages.Name { return s.drawWhere(t, true) }
+func (s *simulation) drawFree(t *rapid.T) messages.Name { return s.drawWhere(t, false) }
+
+func (s *simulation) drawWhere(t *rapid.T, used bool) messages.Name {
+	s.mu.Lock()
+	names := slices.DeleteFunc(slices.Clone(someNames), func(name messages.Name) bool {
+		_, there := s.records[name]
+		return there != used
+	})
+	s.mu.Unlock()
+	if len(names) == 0 || sometimes(t, "any name") {
+		return drawName(t)
+	}
+	return rapid.SampledFrom(names).Draw(t, "name")
+}
+
+func sometimes(t *rapid.T, what string) bool { return rapid.IntRange(0, 9).Draw(t, what) == 9 }
+
+// arguments draws the arguments of a unikernel, with a tag that no other one has. Sometimes one of
+// them is refused.
 func (s *simulation) arguments(t *rapid.T) (messages.Arguments, string) {
 	tag := fmt.Sprint("#", len(s.requests))
 	a := messages.Arguments{
-		Memory: rapid.SampledFrom([]int{16, 16, 16, 32, 32, 64, 100, 0}).Draw(t, "memory"),
-		CPUIDs: rapid.SampledFrom([][]int{{0}, {0}, {0}, {1}, {0, 1}, {2}}).Draw(t, "CPUs"),
+		Memory: rapid.SampledFrom([]int{16, 16, 16, 32, 32, 64, 100}).Draw(t, "memory"),
+		CPUIDs: rapid.SampledFrom([][]int{{0}, {0}, {0}, {1}, {0, 1}}).Draw(t, "CPUs"),
 		Argv:   messages.Some([]string{tag, rapid.SampledFrom(characterNames).Draw(t, "character")}),
 		Fail: messages.FailBehaviour{
 			Restart: rapid.IntRange(0, 2).Draw(t, "restarts") > 0,
@@ -63,29 +83,36 @@ func (s *simulation) arguments(t *rapid.T) (messages.Arguments, string) {
 		},
 		Startup: messages.Some(rapid.IntRange(0, 2).Draw(t, "startup")),
 	}
-	if rapid.IntRange(0, 9).Draw(t, "disk") == 9 {
+	if rapid.IntRange(0, 3).Draw(t, "network") == 3 {
+		mac := messages.MAC{2, 0, 0, 0, 0, byte(rapid.IntRange(1, 9).Draw(t, "MAC"))}
+		a.Networks = []messages.Network{{Name: "br0", MAC: messages.Some(mac)}}
+	}
+	if sometimes(t, "disk") {
 		a.Blocks = []messages.BlockDevice{{Name: "disk"}}
 	}
-	if rapid.IntRange(0, 3).Draw(t, "network") == 3 {
-		mac := messages.MAC{2, 0, 0, 0, 0, byte(rapid.IntRange(1, 2).Draw(t, "MAC"))}
-		a.Networks = []messages.Network{{Name: "br0", MAC: messages.Some(mac)}}
+	if sometimes(t, "wrong arguments") {
+		rapid.SampledFrom([]func(){func() { a.Memory = 0 }, func() { a.CPUIDs = []int{2} }}).Draw(t, "mistake")()
 	}
 	return a, tag
 }
 
-func (s *simulation) create(t *rapid.T) { s.createBy(t, false) }
+func (s *simulation) create(t *rapid.T) { s.createBy(t, s.drawFree(t), false) }
 
-func (s *simulation) replace(t *rapid.T) { s.createBy(t, true) }
+func (s *simulation) replace(t *rapid.T) { s.createBy(t, s.drawUsed(t), true) }
 
-func (s *simulation) createBy(t *rapid.T, force bool) {
-	image := rapid.SampledFrom(append([]string{"no unikernel", "too large", ""}, slices.Repeat(images, 10)...)).Draw(t, "image")
+func (s *simulation) createBy(t *rapid.T, name messages.Name, force bool) {
+	of := images
+	if sometimes(t, "wrong image") {
+		of = []string{"no unikernel", "too large", ""}
+	}
+	image := rapid.SampledFrom(of).Draw(t, "image")
 	args, tag := s.arguments(t)
 	config := messages.Config{Image: []byte(image), Arguments: args}
-	s.ask(drawName(t), messages.UnikernelCreate{Form: 5, Force: force, Config: config}, tag)
+	s.ask(name, messages.UnikernelCreate{Form: 5, Force: force, Config: config}, tag)
 }
 
 func (s *simulation) restart(t *rapid.T) {
-	name := drawName(t)
+	name := s.drawUsed(t)
 	if rapid.Bool().Draw(t, "same arguments") {
 		s.ask(name, messages.UnikernelRestart{Form: messages.RestartSame}, "")
 		return
@@ -94,7 +121,7 @@ func (s *simulation) restart(t *rapid.T) {
 	s.ask(name, messages.UnikernelRestart{Args: messages.Some(args)}, tag)
 }
 
-func (s *simulation) destroy(t *rapid.T) { s.ask(drawName(t), messages.UnikernelDestroy{}, "") }
+func (s *simulation) destroy(t *rapid.T) { s.ask(s.drawUsed(t), messages.UnikernelDestroy{}, "") }
 
 func (s *simulation) query(t *rapid.T) {
 	s.ask(drawName(t), rapid.SampledFrom([]messages.Command{
@@ -127,7 +154,7 @@ func (s *simulation) wait(t *rapid.T) {
 
 // attack ends a tender from outside.
 func (s *simulation) attack(t *rapid.T) {
-	name := drawName(t)
+	name := s.drawUsed(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.of(name); p != nil && !p.gated {

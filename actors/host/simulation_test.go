@@ -351,7 +351,16 @@ func (s *simulation) ask(name messages.Name, command messages.Command, tag strin
 	s.note("%v: ask for %T %s", name, command, tag)
 	s.mu.Unlock()
 	s.spawn("session", func() supervise.Actor { return &asker{simulation: s, host: s.host.PID(), request: r} })
-	time.Sleep(s.duration(name, "a client waits"))
+	time.Sleep(s.patience(name))
+}
+
+// patience returns how long it takes until there is another command: often the one before has been
+// answered by then.
+func (s *simulation) patience(name messages.Name) time.Duration {
+	if !s.calm && s.draw(name, "a client is patient", 2) == 0 {
+		return 10 * time.Second
+	}
+	return s.duration(name, "a client waits")
 }
 
 // hear notes an answer. Nil stands for a host that has failed.
