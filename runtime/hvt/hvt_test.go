@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "escape" {
 		escape(os.Args[2])
 	}
+	if len(os.Args) == 2 && os.Args[1] == "threads" {
+		startThreads()
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -94,6 +97,7 @@ func TestRules(t *testing.T) {
 		{"socket", false, unix.SYS_SOCKET, [6]uint64{}},
 		{"execute", false, unix.SYS_EXECVE, [6]uint64{}},
 		{"thread", true, unix.SYS_CLONE, [6]uint64{threadFlags}},
+		{"thread without its own storage", false, unix.SYS_CLONE, [6]uint64{threadFlags &^ unix.CLONE_SETTLS}},
 		{"process", false, unix.SYS_CLONE, [6]uint64{uint64(unix.SIGCHLD)}},
 		{"memory", true, unix.SYS_MMAP, [6]uint64{0, 4096, unix.PROT_READ | unix.PROT_WRITE, 0, 1<<32 - 1}},
 		{"memory to execute", false, unix.SYS_MMAP, [6]uint64{0, 4096, unix.PROT_EXEC, 0, 1<<32 - 1}},

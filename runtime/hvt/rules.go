@@ -56,7 +56,7 @@ func deviceRules(d solo5.Device) []seccomp.Rule {
 const (
 	// threadFlags are those with which the runtime makes a thread.
 	threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND |
-		unix.CLONE_SYSVSEM | unix.CLONE_THREAD
+		unix.CLONE_SYSVSEM | unix.CLONE_THREAD | unix.CLONE_SETTLS
 	archSetFS = 0x1002 // ARCH_SET_FS of arch_prctl(2)
 )
 
