@@ -49,11 +49,13 @@ type command struct {
 }
 
 const (
+	malformed     = "Malformed argument to --mem" // Solo5's words
 	defaultMemory = 512
 	maxMemory     = 1 << 24 // more than can be addressed; keeps it from overflowing
 )
 
-// parse parses a command line, including the name of the program.
+// parse parses a command line, including the name of the program. Its errors have Solo5's words in
+// them.
 func parse(argv []string) (*command, error) {
 	target, arguments := chooseTarget(argv[0], argv[1:])
 	p := parser{target: target, config: hvt.Config{Config: solo5.Config{Memory: defaultMemory << 20}}}
@@ -69,7 +71,7 @@ func parse(argv []string) (*command, error) {
 			return &command{action: showVersion, target: target}, nil
 		}
 		if err := p.option(option); err != nil {
-			return nil, fmt.Errorf("cannot understand %s: %w", option, err)
+			return nil, fmt.Errorf("cannot run: Invalid option: `%s': %w, see --help", option, err)
 		}
 	}
 	return p.finish(arguments)
@@ -140,7 +142,7 @@ func (p *parser) option(option string) error {
 func (p *parser) memory(value string) error {
 	mb, err := strconv.ParseUint(value, 10, 64)
 	if err != nil || mb == 0 || mb > maxMemory {
-		return errors.New("not a number of megabytes")
+		return fmt.Errorf("%s: not a number of megabytes", malformed)
 	}
 	p.config.Memory = mb << 20
 	return nil
@@ -187,7 +189,7 @@ func parseMAC(text string) (solo5.MAC, error) {
 // finish takes the rest: image and arguments.
 func (p *parser) finish(rest []string) (*command, error) {
 	if len(rest) == 0 {
-		return nil, errors.New("cannot run: no image is given, see --help")
+		return nil, errors.New("cannot run: Missing KERNEL operand: no image is given, see --help")
 	}
 	for _, m := range p.macs {
 		if !p.setMAC(m) {

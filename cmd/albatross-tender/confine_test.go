@@ -196,7 +196,7 @@ func TestAnImageIsReadWithoutPrivileges(t *testing.T) {
 		require.Equal(t, "+", l.release(t))
 		text, err := io.ReadAll(l.output)
 		require.NoError(t, err)
-		require.Equal(t, "albatross-tender: cannot attach block device storage: disk: no such file or directory\n", string(text),
+		require.Equal(t, "albatross-tender: cannot attach block device storage: Could not open block device: disk: no such file or directory\n", string(text),
 			"devices are opened first")
 	})
 }

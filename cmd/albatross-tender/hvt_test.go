@@ -113,7 +113,7 @@ func promise(mb int) error {
 
 // TestHVTAllMemory: more than a guest can address is refused.
 func TestHVTAllMemory(t *testing.T) {
-	require.Equal(t, result{exit: 1, stderr: "albatross-tender: cannot use 524290 MB of memory: at most 524288 can be addressed\n"},
+	require.Equal(t, result{exit: 1, stderr: "albatross-tender: cannot use 524290 MB of memory: guest memory size 549757911040 bytes exceeds the max size 549755813888 bytes\n"},
 		runHVT(t, "--mem=524290", hvtGuest("hello")))
 }
 
@@ -440,7 +440,7 @@ func TestHVTWithoutKVM(t *testing.T) {
 		why = "permission denied"
 	}
 	nobody := users()[1]
-	require.Equal(t, result{exit: 1, stderr: "albatross-tender: cannot run images for hvt on this machine: /dev/kvm: " + why + "\n"},
+	require.Equal(t, result{exit: 1, stderr: "albatross-tender: cannot run images for hvt on this machine: Could not open: /dev/kvm: " + why + "\n"},
 		nobody.run(t, tender, "hvt", hvtGuest("hello")))
 }
 

@@ -45,7 +45,7 @@ func TestALauncherThatGoesOnRefusesAsTheTenderDoes(t *testing.T) {
 	require.Equal(t, "+", l.release(t))
 	text, err := io.ReadAll(l.output)
 	require.NoError(t, err)
-	require.Equal(t, "albatross-tender: cannot open image: image: no such file or directory\n", string(text))
+	require.Equal(t, "albatross-tender: cannot run image: image: Could not open: no such file or directory\n", string(text))
 	require.Error(t, l.command.Wait())
 	require.Equal(t, 1, l.command.ProcessState.ExitCode())
 }

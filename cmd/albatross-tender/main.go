@@ -83,6 +83,10 @@ func run(argv []string, o *confine.Order) (status int, err error) {
 	}
 	switch c.action {
 	case showHelp:
+		if _, solo5 := calledAsSolo5(argv[0]); solo5 {
+			fmt.Fprint(os.Stderr, usage)
+			return 1, nil
+		}
 		fmt.Print(usage)
 		return 0, nil
 	case showVersion:

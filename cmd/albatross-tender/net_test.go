@@ -144,7 +144,7 @@ func TestNetworkRefusals(t *testing.T) {
 		return user{}.run(t, tender, "--mem=2", "--net:service="+name, guest("net"))
 	}
 	refused := func(why string) result {
-		return result{exit: 1, stderr: "albatross-tender: cannot attach network service: " + why + "\n"}
+		return result{exit: 1, stderr: "albatross-tender: cannot attach network service: Could not attach interface: " + why + "\n"}
 	}
 	require.Equal(t, refused("lo: network is down"), run("lo"))
 	require.Equal(t, refused("tap1: no such device"), run("tap1"))

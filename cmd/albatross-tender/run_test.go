@@ -107,14 +107,14 @@ func TestRefusals(t *testing.T) {
 			arguments []string
 			want      string
 		}{
-			{nil, "cannot run: no image is given, see --help"},
-			{[]string{"--nonsense", "x"}, "cannot understand --nonsense: no such option"},
-			{[]string{notThere}, "cannot open image: nothing: no such file or directory"},
+			{nil, "cannot run: Missing KERNEL operand: no image is given, see --help"},
+			{[]string{"--nonsense", "x"}, "cannot run: Invalid option: `--nonsense': no such option, see --help"},
+			{[]string{notThere}, "cannot run image: nothing: Could not open: no such file or directory"},
 			{[]string{tender}, "cannot read image: not a Solo5 image: 0 interpreters, not 1"},
 			{[]string{"--mem=1", guest("hello")}, "cannot fit image into memory: it needs 2 MB, there are 1"},
 			{[]string{guest("hello"), strings.Repeat("a", 8192)}, "cannot pass arguments: they have 8192 bytes, of at most 8191"},
-			{[]string{guest("disk")}, "cannot attach devices: specified block device(s) does not match with manifest." +
-				` Devices present in manifest: block "storage"`},
+			{[]string{guest("disk")}, "cannot attach devices: Device 'storage' of type BLOCK_BASIC declared but not attached. " +
+				"All declared devices must be attached. See --help for syntax"},
 		} {
 			r := u.run(t, tender, c.arguments...)
 			require.Equal(t, result{exit: 1, stderr: "albatross-tender: " + c.want + "\n"}, r)
@@ -176,6 +176,7 @@ func TestUnderTheNameOfSolo5(t *testing.T) {
 	require.NoError(t, os.Symlink(tender, link))
 	r := users()[0].run(t, link, "--mem=2", "--", guest("hello"), "--once")
 	require.Equal(t, result{stdout: "hello from albatross: --once\n"}, r)
+	require.Equal(t, result{exit: 1, stderr: usage}, users()[0].run(t, link, "--help"), "as Solo5's tender does")
 }
 
 // A guest sees its console closed only when it writes, and dies as any program

@@ -279,11 +279,12 @@ func TestRefusals(t *testing.T) {
 		config Config
 		want   string
 	}{
-		{Config{Config: solo5.Config{Image: dir + "/nothing"}}, "cannot open image: nothing: no such file or directory"},
-		{Config{Config: solo5.Config{Image: guests.Write(t, dir, "hello", "spt")}}, "cannot run image: it is for the target spt, not hvt"},
-		{Config{Config: solo5.Config{Image: hello, Memory: 524290 << 20}}, "cannot use 524290 MB of memory: at most 524288 can be addressed"},
+		{Config{Config: solo5.Config{Image: dir + "/nothing"}}, "cannot run image: nothing: Could not open: no such file or directory"},
+		{Config{Config: solo5.Config{Image: guests.Write(t, dir, "hello", "spt")}}, "cannot run image: Executable is not for the solo5-hvt target, but for spt"},
+		{Config{Config: solo5.Config{Image: hello, Memory: 524290 << 20}}, "cannot use 524290 MB of memory: guest memory size 549757911040 bytes exceeds the max size 549755813888 bytes"},
 		{Config{Config: solo5.Config{Image: disk}},
-			`cannot attach devices: specified block device(s) does not match with manifest. Devices present in manifest: block "storage"`},
+			"cannot attach devices: Device 'storage' of type BLOCK_BASIC declared but not attached. " +
+				"All declared devices must be attached. See --help for syntax"},
 		{Config{Config: solo5.Config{Image: hello}, DumpCore: dir + "/none"}, "cannot write core files to none: no such file or directory"},
 		{Config{Config: solo5.Config{Image: hello}, DumpCore: hello}, "cannot write core files to hello.hvt: not a directory"},
 	} {

@@ -97,7 +97,7 @@ var noMachine = machine{cpu: -1}
 func openKVM() (int, error) {
 	kvm, err := solo5.Open("/dev/kvm", unix.O_RDWR)
 	if err != nil {
-		return -1, fmt.Errorf("cannot run images for hvt on this machine: /dev/kvm: %w", err)
+		return -1, fmt.Errorf("cannot run images for hvt on this machine: Could not open: /dev/kvm: %w", err)
 	}
 	return kvm, nil
 }

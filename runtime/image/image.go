@@ -176,13 +176,14 @@ func (i *Image) CheckTarget() error {
 	return nil
 }
 
-// CheckABI refuses an image for any other target and ABI version than these.
+// CheckABI refuses an image for any other target and ABI version than these, in words of Solo5's
+// tenders.
 func (i *Image) CheckABI(target Target, version uint32) error {
 	if i.Target != target {
-		return fmt.Errorf("cannot run image: it is for the target %v, not %v", i.Target, target)
+		return fmt.Errorf("cannot run image: Executable is not for the solo5-%v target, but for %v", target, i.Target)
 	}
 	if i.ABIVersion != version {
-		return fmt.Errorf("cannot run image: it needs ABI version %d, this is %d", i.ABIVersion, version)
+		return fmt.Errorf("cannot run image: Executable requests unsupported ABI version %d, not %d", i.ABIVersion, version)
 	}
 	return nil
 }

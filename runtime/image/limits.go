@@ -30,7 +30,7 @@ const (
 	maxSectorSize = 1 << 15
 )
 
-// These texts begin with the words of Solo5's own tender, which its tests compare.
+// These texts begin with the words of Solo5's own tenders, which its tests compare.
 const (
 	oddSectors  = "Block size must be a multiple of 2 greater than or equal 512"
 	partSectors = "Backing storage size must be block aligned"
@@ -52,7 +52,7 @@ func (i *Image) CheckMemory(memory uint64) error {
 		return fmt.Errorf("cannot fit image into memory: it needs %d MB, there are %d",
 			(needed+megabyte-1)/megabyte, memory/megabyte)
 	case i.Target == HVT && usable > hvtMemory:
-		return fmt.Errorf("cannot use %d MB of memory: at most %d can be addressed", memory/megabyte, uint64(hvtMemory/megabyte))
+		return fmt.Errorf("cannot use %d MB of memory: guest memory size %d bytes exceeds the max size %d bytes", memory/megabyte, memory, uint64(hvtMemory))
 	}
 	return nil
 }

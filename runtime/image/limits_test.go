@@ -21,7 +21,7 @@ func TestCheckMemory(t *testing.T) {
 		"hvt, a page":                 {HVT, 2 * mb, 4 * mb, ""},
 		"hvt, a page at the least":    {HVT, mb + PageSize, mb, ""},
 		"hvt, all that it addresses":  {HVT, 2 * mb, 524288 * mb, ""},
-		"hvt, more than it addresses": {HVT, 2 * mb, 524290 * mb, "cannot use 524290 MB of memory: at most 524288 can be addressed"},
+		"hvt, more than it addresses": {HVT, 2 * mb, 524290 * mb, "cannot use 524290 MB of memory: guest memory size 549757911040 bytes exceeds the max size 549755813888 bytes"},
 	} {
 		t.Run(title, func(t *testing.T) {
 			requireSays(t, tc.says, (&Image{Target: tc.target, End: tc.end}).CheckMemory(tc.memory))

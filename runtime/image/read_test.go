@@ -228,8 +228,8 @@ func TestOtherTargets(t *testing.T) {
 func TestCheckABI(t *testing.T) {
 	i, err := read(note(abi, 20, 4, 1)(bytes.Clone(guests.Image("hello", "hvt"))))
 	require.NoError(t, err)
-	require.EqualError(t, i.CheckABI(image.HVT, 2), "cannot run image: it needs ABI version 1, this is 2")
-	require.EqualError(t, i.CheckABI(image.SPT, 2), "cannot run image: it is for the target hvt, not spt")
+	require.EqualError(t, i.CheckABI(image.HVT, 2), "cannot run image: Executable requests unsupported ABI version 1, not 2")
+	require.EqualError(t, i.CheckABI(image.SPT, 2), "cannot run image: Executable is not for the solo5-spt target, but for hvt")
 }
 
 // The texts are those that native clients show.

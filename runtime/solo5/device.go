@@ -53,7 +53,7 @@ func openBlock(b Block) (Device, error) {
 		return Device{}, fmt.Errorf("cannot attach block device %s: %w", b.Name, err)
 	}
 	if d.File, err = Open(b.Path, unix.O_RDWR); err != nil {
-		return Device{}, fmt.Errorf("cannot attach block device %s: %s: %w", b.Name, filepath.Base(b.Path), err)
+		return Device{}, fmt.Errorf("cannot attach block device %s: Could not open block device: %s: %w", b.Name, filepath.Base(b.Path), err)
 	}
 	if err := d.measure(); err != nil {
 		_ = unix.Close(d.File)
@@ -84,7 +84,7 @@ func (d *Device) measure() error {
 func openNetwork(n Network) (Device, error) {
 	d := Device{Name: n.Name, Kind: image.Net, MAC: n.MAC}
 	if err := d.attach(n.Interface); err != nil {
-		return Device{}, fmt.Errorf("cannot attach network %s: %s: %w", n.Name, n.Interface, err)
+		return Device{}, fmt.Errorf("cannot attach network %s: Could not attach interface: %s: %w", n.Name, n.Interface, err)
 	}
 	return d, nil
 }

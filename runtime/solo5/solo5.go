@@ -2,13 +2,15 @@
 // image of it, and its devices. Packages spt and hvt turn that into a running guest.
 //
 // Its errors omit the directories of files: they are printed on the console of the
-// unikernel, which its owner reads.
+// unikernel, which its owner reads. They have the words of Solo5's own tenders in them, which
+// scripts look for.
 package solo5
 
 import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -46,7 +48,7 @@ func (c Config) openImage() (file int, err error) {
 	// O_NONBLOCK: the open of a FIFO in place of the image would block.
 	file, err = Open(c.Image, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
-		return -1, fmt.Errorf("cannot open image: %s: %w", filepath.Base(c.Image), err)
+		return -1, fmt.Errorf("cannot run image: %s: Could not open: %w", filepath.Base(c.Image), err)
 	}
 	return file, nil
 }
@@ -95,18 +97,32 @@ func Retry(call func() (int, error)) (int, error) {
 
 // CheckDevices refuses devices that are not exactly those of the manifest.
 func (c Config) CheckDevices(i *image.Image) error {
-	var blocks, networks []string
+	var attached []image.Device
 	for _, b := range c.Blocks {
-		blocks = append(blocks, b.Name)
+		attached = append(attached, image.Device{Name: b.Name, Kind: image.Block})
 	}
 	for _, n := range c.Networks {
-		networks = append(networks, n.Name)
+		attached = append(attached, image.Device{Name: n.Name, Kind: image.Net})
 	}
-	if err := i.MatchDevices(blocks, networks); err != nil {
-		return fmt.Errorf("cannot attach devices: %w", err)
+	for n, d := range attached {
+		switch {
+		case !slices.Contains(i.Devices, d):
+			return fmt.Errorf("cannot attach devices: Resource not declared in manifest: '%s'", d.Name)
+		case slices.Contains(attached[:n], d):
+			return fmt.Errorf("cannot attach devices: '%s' is attached twice", d.Name)
+		}
+	}
+	for _, d := range i.Devices {
+		if !slices.Contains(attached, d) {
+			return fmt.Errorf("cannot attach devices: Device '%s' of type %s declared but not attached. "+
+				"All declared devices must be attached. See --help for syntax", d.Name, types[d.Kind])
+		}
 	}
 	return nil
 }
+
+// types are Solo5's names for the kinds of devices.
+var types = map[image.DeviceKind]string{image.Block: "BLOCK_BASIC", image.Net: "NET_BASIC"}
 
 // OpenDevices opens the devices of a checked manifest, in its order. It opens all or
 // none; the caller closes their files.

@@ -20,7 +20,7 @@ func checkMemory(i *image.Image, memory uint64) error {
 	case memory%image.PageSize != 0:
 		return fmt.Errorf("internal error: memory of %d bytes is not a number of pages", memory)
 	case memory > stubBase:
-		return fmt.Errorf("cannot use %d MB of memory: at most %d can be addressed",
+		return fmt.Errorf("cannot use %d MB of memory: Maximum guest memory size (%d MB) exceeded",
 			memory/megabyte, uint64(stubBase/megabyte))
 	}
 	if err := tryMap(0, memory, unix.MAP_PRIVATE); err != nil {

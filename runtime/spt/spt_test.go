@@ -115,26 +115,30 @@ func TestRefusals(t *testing.T) {
 		config solo5.Config
 		want   string
 	}{
-		{solo5.Config{Image: dir + "/nothing"}, "cannot open image: nothing: no such file or directory"},
+		{solo5.Config{Image: dir + "/nothing"}, "cannot run image: nothing: Could not open: no such file or directory"},
 		{solo5.Config{Image: dir}, "cannot read image: not a regular file"},
 		{solo5.Config{Image: dir + "/fifo"}, "cannot read image: not a regular file"},
 		{solo5.Config{Image: write("empty", 0)}, "cannot read image: truncated: shorter than an ELF header"},
 		{solo5.Config{Image: write("zeros", 100)}, "cannot read image: not an ELF file"},
-		{solo5.Config{Image: guests.Write(t, dir, "hello", "hvt")}, "cannot run image: it is for the target hvt, not spt"},
-		{solo5.Config{Image: dir + "/old"}, "cannot run image: it needs ABI version 1, this is 2"},
+		{solo5.Config{Image: guests.Write(t, dir, "hello", "hvt")}, "cannot run image: Executable is not for the solo5-spt target, but for hvt"},
+		{solo5.Config{Image: dir + "/old"}, "cannot run image: Executable requests unsupported ABI version 1, not 2"},
 
 		{solo5.Config{Image: hello, Memory: 1 << 20}, "cannot fit image into memory: it needs 2 MB, there are 1"},
-		{solo5.Config{Image: hello, Memory: 1<<44 + 1<<20}, "cannot use 16777217 MB of memory: at most 16777216 can be addressed"},
+		{solo5.Config{Image: hello, Memory: 1<<44 + 1<<20}, "cannot use 16777217 MB of memory: Maximum guest memory size (16777216 MB) exceeded"},
 		{solo5.Config{Image: hello, Memory: 2<<20 + 1}, "internal error: memory of 2097153 bytes is not a number of pages"},
 
 		{solo5.Config{Image: hello, Blocks: block("x", 0)},
-			"cannot attach devices: specified block device(s) does not match with manifest. Devices present in manifest: none"},
+			"cannot attach devices: Resource not declared in manifest: 'storage'"},
+		{solo5.Config{Image: disk, Blocks: append(block("x", 0), block("y", 0)...)},
+			"cannot attach devices: 'storage' is attached twice"},
 		{solo5.Config{Image: disk},
-			`cannot attach devices: specified block device(s) does not match with manifest. Devices present in manifest: block "storage"`},
+			"cannot attach devices: Device 'storage' of type BLOCK_BASIC declared but not attached. " +
+				"All declared devices must be attached. See --help for syntax"},
 		{solo5.Config{Image: net},
-			`cannot attach devices: specified bridge(s) does not match with the manifest. Devices present in manifest: net "service"`},
+			"cannot attach devices: Device 'service' of type NET_BASIC declared but not attached. " +
+				"All declared devices must be attached. See --help for syntax"},
 		{solo5.Config{Image: disk, Blocks: block(dir+"/gone", 0)},
-			"cannot attach block device storage: gone: no such file or directory"},
+			"cannot attach block device storage: Could not open block device: gone: no such file or directory"},
 		{solo5.Config{Image: disk, Blocks: block("/dev/null", 0)},
 			"cannot attach block device storage: null: neither a file nor a block device"},
 		{solo5.Config{Image: disk, Blocks: block(write("none", 0), 0)},
@@ -148,11 +152,11 @@ func TestRefusals(t *testing.T) {
 		{solo5.Config{Image: disk, Blocks: block(dir+"/small", 513)},
 			"cannot attach block device storage: Block size must be a multiple of 2 greater than or equal 512: 513 is no such power of two"},
 		{solo5.Config{Image: net, Networks: []solo5.Network{{Name: "service", Interface: "albanothere"}}},
-			"cannot attach network service: albanothere: no such device"},
+			"cannot attach network service: Could not attach interface: albanothere: no such device"},
 		{solo5.Config{Image: net, Networks: []solo5.Network{{Name: "service", Interface: "much-too-long-a-name"}}},
-			"cannot attach network service: much-too-long-a-name: invalid argument"},
+			"cannot attach network service: Could not attach interface: much-too-long-a-name: invalid argument"},
 		{solo5.Config{Image: net, Networks: []solo5.Network{{Name: "service", Interface: "%d"}}},
-			"cannot attach network service: %d: no such device"},
+			"cannot attach network service: Could not attach interface: %d: no such device"},
 	} {
 		if c.config.Memory == 0 {
 			c.config.Memory = 2 << 20
