@@ -201,26 +201,36 @@ func (n Name) Relative(m Name) Name {
 // Compare orders names as listings show them: a node before what is below it,
 // labels descending.
 func (n Name) Compare(m Name) int {
-	a, b := n.steps(), m.steps()
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			return strings.Compare(string(b[i]), string(a[i]))
+	a, b := steps{n}, steps{m}
+	for {
+		x, more := a.next()
+		y, also := b.next()
+		switch {
+		case !more && !also:
+			// "a:b:" and "a:b" are the same node; the path comes first.
+			return strings.Compare(string(n.Label), string(m.Label))
+		case !more:
+			return -1
+		case !also:
+			return 1
+		case x != y:
+			return strings.Compare(string(y), string(x))
 		}
 	}
-	if len(a) != len(b) {
-		return len(a) - len(b)
-	}
-	// "a:b:" and "a:b" are the same node; the path comes first.
-	return strings.Compare(string(n.Label), string(m.Label))
 }
 
-// steps returns all labels of the name, its own included.
-func (n Name) steps() []Label {
-	labels := n.Path.Labels()
-	if n.Label != "" {
-		labels = append(labels, n.Label)
+// steps are the labels of a name that are not yet passed, its own included.
+type steps struct{ left Name }
+
+// next passes one. Lists are sorted by this: it allocates nothing.
+func (s *steps) next() (label Label, more bool) {
+	if s.left.Path == Root {
+		label, s.left.Label = s.left.Label, ""
+		return label, label != ""
 	}
-	return labels
+	first, rest, _ := strings.Cut(string(s.left.Path), ":")
+	s.left.Path = Path(rest)
+	return Label(first), true
 }
 
 // MarshalCBOR writes the text form.

@@ -106,6 +106,8 @@ func TestCompare(t *testing.T) {
 	for i, n := range names {
 		require.Equal(t, want[i], n.String())
 	}
+	a, b := messages.Name{Path: "a:b:c", Label: "x"}, messages.Name{Path: "a:b:c", Label: "y"}
+	require.Zero(t, testing.AllocsPerRun(10, func() { a.Compare(b) }))
 }
 
 func TestRelative(t *testing.T) {

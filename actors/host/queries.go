@@ -18,14 +18,25 @@ func (h *host) infos(name messages.Name) []messages.NamedInfo {
 	if !name.IsPath() {
 		return h.infoOf(nil, name, name)
 	}
-	var list []messages.NamedInfo
+	names := h.namesAt(name)
+	list := make([]messages.NamedInfo, 0, len(names))
+	for _, n := range names {
+		list = h.infoOf(list, n, name.Relative(n))
+	}
+	return list
+}
+
+// namesAt returns the names at and below a path, in the order of listings. They are sorted before
+// what is said about them is collected, which is larger.
+func (h *host) namesAt(path messages.Name) []messages.Name {
+	names := make([]messages.Name, 0, len(h.slots))
 	for n := range h.slots {
-		if name.Covers(n) {
-			list = h.infoOf(list, n, name.Relative(n))
+		if path.Covers(n) {
+			names = append(names, n)
 		}
 	}
-	slices.SortFunc(list, func(a, b messages.NamedInfo) int { return a.Name.Compare(b.Name) })
-	return list
+	slices.SortFunc(names, messages.Name.Compare)
+	return names
 }
 
 // infoOf appends what runs under a name, if anything does.
@@ -34,14 +45,14 @@ func (h *host) infoOf(list []messages.NamedInfo, name, shown messages.Name) []me
 	if s == nil || s.current == nil || s.current.started.IsZero() || s.current.unstored != "" {
 		return list
 	}
-	spec, args := s.current.spec, s.current.spec.Arguments
+	args, digest := s.current.spec.Arguments, s.current.spec.Digest
 	return append(list, messages.NamedInfo{Name: shown, Info: messages.Info{
-		Type:      spec.Type,
+		Type:      s.current.spec.Type,
 		Startup:   args.Startup,
 		Fail:      args.Fail,
 		CPUIDs:    args.CPUIDs,
 		Memory:    args.Memory,
-		Digest:    spec.Digest[:],
+		Digest:    digest[:],
 		Blocks:    h.blockInfos(name, args),
 		Networks:  networkInfos(name, args),
 		Argv:      args.Argv,
