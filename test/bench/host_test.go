@@ -155,8 +155,7 @@ func largeImage(b *testing.B) []byte {
 }
 
 func median(list []time.Duration) time.Duration {
-	slices.Sort(list)
-	return list[len(list)/2]
+	return slices.Sorted(slices.Values(list))[len(list)/2]
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

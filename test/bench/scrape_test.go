@@ -53,6 +53,7 @@ func BenchmarkScrape(b *testing.B) {
 	scrapes := <-scraped
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(milliseconds(median(scrapes)), "ms-scrape")
+	atMost("scrape with 1,000 running", "ms", 40, inMilliseconds(scrapes))
 	b.ReportMetric(milliseconds(median(alone)), "ms-question")
 	b.ReportMetric(float64(median(busy))/float64(median(alone)), "x-while-scraped")
 	b.ReportMetric(milliseconds(slices.Max(busy)), "ms-worst-while-scraped")
