@@ -677,3 +677,32 @@ func TestAKeeperEndsWhenItKeepsNothing(t *testing.T) {
 	}
 	require.Equal(t, stays, w.keeper)
 }
+
+// TestADaemonBesideAFlood gets the claim soon, though the keeper always has something to read.
+func TestADaemonBesideAFlood(t *testing.T) {
+	w := newWorld(t)
+	for i := range 12 {
+		g := w.shell(fmt.Sprint("flood", i), "exec yes 'a line of some length'")
+		defer g.Close()
+	}
+	w.disconnect()
+	for range 20 {
+		before := w.lastRead()
+		w.until("the keeper reads", func() bool { return w.lastRead().After(before) })
+		claim, err := client.NewClaim(w.ctx(), w.dbdir)
+		require.NoError(t, err)
+		claim.Release()
+	}
+}
+
+// lastRead returns when a history was last written.
+func (w *world) lastRead() (last time.Time) {
+	files, err := filepath.Glob(filepath.Join(w.dbdir, "console", "*"))
+	require.NoError(w.t, err)
+	for _, path := range files {
+		if info, err := os.Stat(path); err == nil && info.ModTime().After(last) { // it may be replaced just now
+			last = info.ModTime()
+		}
+	}
+	return last
+}

@@ -32,7 +32,7 @@ func (k *keeper) mayRead() bool {
 	case k.readers:
 		return false
 	}
-	switch err := unix.Flock(k.claim, unix.LOCK_EX|unix.LOCK_NB); err {
+	switch err := k.tryClaim(); err {
 	case nil:
 		k.reading = true
 		k.noteClaim()
@@ -44,6 +44,18 @@ func (k *keeper) mayRead() bool {
 		k.trouble.note("Cannot check whether a daemon reads consoles: %v", err)
 		return true
 	}
+}
+
+// tryClaim returns unix.EWOULDBLOCK if a daemon has the claim, or waits for it.
+func (k *keeper) tryClaim() error {
+	waits, err := wire.Announced(k.claim)
+	switch {
+	case err != nil:
+		return err
+	case waits:
+		return unix.EWOULDBLOCK
+	}
+	return unix.Flock(k.claim, unix.LOCK_EX|unix.LOCK_NB)
 }
 
 // endReading gives up the claim.
@@ -98,13 +110,16 @@ func (k *keeper) awaitReaders() {
 	})
 }
 
-// awaitLock waits until no process has locked a file.
+// awaitLock waits until no process has locked a file, or waits for that.
 func awaitLock(path string) error {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
+	if err := wire.AwaitAnnounced(fd); err != nil {
+		return err
+	}
 	for {
 		if err := unix.Flock(fd, unix.LOCK_SH); err != unix.EINTR {
 			return err

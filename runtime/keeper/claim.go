@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +34,7 @@ func NewClaim(ctx context.Context, dbdir string) (*Claim, error) {
 		return nil, fmt.Errorf("cannot claim the consoles: %w", err)
 	}
 	if err = lock(ctx, f); errors.Is(err, unix.EWOULDBLOCK) {
-		err = errors.New(holder(ctx, dbdir))
+		err = holder(f)
 	}
 	if err == nil {
 		err = mark(f)
@@ -47,17 +49,26 @@ func NewClaim(ctx context.Context, dbdir string) (*Claim, error) {
 // lockPoll is the pause between tries.
 const lockPoll = 10 * time.Millisecond
 
-// lock returns unix.EWOULDBLOCK if another process has locked the file all the time.
+// lock returns unix.EWOULDBLOCK if another process has locked the file all the time. The keeper
+// leaves it to who waits.
 func lock(ctx context.Context, f *os.File) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
+	fd := int(f.Fd())
+	if err := try(ctx, func() error { return wire.Announce(fd) }); err != nil {
+		return err
+	}
+	if err := try(ctx, func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
+		return err
+	}
+	return wire.Withdraw(fd)
+}
+
+// try tries again and again until nobody is in the way.
+func try(ctx context.Context, lock func() error) error {
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return nil
-		}
-		if err != unix.EWOULDBLOCK && err != unix.EINTR {
-			return os.NewSyscallError("flock", err)
+		if err := lock(); err != unix.EWOULDBLOCK && err != unix.EINTR {
+			return os.NewSyscallError("lock", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -74,15 +85,38 @@ func mark(f *os.File) error {
 }
 
 // holder says who has the claim, and what to do about it.
-func holder(ctx context.Context, dbdir string) string {
-	conn, err := dial(context.WithoutCancel(ctx), dbdir) // which does not wait
+func holder(f *os.File) error {
+	pid, err := lockedBy(f)
 	if err != nil {
-		return "another daemon has them"
+		return fmt.Errorf("another process has them, and nobody knows which: %w", err)
 	}
-	defer func() { _ = conn.Close() }()
-	pid, err := peer(conn)
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	name, err := os.ReadFile(filepath.Join(dir, "comm"))
 	if err != nil {
-		return "another daemon has them"
+		return errors.New("another process had them until now: try again")
 	}
-	return fmt.Sprintf("the keeper, process %d, has stopped while it reads one: kill it, and the next one takes over", pid)
+	what := fmt.Sprintf("process %d, %s, has them", pid, strings.TrimSpace(string(name)))
+	if status, err := os.ReadFile(filepath.Join(dir, "status")); err == nil && strings.Contains(string(status), "\nState:\tT") {
+		what += ", and is stopped: kill it, and the next one takes over"
+	}
+	return errors.New(what)
+}
+
+// lockedBy returns the process that has locked a file, as proc_locks(5) lists it.
+func lockedBy(f *os.File) (pid int, err error) {
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &stat); err != nil {
+		return 0, os.NewSyscallError("fstat", err)
+	}
+	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(stat.Dev), unix.Minor(stat.Dev), stat.Ino)
+	list, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(list)) {
+		if fields := strings.Fields(line); len(fields) > 5 && fields[1] == "FLOCK" && fields[5] == file {
+			return strconv.Atoi(fields[4])
+		}
+	}
+	return 0, errors.New("the kernel does not list it")
 }

@@ -1,12 +1,15 @@
 package keeper
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -302,7 +305,7 @@ func TestOneClaim(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = NewClaim(ctx, dbdir)
-	require.EqualError(t, err, "cannot claim the consoles: another daemon has them")
+	require.EqualError(t, err, fmt.Sprintf("cannot claim the consoles: process %d, %s, has them", os.Getpid(), commOf(t, os.Getpid())))
 	first.Release()
 	second, err := NewClaim(t.Context(), dbdir)
 	require.NoError(t, err)
@@ -311,19 +314,40 @@ func TestOneClaim(t *testing.T) {
 	require.ErrorContains(t, err, "cannot claim the consoles: ")
 }
 
-// TestAKeeperThatHasTheClaim is not waited for in vain: the refusal says which process to kill.
-func TestAKeeperThatHasTheClaim(t *testing.T) {
-	f := newFake(t)
-	stopped := f.run(func(int, wire.Request, []int) bool { return true })
-	claim, err := NewClaim(t.Context(), f.config().DBDir)
+// TestAStoppedProcessThatHasTheClaim is not waited for in vain: the refusal says which to kill.
+func TestAStoppedProcessThatHasTheClaim(t *testing.T) {
+	dbdir := t.TempDir()
+	claim, err := NewClaim(t.Context(), dbdir)
 	require.NoError(t, err)
-	defer claim.Release()
+	claim.Release()
+	c := exec.Command("flock", filepath.Join(dbdir, wire.Dir, wire.Readers), "sh", "-c", "echo locked; exec sleep 600")
+	out, err := c.StdoutPipe()
+	require.NoError(t, err)
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	require.NoError(t, c.Start())
+	defer func() {
+		require.NoError(t, unix.Kill(-c.Process.Pid, unix.SIGKILL))
+		_ = c.Wait() // it was killed
+	}()
+	_, err = bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	require.NoError(t, c.Process.Signal(unix.SIGSTOP))
+	var status unix.WaitStatus
+	_, err = unix.Wait4(c.Process.Pid, &status, unix.WUNTRACED, nil)
+	require.NoError(t, err)
+	require.True(t, status.Stopped())
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err = NewClaim(ctx, f.config().DBDir)
-	require.EqualError(t, err, fmt.Sprintf("cannot claim the consoles: the keeper, process %d, has stopped while it reads one: "+
-		"kill it, and the next one takes over", os.Getpid()))
-	<-stopped
+	_, err = NewClaim(ctx, dbdir)
+	require.EqualError(t, err, fmt.Sprintf("cannot claim the consoles: process %d, flock, has them, and is stopped: "+
+		"kill it, and the next one takes over", c.Process.Pid))
+}
+
+func commOf(t *testing.T, pid int) string {
+	t.Helper()
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	require.NoError(t, err)
+	return strings.TrimSpace(string(name))
 }
 
 func TestAKeeperThatCannotBeStarted(t *testing.T) {
