@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/stretchr/testify/require"
 )
@@ -21,6 +22,11 @@ func gather(t testing.TB, c prometheus.Collector) string {
 	problems, err := testutil.GatherAndLint(registry)
 	require.NoError(t, err)
 	require.Empty(t, problems)
+	return textOf(t, families)
+}
+
+func textOf(t testing.TB, families []*dto.MetricFamily) string {
+	t.Helper()
 	var text strings.Builder
 	for _, f := range families {
 		_, err := expfmt.MetricFamilyToText(&text, f)

@@ -2,10 +2,12 @@ package meter
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"albatross/messages"
 )
@@ -16,156 +18,231 @@ type Survey struct {
 	Samples []messages.Sample // of those that run, and of processes that clients have added
 }
 
-// about describes a metric of unikernels, which has their names as a label.
-func about(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(namespace+"_unikernel_"+name, help, append([]string{"name"}, labels...), nil)
+// A family is a metric of unikernels, which has their names as a label.
+type family struct {
+	desc       *prometheus.Desc
+	name, help string
+	kind       dto.MetricType
+	number     int // in families
+}
+
+// families are all of them.
+var families []*family
+
+func gauge(name, help string, labels ...string) *family {
+	return about(dto.MetricType_GAUGE, name, help, labels)
+}
+
+func counter(name, help string, labels ...string) *family {
+	return about(dto.MetricType_COUNTER, name, help, labels)
+}
+
+func about(kind dto.MetricType, name, help string, labels []string) *family {
+	name = namespace + "_unikernel_" + name
+	f := &family{prometheus.NewDesc(name, help, append([]string{"name"}, labels...), nil), name, help, kind, len(families)}
+	families = append(families, f)
+	return f
 }
 
 // From the host.
 var (
-	running   = about("running", "Whether a unikernel runs: 0 is between two starts.")
-	waiting   = about("waiting_since_timestamp_seconds", "Since when a unikernel that does not run waits to be started again, since the epoch.")
-	started   = about("start_time_seconds", "When a unikernel was started last, since the epoch.")
-	uptime    = about("uptime_seconds", "How long a unikernel has been running.")
-	restarts  = about("restarts_total", "How often a unikernel has been started again because it had ended.")
-	endTime   = about("last_exit_timestamp_seconds", "When the last run of a unikernel ended, since the epoch.")
-	endCode   = about("last_exit_code", "How the last run of a unikernel ended: its exit code, if it was not killed.")
-	endSignal = about("last_exit_signal", "How the last run of a unikernel ended: the signal that killed it, or 0.")
-	endMemory = about("last_exit_out_of_memory", "Whether the last run of a unikernel was killed by the kernel for want of memory.")
-	blockSize = about("block_device_size_bytes", "Size of a block device of a unikernel.", "device")
+	running   = gauge("running", "Whether a unikernel runs: 0 is between two starts.")
+	waiting   = gauge("waiting_since_timestamp_seconds", "Since when a unikernel that does not run waits to be started again, since the epoch.")
+	started   = gauge("start_time_seconds", "When a unikernel was started last, since the epoch.")
+	uptime    = gauge("uptime_seconds", "How long a unikernel has been running.")
+	restarts  = counter("restarts_total", "How often a unikernel has been started again because it had ended.")
+	endTime   = gauge("last_exit_timestamp_seconds", "When the last run of a unikernel ended, since the epoch.")
+	endCode   = gauge("last_exit_code", "How the last run of a unikernel ended: its exit code, if it was not killed.")
+	endSignal = gauge("last_exit_signal", "How the last run of a unikernel ended: the signal that killed it, or 0.")
+	endMemory = gauge("last_exit_out_of_memory", "Whether the last run of a unikernel was killed by the kernel for want of memory.")
+	blockSize = gauge("block_device_size_bytes", "Size of a block device of a unikernel.", "device")
 )
 
 // From the collector of statistics.
 var (
-	cpu      = about("cpu_seconds_total", "CPU time of a unikernel.", "mode")
-	resident = about("resident_memory_bytes", "Memory of a unikernel that is in the memory of the host.")
-	virtual  = about("virtual_memory_bytes", "Address space of a unikernel.")
-	faults   = about("page_faults_total", "Page faults of a unikernel, without (minor) and with (major) reading from storage.", "kind")
-	switches = about("context_switches_total", "Context switches of a unikernel.", "kind")
-	storage  = about("storage_bytes_total", "What a unikernel has had read from and written to storage.", "operation")
+	cpu      = counter("cpu_seconds_total", "CPU time of a unikernel.", "mode")
+	resident = gauge("resident_memory_bytes", "Memory of a unikernel that is in the memory of the host.")
+	virtual  = gauge("virtual_memory_bytes", "Address space of a unikernel.")
+	faults   = counter("page_faults_total", "Page faults of a unikernel, without (minor) and with (major) reading from storage.", "kind")
+	switches = counter("context_switches_total", "Context switches of a unikernel.", "kind")
+	storage  = counter("storage_bytes_total", "What a unikernel has had read from and written to storage.", "operation")
 
-	netBytes   = about("network_bytes_total", "What a unikernel has received and sent.", deviceLabels...)
-	netPackets = about("network_packets_total", "Packets that a unikernel has received and sent.", deviceLabels...)
-	netErrors  = about("network_errors_total", "Packets of a unikernel with errors.", deviceLabels...)
-	netDrops   = about("network_dropped_total", "Packets of a unikernel that were dropped.", deviceLabels...)
+	netBytes   = counter("network_bytes_total", "What a unikernel has received and sent.", deviceLabels...)
+	netPackets = counter("network_packets_total", "Packets that a unikernel has received and sent.", deviceLabels...)
+	netErrors  = counter("network_errors_total", "Packets of a unikernel with errors.", deviceLabels...)
+	netDrops   = counter("network_dropped_total", "Packets of a unikernel that were dropped.", deviceLabels...)
 )
 
 var deviceLabels = []string{"device", "direction"}
 
-var unikernelDescs = []*prometheus.Desc{
-	running, waiting, started, uptime, restarts, endTime, endCode, endSignal, endMemory, blockSize,
-	cpu, resident, virtual, faults, switches, storage,
-	netBytes, netPackets, netErrors, netDrops,
-}
-
-// Unikernels returns the metrics of unikernels, by a survey at each scrape. A unikernel
-// has series while it exists. An error of the survey is that of the scrape.
-func Unikernels(survey func() (Survey, error)) prometheus.Collector {
-	return unikernels{survey, float64(os.Getpagesize())}
-}
-
-type unikernels struct {
+// Unikernels are the metrics of unikernels, by a survey at each scrape. A unikernel has series
+// while it exists. An error of the survey is that of the scrape.
+//
+// With thousands of unikernels nearly all series are theirs. So it gathers them itself: a registry
+// would compare each with all others, which takes twice as long as all else.
+type Unikernels struct {
 	survey func() (Survey, error)
 	page   float64
 }
 
-func (u unikernels) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range unikernelDescs {
-		to <- d
+// NewUnikernels returns the metrics of what surveys find.
+func NewUnikernels(survey func() (Survey, error)) *Unikernels {
+	return &Unikernels{survey, float64(os.Getpagesize())}
+}
+
+// Describe implements prometheus.Collector, for who checks the metrics.
+func (u *Unikernels) Describe(to chan<- *prometheus.Desc) {
+	for _, f := range families {
+		to <- f.desc
 	}
 }
 
-func (u unikernels) Collect(to chan<- prometheus.Metric) {
+// Collect implements prometheus.Collector.
+func (u *Unikernels) Collect(to chan<- prometheus.Metric) {
+	found, err := u.find()
+	if err != nil {
+		to <- prometheus.NewInvalidMetric(running.desc, err)
+		return
+	}
+	for n, list := range found {
+		for _, m := range list {
+			to <- point{families[n].desc, m}
+		}
+	}
+}
+
+// A point is a prometheus.Metric.
+type point struct {
+	desc   *prometheus.Desc
+	metric *dto.Metric
+}
+
+func (p point) Desc() *prometheus.Desc { return p.desc }
+
+func (p point) Write(m *dto.Metric) error {
+	m.Label, m.Gauge, m.Counter = p.metric.Label, p.metric.Gauge, p.metric.Counter
+	return nil
+}
+
+// Gather implements prometheus.Gatherer.
+func (u *Unikernels) Gather() (list []*dto.MetricFamily, err error) {
+	found, err := u.find()
+	if err != nil {
+		return nil, err
+	}
+	for n, f := range families {
+		if len(found[n]) > 0 {
+			list = append(list, &dto.MetricFamily{Name: &f.name, Help: &f.help, Type: &f.kind, Metric: found[n]})
+		}
+	}
+	return list, nil
+}
+
+// find makes a survey, and returns the series of each family.
+func (u *Unikernels) find() ([][]*dto.Metric, error) {
+	found := make([][]*dto.Metric, len(families))
 	s, err := u.survey()
 	if err != nil {
-		to <- prometheus.NewInvalidMetric(running, err)
-		return
+		return nil, err
 	}
 	now := time.Now()
 	there := make(map[messages.Name]bool, len(s.Status))
 	for _, status := range s.Status {
 		there[status.Name] = true
-		emitStatus(series{to, status.Name.String()}, status, now)
+		emitStatus(seriesOf(status.Name, found), status, now)
 	}
 	for _, sample := range s.Samples {
 		if there[sample.Name] { // clients add processes under other names
-			u.emitSample(series{to, sample.Name.String()}, sample)
+			u.emitSample(seriesOf(sample.Name, found), sample)
 		}
 	}
+	return found, nil
 }
 
 // series are those of one unikernel.
 type series struct {
-	to   chan<- prometheus.Metric
-	name string
+	name *dto.LabelPair
+	to   [][]*dto.Metric // by the numbers of families
 }
 
-func (s series) gauge(d *prometheus.Desc, value float64, labels ...string) {
-	s.emit(d, prometheus.GaugeValue, value, labels)
+func seriesOf(name messages.Name, to [][]*dto.Metric) series {
+	return series{pair("name", name.String()), to}
 }
 
-func (s series) counter(d *prometheus.Desc, value float64, labels ...string) {
-	s.emit(d, prometheus.CounterValue, value, labels)
-}
+// pair returns a label with its value. Many series share it.
+func pair(label, value string) *dto.LabelPair { return &dto.LabelPair{Name: &label, Value: &value} }
 
-func (s series) emit(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) {
-	m, err := prometheus.NewConstMetric(d, kind, value, append([]string{s.name}, labels...)...)
-	if err != nil {
-		m = prometheus.NewInvalidMetric(d, err)
+// emit adds a series.
+func (s series) emit(f *family, value float64, labels ...*dto.LabelPair) {
+	m := &dto.Metric{Label: append(labels, s.name)}
+	slices.SortFunc(m.Label, func(a, b *dto.LabelPair) int { return strings.Compare(*a.Name, *b.Name) })
+	if f.kind == dto.MetricType_COUNTER {
+		m.Counter = &dto.Counter{Value: &value}
+	} else {
+		m.Gauge = &dto.Gauge{Value: &value}
 	}
-	s.to <- m
+	s.to[f.number] = append(s.to[f.number], m)
 }
+
+// The values of labels that are ours.
+var (
+	user, system           = pair("mode", "user"), pair("mode", "system")
+	minor, major           = pair("kind", "minor"), pair("kind", "major")
+	voluntary, involuntary = pair("kind", "voluntary"), pair("kind", "involuntary")
+	read, write            = pair("operation", "read"), pair("operation", "write")
+	transmit, receive      = pair("direction", "transmit"), pair("direction", "receive")
+)
 
 func emitStatus(s series, status messages.Status, now time.Time) {
-	s.gauge(running, number(status.Running))
+	s.emit(running, number(status.Running))
 	if status.Wait.OK {
-		s.gauge(waiting, seconds(status.Wait.Value.Since))
+		s.emit(waiting, seconds(status.Wait.Value.Since))
 	}
 	if !status.Started.IsZero() {
-		s.gauge(started, seconds(status.Started))
+		s.emit(started, seconds(status.Started))
 	}
 	if status.Running {
-		s.gauge(uptime, now.Sub(status.Started).Seconds())
+		s.emit(uptime, now.Sub(status.Started).Seconds())
 	}
-	s.counter(restarts, float64(status.Restarts))
+	s.emit(restarts, float64(status.Restarts))
 	if status.End.OK {
 		emitEnd(s, status.End.Value)
 	}
 	for _, b := range status.Blocks {
-		s.gauge(blockSize, float64(b.Size)*megabyte, label(b.Name))
+		s.emit(blockSize, float64(b.Size)*megabyte, pair("device", label(b.Name)))
 	}
 }
 
 // emitEnd omits what nobody saw.
 func emitEnd(s series, end messages.End) {
 	if end.AtMillis != 0 {
-		s.gauge(endTime, float64(end.AtMillis)/1000)
+		s.emit(endTime, float64(end.AtMillis)/1000)
 	}
 	if !end.Exit.Known {
 		return
 	}
-	s.gauge(endMemory, number(end.Exit.OutOfMemory))
-	s.gauge(endSignal, float64(end.Exit.Signal))
+	s.emit(endMemory, number(end.Exit.OutOfMemory))
+	s.emit(endSignal, float64(end.Exit.Signal))
 	if end.Exit.Signal == 0 {
-		s.gauge(endCode, float64(end.Exit.Code))
+		s.emit(endCode, float64(end.Exit.Code))
 	}
 }
 
-func (u unikernels) emitSample(s series, sample messages.Sample) {
+func (u *Unikernels) emitSample(s series, sample messages.Sample) {
 	used := sample.Stats.Rusage
-	s.counter(cpu, interval(used.UTime), "user")
-	s.counter(cpu, interval(used.STime), "system")
-	s.counter(faults, float64(used.MinFlt), "minor")
-	s.counter(faults, float64(used.MajFlt), "major")
-	s.counter(switches, float64(used.NVCSw), "voluntary")
-	s.counter(switches, float64(used.NIvCSw), "involuntary")
+	s.emit(cpu, interval(used.UTime), user)
+	s.emit(cpu, interval(used.STime), system)
+	s.emit(faults, float64(used.MinFlt), minor)
+	s.emit(faults, float64(used.MajFlt), major)
+	s.emit(switches, float64(used.NVCSw), voluntary)
+	s.emit(switches, float64(used.NIvCSw), involuntary)
 	if memory := sample.Stats.KinfoMem; memory.OK {
-		s.gauge(resident, float64(memory.Value.RSS)*u.page)
-		s.gauge(virtual, float64(memory.Value.VSize))
+		s.emit(resident, float64(memory.Value.RSS)*u.page)
+		s.emit(virtual, float64(memory.Value.VSize))
 	}
 	if sample.IO.OK {
-		s.counter(storage, float64(sample.IO.Value.Read), "read")
-		s.counter(storage, float64(sample.IO.Value.Written), "write")
+		s.emit(storage, float64(sample.IO.Value.Read), read)
+		s.emit(storage, float64(sample.IO.Value.Written), write)
 	}
 	for _, d := range sample.Stats.IfData {
 		emitDevice(s, d)
@@ -175,9 +252,9 @@ func (u unikernels) emitSample(s series, sample messages.Sample) {
 // emitDevice shows a network device from the unikernel's side: the host's input is the
 // unikernel's output.
 func emitDevice(s series, d messages.IfData) {
-	device := label(d.Device)
+	device := pair("device", label(d.Device))
 	for _, t := range []struct {
-		desc           *prometheus.Desc
+		family         *family
 		sent, received int64
 	}{
 		{netBytes, d.InputBytes, d.OutputBytes},
@@ -185,8 +262,8 @@ func emitDevice(s series, d messages.IfData) {
 		{netErrors, d.InputErrors, d.OutputErrors},
 		{netDrops, d.InputDropped, d.OutputDropped},
 	} {
-		s.counter(t.desc, float64(t.sent), device, "transmit")
-		s.counter(t.desc, float64(t.received), device, "receive")
+		s.emit(t.family, float64(t.sent), device, transmit)
+		s.emit(t.family, float64(t.received), device, receive)
 	}
 }
 

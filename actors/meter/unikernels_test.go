@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -17,8 +18,8 @@ import (
 	"albatross/messages"
 )
 
-func some(s meter.Survey) prometheus.Collector {
-	return meter.Unikernels(func() (meter.Survey, error) { return s, nil })
+func some(s meter.Survey) *meter.Unikernels {
+	return meter.NewUnikernels(func() (meter.Survey, error) { return s, nil })
 }
 
 func name(s string) messages.Name { return messages.Name{Path: "a", Label: messages.Label(s)} }
@@ -116,9 +117,28 @@ func TestNamesOfDevicesAreTaken(t *testing.T) {
 
 func TestASurveyThatFailsIsAnError(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(meter.Unikernels(func() (meter.Survey, error) { return meter.Survey{}, errors.New("nobody answers") }))
-	_, err := registry.Gather()
-	require.ErrorContains(t, err, "nobody answers")
+	u := meter.NewUnikernels(func() (meter.Survey, error) { return meter.Survey{}, errors.New("nobody answers") })
+	registry.MustRegister(u)
+	for _, g := range []prometheus.Gatherer{registry, u} {
+		_, err := g.Gather()
+		require.ErrorContains(t, err, "nobody answers")
+	}
+}
+
+// lines returns those whose values do not depend on the time.
+func lines(text string) []string {
+	return strings.Split(regexp.MustCompile(`uptime_seconds{.*`).ReplaceAllString(text, ""), "\n")
+}
+
+// TestGathered: what Prometheus gets is what a registry finds right.
+func TestGathered(t *testing.T) {
+	u := some(meter.Survey{
+		Status:  []messages.Status{{Name: name("x"), Running: true, Started: time.UnixMilli(1)}, {Name: name("y"), Started: time.UnixMilli(2)}},
+		Samples: []messages.Sample{sampled(name("x"))},
+	})
+	list, err := u.Gather()
+	require.NoError(t, err)
+	require.ElementsMatch(t, lines(gather(t, u)), lines(textOf(t, list)))
 }
 
 // BenchmarkScrape measures one scrape of a host with 1,000 unikernels, without the survey, and
@@ -130,12 +150,10 @@ func BenchmarkScrape(b *testing.B) {
 		s.Status = append(s.Status, messages.Status{Name: n, Running: true, Started: time.Now(), Blocks: []messages.BlockInfo{{Name: "data", Size: 2}}})
 		s.Samples = append(s.Samples, sampled(n))
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(some(s))
 	text := gather(b, some(s))
 	var plain time.Duration
 	for b.Loop() {
-		families, err := registry.Gather()
+		families, err := some(s).Gather()
 		require.NoError(b, err)
 		for _, f := range families {
 			_, err := expfmt.MetricFamilyToText(io.Discard, f)

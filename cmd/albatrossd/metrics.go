@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 
 	"albatross/actors"
 	"albatross/actors/meter"
@@ -21,9 +23,10 @@ const surveyTimeout = 5 * time.Second
 
 // A prometheusSocket serves metrics. It is nil unless requested.
 type prometheusSocket struct {
-	registry *prometheus.Registry
-	server   *metrics.Server
-	log      *slog.Logger
+	registry   *prometheus.Registry
+	unikernels *meter.Unikernels
+	server     *metrics.Server
+	log        *slog.Logger
 }
 
 // listenForPrometheus opens the socket, but answers no request yet.
@@ -31,12 +34,19 @@ func listenForPrometheus(o options, log *slog.Logger) (*prometheusSocket, error)
 	if o.metrics == "" {
 		return nil, nil
 	}
-	registry := prometheus.NewRegistry()
-	server, err := metrics.Listen(o.metrics, registry, log)
-	if err != nil {
+	p := &prometheusSocket{registry: prometheus.NewRegistry(), log: log}
+	var err error
+	if p.server, err = metrics.Listen(o.metrics, prometheus.GathererFunc(p.gather), log); err != nil {
 		return nil, fmt.Errorf("cannot use --metrics: %w", err)
 	}
-	return &prometheusSocket{registry, server, log}, nil
+	return p, nil
+}
+
+// gather returns all metrics. Those of unikernels have a prefix of their own.
+func (p *prometheusSocket) gather() ([]*dto.MetricFamily, error) {
+	list, err := p.registry.Gather()
+	more, moreErr := p.unikernels.Gather()
+	return append(list, more...), errors.Join(err, moreErr)
 }
 
 // serve answers scrapes until ctx is done.
@@ -44,14 +54,14 @@ func (p *prometheusSocket) serve(ctx context.Context, m *meter.Meter, system *su
 	if p == nil {
 		return
 	}
+	p.unikernels = meter.NewUnikernels(func() (meter.Survey, error) {
+		ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
+		defer cancel()
+		return a.Survey(ctx)
+	})
 	p.registry.MustRegister(
 		m,
 		meter.Actors(system),
-		meter.Unikernels(func() (meter.Survey, error) {
-			ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
-			defer cancel()
-			return a.Survey(ctx)
-		}),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

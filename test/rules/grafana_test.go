@@ -40,7 +40,7 @@ func exported(t *testing.T) map[string]bool {
 	system := supervise.New(supervise.WallClock(), slog.New(slog.DiscardHandler))
 	names := map[string]bool{}
 	for _, c := range []prometheus.Collector{
-		meter.New("test"), meter.Actors(system), meter.Unikernels(nil),
+		meter.New("test"), meter.Actors(system), meter.NewUnikernels(nil),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		for _, name := range described(c) {
