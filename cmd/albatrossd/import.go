@@ -129,7 +129,11 @@ func takeOverAll(changes []messages.Change, beside strangers, log *slog.Logger) 
 // importBeside imports the state of native albatross while some of its unikernels run. It
 // returns the tenders that are still on no record.
 func importBeside(o options, db *store.DB, guests *guest.Machine, log *slog.Logger) ([]tender.Running, error) {
-	beside, err := findStrangers(o, guests.Blocks)
+	state, err := db.Load()
+	if err != nil {
+		return nil, err
+	}
+	beside, err := findStrangers(o, guests.Blocks, state.Unikernels)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +143,7 @@ func importBeside(o options, db *store.DB, guests *guest.Machine, log *slog.Logg
 	if err := beside.takeOverLost(db, log); err != nil {
 		return nil, err
 	}
-	state, err := db.Load()
+	state, err = db.Load()
 	return beside.without(state.Unikernels), err
 }
 

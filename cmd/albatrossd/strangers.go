@@ -32,9 +32,15 @@ type strangers struct {
 	blocks  *block.Dir
 }
 
-// findStrangers finds all tenders, also those that we have started.
-func findStrangers(o options, blocks *block.Dir) (strangers, error) {
-	running, err := tender.FindRunning()
+// findStrangers finds all tenders that are not on record.
+func findStrangers(o options, blocks *block.Dir, records []messages.Record) (strangers, error) {
+	var known []messages.Process
+	for _, r := range records {
+		if r.Runtime.OK {
+			known = append(known, r.Runtime.Value.Process)
+		}
+	}
+	running, err := tender.FindRunning(known)
 	if err != nil {
 		return strangers{}, err
 	}
@@ -44,13 +50,13 @@ func findStrangers(o options, blocks *block.Dir) (strangers, error) {
 	return strangers{running, o.tmpdir, fifoDir(o), blocks}, nil
 }
 
-// without returns those that are not on record.
+// without returns those that are not on record by now.
 func (s strangers) without(records []messages.Record) []tender.Running {
-	return slices.DeleteFunc(slices.Clone(s.running), func(r tender.Running) bool {
-		return slices.ContainsFunc(records, func(known messages.Record) bool {
-			return known.Runtime.OK && known.Runtime.Value.Process == r.Process
-		})
-	})
+	known := map[messages.Process]bool{}
+	for _, r := range records {
+		known[r.Runtime.Value.Process] = r.Runtime.OK
+	}
+	return slices.DeleteFunc(slices.Clone(s.running), func(r tender.Running) bool { return known[r.Process] })
 }
 
 // takeOver puts the tender of an imported unikernel on record, if there is one and all

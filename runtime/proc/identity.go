@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,14 +19,21 @@ import (
 // it. Its pid may belong to another process.
 var ErrGone = errors.New("process is gone")
 
-// BootID identifies the running boot of this machine.
+// BootID identifies the running boot of this machine, which this process does not outlive.
 func BootID() (string, error) {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if id := bootID.Load(); id != nil {
+		return *id, nil
+	}
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", fmt.Errorf("cannot read the boot id: %w", err)
 	}
-	return strings.TrimSpace(string(id)), nil
+	id := strings.TrimSpace(string(text))
+	bootID.Store(&id)
+	return id, nil
 }
+
+var bootID atomic.Pointer[string] // nil until it has been read
 
 // Identify returns the process that has a pid now. The answer is valid until that process
 // is reaped: ask for a child of your own, or hold its pidfd.
@@ -57,14 +65,34 @@ func Started(p messages.Process) (time.Time, error) {
 // startTime returns when a process was started, in clock ticks since boot. An exec does
 // not change it.
 func startTime(pid int) (uint64, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+	stat, err := readStat(pid)
+	if err == unix.ENOENT || err == unix.ESRCH {
 		return 0, ErrGone
 	}
 	if err != nil {
 		return 0, err
 	}
 	return parseStartTime(stat)
+}
+
+// readStat reads /proc/PID/stat, which is shorter than a page. A daemon that takes over thousands of
+// unikernels does so often, and a file of package os would take as long again.
+func readStat(pid int) (text []byte, err error) {
+	var fd, n int
+	err = retry(func() (err error) {
+		fd, err = unix.Open("/proc/"+strconv.Itoa(pid)+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	text = make([]byte, 4096)
+	err = retry(func() (err error) {
+		n, err = unix.Read(fd, text)
+		return err
+	})
+	return text[:max(0, n)], err
 }
 
 func parseStartTime(stat []byte) (uint64, error) {
@@ -93,7 +121,7 @@ func unreapedExit(p messages.Process) (messages.Exit, bool) {
 	if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.PID)); !errors.Is(err, os.ErrNotExist) {
 		return messages.Exit{}, false
 	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID))
+	stat, err := readStat(p.PID)
 	if err != nil {
 		return messages.Exit{}, false
 	}

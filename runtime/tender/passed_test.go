@@ -66,7 +66,7 @@ func TestSettleEndsWhoseGuestHasNotBegun(t *testing.T) {
 // daemon.
 func TestALauncherThatHasPassedItsGateIsFound(t *testing.T) {
 	found := func(p messages.Process) []tender.Running {
-		list, err := tender.FindRunning()
+		list, err := tender.FindRunning(nil)
 		require.NoError(t, err)
 		return slices.DeleteFunc(list, func(r tender.Running) bool { return r.Process != p })
 	}

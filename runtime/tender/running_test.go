@@ -63,7 +63,7 @@ func TestFindRunning(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	require.NoError(t, os.Remove(out))
 	found := func() (r Running) {
-		list, err := FindRunning()
+		list, err := FindRunning(nil)
 		require.NoError(t, err)
 		i := slices.IndexFunc(list, func(r Running) bool { return r.Process.PID == cmd.Process.Pid })
 		if i >= 0 {
@@ -80,6 +80,14 @@ func TestFindRunning(t *testing.T) {
 	}, r)
 	require.NotContains(t, r.String(), "password")
 	require.True(t, r.Runs())
+	list, err := FindRunning([]messages.Process{process})
+	require.NoError(t, err)
+	require.NotContains(t, list, r, "it is known")
+	another := process
+	another.StartTime--
+	list, err = FindRunning([]messages.Process{another})
+	require.NoError(t, err)
+	require.Contains(t, list, r, "the known one had the same pid")
 	require.NoError(t, in.Close())
 	_ = cmd.Wait()
 	require.False(t, r.Runs())
