@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
@@ -57,4 +60,48 @@ func useMemory(log *slog.Logger) (budget, error) {
 	}
 	log.Debug("Memory is divided", "bytes", memory, "commands", b.commands, "largest", b.frame, "runtime", b.runtime)
 	return b, nil
+}
+
+// Memory of the heap that is free stays with the daemon for minutes. It is returned when there has
+// been work, and there is none any more.
+const (
+	restAfter = 10 * time.Second
+	// someWork is how much is allocated, in bytes, by work that makes the return worth while: it
+	// takes as long as a collection of garbage. A daemon with a thousand unikernels that watches
+	// them, and nothing else, allocates less than noWork in such a time.
+	someWork = 8 << 20
+	noWork   = 2 << 20
+)
+
+// returnMemory does so until ctx is done.
+func returnMemory(ctx context.Context) {
+	every := time.NewTicker(restAfter)
+	defer every.Stop()
+	allocated := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	var r rest
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+			if metrics.Read(allocated); r.begins(allocated[0].Value.Uint64()) {
+				debug.FreeOSMemory()
+			}
+		}
+	}
+}
+
+// A rest is what has been allocated altogether, in bytes, by when memory was last returned, and
+// when it was last looked at.
+type rest struct{ returned, before uint64 }
+
+// begins reports whether work has ended since memory was last returned.
+func (r *rest) begins(allocated uint64) bool {
+	idle := allocated-r.before < noWork
+	r.before = allocated
+	if !idle || allocated-r.returned < someWork {
+		return false
+	}
+	r.returned = allocated
+	return true
 }

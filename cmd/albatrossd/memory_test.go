@@ -18,3 +18,20 @@ func TestDivide(t *testing.T) {
 		require.Equal(t, want, divide(memory))
 	}
 }
+
+// TestMemoryIsReturned once after work, however long that has taken.
+func TestMemoryIsReturned(t *testing.T) {
+	const mb = 1 << 20
+	var r rest
+	for i, step := range []struct {
+		allocated uint64
+		returned  bool
+	}{
+		{5 * mb, false}, {5 * mb, false}, // it has started, which is little
+		{9 * mb, false}, {10 * mb, true}, {11 * mb, false},
+		{50 * mb, false}, {90 * mb, false}, {91 * mb, true}, {92 * mb, false},
+		{93 * mb, false}, {94 * mb, false}, {95 * mb, false}, {96 * mb, false}, {97 * mb, false}, {98 * mb, false}, {99 * mb, true},
+	} {
+		require.Equal(t, step.returned, r.begins(step.allocated), i)
+	}
+}

@@ -130,6 +130,7 @@ func run(ctx context.Context, o options) (err error) {
 	})
 	attending.Go(func() { stayReachable(ctx, claim, listeners, log) })
 	attending.Go(func() { influx.run(ctx) })
+	attending.Go(func() { returnMemory(ctx) })
 	attending.Go(func() { prometheus.serve(ctx, config.Meter, system, a) })
 	serve(ctx, a, listeners, log)
 	attending.Wait()
