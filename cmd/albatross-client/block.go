@@ -39,7 +39,7 @@ func (a *app) createBlockCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "create-block " + blockArgument + " " + sizeArgument,
 		Short: "Create a block device of this many MB",
-		Long: `Create a block device of this many MB. It takes room on the disk as it is written to;
+		Long: `Create a block device of this many MB, or of a size with a unit: 64M, 1G. It takes room on the disk as it is written to;
 with --thick all its room is kept for it from the beginning.`,
 		Args: positional(blockArgument, sizeArgument),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -47,7 +47,7 @@ with --thick all its room is kept for it from the beginning.`,
 			if err != nil {
 				return err
 			}
-			size, err := parseArgument(sizeArgument, parsePositive, args[1])
+			size, err := parseArgument(sizeArgument, megabytes(parsePositive), args[1])
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,12 @@ func (a *app) completeNames(c *cobra.Command, args []string, _ string) ([]cobra.
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return a.known(c, a.infos), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeMoreNames completes the names of running unikernels that are not given yet.
+func (a *app) completeMoreNames(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	names := slices.DeleteFunc(a.known(c, a.infos), func(name cobra.Completion) bool { return slices.Contains(args, name) })
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeBlocks completes the name of an existing block device.

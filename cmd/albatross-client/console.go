@@ -49,10 +49,10 @@ the place of the one that came first, which is told so and ends with exit code 1
 		}
 		return a.follow(c.Context(), name, subscribe, &begin, past)
 	})
-	c.Flags().BoolVar(&follow, "follow", false, "go on with the lines that come, as without it")
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with the lines that come, as without it")
 	c.Flags().BoolVar(&past, "no-follow", false, "end behind the lines that there are now")
 	excludeEachOther(c, "follow", "no-follow")
-	c.Flags().Var(one("N", parseInteger, &count), "count", "begin with the last N lines, no more and no fewer; negative: all that there are")
+	c.Flags().VarP(one("N", parseInteger, &count), "count", "n", "begin with the last N lines, no more and no fewer; negative: all that there are")
 	c.Flags().Var(maybe("TIME", parseTime, &since), "since", "begin with the lines since a time, such as "+sinceHelp)
 	return c
 }

@@ -7,9 +7,10 @@ import (
 )
 
 func (a *app) destroyCommand() *cobra.Command {
-	return a.aboutUnikernel(&cobra.Command{
-		Use:   "destroy",
-		Short: "Stop a unikernel and forget it",
+	return a.aboutUnikernels(&cobra.Command{
+		Use:     "destroy",
+		Aliases: []string{"rm"},
+		Short:   "Stop unikernels and forget them",
 	}, func(c *cobra.Command, name messages.Name) error {
 		return a.ask(c.Context(), name, messages.UnikernelDestroy{})
 	})

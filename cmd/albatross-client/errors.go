@@ -59,12 +59,28 @@ func (a *app) report(command *cobra.Command, err error) exitCode {
 	if err == nil || errors.Is(err, errRequested) {
 		return exitSuccess
 	}
-	code, text := a.explain(command, err)
-	if a.level() > quiet || code == exitUsage {
-		fmt.Fprintln(a.stderr, "albatross-client: "+text)
+	var several severalErrors
+	if !errors.As(err, &several) {
+		several = severalErrors{err}
 	}
-	return code
+	var first exitCode
+	for i, err := range several {
+		code, text := a.explain(command, err)
+		if a.level() > quiet || code == exitUsage {
+			fmt.Fprintln(a.stderr, "albatross-client: "+text)
+		}
+		if i == 0 {
+			first = code
+		}
+	}
+	return first
 }
+
+// severalErrors are what went wrong with several things, which are reported one by one.
+type severalErrors []error
+
+func (s severalErrors) Error() string   { return errors.Join(s...).Error() }
+func (s severalErrors) Unwrap() []error { return s }
 
 func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 	var usage usageError

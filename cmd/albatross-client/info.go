@@ -15,8 +15,9 @@ import (
 func (a *app) infoCommand() *cobra.Command {
 	var name messages.Name
 	c := &cobra.Command{
-		Use:   "info",
-		Short: "Show the unikernels that run",
+		Use:     "info",
+		Aliases: []string{"ps", "ls"},
+		Short:   "Show the unikernels that run",
 		Long: `Show the unikernels that run. Their arguments, which may be secrets, are shown with
 --verbose only. On the machine of the daemon, those that do not run but will be started
 again are shown behind the others, with the reason.`,

@@ -12,6 +12,7 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/compress"
+	"albatross/sockets/client"
 )
 
 // An option is the value of an option on the command line: parse reads it, set stores it.
@@ -175,6 +176,50 @@ func (a *app) aboutUnikernel(c *cobra.Command, do func(*cobra.Command, messages.
 	return about(nameArgument, c, do)
 }
 
+// aboutUnikernels makes c a command about unikernels, whose names are its arguments. Where the daemon
+// refuses one, the command goes on with the others.
+func (a *app) aboutUnikernels(c *cobra.Command, do func(*cobra.Command, messages.Name) error) *cobra.Command {
+	c.ValidArgsFunction = a.completeMoreNames
+	c.Use += " " + nameArgument + "..."
+	c.Args = atLeast(nameArgument)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		var names []messages.Name
+		for _, arg := range args {
+			name, err := parseArgument(nameArgument, messages.ParseName, arg)
+			if err != nil {
+				return err
+			}
+			names = append(names, name)
+		}
+		if len(names) > 1 && a.destination.csr {
+			return usageError("--csr writes a request about one unikernel: give one name")
+		}
+		return forEach(names, func(name messages.Name) error { return do(c, name) })
+	}
+	return c
+}
+
+// forEach goes on after refusals, and returns all of them.
+func forEach(names []messages.Name, do func(messages.Name) error) error {
+	var refusals severalErrors
+	for _, name := range names {
+		err := do(name)
+		var refusal *client.Refusal
+		var atOnce *endedError
+		switch {
+		case err == nil:
+		case errors.As(err, &refusal), errors.As(err, &atOnce):
+			refusals = append(refusals, err)
+		default:
+			return append(refusals, err)
+		}
+	}
+	if refusals == nil {
+		return nil
+	}
+	return refusals
+}
+
 // aboutBlock makes c a command about a block device, whose name is its only argument.
 func (a *app) aboutBlock(c *cobra.Command, do func(*cobra.Command, messages.Name) error) *cobra.Command {
 	c.ValidArgsFunction = a.completeBlocks
@@ -225,6 +270,32 @@ func parseNumber(s string) (int, error) { return parseFrom(0, messages.MaxInt, s
 
 // parsePositive parses a number above 0.
 func parsePositive(s string) (int, error) { return parseFrom(1, messages.MaxInt, s) }
+
+// megabytes returns a parser of sizes in MB. A unit may follow the number: M, or G for 1,024 of them,
+// also as MB and GB.
+func megabytes(number func(string) (int, error)) func(string) (int, error) {
+	return func(s string) (int, error) {
+		unit := strings.TrimLeft(s, "+-0123456789")
+		each := 1
+		switch strings.ToUpper(unit) {
+		case strings.ToUpper(s): // no number at all, in native's words
+			return number(s)
+		case "", "M", "MB":
+		case "G", "GB":
+			each = 1024
+		default:
+			return 0, fmt.Errorf("invalid value '%s', expected a number of MB, or one with a unit: 64M, 1G", escape(s))
+		}
+		n, err := number(strings.TrimSuffix(s, unit))
+		switch {
+		case err != nil:
+			return 0, err
+		case n > messages.MaxInt/each, n < messages.MinInt/each:
+			return 0, fmt.Errorf("invalid value '%s': it is too large", escape(s))
+		}
+		return n * each, nil
+	}
+}
 
 // parseLevel parses a compression level of zlib.
 func parseLevel(s string) (int, error) { return parseFrom(compress.None, compress.Most, s) }

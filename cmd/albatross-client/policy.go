@@ -96,9 +96,9 @@ func (a *app) addPolicyCommand() *cobra.Command {
 	}
 	// checkPolicy refuses impossible numbers, in native's words.
 	flags := c.Flags()
-	flags.Var(one("MB", parseInteger, &p.Memory), "mem", "memory in MB, for all of them")
+	flags.Var(one("SIZE", megabytes(parseInteger), &p.Memory), "mem", "memory for all of them, in MB or with a unit: 64M, 1G")
 	flags.Var(many("CPU", parseNumber, &p.CPUIDs), "cpu", "a CPU that they may run on; repeat for several (default 0)")
-	flags.Var(maybe("MB", parseInteger, &p.Block), "block", "block devices in MB, all together; without it none are allowed (also: --size)")
+	flags.Var(maybe("SIZE", megabytes(parseInteger), &p.Block), "block", "block devices all together, in MB or with a unit; without it none are allowed (also: --size)")
 	flags.Var(many("BRIDGE", parseInterface, &p.Bridges), "bridge", "a bridge that they may be attached to; repeat for several (also: --network)")
 	otherNames(flags, map[string]string{"size": "block", "network": "bridge"})
 	return c

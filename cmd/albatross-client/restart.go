@@ -18,12 +18,12 @@ func (a *app) restartCommand() *cobra.Command {
 		replace bool
 		noWait  bool
 	)
-	c := a.aboutUnikernel(&cobra.Command{
+	c := a.aboutUnikernels(&cobra.Command{
 		Use:   "restart",
-		Short: "Stop a unikernel and start it again, with the same image",
-		Long: `Stop a unikernel and start it again, with the same image and the same arguments; with
---replace-arguments, with those that are given here instead of its own: what is not
-given stays as it is.`,
+		Short: "Stop unikernels and start them again, with the same images",
+		Long: `Stop unikernels and start them again, one after the other, with the same images and the same
+arguments; with --replace-arguments, with those that are given here instead of their own:
+what is not given stays as it is.`,
 		Example: "  albatross-client restart web:site --replace-arguments --mem=128",
 	}, func(c *cobra.Command, name messages.Name) error {
 		with, err := a.newArguments(c, name, &u, replace)
