@@ -72,6 +72,14 @@ func (a *app) follow(ctx context.Context, name messages.Name, subscribe messages
 }
 
 func (a *app) printLines(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe, begin *beginning, past bool) error {
+	return a.lines(ctx, name, subscribe, past, a.show, begin.add)
+}
+
+// lines hands on the answer to a subscription, and the lines that follow: the existing ones, or all
+// until ctx is done.
+func (a *app) lines(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe, past bool,
+	begin func(messages.Name, messages.Success) error, add func(messages.DataConsole) error,
+) error {
 	conn, answer, err := a.open(ctx, name, subscribe)
 	if err != nil {
 		return err
@@ -82,7 +90,7 @@ func (a *app) printLines(ctx context.Context, name messages.Name, subscribe mess
 			return err
 		}
 	}
-	if err := a.show(conn.Name(), answer); err != nil {
+	if err := begin(conn.Name(), answer); err != nil {
 		return err
 	}
 	for {
@@ -93,7 +101,7 @@ func (a *app) printLines(ctx context.Context, name messages.Name, subscribe mess
 		if err != nil {
 			return err
 		}
-		if err := begin.add(line); err != nil {
+		if err := add(line); err != nil {
 			return err
 		}
 	}

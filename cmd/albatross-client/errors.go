@@ -79,6 +79,14 @@ func (a *app) report(command *cobra.Command, err error) exitCode {
 // severalErrors are what went wrong with several things, which are reported one by one.
 type severalErrors []error
 
+// orNil returns nil if nothing went wrong.
+func (s severalErrors) orNil() error {
+	if len(s) == 0 {
+		return nil
+	}
+	return s
+}
+
 func (s severalErrors) Error() string   { return errors.Join(s...).Error() }
 func (s severalErrors) Unwrap() []error { return s }
 

@@ -183,13 +183,9 @@ func (a *app) aboutUnikernels(c *cobra.Command, do func(*cobra.Command, messages
 	c.Use += " " + nameArgument + "..."
 	c.Args = atLeast(nameArgument)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		var names []messages.Name
-		for _, arg := range args {
-			name, err := parseArgument(nameArgument, messages.ParseName, arg)
-			if err != nil {
-				return err
-			}
-			names = append(names, name)
+		names, err := parseNames(args)
+		if err != nil {
+			return err
 		}
 		if len(names) > 1 && a.destination.csr {
 			return usageError("--csr writes a request about one unikernel: give one name")
@@ -197,6 +193,18 @@ func (a *app) aboutUnikernels(c *cobra.Command, do func(*cobra.Command, messages
 		return forEach(names, func(name messages.Name) error { return do(c, name) })
 	}
 	return c
+}
+
+// parseNames parses the names of unikernels.
+func parseNames(args []string) (names []messages.Name, err error) {
+	for _, arg := range args {
+		name, err := parseArgument(nameArgument, messages.ParseName, arg)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }
 
 // forEach goes on after refusals, and returns all of them.
@@ -214,10 +222,7 @@ func forEach(names []messages.Name, do func(messages.Name) error) error {
 			return append(refusals, err)
 		}
 	}
-	if refusals == nil {
-		return nil
-	}
-	return refusals
+	return refusals.orNil()
 }
 
 // aboutBlock makes c a command about a block device, whose name is its only argument.

@@ -64,7 +64,7 @@ func (a *app) root() *cobra.Command {
 	a.registerCommon(root)
 	a.registerDestination(root.PersistentFlags())
 	root.AddCommand(
-		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.eventsCommand(), a.exitsCommand(), a.getCommand(), a.inactiveConsolesCommand(), a.infoCommand(), a.restartCommand(),
+		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.eventsCommand(), a.exitsCommand(), a.getCommand(), a.inactiveConsolesCommand(), a.infoCommand(), a.logsCommand(), a.restartCommand(),
 		a.addPolicyCommand(), a.policyCommand(), a.removePolicyCommand(),
 		a.blockCommand(), a.createBlockCommand(), a.reserveBlockCommand(), a.destroyBlockCommand(), a.dumpBlockCommand(), a.setBlockCommand(),
 		a.statsCommand(), a.statsAddCommand(), a.statsRemoveCommand(),
@@ -127,6 +127,7 @@ func (a *app) registerCommon(root *cobra.Command) {
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print no warnings and errors")
 	a.verbosity = warning
 	commandline.RegisterColor(flags)
+	flags.Lookup(colorOption).Usage = "whether 'logs' colours the names of several unikernels: auto, always or never"
 	commandline.RegisterHelp(flags)
 	flags.Var(one("LEVEL", parseVerbosity, &a.verbosity), "verbosity", "quiet, error, warning, info or debug")
 }
