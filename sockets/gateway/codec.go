@@ -14,16 +14,21 @@ type Codec struct {
 	// read reads one command of at most max bytes, and nothing after it. It returns
 	// io.EOF if the client has left properly.
 	read func(in *input, max int) (messages.Wire, error)
-	// size returns how many bytes append makes for an answer.
-	size func(m messages.Wire) int
-	// append appends the frames of an answer, or of a part of a stream.
-	append func(pieces [][]byte, m messages.Wire) ([][]byte, error)
+	// encode prepares an answer, or a part of a stream.
+	encode func(m messages.Wire) encoding
+}
+
+// An encoding is a message that is about to be encoded.
+type encoding struct {
+	size int // in bytes, of an answer; what is in memory already does not count
+	// append appends the frames of the message, once.
+	append func(pieces [][]byte) ([][]byte, error)
 }
 
 // The protocols.
 var (
-	Wire   = Codec{readWire, sizeWire, appendWire}       // of native albatross
-	Events = Codec{readEvents, sizeEvents, appendEvents} // for what the native one lacks
+	Wire   = Codec{readWire, encodeWire}     // of native albatross
+	Events = Codec{readEvents, encodeEvents} // for what the native one lacks
 )
 
 func readWire(in *input, max int) (messages.Wire, error) {
@@ -40,14 +45,15 @@ func readWire(in *input, max int) (messages.Wire, error) {
 // readEvents reads commands that are too small to count their memory.
 func readEvents(in *input, max int) (messages.Wire, error) { return events.Read(in, max) }
 
-func sizeWire(m messages.Wire) int { return wire.OwnSize(fit(m)) }
-
-func appendWire(pieces [][]byte, m messages.Wire) ([][]byte, error) {
+func encodeWire(m messages.Wire) encoding {
 	if lines, ok := m.Payload.(messages.DataLines); ok {
-		frames, err := wire.AppendLines(nil, m.Header, lines)
-		return append(pieces, frames), err
+		return encoding{append: func(pieces [][]byte) ([][]byte, error) {
+			frames, err := wire.AppendLines(nil, m.Header, lines)
+			return append(pieces, frames), err
+		}}
 	}
-	return wire.AppendPieces(pieces, fit(m))
+	measured := wire.Measure(fit(m))
+	return encoding{measured.Size(), measured.AppendPieces}
 }
 
 // fit returns the answer to info in the form of the question.
@@ -58,10 +64,10 @@ func fit(m messages.Wire) messages.Wire {
 	return m
 }
 
-// sizeEvents counts no memory: these answers are small, too, some 200 bytes a unikernel.
-func sizeEvents(messages.Wire) int { return 0 }
-
-func appendEvents(pieces [][]byte, m messages.Wire) ([][]byte, error) {
-	answer, err := events.Append(nil, m)
-	return append(pieces, answer), err
+// encodeEvents counts no memory: these answers are small, too, some 200 bytes a unikernel.
+func encodeEvents(m messages.Wire) encoding {
+	return encoding{append: func(pieces [][]byte) ([][]byte, error) {
+		answer, err := events.Append(nil, m)
+		return append(pieces, answer), err
+	}}
 }

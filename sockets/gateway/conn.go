@@ -81,7 +81,7 @@ func (c *Conn) sendReason() {
 	if asked := c.asked.Load(); asked != nil {
 		header, text = *asked, lostPlace
 	}
-	pieces, err := c.codec.append(nil, messages.Wire{Header: header, Payload: messages.Failure{Text: text}})
+	pieces, err := c.codec.encode(messages.Wire{Header: header, Payload: messages.Failure{Text: text}}).append(nil)
 	raw, rawErr := c.net.SyscallConn()
 	if err != nil || rawErr != nil || c.net.SetWriteDeadline(time.Time{}) != nil {
 		return
@@ -114,28 +114,24 @@ func (c *Conn) Read() (messages.Wire, error) {
 // Write sends messages. A subscriber may take any time to read them; other clients must
 // read their answers.
 func (c *Conn) Write(list []messages.Wire) error {
-	patience := c.limits.Patience
+	patience, size := c.limits.Patience, 0
+	var encodings []encoding
 	for _, m := range list {
 		if _, ok := m.Payload.(messages.Data); ok {
 			patience = 0
 		}
+		e := c.codec.encode(m)
+		encodings, size = append(encodings, e), size+e.size
 	}
-	if patience == 0 { // what a subscriber gets is small
-		return c.send(list, 0)
-	}
-	size := 0
-	for _, m := range list {
-		size += c.codec.size(m)
-	}
-	if size <= free {
-		return c.send(list, patience)
+	if patience == 0 || size <= free { // what a subscriber gets is small
+		return c.send(encodings, patience)
 	}
 	if refusal := c.take(int64(size)); refusal != "" {
-		refused := messages.Wire{Header: list[0].Header, Payload: messages.Failure{Text: refusal}}
-		return errors.Join(errors.New(string(refusal)), c.send([]messages.Wire{refused}, patience))
+		refused := c.codec.encode(messages.Wire{Header: list[0].Header, Payload: messages.Failure{Text: refusal}})
+		return errors.Join(errors.New(string(refusal)), c.send([]encoding{refused}, patience))
 	}
 	defer c.limits.Memory.left.Release(int64(size))
-	return c.send(list, patience)
+	return c.send(encodings, patience)
 }
 
 // take reserves memory for an answer, and waits for it within bounds.
@@ -185,11 +181,11 @@ func (r *reservations) end() int64 {
 	return r.bytes
 }
 
-func (c *Conn) send(list []messages.Wire, patience time.Duration) error {
+func (c *Conn) send(list []encoding, patience time.Duration) error {
 	var out net.Buffers
-	for _, m := range list {
+	for _, e := range list {
 		var err error
-		if out, err = c.codec.append(out, m); err != nil {
+		if out, err = e.append(out); err != nil {
 			return fmt.Errorf("internal error: cannot encode an answer: %w", err)
 		}
 	}

@@ -125,29 +125,44 @@ func AppendFrame(dst []byte, m messages.Wire) ([]byte, error) {
 // its own or none. An image or contents of a block device become a piece without being
 // copied.
 func AppendPieces(pieces [][]byte, m messages.Wire) ([][]byte, error) {
-	e := newEncoder(m.Header.Version)
-	e.cutting = true
+	return Measure(m).AppendPieces(pieces)
+}
+
+// A Measured is a message as one frame that is not made yet, so that memory for it can be reserved
+// before.
+type Measured struct {
+	m messages.Wire
+	e encoder
+}
+
+// Measure measures a message.
+func Measure(m messages.Wire) *Measured {
+	x := &Measured{m, newEncoder(m.Header.Version)}
+	x.e.cutting = true
+	x.e.measure(m)
+	return x
+}
+
+// Size returns how many bytes AppendPieces makes, without the image or the contents of a block
+// device, which stay where they are. It is 0 if the message cannot be encoded.
+func (x *Measured) Size() int {
+	if x.e.err != nil {
+		return 0
+	}
+	return x.e.size - x.e.cut
+}
+
+// AppendPieces is the function of that name, once.
+func (x *Measured) AppendPieces(pieces [][]byte) ([][]byte, error) {
 	before := max(0, len(pieces)-1)
 	var last []byte // ours: it collects small parts
 	if len(pieces) > 0 {
 		last = pieces[before]
 	}
-	if err := e.frame(last, m); err != nil {
+	if err := x.e.write(last, x.m); err != nil {
 		return pieces, err
 	}
-	return append(pieces[:before], e.pieces()...), nil
-}
-
-// OwnSize returns how many bytes AppendPieces makes for a message, without the image or the
-// contents of a block device, which stay where they are. It is 0 if the message cannot be
-// encoded.
-func OwnSize(m messages.Wire) int {
-	e := newEncoder(m.Header.Version)
-	e.cutting = true
-	if e.wire(m); e.err != nil {
-		return 0
-	}
-	return headerLen + e.size - e.cut
+	return append(pieces[:before], x.e.pieces()...), nil
 }
 
 // Around returns a message as one frame, without its image of size bytes, which belongs
@@ -165,8 +180,18 @@ func Around(m messages.Wire, size int) (before, behind []byte, err error) {
 }
 
 func (e *encoder) frame(dst []byte, m messages.Wire) error {
+	e.measure(m)
+	return e.write(dst, m)
+}
+
+// measure measures a frame.
+func (e *encoder) measure(m messages.Wire) {
 	e.size = headerLen
 	e.wire(m)
+}
+
+// write appends a frame that is measured.
+func (e *encoder) write(dst []byte, m messages.Wire) error {
 	length := e.size - headerLen
 	if length > MaxFrame {
 		return fmt.Errorf("cannot encode message: its %d bytes do not fit in a frame", length)
