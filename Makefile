@@ -72,8 +72,11 @@ vet: overlay
 tidy: overlay
 	@diff=$$(GOPROXY=off $(GO) mod tidy -diff 2>/dev/null) || test -z "$$diff" || { echo "go mod tidy would change:"; echo "$$diff"; exit 1; }
 
-bench: build ## run all benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+# -p 1: two benchmarks at a time would measure each other. The table of figures that have goals
+# comes last, and the target fails if one is missed.
+bench: build ## run all benchmarks, and compare the figures of test/bench with their goals
+	$(GO) test -p 1 -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v '/test/bench$$')
+	ALBATROSS_FIGURES=$(CURDIR)/bin/figures.md $(GO) test -run '^$$' -bench . -benchmem -timeout 1h ./test/bench
 
 # Go would spend up to a minute on making each new input smaller.
 fuzz: build ## run each fuzz target for FUZZTIME
