@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"log/syslog"
 	"os"
+	"slices"
 
 	"github.com/coreos/go-systemd/v22/journal"
 )
@@ -86,13 +87,13 @@ func NewLogHandler(options *slog.HandlerOptions) slog.Handler {
 
 // newByPriority writes each record, as text, to the writer for its level.
 func newByPriority(options *slog.HandlerOptions, to func(slog.Level) io.Writer) slog.Handler {
-	h := byPriority{}
+	h := byPriority{handlers: map[string]slog.Handler{}}
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
 		w, o := to(level), *options
 		if w != os.Stderr {
 			o.ReplaceAttr = withoutTime
 		}
-		h[priority(level)] = slog.NewTextHandler(w, &o)
+		h.handlers[priority(level)] = slog.NewTextHandler(w, &o)
 	}
 	return h
 }
@@ -104,29 +105,29 @@ func withoutTime(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// byPriority maps each priority to the handler for its records.
-type byPriority map[string]slog.Handler
+// byPriority has a handler for the records of each priority. It gives a handler its attributes when
+// there is a record: an actor keeps its logger, and there are thousands.
+type byPriority struct {
+	handlers map[string]slog.Handler
+	attrs    []slog.Attr
+}
 
 func (b byPriority) Enabled(ctx context.Context, level slog.Level) bool {
-	return b[priority(level)].Enabled(ctx, level)
+	return b.handlers[priority(level)].Enabled(ctx, level)
 }
 
 func (b byPriority) Handle(ctx context.Context, r slog.Record) error {
-	return b[priority(r.Level)].Handle(ctx, r)
+	return b.handlers[priority(r.Level)].WithAttrs(b.attrs).Handle(ctx, r)
 }
 
 func (b byPriority) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return b.each(func(one slog.Handler) slog.Handler { return one.WithAttrs(attrs) })
+	return byPriority{b.handlers, slices.Concat(b.attrs, attrs)}
 }
 
 func (b byPriority) WithGroup(name string) slog.Handler {
-	return b.each(func(one slog.Handler) slog.Handler { return one.WithGroup(name) })
-}
-
-func (b byPriority) each(change func(slog.Handler) slog.Handler) slog.Handler {
-	changed := byPriority{}
-	for p, one := range b {
-		changed[p] = change(one)
+	grouped := byPriority{handlers: map[string]slog.Handler{}}
+	for p, one := range b.handlers {
+		grouped.handlers[p] = one.WithAttrs(b.attrs).WithGroup(name)
 	}
-	return changed
+	return grouped
 }
