@@ -139,13 +139,15 @@ func (k *console) notOpened(c *supervise.Context, m feedOpened) {
 // ErrOurs is for another daemon.
 var ErrOurs = errors.New("this daemon runs a unikernel of that name")
 
-// answerOpeners reports the last attempt. Its failure is no answer to those who have
-// asked while it was under way: the FIFO may have been made since.
+// answerOpeners reports the last attempt. It is no answer to those who have asked while it was
+// under way: the FIFO may have been made since, or by another daemon made again. If ours was opened
+// for our unikernel, that is what it asked for, whenever.
 func (k *console) answerOpeners(c *supervise.Context, foreign bool, err error) {
 	all := k.openers
 	k.openers = nil
 	for _, o := range all {
-		if o.foreign != foreign || err != nil && err != ErrOurs && o.attempt > k.attempts {
+		tooEarly := o.attempt > k.attempts && err != ErrOurs && (err != nil || foreign)
+		if o.foreign != foreign || tooEarly {
 			k.openers = append(k.openers, o)
 			continue
 		}
