@@ -89,9 +89,7 @@ type logLine struct {
 // pastLogs prints the lines that there are.
 func (a *app) pastLogs(ctx context.Context, names []messages.Name, o logsOptions, l labels) error {
 	var all []logLine
-	number := -1
-	err := forEach(names, func(name messages.Name) error {
-		number++
+	err := forEach(names, func(number int, name messages.Name) error {
 		lines, err := a.pastLines(ctx, name, o)
 		for _, line := range lines {
 			all = append(all, logLine{line, number})

@@ -190,7 +190,7 @@ func (a *app) aboutUnikernels(c *cobra.Command, do func(*cobra.Command, messages
 		if len(names) > 1 && a.destination.csr {
 			return usageError("--csr writes a request about one unikernel: give one name")
 		}
-		return forEach(names, func(name messages.Name) error { return do(c, name) })
+		return forEach(names, func(_ int, name messages.Name) error { return do(c, name) })
 	}
 	return c
 }
@@ -208,10 +208,10 @@ func parseNames(args []string) (names []messages.Name, err error) {
 }
 
 // forEach goes on after refusals, and returns all of them.
-func forEach(names []messages.Name, do func(messages.Name) error) error {
+func forEach(names []messages.Name, do func(n int, name messages.Name) error) error {
 	var refusals severalErrors
-	for _, name := range names {
-		err := do(name)
+	for n, name := range names {
+		err := do(n, name)
 		var refusal *client.Refusal
 		var atOnce *endedError
 		switch {

@@ -1,13 +1,11 @@
 package bench
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"albatross/messages"
 	"albatross/test/guests"
 )
 
@@ -16,10 +14,7 @@ import (
 func BenchmarkAdopt(b *testing.B) {
 	const running = 1000
 	h := newHost(b)
-	image := guests.Image("hello", "spt")
-	for i := range running {
-		h.ask(label(fmt.Sprint("u", i)), messages.UnikernelCreate{Form: 5, Config: config(image)})
-	}
+	h.crowd(0, running, guests.Image("hello", "spt"))
 	var all []time.Duration
 	for range 5 {
 		h.kill()

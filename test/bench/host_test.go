@@ -6,6 +6,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -116,6 +117,20 @@ func (h *host) ask(name messages.Name, command messages.Command) messages.Succes
 	answer, err := c.Ask(context.Background(), name, command)
 	require.NoError(h.b, err)
 	return answer
+}
+
+// serve has clients served, each by a goroutine of its own, until the listener is closed.
+func serve(l net.Listener, client func(net.Conn)) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer func() { _ = c.Close() }()
+			client(c)
+		}()
+	}
 }
 
 func label(s string) messages.Name { return messages.Name{Label: messages.Label(s)} }

@@ -23,7 +23,7 @@ func BenchmarkInfo(b *testing.B) {
 	image := guests.Image("hello", "spt")
 	for _, running := range []int{40, 1000} {
 		h.crowd(len(h.infos()), running, image)
-		echo := h.serve(b, h.infos())
+		echo := answering(b, h.infos())
 		var ours, theirs []time.Duration
 		for range 200 {
 			ours = append(ours, took(func() { h.infos() }))
@@ -40,8 +40,8 @@ func BenchmarkInfo(b *testing.B) {
 	}
 }
 
-// serve has a server give every client the same answer.
-func (h *host) serve(b *testing.B, list []messages.NamedInfo) *host {
+// answering has a server give every client the same answer.
+func answering(b *testing.B, list []messages.NamedInfo) *host {
 	echo := &host{b: b, dir: b.TempDir()}
 	require.NoError(b, os.Mkdir(echo.path("util"), 0o700))
 	l, err := net.Listen("unix", echo.path("util/vmmd.sock"))
@@ -51,19 +51,10 @@ func (h *host) serve(b *testing.B, list []messages.NamedInfo) *host {
 		Header: messages.Header{Version: messages.CurrentVersion}, Payload: messages.SuccessInfos{Form: 6, List: list},
 	})
 	require.NoError(b, err)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				if _, err := wire.ReadFrame(bufio.NewReader(c), wire.MaxFrame); err == nil {
-					_, _ = c.Write(answer)
-				}
-			}()
+	go serve(l, func(c net.Conn) {
+		if _, err := wire.ReadFrame(bufio.NewReader(c), wire.MaxFrame); err == nil {
+			_, _ = c.Write(answer)
 		}
-	}()
+	})
 	return echo
 }

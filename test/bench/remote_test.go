@@ -167,18 +167,7 @@ func (a *afar) echo() (address string) {
 	a.b.Cleanup(func() { _ = l.Close() })
 	answer, err := wire.AppendFrame(nil, messages.Wire{Header: messages.Header{Version: 5}, Payload: messages.SuccessEmpty{}})
 	require.NoError(a.b, err)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				_, _ = c.Write(answer)
-				_ = c.Close()
-			}()
-		}
-	}()
+	go serve(l, func(c net.Conn) { _, _ = c.Write(answer) })
 	return l.Addr().String()
 }
 

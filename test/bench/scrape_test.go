@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -22,14 +21,11 @@ import (
 func BenchmarkScrape(b *testing.B) {
 	const running, questions = 1000, 200
 	h := newHost(b, "--metrics", "0")
-	image := guests.Image("hello", "spt")
-	for i := range running {
-		h.ask(label(fmt.Sprint("u", i)), messages.UnikernelCreate{Form: 5, Config: config(image)})
-	}
+	h.crowd(0, running, guests.Image("hello", "spt"))
 	url := h.metrics()
 	ask := func() (list []time.Duration) {
 		for range questions {
-			list = append(list, took(func() { h.ask(label("u7"), messages.UnikernelInfo{Form: 6}) }))
+			list = append(list, took(func() { h.ask(label("other7"), messages.UnikernelInfo{Form: 6}) }))
 		}
 		return list
 	}
