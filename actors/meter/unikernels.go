@@ -79,7 +79,7 @@ var deviceLabels = []string{"device", "direction"}
 // while it exists. An error of the survey is that of the scrape.
 //
 // With thousands of unikernels nearly all series are theirs. So it gathers them itself: a registry
-// would compare each with all others, which takes twice as long as all else.
+// would compare each with all others, which takes three times as long as all else.
 type Unikernels struct {
 	survey func() (Survey, error)
 	page   float64

@@ -39,8 +39,9 @@ func (a *app) createBlockCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "create-block " + blockArgument + " " + sizeArgument,
 		Short: "Create a block device of this many MB",
-		Long: `Create a block device of this many MB, or of a size with a unit: 64M, 1G. It takes room on the disk as it is written to;
-with --thick all its room is kept for it from the beginning.`,
+		Long: `Create a block device of this many MB, or of a size with a unit: 64M, 1G. It takes room
+on the disk as it is written to; with --thick all its room is kept for it from the
+beginning.`,
 		Args: positional(blockArgument, sizeArgument),
 		RunE: func(c *cobra.Command, args []string) error {
 			name, err := parseArgument(blockArgument, messages.ParseName, args[0])
