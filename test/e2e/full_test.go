@@ -45,7 +45,6 @@ func TestFullDisk(t *testing.T) {
 	h, fill, free := onSmallDisk(t)
 	h.args = []string{"--metrics", "0"}
 	h.start()
-	h.untilMetered(1)
 	restarting := guest("exit", "3")
 	restarting.Arguments.Fail = messages.FailBehaviour{Restart: true}
 	for _, name := range []string{"killed", "destroyed", "stays"} {

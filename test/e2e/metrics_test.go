@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -19,13 +20,26 @@ import (
 // A scraped is all that Prometheus gets at once.
 type scraped map[string]*dto.MetricFamily
 
+// metricsURL waits until the daemon that runs has logged where it answers scrapes: it does so
+// after it has answered its first command. The log has the addresses of former daemons too.
+func (h *host) metricsURL() (url string) {
+	h.t.Helper()
+	ofThis := regexp.MustCompile(fmt.Sprintf(`(?s)msg="albatrossd starts"[^\n]* pid=%d .*?url=(\S+)\n`, h.daemon.Process.Pid))
+	h.until("it answers scrapes", func() bool {
+		found := ofThis.FindStringSubmatch(h.log())
+		if found != nil {
+			url = found[1]
+		}
+		return found != nil
+	})
+	return url
+}
+
 // scrape asks the daemon at the address in its log.
 func (h *host) scrape() scraped {
 	h.t.Helper()
-	urls := regexp.MustCompile(`url=(\S+)`).FindAllStringSubmatch(h.log(), -1)
-	require.NotEmpty(h.t, urls)
 	c := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
-	answer, err := c.Get(urls[len(urls)-1][1])
+	answer, err := c.Get(h.metricsURL())
 	require.NoError(h.t, err)
 	defer answer.Body.Close()
 	require.Equal(h.t, http.StatusOK, answer.StatusCode)
@@ -78,14 +92,7 @@ func metered(t *testing.T, address string) *host {
 	h := emptyHost(t)
 	h.args = []string{"--metrics", address}
 	h.start()
-	h.untilMetered(1)
 	return h
-}
-
-// untilMetered waits until n daemons have logged the address for Prometheus.
-func (h *host) untilMetered(n int) {
-	h.t.Helper()
-	h.until("it listens", func() bool { return strings.Count(h.log(), "Prometheus may ask") == n })
 }
 
 // TestMetricsOfUnikernels appear with a unikernel, move with it, and vanish with
@@ -165,7 +172,6 @@ func TestMetricsOfTheDaemon(t *testing.T) {
 
 	h.kill()
 	h.start()
-	h.untilMetered(2)
 	h.until("it is taken over", func() bool {
 		adopted, _ := h.scrape().value("albatross_adopted_tenders_total")
 		return adopted == 1
