@@ -3,6 +3,7 @@ package messages
 import (
 	"crypto/md5" // not for security: it spreads names
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -85,6 +86,12 @@ type Network struct {
 	Name   string         `cbor:"1,keyasint"`          // in the manifest
 	Bridge Option[string] `cbor:"2,keyasint,omitzero"` // absent: as in the manifest
 	MAC    Option[MAC]    `cbor:"3,keyasint,omitzero"` // absent: derived from the names
+	// The rest is for named networks.
+	IP     Option[netip.Addr] `cbor:"4,keyasint,omitzero"`  // that it asks for; absent: any free one
+	Static bool               `cbor:"5,keyasint,omitempty"` // it gets its address as arguments of MirageOS
+	Rate   int64              `cbor:"6,keyasint,omitempty"` // bytes per second that it may send; 0: any
+	// Leases are the addresses that it has on the network, assigned by the host.
+	Leases []netip.Addr `cbor:"7,keyasint,omitempty"`
 }
 
 // OnBridge returns the bridge that the network device is attached to.
@@ -112,6 +119,7 @@ type Arguments struct {
 	Argv      Option[[]string] `cbor:"8,keyasint,omitzero"`
 	CPUs      int              `cbor:"9,keyasint,omitempty"` // number of virtual CPUs (bhyve); default 1
 	LinuxBoot Option[string]   `cbor:"10,keyasint,omitzero"`
+	Publish   []Publication    `cbor:"11,keyasint,omitempty"` // ports of the host that lead to its first network device
 }
 
 // A Config is an image and what to start it with.

@@ -87,7 +87,10 @@ func (e *encoder) blockInfos(form int, l []messages.BlockInfo) {
 func (d *decoder) networkInfos(form int) (l []messages.NetworkInfo) {
 	element := d.networkInfo
 	if form < 4 {
-		element = func() messages.NetworkInfo { return messages.NetworkInfo(d.network()) }
+		element = func() messages.NetworkInfo {
+			n := d.network()
+			return messages.NetworkInfo{Name: n.Name, Bridge: n.Bridge, MAC: n.MAC}
+		}
 	}
 	d.optional("bridges", 1, func() { l = list(d, "bridges", asn1.SET, element) })
 	return l
@@ -96,7 +99,7 @@ func (d *decoder) networkInfos(form int) (l []messages.NetworkInfo) {
 func (e *encoder) networkInfos(form int, l []messages.NetworkInfo) {
 	element := func(i int) { e.networkInfo(&l[i]) }
 	if form < 4 {
-		element = func(i int) { e.network((*messages.Network)(&l[i])) }
+		element = func(i int) { e.network(&messages.Network{Name: l[i].Name, Bridge: l[i].Bridge, MAC: l[i].MAC}) }
 	}
 	if len(l) > 0 {
 		e.explicit(1, func() { e.setOf(len(l), element) })

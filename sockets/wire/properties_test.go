@@ -430,7 +430,8 @@ func blockInfo(form int) *rapid.Generator[messages.BlockInfo] {
 func networkInfo(form int) *rapid.Generator[messages.NetworkInfo] {
 	return rapid.Custom(func(t *rapid.T) messages.NetworkInfo {
 		if form < 4 {
-			return messages.NetworkInfo(network(3).Draw(t, "device"))
+			n := network(3).Draw(t, "device")
+			return messages.NetworkInfo{Name: n.Name, Bridge: n.Bridge, MAC: n.MAC}
 		}
 		return messages.NetworkInfo{
 			Name:   text().Draw(t, "name"),
