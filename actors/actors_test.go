@@ -451,7 +451,7 @@ func TestWrongSocket(t *testing.T) {
 func TestEveryCommandIsCarriedOut(t *testing.T) {
 	w := newWorld(t)
 	for _, properties := range messages.AllProperties() {
-		for _, at := range []messages.Endpoint{messages.AtVMMD, messages.AtConsole, messages.AtStats, messages.AtEvents} {
+		for _, at := range []messages.Endpoint{messages.AtVMMD, messages.AtConsole, messages.AtStats, messages.AtControl} {
 			c := w.connect(at)
 			c.send(":x", properties.Command)
 			answer, _ := c.receive().Payload.(messages.Failure)

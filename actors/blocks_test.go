@@ -375,18 +375,18 @@ func TestADumpThatFailsBeforeItsAnswerIsRead(t *testing.T) {
 	require.Empty(t, data)
 }
 
-// TestReservingABlockDevice: the command belongs to the socket of events.
+// TestReservingABlockDevice: the command belongs to the control socket.
 func TestReservingABlockDevice(t *testing.T) {
 	w := newWorld(t, withBlocks)
 	w.succeeds("added block device", ":disk", messages.BlockAdd{Size: 3})
 	var stat unix.Stat_t
-	c := w.connect(messages.AtEvents)
+	c := w.connect(messages.AtControl)
 	c.send(":disk", messages.BlockReserve{})
 	require.Equal(t, success("reserved block device"), c.receive().Payload)
 	require.NoError(t, unix.Stat(w.guests.Blocks.Path(w.name(":disk")), &stat))
 	require.GreaterOrEqual(t, stat.Blocks*512, int64(3<<20))
 
-	c = w.connect(messages.AtEvents)
+	c = w.connect(messages.AtControl)
 	c.send(":nosuch", messages.BlockReserve{})
 	require.Equal(t, messages.Failure{Text: "reserve block: not found"}, c.receive().Payload)
 }

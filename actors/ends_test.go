@@ -18,7 +18,7 @@ import (
 // ends returns how the last runs ended.
 func (w *world) ends(name string) []messages.NamedEnd {
 	w.t.Helper()
-	c := w.connect(messages.AtEvents)
+	c := w.connect(messages.AtControl)
 	c.send(name, messages.EndList{})
 	list := c.receive().Payload.(messages.SuccessEnds).List
 	<-c.closed
@@ -257,9 +257,9 @@ func TestOnlyEndsOnTheSocketOfEvents(t *testing.T) {
 		"stats":          {messages.AtStats, messages.EndList{}, "unexpected command"},
 		"settings":       {messages.AtVMMD, messages.SettingList{}, "unknown command"},
 		"no events":      {messages.AtVMMD, messages.EventsSubscribe{}, "unknown command"},
-		"another":        {messages.AtEvents, messages.UnikernelDestroy{}, "unknown command"},
-		"answer":         {messages.AtEvents, messages.SuccessEnds{}, "unknown command"},
-		"not understood": {messages.AtEvents, messages.BadRequest{Why: "what?"}, "what?"},
+		"another":        {messages.AtControl, messages.UnikernelDestroy{}, "unknown command"},
+		"answer":         {messages.AtControl, messages.SuccessEnds{}, "unknown command"},
+		"not understood": {messages.AtControl, messages.BadRequest{Why: "what?"}, "what?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := w.connect(tc.endpoint)
@@ -278,7 +278,7 @@ func TestSettings(t *testing.T) {
 	w.succeeds("created unikernel", "a:named", create(guest("hello", "--quiet")))
 	w.succeeds("created unikernel", "a:unnamed", create(unnamed))
 	settings := func(name string) []messages.NamedSettings {
-		c := w.connect(messages.AtEvents)
+		c := w.connect(messages.AtControl)
 		c.send(name, messages.SettingList{})
 		list := c.receive().Payload.(messages.SuccessSettings).List
 		<-c.closed

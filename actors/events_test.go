@@ -20,7 +20,7 @@ var always = messages.Some(time.UnixMilli(0).UTC())
 // followEvents subscribes to events.
 func (w *world) followEvents(name string, since messages.Option[time.Time]) *client {
 	w.t.Helper()
-	c := w.connect(messages.AtEvents)
+	c := w.connect(messages.AtControl)
 	w.t.Cleanup(func() { c.Close() })
 	c.send(name, messages.EventsSubscribe{Since: since})
 	require.Equal(w.t, messages.SuccessEvents{}, c.receive().Payload)
@@ -217,13 +217,13 @@ func TestTooManyFollowEvents(t *testing.T) {
 	for range most {
 		all = append(all, w.followEvents(":", always))
 	}
-	c := w.connect(messages.AtEvents)
+	c := w.connect(messages.AtControl)
 	c.send(":", messages.EventsSubscribe{})
 	require.Equal(t, fails("256 clients follow events: that is as many as may do so at once"), c.receive().Payload)
 	w.happen("a:")
 	all[3].Close()
 	w.until("there is a place again", func() bool {
-		c := w.connect(messages.AtEvents)
+		c := w.connect(messages.AtControl)
 		defer c.Close()
 		c.send(":", messages.EventsSubscribe{})
 		return c.receive().Payload == messages.Payload(messages.SuccessEvents{})

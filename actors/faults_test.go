@@ -209,7 +209,7 @@ func afterStats(w *world) {
 // connection.
 func eventCommands(w *world) {
 	w.t.Helper()
-	c := w.connect(messages.AtEvents)
+	c := w.connect(messages.AtControl)
 	defer c.Close()
 	c.send(":", messages.EventsSubscribe{Since: always})
 	if c.receive().Payload != messages.Payload(messages.SuccessEvents{}) {

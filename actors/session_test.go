@@ -107,7 +107,7 @@ func TestAnswersToSessionsThatHaveEnded(t *testing.T) {
 		asked    func(message any) bool
 	}{
 		{messages.AtConsole, messages.ConsoleSubscribe{Count: messages.Some(0)}, "host#/console/:x#", is[messages.ConsoleAttach]},
-		{messages.AtEvents, messages.EventsSubscribe{}, "events#", is[messages.EventsAttach]},
+		{messages.AtControl, messages.EventsSubscribe{}, "events#", is[messages.EventsAttach]},
 		{messages.AtStats, messages.StatsSubscribe{}, "host#/stats#", is[messages.StatsAsk]},
 		{messages.AtVMMD, messages.BlockSet{}, "host#/block/:x#", asks[messages.BlockSet]},
 		{messages.AtVMMD, messages.BlockDump{}, "host#/block/:x#", asks[messages.BlockDump]},

@@ -11,7 +11,7 @@ const (
 	AtVMMD    Endpoint = "vmmd"
 	AtConsole Endpoint = "console"
 	AtStats   Endpoint = "stat"
-	AtEvents  Endpoint = "events" // not in native albatross
+	AtControl Endpoint = "control" // not in native albatross
 )
 
 // A Properties holds the properties of a command, for code that passes it on, counts it or
@@ -91,10 +91,10 @@ var commands = []Properties{
 	{Command: StatsRemove{}, Word: "stats-remove", Metric: "stats_remove", At: AtStats, Keeps: Always},
 	{Command: StatsSubscribe{}, Word: "stats", Metric: "stats_subscribe", At: AtStats, Remote: true, Answers: Forever, Keeps: Always},
 
-	{Command: EndList{}, Word: "exits", Metric: "end_list", At: AtEvents},
-	{Command: SettingList{}, Word: "settings", Metric: "setting_list", At: AtEvents},
-	{Command: BlockReserve{}, Word: "reserve-block", Metric: "block_reserve", At: AtEvents, Changes: true},
-	{Command: EventsSubscribe{}, Word: "events", Metric: "events_subscribe", At: AtEvents, Answers: Forever},
+	{Command: EndList{}, Word: "exits", Metric: "end_list", At: AtControl},
+	{Command: SettingList{}, Word: "settings", Metric: "setting_list", At: AtControl},
+	{Command: BlockReserve{}, Word: "reserve-block", Metric: "block_reserve", At: AtControl, Changes: true},
+	{Command: EventsSubscribe{}, Word: "events", Metric: "events_subscribe", At: AtControl, Answers: Forever},
 }
 
 var byType = func() map[reflect.Type]Properties {

@@ -276,7 +276,7 @@ type (
 	}
 )
 
-// Not part of the native protocol: the messages of the socket of events. Package wire
+// Not part of the native protocol: the messages of the control socket. Package wire
 // knows none of these.
 type (
 	// EndList asks how the last runs of unikernels ended.

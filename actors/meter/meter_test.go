@@ -18,13 +18,13 @@ func TestRequests(t *testing.T) {
 	m.Asked("vmmd", messages.BlockOldSet{}, now).Answered(messages.SuccessEmpty{}, now.Add(2*time.Second))
 	m.Asked("vmmd", messages.BlockSet{}, now).Answered(messages.Failure{Text: "x"}, now)
 	m.Asked("stat", messages.Failure{Text: "y"}, now).Answered(messages.Failure{}, now)
-	m.Asked("events", messages.BadRequest{Why: "z"}, now).Answered(messages.Failure{}, now)
+	m.Asked("control", messages.BadRequest{Why: "z"}, now).Answered(messages.Failure{}, now)
 	require.NoError(t, testutil.CollectAndCompare(m, strings.NewReader(`
 # HELP albatross_requests_total Commands of clients that have been answered.
 # TYPE albatross_requests_total counter
 albatross_requests_total{command="block_set",result="failure",socket="vmmd"} 1
 albatross_requests_total{command="block_set",result="success",socket="vmmd"} 1
-albatross_requests_total{command="unknown",result="failure",socket="events"} 1
+albatross_requests_total{command="unknown",result="failure",socket="control"} 1
 albatross_requests_total{command="unknown",result="failure",socket="stat"} 1
 `), "albatross_requests_total"))
 	text := gather(t, m)

@@ -101,7 +101,7 @@ func (a *app) started(ctx context.Context, name messages.Name) (start time.Time,
 
 // lastStarted returns the start of the last run of a unikernel that does not run.
 func (a *app) lastStarted(ctx context.Context, name messages.Name) (start time.Time, ok bool) {
-	conn, err := a.connectSocket(ctx, messages.AtEvents)
+	conn, err := a.connectSocket(ctx, messages.AtControl)
 	if err != nil { // a native daemon has no such socket
 		return start, false
 	}

@@ -92,9 +92,9 @@ fits. It keeps it when it gets other contents.`,
 	})
 }
 
-// reserveBlock uses the socket of events: native albatross has no such command.
+// reserveBlock uses the control socket: native albatross has no such command.
 func (a *app) reserveBlock(ctx context.Context, name messages.Name) error {
-	conn, err := a.connectSocket(ctx, messages.AtEvents)
+	conn, err := a.connectSocket(ctx, messages.AtControl)
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func (a *app) events(ctx context.Context, o eventsOptions) error {
 }
 
 func (a *app) printEvents(ctx context.Context, o eventsOptions) error {
-	conn, err := a.connectSocket(ctx, messages.AtEvents)
+	conn, err := a.connectSocket(ctx, messages.AtControl)
 	if err != nil {
 		return err
 	}

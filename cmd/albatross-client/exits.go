@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"albatross/messages"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 )
 
 func (a *app) exitsCommand() *cobra.Command {
@@ -37,7 +37,7 @@ func (a *app) exits(ctx context.Context, name messages.Name) error {
 	case a.socket == "-":
 		return a.showRequest(name, messages.EndList{})
 	}
-	conn, err := a.connectSocket(ctx, messages.AtEvents)
+	conn, err := a.connectSocket(ctx, messages.AtControl)
 	if err != nil {
 		return err
 	}
@@ -53,9 +53,9 @@ func (a *app) exits(ctx context.Context, name messages.Name) error {
 	return nil
 }
 
-// showRequest is showMessage for the socket of events.
+// showRequest is showMessage for the control socket.
 func (a *app) showRequest(name messages.Name, command messages.Command) error {
-	request, err := events.AppendRequest(nil, name, command)
+	request, err := control.AppendRequest(nil, name, command)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 	"albatross/sockets/wire"
 )
 
@@ -23,19 +23,19 @@ type fakeDaemon struct {
 	policies messages.Payload
 	infos    messages.Payload
 	images   map[string]messages.Payload // by the text of the name
-	settings messages.Payload            // the answer on the socket of events
+	settings messages.Payload            // the answer on the control socket
 
 	restarts chan messages.UnikernelRestart // those that were asked for
 }
 
-// serve answers at a socket, and at the socket of events beside it, until the test ends.
+// serve answers at a socket, and at the control socket beside it, until the test ends.
 func (d *fakeDaemon) serve(t *testing.T) (socket string) {
 	dir, err := os.MkdirTemp("", "export") // a short path, as sockets need it
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	socket = filepath.Join(dir, "socket")
 	listen(t, socket, d.talk)
-	listen(t, filepath.Join(dir, "events.sock"), d.answerSettings)
+	listen(t, filepath.Join(dir, "control.sock"), d.answerSettings)
 	return socket
 }
 
@@ -62,11 +62,11 @@ func listen(t *testing.T, socket string, serve func(net.Conn)) {
 // answerSettings answers one request for settings.
 func (d *fakeDaemon) answerSettings(conn net.Conn) {
 	defer conn.Close()
-	asked, err := events.Read(conn, events.MaxItem)
+	asked, err := control.Read(conn, control.MaxItem)
 	if err != nil || asked.Payload != (messages.SettingList{}) {
 		return
 	}
-	if answer, err := events.Append(nil, messages.Wire{Payload: d.settings}); err == nil {
+	if answer, err := control.Append(nil, messages.Wire{Payload: d.settings}); err == nil {
 		_, _ = conn.Write(answer) // the client may have left
 	}
 }

@@ -61,7 +61,7 @@ func (a *app) showWaits(ctx context.Context, name messages.Name) (some bool, err
 	if a.destination.given() || a.socket != "" {
 		return false, nil
 	}
-	conn, err := a.connectSocket(ctx, messages.AtEvents)
+	conn, err := a.connectSocket(ctx, messages.AtControl)
 	if err != nil { // a native daemon lacks this socket
 		a.message(info, fmt.Sprintf("what waits to be started is not known: %v", err))
 		return false, nil

@@ -97,7 +97,7 @@ func (a *app) settings(ctx context.Context, name messages.Name) ([]messages.Name
 	if a.destination.given() {
 		return nil, errors.ErrUnsupported
 	}
-	conn, err := client.Dial(ctx, a.beside(messages.AtEvents))
+	conn, err := client.Dial(ctx, a.beside(messages.AtControl))
 	if err != nil {
 		return nil, err
 	}

@@ -90,7 +90,7 @@ func (a *app) openEvents(ctx context.Context, name messages.Name) *followed {
 	if a.destination.given() {
 		return nil
 	}
-	conn, err := client.Dial(ctx, a.beside(messages.AtEvents))
+	conn, err := client.Dial(ctx, a.beside(messages.AtControl))
 	if err != nil {
 		a.message(info, fmt.Sprintf("its events cannot be followed: %v", err))
 		return nil

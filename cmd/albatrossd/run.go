@@ -29,7 +29,7 @@ import (
 	"albatross/runtime/machine"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 	"albatross/sockets/gateway"
 	"albatross/sockets/wire"
 )
@@ -269,7 +269,7 @@ func listen(o options, b budget, counts *meter.Meter, log *slog.Logger) (map[mes
 		messages.AtVMMD:    {gateway.Wire, b.frame},
 		messages.AtConsole: {gateway.Wire, wire.MaxCommand},
 		messages.AtStats:   {gateway.Wire, wire.MaxCommand},
-		messages.AtEvents:  {gateway.Events, events.MaxItem},
+		messages.AtControl: {gateway.Control, control.MaxItem},
 	}
 	paths := map[string]string{}
 	for endpoint := range sockets {

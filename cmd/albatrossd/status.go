@@ -18,7 +18,7 @@ func status(ctx context.Context, a *actors.Actors) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ends, err := ask[messages.SuccessEnds](ctx, a, messages.AtEvents, messages.EndList{})
+	ends, err := ask[messages.SuccessEnds](ctx, a, messages.AtControl, messages.EndList{})
 	if err != nil {
 		return "", err
 	}

@@ -13,7 +13,7 @@
 //	stream.go       what the daemon sends after an answer
 //	upload.go       what the client sends after a command
 //	tls.go          an endpoint
-//	events.go       how unikernels ended
+//	control.go      what native albatross cannot say
 //	eventstream.go  events as they happen
 //	errors.go       what can go wrong
 //

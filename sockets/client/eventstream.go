@@ -9,22 +9,22 @@ import (
 	"time"
 
 	"albatross/messages"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 )
 
 // An EventStream reads events, as they happen.
 type EventStream struct {
 	conn   *Conn
 	name   messages.Name
-	stream *events.Stream
+	stream *control.Stream
 	begun  bool // something has arrived
 }
 
 // Events asks for the events of a name, or of all at and below a path, with names
 // relative to it: those since a time, if one is given, and then all new ones. The Conn
-// must be connected to the socket of events, and cannot be used afterwards.
+// must be connected to the control socket, and cannot be used afterwards.
 func (c *Conn) Events(ctx context.Context, name messages.Name, since messages.Option[time.Time]) (*EventStream, error) {
-	request, err := events.AppendRequest(nil, name, messages.EventsSubscribe{Since: since})
+	request, err := control.AppendRequest(nil, name, messages.EventsSubscribe{Since: since})
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (c *Conn) Events(ctx context.Context, name messages.Name, since messages.Op
 	if err != nil {
 		return nil, err
 	}
-	return &EventStream{conn: c, name: name, stream: events.NewStream(c.conn)}, nil
+	return &EventStream{conn: c, name: name, stream: control.NewStream(c.conn)}, nil
 }
 
 // Next waits for the next item: a messages.DataEvent, messages.DataMissed or

@@ -13,7 +13,7 @@ import (
 
 	"albatross/messages"
 	"albatross/sockets/client"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 )
 
 var since = messages.Some(time.UnixMilli(1_700_000_000_000).UTC())
@@ -21,7 +21,7 @@ var since = messages.Some(time.UnixMilli(1_700_000_000_000).UTC())
 // stream returns a script that reads a request for events and writes bytes.
 func stream(answer []byte) script {
 	return func(t *testing.T, conn net.Conn) {
-		m, err := events.Read(conn, events.MaxItem)
+		m, err := control.Read(conn, control.MaxItem)
 		if err != nil || m.Header.Name != hello || m.Payload != messages.Payload(messages.EventsSubscribe{Since: since}) {
 			t.Errorf("the request is %+v, %v", m, err)
 		}

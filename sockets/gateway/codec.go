@@ -5,7 +5,7 @@ import (
 	"io"
 
 	"albatross/messages"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 	"albatross/sockets/wire"
 )
 
@@ -27,8 +27,8 @@ type encoding struct {
 
 // The protocols.
 var (
-	Wire   = Codec{readWire, encodeWire}     // of native albatross
-	Events = Codec{readEvents, encodeEvents} // for what the native one lacks
+	Wire    = Codec{readWire, encodeWire}       // of native albatross
+	Control = Codec{readControl, encodeControl} // for what the native one lacks
 )
 
 func readWire(in *input, max int) (messages.Wire, error) {
@@ -42,8 +42,8 @@ func readWire(in *input, max int) (messages.Wire, error) {
 	return wire.Decode(frame)
 }
 
-// readEvents reads commands that are too small to count their memory.
-func readEvents(in *input, max int) (messages.Wire, error) { return events.Read(in, max) }
+// readControl reads commands that are too small to count their memory.
+func readControl(in *input, max int) (messages.Wire, error) { return control.Read(in, max) }
 
 func encodeWire(m messages.Wire) encoding {
 	if lines, ok := m.Payload.(messages.DataLines); ok {
@@ -64,10 +64,10 @@ func fit(m messages.Wire) messages.Wire {
 	return m
 }
 
-// encodeEvents counts no memory: these answers are small, too, some 200 bytes a unikernel.
-func encodeEvents(m messages.Wire) encoding {
+// encodeControl counts no memory: these answers are small, too, some 200 bytes a unikernel.
+func encodeControl(m messages.Wire) encoding {
 	return encoding{append: func(pieces [][]byte) ([][]byte, error) {
-		answer, err := events.Append(nil, m)
+		answer, err := control.Append(nil, m)
 		return append(pieces, answer), err
 	}}
 }

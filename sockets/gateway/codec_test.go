@@ -9,21 +9,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/messages"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 	"albatross/sockets/gateway"
 )
 
-// eventLimits returns the limits of a socket of events.
-func eventLimits() gateway.Limits {
+// controlLimits returns the limits of a control socket.
+func controlLimits() gateway.Limits {
 	l := limits()
-	l.Frame = events.MaxItem
+	l.Frame = control.MaxItem
 	return l
 }
 
 // request returns a request for the ends of unikernels at and below a path.
 func request(t *testing.T) (messages.Wire, []byte) {
 	m := messages.Wire{Header: messages.Header{Name: messages.Name{Path: "a:b"}}, Payload: messages.EndList{}}
-	b, err := events.AppendRequest(nil, m.Header.Name, messages.EndList{})
+	b, err := control.AppendRequest(nil, m.Header.Name, messages.EndList{})
 	require.NoError(t, err)
 	return m, b
 }
@@ -34,7 +34,7 @@ func TestEvents(t *testing.T) {
 	answer := messages.SuccessEnds{List: []messages.NamedEnd{
 		{Name: messages.Name{Label: "x"}, End: messages.End{Exit: messages.Exit{Known: true, Code: 3}, AtMillis: 5, Restarts: 2}},
 	}}
-	s := serveIn(t, gateway.Events, eventLimits(), func(c *gateway.Conn) {
+	s := serveIn(t, gateway.Control, controlLimits(), func(c *gateway.Conn) {
 		m, err := c.Read()
 		if err != nil || m.Header != asked.Header || m.Payload != asked.Payload {
 			t.Errorf("%+v, %v", m, err)
@@ -46,7 +46,7 @@ func TestEvents(t *testing.T) {
 	c := s.dial()
 	_, err := c.Write(sent)
 	require.NoError(t, err)
-	got, err := events.ReadAnswer(c)
+	got, err := control.ReadAnswer(c)
 	require.NoError(t, err)
 	require.Equal(t, answer, got)
 	requireClosed(t, c)
@@ -56,7 +56,7 @@ func TestEvents(t *testing.T) {
 // pieces, and goes on after one that it does not know.
 func TestRequestsInSequence(t *testing.T) {
 	asked, sent := request(t)
-	s, results := readsIn(t, gateway.Events, eventLimits())
+	s, results := readsIn(t, gateway.Control, controlLimits())
 	c := s.dial()
 	for _, b := range append(bytes.Repeat(sent, 2), 0x17) { // 0x17 is the number 23
 		_, err := c.Write([]byte{b})
@@ -93,9 +93,9 @@ func TestRequestsThatAreNone(t *testing.T) {
 		"no beginning": {leave: true, is: io.EOF},
 	} {
 		t.Run(what, func(t *testing.T) {
-			l := eventLimits()
+			l := controlLimits()
 			l.Patience = soon
-			s, results := readsIn(t, gateway.Events, l)
+			s, results := readsIn(t, gateway.Control, l)
 			c := s.dial()
 			_, err := c.Write(test.sent)
 			require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestRequestsThatAreNone(t *testing.T) {
 // of it is sent.
 func TestUnencodableEvent(t *testing.T) {
 	ended := make(chan error, 1)
-	s := serveIn(t, gateway.Events, eventLimits(), func(c *gateway.Conn) { ended <- c.Write([]messages.Wire{line()}) })
+	s := serveIn(t, gateway.Control, controlLimits(), func(c *gateway.Conn) { ended <- c.Write([]messages.Wire{line()}) })
 	c := s.dial()
 	require.ErrorContains(t, within(t, ended, "it is refused"), "internal error: cannot encode an answer")
 	requireClosed(t, c)

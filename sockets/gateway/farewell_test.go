@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 	"albatross/sockets/wire"
 )
 
@@ -96,14 +96,14 @@ func TestWhoLosesItsPlace(t *testing.T) {
 
 // TestWhoLosesItsPlaceOnEvents: the client reads that in the protocol of that socket.
 func TestWhoLosesItsPlaceOnEvents(t *testing.T) {
-	c, client := connected(t, Events)
-	request, err := events.AppendRequest(nil, messages.Name{Path: "a", Label: "x"}, messages.EventsSubscribe{})
+	c, client := connected(t, Control)
+	request, err := control.AppendRequest(nil, messages.Name{Path: "a", Label: "x"}, messages.EventsSubscribe{})
 	require.NoError(t, err)
 	asks(t, c, client, request)
 	c.reject()
 	said, err := io.ReadAll(client)
 	require.NoError(t, err)
-	next, err := events.NewStream(bytes.NewReader(said)).Next()
+	next, err := control.NewStream(bytes.NewReader(said)).Next()
 	require.NoError(t, err)
 	require.Equal(t, messages.Failure{Text: lostPlace}, next)
 	_ = c.Close() // it is closed already

@@ -12,7 +12,7 @@ import (
 	"albatross/messages"
 	"albatross/runtime/store"
 	"albatross/sockets/client"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 	"albatross/test/guests"
 )
 
@@ -44,7 +44,7 @@ func BenchmarkEvents(b *testing.B) {
 		sent := h.sent()
 		var read, alone []time.Duration
 		for b.Loop() {
-			read = append(read, readAll(b, h.dial("events")))
+			read = append(read, readAll(b, h.dial("control")))
 			alone = append(alone, readAll(b, replay(sent)))
 		}
 		b.ReportMetric(0, "ns/op")
@@ -82,11 +82,11 @@ func (h *host) fill() {
 
 // sent are the bytes that a client is sent who reads all.
 func (h *host) sent() []byte {
-	conn := h.dial("events")
+	conn := h.dial("control")
 	defer conn.Close()
 	var all bytes.Buffer
 	each(h.b, conn, func(d messages.Data) {
-		b, err := events.Append(nil, messages.Wire{Payload: d})
+		b, err := control.Append(nil, messages.Wire{Payload: d})
 		require.NoError(h.b, err)
 		all.Write(b)
 	})
@@ -122,7 +122,7 @@ func replay(sent []byte) *client.Conn {
 	here, there := net.Pipe()
 	go func() {
 		defer there.Close()
-		if _, err := events.Read(there, events.MaxItem); err == nil {
+		if _, err := control.Read(there, control.MaxItem); err == nil {
 			_, _ = there.Write(sent) // who reads tells what is missing
 		}
 	}()

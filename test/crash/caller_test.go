@@ -130,7 +130,7 @@ func (c *caller) devices() []messages.NamedBlock {
 
 // ends are how the last runs of unikernels ended.
 func (c *caller) ends() (list []messages.NamedEnd) {
-	_, refusal := c.say("events", func(ctx context.Context, conn *client.Conn) (_ messages.Success, err error) {
+	_, refusal := c.say("control", func(ctx context.Context, conn *client.Conn) (_ messages.Success, err error) {
 		list, err = conn.Ends(ctx, messages.Name{})
 		return nil, err
 	})

@@ -29,7 +29,7 @@ func (h *host) listen(name string, since messages.Option[time.Time]) *listener {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	h.t.Cleanup(cancel)
-	conn, err := client.Dial(ctx, h.socket("events"))
+	conn, err := client.Dial(ctx, h.socket("control"))
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { _ = conn.Close() })
 	stream, err := conn.Events(ctx, parse(h.t, name), since)

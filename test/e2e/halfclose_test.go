@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/messages"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 	"albatross/sockets/wire"
 )
 
@@ -35,15 +35,15 @@ func TestHalfClosed(t *testing.T) {
 	h := newHost(t)
 	h.create("x", guest("hello", "--quiet"))
 	h.requireText("added block device", "d", messages.BlockAdd{Size: 3})
-	end, err := events.Append(nil, messages.Wire{Payload: messages.DataPresent{}})
+	end, err := control.Append(nil, messages.Wire{Payload: messages.DataPresent{}})
 	require.NoError(t, err)
 	for range 20 { // either may come first: the end of the client's side, or a part of the answer
 		for _, command := range []messages.Command{
 			messages.EndList{}, messages.SettingList{}, messages.EventsSubscribe{Since: always}, messages.EventsSubscribe{},
 		} {
-			request, err := events.AppendRequest(nil, messages.Name{}, command)
+			request, err := control.AppendRequest(nil, messages.Name{}, command)
 			require.NoError(t, err)
-			said := h.halfClosed("events", request)
+			said := h.halfClosed("control", request)
 			require.True(t, bytes.Contains(said, end), "%T: %x", command, said) // an event may follow that is new
 		}
 		said := h.halfClosedFrames("d", messages.BlockDump{})

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"albatross/messages"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 	"albatross/sockets/wire"
 	"albatross/test/guests"
 	"albatross/test/hostile"
@@ -65,7 +65,7 @@ func TestHostileMessages(t *testing.T) {
 	hostile.Figure(t, "mutated messages", sent)
 }
 
-// TestHostileRequests does the same to the socket of events, whose protocol is ours.
+// TestHostileRequests does the same to the control socket, whose protocol is ours.
 func TestHostileRequests(t *testing.T) {
 	h := newHost(t)
 	var requests [][]byte
@@ -74,14 +74,14 @@ func TestHostileRequests(t *testing.T) {
 		messages.EventsSubscribe{Since: messages.Some(time.Now())},
 	} {
 		for _, name := range []string{":", "a:b:", "a:b:other"} {
-			b, err := events.AppendRequest(nil, parse(t, name), command)
+			b, err := control.AppendRequest(nil, parse(t, name), command)
 			require.NoError(t, err)
 			requests = append(requests, b)
 		}
 	}
 	sent := 0
 	h.besieged(hostileMemory, func() {
-		h.sendAll("events", mutations(requests, unframed, hostile.Choose(1_000, 20_000), &sent))
+		h.sendAll("control", mutations(requests, unframed, hostile.Choose(1_000, 20_000), &sent))
 	})
 	hostile.Figure(t, "mutated requests for events", sent)
 }
@@ -291,16 +291,16 @@ func (h *host) send(socket string, b []byte) error {
 	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
 		return err
 	}
-	if socket == "events" {
+	if socket == "control" {
 		return judgeRequest(b, answer)
 	}
 	return judge(b, answer)
 }
 
-// judgeRequest is judge for the socket of events, which also answers what it does not understand. A
+// judgeRequest is judge for the control socket, which also answers what it does not understand. A
 // client that follows events and closes half of the connection has left: there may be no answer.
 func judgeRequest(said, answer []byte) error {
-	m, err := events.Read(bytes.NewReader(said), events.MaxItem)
+	m, err := control.Read(bytes.NewReader(said), control.MaxItem)
 	if _, follows := m.Payload.(messages.EventsSubscribe); err == nil && !follows && len(answer) == 0 {
 		return errors.New("a request is not answered")
 	}

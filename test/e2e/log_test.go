@@ -76,7 +76,7 @@ func TestLogOfTheStart(t *testing.T) {
 	tender := regexp.QuoteMeta(filepath.Join(bin, "albatross-tender"))
 	dir := regexp.QuoteMeta(h.dir)
 	h.requireLogged(`msg="albatrossd starts" version=devel protocol=\d+ pid=\d+ tmpdir="` + dir + `" dbdir="` + dir + `/db" tenders=\[` + tender + `\] keeper=[1-9]\d*`)
-	h.requireLogged(`msg=Listening( group=\d+)? sockets="\[` + dir + `/util/console.sock ` + dir + `/util/events.sock ` + dir + `/util/stat.sock ` + dir + `/util/vmmd.sock\]"`)
+	h.requireLogged(`msg=Listening( group=\d+)? sockets="\[` + dir + `/util/console.sock ` + dir + `/util/control.sock ` + dir + `/util/stat.sock ` + dir + `/util/vmmd.sock\]"`)
 	h.requireLogged(`msg="Commands are carried out from now on" actor=host\S* running=0 to_start=0`)
 	h.create("one", guest("hello", "--quiet"))
 	h.create("two", guest("hello", "--quiet"))

@@ -143,7 +143,7 @@ func (h *host) exit(name string) messages.Exit {
 // ends returns how the last runs ended.
 func (h *host) ends(name string) []messages.NamedEnd {
 	h.t.Helper()
-	c, err := client.Dial(context.Background(), h.socket("events"))
+	c, err := client.Dial(context.Background(), h.socket("control"))
 	require.NoError(h.t, err)
 	defer c.Close()
 	ends, err := c.Ends(context.Background(), parse(h.t, name))

@@ -188,7 +188,7 @@ func TestSocketActivation(t *testing.T) {
 	require.Equal(t, pid, s.pid("one"))
 }
 
-var allSockets = []string{"vmmd.sock", "console.sock", "stat.sock", "events.sock"}
+var allSockets = []string{"vmmd.sock", "console.sock", "stat.sock", "control.sock"}
 
 // inodes returns those of the sockets.
 func (s *systemd) inodes() map[string]uint64 {

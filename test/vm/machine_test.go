@@ -271,7 +271,7 @@ func (m *machine) end() {
 
 // The units of the daemon.
 var (
-	sockets = []string{"albatrossd-vmmd.socket", "albatrossd-console.socket", "albatrossd-stat.socket", "albatrossd-events.socket"}
+	sockets = []string{"albatrossd-vmmd.socket", "albatrossd-console.socket", "albatrossd-stat.socket", "albatrossd-control.socket"}
 	service = "albatrossd.service"
 )
 

@@ -53,7 +53,7 @@ const owners = `/run/albatross root:albatross 750
 /run/albatross/fifo root:albatross 750
 /run/albatross/util root:albatross 750
 /run/albatross/util/console.sock root:albatross 660
-/run/albatross/util/events.sock root:albatross 660
+/run/albatross/util/control.sock root:albatross 660
 /run/albatross/util/stat.sock root:albatross 660
 /run/albatross/util/vmmd.sock root:albatross 660
 `

@@ -1,4 +1,4 @@
-package events
+package control
 
 import (
 	"bufio"
@@ -39,7 +39,7 @@ func appendData(dst []byte, data messages.Data) ([]byte, error) {
 	case messages.DataPresent:
 		return append(dst, present...), nil
 	}
-	return dst, fmt.Errorf("internal error: a %T cannot be said on the socket of events", data)
+	return dst, fmt.Errorf("internal error: a %T cannot be said on the control socket", data)
 }
 
 func toEvent(n messages.NumberedEvent) event {

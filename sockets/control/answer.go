@@ -1,4 +1,4 @@
-package events
+package control
 
 import (
 	"bufio"
@@ -57,7 +57,7 @@ func Append(dst []byte, m messages.Wire) ([]byte, error) {
 	case messages.Failure: // of any bytes, but text is UTF-8 here
 		return appendItem(dst, failure{strings.ToValidUTF8(string(p.Text), "\uFFFD")})
 	}
-	return dst, fmt.Errorf("internal error: a %T cannot be said on the socket of events", m.Payload)
+	return dst, fmt.Errorf("internal error: a %T cannot be said on the control socket", m.Payload)
 }
 
 func appendEnds(dst []byte, list []messages.NamedEnd) (_ []byte, err error) {

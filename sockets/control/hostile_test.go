@@ -1,4 +1,4 @@
-package events_test
+package control_test
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"albatross/messages"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 )
 
 func TestRequests(t *testing.T) {
@@ -58,7 +58,7 @@ func TestRequests(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			r := bytes.NewReader(unhex(t, c.sent))
-			m, err := events.Read(r, events.MaxItem)
+			m, err := control.Read(r, control.MaxItem)
 			require.NoError(t, err)
 			require.Zero(t, r.Len(), "it is read to its end")
 			if c.refused == "" {
@@ -100,29 +100,29 @@ func TestNoRequests(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			sent := unhex(t, c.sent)
 			r := bytes.NewReader(append(sent, make([]byte, 100)...))
-			_, err := events.Read(r, 33)
+			_, err := control.Read(r, 33)
 			require.ErrorContains(t, err, c.says)
 			require.Equal(t, c.read, len(sent)+100-r.Len(), "bytes read")
 		})
 	}
-	_, err := events.Read(bytes.NewReader(unhex(t, long)), 34)
+	_, err := control.Read(bytes.NewReader(unhex(t, long)), 34)
 	require.NoError(t, err)
 }
 
 func TestLargestRequest(t *testing.T) {
 	request := unhex(t, "a3 0101 02 64 656e6473 05 59 0ff3")
 	request = append(request, make([]byte, 0xff3)...)
-	require.Equal(t, events.MaxItem, len(request))
-	m, err := events.Read(bytes.NewReader(request), events.MaxItem)
+	require.Equal(t, control.MaxItem, len(request))
+	m, err := control.Read(bytes.NewReader(request), control.MaxItem)
 	require.NoError(t, err)
 	require.Equal(t, messages.EndList{}, m.Payload)
-	_, err = events.Read(bytes.NewReader(request), events.MaxItem-1)
+	_, err = control.Read(bytes.NewReader(request), control.MaxItem-1)
 	require.ErrorContains(t, err, "more than 4095 bytes")
 }
 
 func TestLongNamesOfRequestsAreToldInShort(t *testing.T) {
 	request := append(unhex(t, "a2 0101 02 79 0ff0"), bytes.Repeat([]byte{'"'}, 0xff0)...)
-	m, err := events.Read(bytes.NewReader(request), events.MaxItem)
+	m, err := control.Read(bytes.NewReader(request), control.MaxItem)
 	require.NoError(t, err)
 	require.Less(t, len(m.Payload.(messages.BadRequest).Why), 200)
 }
@@ -145,7 +145,7 @@ func TestAnswers(t *testing.T) {
 		"indefinite":              {"bf ff", "indefinite"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			_, err := events.ReadAnswer(bytes.NewReader(append(unhex(t, c.sent), 0xa0)))
+			_, err := control.ReadAnswer(bytes.NewReader(append(unhex(t, c.sent), 0xa0)))
 			require.ErrorContains(t, err, c.says)
 		})
 	}
@@ -153,7 +153,7 @@ func TestAnswers(t *testing.T) {
 
 // TestUnknownKeysOfAnswers: a newer daemon may send more of them.
 func TestUnknownKeysOfAnswers(t *testing.T) {
-	p, err := events.ReadAnswer(bytes.NewReader(unhex(t, "a4 01 61 78 02 07 05 00 17 a1 61 61 f5  a0")))
+	p, err := control.ReadAnswer(bytes.NewReader(unhex(t, "a4 01 61 78 02 07 05 00 17 a1 61 61 f5  a0")))
 	require.NoError(t, err)
 	require.Equal(t, messages.SuccessEnds{List: []messages.NamedEnd{
 		{Name: name(t, "x"), End: messages.End{Exit: messages.Exit{Known: true, Code: 7}}},
@@ -166,9 +166,9 @@ func TestWhatIsToldIsWhatIsRead(t *testing.T) {
 		if len(list) == 0 {
 			list = nil
 		}
-		b, err := events.Append(nil, messages.Wire{Payload: messages.SuccessEnds{List: list}})
+		b, err := control.Append(nil, messages.Wire{Payload: messages.SuccessEnds{List: list}})
 		require.NoError(t, err)
-		back, err := events.ReadAnswer(bytes.NewReader(b))
+		back, err := control.ReadAnswer(bytes.NewReader(b))
 		require.NoError(t, err)
 		require.Equal(t, messages.SuccessEnds{List: list}, back)
 	})
@@ -208,7 +208,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		const max = 200
 		r := bytes.NewReader(b)
-		m, err := events.Read(r, max)
+		m, err := control.Read(r, max)
 		read := len(b) - r.Len()
 		require.LessOrEqual(t, read, max)
 
@@ -229,9 +229,9 @@ func FuzzRequest(f *testing.F) {
 			return // a time that cannot be encoded again
 		}
 		require.NoError(t, bad)
-		again, err := events.AppendRequest(nil, m.Header.Name, m.Payload.(messages.Command))
+		again, err := control.AppendRequest(nil, m.Header.Name, m.Payload.(messages.Command))
 		require.NoError(t, err)
-		back, err := events.Read(bytes.NewReader(again), events.MaxItem)
+		back, err := control.Read(bytes.NewReader(again), control.MaxItem)
 		require.NoError(t, err)
 		require.Equal(t, m, back)
 	})
@@ -243,7 +243,7 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(unhex(f, a.golden))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := events.ReadAnswer(bytes.NewReader(b))
+		p, err := control.ReadAnswer(bytes.NewReader(b))
 		if err != nil {
 			require.Nil(t, p)
 			return
@@ -255,9 +255,9 @@ func FuzzAnswer(f *testing.F) {
 				}
 			}
 		}
-		again, err := events.Append(nil, messages.Wire{Payload: p})
+		again, err := control.Append(nil, messages.Wire{Payload: p})
 		require.NoError(t, err)
-		back, err := events.ReadAnswer(bytes.NewReader(again))
+		back, err := control.ReadAnswer(bytes.NewReader(again))
 		require.NoError(t, err)
 		require.Equal(t, p, back)
 	})

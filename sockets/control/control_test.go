@@ -1,4 +1,4 @@
-package events_test
+package control_test
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/messages"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 	"albatross/sockets/wire"
 )
 
@@ -63,10 +63,10 @@ func TestReservingIsTheseBytes(t *testing.T) {
 		"a0":                messages.SuccessText{Text: "reserved block device"},
 		"a1 00 64 66756c6c": messages.Failure{Text: "full"},
 	} {
-		answer, err := events.Append(nil, messages.Wire{Payload: p})
+		answer, err := control.Append(nil, messages.Wire{Payload: p})
 		require.NoError(t, err)
 		require.Equal(t, unhex(t, golden), answer)
-		read, err := events.ReadDone(bytes.NewReader(answer))
+		read, err := control.ReadDone(bytes.NewReader(answer))
 		require.NoError(t, err)
 		if p, refused := p.(messages.Failure); refused {
 			require.Equal(t, p, read)
@@ -74,7 +74,7 @@ func TestReservingIsTheseBytes(t *testing.T) {
 			require.Equal(t, messages.SuccessEmpty{}, read)
 		}
 	}
-	_, err = events.ReadDone(bytes.NewReader(unhex(t, "a1 01 61 61")))
+	_, err = control.ReadDone(bytes.NewReader(unhex(t, "a1 01 61 61")))
 	require.ErrorContains(t, err, "it has something in it")
 }
 
@@ -86,17 +86,17 @@ func TestSettingsAreTheseBytes(t *testing.T) {
 		{Name: name(t, "a:b")},
 		{Name: name(t, ":c"), AddName: true, NameRefused: true},
 	}}
-	b, err := events.Append(nil, messages.Wire{Payload: answer})
+	b, err := control.Append(nil, messages.Wire{Payload: answer})
 	require.NoError(t, err)
 	require.Equal(t, unhex(t, goldenAnswer), b)
-	back, err := events.ReadSettings(bytes.NewReader(b))
+	back, err := control.ReadSettings(bytes.NewReader(b))
 	require.NoError(t, err)
 	require.Equal(t, answer, back)
 	for n := 1; n < len(b); n++ {
-		_, err := events.ReadSettings(bytes.NewReader(b[:n]))
+		_, err := control.ReadSettings(bytes.NewReader(b[:n]))
 		require.Equal(t, io.ErrUnexpectedEOF, err, "%d bytes", n)
 	}
-	back, err = events.ReadSettings(bytes.NewReader(unhex(t, "a1 00 62 6e6f")))
+	back, err = control.ReadSettings(bytes.NewReader(unhex(t, "a1 00 62 6e6f")))
 	require.NoError(t, err)
 	require.Equal(t, messages.Failure{Text: "no"}, back)
 }
@@ -112,11 +112,11 @@ func TestRequestsAreTheseBytes(t *testing.T) {
 
 func requireRequest(t *testing.T, golden string, name messages.Name, command messages.Command) {
 	t.Helper()
-	b, err := events.AppendRequest([]byte("before"), name, command)
+	b, err := control.AppendRequest([]byte("before"), name, command)
 	require.NoError(t, err)
 	require.Equal(t, append([]byte("before"), unhex(t, golden)...), b)
 
-	m, err := events.Read(bytes.NewReader(unhex(t, golden)), events.MaxItem)
+	m, err := control.Read(bytes.NewReader(unhex(t, golden)), control.MaxItem)
 	require.NoError(t, err)
 	require.Equal(t, messages.Wire{Header: messages.Header{Name: name}, Payload: command}, m)
 }
@@ -175,11 +175,11 @@ func answers(t require.TestingT) map[string]struct {
 func TestAnswersAreTheseBytes(t *testing.T) {
 	for what, c := range answers(t) {
 		t.Run(what, func(t *testing.T) {
-			b, err := events.Append([]byte("before"), messages.Wire{Payload: c.answer})
+			b, err := control.Append([]byte("before"), messages.Wire{Payload: c.answer})
 			require.NoError(t, err)
 			require.Equal(t, append([]byte("before"), unhex(t, c.golden)...), b)
 
-			back, err := events.ReadAnswer(bytes.NewReader(unhex(t, c.golden)))
+			back, err := control.ReadAnswer(bytes.NewReader(unhex(t, c.golden)))
 			require.NoError(t, err)
 			require.Equal(t, c.answer, back)
 		})
@@ -188,9 +188,9 @@ func TestAnswersAreTheseBytes(t *testing.T) {
 
 // TestFailuresAreText: the text of a failure may be any bytes, but text in CBOR is UTF-8.
 func TestFailuresAreText(t *testing.T) {
-	b, err := events.Append(nil, messages.Wire{Payload: messages.Failure{Text: "a\xff\xfeb"}})
+	b, err := control.Append(nil, messages.Wire{Payload: messages.Failure{Text: "a\xff\xfeb"}})
 	require.NoError(t, err)
-	back, err := events.ReadAnswer(bytes.NewReader(b))
+	back, err := control.ReadAnswer(bytes.NewReader(b))
 	require.NoError(t, err)
 	require.Equal(t, messages.Failure{Text: "a\uFFFDb"}, back)
 }
@@ -206,11 +206,11 @@ func TestRequestsAreReadToTheirEnd(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			r := arrives(bytes.NewReader(bytes.Repeat(one, 3)))
 			for range 3 {
-				m, err := events.Read(r, len(one))
+				m, err := control.Read(r, len(one))
 				require.NoError(t, err)
 				require.Equal(t, messages.EndList{}, m.Payload)
 			}
-			_, err := events.Read(r, len(one))
+			_, err := control.Read(r, len(one))
 			require.Equal(t, io.EOF, err)
 		})
 	}
@@ -218,20 +218,20 @@ func TestRequestsAreReadToTheirEnd(t *testing.T) {
 
 func TestRequestsThatAreCutOff(t *testing.T) {
 	one := unhex(t, goldenRequests["a:b:x"])
-	_, err := events.Read(bytes.NewReader(nil), events.MaxItem)
+	_, err := control.Read(bytes.NewReader(nil), control.MaxItem)
 	require.Equal(t, io.EOF, err)
 	for n := 1; n < len(one); n++ {
-		_, err := events.Read(bytes.NewReader(one[:n]), events.MaxItem)
+		_, err := control.Read(bytes.NewReader(one[:n]), control.MaxItem)
 		require.Equal(t, io.ErrUnexpectedEOF, err, "%d bytes", n)
 	}
 }
 
 func TestAnswersThatAreCutOff(t *testing.T) {
 	all := unhex(t, answers(t)["all kinds"].golden)
-	_, err := events.ReadAnswer(bytes.NewReader(nil))
+	_, err := control.ReadAnswer(bytes.NewReader(nil))
 	require.Equal(t, io.EOF, err)
 	for n := 1; n < len(all); n++ {
-		_, err := events.ReadAnswer(bytes.NewReader(all[:n]))
+		_, err := control.ReadAnswer(bytes.NewReader(all[:n]))
 		require.Equal(t, io.ErrUnexpectedEOF, err, "%d bytes", n)
 	}
 }
@@ -248,10 +248,10 @@ func TestNotNative(t *testing.T) {
 }
 
 func TestOnlyThis(t *testing.T) {
-	_, err := events.Append(nil, messages.Wire{Payload: messages.SuccessEmpty{}})
-	require.EqualError(t, err, "internal error: a messages.SuccessEmpty cannot be said on the socket of events")
-	_, err = events.Append(nil, messages.Wire{Payload: messages.DataBlock{}})
-	require.EqualError(t, err, "internal error: a messages.DataBlock cannot be said on the socket of events")
-	_, err = events.AppendRequest(nil, messages.Name{}, messages.PolicyInfo{})
-	require.EqualError(t, err, "internal error: a messages.PolicyInfo cannot be asked for on the socket of events")
+	_, err := control.Append(nil, messages.Wire{Payload: messages.SuccessEmpty{}})
+	require.EqualError(t, err, "internal error: a messages.SuccessEmpty cannot be said on the control socket")
+	_, err = control.Append(nil, messages.Wire{Payload: messages.DataBlock{}})
+	require.EqualError(t, err, "internal error: a messages.DataBlock cannot be said on the control socket")
+	_, err = control.AppendRequest(nil, messages.Name{}, messages.PolicyInfo{})
+	require.EqualError(t, err, "internal error: a messages.PolicyInfo cannot be asked for on the control socket")
 }

@@ -8,14 +8,14 @@ import (
 	"syscall"
 
 	"albatross/messages"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 )
 
 // Ends asks how unikernels ended last: the one of a name, or all at and below a path,
-// with names relative to it. The Conn must be connected to the socket of events, and
+// with names relative to it. The Conn must be connected to the control socket, and
 // cannot be used afterwards.
 func (c *Conn) Ends(ctx context.Context, name messages.Name) ([]messages.NamedEnd, error) {
-	answer, err := c.askEvents(ctx, name, messages.EndList{}, events.ReadAnswer)
+	answer, err := c.askControl(ctx, name, messages.EndList{}, control.ReadAnswer)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (c *Conn) Ends(ctx context.Context, name messages.Name) ([]messages.NamedEn
 // Settings asks for the settings of unikernels that an Info lacks. The rest is as with
 // Ends.
 func (c *Conn) Settings(ctx context.Context, name messages.Name) ([]messages.NamedSettings, error) {
-	answer, err := c.askEvents(ctx, name, messages.SettingList{}, events.ReadSettings)
+	answer, err := c.askControl(ctx, name, messages.SettingList{}, control.ReadSettings)
 	if err != nil {
 		return nil, err
 	}
@@ -43,13 +43,13 @@ func (c *Conn) Settings(ctx context.Context, name messages.Name) ([]messages.Nam
 // Reserve makes the daemon reserve room for all of a block device. The rest is as with
 // Ends.
 func (c *Conn) Reserve(ctx context.Context, name messages.Name) error {
-	_, err := c.askEvents(ctx, name, messages.BlockReserve{}, events.ReadDone)
+	_, err := c.askControl(ctx, name, messages.BlockReserve{}, control.ReadDone)
 	return err
 }
 
-// askEvents sends a request about a name and reads the answer.
-func (c *Conn) askEvents(ctx context.Context, name messages.Name, command messages.Command, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
-	request, err := events.AppendRequest(nil, name, command)
+// askControl sends a request about a name and reads the answer.
+func (c *Conn) askControl(ctx context.Context, name messages.Name, command messages.Command, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
+	request, err := control.AppendRequest(nil, name, command)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (c *Conn) askEvents(ctx context.Context, name messages.Name, command messag
 	defer cancel()
 	var answer messages.Payload
 	err = c.during(ctx, func() (err error) {
-		answer, err = c.exchangeEvents(request, read)
+		answer, err = c.exchangeControl(request, read)
 		return err
 	})
 	if failure, ok := answer.(messages.Failure); ok && err == nil {
@@ -66,9 +66,9 @@ func (c *Conn) askEvents(ctx context.Context, name messages.Name, command messag
 	return answer, err
 }
 
-// exchangeEvents writes a request and reads the answer. It reads even if the write fails:
+// exchangeControl writes a request and reads the answer. It reads even if the write fails:
 // see exchange.
-func (c *Conn) exchangeEvents(request []byte, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
+func (c *Conn) exchangeControl(request []byte, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
 	_, writeErr := c.conn.Write(request)
 	answer, err := read(c.conn)
 	switch {

@@ -1,4 +1,4 @@
-// Package events translates between the protocol of the socket of events and the values
+// Package control translates between the protocol of the control socket and the values
 // of package messages. The protocol carries what native albatross has no message for: how
 // the last runs of unikernels ended, and what happens on the host. Like package wire it
 // decides nothing.
@@ -89,7 +89,7 @@
 //	answer.go   answers
 //	settings.go settings of unikernels
 //	stream.go   the stream of events
-package events
+package control
 
 import "github.com/fxamacker/cbor/v2"
 

@@ -11,13 +11,13 @@ import (
 
 	"albatross/messages"
 	"albatross/sockets/client"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 )
 
 // reads returns a script that reads a request for ends and writes bytes.
 func reads(answer []byte) script {
 	return func(t *testing.T, conn net.Conn) {
-		m, err := events.Read(conn, events.MaxItem)
+		m, err := control.Read(conn, control.MaxItem)
 		if err != nil || m.Header.Name != hello || m.Payload != (messages.EndList{}) {
 			t.Errorf("the request is %+v, %v", m, err)
 		}
@@ -28,7 +28,7 @@ func reads(answer []byte) script {
 }
 
 func event(t *testing.T, p messages.Payload) []byte {
-	b, err := events.Append(nil, messages.Wire{Payload: p})
+	b, err := control.Append(nil, messages.Wire{Payload: p})
 	require.NoError(t, err)
 	return b
 }
@@ -89,7 +89,7 @@ func TestEndsUntilTheContextEnds(t *testing.T) {
 	cause := errors.New("that is enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	c := serve(t, func(t *testing.T, conn net.Conn) {
-		_, err := events.Read(conn, events.MaxItem)
+		_, err := control.Read(conn, control.MaxItem)
 		require.NoError(t, err)
 		cancel(cause)
 		_, _ = io.Copy(io.Discard, conn) // until the client has closed it

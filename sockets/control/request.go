@@ -1,4 +1,4 @@
-package events
+package control
 
 import (
 	"fmt"
@@ -86,5 +86,5 @@ func AppendRequest(dst []byte, name messages.Name, command messages.Command) ([]
 		}
 		return appendItem(dst, r)
 	}
-	return dst, fmt.Errorf("internal error: a %T cannot be asked for on the socket of events", command)
+	return dst, fmt.Errorf("internal error: a %T cannot be asked for on the control socket", command)
 }

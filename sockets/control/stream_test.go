@@ -1,4 +1,4 @@
-package events_test
+package control_test
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"albatross/messages"
-	"albatross/sockets/events"
+	"albatross/sockets/control"
 )
 
 // happened returns an event.
@@ -49,15 +49,15 @@ func items(t require.TestingT) map[string]messages.Payload {
 
 func TestStreamsAreTheseBytes(t *testing.T) {
 	for golden, item := range items(t) {
-		b, err := events.Append([]byte("before"), messages.Wire{Payload: item})
+		b, err := control.Append([]byte("before"), messages.Wire{Payload: item})
 		require.NoError(t, err)
 		require.Equal(t, append([]byte("before"), unhex(t, golden)...), b, "%v", item)
 
-		back, err := events.NewStream(bytes.NewReader(unhex(t, golden))).Next()
+		back, err := control.NewStream(bytes.NewReader(unhex(t, golden))).Next()
 		require.NoError(t, err)
 		require.Equal(t, item, back)
 	}
-	b, err := events.Append([]byte("before"), messages.Wire{Payload: messages.SuccessEvents{}})
+	b, err := control.Append([]byte("before"), messages.Wire{Payload: messages.SuccessEvents{}})
 	require.NoError(t, err)
 	require.Equal(t, "before", string(b), "the events are the answer")
 }
@@ -88,7 +88,7 @@ func TestStreamsArriveInAnyPieces(t *testing.T) {
 		"with EOF":  iotest.DataErrReader,
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := events.NewStream(arrives(bytes.NewReader(all)))
+			s := control.NewStream(arrives(bytes.NewReader(all)))
 			for _, item := range want {
 				p, err := s.Next()
 				require.NoError(t, err)
@@ -104,7 +104,7 @@ func TestStreamsThatAreCutOff(t *testing.T) {
 	for golden := range items(t) {
 		all := unhex(t, golden)
 		for n := 1; n < len(all); n++ {
-			_, err := events.NewStream(bytes.NewReader(all[:n])).Next()
+			_, err := control.NewStream(bytes.NewReader(all[:n])).Next()
 			require.Equal(t, io.ErrUnexpectedEOF, err, "%d bytes of %s", n, golden)
 		}
 	}
@@ -140,7 +140,7 @@ func TestHostileStreams(t *testing.T) {
 		"too deep":                {"a1 18 63 " + strings.Repeat("81", 10) + "00", "exceeded max nested level"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			_, err := events.NewStream(bytes.NewReader(append(unhex(t, c.sent), 0xa0))).Next()
+			_, err := control.NewStream(bytes.NewReader(append(unhex(t, c.sent), 0xa0))).Next()
 			require.ErrorContains(t, err, c.says)
 		})
 	}
@@ -148,7 +148,7 @@ func TestHostileStreams(t *testing.T) {
 
 // TestUnknownInStreams: a newer daemon may send more keys, and other kinds.
 func TestUnknownInStreams(t *testing.T) {
-	p, err := events.NewStream(bytes.NewReader(unhex(t,
+	p, err := control.NewStream(bytes.NewReader(unhex(t,
 		"a6 01 61 78 04 c0 74 323032362d30312d30325430333a30343a30355a 05 01 06 63 6e6577 18 63 a1 61 61 f5 20 00"))).Next()
 	require.NoError(t, err)
 	require.Equal(t, happened(t, 1, "new", "x", second, ""), p)
@@ -157,9 +157,9 @@ func TestUnknownInStreams(t *testing.T) {
 // TestLargestEvent: an event with the longest path that can be stored has an encoding.
 func TestLargestEvent(t *testing.T) {
 	large := happened(t, 1<<64-1, messages.EventPolicyChanged, strings.Repeat("a:", 16383), seen, messages.Public(strings.Repeat("x", 1000)))
-	b, err := events.Append(nil, messages.Wire{Payload: large})
+	b, err := control.Append(nil, messages.Wire{Payload: large})
 	require.NoError(t, err)
-	back, err := events.NewStream(bytes.NewReader(b)).Next()
+	back, err := control.NewStream(bytes.NewReader(b)).Next()
 	require.NoError(t, err)
 	require.Equal(t, large, back)
 }
@@ -167,9 +167,9 @@ func TestLargestEvent(t *testing.T) {
 func TestEventsThatAreToldAreRead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := rapid.Custom(someEvent).Draw(t, "event")
-		b, err := events.Append(nil, messages.Wire{Payload: e})
+		b, err := control.Append(nil, messages.Wire{Payload: e})
 		require.NoError(t, err)
-		back, err := events.NewStream(bytes.NewReader(b)).Next()
+		back, err := control.NewStream(bytes.NewReader(b)).Next()
 		require.NoError(t, err)
 		require.Equal(t, e, back)
 	})
@@ -192,7 +192,7 @@ func FuzzStream(f *testing.F) {
 		f.Add(unhex(f, golden))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := events.NewStream(bytes.NewReader(b)).Next()
+		p, err := control.NewStream(bytes.NewReader(b)).Next()
 		if err != nil {
 			return
 		}
@@ -201,9 +201,9 @@ func FuzzStream(f *testing.F) {
 				return // a time that cannot be encoded again
 			}
 		}
-		again, err := events.Append(nil, messages.Wire{Payload: p})
+		again, err := control.Append(nil, messages.Wire{Payload: p})
 		require.NoError(t, err)
-		back, err := events.NewStream(bytes.NewReader(again)).Next()
+		back, err := control.NewStream(bytes.NewReader(again)).Next()
 		require.NoError(t, err)
 		require.Equal(t, p, back)
 	})
