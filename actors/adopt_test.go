@@ -124,6 +124,21 @@ func TestAConsoleOfAnotherDaemon(t *testing.T) {
 	require.Empty(t, w.ends(":"), "how it has ended is not known")
 }
 
+// TestAUnikernelOfAnotherDaemonThatNeverRuns: the other daemon removes the FIFO, which nobody has
+// ever written to. That is the end of the console, too.
+func TestAUnikernelOfAnotherDaemonThatNeverRuns(t *testing.T) {
+	w := newWorld(t)
+	link := w.connect(messages.AtConsole)
+	defer link.Close()
+	for range 2 {
+		w.makeFIFO(":x")
+		require.Equal(t, messages.SuccessEmpty{}, link.ask(":x", add(1)))
+		require.Empty(t, w.inactive(":"))
+		require.NoError(t, os.Remove(w.fifo(":x")))
+		w.untilInactive(":", ":x")
+	}
+}
+
 // The next run may begin before the daemon sees the end of the last one. A console that has been
 // added may be added again.
 func TestAConsoleOfAnotherDaemonThatIsReadAlready(t *testing.T) {

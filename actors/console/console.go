@@ -95,6 +95,7 @@ type (
 	}
 	feedDrained struct{ err error }
 	readDue     struct{}
+	nameDue     struct{ feed *history.Pipe } // another daemon's
 	followed    struct {
 		attacher
 		reader *history.Reader
@@ -156,6 +157,8 @@ func (k *console) Handle(c *supervise.Context, message any) {
 		k.opened(c, m)
 	case feedRead:
 		k.read(c, m)
+	case nameDue:
+		k.checkName(c, m)
 	case readDue:
 		k.readMore(c)
 	case feedDrained:

@@ -20,6 +20,8 @@ const (
 	readPause = time.Millisecond
 	// syncAfter is how long a power cut can lose a line.
 	syncAfter = time.Second
+	// NamePause is the interval at which the FIFO of another daemon is looked for.
+	NamePause = time.Second
 	// syncAgainAfter is the pause before a failed write of history is tried again, such
 	// as on a full disk.
 	syncAgainAfter = 10 * time.Second
@@ -113,6 +115,9 @@ func (k *console) opened(c *supervise.Context, m feedOpened) {
 		k.feed, k.foreign = m.feed, m.foreign
 		k.answerOpeners(c, m.foreign, nil)
 		k.readMore(c)
+		if m.foreign {
+			c.After(NamePause, nameDue{m.feed})
+		}
 	case m.same:
 		m.Discard()
 		k.answerOpeners(c, true, nil)
@@ -124,6 +129,21 @@ func (k *console) opened(c *supervise.Context, m feedOpened) {
 		k.close(c)
 	}
 	k.open(c)
+}
+
+// checkName ends the FIFO of another daemon that has been removed before anything has opened it:
+// then its unikernel could not be started.
+func (k *console) checkName(c *supervise.Context, m nameDue) {
+	if k.feed != m.feed {
+		return
+	}
+	unnamed, err := m.feed.EndIfUnnamed()
+	switch {
+	case err != nil:
+		c.Log().Error("Cannot tell whether a console still has a name", "name", k.Name, "error", err)
+	case !unnamed:
+		c.After(NamePause, nameDue{m.feed})
+	}
 }
 
 // notOpened answers those who have waited. The host may still believe that a former

@@ -140,6 +140,28 @@ func OpenForeign(path string) (*os.File, error) {
 	return f, nil
 }
 
+// EndForeign reports whether the console of another daemon's unikernel has lost its name, so that
+// nobody can open it any more. Its reader then sees an end, unless somebody has it open: without a
+// writer ever, there would be none.
+func EndForeign(f *os.File) (unnamed bool, err error) {
+	err = control(f, func(fd int) error {
+		var stat unix.Stat_t
+		if err := unix.Fstat(fd, &stat); err != nil || stat.Nlink > 0 {
+			return err
+		}
+		unnamed = true
+		writer, err := reopen(fd, f.Name(), unix.O_WRONLY|unix.O_NONBLOCK)
+		if err != nil {
+			return err
+		}
+		return writer.Close()
+	})
+	if err != nil {
+		return false, fmt.Errorf("cannot look for the name of console %s: %w", f.Name(), err)
+	}
+	return unnamed, nil
+}
+
 var errNotFIFO = errors.New("not a named pipe")
 
 // open opens the same file that hold has checked.

@@ -74,6 +74,10 @@ func newPipe(f *os.File) (*Pipe, error) {
 	return p, nil
 }
 
+// EndIfUnnamed reports whether the pipe of another daemon has lost its name. It ends then, if it
+// has no writer.
+func (p *Pipe) EndIfUnnamed() (bool, error) { return fifo.EndForeign(p.fifo) }
+
 // Same reports whether both are ends of one pipe, whatever its name is now.
 func (p *Pipe) Same(other *Pipe) bool {
 	one, err := p.fifo.Stat()

@@ -38,6 +38,45 @@ func receive[T any](t *testing.T, from <-chan T) (value T) {
 	return value
 }
 
+// TestAForeignPipeWithoutAName ends, unless somebody can still write to it.
+func TestAForeignPipeWithoutAName(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		written, unnamed bool
+		ends             bool
+	}{
+		{"named", false, false, false},
+		{"named, with a writer", true, false, false},
+		{"unnamed", false, true, true},
+		{"unnamed, with a writer", true, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "fifo")
+			require.NoError(t, unix.Mkfifo(path, 0o600))
+			p, err := OpenForeignPipe(path)
+			require.NoError(t, err)
+			defer p.Close()
+			if c.written {
+				writer, err := os.OpenFile(path, os.O_WRONLY, 0)
+				require.NoError(t, err)
+				defer writer.Close()
+			}
+			if c.unnamed {
+				require.NoError(t, os.Remove(path))
+			}
+			unnamed, err := p.EndIfUnnamed()
+			require.NoError(t, err)
+			require.Equal(t, c.unnamed, unnamed)
+			if c.ends {
+				require.ErrorIs(t, p.wait(), io.EOF)
+				return
+			}
+			p.Stop()
+			require.ErrorIs(t, p.wait(), os.ErrDeadlineExceeded)
+		})
+	}
+}
+
 // At whichever moments a unikernel writes and a reader begins to wait, the reader does not wait
 // while there is output.
 func TestNobodyWaitsInVain(t *testing.T) {
