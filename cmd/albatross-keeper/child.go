@@ -18,6 +18,7 @@ import (
 	"albatross/runtime/history"
 	"albatross/runtime/keeper/wire"
 	"albatross/runtime/proc"
+	"albatross/runtime/seqpacket"
 )
 
 const (
@@ -56,10 +57,13 @@ type order struct {
 	name                                        string
 	dirs                                        []string
 	line, gate, status, output, console, cgroup int
+	passed                                      []int // from launcher.Passed on
 }
 
 // files returns the descriptors that only the new process needs.
-func (o order) files() []int { return present(o.line, o.gate, o.status, o.output, o.cgroup) }
+func (o order) files() []int {
+	return append(present(o.line, o.gate, o.status, o.output, o.cgroup), o.passed...)
+}
 
 func present(files ...int) []int {
 	return slices.DeleteFunc(files, func(fd int) bool { return fd < 0 })
@@ -81,6 +85,9 @@ func (o order) launch(null int, oom string) (b birth, err error) {
 		Dir: "/", Env: []string{},
 		Files: []uintptr{uintptr(null), uintptr(o.output), uintptr(o.output), uintptr(o.gate), uintptr(o.status)},
 		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &b.pidfd},
+	}
+	for _, fd := range o.passed {
+		attr.Files = append(attr.Files, uintptr(fd))
 	}
 	if o.cgroup >= 0 {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, o.cgroup
@@ -181,7 +188,7 @@ func (k *keeper) hold(c *child) (err error) {
 		err = k.keep(c)
 	}
 	if err != nil {
-		wire.CloseAll(present(c.pidfd, c.console, c.memory))
+		seqpacket.CloseAll(present(c.pidfd, c.console, c.memory))
 	}
 	return err
 }
@@ -266,7 +273,7 @@ func (k *keeper) ended(c *child, end wire.End) {
 	c.noteMemory(&end)
 	c.end = &end
 	k.unwatch(c.pidfd)
-	wire.CloseAll(present(c.pidfd, c.memory))
+	seqpacket.CloseAll(present(c.pidfd, c.memory))
 	c.pidfd, c.memory = -1, -1
 	k.finishConsole(c)
 	failpoint.Here("keeper/console-finished")

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,6 +25,8 @@ import (
 	client "albatross/runtime/keeper"
 	"albatross/runtime/keeper/wire"
 	"albatross/runtime/proc"
+	"albatross/runtime/seqpacket"
+	"albatross/runtime/tender/launcher"
 )
 
 func TestHowAProcessEndsIsReported(t *testing.T) {
@@ -88,6 +91,48 @@ func TestAProcessGetsWhatItShouldAndNoMore(t *testing.T) {
 		require.NoError(t, os.WriteFile("/proc/self/oom_score_adj", before, 0))
 		require.Equal(t, oomSpared+"\n", string(score))
 	}
+}
+
+// TestAProcessGetsWhatItsDaemonPassesOn, in that order, as many as there can be, also by another
+// build; and the keeper keeps none of them.
+func TestAProcessGetsWhatItsDaemonPassesOn(t *testing.T) {
+	w := newWorld(t)
+	for build := range builds {
+		require.NoError(t, w.client.Upgrade(w.ctx(), builds[build]))
+		for _, count := range []int{1, 2, wire.MaxPassed} {
+			o := orderOf("a", "/bin/sh", "-c", "ls -l /proc/self/fd | sed -n 's/.* \\([0-9]* -> socket.*\\)/\\1/p'")
+			o.Argv = slices.Insert(o.Argv, 2, fmt.Sprint("--pass=", count))
+			want := map[string]bool{}
+			before := descriptorsOf(t, w.keeper)
+			for i := range count {
+				fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+				require.NoError(t, err)
+				f := os.NewFile(uintptr(fd), "socket")
+				defer func() { _ = f.Close() }()
+				is, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+				require.NoError(t, err)
+				o.Files, want[fmt.Sprintf("%d -> %s", launcher.Passed+i, is)] = append(o.Files, f), true
+			}
+			g, err := start(w.ctx(), w.client, o)
+			require.NoError(t, err)
+			require.Equal(t, before+2, descriptorsOf(t, w.keeper), "pidfd and console")
+			g.open(t)
+			w.ended(g.Process)
+			got := map[string]bool{}
+			for line := range strings.Lines(drained(t, g.Console)) {
+				got[strings.TrimSuffix(line, "\n")] = true
+			}
+			require.Equal(t, want, got)
+			g.Close()
+		}
+	}
+}
+
+func descriptorsOf(t *testing.T, pid int) int {
+	t.Helper()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	require.NoError(t, err)
+	return len(entries)
 }
 
 // drained is what is in a console.
@@ -561,7 +606,7 @@ func TestAConsoleHasOneReader(t *testing.T) {
 	out, err := exec.Command(builds[0], "--dbdir="+w.dbdir, "--detach").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	p := w.peer(t)
-	w.keeper, err = wire.CheckPeer(p.fd)
+	w.keeper, err = seqpacket.CheckPeer(p.fd)
 	require.NoError(t, err)
 	p.close()
 	f, err := os.OpenFile(door, os.O_WRONLY, 0)

@@ -13,18 +13,16 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"albatross/runtime/detach"
 	"albatross/runtime/keeper/wire"
 )
 
@@ -121,7 +119,7 @@ func run(arguments []string) error {
 		fmt.Println("albatross-keeper, version", version)
 		return nil
 	case "--detach":
-		return detach(o)
+		return begins(o)
 	case "--accepts":
 		if o.accepts != stateVersion {
 			return fmt.Errorf("this build understands version %d, not %d, of what it would go on with", stateVersion, o.accepts)
@@ -133,7 +131,7 @@ func run(arguments []string) error {
 		o.report(err.Error())
 		return err
 	}
-	o.report(ready)
+	o.report(detach.Ready)
 	if o.resume < 0 {
 		if err := notifyReady(); err != nil {
 			k.trouble.note("Cannot notify the service manager that the keeper is ready: %v", err)
@@ -160,53 +158,24 @@ func notifyReady() error {
 	return os.NewSyscallError("sendto", unix.Sendto(fd, []byte("READY=1"), unix.MSG_NOSIGNAL, &unix.SockaddrUnix{Name: path}))
 }
 
-// ready says that the keeper listens; any other text is the reason why it cannot.
-const ready = "+"
-
 func (o options) report(text string) {
 	if o.ready >= 0 {
-		_, _ = unix.Write(o.ready, []byte(text)) // whoever started us may be gone
-		_ = unix.Close(o.ready)
+		_ = detach.Report(o.ready, text) // whoever started us may be gone
 	}
 }
 
-// detach starts a keeper that is no child of the caller, and keeps no pipe of the caller
-// open. It returns when that keeper listens.
-func detach(o options) error {
-	program, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	// The keeper writes there only when it crashes.
-	crash, err := os.OpenFile(filepath.Join(o.dbdir, wire.Dir, wire.Crash), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = crash.Close() }()
-	reports, report, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = reports.Close() }()
-	c := exec.Command(program, "--dbdir="+o.dbdir, "--ready=3", "--transient")
-	c.Dir, c.Stderr, c.ExtraFiles = "/", crash, []*os.File{report}
-	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = c.Start()
-	_ = report.Close()
-	if err != nil {
-		return err
-	}
-	text, err := io.ReadAll(reports)
+// begins starts a keeper that is no child of the caller, and returns when that one listens.
+func begins(o options) error {
+	crash := filepath.Join(o.dbdir, wire.Dir, wire.Crash)
+	text, err := detach.Start([]string{"--dbdir=" + o.dbdir, fmt.Sprintf("--ready=%d", detach.Descriptor), "--transient"}, crash)
 	switch {
 	case err != nil:
 		return err
-	case len(text) == 0:
-		return errors.New("the keeper has ended")
-	case string(text) != ready:
-		if cause, taken := strings.CutSuffix(string(text), errTaken.Error()); taken {
+	case text != detach.Ready:
+		if cause, taken := strings.CutSuffix(text, errTaken.Error()); taken {
 			return fmt.Errorf("%s%w", cause, errTaken)
 		}
-		return errors.New(string(text))
+		return errors.New(text)
 	}
 	return nil
 }

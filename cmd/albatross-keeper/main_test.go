@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/detach"
 	"albatross/runtime/fifo"
 	"albatross/runtime/history"
 	client "albatross/runtime/keeper"
@@ -161,7 +162,7 @@ func (w *world) serve() {
 	text, err := io.ReadAll(reports)
 	require.NoError(w.t, err)
 	require.NoError(w.t, reports.Close())
-	require.Equal(w.t, ready, string(text))
+	require.Equal(w.t, detach.Ready, string(text))
 	require.NoError(w.t, c.Process.Release())
 	w.connect()
 }

@@ -13,6 +13,7 @@ import (
 	"albatross/messages"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/keeper/wire"
+	"albatross/runtime/seqpacket"
 )
 
 const (
@@ -93,7 +94,7 @@ func (k *keeper) accept() {
 }
 
 func (k *keeper) welcome(fd int) error {
-	pid, err := wire.CheckPeer(fd)
+	pid, err := seqpacket.CheckPeer(fd)
 	if err != nil {
 		return err
 	}
@@ -122,7 +123,7 @@ func (k *keeper) drop(c *conn) {
 	k.unwatch(c.fd)
 	_ = unix.Close(c.fd)
 	for _, o := range c.out {
-		wire.CloseAll(o.files)
+		seqpacket.CloseAll(o.files)
 	}
 	if k.daemon == c {
 		k.daemon = nil
@@ -184,13 +185,13 @@ func (k *keeper) wantAll() {
 }
 
 func (k *keeper) receive(c *conn) {
-	frame, files, err := wire.Receive(c.fd, k.buffer)
+	frame, files, err := seqpacket.Receive(c.fd, k.buffer)
 	switch {
 	case err == unix.EAGAIN:
 		return
-	case err == wire.ErrCut: // answered below
+	case err == seqpacket.ErrCut: // answered below
 	case err != nil, len(frame) == 0:
-		wire.CloseAll(files)
+		seqpacket.CloseAll(files)
 		k.drop(c)
 		return
 	}
@@ -201,13 +202,13 @@ func (k *keeper) receive(c *conn) {
 	}
 	if failed != nil {
 		k.trouble.note("Refused process %d, which is connected: %v", c.pid, failed)
-		wire.CloseAll(files)
+		seqpacket.CloseAll(files)
 		k.drop(c)
 		return
 	}
 	parts, partsErr := assign(r.Files, files)
 	if err = errors.Join(err, partsErr); err == nil {
-		err = k.do(c, r, parts)
+		err = k.do(c, r, &parts)
 	}
 	parts.close()
 	if err != nil {
@@ -223,44 +224,58 @@ func errText(err error) string {
 
 // parts are the descriptors of a request, by their purpose. Those that nobody takes are
 // closed.
-type parts map[wire.File]int
+type parts struct {
+	one    map[wire.File]int
+	passed []int // of which there may be several
+}
 
 func assign(names []wire.File, files []int) (parts, error) {
-	p := parts{}
+	p := parts{one: map[wire.File]int{}}
 	if len(names) != len(files) {
-		wire.CloseAll(files)
+		seqpacket.CloseAll(files)
 		return p, fmt.Errorf("there are %d descriptors, not %d", len(files), len(names))
 	}
 	for i, name := range names {
-		if _, twice := p[name]; twice {
-			wire.CloseAll(files[i:])
+		if name == wire.Passed {
+			p.passed = append(p.passed, files[i])
+			continue
+		}
+		if _, twice := p.one[name]; twice {
+			seqpacket.CloseAll(files[i:])
 			return p, fmt.Errorf("there are two descriptors for %q", name)
 		}
-		p[name] = files[i]
+		p.one[name] = files[i]
 	}
 	return p, nil
 }
 
 func (p parts) close() {
-	for _, fd := range p {
+	for _, fd := range p.one {
 		_ = unix.Close(fd)
 	}
+	seqpacket.CloseAll(p.passed)
 }
 
 // take returns a descriptor that belongs to the caller from now on, or -1.
-func (p parts) take(name wire.File) int {
-	fd, there := p[name]
+func (p *parts) take(name wire.File) int {
+	fd, there := p.one[name]
 	if !there {
 		return -1
 	}
-	delete(p, name)
+	delete(p.one, name)
 	return fd
+}
+
+func (p *parts) takePassed() []int {
+	list := p.passed
+	p.passed = nil
+	return list
 }
 
 // pipe checks that a descriptor is there, and refers to a pipe.
 func (p parts) pipe(name wire.File) error {
 	var stat unix.Stat_t
-	fd, there := p[name]
+	fd, there := p.one[name]
 	if !there || unix.Fstat(fd, &stat) != nil || stat.Mode&unix.S_IFMT != unix.S_IFIFO {
 		return fmt.Errorf("the %s is not a pipe", name)
 	}
@@ -268,7 +283,7 @@ func (p parts) pipe(name wire.File) error {
 }
 
 // do carries out a request, and answers it unless it fails.
-func (k *keeper) do(c *conn, r wire.Request, p parts) error {
+func (k *keeper) do(c *conn, r wire.Request, p *parts) error {
 	switch {
 	case r.Do == wire.Hello:
 		return k.hello(c, r)
@@ -309,7 +324,7 @@ func (k *keeper) do(c *conn, r wire.Request, p parts) error {
 
 // hello makes a connection the daemon's.
 func (k *keeper) hello(c *conn, r wire.Request) error {
-	answer := wire.Answer{ID: r.ID, Protocol: wire.Protocol, Build: version, Managed: os.Getenv(manager) != ""}
+	answer := wire.Answer{ID: r.ID, Protocol: wire.Protocol, Build: version, Managed: os.Getenv(manager) != "", Pass: true}
 	switch {
 	case r.Protocol != wire.Protocol:
 		answer.Err = fmt.Sprintf("this keeper (%s) speaks protocol %d, and the daemon (%s) protocol %d", version, wire.Protocol, r.Build, r.Protocol)
@@ -337,7 +352,7 @@ func (k *keeper) hello(c *conn, r wire.Request) error {
 }
 
 // startAsked starts a process, beside the loop.
-func (k *keeper) startAsked(c *conn, r wire.Request, p parts) error {
+func (k *keeper) startAsked(c *conn, r wire.Request, p *parts) error {
 	if err := k.free(r.Name); err != nil {
 		return err
 	}
@@ -349,12 +364,13 @@ func (k *keeper) startAsked(c *conn, r wire.Request, p parts) error {
 	o := order{
 		name: r.Name, dirs: r.Dirs, line: p.take(wire.Order), gate: p.take(wire.Gate), status: p.take(wire.Status),
 		output: p.take(wire.Output), console: p.take(wire.Console), cgroup: p.take(wire.Cgroup),
+		passed: p.takePassed(),
 	}
 	k.names[r.Name] = &child{name: r.Name} // reserves the name
 	null, oom := k.null, k.oom
 	k.aside(func() func() {
 		b, err := o.launch(null, oom)
-		wire.CloseAll(o.files())
+		seqpacket.CloseAll(o.files())
 		return func() { k.started(c, r, o, b, err) }
 	})
 	return nil
@@ -388,7 +404,7 @@ func (k *keeper) free(name string) error {
 func (k *keeper) started(c *conn, r wire.Request, o order, b birth, err error) {
 	delete(k.names, o.name)
 	if err != nil {
-		wire.CloseAll(present(o.console))
+		seqpacket.CloseAll(present(o.console))
 		k.answer(c, wire.Answer{ID: r.ID, Err: errText(err)}, nil)
 		return
 	}
@@ -398,7 +414,7 @@ func (k *keeper) started(c *conn, r wire.Request, o order, b birth, err error) {
 	}
 	if err := k.keep(kept); err != nil { // no memory
 		discard(b.process.PID)
-		wire.CloseAll(present(b.pidfd, o.console, kept.memory))
+		seqpacket.CloseAll(present(b.pidfd, o.console, kept.memory))
 		k.answer(c, wire.Answer{ID: r.ID, Err: errText(err)}, nil)
 		return
 	}
@@ -408,13 +424,13 @@ func (k *keeper) started(c *conn, r wire.Request, o order, b birth, err error) {
 }
 
 // adopt keeps a process that is not our child.
-func (k *keeper) adopt(c *conn, r wire.Request, p parts) error {
+func (k *keeper) adopt(c *conn, r wire.Request, p *parts) error {
 	kept := k.children[r.Process]
 	if kept == nil {
 		if err := k.free(r.Name); err != nil {
 			return err
 		}
-		if _, given := p[wire.Console]; given {
+		if _, given := p.one[wire.Console]; given {
 			if err := p.pipe(wire.Console); err != nil {
 				return err
 			}
@@ -484,7 +500,7 @@ func (k *keeper) answer(c *conn, a wire.Answer, files []int) {
 		return
 	}
 	if len(c.out) == 0 {
-		switch err := wire.Send(c.fd, frame, files); err {
+		switch err := seqpacket.Send(c.fd, frame, files); err {
 		case nil:
 			return
 		case unix.EAGAIN:
@@ -513,7 +529,7 @@ func duplicate(files []int) (own []int, err error) {
 	for _, fd := range files {
 		other, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
-			wire.CloseAll(own)
+			seqpacket.CloseAll(own)
 			return nil, os.NewSyscallError("dup", err)
 		}
 		own = append(own, other)
@@ -525,12 +541,12 @@ func duplicate(files []int) (own []int, err error) {
 func (k *keeper) flush(c *conn) {
 	for len(c.out) > 0 {
 		o := c.out[0]
-		err := wire.Send(c.fd, o.frame, o.files)
+		err := seqpacket.Send(c.fd, o.frame, o.files)
 		if err == unix.EAGAIN {
 			return
 		}
 		c.out = c.out[1:]
-		wire.CloseAll(o.files)
+		seqpacket.CloseAll(o.files)
 		if err != nil {
 			k.drop(c)
 			return
@@ -563,7 +579,7 @@ func (k *keeper) report() {
 func (k *keeper) push(c *conn, a wire.Answer) (sent bool) {
 	frame, err := wire.Encode(a)
 	if err == nil {
-		err = wire.Send(c.fd, frame, nil)
+		err = seqpacket.Send(c.fd, frame, nil)
 	}
 	if err != nil {
 		c.full = true

@@ -271,7 +271,7 @@ func (k *keeper) resume(fd int) error {
 	failpoint.Here("keeper/resumed")
 	k.rewrite()
 	if asker := k.conns[s.Asker]; asker != nil {
-		k.answer(asker, wire.Answer{ID: s.ID, Protocol: wire.Protocol, Build: version}, nil)
+		k.answer(asker, wire.Answer{ID: s.ID, Protocol: wire.Protocol, Build: version, Pass: true}, nil)
 	}
 	return nil
 }

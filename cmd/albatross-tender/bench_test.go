@@ -88,6 +88,27 @@ func BenchmarkRoundTrips(b *testing.B) {
 	})
 }
 
+// BenchmarkRoundTripsOfPairs is the same without a tap.
+func BenchmarkRoundTripsOfPairs(b *testing.B) {
+	for _, target := range guests.Targets() {
+		b.Run(target, func(b *testing.B) {
+			if err := guests.KVM(); err != nil && target == "hvt" {
+				b.Skipf("this machine cannot run hvt: %v", err)
+			}
+			guest, other := sockets(b)
+			c := exec.Command(tender, target, "--mem=32", "--net:service=@3", "--net-mac:service=02:67:75:65:73:74", "--", imageOf("net", target))
+			c.ExtraFiles = []*os.File{guest}
+			defer start(b, c)()
+			fd := int(other.Fd())
+			question, answer := frames(0)
+			for b.Loop() {
+				send(b, fd, question)
+				require.Equal(b, answer, next(b, fd))
+			}
+		})
+	}
+}
+
 // start starts a guest, and waits for its first line. Stop kills it.
 func start(b *testing.B, c *exec.Cmd) (stop func()) {
 	b.Helper()

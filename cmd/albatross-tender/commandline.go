@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,7 +20,11 @@ the name solo5-spt or solo5-hvt it is a replacement for Solo5's tender.
 
   --mem=MB                         memory of the unikernel (512)
   --net:NAME=TAP                   attach a tap interface as network NAME
+  --net:NAME=@FD[,@PEER]           or an open descriptor: a Unix socket, SOCK_SEQPACKET, of
+                                   which each message is a frame; PEER, the other end, is
+                                   kept open
   --net-mac:NAME=MAC               its hardware address (random)
+  --net-mtu:NAME=BYTES             the largest packet, where there is no tap (1500)
   --block:NAME=FILE                attach a file as block device NAME
   --block-sector-size:NAME=BYTES   its sector size (512)
   --dumpcore=DIR                   hvt: where to write a core file if it fails
@@ -52,6 +57,7 @@ const (
 	malformed     = "Malformed argument to --mem" // Solo5's words
 	defaultMemory = 512
 	maxMemory     = 1 << 24 // more than can be addressed; keeps it from overflowing
+	minMTU        = 68      // that of IPv4
 )
 
 // parse parses a command line, including the name of the program. Its errors have Solo5's words in
@@ -111,7 +117,9 @@ type parser struct {
 	target      image.Target
 	config      hvt.Config
 	macs        []setting[solo5.MAC]
+	mtus        []setting[uint16]
 	sectorSizes []setting[uint16]
+	descriptors []int // of networks
 }
 
 // setting is a property of the device with that name.
@@ -151,13 +159,19 @@ func (p *parser) memory(value string) error {
 func (p *parser) deviceOption(kind, name, value string) error {
 	switch kind {
 	case "--net":
-		p.config.Networks = append(p.config.Networks, solo5.Network{Name: name, Interface: value})
+		return p.network(name, value)
 	case "--block":
 		p.config.Blocks = append(p.config.Blocks, solo5.Block{Name: name, Path: value})
 	case "--net-mac":
 		mac, err := parseMAC(value)
 		p.macs = append(p.macs, setting[solo5.MAC]{name, mac})
 		return err
+	case "--net-mtu":
+		mtu, err := strconv.ParseUint(value, 10, 16)
+		p.mtus = append(p.mtus, setting[uint16]{name, uint16(mtu)})
+		if err != nil || mtu < minMTU {
+			return fmt.Errorf("not a number of bytes from %d to 65535", minMTU)
+		}
 	case "--block-sector-size":
 		size, err := strconv.ParseUint(value, 10, 16)
 		p.sectorSizes = append(p.sectorSizes, setting[uint16]{name, uint16(size)})
@@ -168,6 +182,35 @@ func (p *parser) deviceOption(kind, name, value string) error {
 		return errors.New("no such option")
 	}
 	return nil
+}
+
+func (p *parser) network(name, value string) (err error) {
+	n := solo5.Network{Name: name}
+	if !strings.HasPrefix(value, "@") {
+		n.Interface = value
+		p.config.Networks = append(p.config.Networks, n)
+		return nil
+	}
+	first, second, two := strings.Cut(value, ",")
+	if n.Descriptor, err = p.descriptor(first); err == nil && two {
+		n.Peer, err = p.descriptor(second)
+	}
+	p.config.Networks = append(p.config.Networks, n)
+	return err
+}
+
+// descriptor parses @FD. No descriptor is two things.
+func (p *parser) descriptor(text string) (int, error) {
+	number, given := strings.CutPrefix(text, "@")
+	fd, err := strconv.ParseUint(number, 10, 31)
+	if !given || err != nil || fd < solo5.FirstDescriptor {
+		return 0, fmt.Errorf("not @ and the number of a descriptor from %d on", solo5.FirstDescriptor)
+	}
+	if slices.Contains(p.descriptors, int(fd)) {
+		return 0, fmt.Errorf("descriptor %d is given twice", fd)
+	}
+	p.descriptors = append(p.descriptors, int(fd))
+	return int(fd), nil
 }
 
 func parseMAC(text string) (solo5.MAC, error) {
@@ -196,6 +239,11 @@ func (p *parser) finish(rest []string) (*command, error) {
 			return nil, fmt.Errorf("cannot set hardware address: no network %s is attached", m.device)
 		}
 	}
+	for _, m := range p.mtus {
+		if !p.setMTU(m) {
+			return nil, fmt.Errorf("cannot set MTU: no network %s without a tap is attached; a tap has its own", m.device)
+		}
+	}
 	for _, s := range p.sectorSizes {
 		if !p.setSectorSize(s) {
 			return nil, fmt.Errorf("cannot set sector size: no block device %s is attached", s.device)
@@ -209,6 +257,16 @@ func (p *parser) setMAC(m setting[solo5.MAC]) bool {
 	for i := range p.config.Networks {
 		if n := &p.config.Networks[i]; n.Name == m.device {
 			n.MAC = m.value
+			return true
+		}
+	}
+	return false
+}
+
+func (p *parser) setMTU(m setting[uint16]) bool {
+	for i := range p.config.Networks {
+		if n := &p.config.Networks[i]; n.Name == m.device && n.Descriptor != 0 {
+			n.MTU = m.value
 			return true
 		}
 	}

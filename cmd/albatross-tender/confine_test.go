@@ -148,7 +148,7 @@ func TestATenderHasLimits(t *testing.T) {
 	forBothTargets(t, func(t *testing.T, target, disk string) {
 		l := confined(t, emptyDir(t), target, "--mem=16", "--", imageOf("hello", target), "--quiet")
 		require.Equal(t, []string{"0", "0"}, limitOf(t, l, "Max file size"))
-		require.Equal(t, []string{"256", "256"}, limitOf(t, l, "Max open files"))
+		require.Equal(t, []string{"512", "512"}, limitOf(t, l, "Max open files"))
 		require.Equal(t, []string{"64", "64"}, limitOf(t, l, "Max processes"))
 		require.Equal(t, []string{"0", "0"}, limitOf(t, l, "Max locked memory"))
 		require.Equal(t, "500\n", readProc(t, l.command, "oom_score_adj"))

@@ -72,6 +72,12 @@ func launch(t *testing.T, path string, arguments ...string) launched {
 
 func launchAs(t *testing.T, u user, path string, arguments ...string) launched {
 	t.Helper()
+	return launchWith(t, u, nil, path, arguments...)
+}
+
+// launchWith passes files on.
+func launchWith(t *testing.T, u user, files []*os.File, path string, arguments ...string) launched {
+	t.Helper()
 	pipe := func() (r, w *os.File) {
 		r, w, err := os.Pipe()
 		require.NoError(t, err)
@@ -82,7 +88,7 @@ func launchAs(t *testing.T, u user, path string, arguments ...string) launched {
 	status, statusEnd := pipe()
 	output, outputEnd := pipe()
 	l := launched{u.command(t, path, append([]string{"launch"}, arguments...)...), gate, status, output}
-	l.command.ExtraFiles = []*os.File{gateEnd, statusEnd}
+	l.command.ExtraFiles = append([]*os.File{gateEnd, statusEnd}, files...)
 	l.command.Stdout, l.command.Stderr = outputEnd, outputEnd
 	require.NoError(t, l.command.Start())
 	t.Cleanup(func() {

@@ -1,10 +1,8 @@
 package confine
 
 import (
-	"runtime"
 	"slices"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,14 +32,7 @@ func DropBounding(keep ...uintptr) error {
 }
 
 // dropCapabilities drops those of this user.
-func dropCapabilities(call caller) error {
-	var none [2]unix.CapUserData
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	err := call(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0)
-	runtime.KeepAlive(&header)
-	runtime.KeepAlive(&none)
-	return err
-}
+func dropCapabilities(call caller) error { return setCapabilities(call, 0) }
 
 // A caller makes a system call on one thread or on all.
 type caller func(call, a, b, c uintptr) error

@@ -12,9 +12,9 @@ const (
 	// noCore is the limit at which the kernel also gives no core file to a program that it would
 	// pipe one to. At 0 it does.
 	noCore = 1
-	// maxDescriptors is more than a tender opens: one for each of 63 devices, twice while it
-	// gives them their numbers, and some for itself.
-	maxDescriptors = 256
+	// maxDescriptors is more than a tender opens: one or two for each of 63 devices, twice while
+	// it gives them their numbers, and some for itself.
+	maxDescriptors = 512
 	// maxThreads is more than the runtime of Go and KVM start.
 	maxThreads = 64
 	// oomScore makes the kernel kill a unikernel before anything that uses less than half of

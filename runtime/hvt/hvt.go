@@ -165,7 +165,7 @@ func (g *Guest) fail(err error) error {
 func (g *Guest) Close() error {
 	errs := []error{g.core.close(), g.machine.close(), g.memory.close()}
 	for _, d := range g.devices {
-		errs = append(errs, unix.Close(d.File))
+		errs = append(errs, d.Close())
 	}
 	*g = Guest{machine: noMachine, core: noCore}
 	return errors.Join(errs...)

@@ -71,7 +71,7 @@ func (r request) receive() result {
 	}
 	n, err := unix.Read(r.file, r.data)
 	switch {
-	case err == unix.EAGAIN, err == unix.EINTR, err == nil && n == 0:
+	case err == unix.EAGAIN, err == unix.EINTR, err == unix.ECONNRESET, err == nil && n == 0:
 		return resultAgain
 	case err != nil:
 		return resultFailed
@@ -89,11 +89,19 @@ func (r request) send() result {
 		switch {
 		case err == unix.EINTR:
 			continue
+		case lost(err):
+			return resultOK
 		case err != nil || n != len(r.data):
 			return resultFailed
 		}
 		return resultOK
 	}
+}
+
+// lost reports whether a socket has not taken a frame, since it is full, or since nobody is at
+// its other end. A tap takes a frame in any case, and may lose it. So here it is lost as well.
+func lost(err error) bool {
+	return err == unix.EAGAIN || err == unix.EPIPE || err == unix.ECONNRESET
 }
 
 // poll waits for a frame of any network, or for the time to pass.
@@ -102,13 +110,24 @@ func (g *Guest) poll(r request) {
 	left := unix.NsecToTimespec(int64(min(r.timeout, 1<<62)))
 	for {
 		_, err := unix.Ppoll(g.waiting, &left, nil)
-		if err != unix.EINTR {
+		if !g.ignoreClosed() && err != unix.EINTR {
 			break
 		}
 	}
 	ready, count := g.ready()
 	binary.LittleEndian.PutUint64(r.answer[pollReady:], ready)
 	binary.LittleEndian.PutUint32(r.answer[pollResult:], count)
+}
+
+// ignoreClosed reports whether the last poll has found networks at whose other end nobody is,
+// and ignores them from now on: the kernel would report them for ever.
+func (g *Guest) ignoreClosed() (found bool) {
+	for i := range g.waiting {
+		if w := &g.waiting[i]; w.Revents&unix.POLLHUP != 0 {
+			w.Fd, w.Revents, found = -1, 0, true
+		}
+	}
+	return found
 }
 
 // ready returns the networks for which the last poll has found something, as a set of

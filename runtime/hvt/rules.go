@@ -116,6 +116,7 @@ func (g *Guest) descriptors() []int {
 	for _, d := range g.devices {
 		keep = append(keep, d.File)
 	}
+	keep = append(keep, solo5.Peers(g.devices)...)
 	if g.core.directory >= 0 {
 		keep = append(keep, g.core.directory, g.core.file)
 	}

@@ -14,13 +14,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
 	"albatross/runtime/keeper/wire"
+	"albatross/runtime/seqpacket"
+	"albatross/runtime/seqpacket/ask"
 )
 
 // answerTimeout bounds an answer. A keeper that runs answers at once; nobody waits for one
@@ -34,6 +35,8 @@ var (
 	ErrSilent = errors.New("the keeper does not answer")
 	// ErrNone says that no keeper runs.
 	ErrNone = errors.New("no keeper runs")
+	// ErrOlder says that the keeper is of a build that passes no descriptors on.
+	ErrOlder = errors.New("the keeper is older than this daemon, and passes no descriptors on")
 )
 
 // A NewerError says that the keeper speaks a newer protocol than this daemon.
@@ -69,19 +72,13 @@ type Config struct {
 // A Client is the connection of a daemon to its keeper. Its methods may be called
 // concurrently.
 type Client struct {
-	conn    *net.UnixConn
-	raw     syscall.RawConn
-	pid     int
+	conn    *ask.Conn[wire.Answer]
 	ended   func(Ended)
 	trouble func(string)
-	turn    chan struct{} // held by the one that sends
-	done    chan struct{} // closed when the connection has ended
 
 	mu      sync.Mutex
-	next    uint64
-	waiting map[uint64]chan answer
-	lost    bool
 	build   string
+	pass    bool // it passes descriptors on
 	managed bool
 }
 
@@ -121,7 +118,7 @@ func RetryLost(do func() error) error {
 func connect(ctx context.Context, config Config) (*Client, error) {
 	conn, err := dial(ctx, config.DBDir)
 	switch {
-	case !nobodyListens(err):
+	case !ask.NobodyListens(err):
 	case config.Await:
 		err = ErrNone
 	default:
@@ -145,21 +142,6 @@ func connect(ctx context.Context, config Config) (*Client, error) {
 	return c, nil
 }
 
-// peer returns the process on the other side of a connection, if it may be trusted.
-func peer(conn *net.UnixConn) (pid int, err error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var checked error
-	err = raw.Control(func(fd uintptr) { pid, checked = wire.CheckPeer(int(fd)) })
-	return pid, errors.Join(err, checked)
-}
-
-func nobodyListens(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED)
-}
-
 // dialNew starts a keeper. Another one may be about to listen, which a daemon that was just
 // killed has started, or about to end, because it keeps nothing.
 func dialNew(ctx context.Context, config Config) (*net.UnixConn, error) {
@@ -171,7 +153,7 @@ func dialNew(ctx context.Context, config Config) (*net.UnixConn, error) {
 			return nil, failed
 		}
 		conn, err := dial(ctx, config.DBDir)
-		if failed == nil || !nobodyListens(err) {
+		if failed == nil || !ask.NobodyListens(err) {
 			return conn, err
 		}
 		select {
@@ -186,35 +168,25 @@ func dialNew(ctx context.Context, config Config) (*net.UnixConn, error) {
 const startPoll = 50 * time.Millisecond
 
 func newClient(conn *net.UnixConn, config Config) (*Client, error) {
-	pid, err := peer(conn)
+	c := &Client{ended: config.Ended, trouble: config.Trouble}
+	var err error
+	c.conn, err = ask.New(conn, ask.Protocol[wire.Answer]{
+		MaxFrame: wire.MaxFrame,
+		Timeout:  answerTimeout,
+		Decode:   func(frame []byte, a *wire.Answer) error { return wire.Decode(frame, a) },
+		ID:       func(a wire.Answer) uint64 { return a.ID },
+		News:     c.hear,
+		Lost:     ErrLost,
+		Silent:   ErrSilent,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot trust the keeper: %w", err)
 	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the keeper: %w", err)
-	}
-	c := &Client{
-		conn: conn, raw: raw, pid: pid, ended: config.Ended, trouble: config.Trouble,
-		turn: make(chan struct{}, 1), done: make(chan struct{}), waiting: map[uint64]chan answer{},
-	}
-	go c.receive()
 	return c, nil
 }
 
-// dial connects. It uses a descriptor of the directory, since the kernel wants a short path.
 func dial(ctx context.Context, dbdir string) (*net.UnixConn, error) {
-	dir, err := unix.Open(filepath.Join(dbdir, wire.Dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = unix.Close(dir) }()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unixpacket", fmt.Sprintf("/proc/self/fd/%d/%s", dir, wire.Socket))
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*net.UnixConn), nil
+	return ask.Dial(ctx, filepath.Join(dbdir, wire.Dir), wire.Socket)
 }
 
 // greet says hello.
@@ -227,7 +199,7 @@ func (c *Client) greet(ctx context.Context, config Config) error {
 	}
 	switch {
 	case errors.Is(err, ErrSilent):
-		return fmt.Errorf("cannot use the keeper, process %d: %w; kill it, and the next one takes over", c.pid, err)
+		return fmt.Errorf("cannot use the keeper, process %d: %w; kill it, and the next one takes over", c.PID(), err)
 	case a.Protocol > wire.Protocol:
 		return &NewerError{err.Error()}
 	case a.Protocol == 0 || a.Protocol == wire.Protocol:
@@ -247,7 +219,7 @@ func (c *Client) greet(ctx context.Context, config Config) error {
 func (c *Client) greeted(a answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.build, c.managed = a.Build, a.Managed
+	c.build, c.pass, c.managed = a.Build, a.Pass, a.Managed
 }
 
 // Managed reports whether a service manager starts the keeper again when it ends.
@@ -264,48 +236,43 @@ func (c *Client) Build() string {
 	return c.build
 }
 
-func (c *Client) setBuild(build string) {
+// learn notes what another build of the keeper is.
+func (c *Client) learn(a answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.build = build
+	c.build, c.pass = a.Build, a.Pass
+}
+
+func (c *Client) passes() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pass
 }
 
 // PID returns the process of the keeper. An upgrade does not change it.
-func (c *Client) PID() int { return c.pid }
+func (c *Client) PID() int { return c.conn.PID() }
 
 // Done is closed when the connection has ended. No kept process ends with it.
-func (c *Client) Done() <-chan struct{} { return c.done }
+func (c *Client) Done() <-chan struct{} { return c.conn.Done() }
 
 // Close ends the connection. The keeper begins to read consoles if nobody has the claim.
-func (c *Client) Close() {
-	_ = c.conn.Close()
-	<-c.done
-}
+func (c *Client) Close() { c.conn.Close() }
 
 // ask sends a request and waits for the answer. The descriptors of both belong to the
 // caller; after an error there are none.
 func (c *Client) ask(ctx context.Context, r wire.Request, files []*os.File) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	id, waits, err := c.expect()
+	var fds []int
+	for _, f := range files {
+		fds = append(fds, int(f.Fd()))
+	}
+	a, received, err := c.conn.Ask(ctx, func(id uint64) ([]byte, error) {
+		r.ID = id
+		return wire.Encode(r)
+	}, fds)
 	if err != nil {
 		return answer{}, err
 	}
-	r.ID = id
-	if err := c.send(ctx, r, files); err != nil {
-		c.disown(id, waits)
-		return answer{}, err
-	}
-	select {
-	case a, came := <-waits:
-		if !came {
-			return answer{}, ErrLost
-		}
-		return understand(a)
-	case <-ctx.Done():
-		c.disown(id, waits)
-		return answer{}, fmt.Errorf("%w: %w", ErrSilent, ctx.Err())
-	}
+	return understand(answer{a, received})
 }
 
 // understand returns a refusal as an error.
@@ -315,132 +282,20 @@ func understand(a answer) (answer, error) {
 	case a.Err != "":
 		err = errors.New(a.Err)
 	case len(a.Files) != len(a.files):
-		err = fmt.Errorf("the keeper has sent %d descriptors, not %d: %w", len(a.files), len(a.Files), wire.ErrCut)
+		err = fmt.Errorf("the keeper has sent %d descriptors, not %d: %w", len(a.files), len(a.Files), seqpacket.ErrCut)
 	default:
 		return a, nil
 	}
-	wire.CloseAll(a.files)
+	seqpacket.CloseAll(a.files)
 	a.files = nil
 	return a, err
 }
 
-func (c *Client) expect() (id uint64, waits chan answer, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.lost {
-		return 0, nil, ErrLost
-	}
-	c.next++
-	waits = make(chan answer, 1)
-	c.waiting[c.next] = waits
-	return c.next, waits, nil
-}
-
-// disown gives up an answer. Its descriptors are closed, now or when it arrives.
-func (c *Client) disown(id uint64, waits chan answer) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.waiting, id)
-	select {
-	case a := <-waits: // a zero value if the connection has ended
-		wire.CloseAll(a.files)
-	default:
-	}
-}
-
-func (c *Client) send(ctx context.Context, r wire.Request, files []*os.File) error {
-	frame, err := wire.Encode(r)
-	if err != nil {
-		return err
-	}
-	select {
-	case c.turn <- struct{}{}:
-		defer func() { <-c.turn }()
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrSilent, ctx.Err())
-	}
-	var fds []int
-	for _, f := range files {
-		fds = append(fds, int(f.Fd()))
-	}
-	end, _ := ctx.Deadline() // there is one
-	if err := c.conn.SetWriteDeadline(end); err != nil {
-		return ErrLost
-	}
-	var sent error
-	err = c.raw.Write(func(fd uintptr) bool {
-		sent = wire.Send(int(fd), frame, fds)
-		return sent != unix.EAGAIN
-	})
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%w: %w", ErrSilent, context.DeadlineExceeded)
-	case err != nil, sent == unix.EPIPE, sent == unix.ECONNRESET:
-		return ErrLost
-	}
-	return os.NewSyscallError("sendmsg", sent)
-}
-
-// receive delivers messages until the connection ends.
-func (c *Client) receive() {
-	defer close(c.done)
-	buffer := make([]byte, wire.MaxFrame)
-	for c.receiveOne(buffer) {
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lost = true
-	for _, waits := range c.waiting {
-		close(waits)
-	}
-	c.waiting = nil
-}
-
-// receiveOne returns false at the end of the connection. A message that cannot be decoded
-// ends it as well.
-func (c *Client) receiveOne(buffer []byte) bool {
-	var frame []byte
-	var files []int
-	var err error
-	failed := c.raw.Read(func(fd uintptr) bool {
-		frame, files, err = wire.Receive(int(fd), buffer)
-		return err != unix.EAGAIN
-	})
-	if failed != nil || err != nil && err != wire.ErrCut || len(frame) == 0 {
-		wire.CloseAll(files)
-		return false
-	}
-	a := answer{files: files}
-	if err := wire.Decode(frame, &a.Answer); err != nil {
-		wire.CloseAll(files)
-		return false
-	}
-	c.give(a)
-	return true
-}
-
-// give delivers one message.
-func (c *Client) give(a answer) {
-	switch {
-	case a.ID != 0:
-	case a.End != nil:
+// hear passes on what nobody has asked for.
+func (c *Client) hear(a wire.Answer) {
+	if a.End != nil {
 		c.ended(Ended{a.Name, a.Process, *a.End})
-	default:
-		c.trouble(a.Err)
+		return
 	}
-	if !c.deliver(a) {
-		wire.CloseAll(a.files)
-	}
-}
-
-// deliver returns false if nobody waits for the answer.
-func (c *Client) deliver(a answer) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	waits, wanted := c.waiting[a.ID]
-	if wanted {
-		delete(c.waiting, a.ID)
-		waits <- a // it has room for one
-	}
-	return wanted
+	c.trouble(a.Err)
 }

@@ -19,6 +19,7 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/keeper/wire"
+	"albatross/runtime/seqpacket"
 )
 
 // How the real keeper behaves is tested in cmd/albatross-keeper. Here is one that misbehaves.
@@ -48,7 +49,7 @@ func newFake(t *testing.T) *fake {
 	require.NoError(t, err)
 	require.NoError(t, unix.Bind(f.listener, &unix.SockaddrUnix{Name: filepath.Join(f.dbdir, wire.Dir, wire.Socket)}))
 	require.NoError(t, unix.Listen(f.listener, 1))
-	t.Cleanup(func() { wire.CloseAll([]int{f.listener}) })
+	t.Cleanup(func() { seqpacket.CloseAll([]int{f.listener}) })
 	return f
 }
 
@@ -69,10 +70,10 @@ func (f *fake) run(serve func(fd int, r wire.Request, files []int) bool) (stoppe
 		if err != nil {
 			return
 		}
-		defer wire.CloseAll([]int{fd})
+		defer seqpacket.CloseAll([]int{fd})
 		buffer := make([]byte, wire.MaxFrame)
 		for {
-			frame, files, err := wire.Receive(fd, buffer)
+			frame, files, err := seqpacket.Receive(fd, buffer)
 			if err != nil || len(frame) == 0 {
 				return
 			}
@@ -82,7 +83,7 @@ func (f *fake) run(serve func(fd int, r wire.Request, files []int) bool) (stoppe
 				return
 			}
 			goOn := serve(fd, r, files)
-			wire.CloseAll(files)
+			seqpacket.CloseAll(files)
 			if !goOn {
 				return
 			}
@@ -95,7 +96,7 @@ func (f *fake) run(serve func(fd int, r wire.Request, files []int) bool) (stoppe
 func (f *fake) say(fd int, a wire.Answer, files ...int) {
 	frame, err := wire.Encode(a)
 	if err == nil {
-		err = wire.Send(fd, frame, files)
+		err = seqpacket.Send(fd, frame, files)
 	}
 	if err != nil {
 		f.t.Error(err)
@@ -169,6 +170,28 @@ func TestWhatAKeeperGets(t *testing.T) {
 	<-stopped
 }
 
+// TestAKeeperThatPassesNothingOn is of an older build, and is not asked to.
+func TestAKeeperThatPassesNothingOn(t *testing.T) {
+	f := newFake(t)
+	stopped := f.run(f.polite(func(fd int, r wire.Request, files []int) bool {
+		if r.Do != wire.Upgrade {
+			t.Errorf("asked for %s", r.Do)
+		}
+		f.say(fd, wire.Answer{ID: r.ID, Protocol: wire.Protocol, Build: "another"})
+		return true
+	}))
+	c := f.connect()
+	o := order()
+	o.Files = []*os.File{os.Stdin}
+	_, err := c.Start(t.Context(), o)
+	require.ErrorIs(t, err, ErrOlder)
+	require.NoError(t, c.Upgrade(t.Context(), "/another"))
+	_, err = c.Start(t.Context(), o)
+	require.ErrorIs(t, err, ErrOlder)
+	c.Close()
+	<-stopped
+}
+
 // TestAKeeperThatMisbehaves costs an error, and no descriptor.
 func TestAKeeperThatMisbehaves(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -177,7 +200,7 @@ func TestAKeeperThatMisbehaves(t *testing.T) {
 	}{
 		"hangs up": {func(*fake, int, wire.Request) bool { return false }, ErrLost.Error()},
 		"garbage": {func(f *fake, fd int, _ wire.Request) bool {
-			_ = wire.Send(fd, []byte{0xff, 0xff}, nil)
+			_ = seqpacket.Send(fd, []byte{0xff, 0xff}, nil)
 			return true
 		}, ErrLost.Error()},
 		"a refusal": {func(f *fake, fd int, r wire.Request) bool {
@@ -195,7 +218,7 @@ func TestAKeeperThatMisbehaves(t *testing.T) {
 		"fewer descriptors than it says": {func(f *fake, fd int, r wire.Request) bool {
 			f.say(fd, wire.Answer{ID: r.ID, Files: []wire.File{wire.Pidfd}})
 			return true
-		}, wire.ErrCut.Error()},
+		}, seqpacket.ErrCut.Error()},
 		"more descriptors": {func(f *fake, fd int, r wire.Request) bool {
 			f.say(fd, wire.Answer{ID: r.ID, Files: []wire.File{wire.Pidfd, wire.Console}}, fd, fd)
 			return true

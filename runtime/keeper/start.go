@@ -12,6 +12,7 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/keeper/wire"
+	"albatross/runtime/seqpacket"
 )
 
 // An Order is a process to start, which waits at its gate first; see package launcher.
@@ -23,6 +24,9 @@ type Order struct {
 	// Both ends of a console: the standard output of the process, and the one to read, which
 	// this program does until Leave. They stay the caller's.
 	Output, Console *os.File
+	// Files are what else the process gets, from descriptor launcher.Passed on. They stay the
+	// caller's. A keeper of an older build refuses them with ErrOlder.
+	Files []*os.File
 }
 
 // A Started is a process that waits at its gate. Until the gate is opened, it ends when this
@@ -37,7 +41,7 @@ type Started struct {
 // Close closes the descriptors.
 func (s *Started) Close() {
 	if s.Pidfd >= 0 {
-		wire.CloseAll([]int{s.Pidfd})
+		seqpacket.CloseAll([]int{s.Pidfd})
 	}
 	closeFiles(s.Gate, s.Status)
 }
@@ -52,6 +56,9 @@ func closeFiles(files ...*os.File) {
 
 // Start starts a process as a child of the keeper.
 func (c *Client) Start(ctx context.Context, o Order) (*Started, error) {
+	if len(o.Files) > 0 && !c.passes() {
+		return nil, ErrOlder
+	}
 	s := &Started{Pidfd: -1}
 	err := c.start(ctx, o, s)
 	if err != nil {
@@ -73,6 +80,9 @@ func (c *Client) start(ctx context.Context, o Order, s *Started) (err error) {
 	s.Status = status
 	p.lend(wire.Output, o.Output)
 	p.lend(wire.Console, o.Console)
+	for _, f := range o.Files {
+		p.lend(wire.Passed, f)
+	}
 	if o.Cgroup != "" {
 		p.own(wire.Cgroup)(os.OpenFile(o.Cgroup, unix.O_PATH|unix.O_DIRECTORY, 0))
 	}
@@ -85,7 +95,7 @@ func (c *Client) start(ctx context.Context, o Order, s *Started) (err error) {
 		return err
 	}
 	if s.Process = a.Process; len(a.files) != 1 {
-		wire.CloseAll(a.files)
+		seqpacket.CloseAll(a.files)
 		return errors.New("the keeper has not sent the process")
 	}
 	s.Pidfd = a.files[0]
@@ -189,7 +199,7 @@ func (c *Client) List(ctx context.Context) (list []wire.Kept, err error) {
 func (c *Client) Take(ctx context.Context, p messages.Process) (*os.File, error) {
 	a, err := c.ask(ctx, wire.Request{Do: wire.Take, Process: p}, nil)
 	if err == nil && len(a.files) != 1 {
-		wire.CloseAll(a.files)
+		seqpacket.CloseAll(a.files)
 		err = errors.New("the keeper has not sent it")
 	}
 	if err != nil {
@@ -221,6 +231,6 @@ func (c *Client) Upgrade(ctx context.Context, program string) error {
 	if err != nil {
 		return err
 	}
-	c.setBuild(a.Build)
+	c.learn(a)
 	return nil
 }

@@ -14,11 +14,17 @@ import (
 // MAC is a hardware address.
 type MAC [6]byte
 
-// Network attaches a tap interface as a network of the manifest.
+// Network attaches a tap interface as a network of the manifest, or a socket that whoever
+// starts the unikernel has passed on, of which each message is a frame.
 type Network struct {
-	Name      string
-	Interface string
-	MAC       MAC // zero: a random one
+	Name       string
+	Interface  string
+	Descriptor int // of the socket; 0: there is an interface
+	// Peer is the other end of the socket, which the guest keeps open and may not use: as long
+	// as it runs, it never finds the end of the socket, which it would poll for ever. 0: none.
+	Peer int
+	MAC  MAC    // zero: a random one
+	MTU  uint16 // of a socket; 0: DefaultMTU
 }
 
 // Block attaches a file or block device as a block device of the manifest.
@@ -37,8 +43,9 @@ type Device struct {
 	Capacity   uint64 // of a block device, in bytes: a multiple of SectorSize, and not 0
 	SectorSize uint16
 
-	MAC MAC // of a network
-	MTU uint16
+	MAC  MAC // of a network
+	MTU  uint16
+	Peer int // a descriptor of this process, the other end of File; 0: there is none
 }
 
 // openBlock opens a block device and checks that it consists of whole sectors, which the
@@ -82,6 +89,9 @@ func (d *Device) measure() error {
 // openNetwork attaches to an existing tap interface: who starts a unikernel need not be
 // allowed to create one.
 func openNetwork(n Network) (Device, error) {
+	if n.Descriptor != 0 {
+		return openSocket(n)
+	}
 	d := Device{Name: n.Name, Kind: image.Net, MAC: n.MAC}
 	if err := d.attach(n.Interface); err != nil {
 		return Device{}, fmt.Errorf("cannot attach network %s: Could not attach interface: %s: %w", n.Name, n.Interface, err)
@@ -90,15 +100,21 @@ func openNetwork(n Network) (Device, error) {
 }
 
 func (d *Device) attach(name string) (err error) {
-	if d.MAC == (MAC{}) {
-		if d.MAC, err = randomMAC(); err != nil {
-			return err
-		}
+	if err := d.setMAC(); err != nil {
+		return err
 	}
 	if d.MTU, err = prepareInterface(name); err != nil {
 		return err
 	}
 	d.File, err = openTap(name)
+	return err
+}
+
+// setMAC chooses an address if there is none.
+func (d *Device) setMAC() (err error) {
+	if d.MAC == (MAC{}) {
+		d.MAC, err = randomMAC()
+	}
 	return err
 }
 

@@ -131,7 +131,7 @@ func (c Config) OpenDevices(declared []image.Device) (devices []Device, err erro
 		opened, err := c.openDevice(d)
 		if err != nil {
 			for _, d := range devices {
-				_ = unix.Close(d.File)
+				_ = d.Close()
 			}
 			return nil, err
 		}

@@ -37,13 +37,18 @@ import (
 const ABIVersion = 2
 
 // The descriptors of the guest. They are the same for each guest and consecutive, so that
-// everything after the last device can be closed.
+// everything after the last one can be closed: that of a device, or the other end of one, which
+// the guest may not use.
 const (
 	fdConsole = 1
 	fdEpoll   = 3
 	fdTimer   = 4
 	fdDevices = 5
 )
+
+// Peer returns the descriptor that a guest with a number of devices has for the other end of a
+// network. The index counts those ends, in the order of their numbers on the command line.
+func Peer(devices, index int) int { return fdDevices + devices + index }
 
 // timerEvent is the data in the event of the timer; the event of a network has its index
 // in the manifest.
@@ -96,7 +101,7 @@ func (g *Guest) prepare(i *image.Image, c solo5.Config) (err error) {
 		stack:       c.Memory - 8, // as after a call: aligned to 16 minus 8
 		bootInfo:    bootInfoBase,
 		mapped:      regions,
-		descriptors: fdDevices + len(g.devices),
+		descriptors: fdEpoll + len(g.Descriptors()) - 1,
 		secret:      c.Secret,
 		filter:      seccomp.Compile(rules(g.devices)),
 	}
@@ -158,5 +163,5 @@ func (g *Guest) Descriptors() []int {
 	for _, d := range g.devices {
 		fds = append(fds, d.File)
 	}
-	return append(fds, g.image)
+	return append(append(fds, solo5.Peers(g.devices)...), g.image)
 }

@@ -4,13 +4,16 @@ import (
 	"fmt"
 
 	"albatross/messages"
+	"albatross/runtime/tender/launcher"
 )
 
-// A Network attaches a tap to a network device of an image.
+// A Network attaches a tap, or a pair of sockets, to a network device of an image.
 type Network struct {
 	Name string // in the manifest
-	Tap  string
+	Tap  string // empty: it has a pair
 	MAC  messages.MAC
+	Pair *Pair // nil: it has a tap; also in what FindRunning returns
+	MTU  int   // of a pair, in bytes; 0: 1500
 }
 
 // A Block attaches a file to a block device of an image.
@@ -31,11 +34,21 @@ type Guest struct {
 }
 
 // Args returns the command line that starts a guest, without the tender itself, as
-// Solo5's tenders understand it, in the order of native albatross.
+// Solo5's tenders understand it, in the order of native albatross. Only our own understand
+// pairs, and get them by Files.
 func Args(g Guest) []string {
 	args := []string{fmt.Sprintf("--mem=%d", g.Memory)}
+	passed := launcher.Passed
 	for _, n := range g.Networks {
-		args = append(args, "--net:"+n.Name+"="+n.Tap, "--net-mac:"+n.Name+"="+n.MAC.String())
+		value := n.Tap
+		if n.Pair != nil {
+			value = fmt.Sprintf("@%d,@%d", passed, passed+1)
+			passed += 2
+		}
+		args = append(args, "--net:"+n.Name+"="+value, "--net-mac:"+n.Name+"="+n.MAC.String())
+		if n.MTU > 0 {
+			args = append(args, fmt.Sprintf("--net-mtu:%s=%d", n.Name, n.MTU))
+		}
 	}
 	for _, b := range g.Blocks {
 		args = append(args, "--block:"+b.Name+"="+b.File)

@@ -31,6 +31,17 @@ func TestArgs(t *testing.T) {
 			tender.Guest{Image: "/i", Memory: 32, Networks: []tender.Network{{Name: "service0", Tap: "vmmtap1", MAC: mac}}},
 			[]string{"--mem=32", "--net:service0=vmmtap1", "--net-mac:service0=00:80:41:64:00:91", "--", "/i"},
 		},
+		"networks without taps": {
+			tender.Guest{Image: "/i", Memory: 32, Networks: []tender.Network{
+				{Name: "a", Pair: &tender.Pair{}, MAC: mac},
+				{Name: "b", Tap: "t0", MAC: mac},
+				{Name: "c", Pair: &tender.Pair{}, MAC: mac, MTU: 9000},
+			}},
+			[]string{
+				"--mem=32", "--net:a=@5,@6", "--net-mac:a=00:80:41:64:00:91", "--net:b=t0", "--net-mac:b=00:80:41:64:00:91",
+				"--net:c=@7,@8", "--net-mac:c=00:80:41:64:00:91", "--net-mtu:c=9000", "--", "/i",
+			},
+		},
 		"block devices": {
 			tender.Guest{Image: "/i", Memory: 32, Blocks: []tender.Block{
 				{Name: "storage", File: "/db/block/:disk"},

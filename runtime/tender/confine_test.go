@@ -80,7 +80,7 @@ func TestATenderOfSolo5HasNoCapabilities(t *testing.T) {
 	require.NoError(t, err)
 	require.Regexp(t, `\nMax core file size +1 +1 `, string(limits))
 	require.Regexp(t, `\nMax file size +1048576 +1048576 `, string(limits))
-	require.Regexp(t, `\nMax open files +256 +256 `, string(limits))
+	require.Regexp(t, `\nMax open files +512 +512 `, string(limits))
 	score, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", g.Process().PID))
 	require.NoError(t, err)
 	require.Equal(t, "500\n", string(score))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -67,11 +68,24 @@ type candidate = Tender
 // learn their version, but none a second time unless it has changed. The error tells the
 // user what to do about it.
 func (f *Finder) Find(ctx context.Context, target image.Target, version uint32) (Tender, error) {
+	return f.find(ctx, target, version, f.candidates(target, version))
+}
+
+// FindOwn is Find for a guest that needs our own tender: a pair is understood by no other.
+func (f *Finder) FindOwn(ctx context.Context, target image.Target, version uint32) (Tender, error) {
+	own := slices.DeleteFunc(f.candidates(target, version), func(c candidate) bool { return !c.Builtin })
+	if len(own) == 0 {
+		return Tender{}, errors.New("cannot attach a network without a tap: only our own tender can (the host's operator can allow it by --tender=auto)")
+	}
+	return f.find(ctx, target, version, own)
+}
+
+func (f *Finder) find(ctx context.Context, target image.Target, version uint32, candidates []candidate) (Tender, error) {
 	if target != image.HVT && target != image.SPT {
 		return Tender{}, fmt.Errorf("cannot run a %v image: this host runs hvt and spt only", target)
 	}
 	var rejected []string
-	for _, c := range f.candidates(target, version) {
+	for _, c := range candidates {
 		err := f.check(ctx, c, version)
 		if err == nil {
 			return c, nil

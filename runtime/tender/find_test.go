@@ -231,6 +231,22 @@ func TestFindBuiltin(t *testing.T) {
 	}
 }
 
+// TestFindOwn takes no other, also where that would come first.
+func TestFindOwn(t *testing.T) {
+	for policy, found := range map[tender.Policy]bool{tender.Auto: true, tender.Builtin: true, tender.Installed: false} {
+		h := newHost(t, policy)
+		h.install(h.finder.Builtin, "echo ABI version 2")
+		h.install(filepath.Join(h.bin, "solo5-spt"), tells(2))
+		got, err := h.finder.FindOwn(t.Context(), image.SPT, 2)
+		if !found {
+			require.EqualError(t, err, "cannot attach a network without a tap: only our own tender can (the host's operator can allow it by --tender=auto)")
+			continue
+		}
+		require.NoError(t, err)
+		require.True(t, got.Builtin)
+	}
+}
+
 // TestFindAsksTheBuiltinForEachTarget: its versions for the two may differ.
 func TestFindAsksTheBuiltinForEachTarget(t *testing.T) {
 	h := newHost(t, tender.Builtin)

@@ -44,6 +44,7 @@ type Command struct {
 	Program  string         // path of the tender
 	Args     []string       // without the program
 	Output   *os.File       // standard output and error; stays the caller's
+	Files    []*os.File     // what else it gets, from descriptor launcher.Passed on; stay the caller's
 
 	// Keeper becomes the parent of the process, and keeps its console; nil: this program is
 	// the parent.
@@ -101,8 +102,9 @@ func start(c Command) (*Gated, error) {
 	}
 	defer func() { _ = statusEnd.Close() }()
 
-	// The places of the last two are launcher.Gate and launcher.Status.
-	handle, err := fork(c, []*os.File{null, c.Output, c.Output, gateEnd, statusEnd})
+	// The places of these are launcher.Gate, launcher.Status and launcher.Passed.
+	files := append([]*os.File{null, c.Output, c.Output, gateEnd, statusEnd}, c.Files...)
+	handle, err := fork(c, files)
 	if err != nil {
 		_ = gate.Close()
 		_ = status.Close()
@@ -114,7 +116,7 @@ func start(c Command) (*Gated, error) {
 // startKept has the keeper start the process. The gate is ours all the same.
 func startKept(ctx context.Context, c Command) (*Gated, error) {
 	s, err := c.Keeper.Start(ctx, keeper.Order{
-		Name: c.Name, Argv: c.argv(), Cgroup: c.Cgroup, Dirs: c.Dirs, Output: c.Output, Console: c.Console,
+		Name: c.Name, Argv: c.argv(), Cgroup: c.Cgroup, Dirs: c.Dirs, Output: c.Output, Console: c.Console, Files: c.Files,
 	})
 	if err != nil {
 		return nil, err
@@ -174,6 +176,9 @@ func (c Command) argv() []string {
 	argv := append([]string{}, c.Launcher...)
 	for _, file := range c.Tasks {
 		argv = append(argv, "--join="+file)
+	}
+	if len(c.Files) > 0 {
+		argv = append(argv, fmt.Sprintf("--pass=%d", len(c.Files)))
 	}
 	if c.Confine != nil {
 		option := "--confine"

@@ -177,6 +177,33 @@ func TestTenderInheritsNothing(t *testing.T) {
 	require.Equal(t, "/\n", output)
 }
 
+// TestTenderGetsWhatIsPassedOn, in order, and nothing else.
+func TestTenderGetsWhatIsPassedOn(t *testing.T) {
+	one, err := tender.NewPair()
+	require.NoError(t, err)
+	defer func() { _ = one.Close() }()
+	two, err := tender.NewPair()
+	require.NoError(t, err)
+	defer func() { _ = two.Close() }()
+	files := tender.Guest{Networks: []tender.Network{{Pair: &one}, {Tap: "t"}, {Pair: &two}}}.Files()
+	require.Equal(t, []*os.File{one.Device, one.Network, two.Device, two.Network}, files)
+	output, exit := run(t, func(c *tender.Command) { c.Files = files }, `cd /proc/$$/fd; for fd in *; do echo $fd $(readlink $fd); done`)
+	require.Equal(t, messages.Exit{Known: true}, exit)
+	var got []string
+	for line := range strings.Lines(output) {
+		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], "socket:") {
+			got = append(got, fields...)
+		}
+	}
+	var want []string
+	for i, f := range files {
+		is, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+		require.NoError(t, err)
+		want = append(want, strconv.Itoa(launcher.Passed+i), is)
+	}
+	require.Equal(t, want, got)
+}
+
 func TestTenderHasItsOwnSession(t *testing.T) {
 	output, _ := run(t, unchanged, "read -r stat < /proc/$$/stat; echo $$ $stat")
 	fields := strings.Fields(output) // pid, then: pid (sh) state parent group session

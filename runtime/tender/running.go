@@ -174,8 +174,18 @@ func (g *Guest) parseOption(arg string) bool {
 		g.Memory = n
 		return err == nil
 	case "--net":
+		if strings.HasPrefix(value, "@") { // its number says nothing about the descriptor
+			value = ""
+		}
 		g.Networks = append(g.Networks, Network{Name: name, Tap: value})
 		return true
+	case "--net-mtu":
+		i := slices.IndexFunc(g.Networks, func(n Network) bool { return n.Name == name })
+		if i < 0 {
+			return false
+		}
+		g.Networks[i].MTU = n
+		return err == nil
 	case "--net-mac":
 		i := slices.IndexFunc(g.Networks, func(n Network) bool { return n.Name == name })
 		if i < 0 {

@@ -20,8 +20,8 @@ func TestLinesOfTenders(t *testing.T) {
 	both := Guest{
 		Image: "/tmp/:x.img", Memory: 32, Argv: []string{"--name=x", "--", "--mem=1"},
 		Networks: []Network{
-			{"service", "vmmtap0", messages.MAC{0, 0x80, 0x41, 0x34, 0x73, 0x43}},
-			{"management", "vmmtap1", messages.MAC{0, 0x80, 0x41, 0xe2, 0x42, 0x5b}},
+			{Name: "service", Tap: "vmmtap0", MAC: messages.MAC{0, 0x80, 0x41, 0x34, 0x73, 0x43}},
+			{Name: "management", Tap: "vmmtap1", MAC: messages.MAC{0, 0x80, 0x41, 0xe2, 0x42, 0x5b}},
 		},
 		Blocks: []Block{{"storage", "/db/block/:b", messages.Some(512)}},
 	}
@@ -31,8 +31,14 @@ func TestLinesOfTenders(t *testing.T) {
 		"/opt/albatross-tender spt " + strings.Join(Args(both), " "): {Program: "/opt/albatross-tender", Guest: both},
 		"/opt/albatross-tender hvt " + strings.Join(Args(both), " "): {Program: "/opt/albatross-tender", Guest: both},
 		"/bin/sh /db/solo5-spt.2 --mem=16 -- i":                      {Program: "/db/solo5-spt.2", Guest: small},
-		"solo5-spt --mem=16 --dumpcore -- i":                         {Program: "solo5-spt", Guest: small, Odd: true},
-		"solo5-spt --mem=x --net-mac:a=00:80:41:34:73:43 -- i":       {Program: "solo5-spt", Guest: Guest{Image: "i", Argv: []string{}}, Odd: true},
+		"albatross-tender spt --mem=16 --net:a=@5,@6 --net-mac:a=00:80:41:34:73:43 --net-mtu:a=9000 -- i": {
+			Program: "albatross-tender",
+			Guest: Guest{Image: "i", Memory: 16, Argv: []string{}, Networks: []Network{
+				{Name: "a", MAC: messages.MAC{0, 0x80, 0x41, 0x34, 0x73, 0x43}, MTU: 9000},
+			}},
+		},
+		"solo5-spt --mem=16 --dumpcore -- i":                   {Program: "solo5-spt", Guest: small, Odd: true},
+		"solo5-spt --mem=x --net-mac:a=00:80:41:34:73:43 -- i": {Program: "solo5-spt", Guest: Guest{Image: "i", Argv: []string{}}, Odd: true},
 	} {
 		got, ok := parseLine(strings.Split(line, " "))
 		require.True(t, ok, line)

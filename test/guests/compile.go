@@ -25,7 +25,7 @@ func Compiler() (string, error) {
 	return strings.Join(versions, ", "), nil
 }
 
-// Compile makes one image out of the sources in src.
+// Compile makes one image out of the sources in src: NAME.c, NAME_*.c, and what all share.
 func Compile(src, name, target, out string) error {
 	args := []string{
 		"-std=c11", "-Os", "-Wall", "-Wextra", "-Werror",
@@ -45,9 +45,15 @@ func Compile(src, name, target, out string) error {
 	if name != "fpu" {
 		args = append(args, "-mgeneral-regs-only")
 	}
+	parts, err := filepath.Glob(filepath.Join(src, name+"_*.c"))
+	if err != nil {
+		return err
+	}
+	sort.Strings(parts)
 	for _, file := range []string{name, "common", target} {
 		args = append(args, filepath.Join(src, file+".c"))
 	}
+	args = append(args, parts...)
 	if text, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot compile %s for %s: %w\n%s", name, target, err, text)
 	}

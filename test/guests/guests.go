@@ -17,6 +17,7 @@
 //	disk     reads and writes the block device "storage"
 //	net      sends back each frame of the network device "service"
 //	several  declares several devices
+//	web      is a server of HTTP on the network device "service"
 //
 // The head of src/NAME.c tells the arguments. After a change in src,
 //
@@ -43,7 +44,7 @@ var files embed.FS
 func Names() []string {
 	return []string{
 		"abort", "attack", "badcall", "chatty", "disk", "exit", "fault", "fpu", "hello",
-		"large", "memory", "net", "several",
+		"large", "memory", "net", "several", "web",
 	}
 }
 

@@ -12,16 +12,18 @@
 //
 //	do       with                              answer            what the keeper does
 //	hello    Protocol, Build, Read             Protocol, Build,  reports ends from now on; with Read, the
-//	                                           Managed           daemon already reads all consoles
+//	                                           Managed, Pass     daemon already reads all consoles
 //	start    Name, Dirs; order, gate, status,  Process; pidfd    starts a process, which waits at its gate
-//	         output, console, cgroup?                            (package launcher); the daemon reads its console
+//	         output, console, cgroup?,                           (package launcher); the daemon reads its console
+//	         passed*
 //	adopt    Name, Dirs, Process, Read;        Process; pidfd?   keeps a process that is not its child; with Read,
 //	         console?                                            the daemon reads its console
 //	list     After                             Kept, More        lists what it keeps, a part at a time
 //	take     Process                           console           lets the daemon read the console
 //	leave    Process                                             reads the console itself again
 //	forget   Process                                             forgets an end that the daemon has recorded
-//	upgrade  Program                           Protocol, Build   executes another build, which continues and answers
+//	upgrade  Program                           Protocol, Build,  executes another build, which continues and answers
+//	                                           Pass
 //
 // A keeper understands hello and upgrade in every version of the protocol, and upgrade
 // without a hello: the keys 1 to 4 and 7 of a Request, and 1 to 4 of an Answer, never change
@@ -42,9 +44,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/fxamacker/cbor/v2"
-
 	"albatross/messages"
+	"albatross/runtime/seqpacket"
 )
 
 // Protocol is the version of the protocol.
@@ -53,8 +54,8 @@ const Protocol = 1
 const (
 	// MaxFrame bounds a message, in bytes.
 	MaxFrame = 32 << 10
-	// MaxFiles bounds the descriptors of a message.
-	MaxFiles = 8
+	// MaxPassed bounds the descriptors that a process gets: two for each of 63 devices.
+	MaxPassed = 126
 	// MaxOrder bounds a command line, in bytes. Linux executes none that is longer.
 	MaxOrder = 4 << 20
 	// MaxText bounds a text in a message, in bytes.
@@ -100,6 +101,7 @@ const (
 	Output  File = "output"  // the standard output and error of the process
 	Console File = "console" // the end of the same pipe to read from
 	Cgroup  File = "cgroup"  // directory of the cgroup (version 2) to start in
+	Passed  File = "passed"  // passed on to the process, in order, and not kept; there may be several
 	Pidfd   File = "pidfd"
 )
 
@@ -132,6 +134,7 @@ type Answer struct {
 	Files    []File           `cbor:"9,keyasint,omitempty"`
 	Name     string           `cbor:"10,keyasint,omitempty"` // of the unikernel that has ended
 	Managed  bool             `cbor:"11,keyasint,omitempty"` // a service manager starts the keeper again when it ends
+	Pass     bool             `cbor:"12,keyasint,omitempty"` // the keeper knows Passed; one that does not ignores it
 }
 
 // A Kept is a process that the keeper keeps, or whose end is not acknowledged.
@@ -156,45 +159,14 @@ type End struct {
 	MaxMemory    int64 `cbor:"6,keyasint,omitempty"`
 }
 
-// maxNesting is more than any message needs.
-const maxNesting = 6
-
-var (
-	encMode = mustMode(cbor.EncOptions{Sort: cbor.SortCoreDeterministic}.EncMode())
-	decMode = mustMode(cbor.DecOptions{
-		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
-		IndefLength:      cbor.IndefLengthForbidden,
-		TagsMd:           cbor.TagsForbidden,
-		MaxNestedLevels:  maxNesting,
-		MaxArrayElements: max(PerList, MaxFiles),
-		MaxMapPairs:      32,
-	}.DecMode())
-)
-
-func mustMode[M any](m M, err error) M {
-	if err != nil {
-		panic("internal error: cannot set up CBOR: " + err.Error())
-	}
-	return m
-}
+var codec = seqpacket.NewCodec(MaxFrame, max(PerList, seqpacket.MaxFiles))
 
 // Encode returns the bytes of a message.
-func Encode(message any) ([]byte, error) {
-	frame, err := encMode.Marshal(message)
-	if err == nil && len(frame) > MaxFrame {
-		err = fmt.Errorf("internal error: a message of %d bytes is too long", len(frame))
-	}
-	return frame, err
-}
+func Encode(message any) ([]byte, error) { return codec.Encode(message) }
 
 // Decode reads a message into a pointer to one. It ignores unknown fields: their sender
 // speaks another Protocol.
-func Decode(frame []byte, message any) error {
-	if err := decMode.Unmarshal(frame, message); err != nil {
-		return fmt.Errorf("cannot decode a message: %w", err)
-	}
-	return nil
-}
+func Decode(frame []byte, message any) error { return codec.Decode(frame, message) }
 
 // Check refuses what no daemon sends.
 func (r Request) Check() error {
@@ -203,7 +175,7 @@ func (r Request) Check() error {
 		return fmt.Errorf("a request needs an ID")
 	case len(r.Build) > MaxText, len(r.Program) > MaxText, len(r.Name) > MaxText, len(r.Do) > MaxText:
 		return fmt.Errorf("a text of a request is too long")
-	case len(r.Files) > MaxFiles:
+	case len(r.Files) > seqpacket.MaxFiles:
 		return fmt.Errorf("a request has too many descriptors")
 	case len(strings.Join(r.Dirs, "")) > MaxText:
 		return fmt.Errorf("the paths of a request are too long")

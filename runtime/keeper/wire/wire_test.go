@@ -1,15 +1,12 @@
 package wire
 
 import (
-	"bytes"
-	"errors"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/seqpacket"
 )
 
 func FuzzRequest(f *testing.F) {
@@ -27,7 +24,7 @@ func FuzzRequest(f *testing.F) {
 		if Decode(frame, &r) != nil || r.Check() != nil {
 			return
 		}
-		require.LessOrEqual(t, len(r.Files), MaxFiles)
+		require.LessOrEqual(t, len(r.Files), seqpacket.MaxFiles)
 		frame, err := Encode(r)
 		require.NoError(t, err)
 		require.NoError(t, Decode(frame, &again))
@@ -82,72 +79,9 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-func pair(t *testing.T) (a, b int) {
-	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	require.NoError(t, err)
-	t.Cleanup(func() { CloseAll(fds[:]) })
-	return fds[0], fds[1]
-}
-
-func TestMessagesAndDescriptorsArrive(t *testing.T) {
-	a, b := pair(t)
-	f, err := os.Open(os.DevNull)
-	require.NoError(t, err)
-	defer func() { _ = f.Close() }()
-	buffer := make([]byte, MaxFrame)
-	for _, size := range []int{1, 100, MaxFrame} {
-		require.NoError(t, Send(a, bytes.Repeat([]byte{7}, size), []int{int(f.Fd()), int(f.Fd())}))
-		frame, files, err := Receive(b, buffer)
-		require.NoError(t, err)
-		require.Len(t, frame, size)
-		require.Len(t, files, 2)
-		flags, err := unix.FcntlInt(uintptr(files[0]), unix.F_GETFD, 0)
-		require.NoError(t, err)
-		require.Equal(t, unix.FD_CLOEXEC, flags)
-		CloseAll(files)
-	}
-}
-
-// TestWhatIsTooMuchIsRefused, and leaves no descriptor open.
-func TestWhatIsTooMuchIsRefused(t *testing.T) {
-	a, b := pair(t)
-	buffer := make([]byte, MaxFrame)
-	before := descriptors(t)
-	require.NoError(t, Send(a, make([]byte, MaxFrame+1), []int{a}))
-	_, files, err := Receive(b, buffer)
-	require.ErrorContains(t, err, "longer than")
-	require.Empty(t, files)
-	require.NoError(t, Send(a, []byte{1}, []int{a, a, a, a, a, a, a, a, a, a}))
-	_, files, err = Receive(b, buffer)
-	require.ErrorIs(t, err, ErrCut)
-	require.Empty(t, files)
-	require.Equal(t, before, descriptors(t))
-	require.NoError(t, unix.Shutdown(a, unix.SHUT_WR))
-	frame, _, err := Receive(b, buffer)
-	require.NoError(t, err)
-	require.Empty(t, frame, "the end")
-}
-
-func descriptors(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	require.NoError(t, err)
-	return len(entries)
-}
-
 func TestCheck(t *testing.T) {
 	require.Error(t, Request{}.Check())
 	require.Error(t, Request{ID: 1, Name: string(make([]byte, MaxText+1))}.Check())
-	require.Error(t, Request{ID: 1, Files: make([]File, MaxFiles+1)}.Check())
+	require.Error(t, Request{ID: 1, Files: make([]File, seqpacket.MaxFiles+1)}.Check())
 	require.NoError(t, Request{ID: 1}.Check())
-}
-
-func TestWhoIsAtTheOtherEnd(t *testing.T) {
-	a, _ := pair(t)
-	pid, err := CheckPeer(a)
-	require.NoError(t, err)
-	require.Equal(t, os.Getpid(), pid)
-	_, err = CheckPeer(-1)
-	require.True(t, errors.Is(err, unix.EBADF))
 }

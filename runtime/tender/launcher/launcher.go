@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -36,6 +37,8 @@ const (
 	// something fails, now or before, the reason. Who has become the tender has closed it,
 	// so its end of file without a reason means success.
 	Status = 4
+	// Passed is the first of those that the tender gets; --pass=N says how many there are.
+	Passed = 5
 )
 
 const (
@@ -50,6 +53,7 @@ type order struct {
 	tasks   []string       // files of cgroups to join
 	confine *confine.Order // nil: the process keeps what it has
 	cpus    []int          // to run on; none: any
+	pass    int            // how many descriptors the tender gets, from Passed on
 	argv    []string
 	goOn    func() int // what this program goes on as; nil: it executes a program
 }
@@ -58,7 +62,7 @@ type order struct {
 // execute that. It carries out the order, if there is one.
 type Continuation func(argv []string, o *confine.Order) func() int
 
-const usage = "usage: launch [--join=FILE]... [--confine[=user] [--root=DIR]] --cpus=LIST -- PROGRAM [ARGUMENTS]"
+const usage = "usage: launch [--join=FILE]... [--pass=N] [--confine[=user] [--root=DIR]] --cpus=LIST -- PROGRAM [ARGUMENTS]"
 
 // Main is the program; usage describes its arguments. It returns an exit status, or not at all.
 // If PROGRAM is this program, by the path by which this one was called, and own returns a
@@ -163,6 +167,10 @@ func (o *order) option(text string) bool {
 	switch {
 	case option == "--join":
 		o.tasks = append(o.tasks, value)
+	case option == "--pass":
+		n, err := strconv.ParseUint(value, 10, 16)
+		o.pass = int(n)
+		return err == nil
 	case text == "--confine", text == "--confine=user":
 		o.confine = &confine.Order{User: value == "user"}
 	case option == "--root" && o.confine != nil:
@@ -204,13 +212,17 @@ func prepare(o order) error {
 	if err := pin(o.cpus); err != nil {
 		return fmt.Errorf("cannot run on CPUs %v: %w", o.cpus, err)
 	}
-	if err := unix.CloseRange(Gate, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+	if err := errors.Join(closeOnExec(Gate, Passed-1), closeOnExec(uint(Passed+o.pass), ^uint(0)>>32)); err != nil {
 		return fmt.Errorf("cannot close descriptors: %w", err)
 	}
 	if err := resetSignals(); err != nil {
 		return fmt.Errorf("cannot reset signals: %w", err)
 	}
 	return nil
+}
+
+func closeOnExec(first, last uint) error {
+	return unix.CloseRange(first, last, unix.CLOSE_RANGE_CLOEXEC)
 }
 
 // join moves this thread into the cgroup of the file. A thread moves itself for free; to

@@ -110,6 +110,24 @@ int has_argument(const struct boot *boot, const char *text)
     return 0;
 }
 
+int option(const struct boot *boot, const char *prefix, char *value, u64 size)
+{
+    const char *p = boot->command_line;
+    u64 n = 0;
+
+    while (*p && !starts_with(p, prefix)) {
+        while (*p && *p != ' ')
+            p++;
+        while (*p == ' ')
+            p++;
+    }
+    if (*p)
+        for (p += length(prefix); *p && *p != ' ' && n < size - 1; p++)
+            value[n++] = *p;
+    value[n] = 0;
+    return n > 0;
+}
+
 u64 number(const char *text)
 {
     u64 n = 0;

@@ -87,6 +87,8 @@ void target_start(const void *boot_info, struct boot *boot);
 void console_write(const char *data, u64 length);
 _Noreturn void halt(int status);
 void sleep_ms(u64 ms);
+/* The time since some moment in the past. */
+u64 clock_ms(void);
 
 /* Both answer 0 when the whole sector was transferred. */
 int block_read(struct device *d, u32 handle, u64 offset, void *data);
@@ -94,6 +96,8 @@ int block_write(struct device *d, u32 handle, u64 offset, const void *data);
 
 /* Waits for a frame and answers its length. */
 u64 net_receive(struct device *d, u32 handle, void *data, u64 size);
+/* Waits for a frame as long as it is told and answers its length, or 0 when none has come. */
+u64 net_receive_within(struct device *d, u32 handle, void *data, u64 size, u64 ms);
 void net_send(struct device *d, u32 handle, const void *data, u64 length);
 
 /*
@@ -110,6 +114,8 @@ extern u8 end_of_image[];
 /* The program itself; what it returns is the exit status. */
 int program(const struct boot *boot);
 
+void *memset(void *to, int c, u64 n);
+void *memcpy(void *to, const void *from, u64 n);
 int equal(const char *a, const char *b);
 void print(const char *text);
 void print_number(u64 n);
@@ -122,6 +128,9 @@ _Noreturn void sleep_for_ever(void);
  */
 const char *argument(const struct boot *boot, int index);
 int has_argument(const struct boot *boot, const char *text);
+/* Copies what follows a prefix in the first argument that begins with it, --name=LABEL
+ * included. Answers 0 when there is none; value is "" then. */
+int option(const struct boot *boot, const char *prefix, char *value, u64 size);
 u64 number(const char *text);
 
 #endif

@@ -17,10 +17,13 @@ struct boot_info {
     struct manifest *manifest;
 };
 
+static u64 cycles_per_second;
+
 void target_start(const void *boot_info, struct boot *boot)
 {
     const struct boot_info *info = boot_info;
 
+    cycles_per_second = info->cycles_per_second;
     boot->memory = info->memory;
     boot->image_end = info->image_end;
     boot->command_line = info->command_line;
@@ -47,6 +50,14 @@ void sleep_ms(u64 ms)
     call(CALL_POLL, (u64)&c);
 }
 
+u64 clock_ms(void)
+{
+    u32 low, high;
+
+    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+    return ((u64)high << 32 | low) / (cycles_per_second / 1000);
+}
+
 static int block_transfer(int which, struct device *d, u32 handle, u64 offset,
                           void *data)
 {
@@ -65,15 +76,29 @@ int block_write(struct device *d, u32 handle, u64 offset, const void *data)
     return block_transfer(CALL_BLOCK_WRITE, d, handle, offset, (void *)data);
 }
 
-u64 net_receive(struct device *d, u32 handle, void *data, u64 size)
+static u64 net_read(u32 handle, void *data, u64 size)
+{
+    struct call_net c = {handle, data, size, -1};
+    call(CALL_NET_READ, (u64)&c);
+    return c.result == 0 ? c.length : 0;
+}
+
+u64 net_receive_within(struct device *d, u32 handle, void *data, u64 size, u64 ms)
 {
     (void)d;
+    u64 n = net_read(handle, data, size);
+    if (n > 0)
+        return n;
+    sleep_ms(ms);
+    return net_read(handle, data, size);
+}
+
+u64 net_receive(struct device *d, u32 handle, void *data, u64 size)
+{
     for (;;) {
-        struct call_net c = {handle, data, size, -1};
-        call(CALL_NET_READ, (u64)&c);
-        if (c.result == 0)
-            return c.length;
-        sleep_ms(3600 * 1000);
+        u64 n = net_receive_within(d, handle, data, size, 3600 * 1000);
+        if (n > 0)
+            return n;
     }
 }
 

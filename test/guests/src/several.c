@@ -1,5 +1,5 @@
 /* several: declares three devices, one block and two networks, and exits; for
- * whoever checks manifests. */
+ * whoever checks manifests. With the argument "wait" it says so, and stays. */
 #include "guest.h"
 
 MANIFEST({.name = "storage", .type = DEVICE_BLOCK},
@@ -8,5 +8,9 @@ MANIFEST({.name = "storage", .type = DEVICE_BLOCK},
 
 int program(const struct boot *boot)
 {
+    if (has_argument(boot, "wait")) {
+        print("waits\n");
+        sleep_for_ever();
+    }
     return (int)boot->manifest->count - 4;
 }

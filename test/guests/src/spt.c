@@ -7,6 +7,7 @@ enum {
     SYS_WRITE = 1,
     SYS_PREAD = 17,
     SYS_PWRITE = 18,
+    SYS_CLOCK_GETTIME = 228,
     SYS_EXIT_GROUP = 231,
     SYS_EPOLL_PWAIT = 281,
     SYS_TIMERFD_SETTIME = 286,
@@ -82,9 +83,9 @@ _Noreturn void halt(int status)
     __builtin_trap();
 }
 
-/* Sleeps in epoll_pwait until something is ready, which must be what is
- * expected. An ms of 0 sets no timer. */
-static void wait(u64 ms, u64 expected)
+/* Sleeps in epoll_pwait until something is ready, and answers what that is. An ms of 0 sets
+ * no timer. */
+static u64 wait_for_any(u64 ms)
 {
     struct epoll_event event;
     u64 timer[4] = {0, 0, ms / 1000, ms % 1000 * 1000000};
@@ -93,7 +94,13 @@ static void wait(u64 ms, u64 expected)
     while (system_call(SYS_EPOLL_PWAIT, info->epoll, (u64)&event, 1, -1, 0,
                        0) < 1)
         ;
-    if (event.data != expected)
+    return event.data;
+}
+
+/* What is ready must be what is expected. */
+static void wait(u64 ms, u64 expected)
+{
+    if (wait_for_any(ms) != expected)
         halt(UNEXPECTED_EVENT);
 }
 
@@ -101,6 +108,14 @@ void sleep_ms(u64 ms)
 {
     if (ms > 0)
         wait(ms, TIMER_EVENT);
+}
+
+u64 clock_ms(void)
+{
+    u64 time[2] = {0, 0};
+
+    system_call(SYS_CLOCK_GETTIME, 1, (u64)time, 0, 0, 0, 0); /* CLOCK_MONOTONIC */
+    return time[0] * 1000 + time[1] / 1000000;
 }
 
 int block_read(struct device *d, u32 handle, u64 offset, void *data)
@@ -119,15 +134,30 @@ int block_write(struct device *d, u32 handle, u64 offset, const void *data)
                        offset, 0, 0) != (i64)size;
 }
 
+static i64 net_read(struct device *d, void *data, u64 size)
+{
+    return system_call(SYS_READ, d->backing.descriptor, (u64)data, size, 0, 0, 0);
+}
+
 u64 net_receive(struct device *d, u32 handle, void *data, u64 size)
 {
     for (;;) {
-        i64 n = system_call(SYS_READ, d->backing.descriptor, (u64)data, size, 0,
-                            0, 0);
+        i64 n = net_read(d, data, size);
         if (n > 0)
             return n;
         wait(0, handle);
     }
+}
+
+u64 net_receive_within(struct device *d, u32 handle, void *data, u64 size, u64 ms)
+{
+    (void)handle;
+    i64 n = net_read(d, data, size);
+    if (n <= 0 && ms > 0) {
+        wait_for_any(ms);
+        n = net_read(d, data, size);
+    }
+    return n > 0 ? n : 0;
 }
 
 void net_send(struct device *d, u32 handle, const void *data, u64 length)

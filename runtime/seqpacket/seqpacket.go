@@ -1,4 +1,7 @@
-package wire
+// Package seqpacket sends and receives messages with descriptors over a Unix socket that
+// preserves messages (SOCK_SEQPACKET), which our processes use among themselves: the daemon, its
+// keeper, and the processes of networks. It encodes messages in CBOR.
+package seqpacket
 
 import (
 	"errors"
@@ -7,6 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// MaxFiles bounds the descriptors of a message.
+const MaxFiles = 134
 
 // ErrCut says that descriptors were lost, since this process has too many open.
 var ErrCut = errors.New("too many open files")
@@ -26,7 +32,7 @@ func Send(socket int, frame []byte, files []int) error {
 	}
 }
 
-// Receive receives a message into buffer, which has room for MaxFrame bytes at least. An
+// Receive receives a message into buffer, which has room for the longest message. An
 // empty message is the end of the connection. The descriptors belong to the caller, and are
 // closed by an exec. After an error there are none: ErrCut comes with a message, and
 // unix.EAGAIN says that a nonblocking socket is empty.
