@@ -2,6 +2,9 @@
 
 GO ?= go
 PROGRAMS := albatrossd albatross-client albatross-tender albatross-keeper albatross-influx albatross-tls-endpoint
+# Those that give up privileges in threads that the network packages need, which Go can do only
+# without cgo.
+STATIC := albatross-network
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 
 # Everything is built with a crypto/tls that accepts large certificates; see
@@ -33,6 +36,7 @@ overlay:
 build: overlay ## build all programs into bin/
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ $(addprefix ./cmd/,$(STATIC))
 
 demo: build ## run a unikernel and see that it outlives the daemon
 	@$(GO) run ./test/demo
@@ -47,7 +51,7 @@ test: build lint ## run all tests, with the race detector where there is a C com
 # comes from the cache.
 FAST := ./messages/... $(addprefix ./actors/,console ledger meter store supervise unikernel) ./cmd/commandline \
 	$(addprefix ./sockets/,client events gateway influx metrics wire/...) \
-	$(addprefix ./runtime/,block compress cpulist durable fair fifo hvt image keeper/... machine proc seccomp solo5 spt tender/... trust) \
+	$(addprefix ./runtime/,block compress cpulist durable fair fifo hvt image keeper/... machine network/lease network/resolve network/stations network/wire proc seccomp seqpacket/... solo5 spt tender/... trust) \
 	./test/rules
 
 check: vet build ## gofmt, go vet, build and the fast tests: what to run after each step

@@ -88,3 +88,13 @@ func TestTapsOfOneAddressAreToldApart(t *testing.T) {
 	ports[2].Reach(ports[1], "\x02port1"+"\x02port2"+kind+"hello")
 	ports[1].Reach(ports[2], "\x02port2"+"\x02port1"+kind+"hello")
 }
+
+// TestATapHasTheGroupOfItsBridge, before it is up.
+func TestATapHasTheGroupOfItsBridge(t *testing.T) {
+	netns.Bridge(t, bridge)
+	require.Equal(t, "0", show(t, made(t).Link().Name, "netdev_group"))
+	link, err := netlink.LinkByName(bridge)
+	require.NoError(t, err)
+	require.NoError(t, netlink.LinkSetGroup(link, 1634467841))
+	require.Equal(t, "1634467841", show(t, made(t).Link().Name, "netdev_group"))
+}

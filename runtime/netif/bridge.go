@@ -26,7 +26,7 @@ func Bridges() ([]string, error) {
 }
 
 func list() (links []netlink.Link, err error) {
-	err = uninterrupted(func() error {
+	err = Uninterrupted(func() error {
 		links, err = netlink.LinkList()
 		return err
 	})
@@ -36,15 +36,24 @@ func list() (links []netlink.Link, err error) {
 // listTries is far more than are needed.
 const listTries = 100
 
-// uninterrupted repeats a listing during which something has changed: the kernel reports
+// Uninterrupted repeats a listing during which something has changed: the kernel reports
 // that such a list may contain one interface twice and lack another.
-func uninterrupted(ask func() error) (err error) {
+func Uninterrupted(ask func() error) (err error) {
 	for range listTries {
 		if err = ask(); !errors.Is(err, netlink.ErrDumpInterrupted) {
 			break
 		}
 	}
 	return err
+}
+
+// Index returns the index of a bridge, which the kernel gives to one interface per boot.
+func Index(bridge string) (int, error) {
+	link, err := findBridge(bridge)
+	if err != nil {
+		return 0, err
+	}
+	return link.Index, nil
 }
 
 // CheckBridge refuses a name that is not that of a bridge. Clients read its errors as
@@ -55,9 +64,9 @@ func CheckBridge(name string) error {
 }
 
 func findBridge(name string) (*netlink.LinkAttrs, error) {
-	link, err := findByName(name)
+	link, err := Find(name)
 	switch {
-	case errors.Is(err, errNoLink):
+	case errors.Is(err, ErrNoLink):
 		return nil, fmt.Errorf("interface %s does not exist", name)
 	case err != nil:
 		return nil, fmt.Errorf("cannot look up interface %s: %w", name, err)

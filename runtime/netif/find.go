@@ -10,19 +10,19 @@ import (
 	"albatross/messages"
 )
 
-// errNoLink says that there is no such interface.
-var errNoLink = errors.New("no such interface")
+// ErrNoLink is the error for an interface that does not exist.
+var ErrNoLink = errors.New("no such interface")
 
-// findByName returns the interface with exactly this name. The kernel accepts more: it
+// Find returns the interface with exactly this name, or ErrNoLink. The kernel accepts more: it
 // also knows alternative names, and ends a name at a NUL byte. But a policy allows a
 // bridge by its one name.
-func findByName(name string) (netlink.Link, error) {
+func Find(name string) (netlink.Link, error) {
 	if len(name) >= unix.IFNAMSIZ {
-		return nil, errNoLink
+		return nil, ErrNoLink
 	}
 	link, err := existing(netlink.LinkByName(name))
 	if err == nil && link.Attrs().Name != name {
-		return nil, errNoLink
+		return nil, ErrNoLink
 	}
 	return link, err
 }
@@ -31,7 +31,7 @@ func findByName(name string) (netlink.Link, error) {
 // now.
 func findTap(record messages.Link) (*netlink.Tuntap, error) {
 	if record.Index <= 0 || record.Index > math.MaxInt32 {
-		return nil, errNoLink
+		return nil, ErrNoLink
 	}
 	link, err := existing(netlink.LinkByIndex(record.Index))
 	if err != nil {
@@ -39,7 +39,7 @@ func findTap(record messages.Link) (*netlink.Tuntap, error) {
 	}
 	tap, ok := link.(*netlink.Tuntap)
 	if !ok || tap.Mode != netlink.TUNTAP_MODE_TAP || tap.Name != record.Name {
-		return nil, errNoLink
+		return nil, ErrNoLink
 	}
 	return tap, nil
 }
@@ -48,7 +48,7 @@ func findTap(record messages.Link) (*netlink.Tuntap, error) {
 func existing(link netlink.Link, err error) (netlink.Link, error) {
 	var notFound netlink.LinkNotFoundError
 	if errors.As(err, &notFound) {
-		return nil, errNoLink
+		return nil, ErrNoLink
 	}
 	return link, err
 }

@@ -19,7 +19,7 @@ func FindTap(name, bridge string) (messages.Link, error) {
 }
 
 func findTapOn(name, bridge string) (messages.Link, error) {
-	link, err := findByName(name)
+	link, err := Find(name)
 	if err != nil {
 		return messages.Link{}, err
 	}

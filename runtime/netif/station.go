@@ -48,7 +48,7 @@ func ownAddress(s messages.Station) error {
 // port. It may contain entries of other bridges.
 func forwarding(bridge int) (table []netlink.Neigh, err error) {
 	var entries [][]byte
-	err = uninterrupted(func() error {
+	err = Uninterrupted(func() error {
 		// netlink.NeighList cannot ask for one bridge.
 		request := nl.NewNetlinkRequest(unix.RTM_GETNEIGH, unix.NLM_F_DUMP)
 		request.AddData(nl.NewIfInfomsg(unix.AF_BRIDGE))

@@ -85,7 +85,7 @@ func become(fd int) (link messages.Link, err error) {
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
 		return link, err
 	}
-	found, err := findByName(request.Name())
+	found, err := Find(request.Name())
 	if err != nil {
 		return link, err
 	}
@@ -101,13 +101,20 @@ var hostAddress = net.HardwareAddr{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff}
 const maxMTU = 65521
 
 // adapt prepares a tap so that it changes neither the address nor the MTU of its future
-// bridge, which otherwise takes the lowest of its ports.
+// bridge, which otherwise takes the lowest of its ports. It gives it the group of the
+// bridge: the host's filter knows by it on which bridge a frame arrives.
 func adapt(tap netlink.Link, bridge *netlink.LinkAttrs) error {
 	if err := netlink.LinkSetHardwareAddr(tap, hostAddress); err != nil {
 		return fmt.Errorf("cannot set its address: %w", err)
 	}
 	if err := netlink.LinkSetMTU(tap, min(bridge.MTU, maxMTU)); err != nil {
 		return fmt.Errorf("cannot set its MTU to %d, which is that of the bridge: %w", bridge.MTU, err)
+	}
+	if bridge.Group == 0 {
+		return nil // a new tap has that
+	}
+	if err := netlink.LinkSetGroup(tap, int(bridge.Group)); err != nil {
+		return fmt.Errorf("cannot set its group to %d, which is that of the bridge: %w", bridge.Group, err)
 	}
 	return nil
 }
@@ -128,6 +135,23 @@ func attach(tap int, bridge *netlink.LinkAttrs) error {
 	}
 	failpoint.Here("tap/attached")
 	return netlink.LinkSetUp(link)
+}
+
+// Attach attaches the tap of a record to a bridge, if it is not attached to that. It is fine if the
+// tap is gone.
+func Attach(record messages.Link, bridge string) error {
+	master, err := findBridge(bridge)
+	if err != nil {
+		return err
+	}
+	tap, err := findTap(record)
+	if err == nil && tap.MasterIndex != master.Index {
+		err = attach(record.Index, master)
+	}
+	if err != nil && !errors.Is(err, ErrNoLink) {
+		return fmt.Errorf("cannot attach tap %s to bridge %s again: %w", record.Name, bridge, err)
+	}
+	return nil
 }
 
 // Link returns the record of the tap.
@@ -205,7 +229,7 @@ func Remove(record messages.Link) error {
 	if err == nil {
 		err = netlink.LinkDel(tap)
 	}
-	if err != nil && !errors.Is(err, errNoLink) && !errors.Is(err, unix.ENODEV) {
+	if err != nil && !errors.Is(err, ErrNoLink) && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("cannot remove tap %s: %w", record.Name, err)
 	}
 	failpoint.Here("tap/removed")

@@ -13,11 +13,17 @@ import (
 func Bridge(t testing.TB, name string) {
 	t.Helper()
 	Need(t)
+	bridge := makeBridge(t, name)
+	t.Cleanup(func() { require.NoError(t, netlink.LinkDel(bridge)) })
+}
+
+func makeBridge(t testing.TB, name string) *netlink.Bridge {
+	t.Helper()
 	bridge := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs()}
 	bridge.Name = name
 	require.NoError(t, netlink.LinkAdd(bridge))
-	t.Cleanup(func() { require.NoError(t, netlink.LinkDel(bridge)) })
 	require.NoError(t, netlink.LinkSetUp(bridge))
+	return bridge
 }
 
 // Ports returns the names of the interfaces on a bridge, in order.

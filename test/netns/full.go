@@ -22,9 +22,15 @@ const (
 func FullBridge(t testing.TB, name string) {
 	t.Helper()
 	Bridge(t, name)
+	t.Cleanup(func() { require.NoError(t, removeGroup()) })
+	fill(t, name)
+}
+
+// fill gives a bridge all the ports that it can have.
+func fill(t testing.TB, name string) {
+	t.Helper()
 	master, err := netlink.LinkByName(name)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, removeGroup()) })
 	for i := 0; i < maxPorts; i += 2 {
 		pair := &netlink.Veth{
 			LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("full%d", i), Group: portGroup, MasterIndex: master.Attrs().Index},

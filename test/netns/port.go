@@ -67,6 +67,9 @@ func open(t testing.TB, template string) (port *Port, name string) {
 	return &Port{t, file}, request.Name()
 }
 
+// Descriptor returns the tap, for tests that speak more than single frames. It stays the port's.
+func (p *Port) Descriptor() int { return int(p.file.Fd()) }
+
 // Close closes the port before the end of the test.
 func (p *Port) Close() { _ = p.file.Close() }
 
@@ -82,6 +85,20 @@ func (p *Port) Send(frame string) {
 func (p *Port) Receive(frame string) {
 	p.t.Helper()
 	require.True(p.t, p.arrives(frame, time.Now().Add(deadline)), "no frame %q", frame)
+}
+
+// Until waits for a frame, and returns those that have arrived before it.
+func (p *Port) Until(frame string) (before []string) {
+	p.t.Helper()
+	require.NoError(p.t, p.file.SetReadDeadline(time.Now().Add(deadline)))
+	for buffer := make([]byte, maxFrame); ; {
+		n, err := p.file.Read(buffer)
+		require.NoError(p.t, err, "no frame %q", frame)
+		if string(buffer[:n]) == frame {
+			return before
+		}
+		before = append(before, string(buffer[:n]))
+	}
 }
 
 // Reach sends a frame until another port gets it. The first ones are often lost: it can take a

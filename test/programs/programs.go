@@ -55,12 +55,31 @@ func BuildAlike(dir string, names ...string) (race bool, err error) {
 	return race, build(dir, []string{fmt.Sprintf("-race=%t", race)}, names)
 }
 
+// static are the programs that are built without cgo, and thereby without the race detector: see
+// Makefile.
+var static = []string{"albatross-network"}
+
 func build(dir string, flags, names []string) error {
+	alone := func(name string) bool { return slices.Contains(static, name) }
+	for _, name := range slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !alone(name) }) {
+		if err := goBuild(dir, append(slices.Clone(flags), "-race=false"), []string{name}, "CGO_ENABLED=0"); err != nil {
+			return err
+		}
+	}
+	if rest := slices.DeleteFunc(slices.Clone(names), alone); len(rest) > 0 {
+		return goBuild(dir, flags, rest)
+	}
+	return nil
+}
+
+func goBuild(dir string, flags, names []string, environment ...string) error {
 	args := append([]string{"build", "-o", dir + string(filepath.Separator)}, flags...)
 	for _, name := range names {
 		args = append(args, "albatross/cmd/"+name)
 	}
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+	c := exec.Command("go", args...)
+	c.Env = append(os.Environ(), environment...)
+	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot build %v: %w\n%s", names, err, out)
 	}
 	return nil
