@@ -94,6 +94,12 @@ var commands = []Properties{
 	{Command: EndList{}, Word: "exits", Metric: "end_list", At: AtControl},
 	{Command: SettingList{}, Word: "settings", Metric: "setting_list", At: AtControl},
 	{Command: BlockReserve{}, Word: "reserve-block", Metric: "block_reserve", At: AtControl, Changes: true},
+	{Command: UnikernelDeploy{}, Word: "create", Metric: "unikernel_deploy", At: AtControl, Changes: true},
+	{Command: NetworkList{}, Word: "network", Metric: "network_list", At: AtControl},
+	{Command: NetworkCreate{}, Word: "network create", Metric: "network_create", At: AtControl, Changes: true},
+	{Command: NetworkRemove{}, Word: "network remove", Metric: "network_remove", At: AtControl, Changes: true},
+	{Command: PublishAdd{}, Word: "publish add", Metric: "publish_add", At: AtControl, Changes: true},
+	{Command: PublishRemove{}, Word: "publish remove", Metric: "publish_remove", At: AtControl, Changes: true},
 	{Command: EventsSubscribe{}, Word: "events", Metric: "events_subscribe", At: AtControl, Answers: Forever},
 }
 

@@ -24,6 +24,9 @@ const (
 	EventPolicyChanged EventKind = "policy-changed"
 	EventPolicyRemoved EventKind = "policy-removed"
 
+	EventNetworkCreated EventKind = "network-created"
+	EventNetworkRemoved EventKind = "network-removed"
+
 	EventBlockCreated EventKind = "block-created"
 	EventBlockSet     EventKind = "block-set" // it has new contents
 	EventBlockRemoved EventKind = "block-removed"

@@ -37,6 +37,19 @@ type (
 		Firm     bool   // with KeepSpec: stop it even if that cannot be stored
 		Cause    Public // for the events
 	}
+	// UnikernelPublish changes which ports of the host lead to a unikernel. Answered by
+	// UnikernelPublished.
+	UnikernelPublish struct {
+		ID   uint64
+		List []Publication
+	}
+	UnikernelPublished struct {
+		Name Name
+		Run  uint64
+		ID   uint64
+		Spec Spec   // as it is now
+		Err  Public // why nothing has changed
+	}
 	// UnikernelGoesOn refuses to stop a unikernel for a successor, because that cannot be
 	// stored.
 	UnikernelGoesOn struct {

@@ -21,6 +21,77 @@ type NetworkSpec struct {
 // Subnet returns the addresses of the network.
 func (s NetworkSpec) Subnet() netip.Prefix { return s.Gateway.Masked() }
 
+// Contains reports whether a unikernel can have an address on the network: that of the gateway,
+// and the first and last of an IPv4 subnet, are not for unikernels.
+func (s NetworkSpec) Contains(a netip.Addr) bool {
+	subnet := s.Subnet()
+	return subnet.Contains(a) && a != s.Gateway.Addr() && a != subnet.Addr() && a != last(subnet)
+}
+
+// last returns the last address of a subnet, for broadcasts.
+func last(subnet netip.Prefix) netip.Addr {
+	bytes := subnet.Addr().AsSlice()
+	for bit := subnet.Bits(); bit < 8*len(bytes); bit++ {
+		bytes[bit/8] |= 1 << (7 - bit%8)
+	}
+	a, _ := netip.AddrFromSlice(bytes)
+	return a
+}
+
+// A NetworkAsk is what a client asks of a new network. The daemon chooses what is zero.
+type NetworkAsk struct {
+	Backend NetworkBackend
+	Subnet  netip.Prefix
+	Gateway netip.Addr
+	Subnet6 netip.Prefix
+	MTU     int
+	NoNAT   bool
+}
+
+// A NamedNetwork is a network with its name.
+type NamedNetwork struct {
+	Name Name
+	Spec NetworkSpec
+}
+
+// A NetworkStatus describes a named network for clients.
+type NetworkStatus struct {
+	Name     Name
+	Spec     NetworkSpec
+	Trouble  Public // why it cannot be used now; empty: it can
+	Stations []NetworkStation
+}
+
+// A NetworkStation is a unikernel's device on a named network.
+type NetworkStation struct {
+	Unikernel Name
+	MAC       MAC
+	Addresses []netip.Addr
+	Publish   []Publication // that lead to it
+}
+
+// Between the host and a network.
+type (
+	// NetworkUp says that a network can be used. It follows the start of its actor, and every
+	// repair.
+	NetworkUp struct{ Name Name }
+	// NetworkTrouble says that a network cannot be used, as long as no NetworkUp follows.
+	NetworkTrouble struct {
+		Name Name
+		Text Public
+	}
+	// NetworkRepair says that something of a network is missing. NetworkUp or NetworkTrouble
+	// follows.
+	NetworkRepair struct{}
+	// NetworkDown requests the removal of a network from the machine. Answered by NetworkGone.
+	NetworkDown struct{ ID uint64 }
+	NetworkGone struct {
+		ID   uint64
+		Name Name
+		Err  Public // why something is left; empty: nothing is
+	}
+)
+
 // A NetworkBackend is what carries the frames of a network, in the word that is stored and
 // sent.
 type NetworkBackend string

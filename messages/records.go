@@ -127,6 +127,7 @@ type State struct {
 	Unikernels []Record
 	Policies   []NamedPolicy
 	Ends       []NamedEnd
+	Networks   []NamedNetwork
 	// Imported: nothing of native albatross is to be imported any more.
 	Imported bool
 }
@@ -184,6 +185,17 @@ type (
 	DeletePolicy struct {
 		isChange
 		Path Path
+	}
+	// PutNetwork sets a named network.
+	PutNetwork struct {
+		isChange
+		Name Name
+		Spec NetworkSpec
+	}
+	// DeleteNetwork removes a named network.
+	DeleteNetwork struct {
+		isChange
+		Name Name
 	}
 	// PutEvent reports other changes, or what was done. Only the newest events are kept.
 	PutEvent struct {

@@ -295,6 +295,35 @@ type (
 	}
 	// BlockReserve reserves room on the disk for all of a block device.
 	BlockReserve struct{ isCommand }
+	// UnikernelDeploy is UnikernelCreate with what native albatross has no word for: ports that
+	// are published, and addresses on named networks.
+	UnikernelDeploy struct {
+		isCommand
+		Create UnikernelCreate
+	}
+	// NetworkList asks for the named networks at and below a path.
+	NetworkList struct{ isCommand }
+	// SuccessNetworks answers NetworkList.
+	SuccessNetworks struct {
+		isSuccess
+		List []NetworkStatus
+	}
+	// NetworkCreate makes a named network.
+	NetworkCreate struct {
+		isCommand
+		Asked NetworkAsk
+	}
+	// NetworkRemove removes a named network that nothing uses.
+	NetworkRemove struct{ isCommand }
+	// PublishAdd publishes another port of a unikernel, and PublishRemove ends that.
+	PublishAdd struct {
+		isCommand
+		Publication Publication
+	}
+	PublishRemove struct {
+		isCommand
+		Publication Publication
+	}
 	// EventsSubscribe asks for the events since a time, and then every new one. Without a
 	// time it asks for new ones only.
 	EventsSubscribe struct {

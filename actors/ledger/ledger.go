@@ -11,7 +11,8 @@
 //	policies.go  policies: why one cannot be set or replaced
 //	machine.go   the machine: what it has, and what exceeds that
 //	devices.go   block devices: their sizes, and who uses them
-//	stations.go  addresses on bridges: who has them
+//	stations.go  MAC addresses on bridges: who has them
+//	networks.go  named networks: who has which IP address, and which ports are published
 package ledger
 
 import (
@@ -34,6 +35,9 @@ type Ledger struct {
 	devices  map[messages.Name]device
 	users    map[messages.Name]messages.Name      // block device, existing or not, to its unikernel
 	stations map[messages.Station][]messages.Name // who has the address; older daemons gave one to several
+	networks map[string]*network                  // by the name of the bridge
+	ports    map[port][]publisher                 // of the host
+	measured messages.Policy                      // of the machine, without networks in user mode
 }
 
 // usage is the sum of all claims and block devices at and below a path.
@@ -70,6 +74,8 @@ func New() *Ledger {
 		devices:  map[messages.Name]device{},
 		users:    map[messages.Name]messages.Name{},
 		stations: map[messages.Station][]messages.Name{},
+		networks: map[string]*network{},
+		ports:    map[port][]publisher{},
 	}
 }
 
@@ -160,6 +166,7 @@ func (l *Ledger) set(name messages.Name, c claim) {
 		for _, s := range Stations(name, args) {
 			l.stations[s] = append(l.stations[s], name)
 		}
+		l.join(name, args)
 	}
 }
 
@@ -180,6 +187,7 @@ func (l *Ledger) drop(name messages.Name) {
 		for _, s := range Stations(name, args) {
 			l.leave(s, name)
 		}
+		l.part(name, args)
 	}
 }
 
@@ -210,7 +218,10 @@ func (l *Ledger) check(name messages.Name, args messages.Arguments, more usage) 
 	if err := l.checkDevices(name, args); err != nil {
 		return err
 	}
-	return l.checkStations(name, args)
+	if err := l.checkStations(name, args); err != nil {
+		return err
+	}
+	return l.checkNetworks(name, args)
 }
 
 // allows checks one policy.

@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"albatross/messages"
 )
@@ -10,6 +11,8 @@ import (
 // HoldMachine records what the machine has, which is the policy of the root unless
 // another one was set. It reports whether anything has changed.
 func (l *Ledger) HoldMachine(p messages.Policy) (changed bool) {
+	l.measured = p
+	p.Bridges = append(slices.Clone(p.Bridges), l.userNetworks()...)
 	p = normal(p)
 	changed = !l.machine.OK || !equal(l.machine.Value, p)
 	l.machine = messages.Some(p)

@@ -49,7 +49,7 @@ type kept struct {
 // output identifies it, which is the console pipe of the unikernel. The caller must
 // neither end it nor start anything that shares a resource with it.
 type Aside struct {
-	Kind  string          // Unikernels, "runtimes", "policies", "ends" or "events"
+	Kind  string          // Unikernels, "runtimes", "policies", "ends", "networks" or "events"
 	Key   string          // under which it was found
 	Names []messages.Name // to which it may have belonged
 	Cause error
@@ -68,6 +68,7 @@ var lost = map[string]string{
 	string(specBucket):    "the unikernel is not known any more, and its image stays until the next start; if it runs, it goes on, and is to be ended by its process before it can be created again",
 	string(runtimeBucket): "if the unikernel runs, its process is looked for; a tap that nobody uses may be left",
 	string(policyBucket):  "nothing is allowed at the path until its policy is added again, or removed",
+	string(networkBucket): "the network is not known any more, and unikernels on it cannot be started until it is created again",
 	string(endBucket):     "how the last run of the unikernel ended is unknown",
 	string(eventBucket):   "one event is not told any more",
 }
@@ -89,6 +90,7 @@ var understood = []struct {
 	{runtimeBucket, func() any { return new(messages.Runtime) }},
 	{policyBucket, func() any { return new(messages.Policy) }},
 	{endBucket, func() any { return new(messages.End) }},
+	{networkBucket, func() any { return new(messages.NetworkSpec) }},
 }
 
 // findDamage returns all records that cannot be used.

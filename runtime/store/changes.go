@@ -22,7 +22,10 @@ func (db *DB) Load() (messages.State, error) {
 		if state.Policies, err = loadPolicies(tx); err != nil {
 			return err
 		}
-		state.Ends, err = loadEnds(tx)
+		if state.Ends, err = loadEnds(tx); err != nil {
+			return err
+		}
+		state.Networks, err = loadNetworks(tx)
 		return err
 	})
 	if err != nil {
@@ -72,6 +75,14 @@ func loadPolicies(tx *bbolt.Tx) (list []messages.NamedPolicy, err error) {
 func loadEnds(tx *bbolt.Tx) (list []messages.NamedEnd, err error) {
 	err = each(in(tx, endBucket), func(n messages.Name, e messages.End) error {
 		list = append(list, messages.NamedEnd{Name: n, End: e})
+		return nil
+	})
+	return list, err
+}
+
+func loadNetworks(tx *bbolt.Tx) (list []messages.NamedNetwork, err error) {
+	err = each(in(tx, networkBucket), func(n messages.Name, s messages.NetworkSpec) error {
+		list = append(list, messages.NamedNetwork{Name: n, Spec: s})
 		return nil
 	})
 	return list, err
@@ -160,6 +171,10 @@ func apply(tx *bbolt.Tx, change messages.Change, full bool) error {
 		return in(tx, policyBucket).put(messages.Name{Path: c.Path}, c.Policy)
 	case messages.DeletePolicy:
 		return in(tx, policyBucket).delete(messages.Name{Path: c.Path})
+	case messages.PutNetwork:
+		return in(tx, networkBucket).put(c.Name, c.Spec)
+	case messages.DeleteNetwork:
+		return in(tx, networkBucket).delete(c.Name)
 	case messages.PutEvent:
 		return putEvent(in(tx, eventBucket), c.Event, full)
 	case messages.MarkImported:

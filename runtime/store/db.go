@@ -20,7 +20,7 @@ const DBFile = "state.db"
 
 // schemaVersion is raised when an older albatrossd would misunderstand what is stored. A
 // new field alone is no reason: see package messages.
-const schemaVersion = 4
+const schemaVersion = 5
 
 // lockTimeout is how long another daemon may take to unlock the database: enough for one
 // that is being replaced to exit.
@@ -35,6 +35,7 @@ var (
 	specBucket    = []byte(Unikernels) // name: messages.Spec
 	runtimeBucket = []byte("runtimes") // name: messages.Runtime; only with a spec
 	policyBucket  = []byte("policies") // name of a path: messages.Policy
+	networkBucket = []byte("networks") // name: messages.NetworkSpec
 	endBucket     = []byte("ends")     // name: messages.End; also of what is gone
 	eventBucket   = []byte("events")   // number: messages.Event; see events.go
 	versionKey    = []byte("version")  // in digits, as all versions read it

@@ -3,6 +3,7 @@ package store_test
 import (
 	"bufio"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -114,6 +115,36 @@ func TestPoliciesAndEndsAreThereAfterReopening(t *testing.T) {
 	}, state)
 }
 
+func TestNetworksAreThereAfterReopening(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	network := messages.NetworkSpec{
+		Backend: messages.KernelNetwork, Gateway: netip.MustParsePrefix("10.89.0.1/24"),
+		Gateway6: netip.MustParsePrefix("fd00::1/64"), MTU: 1500, NAT: true,
+	}
+	user := messages.NetworkSpec{Backend: messages.UserNetwork, Gateway: netip.MustParsePrefix("10.89.1.1/24"), MTU: 1500}
+	onNetwork := spec(32)
+	onNetwork.Arguments.Networks = []messages.Network{{
+		Name: "service", Bridge: messages.Some("a.net"), IP: messages.Some(netip.MustParseAddr("10.89.0.7")), Static: true, Rate: 1000,
+		Leases: []netip.Addr{netip.MustParseAddr("10.89.0.7"), netip.MustParseAddr("fd00::7")},
+	}}
+	onNetwork.Arguments.Publish = []messages.Publication{{From: 8080, To: 80}, {UDP: true, Host: netip.MustParseAddr("::1"), From: 53, To: 53}}
+	require.NoError(t, db.Apply([]messages.Change{
+		messages.PutNetwork{Name: name(t, "a:net"), Spec: network},
+		messages.PutNetwork{Name: name(t, "user"), Spec: user},
+		messages.PutNetwork{Name: name(t, "gone"), Spec: user},
+		messages.DeleteNetwork{Name: name(t, "gone")},
+		messages.PutSpec{Name: name(t, "x"), Spec: onNetwork},
+	}))
+	require.NoError(t, db.Close())
+	state, err := open(t, dir).Load()
+	require.NoError(t, err)
+	require.Equal(t, messages.State{
+		Unikernels: []messages.Record{{Name: name(t, "x"), Spec: onNetwork}},
+		Networks:   []messages.NamedNetwork{{Name: name(t, "user"), Spec: user}, {Name: name(t, "a:net"), Spec: network}},
+	}, state)
+}
+
 func TestTheImportIsMarkedWithWhatWasImported(t *testing.T) {
 	dir := t.TempDir()
 	db := open(t, dir)
@@ -211,7 +242,7 @@ func TestNewerDatabaseIsLeftAlone(t *testing.T) {
 	alter(t, dir, func(tx *bbolt.Tx) error {
 		return store.PutVersion(tx, "12")
 	})
-	require.ErrorContains(t, refused(t, dir), "written by a newer albatrossd (version 12 of the format, this one knows 4): run that one")
+	require.ErrorContains(t, refused(t, dir), "written by a newer albatrossd (version 12 of the format, this one knows 5): run that one")
 }
 
 func TestForeignDatabaseIsLeftAlone(t *testing.T) {
@@ -224,7 +255,7 @@ func TestForeignDatabaseIsLeftAlone(t *testing.T) {
 }
 
 func TestDatabaseOfNoVersionIsDamaged(t *testing.T) {
-	for _, version := range []string{"", "x", "0", "-1", "3", "5", "12"} {
+	for _, version := range []string{"", "x", "0", "-1", "4", "6", "12"} {
 		dir := t.TempDir()
 		require.NoError(t, open(t, dir).Close())
 		alter(t, dir, func(tx *bbolt.Tx) error {

@@ -19,6 +19,7 @@ var buckets = [schemaVersion][][]byte{
 	{policyBucket, endBucket},
 	{eventBucket},
 	{damagedBucket},
+	{networkBucket},
 }
 
 // migrate converts an older database to this version, after keeping a copy, and

@@ -78,6 +78,29 @@ func TestThirdVersionIsMigrated(t *testing.T) {
 	}
 }
 
+// TestFourthVersionIsMigrated: it had all that this one has, except named networks.
+func TestFourthVersionIsMigrated(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	require.NoError(t, db.Apply([]messages.Change{messages.PutSpec{Name: name(t, "hello"), Spec: spec(1)}}))
+	require.NoError(t, db.Close())
+	alter(t, dir, func(tx *bbolt.Tx) error {
+		return errors.Join(tx.DeleteBucket([]byte("networks")), store.PutVersion(tx, "4"))
+	})
+	for range 2 {
+		db := open(t, dir)
+		require.Empty(t, db.Aside)
+		require.NoError(t, db.Apply([]messages.Change{messages.PutNetwork{Name: name(t, "net")}}))
+		state, err := db.Load()
+		require.NoError(t, err)
+		require.Equal(t, messages.State{
+			Unikernels: []messages.Record{{Name: name(t, "hello"), Spec: spec(1)}},
+			Networks:   []messages.NamedNetwork{{Name: name(t, "net")}},
+		}, state)
+		require.NoError(t, db.Close())
+	}
+}
+
 // TestDamagedRecordsAreKept for an operator to look at: the newest of them.
 func TestDamagedRecordsAreKept(t *testing.T) {
 	dir := t.TempDir()

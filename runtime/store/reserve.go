@@ -122,6 +122,8 @@ func (db *DB) growth(changes []messages.Change) (bytes int) {
 				bytes += growth(in(tx, specBucket), c.Name, c.Spec.Proven())
 			case messages.PutPolicy:
 				bytes += growth(in(tx, policyBucket), messages.Name{Path: c.Path}, c.Policy)
+			case messages.PutNetwork:
+				bytes += growth(in(tx, networkBucket), c.Name, c.Spec)
 			}
 		}
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"syscall"
 
 	"albatross/messages"
@@ -49,7 +50,7 @@ func (c *Conn) Reserve(ctx context.Context, name messages.Name) error {
 
 // askControl sends a request about a name and reads the answer.
 func (c *Conn) askControl(ctx context.Context, name messages.Name, command messages.Command, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
-	request, err := control.AppendRequest(nil, name, command)
+	request, err := c.controlRequest(name, command)
 	if err != nil {
 		return nil, err
 	}
@@ -66,10 +67,21 @@ func (c *Conn) askControl(ctx context.Context, name messages.Name, command messa
 	return answer, err
 }
 
+// controlRequest returns a request, and the native message that follows it, if one does.
+func (c *Conn) controlRequest(name messages.Name, command messages.Command) (net.Buffers, error) {
+	request, err := control.AppendRequest(nil, name, command)
+	deploy, deploys := command.(messages.UnikernelDeploy)
+	if err != nil || !deploys {
+		return net.Buffers{request}, err
+	}
+	frame, err := c.question(name, deploy.Create)
+	return append(net.Buffers{request}, frame...), err
+}
+
 // exchangeControl writes a request and reads the answer. It reads even if the write fails:
 // see exchange.
-func (c *Conn) exchangeControl(request []byte, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
-	_, writeErr := c.conn.Write(request)
+func (c *Conn) exchangeControl(request net.Buffers, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
+	_, writeErr := request.WriteTo(c.conn)
 	answer, err := read(c.conn)
 	switch {
 	case err == nil:
@@ -82,4 +94,25 @@ func (c *Conn) exchangeControl(request []byte, read func(io.Reader) (messages.Pa
 		return nil, ErrClosed
 	}
 	return nil, rootCause(err)
+}
+
+// Networks asks for the named networks at and below a path, or for one, with names relative to it.
+// The rest is as with Ends.
+func (c *Conn) Networks(ctx context.Context, name messages.Name) ([]messages.NetworkStatus, error) {
+	answer, err := c.askControl(ctx, name, messages.NetworkList{}, control.ReadNetworks)
+	if err != nil {
+		return nil, err
+	}
+	networks, ok := answer.(messages.SuccessNetworks)
+	if !ok {
+		return nil, c.failed(fmt.Errorf("the answer is a %T", answer))
+	}
+	return networks.List, nil
+}
+
+// Do gives a command that is answered by its success only: NetworkCreate, NetworkRemove,
+// PublishAdd, PublishRemove or UnikernelDeploy. The rest is as with Ends.
+func (c *Conn) Do(ctx context.Context, name messages.Name, command messages.Command) error {
+	_, err := c.askControl(ctx, name, command, control.ReadDone)
+	return err
 }

@@ -48,6 +48,8 @@ func Append(dst []byte, m messages.Wire) ([]byte, error) {
 		return appendEnds(dst, p.List)
 	case messages.SuccessSettings:
 		return appendSettings(dst, p.List)
+	case messages.SuccessNetworks:
+		return appendNetworks(dst, p.List)
 	case messages.SuccessText: // an action was carried out
 		return append(dst, all...), nil
 	case messages.SuccessEvents: // the events themselves are the answer

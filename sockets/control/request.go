@@ -1,8 +1,10 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 
 	"albatross/messages"
@@ -14,13 +16,23 @@ const (
 	settings = "settings" // settings of unikernels
 	stream   = "events"   // what happens
 	reserve  = "reserve-block"
+
+	create        = "create"
+	networks      = "networks"
+	createNetwork = "create-network"
+	removeNetwork = "remove-network"
+	publish       = "publish"
+	unpublish     = "unpublish"
 )
 
 type request struct {
-	Version int        `cbor:"1,keyasint"`
-	Request string     `cbor:"2,keyasint"`
-	Name    string     `cbor:"3,keyasint,omitempty"`
-	Since   *time.Time `cbor:"4,keyasint,omitempty"`
+	Version int          `cbor:"1,keyasint"`
+	Request string       `cbor:"2,keyasint"`
+	Name    string       `cbor:"3,keyasint,omitempty"`
+	Since   *time.Time   `cbor:"4,keyasint,omitempty"`
+	Network *networkAsk  `cbor:"6,keyasint,omitempty"`
+	Port    *publication `cbor:"7,keyasint,omitempty"`
+	Deploy  *deploy      `cbor:"8,keyasint,omitempty"`
 }
 
 // Read reads one request, of at most max bytes, and nothing after it. It returns a
@@ -51,40 +63,104 @@ func decodeRequest(item []byte) (m messages.Wire, err error) {
 	if m.Header.Name, err = messages.ParseName(r.Name); err != nil {
 		return m, err
 	}
+	m.Payload, err = r.command()
+	return m, err
+}
+
+func (r request) command() (messages.Command, error) {
 	switch r.Request {
 	case ends:
-		m.Payload = messages.EndList{}
+		return messages.EndList{}, nil
 	case settings:
-		m.Payload = messages.SettingList{}
+		return messages.SettingList{}, nil
 	case reserve:
-		m.Payload = messages.BlockReserve{}
+		return messages.BlockReserve{}, nil
 	case stream:
 		subscribe := messages.EventsSubscribe{}
 		if r.Since != nil {
 			subscribe.Since = messages.Some(r.Since.UTC())
 		}
-		m.Payload = subscribe
-	default:
-		return m, fmt.Errorf("nothing known here is called %.40q", r.Request)
+		return subscribe, nil
+	case networks:
+		return messages.NetworkList{}, nil
+	case createNetwork:
+		return r.networkCreate()
+	case removeNetwork:
+		return messages.NetworkRemove{}, nil
+	case publish, unpublish:
+		return r.publish()
+	case create:
+		if r.Deploy == nil {
+			return nil, errLacks
+		}
+		return r.Deploy.message()
 	}
-	return m, nil
+	return nil, fmt.Errorf("nothing known here is called %.40q", r.Request)
+}
+
+// errLacks is about a request of a kind that has more in it.
+var errLacks = errors.New("it lacks what its kind needs")
+
+func (r request) networkCreate() (messages.Command, error) {
+	if r.Network == nil {
+		return nil, errLacks
+	}
+	n := *r.Network
+	for _, subnet := range []netip.Prefix{n.Subnet, n.Subnet6} {
+		if subnet != (netip.Prefix{}) && !subnet.IsValid() {
+			return nil, errors.New("a subnet has more bits than an address")
+		}
+	}
+	return messages.NetworkCreate{Asked: messages.NetworkAsk{
+		Backend: messages.NetworkBackend(n.Backend), Subnet: n.Subnet, Gateway: n.Gateway, Subnet6: n.Subnet6, MTU: n.MTU, NoNAT: n.NoNAT,
+	}}, nil
+}
+
+func (r request) publish() (messages.Command, error) {
+	if r.Port == nil {
+		return nil, errLacks
+	}
+	p, err := r.Port.message()
+	if r.Request == unpublish {
+		return messages.PublishRemove{Publication: p}, err
+	}
+	return messages.PublishAdd{Publication: p}, err
 }
 
 // AppendRequest appends a request about a name to dst.
 func AppendRequest(dst []byte, name messages.Name, command messages.Command) ([]byte, error) {
+	r := request{Version: Version, Name: name.String()}
 	switch m := command.(type) {
 	case messages.EndList:
-		return appendItem(dst, request{Version: Version, Request: ends, Name: name.String()})
+		r.Request = ends
 	case messages.SettingList:
-		return appendItem(dst, request{Version: Version, Request: settings, Name: name.String()})
+		r.Request = settings
 	case messages.BlockReserve:
-		return appendItem(dst, request{Version: Version, Request: reserve, Name: name.String()})
+		r.Request = reserve
 	case messages.EventsSubscribe:
-		r := request{Version: Version, Request: stream, Name: name.String()}
+		r.Request = stream
 		if m.Since.OK {
 			r.Since = &m.Since.Value
 		}
-		return appendItem(dst, r)
+	case messages.NetworkList:
+		r.Request = networks
+	case messages.NetworkCreate:
+		a := m.Asked
+		r.Request = createNetwork
+		r.Network = &networkAsk{Backend: string(a.Backend), Subnet: a.Subnet, Gateway: a.Gateway, Subnet6: a.Subnet6, MTU: a.MTU, NoNAT: a.NoNAT}
+	case messages.NetworkRemove:
+		r.Request = removeNetwork
+	case messages.PublishAdd:
+		p := fromPublication(m.Publication)
+		r.Request, r.Port = publish, &p
+	case messages.PublishRemove:
+		p := fromPublication(m.Publication)
+		r.Request, r.Port = unpublish, &p
+	case messages.UnikernelDeploy: // the native message follows
+		d := fromArguments(m.Create.Config.Arguments)
+		r.Request, r.Deploy = create, &d
+	default:
+		return dst, fmt.Errorf("internal error: a %T cannot be asked for on the control socket", command)
 	}
-	return dst, fmt.Errorf("internal error: a %T cannot be asked for on the control socket", command)
+	return appendItem(dst, r)
 }

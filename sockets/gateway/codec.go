@@ -42,8 +42,22 @@ func readWire(in *input, max int) (messages.Wire, error) {
 	return wire.Decode(frame)
 }
 
-// readControl reads commands that are too small to count their memory.
-func readControl(in *input, max int) (messages.Wire, error) { return control.Read(in, max) }
+// readControl reads commands that are too small to count their memory, except for the native
+// message that follows one of them.
+func readControl(in *input, max int) (messages.Wire, error) {
+	m, err := control.Read(in, min(max, control.MaxItem))
+	if _, deploys := m.Payload.(messages.UnikernelDeploy); !deploys || err != nil {
+		return m, err
+	}
+	native, err := readWire(in, max)
+	switch {
+	case errors.Is(err, io.EOF):
+		return messages.Wire{}, io.ErrUnexpectedEOF
+	case err != nil:
+		return messages.Wire{}, err
+	}
+	return control.Complete(m, native), nil
+}
 
 func encodeWire(m messages.Wire) encoding {
 	if lines, ok := m.Payload.(messages.DataLines); ok {
