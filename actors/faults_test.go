@@ -2,9 +2,11 @@ package actors_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +31,7 @@ func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
 		"consoles":   {[]string{"host", "console"}, consoleCommands, afterConsoles},
 		"blocks":     {[]string{"host", "block"}, blockCommands, afterBlocks},
 		"policies":   {[]string{"host", "store"}, policyCommands, afterPolicies},
+		"networks":   {[]string{"host", "network", "store"}, networkCommands, afterNetworks},
 		"events":     {[]string{"events", "store", "host"}, eventCommands, afterEvents},
 		"statistics": {[]string{"host", "stats"}, statsCommands, afterStats},
 	} {
@@ -52,7 +55,7 @@ func failsOnceAt(t *testing.T, fault supervise.Fault, actor string, n int, comma
 	reached := true // assumed of a test that -run has not selected
 	t.Run(fmt.Sprint(n), func(t *testing.T) {
 		faults := crashOnce(fault, actor, n)
-		w := newWorld(t, withBlocks, func(w *world) { w.faults = faults })
+		w := newWorld(t, withBlocks, withNetworks, func(w *world) { w.faults = faults })
 		commands(w)
 		reached = faults.Injected() > 0
 		faults.Set()
@@ -176,6 +179,35 @@ func afterPolicies(w *world) {
 	})
 	w.restart()
 	require.Equal(w.t, map[string]messages.Policy{":": policy(2, 64)}, w.policies("a:"))
+}
+
+func networkCommands(w *world) {
+	w.t.Helper()
+	if w.control("net", messages.NetworkCreate{}) == success("created network") {
+		require.Equal(w.t, []string{":net"}, w.networks().names())
+	}
+	w.networks().fails("up", errors.New("no bridge"))
+	w.control("broken", messages.NetworkCreate{})
+	w.networks().fails("up", nil)
+	if w.control("net", messages.NetworkRemove{}) == success("removed network") {
+		require.NotContains(w.t, w.networks().names(), ":net")
+	}
+}
+
+// afterNetworks checks that what is on record is there, and nothing else.
+func afterNetworks(w *world) {
+	for _, name := range []string{"net", "broken"} {
+		w.until("it can be made and removed", func() bool {
+			answer := w.control(name, messages.NetworkRemove{})
+			return answer == success("removed network") || answer == failure("cannot remove network :"+name+": there is none")
+		})
+		require.Equal(w.t, success("created network"), w.control(name, messages.NetworkCreate{}))
+	}
+	w.until("both are up", func() bool { return slices.Equal([]string{":broken", ":net"}, w.networks().names()) })
+	require.Equal(w.t, success("removed network"), w.control("broken", messages.NetworkRemove{}))
+	w.restart()
+	require.Len(w.t, w.listed(":"), 1)
+	require.Equal(w.t, []string{":net"}, w.networks().names())
 }
 
 func statsCommands(w *world) {

@@ -32,18 +32,21 @@ func (h *host) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	h.loads = 0
 	failpoint.Here("boot/loaded")
 	config := h.config
-	c.Go(func(context.Context) any { return config.sweep(m.State) })
+	c.Go(func(ctx context.Context) any { return config.sweep(ctx, m.State) })
 }
 
 // unreadable reports whether clients should not wait any longer for the state to be read.
 func (h *host) unreadable() bool { return h.loads >= supervise.PatientTries }
 
 // sweep frees what no record mentions, and finds the block devices.
-func (c *Config) sweep(state messages.State) swept {
+func (c *Config) sweep(ctx context.Context, state messages.State) swept {
 	names, images := recorded(state)
 	c.Machine.AcknowledgeOthers(processes(state))
 	c.Machine.AddStrangers(names)
 	devices, errs := c.Machine.Sweep(names, images)
+	if c.Networks != nil {
+		errs = append(errs, c.Networks.Sweep(ctx, state.Networks)...)
+	}
 	for _, e := range state.Ends { // their consoles can still be read
 		names[e.Name] = true
 	}
@@ -93,7 +96,7 @@ func (h *host) swept(c *supervise.Context, m swept) {
 		h.consoles.remain(c, e)
 	}
 	failpoint.Here("boot/all-held")
-	h.resumeAll(c, m.state.Unikernels)
+	h.resumeNetworks(c, m.state)
 }
 
 // ready begins to carry out commands: the host knows what runs.

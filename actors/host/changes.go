@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"albatross/actors/ledger"
@@ -31,6 +32,8 @@ func (h *host) change(c *supervise.Context, a ask) {
 		h.restart(c, a, s, command)
 	case messages.UnikernelDestroy:
 		h.destroy(c, a, s)
+	case messages.PublishAdd, messages.PublishRemove:
+		h.publish(c, a, s)
 	}
 }
 
@@ -43,8 +46,17 @@ func (h *host) create(c *supervise.Context, a ask, s *slot, command messages.Uni
 		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 		return
 	}
+	args := command.Config.Arguments
+	if s != nil && !a.whole {
+		args = withNetworksOf(args, s.current.spec.Arguments)
+	}
+	args, err := h.ledger.Assign(a.name, args)
+	if err != nil {
+		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
+		return
+	}
 	m := messages.UnikernelPrepare{
-		Spec:       messages.Spec{Type: command.Config.Type, Arguments: command.Config.Arguments},
+		Spec:       messages.Spec{Type: command.Config.Type, Arguments: args},
 		Image:      command.Config.Image,
 		Compressed: command.Config.Compressed,
 		Cause:      messages.CommandCause(command),
@@ -62,6 +74,24 @@ func (h *host) create(c *supervise.Context, a ask, s *slot, command messages.Uni
 	s = &slot{}
 	h.slots[a.name] = s
 	h.check(c, a, s, m)
+}
+
+// withNetworksOf returns arguments of a native message with what such a message has no word for: it
+// stays as it was, for a device that stays on its network.
+func withNetworksOf(args, former messages.Arguments) messages.Arguments {
+	args.Networks = slices.Clone(args.Networks)
+	for i := range args.Networks {
+		n := &args.Networks[i]
+		at := slices.IndexFunc(former.Networks, func(o messages.Network) bool { return o.Name == n.Name && o.OnBridge() == n.OnBridge() })
+		if at < 0 {
+			continue
+		}
+		n.IP, n.Static, n.Rate = former.Networks[at].IP, former.Networks[at].Static, former.Networks[at].Rate
+		if i == 0 && at == 0 {
+			args.Publish = former.Publish
+		}
+	}
+	return args
 }
 
 // nameable refuses an impossible name.
@@ -135,13 +165,19 @@ func (h *host) restart(c *supervise.Context, a ask, s *slot, command messages.Un
 	}
 	spec := s.current.spec.Proven()
 	if command.Args.OK {
-		spec.Arguments = command.Args.Value
+		spec.Arguments = withNetworksOf(command.Args.Value, spec.Arguments)
 		spec.NameRefused = false
 	}
 	if err := startable(spec.Arguments); err != nil {
 		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 		return
 	}
+	args, err := h.ledger.Assign(a.name, spec.Arguments)
+	if err != nil {
+		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
+		return
+	}
+	spec.Arguments = args
 	h.replace(c, a, s, messages.UnikernelPrepare{Spec: spec, Cause: messages.CommandCause(command)})
 }
 
@@ -282,6 +318,8 @@ func (h *host) ended(c *supervise.Context, name messages.Name, s *slot, ended *r
 		return
 	case switching:
 		h.answerAsk(c, s, messages.Failure{Text: s.refusal})
+	case publishing:
+		h.answerAsk(c, s, messages.Failure{Text: "the unikernel has ended meanwhile"})
 	case restoring:
 		h.answerAsk(c, s, messages.Failure{Text: s.refusal + "; the one before is gone, too"})
 	case destroying:
@@ -416,6 +454,9 @@ func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
 		switch s.phase {
 		case destroying:
 			c.Send(s.current.pid, messages.UnikernelStop{Cause: s.cause})
+		case publishing:
+			h.endPublishing(c, s, "internal error: the daemon failed while it changed published ports; its log tells more")
+			h.settle(c, m.Name, s)
 		case switching, halted:
 			c.Send(s.current.pid, messages.UnikernelStop{KeepSpec: true, Firm: s.phase == halted, Cause: s.cause})
 		}

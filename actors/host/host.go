@@ -27,6 +27,7 @@ type Config struct {
 	Console    func(console.Config) func() supervise.Actor // makes the console of a name: console.New
 	Machine    Machine                                     // runs unikernels
 	Blocks     *blockfile.Dir                              // the block devices
+	Networks   Networks                                    // that have names; nil: none can be made
 	RootPolicy messages.Policy                             // what the machine has at the start
 	Measure    func() (messages.Policy, error)             // what it has now
 	Watch      func() ([]*machine.Watch, error)            // opens what says that this has changed: machine.WatchAll
@@ -61,6 +62,7 @@ type host struct {
 	dropped  map[string]messages.Spec // of runs that were dropped, by their actors, until these have ended
 	blocks   map[messages.Name]blockJob
 	policies policyChanges
+	networks networks
 	hardware hardware
 	open     map[ticket]supervise.Asker // unanswered commands
 	tickets  ticket                     // last one used
@@ -104,6 +106,7 @@ func (h *host) Started(c *supervise.Context) {
 	h.images = &demand{specs: map[messages.Digest]int{}}
 	h.dropped = map[string]messages.Spec{}
 	h.blocks = map[messages.Name]blockJob{}
+	h.networks.byBridge = map[string]*networkEntry{}
 	h.open = map[ticket]supervise.Asker{}
 	h.consoles = newConsoles(h.config, h.store)
 	if h.began == messages.DaemonStarted {
@@ -143,6 +146,8 @@ func (h *host) Handle(c *supervise.Context, message any) {
 	case messages.UnikernelUnstored:
 		h.unstored(c, m)
 		h.waveGoesOn(c, m.Run)
+	case messages.UnikernelPublished:
+		h.published(c, m)
 	case messages.UnikernelRevert:
 		h.revert(c, m)
 	case messages.UnikernelProven:
@@ -176,6 +181,17 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.blockDone(c, m)
 	case messages.StoreWritten:
 		h.policyWritten(c, m)
+		h.networkWritten(c, m)
+	case networkChosen:
+		h.networkChosen(c, m)
+	case messages.NetworkUp:
+		h.networkUp(c, m)
+	case messages.NetworkTrouble:
+		h.networkTrouble(c, m)
+	case messages.NetworkGone:
+		h.networkGone(c, m)
+	case networksLate:
+		h.networksLate(c)
 	case retryUndo:
 		h.requestPolicy(c, h.policies.undo)
 	case waveOver:
@@ -218,7 +234,11 @@ func (h *host) storeFailed(c *supervise.Context, message any) {
 	case messages.StoreLoad:
 		h.loaded(c, messages.StoreLoaded{ID: request.ID, Err: messages.StoreFailed})
 	case messages.StoreWrite:
-		h.policyWritten(c, messages.StoreWritten{ID: request.ID, Err: messages.StoreFailed})
+		written := messages.StoreWritten{ID: request.ID, Err: messages.StoreFailed}
+		h.policyWritten(c, written)
+		h.networkWritten(c, written)
+	case messages.NetworkDown:
+		h.networkGone(c, messages.NetworkGone{ID: request.ID, Err: "internal error: the network's actor has failed; the log tells more"})
 	default:
 		c.Unknown(message)
 	}
@@ -307,6 +327,10 @@ func (h *host) do(c *supervise.Context, a ask) {
 		h.answer(c, a.ticket, messages.SuccessPolicies{List: h.ledger.Policies(a.name)})
 	case messages.PolicyAdd, messages.PolicyRemove:
 		h.changePolicy(c, a)
+	case messages.NetworkList:
+		h.answer(c, a.ticket, messages.SuccessNetworks{List: h.listNetworks(a.name)})
+	case messages.NetworkCreate, messages.NetworkRemove:
+		h.changeNetwork(c, a)
 	case messages.BlockList:
 		h.answer(c, a.ticket, messages.SuccessBlocks{List: h.ledger.Blocks(a.name)})
 	case messages.BlockAdd, messages.BlockOldAdd, messages.BlockRemove,
@@ -314,7 +338,10 @@ func (h *host) do(c *supervise.Context, a ask) {
 		h.block(c, a)
 	case messages.UnikernelGet:
 		h.get(c, a, command)
-	case messages.UnikernelCreate, messages.UnikernelRestart, messages.UnikernelDestroy:
+	case messages.UnikernelCreate, messages.UnikernelRestart, messages.UnikernelDestroy, messages.PublishAdd, messages.PublishRemove:
+		h.change(c, a)
+	case messages.UnikernelDeploy:
+		a.command, a.whole = command.Create, true
 		h.change(c, a)
 	default:
 		h.answer(c, a.ticket, messages.Failure{Text: "unknown command"})

@@ -132,6 +132,7 @@ func (h *host) measured(c *supervise.Context, m measured) {
 		c.Log().Error("Cannot look at the machine", "error", m.err)
 	} else {
 		h.setMachine(c, m.has)
+		h.repairNetworks(c, m.has)
 	}
 	for _, a := range m.asks {
 		h.do(c, a)

@@ -404,6 +404,10 @@ func (m *fakeMachine) Free(name messages.Name, taps []messages.Link) error {
 // Acknowledge and AcknowledgeOthers are for a keeper, which this machine does not have.
 func (m *fakeMachine) Acknowledge(messages.Process) {}
 
+func (m *fakeMachine) Publish(context.Context, messages.Name, messages.Arguments, []messages.Publication) error {
+	return nil
+}
+
 func (m *fakeMachine) AcknowledgeOthers(map[messages.Process]bool) {}
 
 func (m *fakeMachine) Console(name messages.Name) string { return name.String() }

@@ -20,8 +20,9 @@ type slot struct {
 	waiting []ask
 	// former is what ran until next was about to be started. It stays on disk until next
 	// is, and is started again if next cannot be started.
-	former  *messages.Former
-	refusal messages.Public // why next could not be started, for the answer
+	former     *messages.Former
+	publishing uint64          // ID of the request to change published ports
+	refusal    messages.Public // why next could not be started, for the answer
 }
 
 // A phase is the progress of the command under way.
@@ -33,6 +34,7 @@ const (
 	switching  phase = "switching"  // current is being stopped for next
 	launching  phase = "launching"  // next is being started
 	restoring  phase = "restoring"  // next could not be started: its former is started again
+	publishing phase = "publishing" // ports of current are being changed
 	destroying phase = "destroying" // current is being stopped for good
 	halted     phase = "halted"     // current is being stopped for the next daemon
 )
@@ -74,6 +76,7 @@ type ask struct {
 	command  messages.Command
 	memory   messages.Memory
 	measured bool // the machine was measured for it
+	whole    bool // it says all about networks, as no native message can
 }
 
 // A ticket stands for exactly one answer.

@@ -192,9 +192,15 @@ func (u *unikernel) write(c *supervise.Context, changes []messages.Change) uint6
 }
 
 func (u *unikernel) written(c *supervise.Context, m messages.StoreWritten) {
+	if m.ID == 0 {
+		return
+	}
 	switch m.ID {
 	case u.marking:
 		u.marked(c, m.Err)
+		return
+	case u.ports.writing:
+		u.portsWritten(c, m.Err)
 		return
 	case u.writing:
 		u.writing = 0

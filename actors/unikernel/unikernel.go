@@ -29,6 +29,7 @@ type Machine interface {
 	Equip(messages.Name, guest.Plan) (guest.Equipment, error)
 	Resume(context.Context, messages.Name, messages.Runtime) (guest.Found, error)
 	Free(name messages.Name, taps []messages.Link) error
+	Publish(ctx context.Context, name messages.Name, args messages.Arguments, former []messages.Publication) error
 	Acknowledge(messages.Process)
 }
 
@@ -89,6 +90,8 @@ type unikernel struct {
 	stopGrace func() // stops the grace timer before SIGKILL
 	trouble   supervise.Trouble
 	tries     int // failed tries to store its end, or to read its record
+
+	ports publishing // see publish.go
 
 	// While spec.Former is set, it is on trial; see trial.go.
 	stopTrial     func()           // stops the timer of the trial
@@ -237,6 +240,10 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 		u.recoverAsked(c, m)
 	case messages.UnikernelStop:
 		u.stopAsked(c, m)
+	case messages.UnikernelPublish:
+		u.publishAsked(c, m)
+	case portsChanged:
+		u.portsChanged(c, m)
 	case messages.UnikernelReverted:
 		u.reverted(c, m)
 	case endOverdue:

@@ -29,7 +29,6 @@ import (
 	"albatross/runtime/machine"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
-	"albatross/sockets/control"
 	"albatross/sockets/gateway"
 	"albatross/sockets/wire"
 )
@@ -135,6 +134,7 @@ func run(ctx context.Context, o options) (err error) {
 	serve(ctx, a, listeners, log)
 	attending.Wait()
 	err = stop(context.WithoutCancel(ctx), o, a, log.With("cause", context.Cause(ctx)))
+	err = errors.Join(err, guests.Networks.Close())
 	if guests.Cgroups != nil {
 		err = errors.Join(err, guests.Cgroups.Close())
 	}
@@ -221,7 +221,13 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, *gues
 		FullNames: o.noDropPath,
 	}
 	guests.Confine, guests.Missing = confinement(o, log)
+	networks, err := openNetworks(o, filepath.Dir(self), log)
+	if err != nil {
+		return nil, nil, err
+	}
+	guests.Networks = networks
 	return &actors.Config{DB: db, Config: host.Config{
+		Networks:       networks,
 		History:        consoles,
 		Console:        console.New,
 		Machine:        guests,
@@ -269,7 +275,7 @@ func listen(o options, b budget, counts *meter.Meter, log *slog.Logger) (map[mes
 		messages.AtVMMD:    {gateway.Wire, b.frame},
 		messages.AtConsole: {gateway.Wire, wire.MaxCommand},
 		messages.AtStats:   {gateway.Wire, wire.MaxCommand},
-		messages.AtControl: {gateway.Control, control.MaxItem},
+		messages.AtControl: {gateway.Control, b.frame},
 	}
 	paths := map[string]string{}
 	for endpoint := range sockets {

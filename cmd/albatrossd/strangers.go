@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -142,15 +143,28 @@ func (s strangers) known(found []tender.Running, name messages.Name, spec messag
 
 // arguments compares those of the unikernel, and reports whether its name is missing.
 func (s strangers) arguments(g tender.Guest, name messages.Name, args messages.Arguments) (refused bool, err error) {
-	argv := args.Argv.Value
-	named := append([]string{"--name=" + string(name.Label)}, argv...)
-	switch {
-	case args.AddName && slices.Equal(g.Argv, named):
-		return false, nil
-	case slices.Equal(g.Argv, argv):
-		return args.AddName, nil
+	rest := g.Argv
+	named := args.AddName && len(rest) > 0 && rest[0] == "--name="+string(name.Label)
+	if named {
+		rest = rest[1:]
+	}
+	if slices.Equal(withoutAddresses(rest, args.Networks), args.Argv.Value) {
+		return args.AddName && !named, nil
 	}
 	return false, errors.New("its arguments are other ones")
+}
+
+// withoutAddresses returns arguments without those by which the daemon has given a unikernel its
+// addresses: two for each.
+func withoutAddresses(argv []string, devices []messages.Network) []string {
+	for _, n := range devices {
+		for range n.Leases {
+			if n.Static && len(argv) >= 2 && strings.Contains(argv[0], "ipv") && strings.Contains(argv[1], "-gateway=") {
+				argv = argv[2:]
+			}
+		}
+	}
+	return argv
 }
 
 // links returns the taps of the unikernel, which must be on their bridges.
@@ -162,6 +176,9 @@ func links(g tender.Guest, name messages.Name, args messages.Arguments) (list []
 		has, wanted := g.Networks[i], args.Networks[i]
 		if has.Name != wanted.Name || has.MAC != wanted.Address(name) {
 			return nil, fmt.Errorf("its network %s has the address %s, and should be %s with %s", has.Name, has.MAC, wanted.Name, wanted.Address(name))
+		}
+		if has.Tap == "" {
+			return nil, fmt.Errorf("its network %s has no tap", has.Name)
 		}
 		link, err := netif.FindTap(has.Tap, bridge)
 		if err != nil {

@@ -3,12 +3,14 @@ package guest
 import (
 	"context"
 	"errors"
+	"time"
 
 	"albatross/messages"
 	"albatross/runtime/cgroup"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/fifo"
 	"albatross/runtime/netif"
+	"albatross/runtime/network"
 	"albatross/runtime/tender"
 )
 
@@ -17,8 +19,11 @@ type equipment struct {
 	machine *Machine
 	name    messages.Name
 	plan    Plan
-	taps    []*netif.Tap
+	plugs   []network.Plug
 }
+
+// plugTimeout bounds what a network takes to accept a device.
+const plugTimeout = 10 * time.Second
 
 // Equip makes the cgroup and the taps of a unikernel. The taps vanish with this process
 // until they are kept; the cgroup has the name of the unikernel. After an error it still
@@ -36,34 +41,51 @@ func (e *equipment) make() error {
 	}
 	failpoint.Here("equip/cgroup-made")
 	for _, n := range e.plan.networks {
-		tap, err := netif.Create(n.bridge)
+		plug, err := e.plug(n)
 		if err != nil {
 			return err
 		}
-		e.taps = append(e.taps, tap)
+		e.plugs = append(e.plugs, plug)
 		failpoint.Here("equip/tap-made")
 	}
 	return nil
 }
 
+func (e *equipment) plug(a attachment) (network.Plug, error) {
+	if !a.named {
+		tap, err := netif.Create(a.bridge)
+		return network.Plug{Tap: tap}, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), plugTimeout)
+	defer cancel()
+	return e.machine.Networks.Plug(ctx, a.bridge, a.station)
+}
+
 func (e *equipment) Links() []messages.Link {
 	var list []messages.Link
-	for _, t := range e.taps {
-		list = append(list, t.Link())
+	for _, p := range e.plugs {
+		if p.Tap == nil {
+			list = append(list, messages.Link{})
+			continue
+		}
+		list = append(list, p.Tap.Link())
 	}
 	return list
 }
 
 func (e *equipment) Close() {
-	for _, t := range e.taps {
-		_ = t.Close() // what stays vanishes with this process
+	for _, p := range e.plugs {
+		_ = p.Close() // what stays vanishes with this process
 	}
 }
 
 // keep makes the taps outlive this process.
 func (e *equipment) keep() error {
-	for _, t := range e.taps {
-		if err := t.Keep(); err != nil {
+	for _, p := range e.plugs {
+		if p.Tap == nil {
+			continue
+		}
+		if err := p.Tap.Keep(); err != nil {
 			return err
 		}
 		failpoint.Here("equip/tap-kept")
@@ -74,7 +96,11 @@ func (e *equipment) keep() error {
 func (e *equipment) Launch(ctx context.Context) (Gated, error) {
 	guest := e.plan.guest
 	for i, n := range e.plan.networks {
-		guest.Networks = append(guest.Networks, tender.Network{Name: n.name, Tap: e.taps[i].Link().Name, MAC: n.mac})
+		device := tender.Network{Name: n.name, MAC: n.station.MAC, Pair: e.plugs[i].Pair, MTU: e.plugs[i].MTU}
+		if tap := e.plugs[i].Tap; tap != nil {
+			device.Tap = tap.Link().Name
+		}
+		guest.Networks = append(guest.Networks, device)
 	}
 	output, console, err := fifo.Unname(e.machine.Console(e.name))
 	if err != nil {
@@ -94,6 +120,7 @@ func (e *equipment) Launch(ctx context.Context) (Gated, error) {
 		Program:  e.plan.tender.Program,
 		Args:     append(e.plan.tender.Prefix, tender.Args(guest)...),
 		Output:   output,
+		Files:    guest.Files(),
 		Name:     e.name,
 		Dirs:     e.machine.cgroupDirs(e.name),
 		Console:  console,

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"context"
 	"errors"
 	"os"
 	"slices"
@@ -12,12 +13,18 @@ import (
 	"albatross/runtime/netif"
 )
 
-// Free removes what exists of a unikernel: its cgroup, the taps that are on record, and the
+// Free removes what exists of a unikernel: its cgroup, its places in networks, the taps that are on record, and the
 // name of its console pipe, which a start that has failed may have left, or an older daemon.
 func (m *Machine) Free(name messages.Name, taps []messages.Link) error {
 	err := fifo.Remove(m.Console(name))
 	failpoint.Here("equip/fifo-removed")
+	ctx, cancel := context.WithTimeout(context.Background(), plugTimeout)
+	defer cancel()
+	m.Networks.Unplug(ctx, name)
 	for _, link := range taps {
+		if link == (messages.Link{}) { // of a network without taps
+			continue
+		}
 		err = errors.Join(err, netif.Remove(link))
 		failpoint.Here("equip/tap-removed")
 	}

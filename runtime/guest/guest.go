@@ -18,6 +18,7 @@ import (
 	"albatross/runtime/cgroup"
 	"albatross/runtime/confine"
 	"albatross/runtime/fifo"
+	"albatross/runtime/network"
 	"albatross/runtime/proc"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
@@ -29,7 +30,8 @@ type Machine struct {
 	Images     *store.Images
 	KeepImages bool // also those on no record, because records are missing
 	Blocks     *block.Dir
-	Cgroups    *cgroup.Tree // nil: unikernels have none
+	Networks   *network.Networks // that have names; nil: there are none
+	Cgroups    *cgroup.Tree      // nil: unikernels have none
 	Tenders    *tender.Finder
 	Launcher   []string         // see tender.Command
 	FIFODir    string           // of the console pipes that have names

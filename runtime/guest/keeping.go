@@ -344,7 +344,8 @@ func (k *Keeping) launch(ctx context.Context, c tender.Command) (*tender.Gated, 
 	}
 	c.Keeper = k.current() // nil as long as none has answered
 	g, err := tender.Launch(ctx, c)
-	if (errors.Is(err, keeper.ErrLost) || errors.Is(err, keeper.ErrSilent)) && ctx.Err() == nil {
+	without := errors.Is(err, keeper.ErrLost) || errors.Is(err, keeper.ErrSilent) || errors.Is(err, keeper.ErrOlder)
+	if without && ctx.Err() == nil {
 		k.log.Warn("Starting a unikernel without the keeper", "name", c.Name, "cause", err)
 		c.Keeper = nil
 		return tender.Launch(ctx, c)

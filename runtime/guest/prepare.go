@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"albatross/messages"
 	"albatross/runtime/compress"
@@ -12,6 +13,7 @@ import (
 	"albatross/runtime/image"
 	"albatross/runtime/machine"
 	"albatross/runtime/netif"
+	"albatross/runtime/network"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
 )
@@ -30,11 +32,12 @@ type Plan struct {
 	memory   int64 // bytes that the tender may use
 }
 
-// An attachment is a network device and the bridge for its tap.
+// An attachment is a network device, and what it is attached to: a bridge, or a named network.
 type attachment struct {
-	name   string // in the manifest
-	bridge string
-	mac    messages.MAC
+	name    string // in the manifest
+	bridge  string
+	named   bool
+	station network.Station
 }
 
 // tenderMemory is what a tender may need in addition to the memory and the image of its
@@ -53,7 +56,7 @@ func (m *Machine) Prepare(ctx context.Context, name messages.Name, ask messages.
 	failpoint.Here("prepare/image-stored")
 	p, err := m.plan(ctx, name, digest, ask.Spec)
 	if err == nil {
-		err = errors.Join(checkFree(ask.Joins), m.checkStrangers(name, p.guest))
+		err = errors.Join(m.checkFree(ask.Joins), m.Networks.CheckPorts(name, ask.Spec.Arguments.Publish), m.checkStrangers(name, p.guest))
 	}
 	if err != nil {
 		m.Unpin(digest)
@@ -71,8 +74,11 @@ func (m *Machine) Unpin(digest messages.Digest) { m.Images.Unpin(digest) }
 
 // checkFree refuses addresses that somebody unknown to the ledger has on a bridge, as far
 // as the bridge knows.
-func checkFree(list []messages.Station) error {
+func (m *Machine) checkFree(list []messages.Station) error {
 	for _, s := range list {
+		if network, named := m.Networks.Spec(s.Bridge); named && network.Backend == messages.UserNetwork {
+			continue // only unikernels are on it
+		}
 		if err := netif.CheckFree(s); err != nil {
 			return err
 		}
@@ -123,12 +129,15 @@ func (m *Machine) plan(ctx context.Context, name messages.Name, digest messages.
 	if err := img.MatchDevices(blocks, networks); err != nil {
 		return Plan{}, err
 	}
+	find := m.Tenders.Find
 	for _, n := range spec.Arguments.Networks {
-		if err := netif.CheckBridge(n.OnBridge()); err != nil {
+		if network, named := m.Networks.Spec(n.OnBridge()); named && network.Backend == messages.UserNetwork {
+			find = m.Tenders.FindOwn // nobody else's takes a pair of sockets for a tap
+		} else if err := netif.CheckBridge(n.OnBridge()); err != nil {
 			return Plan{}, err
 		}
 	}
-	t, err := m.Tenders.Find(ctx, img.Target, img.ABIVersion)
+	t, err := find(ctx, img.Target, img.ABIVersion)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -161,7 +170,7 @@ func (m *Machine) planFor(name messages.Name, digest messages.Digest, spec messa
 	args := spec.Arguments
 	p := Plan{
 		tender: t,
-		guest:  tender.Guest{Image: m.Images.Path(digest), Memory: args.Memory, Argv: args.Argv.Value},
+		guest:  tender.Guest{Image: m.Images.Path(digest), Memory: args.Memory, Argv: append(addresses(m.Networks.Spec, args.Networks), args.Argv.Value...)},
 		cpus:   args.CPUIDs,
 		memory: int64(args.Memory)<<20 + size + tenderMemory,
 	}
@@ -171,10 +180,38 @@ func (m *Machine) planFor(name messages.Name, digest messages.Digest, spec messa
 	for _, b := range args.Blocks {
 		p.guest.Blocks = append(p.guest.Blocks, tender.Block{Name: b.Name, File: m.Blocks.Path(b.Of(name)), SectorSize: b.SectorSize})
 	}
-	for _, n := range args.Networks {
-		p.networks = append(p.networks, attachment{n.Name, n.OnBridge(), n.Address(name)})
+	for i, n := range args.Networks {
+		_, named := m.Networks.Spec(n.OnBridge())
+		station := network.Station{Unikernel: name, MAC: n.Address(name), Addresses: n.Leases, Rate: n.Rate}
+		if i == 0 {
+			station.Publish = args.Publish
+		}
+		p.networks = append(p.networks, attachment{n.Name, n.OnBridge(), named, station})
 	}
 	return p
+}
+
+// addresses returns the arguments by which unikernels of MirageOS get their addresses without
+// DHCP. They name a device, except the first.
+func addresses(specs func(bridge string) (messages.NetworkSpec, bool), devices []messages.Network) (list []string) {
+	for i, n := range devices {
+		network, named := specs(n.OnBridge())
+		if !named || !n.Static || len(n.Leases) == 0 {
+			continue
+		}
+		prefix := "--"
+		if i > 0 {
+			prefix += n.Name + "-"
+		}
+		for _, a := range n.Leases {
+			version, gateway := "ipv4", network.Gateway
+			if a.Is6() {
+				version, gateway = "ipv6", network.Gateway6
+			}
+			list = append(list, prefix+version+"="+netip.PrefixFrom(a, gateway.Bits()).String(), prefix+version+"-gateway="+gateway.Addr().String())
+		}
+	}
+	return list
 }
 
 func (m *Machine) readImage(digest messages.Digest) (*image.Image, int64, error) {

@@ -1,0 +1,41 @@
+package rules
+
+import (
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// ofGuests are the libraries that parse what guests send. No process with privileges has them.
+var ofGuests = []string{
+	"gvisor.dev/gvisor/", "github.com/containers/gvisor-tap-vsock/", "github.com/miekg/dns", "github.com/insomniacslk/dhcp/",
+}
+
+// serveGuests are the packages that may import them, or each other. Nobody else may import
+// these, except tests.
+var serveGuests = []string{
+	"runtime/network/lease", "runtime/network/resolve", "runtime/network/usernet", "cmd/albatross-network", "test/station",
+}
+
+// TestTheDaemonParsesNothingOfGuests: only the process of a network does.
+func TestTheDaemonParsesNothingOfGuests(t *testing.T) {
+	found := 0
+	for _, s := range sources(t) {
+		for _, i := range s.file.Imports {
+			imported, err := strconv.Unquote(i.Path.Value)
+			require.NoError(t, err)
+			inner, ours := strings.CutPrefix(imported, module)
+			parses := slices.ContainsFunc(ofGuests, func(library string) bool { return strings.HasPrefix(imported, library) }) ||
+				ours && slices.Contains(serveGuests, inner)
+			if parses {
+				found++
+				require.Contains(t, serveGuests, path.Dir(s.path), "%s imports %s", s.path, imported)
+			}
+		}
+	}
+	require.NotZero(t, found)
+}
