@@ -55,6 +55,8 @@ func (a *app) createCommand() *cobra.Command {
 		},
 	}
 	u.register(c.Flags())
+	c.Flags().VarP(many("[ADDRESS:]PORT:PORT[/udp]", messages.ParsePublication, &u.publish), "publish", "p",
+		"a port of the host that leads to a port of the unikernel, on its first network, which must be a named one; repeat for several")
 	c.Flags().Var(one("TYPE", parseType, &typ), "typ", "solo5; or bhyve, which daemons on FreeBSD can run, and whose image is not sent")
 	registerNoWait(c.Flags(), &noWait)
 	c.Flags().BoolVarP(&force, "force", "f", false, "replace the unikernel of that name, if there is one")
@@ -65,6 +67,12 @@ func (a *app) createCommand() *cobra.Command {
 // create sends an image. For a remote daemon it follows the command as a stream, and so
 // may be larger than a certificate, which must contain it in a mere request.
 func (a *app) create(ctx context.Context, name messages.Name, command messages.UnikernelCreate) error {
+	if !a.destination.given() && usesNetworks(command.Config.Arguments) {
+		return a.deploy(ctx, name, command)
+	}
+	if a.destination.given() && needsControl(command.Config.Arguments) {
+		return inputError("--publish, and addresses and rates of --net, are possible on the machine of the daemon only")
+	}
 	if a.destination.address == "" {
 		return a.ask(ctx, name, command)
 	}
@@ -150,6 +158,7 @@ type unikernelOptions struct {
 	argv      []string
 	blocks    []messages.BlockDevice
 	networks  []messages.Network
+	publish   []messages.Publication
 	restart   bool
 	codes     []int
 	startup   messages.Option[int]
@@ -168,8 +177,8 @@ func (u *unikernelOptions) register(flags *pflag.FlagSet) {
 	flags.Var(many("ARG", parseText, &u.argv), "arg", "an argument to start it with; repeat for several")
 	flags.Var(many("NAME[:DEVICE][@SIZE]", parseBlock, &u.blocks), "block",
 		"attach a block device, under its NAME in the image's manifest, with sectors of SIZE bytes")
-	flags.Var(many("NAME[:BRIDGE][@MAC]", parseNetwork, &u.networks), "net",
-		"attach a network, under its NAME in the image's manifest, to a bridge")
+	flags.Var(many("NAME[:NETWORK][@MAC][,SETTING]", parseNetwork, &u.networks), "net",
+		"attach a network device, under its NAME in the image's manifest, to a bridge or a named network; on that, address=auto or address=A.B.C.D gives it its address as arguments of MirageOS, and rate=SIZE bounds what it may send in a second")
 	flags.BoolVar(&u.restart, "restart-on-fail", false, "start it again when it exits (also: --restart)")
 	flags.Var(many("CODE", parseNumber, &u.codes), "exit-code",
 		"with --restart-on-fail: only when it exits with this; repeat for several")
@@ -197,6 +206,7 @@ func (a *app) arguments(u *unikernelOptions, flags *pflag.FlagSet, args messages
 		"arg":        func() { args.Argv = messages.Some(u.argv) },
 		"block":      func() { args.Blocks = u.blocks },
 		"net":        func() { args.Networks = u.networks },
+		"publish":    func() { args.Publish = u.publish },
 		"startup":    func() { args.Startup = u.startup },
 		"linux-boot": func() { args.LinuxBoot = u.linuxBoot },
 

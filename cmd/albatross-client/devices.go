@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,8 +35,41 @@ func parseBlock(s string) (messages.BlockDevice, error) {
 	return b, nil
 }
 
-// parseNetwork parses NAME[:BRIDGE][@MAC].
+// parseNetwork parses NAME[:BRIDGE][@MAC], and for a named network [,address=auto|ADDRESS] and
+// [,rate=SIZE].
 func parseNetwork(s string) (messages.Network, error) {
+	s, settings, _ := strings.Cut(s, ",")
+	n, err := parseAttachment(s)
+	for setting := range strings.SplitSeq(settings, ",") {
+		if err == nil && setting != "" {
+			err = parseNetworkSetting(&n, setting)
+		}
+	}
+	return n, err
+}
+
+// parseNetworkSetting parses KEY=VALUE.
+func parseNetworkSetting(n *messages.Network, s string) (err error) {
+	switch key, value, _ := strings.Cut(s, "="); {
+	case key == "address" && value == "auto":
+		n.Static = true
+		return nil
+	case key == "address":
+		address, err := netip.ParseAddr(value)
+		if err != nil || !address.Is4() {
+			return fmt.Errorf("'%s' is no IPv4 address, and not auto", escape(value))
+		}
+		n.Static, n.IP = true, messages.Some(address)
+		return nil
+	case key == "rate":
+		n.Rate, err = parseRate(value)
+		return err
+	}
+	return fmt.Errorf("'%s' is not address=auto, address=ADDRESS or rate=SIZE", escape(s))
+}
+
+// parseAttachment parses NAME[:BRIDGE][@MAC].
+func parseAttachment(s string) (messages.Network, error) {
 	names, address, addressed := strings.Cut(s, "@")
 	name, bridge, err := parseDevice(names)
 	n := messages.Network{Name: name, Bridge: bridge}

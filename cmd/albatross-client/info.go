@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,8 +22,8 @@ func (a *app) infoCommand() *cobra.Command {
 		Aliases: []string{"ps", "ls"},
 		Short:   "Show the unikernels that run",
 		Long: `Show the unikernels that run. Their arguments, which may be secrets, are shown with
---verbose only. On the machine of the daemon, those that do not run but will be started
-again are shown behind the others, with the reason.`,
+--verbose only. On the machine of the daemon, their addresses on named networks are shown
+behind them, and then those that do not run but will be started again, with the reason.`,
 		Args: positional(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			about, infos, err := a.infos(c.Context(), name)
@@ -28,6 +31,9 @@ again are shown behind the others, with the reason.`,
 				return err
 			}
 			if err := a.show(about, infos); err != nil {
+				return err
+			}
+			if err := a.showAddresses(c.Context(), name, infos); err != nil {
 				return err
 			}
 			waits, err := a.showWaits(c.Context(), name)
@@ -53,6 +59,42 @@ func (a *app) infos(ctx context.Context, name messages.Name) (about messages.Nam
 		}
 	}
 	return about, infos, err
+}
+
+// showAddresses shows which addresses unikernels have on named networks, and which ports lead to
+// them. Only our daemon has such networks, and tells on its machine only.
+func (a *app) showAddresses(ctx context.Context, name messages.Name, infos messages.Success) error {
+	list, ok := infos.(messages.SuccessInfos)
+	onNetworks := ok && slices.ContainsFunc(list.List, func(n messages.NamedInfo) bool { return len(n.Info.Networks) > 0 })
+	if !onNetworks || a.destination.given() || a.socket != "" {
+		return nil
+	}
+	conn, err := a.connectSocket(ctx, messages.AtControl)
+	if err != nil {
+		a.message(info, fmt.Sprintf("addresses are not known: %v", err))
+		return nil
+	}
+	defer conn.Close()
+	networks, err := conn.Networks(ctx, messages.Name{})
+	if err != nil {
+		return err
+	}
+	for _, n := range networks {
+		for _, s := range n.Stations {
+			if !name.Covers(s.Unikernel) {
+				continue
+			}
+			text := fmt.Sprintf("%s has %s on network %s", nameText(name.Relative(s.Unikernel)),
+				joined(s.Addresses, " and ", netip.Addr.String), strings.TrimPrefix(n.Name.String(), ":"))
+			if len(s.Publish) > 0 {
+				text += ", published " + joined(s.Publish, " ", messages.Publication.String)
+			}
+			if err := a.print(text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // showWaits shows what waits to be started again, and reports whether there is any. Only

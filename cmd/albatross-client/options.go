@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -300,6 +301,17 @@ func megabytes(number func(string) (int, error)) func(string) (int, error) {
 		}
 		return n * each, nil
 	}
+}
+
+// parseRate parses a number of bytes per second, with K, M or G for 1,024 of them, and so on.
+func parseRate(s string) (int64, error) {
+	digits := strings.TrimRight(s, "KMGkmg")
+	each, known := map[string]int64{"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[strings.ToUpper(s[len(digits):])]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || !known || n <= 0 || n > math.MaxInt64/each {
+		return 0, fmt.Errorf("invalid value '%s', expected bytes per second, such as 500K or 1M", escape(s))
+	}
+	return n * each, nil
 }
 
 // parseLevel parses a compression level of zlib.

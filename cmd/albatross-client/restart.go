@@ -51,6 +51,9 @@ func (a *app) newArguments(c *cobra.Command, name messages.Name, u *unikernelOpt
 		return with, err
 	}
 	args, err = a.arguments(u, c.Flags(), args)
+	if err == nil && needsControl(args) {
+		err = inputError("a restart leaves addresses and rates of --net as they are: use 'create --force'")
+	}
 	return messages.Some(args), err
 }
 

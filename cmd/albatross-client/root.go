@@ -67,6 +67,7 @@ func (a *app) root() *cobra.Command {
 		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.eventsCommand(), a.exitsCommand(), a.getCommand(), a.inactiveConsolesCommand(), a.infoCommand(), a.logsCommand(), a.restartCommand(),
 		a.addPolicyCommand(), a.policyCommand(), a.removePolicyCommand(),
 		a.blockCommand(), a.createBlockCommand(), a.reserveBlockCommand(), a.destroyBlockCommand(), a.dumpBlockCommand(), a.setBlockCommand(),
+		a.networkCommand(), a.publishCommand(),
 		a.statsCommand(), a.statsAddCommand(), a.statsRemoveCommand(),
 		a.certificateCommand(), a.generateCommand(), a.revokeCommand(), a.signCommand(),
 		a.exportCommand(), a.wireCommand(),

@@ -10,12 +10,16 @@
 //	soon CODE COMMAND...    runs a command until it does
 //	serve SOCKET FILE       answers at a socket as the file says
 //	until FILE TEXT         waits for a text to appear in a file
+//	served PORT TEXT        waits until this is the first line that a web server there answers
+//	! served PORT           none answers there
 package cli
 
 import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,16 +77,46 @@ func runScripts(t *testing.T, dir string) {
 		RequireUniqueNames: true,
 		Condition:          condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits,
-			"soon":  soon,
-			"serve": serve,
-			"until": until,
+			"exits":  exits,
+			"soon":   soon,
+			"serve":  serve,
+			"until":  until,
+			"served": served,
 
 			"ask":      ask,
 			"daemon":   daemonCommand,
 			"endpoint": endpointCommand,
 		},
 	})
+}
+
+func served(ts *testscript.TestScript, neg bool, args []string) {
+	if neg && len(args) != 1 || !neg && len(args) != 2 {
+		ts.Fatalf("usage: served PORT TEXT, or ! served PORT")
+	}
+	end := time.Now().Add(patience)
+	for {
+		line, err := firstLine("http://127.0.0.1:" + args[0] + "/")
+		switch {
+		case neg && err != nil, !neg && err == nil && line == args[1]:
+			return
+		case neg || time.Now().After(end):
+			ts.Fatalf("%s answers %q (%v)", args[0], line, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func firstLine(url string) (string, error) {
+	c := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := c.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	line, _, _ := strings.Cut(string(text), "\n")
+	return line, err
 }
 
 // condition reports a condition that scripts can check: [largecerts] is true if the programs are

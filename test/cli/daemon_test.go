@@ -32,7 +32,7 @@ import (
 //	               starts an endpoint for it, at the address $ENDPOINT
 //	endpoint stop  stops that
 func TestDaemon(t *testing.T) {
-	for _, program := range []string{"albatrossd", "albatross-tender", "albatross-tls-endpoint"} {
+	for _, program := range []string{"albatrossd", "albatross-tender", "albatross-network", "albatross-tls-endpoint"} {
 		require.NoError(t, programs.Build(bin, program))
 	}
 	runScripts(t, "daemon")
