@@ -25,6 +25,14 @@ func command(name messages.Name, command messages.Command) talk {
 	}
 }
 
+// on is command, by a socket.
+func on(socket string, name messages.Name, of messages.Command) talk {
+	if socket == "control" {
+		return do(name, of)
+	}
+	return command(name, of)
+}
+
 var errNoAnswer = errors.New("the daemon lives and does not answer")
 
 // say talks to the daemon. There is no answer where it has died, or where it
@@ -58,12 +66,15 @@ func (h *host) connected(ctx context.Context, socket string, what talk) (message
 
 // change asks for a change that must not be refused. Until it is acknowledged a
 // thing is in the state that it was in or in that after it.
-func (c *caller) change(t thing, after string, what talk) {
+func (c *caller) change(t thing, after string, what talk) { c.changeBy("vmmd", t, after, what) }
+
+// changeBy is change, by a socket.
+func (c *caller) changeBy(socket string, t thing, after string, what talk) {
 	if c.dead {
 		return
 	}
 	c.h.journal.may(t, after)
-	_, refusal := c.say("vmmd", what)
+	_, refusal := c.say(socket, what)
 	switch {
 	case refusal != "":
 		c.h.t.Errorf("%s: %s %s is not changed: %s", c.h.doing, t.kind, t.name, refusal)
@@ -77,10 +88,11 @@ func (c *caller) change(t thing, after string, what talk) {
 }
 
 // refused asks for what must be refused.
-func (c *caller) refused(name string, command messages.Command) {
-	answer, refusal := c.say("vmmd", func(ctx context.Context, conn *client.Conn) (messages.Success, error) {
-		return conn.Ask(ctx, parse(name), command)
-	})
+func (c *caller) refused(name string, command messages.Command) { c.refusedBy("vmmd", name, command) }
+
+// refusedBy is refused, by a socket.
+func (c *caller) refusedBy(socket, name string, command messages.Command) {
+	answer, refusal := c.say(socket, on(socket, parse(name), command))
 	if !c.dead && refusal == "" {
 		c.h.t.Errorf("%s: %T of %s is not refused, but %v", c.h.doing, command, name, answer)
 	}

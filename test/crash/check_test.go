@@ -53,8 +53,13 @@ func (h *host) see() map[thing]string {
 	h.t.Helper()
 	c := &caller{h: h}
 	seen := map[thing]string{}
+	networks := c.networks()
+	for _, n := range networks {
+		seen[thing{network, n.Name}] = stateOfNetwork(n.Spec)
+	}
+	ports := publications(networks)
 	for _, i := range c.infos() {
-		seen[thing{unikernel, i.Name}] = stateOfUnikernel(i.Info)
+		seen[thing{unikernel, i.Name}] = stateOfUnikernel(i.Info, ports[i.Name])
 	}
 	for _, p := range c.policies() {
 		seen[thing{policy, p.Name}] = stateOfPolicy(p.Policy)
@@ -133,7 +138,7 @@ func (h *host) strays() (losses []loss) {
 		return []loss{{lost, err.Error()}}
 	}
 	records := s.state.Unikernels
-	recorded, there := h.recorded(records), h.inventory()
+	recorded, there := h.recorded(s.state), h.inventory()
 	for _, what := range slices.Sorted(maps.Keys(there)) {
 		losses = append(losses, differ(what, recorded[what], there[what])...)
 	}

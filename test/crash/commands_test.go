@@ -72,10 +72,13 @@ func (c *caller) refusing(name string, before, g guest) {
 	c.end(n)
 	c.h.journal.moves(n, true)
 	c.h.journal.may(thing{end, n}, exits(1))
-	c.change(t, g.state(), command(n, messages.UnikernelCreate{Form: 5, Force: true, Config: g.config()}))
+	c.changeBy("control", t, g.state(), deployment(n, g))
 	c.h.journal.may(t, before.state())
 	c.waitFor("the comeback of "+name, func() bool {
-		return slices.ContainsFunc(c.infos(), func(i messages.NamedInfo) bool { return i.Name == n && stateOfUnikernel(i.Info) == before.state() })
+		ports := publications(c.networks())
+		return slices.ContainsFunc(c.infos(), func(i messages.NamedInfo) bool {
+			return i.Name == n && stateOfUnikernel(i.Info, ports[n]) == before.state()
+		})
 	})
 	if !c.dead {
 		c.h.journal.moves(n, false)
@@ -234,5 +237,7 @@ func (c *caller) remove(t thing) {
 		c.removePolicyNamed(t.name)
 	case device:
 		c.removeDeviceNamed(t.name)
+	case network:
+		c.removeNetwork(t.name)
 	}
 }

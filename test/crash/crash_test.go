@@ -2,8 +2,8 @@
 // looks at what the next one makes of that. It does so without a keeper and with
 // one, which is killed, stopped and upgraded as well.
 //
-// Every host has unikernels that nothing may disturb, a bridge, block devices and
-// cgroups, all its own. A client keeps a journal: of everything that it changes
+// Every host has unikernels that nothing may disturb, a network namespace, block
+// devices and cgroups, all its own. A client keeps a journal: of everything that it changes
 // the states that it may be in. One that was acknowledged is the only one; of a
 // command that was not answered it is that before or that after, as a whole. Then
 //
@@ -11,7 +11,8 @@
 //  2. what was not touched runs on as the same process, and so does what was
 //     acknowledged
 //  3. there is nothing that is not on record: no process, tap, FIFO, image,
-//     cgroup or file of a block device
+//     cgroup or file of a block device, and of named networks no process, bridge,
+//     table of nftables, station, published port or interface that forwards
 //  4. how a unikernel has ended is told as it was, or as not known
 //  5. every line of a console is there, once
 //  6. what is on record is what events tell, and these follow from each other
@@ -87,7 +88,7 @@ func TestMain(m *testing.M) {
 		if dir == released {
 			tag = ""
 		}
-		if err := programs.BuildVersion(dir, tag, version, "albatrossd", "albatross-tender", "albatross-keeper"); err != nil {
+		if err := programs.BuildVersion(dir, tag, version, "albatrossd", "albatross-tender", "albatross-keeper", "albatross-network"); err != nil {
 			panic(err)
 		}
 	}

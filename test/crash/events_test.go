@@ -9,7 +9,7 @@ import (
 	"albatross/runtime/store"
 )
 
-// A telling is what events say of a unikernel or a policy.
+// A telling is what events say of a unikernel, a policy or a network.
 type telling string
 
 const (
@@ -35,6 +35,9 @@ var steps = map[messages.EventKind]step{
 	messages.EventPolicyAdded:   {toldKept, []telling{toldGone}},
 	messages.EventPolicyChanged: {toldKept, []telling{toldKept}},
 	messages.EventPolicyRemoved: {toldGone, []telling{toldKept}},
+
+	messages.EventNetworkCreated: {toldKept, []telling{toldGone}},
+	messages.EventNetworkRemoved: {toldGone, []telling{toldKept}},
 }
 
 // readEvents are all events that are kept.
@@ -84,6 +87,9 @@ func (s stored) recorded() map[messages.Name]telling {
 	recorded := map[messages.Name]telling{}
 	for _, p := range s.state.Policies {
 		recorded[p.Name] = toldKept
+	}
+	for _, n := range s.state.Networks {
+		recorded[n.Name] = toldKept
 	}
 	for _, r := range s.state.Unikernels {
 		recorded[r.Name] = toldKept

@@ -24,8 +24,8 @@ func run(program string, argv ...string) guest {
 	}}
 }
 
-// networked has a network device on the bridge of the host.
-func (g guest) networked(h *host, names ...string) guest { return g.networkedOn(h.bridge, names...) }
+// networked has network devices on the bridge that was made by hand.
+func (g guest) networked(names ...string) guest { return g.networkedOn(bridge, names...) }
 
 func (g guest) networkedOn(bridge string, names ...string) guest {
 	for _, name := range names {
@@ -79,11 +79,11 @@ func (g guest) state() string {
 		devices = append(devices, n.Bridge.Or(n.Name))
 	}
 	sum := sha256.Sum256(g.image())
-	return describe(sum[:], g.Memory, g.Argv.Value, devices)
+	return describe(sum[:], g.Memory, g.Argv.Value, devices, g.Publish)
 }
 
-// stateOfUnikernel is that which the daemon tells.
-func stateOfUnikernel(i messages.Info) string {
+// stateOfUnikernel is that which the daemon tells, with the ports that lead to it.
+func stateOfUnikernel(i messages.Info, ports []messages.Publication) string {
 	var devices []string
 	for _, b := range i.Blocks {
 		devices = append(devices, b.HostDevice())
@@ -91,11 +91,11 @@ func stateOfUnikernel(i messages.Info) string {
 	for _, n := range i.Networks {
 		devices = append(devices, n.HostBridge())
 	}
-	return describe(i.Digest, i.Memory, i.Argv.Value, devices)
+	return describe(i.Digest, i.Memory, i.Argv.Value, devices, ports)
 }
 
-func describe(digest []byte, memory int, argv, devices []string) string {
-	return fmt.Sprintf("%x %d MB %q %q", digest[:4], memory, argv, devices)
+func describe(digest []byte, memory int, argv, devices []string, ports []messages.Publication) string {
+	return fmt.Sprintf("%x %d MB %q %q %v", digest[:4], memory, argv, devices, ports)
 }
 
 const megabyte = 1 << 20

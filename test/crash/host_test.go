@@ -19,14 +19,15 @@ import (
 	"albatross/test/programs"
 )
 
-// A host is a machine with a daemon on it: a directory and a bridge for all that
-// it has.
+// A host is a machine with a daemon on it: a directory and a network namespace for
+// all that it has.
 type host struct {
 	t        *testing.T
 	mode     mode
 	programs string // directory of its programs
 	dir      string
-	bridge   string
+	space    *netns.Namespace // all of its network
+	full     bool             // it has a bridge that nothing can be attached to
 	port     *netns.Port
 	journal  *journal
 	doing    string // what is under way, for messages
@@ -47,12 +48,16 @@ type host struct {
 	ticks  int // lines of the ticking unikernel that have been seen
 }
 
+// bridge is that of every host that was made by hand.
+const bridge = "service"
+
 // newHost is a host without a daemon. Its directory has a short name, since those
 // of sockets may not be long.
-func newHost(t *testing.T, m mode, bridge string) *host {
+func newHost(t *testing.T, m mode) *host {
 	dir, err := os.MkdirTemp("", "crash")
 	require.NoError(t, err)
-	h := &host{t: t, mode: m, programs: killable, dir: dir, bridge: bridge, journal: newJournal()}
+	h := &host{t: t, mode: m, programs: killable, dir: dir, space: netns.New(t), journal: newJournal()}
+	h.space.Bridge(bridge)
 	t.Cleanup(h.wipe)
 	return h
 }
@@ -65,6 +70,7 @@ func (h *host) wipe() {
 	}
 	h.kill()
 	h.endKeepers()
+	h.endNetworkProcesses()
 	for _, found := range h.processes() {
 		for _, p := range found {
 			_ = unix.Kill(p.PID, unix.SIGKILL)
@@ -108,8 +114,16 @@ func (h *host) launch(environment string, arguments ...string) {
 	c.Env = append(os.Environ(), environment)
 	c.Stderr = log
 	h.stopping = false
-	h.pid, h.ended, err = spawn(c)
+	h.pid, h.ended = h.spawn(c)
+}
+
+// spawn starts a program on the host, and tells how it has ended, when it has.
+func (h *host) spawn(c *exec.Cmd) (pid int, ended <-chan unix.WaitStatus) {
+	h.t.Helper()
+	var err error
+	h.space.Do(func() { pid, ended, err = spawn(c) })
 	require.NoError(h.t, err)
+	return pid, ended
 }
 
 // nothing is more in the environment.
@@ -199,12 +213,12 @@ func stays(name messages.Name) bool { return strings.HasPrefix(name.String(), "s
 
 // settleIn makes the host one with unikernels that nothing may disturb.
 func (h *host) settleIn() {
-	h.port = netns.NewPort(h.t, h.bridge)
+	h.port = h.space.Port(bridge)
 	h.start()
 	c := &caller{h: h}
 	c.create(quiet, run("hello", "--quiet"))
 	c.create(ticking, run("hello"))
-	echo := run("net").networked(h, "service")
+	echo := run("net").networked("service")
 	echo.Networks[0].MAC = messages.Some(echoMAC)
 	c.create(echoing, echo)
 	h.check()
@@ -217,6 +231,7 @@ func (h *host) end() {
 	h.clear(func(messages.Name) bool { return true })
 	h.check()
 	require.Empty(h.t, h.processes())
+	require.Empty(h.t, h.networkProcesses())
 	h.kill()
 	h.endKeepers()
 }
@@ -227,11 +242,11 @@ func (h *host) restore() {
 	h.clear(func(name messages.Name) bool { return !stays(name) })
 }
 
-// clear destroys and removes what is chosen, unikernels before the devices that
-// they use.
+// clear destroys and removes what is chosen, unikernels before the devices and
+// networks that they use.
 func (h *host) clear(chosen func(messages.Name) bool) {
 	h.t.Helper()
-	for _, kind := range []kind{unikernel, device, policy} {
+	for _, kind := range []kind{unikernel, device, policy, network} {
 		var working sync.WaitGroup
 		for _, name := range h.journal.there(kind) {
 			if chosen(name) {

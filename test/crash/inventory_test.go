@@ -14,7 +14,6 @@ import (
 	"albatross/messages"
 	"albatross/runtime/proc"
 	"albatross/runtime/store"
-	"albatross/test/netns"
 )
 
 // The kinds of what is on a host.
@@ -49,13 +48,14 @@ func (h *host) inventory() map[string][]string {
 	for _, parent := range h.cgroupParents() {
 		there[cgroups+" in "+filepath.Dir(parent)] = h.directories(parent)
 	}
+	h.networksThere(there)
 	return there
 }
 
 // recorded is what there must be.
-func (h *host) recorded(records []messages.Record) map[string][]string {
+func (h *host) recorded(s messages.State) map[string][]string {
 	must, running := map[string][]string{}, []string(nil)
-	for _, r := range records {
+	for _, r := range s.Unikernels {
 		must[images] = append(must[images], r.Spec.Digest.String())
 		if r.Spec.Former != nil {
 			must[images] = append(must[images], r.Spec.Former.Spec.Digest.String())
@@ -67,6 +67,9 @@ func (h *host) recorded(records []messages.Record) map[string][]string {
 		must[processes] = append(must[processes], fmt.Sprint(r.Runtime.Value.Process))
 		running = append(running, r.Name.String())
 		for _, tap := range r.Runtime.Value.Taps {
+			if tap == (messages.Link{}) { // of a network without taps
+				continue
+			}
 			must[taps] = append(must[taps], tap.Name)
 		}
 	}
@@ -76,6 +79,7 @@ func (h *host) recorded(records []messages.Record) map[string][]string {
 	for _, d := range (&caller{h: h}).devices() {
 		must[files] = append(must[files], d.Name.String())
 	}
+	h.networksRecorded(s, must)
 	return must
 }
 
@@ -118,7 +122,7 @@ func (h *host) processes() map[messages.Label][]messages.Process {
 	require.NoError(h.t, err)
 	for _, path := range lines {
 		line, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(line, []byte(h.dir+"/")) || bytes.Contains(line, []byte("--dbdir")) {
+		if err != nil || !bytes.Contains(line, []byte(h.dir+"/")) || bytes.Contains(line, []byte("--dbdir")) || h.isNetworkProcess(line) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
@@ -143,24 +147,11 @@ func labelOf(line string) messages.Label {
 	return ""
 }
 
-// taps are those of the daemon on the bridge of this host, and all that are on no
-// bridge: they could be of any host.
+// taps are those of the daemon.
 func (h *host) taps() (names []string) {
-	if h.port == nil {
-		return nil
-	}
-	for _, name := range netns.Ports(h.t, h.bridge) {
-		if strings.HasPrefix(name, "vmmtap") {
+	for _, link := range h.space.Links() {
+		if name := link.Attrs().Name; strings.HasPrefix(name, "vmmtap") {
 			names = append(names, name)
-		}
-	}
-	all, err := filepath.Glob("/sys/class/net/vmmtap*")
-	require.NoError(h.t, err)
-	for _, path := range all {
-		if _, err := os.Lstat(filepath.Join(path, "master")); os.IsNotExist(err) {
-			if _, err := os.Lstat(path); err == nil {
-				names = append(names, filepath.Base(path))
-			}
 		}
 	}
 	return names

@@ -15,6 +15,7 @@ const (
 	unikernel kind = "unikernel"
 	policy    kind = "policy"
 	device    kind = "block device"
+	network   kind = "network"
 	end       kind = "end" // of the last run of a unikernel
 )
 

@@ -27,8 +27,7 @@ func (h *host) launchKeeper(environment string) {
 	c.Env = append(os.Environ(), environment)
 	c.ExtraFiles = []*os.File{tell}
 	require.NoError(h.t, os.MkdirAll(h.path("db"), 0o700))
-	_, h.keeperEnded, err = spawn(c)
-	require.NoError(h.t, err)
+	_, h.keeperEnded = h.spawn(c)
 	require.NoError(h.t, tell.Close())
 	text, err := io.ReadAll(told)
 	require.NoError(h.t, err)

@@ -60,7 +60,7 @@ func namedIn(t *testing.T, path string) (names []string) {
 
 // TestPointsAreNotInWhatIsInstalled, not even by name.
 func TestPointsAreNotInWhatIsInstalled(t *testing.T) {
-	for _, program := range []string{"albatrossd", "albatross-tender", "albatross-keeper"} {
+	for _, program := range []string{"albatrossd", "albatross-tender", "albatross-keeper", "albatross-network"} {
 		code, err := os.ReadFile(filepath.Join(released, program))
 		require.NoError(t, err)
 		for _, name := range append(named(t), failpoint.Kill) {
@@ -104,7 +104,7 @@ type moment struct {
 func TestEveryPoint(t *testing.T) { inModes(t, killAtPoints) }
 
 func killAtPoints(t *testing.T, m mode) {
-	netns.FullBridge(t, fullBridge)
+	netns.Need(t)
 	_, all := wantedKills(t)
 	sum.add(m, points, len(namedFor(t, m)))
 	moments := explore(t, m)
@@ -114,7 +114,7 @@ func killAtPoints(t *testing.T, m mode) {
 	}
 	var killed sync.Map // at these points
 	inParallel(t, func(t *testing.T, worker int) {
-		h := workingHost(t, m, fmt.Sprintf("crash%d", worker))
+		h := workingHost(t, m)
 		for i := worker; i < len(moments); i += workers {
 			if h.crash(moments[i]) {
 				killed.Store(moments[i].point, true)
@@ -129,23 +129,19 @@ func killAtPoints(t *testing.T, m mode) {
 	}
 }
 
-// fullBridge is a bridge that nothing can be attached to.
-const fullBridge = "full"
-
-func workingHost(t *testing.T, m mode, bridge string) *host {
-	netns.Bridge(t, bridge)
-	h := newHost(t, m, bridge)
+func workingHost(t *testing.T, m mode) *host {
+	h := newHost(t, m)
 	h.settleIn()
 	return h
 }
 
 // explore finds all moments by letting every scenario go on to its end.
 func explore(t *testing.T, m mode) (moments []moment) {
-	h := workingHost(t, m, "crash")
+	h := workingHost(t, m)
 	for i, s := range scenarios {
 		place := h
 		if s.fresh {
-			place = newHost(t, m, "crash")
+			place = newHost(t, m)
 		}
 		place.doing = s.name
 		place.prepare(s, failpoint.Log+"="+place.path("keeper-points"))
@@ -267,7 +263,7 @@ const lateness = 2 * time.Second
 func (h *host) crash(m moment) (died bool) {
 	s := scenarios[m.scenario]
 	if s.fresh {
-		fresh := newHost(h.t, h.mode, h.bridge)
+		fresh := newHost(h.t, h.mode)
 		defer fresh.end()
 		return fresh.crashIn(s, m)
 	}

@@ -55,7 +55,7 @@ func killAtRandom(t *testing.T, m mode) {
 	changes, cuts := sum.count(m, answered), sum.count(m, cutOff)
 	inParallel(t, func(t *testing.T, worker int) {
 		random := rand.New(rand.NewPCG(first, uint64(worker)))
-		h := workingHost(t, m, fmt.Sprintf("crash%d", worker))
+		h := workingHost(t, m)
 		var all []*tenant
 		for id := range tenants {
 			all = append(all, newTenant(h, id, rand.New(rand.NewPCG(random.Uint64(), 0))))
@@ -133,7 +133,7 @@ func newTenant(h *host, id int, random *rand.Rand) *tenant {
 	k := &tenant{h: h, id: id, random: random}
 	for _, argument := range []string{"1", "2"} {
 		k.guests = append(k.guests, run("hello", "--quiet", argument), run("chatty", argument).compressed(),
-			run("net", argument).networked(h, "service"))
+			run("net", argument).networked("service"))
 	}
 	return k
 }
@@ -202,7 +202,7 @@ func (t *tenant) changePolicy(c *caller) {
 		return
 	}
 	c.addPolicy(name, messages.Policy{
-		Unikernels: 10 + t.random.IntN(5), CPUIDs: []int{0}, Memory: 100, Block: messages.Some(10), Bridges: []string{t.h.bridge},
+		Unikernels: 10 + t.random.IntN(5), CPUIDs: []int{0}, Memory: 100, Block: messages.Some(10), Bridges: []string{bridge},
 	})
 }
 

@@ -1,15 +1,14 @@
 package crash
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
-	"albatross/runtime/proc"
 	"albatross/sockets/wire"
 )
 
@@ -30,17 +29,19 @@ type scenario struct {
 }
 
 // scenarios touch everything that can be left half done.
-var scenarios = []scenario{
+var scenarios = slices.Concat(unikernelScenarios, networkScenarios)
+
+var unikernelScenarios = []scenario{
 	{name: "create", do: func(c *caller) {
 		c.create("one", run("hello", "--quiet"))
 		c.create("two", run("chatty", "3").compressed())
 		c.create("same", run("chatty", "3").compressed()) // that is known when it has been unpacked
-		c.create("a:three", run("net").networked(c.h, "service"))
+		c.create("a:three", run("net").networked("service"))
 		c.refused("broken", messages.UnikernelCreate{Form: 5, Config: messages.Config{Image: []byte("no image"), Arguments: run("hello").Arguments}})
 	}},
 	{name: "destroy", before: func(c *caller) {
 		c.create("one", run("chatty", "1"))
-		c.create("a:two", run("net").networked(c.h, "service"))
+		c.create("a:two", run("net").networked("service"))
 	}, do: func(c *caller) {
 		c.create("three", run("chatty", "2"))
 		c.destroy("a:two")
@@ -50,16 +51,17 @@ var scenarios = []scenario{
 	{name: "force-create", before: func(c *caller) {
 		c.create("one", run("chatty", "1"))
 	}, do: func(c *caller) {
-		c.force("one", run("net").networked(c.h, "service"))
+		c.force("one", run("net").networked("service"))
 		c.force("one", run("hello", "--quiet"))
 		c.force("new", run("chatty", "2"))
 	}},
 	{name: "restart", before: func(c *caller) {
-		c.create("one", run("net").networked(c.h, "service"))
+		c.create("one", run("net").networked("service"))
 	}, do: func(c *caller) {
-		c.restart("one", run("net", "other").networked(c.h, "service"))
+		c.restart("one", run("net", "other").networked("service"))
 	}},
 	{name: "comebacks", before: func(c *caller) {
+		c.h.makeFullBridge()
 		c.create("one", run("hello", "--quiet"))
 		c.create("two", run("chatty", "1").again())
 	}, do: func(c *caller) {
@@ -70,7 +72,7 @@ var scenarios = []scenario{
 	}},
 	{name: "devices", do: func(c *caller) {
 		c.addDevice("a:disk", "old")
-		c.createMoving("a:several", run("several").with("disk").networked(c.h, "service", "management"), exits(0))
+		c.createMoving("a:several", run("several").with("disk").networked("service", "management"), exits(0))
 		c.waitEnd("a:several", exits(0))
 		c.setDevice("a:disk", "new", false)
 		c.dumpDevice("a:disk", "new")
@@ -96,7 +98,7 @@ var scenarios = []scenario{
 	{name: "start", before: func(c *caller) {
 		c.create("killed", run("hello", "--quiet"))
 		c.createMoving("comes-back", run("chatty", "5").again(), exits(0), asked)
-		c.createMoving("later", run("net").networked(c.h, "service").again().startingAt(90), asked)
+		c.createMoving("later", run("net").networked("service").again().startingAt(90), asked)
 	}, offline: leaveRubbish, do: func(c *caller) {
 		c.waitFor("all that should run", func() bool { return c.count(5) })
 	}},
@@ -115,6 +117,17 @@ var scenarios = []scenario{
 		c.createMoving("fails", run("exit", "3", "10").again(), exits(3), asked)
 		c.stop("one", "two")
 	}},
+}
+
+// fullBridge is a bridge that nothing can be attached to.
+const fullBridge = "full"
+
+// makeFullBridge makes it on hosts that need it: that takes long.
+func (h *host) makeFullBridge() {
+	if !h.full {
+		h.space.FullBridge(fullBridge)
+		h.full = true
+	}
 }
 
 // count tells whether so many unikernels have processes; it finds out whether the
@@ -144,17 +157,10 @@ func (g guest) startingAt(priority int) guest {
 // leaveRubbish kills unikernels, whose ends nobody sees, and leaves behind what a
 // daemon might that dies at any moment.
 func leaveRubbish(h *host) {
-	for label, found := range h.processes() {
-		if label == "killed" || label == "comes-back" || label == "later" {
-			require.NoError(h.t, unix.Kill(found[0].PID, unix.SIGKILL))
-			h.until("nobody can see any more how it ended", func() bool {
-				_, err := proc.Identify(found[0].PID)
-				return errors.Is(err, proc.ErrGone)
-			})
-		}
+	for _, name := range []string{"killed", "comes-back", "later"} {
+		h.endUnseen(parse(name))
 	}
 	killed := parse("killed")
-	h.journal.mayEnd(killed)
 	h.journal.is(thing{unikernel, killed}, absent)
 	h.journal.is(thing{end, killed}, unseen)
 	for _, path := range []string{"db/images/tmp-1", "db/block/tmp_1", "db/images/" + messages.Digest{}.String()} {

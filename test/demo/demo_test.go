@@ -38,12 +38,12 @@ func inTop(t *testing.T, names ...string) {
 }
 
 func TestDemo(t *testing.T) {
-	inTop(t, "albatrossd", "albatross-client", "albatross-tender", "albatross-keeper")
+	inTop(t, "albatrossd", "albatross-client", "albatross-tender", "albatross-keeper", "albatross-network")
 	require.NoError(t, demo(t.Context()))
 }
 
 func TestInterruptedDemo(t *testing.T) {
-	inTop(t, "albatrossd", "albatross-client", "albatross-tender", "albatross-keeper")
+	inTop(t, "albatrossd", "albatross-client", "albatross-tender", "albatross-keeper", "albatross-network")
 	ctx, interrupt := context.WithCancel(t.Context())
 	s, err := newScratch()
 	require.NoError(t, err)
@@ -59,7 +59,7 @@ func TestInterruptedDemo(t *testing.T) {
 }
 
 func guest(t *testing.T, s *scratch) string {
-	path, err := s.writeImage()
+	path, err := s.writeImage("hello")
 	require.NoError(t, err)
 	return path
 }
@@ -72,7 +72,7 @@ func TestProgramsAreMissing(t *testing.T) {
 
 func TestDaemonThatCannotStart(t *testing.T) {
 	inTop(t)
-	for _, program := range []string{"albatrossd", "albatross-client", "albatross-tender"} {
+	for _, program := range []string{"albatrossd", "albatross-client", "albatross-tender", "albatross-network"} {
 		script := fmt.Sprintf("#!/bin/sh\necho %s: cannot >&2\nexit 3\n", program)
 		require.NoError(t, os.WriteFile(filepath.Join("bin", program), []byte(script), 0o755))
 	}

@@ -1,7 +1,7 @@
 // Demo shows in a few seconds what albatross does: it starts a daemon, creates a
 // unikernel, kills the daemon, starts it again, and shows that the unikernel has
-// noticed nothing. It needs no privileges, no Solo5 and no network, and leaves
-// nothing behind. "make demo" builds the programs and runs it.
+// noticed nothing; then the same with one that serves HTTP on a network that the daemon
+// has made. It needs no privileges, no Solo5 and no network, and leaves nothing behind. "make demo" builds the programs and runs it.
 //
 // show, below, runs all commands, and prints each as you would type it. How it
 // waits and cleans up is in scratch.go.
@@ -57,7 +57,7 @@ func show(ctx context.Context, s *scratch) error {
 	}
 
 	say("A unikernel from an image that comes with albatross:")
-	image, err := s.writeImage()
+	image, err := s.writeImage("hello")
 	if err != nil {
 		return err
 	}
@@ -105,8 +105,11 @@ func show(ctx context.Context, s *scratch) error {
 	}
 	say("Started once, still process %d, and it has gone on counting.", process)
 
-	say("Enough:")
+	say("Enough of that one:")
 	if _, err := s.client(ctx, "destroy", "hello"); err != nil {
+		return err
+	}
+	if err := showNetwork(ctx, s); err != nil {
 		return err
 	}
 	if err := s.stopDaemon(ctx); err != nil {
@@ -117,6 +120,51 @@ func show(ctx context.Context, s *scratch) error {
 	}
 	say("No process and no file is left. That was albatross; README.md says how to go on.")
 	return nil
+}
+
+// showNetwork shows a unikernel that serves HTTP, with a daemon, without one, and with the next.
+func showNetwork(ctx context.Context, s *scratch) error {
+	image, err := s.writeImage("web")
+	if err != nil {
+		return err
+	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	say("A network, for which nobody has prepared anything:")
+	if _, err := s.client(ctx, "network", "create", "inside", "--backend=user"); err != nil {
+		return err
+	}
+	say("A unikernel on it, which port %d of this machine leads to:", port)
+	publish := fmt.Sprintf("--publish=127.0.0.1:%d:80", port)
+	if _, err := s.client(ctx, "create", "web", image, "--mem=16", "--net=service:inside", publish); err != nil {
+		return err
+	}
+	if err := s.requireServed(ctx, port); err != nil {
+		return err
+	}
+	say("It goes on serving when the daemon dies:")
+	if err := s.killDaemon(); err != nil {
+		return err
+	}
+	if err := s.requireServed(ctx, port); err != nil {
+		return err
+	}
+	if err := s.startDaemon(ctx); err != nil {
+		return err
+	}
+	if _, err := s.client(ctx, "network", "show", "inside"); err != nil {
+		return err
+	}
+	if err := s.requireServed(ctx, port); err != nil {
+		return err
+	}
+	if _, err := s.client(ctx, "destroy", "web"); err != nil {
+		return err
+	}
+	_, err = s.client(ctx, "network", "remove", "inside")
+	return err
 }
 
 // sameUnikernel checks that what was seen before and after the daemon died is one unikernel that

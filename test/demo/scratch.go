@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,7 +86,7 @@ func builtPrograms() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot find out where we are: %w", err)
 	}
-	for _, name := range []string{"albatrossd", "albatross-client", "albatross-tender"} {
+	for _, name := range []string{"albatrossd", "albatross-client", "albatross-tender", "albatross-network"} {
 		if _, err := os.Stat(filepath.Join(bin, name)); err != nil {
 			return "", fmt.Errorf("there is no bin/%s here: run 'make build' in the top directory first", name)
 		}
@@ -139,14 +142,59 @@ func (s *scratch) client(ctx context.Context, args ...string) (string, error) {
 	return output.String(), nil
 }
 
-// writeImage writes the image of a small unikernel that prints hello and counts seconds. Its source
-// is in test/guests.
-func (s *scratch) writeImage() (string, error) {
-	path := filepath.Join(s.dir, "hello.spt")
-	if err := os.WriteFile(path, guests.Image("hello", "spt"), 0o644); err != nil {
+// writeImage writes the image of a small unikernel: hello prints that and counts seconds, and web
+// serves HTTP. Their sources are in test/guests.
+func (s *scratch) writeImage(name string) (string, error) {
+	path := filepath.Join(s.dir, name+".spt")
+	if err := os.WriteFile(path, guests.Image(name, "spt"), 0o644); err != nil {
 		return "", fmt.Errorf("cannot write the image: %w", err)
 	}
 	return path, nil
+}
+
+// freePort returns a TCP port of loopback that nobody uses.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("cannot find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// requireServed asks the unikernel at a port until it answers, which it does once it has its
+// address, and prints the answer.
+func (s *scratch) requireServed(ctx context.Context, port int) error {
+	url := fmt.Sprintf("http://127.0.0.1:%d/", port)
+	fmt.Printf("$ curl %s\n", url)
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for {
+		text, err := get(ctx, url)
+		switch {
+		case err == nil:
+			fmt.Print(text)
+			return nil
+		case ctx.Err() != nil:
+			return fmt.Errorf("the unikernel does not serve: %w", err)
+		}
+		time.Sleep(readyPause)
+	}
+}
+
+func get(ctx context.Context, url string) (string, error) {
+	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := c.Do(ask)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return string(text), err
 }
 
 // started returns the time at which the unikernel was started, as the daemon has it.

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -46,7 +47,10 @@ func TestMain(m *testing.M) {
 	if bin, err = os.MkdirTemp("", "e2e-bin"); err != nil {
 		panic(err)
 	}
-	if err := programs.Build(bin, "albatrossd", "albatross-tender", "albatross-keeper", "albatross-influx"); err != nil {
+	if err := os.Chmod(bin, 0o755); err != nil { // daemons of other users run them
+		panic(err)
+	}
+	if err := programs.Build(bin, "albatrossd", "albatross-tender", "albatross-keeper", "albatross-network", "albatross-influx"); err != nil {
 		panic(err)
 	}
 	if err := adoptOrphans(); err != nil {
@@ -69,6 +73,7 @@ type host struct {
 	fewFiles  bool // the daemon is started with a low soft limit of descriptors, as usual
 
 	inside  string // directory of the cgroup of the daemon, if any
+	user    int    // as whom the daemon runs; 0: as the tests do
 	without string // capabilities that the daemon does not have, as setpriv(1) names them
 
 	daemon *exec.Cmd  // nil while none runs
@@ -187,6 +192,11 @@ func (h *host) command(args ...string) *exec.Cmd {
 	}
 	if h.oldKernel {
 		programs.WithoutExitInfo(c)
+	}
+	if h.user != 0 {
+		require.NoError(h.t, os.Chown(h.dir, h.user, h.user))
+		user := strconv.Itoa(h.user)
+		c = exec.Command("setpriv", append([]string{"--reuid", user, "--regid", user, "--clear-groups", "--bounding-set", "-all", "--inh-caps", "-all"}, c.Args...)...)
 	}
 	c.Stderr = log
 	return c

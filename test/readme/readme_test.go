@@ -3,6 +3,8 @@ package readme
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +26,9 @@ import (
 const patience = 10 * time.Minute
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == asCurl {
+		os.Exit(curl(os.Args[2]))
+	}
 	netns.Enter()
 	os.Exit(m.Run())
 }
@@ -117,9 +122,34 @@ func private(t *testing.T, tree string) {
 	mount("tmpfs", "/var/lib", "tmpfs", "mode=755")
 }
 
-// shims returns a directory with a sudo that needs no password: this is root already.
+// asCurl is the argument with which this program is curl.
+const asCurl = "--as-curl"
+
+// curl asks until there is an answer: a unikernel that was just created needs a moment.
+func curl(url string) (code int) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		answer, err := http.Get(url)
+		if err == nil {
+			defer answer.Body.Close()
+			_, err = io.Copy(os.Stdout, answer.Body)
+		}
+		switch {
+		case err == nil:
+			return 0
+		case time.Now().After(end):
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+}
+
+// shims returns a directory with a sudo that needs no password, since this is root already, and with
+// a curl.
 func shims(t *testing.T) string {
 	dir := t.TempDir()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "curl"), []byte("#!/bin/sh\nexec "+self+" "+asCurl+" \"$@\"\n"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "sudo"), []byte("#!/bin/sh\nexec \"$@\"\n"), 0o755))
 	return dir
 }

@@ -27,7 +27,7 @@ const runLimit = time.Hour
 // withKVM are the packages whose tests use KVM, and which of their tests do.
 var withKVM = []struct{ dir, tests string }{
 	{"runtime/hvt", "."},
-	{"cmd/albatross-tender", "HVT"},
+	{"cmd/albatross-tender", "HVT|Socket|OtherEnd|PairOn|NetworksBack|Web"},
 	{"actors", "^TestTenders/hvt"},
 	{"test/e2e", "^TestHVT"},
 }

@@ -90,7 +90,7 @@ func (m *machine) makePayload() {
 		require.NoError(m.t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
 	}
 	require.NoError(m.t, programs.Build(filepath.Join(dir, "bin"),
-		"albatrossd", "albatross-client", "albatross-tender", "albatross-keeper", "albatross-influx", "albatross-tls-endpoint"))
+		"albatrossd", "albatross-client", "albatross-tender", "albatross-keeper", "albatross-network", "albatross-influx", "albatross-tls-endpoint"))
 	for _, args := range [][]string{
 		{"build", "-o", filepath.Join(dir, "agent"), "./agent"},
 		{"test", "-c", "-o", filepath.Join(dir, "landlock.test"), "../../runtime/landlock"},
@@ -102,7 +102,7 @@ func (m *machine) makePayload() {
 		require.NoError(m.t, err, "%s", out)
 	}
 	host(m.t, "cp", "-r", "../../packaging/systemd", filepath.Join(dir, "units"))
-	for _, name := range []string{"hello", "net", "disk", "chatty"} {
+	for _, name := range []string{"hello", "net", "disk", "chatty", "web"} {
 		require.NoError(m.t, os.WriteFile(filepath.Join(dir, "guests", name+".spt"), guests.Image(name, "spt"), 0o644))
 	}
 	host(m.t, "mkfs.ext4", "-q", "-d", dir, m.path("payload.ext4"), "256M")

@@ -26,6 +26,7 @@ func TestUnits(t *testing.T) {
 		{"the group", theGroup},
 		{"by hand", byHand},
 		{"all functions", allFunctions},
+		{"named networks", namedNetworks},
 		{"the endpoint", theEndpoint},
 		{"influx", influx},
 		{"the journal", theJournal},
@@ -113,6 +114,27 @@ func allFunctions(m *machine) {
 	m.client("alice", "destroy", "web:net")
 	m.client("alice", "destroy", "web:hello")
 	require.Empty(m.t, m.sh(`bridge link`))
+}
+
+// namedNetworks: the hardened unit keeps nothing of what networks need from them, and the process
+// of a network outlives the daemon.
+func namedNetworks(m *machine) {
+	m.client("alice", "network", "create", "inside", "--ipv6=fd00:7::/64")
+	m.client("alice", "create", "served", "/payload/guests/web.spt", "--mem=32", "--net=service:inside", "--publish=18080:80")
+	const get = `exec 3<>/dev/tcp/127.0.0.1/18080 && printf 'GET / HTTP/1.0\r\n\r\n' >&3 && grep -q served <&3`
+	m.eventually(`timeout 5 bash -c "` + get + `"`)
+	process := m.sh(`pgrep -x albatross-netwo`)
+	require.NotContains(m.t, m.sh(`ps -o user= -p `+strings.TrimSpace(process)), "root")
+	m.run("systemctl", "restart", service)
+	require.Equal(m.t, process, m.sh(`pgrep -x albatross-netwo`))
+	m.sh(`timeout 5 bash -c "` + get + `"`)
+	require.Contains(m.t, m.client("alice", "network", "show", "inside"), "published 18080:80")
+	require.Equal(m.t, "0\n", m.run("cat", "/proc/sys/net/ipv4/ip_forward"))
+	m.client("alice", "destroy", "served")
+	m.client("alice", "network", "remove", "inside")
+	require.NotContains(m.t, m.sh(`ip link`), "inside")
+	m.sh(`! pgrep -x albatross-netwo`)
+	require.NotContains(m.t, m.run("journalctl", "-u", service, "-p", "err", "-o", "cat"), "network")
 }
 
 // theEndpoint runs as its own user, and commands come to it over TLS.
