@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -79,8 +80,9 @@ func New(dir, program, build string, log *slog.Logger) *Networks {
 // called any more.
 func (n *Networks) Close() error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, l := range n.live {
+	all := slices.Collect(maps.Values(n.live))
+	n.mu.Unlock()
+	for _, l := range all { // without mu: a network takes that within its own lock
 		l.close()
 	}
 	return n.kernel.Close()
