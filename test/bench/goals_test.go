@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"albatross/test/netns"
 )
 
 // A figure is what was measured, beside its goal.
@@ -94,8 +96,10 @@ func inMilliseconds(durations []time.Duration) (list []float64) {
 	return list
 }
 
-// TestMain prints the figures that have goals, and fails if one is missed.
+// TestMain prints the figures that have goals, and fails if one is missed. All run in a network
+// namespace of their own, where that is possible.
 func TestMain(m *testing.M) {
+	netns.Enter()
 	code := m.Run()
 	table, missed := tabulate()
 	if table == "" {

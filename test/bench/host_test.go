@@ -36,11 +36,18 @@ type host struct {
 	daemon *exec.Cmd
 }
 
-func newHost(b *testing.B, args ...string) *host {
+func newHost(b *testing.B, args ...string) *host { return newHostWith(b, "", args...) }
+
+// newHostWith is newHost with another program beside the daemon, unless it is empty.
+func newHostWith(b *testing.B, program string, args ...string) *host {
 	dir, err := os.MkdirTemp("", "bench") // a short name, for the sockets
 	require.NoError(b, err)
 	h := &host{b: b, dir: dir, args: args}
-	require.NoError(b, programs.Build(dir, "albatrossd", "albatross-tender", "albatross-keeper"))
+	list := []string{"albatrossd", "albatross-tender", "albatross-keeper"}
+	if program != "" {
+		list = append(list, program)
+	}
+	require.NoError(b, programs.Build(dir, list...))
 	b.Cleanup(h.end)
 	h.start()
 	require.Equal(b, !slices.Contains(args, "--no-keeper"), len(programs.Keepers(h.path("db"))) == 1)

@@ -1,6 +1,9 @@
 package netns
 
 import (
+	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"testing"
@@ -48,6 +51,12 @@ func (n *Namespace) Do(f func()) {
 		require.NoError(n.t, unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET))
 		f()
 	})
+}
+
+// do is Do for a function that may fail.
+func (n *Namespace) do(f func() error) {
+	n.t.Helper()
+	n.Do(func() { require.NoError(n.t, f()) })
 }
 
 // away calls a function that may enter another namespace, and comes back.
@@ -98,4 +107,61 @@ func (n *Namespace) Links() (links []netlink.Link) {
 		}))
 	})
 	return links
+}
+
+// Tap makes an interface of the namespace with an address, behind which is all else by way of a
+// gateway. The frames that leave it are read from the file, which is closed at the end of the test,
+// and those that are written there arrive.
+func (n *Namespace) Tap(mac net.HardwareAddr, address netip.Prefix, gateway netip.Addr) (frames *os.File) {
+	n.t.Helper()
+	n.do(func() error {
+		file, name, err := openTap("eth%d")
+		if err != nil {
+			return err
+		}
+		frames = file
+		n.t.Cleanup(func() { _ = file.Close() })
+		tap, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetHardwareAddr(tap, mac); err != nil {
+			return err
+		}
+		parsed, err := netlink.ParseAddr(address.String())
+		if err != nil {
+			return err
+		}
+		if err := netlink.AddrAdd(tap, parsed); err != nil {
+			return err
+		}
+		if err := netlink.LinkSetUp(tap); err != nil {
+			return err
+		}
+		return netlink.RouteAdd(&netlink.Route{Gw: gateway.AsSlice()})
+	})
+	return frames
+}
+
+// Listen listens for TCP in the namespace, until the end of the test.
+func (n *Namespace) Listen(address string) (l net.Listener) {
+	n.t.Helper()
+	n.do(func() (err error) {
+		l, err = net.Listen("tcp4", address)
+		return err
+	})
+	n.t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// Dial connects to somebody else from the namespace.
+func (n *Namespace) Dial(network, address string) (c net.Conn) {
+	n.t.Helper()
+	n.do(func() (err error) {
+		if c, err = net.DialTimeout(network, address, deadline); err != nil {
+			return fmt.Errorf("from the namespace: %w", err)
+		}
+		return nil
+	})
+	return c
 }

@@ -53,22 +53,37 @@ func OpenPort(t testing.TB, tap string) *Port {
 
 func open(t testing.TB, template string) (port *Port, name string) {
 	t.Helper()
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	file, name, err := openTap(template)
 	require.NoError(t, err)
+	t.Cleanup(func() { _ = file.Close() })
+	return &Port{t, file}, name
+}
+
+// openTap opens a tap in the namespace of this thread.
+func openTap(template string) (file *os.File, name string, err error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, "", err
+	}
 	// No goroutine can wait for frames of it before it is a tap.
 	request, err := unix.NewIfreq(template)
 	if err == nil {
 		request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
 	}
-	file := os.NewFile(uintptr(fd), template)
-	t.Cleanup(func() { _ = file.Close() })
-	require.NoError(t, err)
-	return &Port{t, file}, request.Name()
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, "", err
+	}
+	return os.NewFile(uintptr(fd), template), request.Name(), nil
 }
 
 // Descriptor returns the tap, for tests that speak more than single frames. It stays the port's.
 func (p *Port) Descriptor() int { return int(p.file.Fd()) }
+
+// File returns the tap, for tests that exchange many frames: each Read and Write is one. It stays
+// the port's.
+func (p *Port) File() *os.File { return p.file }
 
 // Close closes the port before the end of the test.
 func (p *Port) Close() { _ = p.file.Close() }
