@@ -54,7 +54,7 @@ var differences = map[string]difference{
 	"2.7.2/B-raw/0212": says("interface x does not exist"),
 	"2.7.2/B-raw/0213": says("cannot read image: truncated: shorter than an ELF header"),
 	"2.7.2/B-raw/0214": says("cannot create a unikernel: its image is empty"),
-	"2.7.2/B-raw/0215": says("cannot read image: truncated: name of interpreter is outside the file (24 bytes at 4096 of 3736)"),
+	"2.7.2/B-raw/0215": says("cannot read image: truncated: name of interpreter is outside the file (24 bytes at 4096 of 3880)"),
 	"2.7.2/B-raw/0217": says("cannot decompress image: zlib: invalid header"),
 	"2.7.2/B-raw/0218": says("cannot decompress image: unexpected EOF"),
 	"2.7.2/B-raw/0221": says("cannot run a bhyve unikernel: this host runs solo5 only"),

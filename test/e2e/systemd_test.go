@@ -224,7 +224,7 @@ func TestSocketsThatCannotBe(t *testing.T) {
 	require.ErrorAs(t, s.command("--cgroup", "").Run(), &exit)
 	require.Equal(t, 1, exit.ExitCode())
 	require.Equal(t, "<3>albatrossd: cannot use socket albatrossd-other.socket at "+s.socket("other")+
-		", which the service manager has opened: only console, events, stat, vmmd are known\n", s.log())
+		", which the service manager has opened: only console, control, stat, vmmd are known\n", s.log())
 }
 
 // TestNativeUnits: the daemon starts by the command lines of native units, and with all options of
