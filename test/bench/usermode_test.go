@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -25,11 +26,10 @@ import (
 	"albatross/test/programs"
 )
 
-// published leads to port 80 of the machine of a network.
+// These ports of the host lead to port 80 of a machine.
 const (
 	publishedOurs  = 8080
 	publishedSlirp = 8081
-	publishedPasst = 8082
 )
 
 // outsider is an address of the host that is none of a network's.
@@ -39,8 +39,9 @@ var userMAC = messages.MAC{2, 0, 0, 0, 0, 1}
 
 // BenchmarkUserMode compares a network in user mode with slirp4netns and with passt, where they are
 // installed: what a machine says to the outside, and the host to a published port of a machine.
-// x-NAME is how many times as fast ours is. All have the same machine, and carry its frames by a
-// socket, and the MTU is 1,500.
+// All have the same machine, and carry its frames by a socket, and the MTU is 1,500. Passt takes part
+// in round trips to the outside only: the one of Debian 12 has ended connections here while much was
+// sent, and those to its published ports have not reached the machine.
 func BenchmarkUserMode(b *testing.B) {
 	netns.Need(b)
 	makeOutside(b)
@@ -89,48 +90,56 @@ func echoUDP(b *testing.B, address string) {
 	}()
 }
 
-// A contest has two machines, on two networks, whose published ports of the host lead to them.
+// A contest has two machines, on two networks, and the ports of the host that lead to them; 0: none
+// does.
 type contest struct {
 	ours, theirs                   *machine
 	publishedOurs, publishedTheirs uint16
 	outside                        net.Listener
 }
 
-// run measures each thing in turn.
-func (c contest) run(b *testing.B, name string) {
-	type measure func(m *machine, port uint16) time.Duration
-	at := func(port uint16) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+// things returns what both can do, and how long that takes on one machine.
+func (c contest) things(b *testing.B) map[string]func(m *machine, port uint16) time.Duration {
 	out := func(m *machine) route { return m.to(b, c.outside, c.outside.Addr().String()) }
-	in := func(m *machine, port uint16) route { return fromHost(b, m.listener, at(port)) }
-	for _, thing := range []struct {
-		what string
-		take measure
-	}{
-		{"round trip by TCP to the outside", func(m *machine, _ uint16) time.Duration { return roundTrip(b, out(m)) }},
-		{"round trip by UDP to the outside", func(m *machine, _ uint16) time.Duration {
+	in := func(m *machine, port uint16) route { return fromHost(b, m.listener, fmt.Sprintf("127.0.0.1:%d", port)) }
+	roundTrips := map[string]func(*machine, uint16) time.Duration{
+		"round trip by TCP to the outside": func(m *machine, _ uint16) time.Duration { return roundTrip(b, out(m)) },
+		"round trip by UDP to the outside": func(m *machine, _ uint16) time.Duration {
 			client := m.Dial("udp4", c.outside.Addr().String())
 			defer func() { _ = client.Close() }()
 			return exchange(b, client)
-		}},
-		{"round trip to a published port", func(m *machine, port uint16) time.Duration { return roundTrip(b, in(m, port)) }},
-		{"32 MB to the outside", func(m *machine, _ uint16) time.Duration { return stream(b, out(m)) }},
-		{"32 MB from the outside", func(m *machine, _ uint16) time.Duration { return stream(b, back(out(m))) }},
-		{"32 MB to a published port", func(m *machine, port uint16) time.Duration { return stream(b, in(m, port)) }},
-		{"32 MB from a published port", func(m *machine, port uint16) time.Duration { return stream(b, back(in(m, port))) }},
-	} {
+		},
+	}
+	if c.publishedTheirs == 0 {
+		return roundTrips
+	}
+	all := map[string]func(*machine, uint16) time.Duration{
+		"round trip to a published port": func(m *machine, port uint16) time.Duration { return roundTrip(b, in(m, port)) },
+		"32 MB to the outside":           func(m *machine, _ uint16) time.Duration { return stream(b, out(m)) },
+		"32 MB from the outside":         func(m *machine, _ uint16) time.Duration { return stream(b, back(out(m))) },
+		"32 MB to a published port":      func(m *machine, port uint16) time.Duration { return stream(b, in(m, port)) },
+		"32 MB from a published port":    func(m *machine, port uint16) time.Duration { return stream(b, back(in(m, port))) },
+	}
+	maps.Copy(all, roundTrips)
+	return all
+}
+
+// run measures each thing in turn.
+func (c contest) run(b *testing.B, name string) {
+	for what, took := range c.things(b) {
 		var ours, theirs []time.Duration
 		for n := range networkRounds {
-			take := func() { ours = append(ours, thing.take(c.ours, c.publishedOurs)) }
+			take := func() { ours = append(ours, took(c.ours, c.publishedOurs)) }
 			if n%2 == 0 {
 				take()
 			}
-			theirs = append(theirs, thing.take(c.theirs, c.publishedTheirs))
+			theirs = append(theirs, took(c.theirs, c.publishedTheirs))
 			if n%2 == 1 {
 				take()
 			}
 		}
-		b.Logf("%s: ours %v, %s %v", thing.what, median(ours), name, median(theirs))
-		atLeast(fmt.Sprintf("user mode, %s: as fast as %s", thing.what, name), "×", 1, ratios(theirs, ours))
+		b.Logf("%s: ours %v, %s %v", what, median(ours), name, median(theirs))
+		atLeast(fmt.Sprintf("user mode, %s: as fast as %s", what, name), "×", 1, ratios(theirs, ours))
 	}
 	b.ReportMetric(0, "ns/op")
 }
@@ -186,7 +195,8 @@ func startSlirp(b *testing.B, program string) (*machine, uint16) {
 	return m, publishedSlirp
 }
 
-// startPasst starts passt, which carries frames over a stream, as qemu does.
+// startPasst starts passt, which carries frames over a stream, as qemu does. It publishes no
+// port.
 func startPasst(b *testing.B, program string) (*machine, uint16) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	require.NoError(b, err)
@@ -195,17 +205,16 @@ func startPasst(b *testing.B, program string) (*machine, uint16) {
 	frames, err := net.FileConn(ours)
 	require.NoError(b, err)
 	c := exec.Command(program, "--foreground", "--quiet", "--fd", "3", "--mtu", "1500",
-		"--address", "10.93.0.2", "--netmask", "24", "--gateway", "10.93.0.1", "--tcp-ports", fmt.Sprintf("%d:80", publishedPasst))
+		"--address", "10.93.0.2", "--netmask", "24", "--gateway", "10.93.0.1")
 	c.ExtraFiles = []*os.File{theirs}
 	start(b, c)
 	m := newMachine(b, newFramed(frames), userMAC, netip.MustParsePrefix("10.93.0.2/24"), netip.MustParseAddr("10.93.0.1"))
-	return m, publishedPasst
+	return m, 0
 }
 
 // start starts a program, which is ended at the end.
 func start(b *testing.B, c *exec.Cmd) {
 	c.Stdout, c.Stderr = io.Discard, os.Stderr
-	c.SysProcAttr = &unix.SysProcAttr{}
 	require.NoError(b, c.Start())
 	b.Cleanup(func() {
 		_ = c.Process.Kill()
