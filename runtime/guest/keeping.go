@@ -45,6 +45,10 @@ type Keeping struct {
 	// recorded are the processes of the records that the daemon began with, whose ends may be
 	// needed, also if no keeper has reported them yet; nil: not known yet.
 	recorded map[messages.Process]bool
+	// unknown are processes whose ends were reported, and that this daemon may never have had;
+	// see disown.
+	unknown   []messages.Process
+	launching int // launches under way
 }
 
 // A kept is a process that the keeper has started, has adopted, or reports. The lock of the
@@ -186,6 +190,10 @@ func (k *Keeping) noteEnd(name string, p messages.Process, end wire.End) {
 	e.finish(&end)
 	if e.acknowledged {
 		k.hurry()
+	}
+	if !e.ours {
+		k.unknown = append(k.unknown, p)
+		k.disown()
 	}
 }
 
@@ -336,12 +344,42 @@ func (k *Keeping) orphans() map[messages.Process]orphan {
 	return orphans
 }
 
+// beginLaunch counts a launch until the function that it returns is called.
+func (k *Keeping) beginLaunch() (end func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.launching++
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.launching--
+		k.disown()
+	}
+}
+
+// disown acknowledges the ends of processes that this daemon has never had: the keeper has started
+// them, and its answer was lost, for want of a descriptor for instance. As long as one is being
+// launched, an end may be of that. It needs the lock.
+func (k *Keeping) disown() {
+	if k.launching > 0 || k.recorded == nil {
+		return
+	}
+	for _, p := range k.unknown {
+		if e := k.kept[p]; e != nil && !e.ours && !k.recorded[p] {
+			e.acknowledged = true
+			k.hurry()
+		}
+	}
+	k.unknown = nil
+}
+
 // launch starts a process by the keeper, or by this program if the keeper cannot be
 // reached: a keeper in trouble keeps no unikernel from being started.
 func (k *Keeping) launch(ctx context.Context, c tender.Command) (*tender.Gated, error) {
 	if k == nil {
 		return tender.Launch(ctx, c)
 	}
+	defer k.beginLaunch()()
 	c.Keeper = k.current() // nil as long as none has answered
 	g, err := tender.Launch(ctx, c)
 	without := errors.Is(err, keeper.ErrLost) || errors.Is(err, keeper.ErrSilent) || errors.Is(err, keeper.ErrOlder)

@@ -232,3 +232,43 @@ func TestADaemonBesideAStoppedKeeper(t *testing.T) {
 	h.until("it is gone", func() bool { return len(h.infos("one")) == 0 })
 	require.Equal(t, messages.Exit{Known: true, Signal: 9}, h.exit("one"), "its parent knows it again")
 }
+
+// steps are more than a start needs descriptors.
+const steps = 24
+
+// TestAStartWithoutADescriptorLeft, at each of its steps: the keeper may have started a process that
+// the daemon never learns of. It forgets that as well, and ends with the daemon.
+func TestAStartWithoutADescriptorLeft(t *testing.T) {
+	h := newHost(t)
+	h.create("stays", guest("hello", "--quiet"))
+	daemon := h.daemon.Process.Pid
+	var usual unix.Rlimit
+	require.NoError(t, unix.Prlimit(daemon, unix.RLIMIT_NOFILE, nil, &usual))
+	failed := 0
+	for i := range steps {
+		conn := h.dial("vmmd")
+		h.infos(":") // on a later connection: that one has been accepted
+		limit := &unix.Rlimit{Cur: lowestFree(t, daemon) + uint64(i), Max: usual.Max}
+		require.NoError(t, unix.Prlimit(daemon, unix.RLIMIT_NOFILE, limit, nil))
+		say(t, conn, "more", create(guest("hello", "--quiet")))
+		answer := hear(t, conn).Payload
+		require.NoError(t, unix.Prlimit(daemon, unix.RLIMIT_NOFILE, &usual, nil))
+		if _, refused := answer.(messages.Failure); refused {
+			failed++
+		} else {
+			h.requireText("destroyed unikernel", "more", messages.UnikernelDestroy{})
+		}
+		_ = conn.Close()
+	}
+	require.Greater(t, failed, 5)
+}
+
+// lowestFree returns the lowest number that no descriptor of a process has.
+func lowestFree(t *testing.T, pid int) (number uint64) {
+	for ; ; number++ {
+		if _, err := os.Lstat(fmt.Sprintf("/proc/%d/fd/%d", pid, number)); err != nil {
+			require.ErrorIs(t, err, os.ErrNotExist)
+			return number
+		}
+	}
+}
