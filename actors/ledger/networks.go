@@ -143,7 +143,8 @@ func (l *Ledger) userNetworks() (list []string) {
 }
 
 // Assign returns the arguments of a unikernel with addresses on named networks: those that it asks
-// for, else free ones. They follow from its MAC addresses, so that it mostly gets the same again.
+// for, else those that it has, else free ones. These follow from its MAC addresses, so that it mostly
+// gets the same again when it is created anew.
 func (l *Ledger) Assign(name messages.Name, args messages.Arguments) (messages.Arguments, error) {
 	args.Networks = slices.Clone(args.Networks)
 	for i := range args.Networks {
@@ -161,7 +162,7 @@ func (l *Ledger) Assign(name messages.Name, args messages.Arguments) (messages.A
 				return o.OnBridge() == device.OnBridge() && slices.Contains(o.Leases, a)
 			})
 		}
-		address, err := n.choose(*device, device.Address(name), taken)
+		address, err := n.choose(*device, device.Address(name), l.lease(name, *device), taken)
 		if err != nil {
 			return args, err
 		}
@@ -173,13 +174,24 @@ func (l *Ledger) Assign(name messages.Name, args messages.Arguments) (messages.A
 	return args, nil
 }
 
+// lease returns the address that a device has, or the one that it is to replace; zero: none.
+func (l *Ledger) lease(name messages.Name, device messages.Network) netip.Addr {
+	for _, had := range l.claims[name].now.Networks {
+		same := had.OnBridge() == device.OnBridge() && had.Address(name) == device.Address(name)
+		if same && len(had.Leases) > 0 {
+			return had.Leases[0]
+		}
+	}
+	return netip.Addr{}
+}
+
 // taken reports whether an address belongs to another unikernel than this.
 func (n *network) taken(a netip.Addr, by messages.Name) bool {
 	return slices.ContainsFunc(n.addresses[a], func(other messages.Name) bool { return other != by })
 }
 
-// choose returns an address for a device.
-func (n *network) choose(device messages.Network, mac messages.MAC, taken func(netip.Addr) bool) (netip.Addr, error) {
+// choose returns an address for a device, which may have one.
+func (n *network) choose(device messages.Network, mac messages.MAC, has netip.Addr, taken func(netip.Addr) bool) (netip.Addr, error) {
 	if asked := device.IP; asked.OK {
 		switch {
 		case !n.Spec.Contains(asked.Value):
@@ -188,6 +200,9 @@ func (n *network) choose(device messages.Network, mac messages.MAC, taken func(n
 			return netip.Addr{}, fmt.Errorf("cannot use the address %s: another unikernel has it on network %s", asked.Value, n.Name)
 		}
 		return asked.Value, nil
+	}
+	if n.Spec.Contains(has) && !taken(has) {
+		return has, nil
 	}
 	bits := min(maxSubnet, 32-n.Spec.Gateway.Bits())
 	size := uint32(1) << bits

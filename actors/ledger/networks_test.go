@@ -70,6 +70,31 @@ func TestAddressesAreFree(t *testing.T) {
 	require.Equal(t, first["u5"], args.Networks[0].Leases[0])
 }
 
+// TestAnAddressStays when another one, which the unikernel would have got, has become free.
+func TestAnAddressStays(t *testing.T) {
+	l := networked(t, "10.0.0.1/28", messages.KernelNetwork)
+	leases := map[messages.Name]netip.Addr{}
+	for i := range 13 {
+		name := parse(t, fmt.Sprintf("u%d", i))
+		args, err := reserve(l, name, onNet())
+		require.NoError(t, err)
+		leases[name] = args.Networks[0].Leases[0]
+	}
+	for gone := range leases {
+		l.Release(gone)
+		for name, lease := range leases {
+			if name == gone {
+				continue
+			}
+			next, err := l.Assign(name, onNet()) // a successor, of which nobody has said an address
+			require.NoError(t, err)
+			require.Equal(t, lease, next.Networks[0].Leases[0])
+		}
+		_, err := reserve(l, gone, onNet(messages.Network{Name: "service", Bridge: messages.Some("net"), IP: messages.Some(leases[gone])}))
+		require.NoError(t, err)
+	}
+}
+
 func TestAddressesThatAreAskedFor(t *testing.T) {
 	asked := func(address string) messages.Arguments {
 		return onNet(messages.Network{Name: "service", Bridge: messages.Some("net"), IP: messages.Some(netip.MustParseAddr(address))})
