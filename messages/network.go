@@ -25,11 +25,11 @@ func (s NetworkSpec) Subnet() netip.Prefix { return s.Gateway.Masked() }
 // and the first and last of an IPv4 subnet, are not for unikernels.
 func (s NetworkSpec) Contains(a netip.Addr) bool {
 	subnet := s.Subnet()
-	return subnet.Contains(a) && a != s.Gateway.Addr() && a != subnet.Addr() && a != last(subnet)
+	return subnet.Contains(a) && a != s.Gateway.Addr() && a != subnet.Addr() && a != Broadcast(subnet)
 }
 
-// last returns the last address of a subnet, for broadcasts.
-func last(subnet netip.Prefix) netip.Addr {
+// Broadcast returns the last address of a subnet, which is for broadcasts.
+func Broadcast(subnet netip.Prefix) netip.Addr {
 	bytes := subnet.Addr().AsSlice()
 	for bit := subnet.Bits(); bit < 8*len(bytes); bit++ {
 		bytes[bit/8] |= 1 << (7 - bit%8)
@@ -169,6 +169,7 @@ func parsePublication(s string) (p Publication, err error) {
 		if p.Host, err = netip.ParseAddr(strings.Trim(from[:i], "[]")); err != nil || p.Host.Zone() != "" {
 			return p, fmt.Errorf("%q is no address", from[:i])
 		}
+		p.Host = p.Host.Unmap()
 		from = from[i+1:]
 	}
 	p.From, err = parsePort(from)

@@ -48,6 +48,7 @@ const (
 type net struct {
 	Config
 	state   state
+	rises   int    // number of the last rise
 	down    uint64 // the ID of the request to remove it; 0: none
 	asker   *actor.PID
 	trouble supervise.Trouble
@@ -59,7 +60,7 @@ type (
 		ended <-chan struct{}
 		err   error
 	}
-	ended     struct{}
+	ended     struct{ number int } // of the rise that began what has ended
 	repairDue struct{}
 	fallen    struct{ err error }
 )
@@ -80,7 +81,7 @@ func (n *net) Handle(c *supervise.Context, message any) {
 	case risen:
 		n.risen(c, m)
 	case ended:
-		n.ended(c)
+		n.ended(c, m)
 	case repairDue:
 		n.repairDue(c)
 	case fallen:
@@ -102,6 +103,7 @@ func (n *net) to(next state) { n.state = next }
 
 func (n *net) rise(c *supervise.Context) {
 	n.to(rising)
+	n.rises++
 	config := n.Config
 	c.Go(func(ctx context.Context) any {
 		ctx, cancel := context.WithTimeout(ctx, upTimeout)
@@ -125,20 +127,22 @@ func (n *net) risen(c *supervise.Context, m risen) {
 		n.trouble.Over(c)
 		n.Stations = nil // the network knows them by now
 		c.Send(n.Host, messages.NetworkUp{Name: n.Network.Name})
+		number := n.rises
 		c.Go(func(ctx context.Context) any {
 			select {
 			case <-m.ended:
 			case <-ctx.Done():
 			}
-			return ended{}
+			return ended{number}
 		})
 	}
 }
 
-// ended repairs a network whose process has ended.
-func (n *net) ended(c *supervise.Context) {
-	switch n.state {
-	case up:
+// ended repairs a network whose process has ended. A repair ends the connection to the former
+// process, too.
+func (n *net) ended(c *supervise.Context, m ended) {
+	switch {
+	case n.state == up && m.number == n.rises:
 		c.Log().Warn("The process of a network has ended and is started again", "network", n.Network.Name)
 		n.rise(c)
 	default: // it is removed, or of a former process

@@ -93,21 +93,12 @@ func checkGateway(gateway netip.Prefix) error {
 		return fmt.Errorf("its subnet %s is too small for a gateway and a unikernel: choose another with --subnet", subnet)
 	case gateway.Bits() < least:
 		return fmt.Errorf("its subnet %s is too large: choose another with --subnet", subnet)
-	case addr == subnet.Addr() || addr.Is4() && addr == last(subnet):
+	case addr == subnet.Addr() || addr.Is4() && addr == messages.Broadcast(subnet):
 		return fmt.Errorf("its gateway %s stands for all of its subnet %s: choose another with --gateway", addr, subnet)
 	case !addr.IsGlobalUnicast() || addr.Is4In6():
 		return fmt.Errorf("its subnet %s is not for hosts: choose another with --subnet", subnet)
 	}
 	return nil
-}
-
-// last returns the last address of an IPv4 subnet, which is for broadcasts.
-func last(p netip.Prefix) netip.Addr {
-	addr, mask := p.Masked().Addr().As4(), ipNet(p).Mask
-	for i := range addr {
-		addr[i] |= ^mask[i]
-	}
-	return netip.AddrFrom4(addr)
 }
 
 // A use is a subnet that the host uses.

@@ -455,8 +455,11 @@ func (l *live) quit(ctx context.Context) error {
 // Plug plugs a device into a network. After an error, nothing is plugged in.
 func (n *Networks) Plug(ctx context.Context, bridge string, s Station) (Plug, error) {
 	l := n.get(bridge)
-	if l == nil {
+	switch {
+	case l == nil:
 		return Plug{}, fmt.Errorf("cannot use network %s: there is none", bridge)
+	case len(s.Addresses) == 0: // its bridge was somebody else's when the unikernel was created
+		return Plug{}, fmt.Errorf("cannot use network %s: the unikernel has no address on it (restart gives it one)", l.Name)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

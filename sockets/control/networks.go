@@ -33,10 +33,13 @@ func fromPublication(p messages.Publication) publication {
 }
 
 func (p publication) message() (messages.Publication, error) {
-	if p.From == 0 || p.To == 0 {
+	switch {
+	case p.From == 0 || p.To == 0:
 		return messages.Publication{}, errors.New("a port is 0")
+	case p.Host.Zone() != "":
+		return messages.Publication{}, errors.New("an address to publish at has a zone")
 	}
-	return messages.Publication{From: p.From, To: p.To, Host: p.Host, UDP: p.UDP}, nil
+	return messages.Publication{From: p.From, To: p.To, Host: p.Host.Unmap(), UDP: p.UDP}, nil
 }
 
 func fromPublications(list []messages.Publication) (all []publication) {

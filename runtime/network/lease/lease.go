@@ -155,7 +155,7 @@ func (s *Server) compose(m *dhcpv4.DHCPv4, kind dhcpv4.MessageType, address neti
 
 // parameters are those of the network.
 func (s *Server) parameters() []dhcpv4.Modifier {
-	last := wire.Broadcast(s.config.Gateway)
+	last := messages.Broadcast(s.config.Gateway)
 	return []dhcpv4.Modifier{
 		dhcpv4.WithNetmask(net.CIDRMask(s.config.Gateway.Bits(), 32)),
 		dhcpv4.WithRouter(s.gateway()),

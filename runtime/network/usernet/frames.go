@@ -96,7 +96,7 @@ func (j judge) admitsIPv4(s wire.Station, to messages.MAC, p []byte) bool {
 	}
 	switch to {
 	case broadcastMAC:
-		return dest == broadcastIPv4 || dest == wire.Broadcast(j.config.Gateway)
+		return dest == broadcastIPv4 || dest == messages.Broadcast(j.config.Gateway)
 	case j.gateway:
 		return dest == j.config.Gateway.Addr() || p[9] != protocolICMP && j.mayLeave(dest)
 	}

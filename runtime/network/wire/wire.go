@@ -234,16 +234,7 @@ func isHost(p netip.Prefix) bool {
 	if p.Bits() > 30 {
 		return false
 	}
-	return p.Addr() != p.Masked().Addr() && p.Addr() != Broadcast(p)
-}
-
-// Broadcast returns the last address of an IPv4 subnet.
-func Broadcast(p netip.Prefix) netip.Addr {
-	last := p.Addr().As4()
-	for bit := p.Bits(); bit < 32; bit++ {
-		last[bit/8] |= 0x80 >> (bit % 8)
-	}
-	return netip.AddrFrom4(last)
+	return p.Addr() != p.Masked().Addr() && p.Addr() != messages.Broadcast(p)
 }
 
 // Check returns why a station cannot be served on any network.
@@ -287,7 +278,7 @@ func (s Station) In(c Config) error {
 			return fmt.Errorf("the address %s is that of the gateway", a)
 		case a.Is4() && !c.Gateway.Contains(a), a.Is6() && !c.Gateway6.Contains(a):
 			return fmt.Errorf("the address %s is not in the subnet of the network", a)
-		case a.Is4() && (a == c.Gateway.Masked().Addr() || a == Broadcast(c.Gateway)):
+		case a.Is4() && (a == c.Gateway.Masked().Addr() || a == messages.Broadcast(c.Gateway.Masked())):
 			return fmt.Errorf("the address %s is not one of a host", a)
 		}
 	}
