@@ -217,7 +217,7 @@ func (b *Backend) switchOn(record, wanted []switched) error {
 		}
 		failpoint.Here("bridge/forwarding-recorded")
 	}
-	if err := confine(wanted); err != nil {
+	if err := confineOthers(wanted); err != nil {
 		return err
 	}
 	failpoint.Here("bridge/forwarding-confined")
@@ -270,8 +270,8 @@ func removeGuard() error {
 	})
 }
 
-// confine makes the interfaces that are switched on forward nothing except for our networks.
-func confine(on []switched) error {
+// confineOthers makes the interfaces that are switched on forward nothing except for our networks.
+func confineOthers(on []switched) error {
 	if len(on) == 0 {
 		return removeGuard()
 	}

@@ -4,12 +4,15 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"albatross/runtime/confine"
 )
 
 // other is a second network.
@@ -81,6 +84,42 @@ func networksDoNotSeeEachOther(t *testing.T, w *world) {
 	}
 	require.NoError(t, w.backend.Publish(service.Name, tcp("", 8080, 80, a.Addresses[0])))
 	require.Equal(t, "10.90.0.1", b.call(hostOutside+":8080"), "what is published is for all")
+}
+
+// TestNetworksInUserModeDoNotReachIn: their processes connect from the host, each as a user of its
+// own. Only what is published is for them, as for all.
+func TestNetworksInUserModeDoNotReachIn(t *testing.T) {
+	inBothWorlds(t, networksInUserModeDoNotReachIn)
+}
+
+func networksInUserModeDoNotReachIn(t *testing.T, w *world) {
+	w.up(service6(), nil)
+	a := w.allowed(service6(), 2)
+	a.serve(":80")
+	require.NoError(t, w.backend.Publish(service.Name, tcp("", 8080, 80, a.Addresses[0])))
+	for _, address := range []string{"10.90.0.2:80", "[fd00:90::2]:80"} {
+		require.NotEmpty(t, callHere(t, address))
+		for _, pid := range []int{1, 1<<22 - 1} {
+			_, err := callAs(t, confine.Own(pid), address, refusal)
+			require.Error(t, err, address)
+		}
+	}
+	who, err := callAs(t, confine.Own(1), hostOutside+":8080", patience)
+	require.NoError(t, err)
+	require.NotEmpty(t, who)
+	who, err = callAs(t, confine.FirstUser-1, "10.90.0.2:80", patience)
+	require.NoError(t, err, "another user of the host")
+	require.NotEmpty(t, who)
+}
+
+// callAs is call by another user.
+func callAs(t *testing.T, user int, address string, limit time.Duration) (string, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	was, err := unix.SetfsuidRetUid(user) // of this thread
+	require.NoError(t, err)
+	defer func() { _, _ = unix.SetfsuidRetUid(was) }()
+	return call(address, limit)
 }
 
 // TestTheHostForwardsNothingElse: not even while networks need it.

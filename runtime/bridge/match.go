@@ -8,6 +8,8 @@ import (
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"albatross/runtime/confine"
 )
 
 // This file has the words in which rules are written here. Each is a list of expressions for
@@ -95,6 +97,12 @@ func begins() words {
 func published() words {
 	const destinationChanged = 1 << 5 // IPS_DST_NAT
 	return rule(words{&expr.Ct{Key: expr.CtKeySTATUS, Register: 1}}, anyBit(destinationChanged))
+}
+
+// byProcessOfNetwork matches what a user sends that is of one process alone; see confine.Own.
+func byProcessOfNetwork() words {
+	const users = ^uint32(1<<confine.PIDBits - 1)
+	return rule(meta(expr.MetaKeySKUID), masked(number(users)), compare(expr.CmpOpEq, number(confine.FirstUser)))
 }
 
 // A version is one of IP.

@@ -18,6 +18,7 @@ func writePackets(t table, n Network, group uint32) {
 	writePublished(t, n)
 	writeForward(t, n, group)
 	writeInput(t, n, group)
+	writeOutput(t, group)
 	writePostrouting(t, n, group)
 }
 
@@ -147,6 +148,17 @@ func writeInput(t table, n Network, group uint32) {
 		}
 	}
 	t.hook("input", nftables.ChainTypeFilter, nftables.ChainHookInput, *nftables.ChainPriorityFilter, rules...)
+}
+
+// writeOutput keeps out what networks in user mode send: their processes connect from the host, as
+// users of their own. The process of this network is such a user, too, and serves its stations.
+func writeOutput(t table, group uint32) {
+	t.hook("output", nftables.ChainTypeFilter, nftables.ChainHookOutput, *nftables.ChainPriorityFilter,
+		rule(to(group), byProcessOfNetwork(), answers(), accept()),
+		rule(to(group), byProcessOfNetwork(), published(), accept()),
+		rule(to(group), byProcessOfNetwork(), carries(unix.IPPROTO_UDP), sourcePort(dhcpServer), accept()),
+		rule(to(group), byProcessOfNetwork(), drop()),
+	)
 }
 
 // writePostrouting gives packets the address of the host as their source: what leaves the

@@ -66,13 +66,16 @@ func FromEnvironment() (o Order, given bool, err error) {
 	return o, true, nil
 }
 
-// firstUser is the user of process 0, if that ran a unikernel; see Own. These users are those
-// that systemd's list of users calls unused. A pid is less than 1 << 22, and nobody else has
+// FirstUser is the user of process 0, if that ran a unikernel; see Own. These users are those
+// that systemd's list of users calls unused. A pid is less than 1 << PIDBits, and nobody else has
 // it as long as the process exists: two unikernels never have the same user.
-const firstUser = 0x70000000
+const (
+	FirstUser = 0x70000000
+	PIDBits   = 22
+)
 
-// Own returns the user and group of a tender.
-func Own(pid int) int { return firstUser + pid }
+// Own returns the user and group of a tender, or of the process of a network.
+func Own(pid int) int { return FirstUser + pid }
 
 // Find returns which of the layers of an order there can be, and why the others are missing.
 // An ordinary user can have none, and misses none.
