@@ -119,7 +119,7 @@ func BenchmarkPing(b *testing.B) {
 				w.up(more, nil)
 			}
 			two.echoOnly(":53")
-			one.do(func() {
+			one.Do(func() {
 				ask(b, "10.90.0.3:53", "first")
 				pingPong(b, "10.90.0.3:53")
 			})

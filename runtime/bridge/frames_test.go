@@ -278,7 +278,7 @@ func TestMTU(t *testing.T) {
 			w.up(n, nil)
 			a, b := w.allowed(n, 2), w.allowed(n, 3)
 			b.echo(":53")
-			a.do(func() {
+			a.Do(func() {
 				ask(t, "10.90.0.3:53", strings.Repeat("x", mtu-28))
 				ask(t, "[fd00:90::3]:53", strings.Repeat("x", mtu-48))
 			})

@@ -24,7 +24,7 @@ func other() Network {
 // knows makes the outside send packets for a network to the host, as a neighbour there can.
 func (w *world) knows(n Network) {
 	w.t.Helper()
-	w.outside.do(func() {
+	w.outside.Do(func() {
 		for i, gateway := range gateways(n) {
 			via := []string{hostOutside, hostOutside6}[i]
 			require.NoError(w.t, netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(via), Dst: ipNet(gateway.Masked())}))
@@ -186,9 +186,9 @@ func TestTooManyConnections(t *testing.T) {
 	w.outside.echoOnly(":53")
 	for _, address := range []string{outsider + ":53", "[" + outsider6 + "]:53"} {
 		for range most { // each from a port of its own
-			a.do(func() { ask(t, address, "one more") })
+			a.Do(func() { ask(t, address, "one more") })
 		}
-		a.do(func() {
+		a.Do(func() {
 			c, err := net.Dial("udp", address)
 			require.NoError(t, err)
 			defer func() { _ = c.Close() }()
@@ -198,7 +198,7 @@ func TestTooManyConnections(t *testing.T) {
 			_, err = c.Read(make([]byte, 1))
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		})
-		b.do(func() { ask(t, address, "of another") })
+		b.Do(func() { ask(t, address, "of another") })
 	}
 }
 
@@ -208,14 +208,14 @@ func TestConnectionsGoOn(t *testing.T) {
 	w.up(service, nil)
 	a := w.allowed(service, 2)
 	var listener net.Listener
-	w.outside.do(func() {
+	w.outside.Do(func() {
 		var err error
 		listener, err = net.Listen("tcp", ":80")
 		require.NoError(t, err)
 	})
 	defer func() { _ = listener.Close() }()
 	var c net.Conn
-	a.do(func() {
+	a.Do(func() {
 		var err error
 		c, err = net.DialTimeout("tcp", outsider+":80", patience)
 		require.NoError(t, err)

@@ -50,7 +50,7 @@ func publishedPorts(t *testing.T, w *world) {
 
 // redirects returns how often a namespace has been told of another gateway.
 func (s *space) redirects() (count string) {
-	s.do(func() {
+	s.Do(func() {
 		text, err := os.ReadFile("/proc/thread-self/net/snmp")
 		require.NoError(s.t, err)
 		lines := strings.Split(string(text), "\n")
@@ -117,7 +117,7 @@ func TestAPortThatLedElsewhere(t *testing.T) {
 func (s *space) echo(address string) <-chan string {
 	s.t.Helper()
 	var c net.PacketConn
-	s.do(func() {
+	s.Do(func() {
 		var err error
 		c, err = net.ListenPacket("udp", address)
 		require.NoError(s.t, err)
@@ -175,9 +175,9 @@ func publishedDatagrams(t *testing.T, w *world) {
 	for _, target := range b.Addresses {
 		require.NoError(t, w.backend.Publish(service.Name, udp(tcp("", 5353, 53, target))))
 	}
-	w.outside.do(func() { ask(t, hostOutside+":5353", "outside") })
-	w.outside.do(func() { ask(t, "["+hostOutside6+"]:5353", "outside") })
-	a.do(func() { ask(t, hostOutside+":5353", "a neighbour") })
+	w.outside.Do(func() { ask(t, hostOutside+":5353", "outside") })
+	w.outside.Do(func() { ask(t, "["+hostOutside6+"]:5353", "outside") })
+	a.Do(func() { ask(t, hostOutside+":5353", "a neighbour") })
 	ask(t, "127.0.0.1:5353", "loopback")
 	w.outside.refused(hostOutside + ":5353")
 }
@@ -192,7 +192,7 @@ func TestLoopbackIsNotPublishedToTheOutside(t *testing.T) {
 	require.NoError(t, w.backend.Publish(service.Name, udp(tcp("127.0.0.1", 5353, 53, a.Addresses[0]))))
 	require.NoError(t, w.backend.Publish(service.Name, udp(tcp(hostOutside, 5353, 53, a.Addresses[0]))))
 	w.outside.loopbackVia(t, "there0", hostOutside)
-	w.outside.do(func() {
+	w.outside.Do(func() {
 		c, err := net.Dial("udp", "127.0.0.1:5353")
 		require.NoError(t, err)
 		_, err = c.Write([]byte("bad"))
@@ -205,7 +205,7 @@ func TestLoopbackIsNotPublishedToTheOutside(t *testing.T) {
 
 // loopbackVia makes a namespace send packets for loopback addresses to somebody else.
 func (s *space) loopbackVia(t testing.TB, link, gateway string) {
-	s.do(func() {
+	s.Do(func() {
 		lo, err := netlink.LinkByName("lo")
 		require.NoError(t, err)
 		require.NoError(t, netlink.AddrDel(lo, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("127.0.0.1/8"))}))
@@ -227,7 +227,7 @@ func TestStationsDoNotReachLoopback(t *testing.T) {
 	port := strconv.Itoa(c.LocalAddr().(*net.UDPAddr).Port)
 	received := echo(t, c)
 	a.loopbackVia(t, "eth0", "10.90.0.1")
-	a.do(func() {
+	a.Do(func() {
 		c, err := net.Dial("udp", "127.0.0.1:"+port)
 		require.NoError(t, err)
 		_, err = c.Write([]byte("bad"))

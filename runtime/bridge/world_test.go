@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -46,58 +45,11 @@ const (
 
 // A space is a network namespace beside that of the host, in which the tests are.
 type space struct {
-	t     testing.TB
-	work  chan func()
-	ended chan struct{} // at the end of the test, or when it fails in the namespace
-	fd    int
+	*netns.Namespace
+	t testing.TB
 }
 
-// newSpace makes a namespace, which goes at the end of the test.
-func newSpace(t testing.TB) *space {
-	t.Helper()
-	netns.Need(t)
-	s := &space{t: t, work: make(chan func()), ended: make(chan struct{})}
-	made := make(chan error)
-	go func() {
-		defer close(s.ended)
-		runtime.LockOSThread() // for ever: the thread ends with the goroutine
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			s.fd, err = unix.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		}
-		made <- err
-		for do := range s.work {
-			do()
-		}
-	}()
-	t.Cleanup(func() {
-		close(s.work)
-		<-s.ended
-		_ = unix.Close(s.fd)
-	})
-	require.NoError(t, <-made)
-	s.do(func() {
-		lo, err := netlink.LinkByName("lo")
-		require.NoError(t, err)
-		require.NoError(t, netlink.LinkSetUp(lo))
-	})
-	return s
-}
-
-// do runs a function in the namespace. The sockets that it makes stay there.
-func (s *space) do(f func()) {
-	done := make(chan struct{})
-	select {
-	case s.work <- func() { f(); close(done) }:
-	case <-s.ended:
-		s.t.FailNow()
-	}
-	select {
-	case <-done:
-	case <-s.ended:
-		s.t.FailNow()
-	}
-}
+func newSpace(t testing.TB) *space { return &space{netns.New(t), t} }
 
 // connect makes an interface of the host, which is down, and its other end in the namespace,
 // which is up and has the given addresses.
@@ -105,10 +57,10 @@ func (s *space) connect(here, there string, mac net.HardwareAddr, addresses ...s
 	s.t.Helper()
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = here
-	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: there, PeerHardwareAddr: mac, PeerNamespace: netlink.NsFd(s.fd)}
+	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: there, PeerHardwareAddr: mac, PeerNamespace: netlink.NsFd(s.Descriptor())}
 	require.NoError(s.t, netlink.LinkAdd(pair))
 	s.t.Cleanup(func() { _ = netlink.LinkDel(pair) })
-	s.do(func() {
+	s.Do(func() {
 		link, err := netlink.LinkByName(there)
 		require.NoError(s.t, err)
 		for _, a := range addresses {
@@ -125,14 +77,14 @@ func (s *space) connect(here, there string, mac net.HardwareAddr, addresses ...s
 // route makes all else be reached by way of a gateway.
 func (s *space) route(gateway string) {
 	s.t.Helper()
-	s.do(func() { require.NoError(s.t, netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(gateway)})) })
+	s.Do(func() { require.NoError(s.t, netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(gateway)})) })
 }
 
 // serve makes a namespace answer connections: with who it thinks has called.
 func (s *space) serve(address string) {
 	s.t.Helper()
 	var listener net.Listener
-	s.do(func() {
+	s.Do(func() {
 		var err error
 		listener, err = net.Listen("tcp", address)
 		require.NoError(s.t, err)
@@ -162,7 +114,7 @@ func (s *space) call(address string) string {
 	s.t.Helper()
 	var who string
 	var err error
-	s.do(func() { who, err = call(address, patience) })
+	s.Do(func() { who, err = call(address, patience) })
 	require.NoError(s.t, err)
 	return who
 }
@@ -171,7 +123,7 @@ func (s *space) call(address string) string {
 func (s *space) refused(address string) {
 	s.t.Helper()
 	var err error
-	s.do(func() { _, err = call(address, refusal) })
+	s.Do(func() { _, err = call(address, refusal) })
 	require.Error(s.t, err)
 }
 
@@ -309,7 +261,7 @@ func (w *world) guest(n Network, end byte) guest {
 	bridge, err := find(n.Name)
 	require.NoError(w.t, err)
 	require.NoError(w.t, netlink.LinkSetMTU(tap, n.MTU))
-	g.do(func() {
+	g.Do(func() {
 		eth0, err := netlink.LinkByName("eth0")
 		require.NoError(w.t, err)
 		require.NoError(w.t, netlink.LinkSetMTU(eth0, n.MTU))

@@ -43,6 +43,9 @@ func New(t testing.TB) *Namespace {
 	return n
 }
 
+// Descriptor returns the namespace, to move interfaces there. It stays the namespace's.
+func (n *Namespace) Descriptor() int { return int(n.file.Fd()) }
+
 // Do calls a function in the namespace. The processes that it starts are in it, and so are the
 // sockets that it opens; other goroutines are not.
 func (n *Namespace) Do(f func()) {
