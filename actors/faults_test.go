@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -298,4 +299,32 @@ func TestAConsoleThatWasNotToldOfAnEnd(t *testing.T) {
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet", "two")))
 	w.followUntil(":x", "hello from albatross: --name=x --quiet two")
 	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+}
+
+// TestADestroyWhoseUnikernelCannotBeRead: the client reads that it is carried out later, as it is.
+func TestADestroyWhoseUnikernelCannotBeRead(t *testing.T) {
+	var broken, unreadable atomic.Bool
+	w := newWorld(t, func(w *world) {
+		w.fault = func(_ string, message any) {
+			switch m := message.(type) {
+			case messages.UnikernelStop:
+				if broken.CompareAndSwap(true, false) {
+					panic("a fault of this test")
+				}
+			case messages.StoreLoad:
+				if m.Only.OK && unreadable.Load() {
+					panic("a fault of this test")
+				}
+			}
+		}
+	})
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	broken.Store(true)
+	unreadable.Store(true)
+	refusal, refused := w.ask(":x", messages.UnikernelDestroy{}).(messages.Failure)
+	require.True(t, refused)
+	require.Contains(t, refusal.Text, "what is stored of the unikernel cannot be read: ")
+	require.Contains(t, refusal.Text, "this is tried again until it can")
+	unreadable.Store(false)
+	w.until("it is destroyed", func() bool { return slices.Contains(w.eventsOf(":x"), "destroyed: the command destroy") })
 }

@@ -87,6 +87,11 @@ func (u *unikernel) recoverAsked(c *supervise.Context, m messages.UnikernelRecov
 	}
 }
 
+// unread returns the text for clients while what is on disk cannot be read.
+func unread(failure messages.Public) messages.Public {
+	return messages.Publicf("what is stored of the unikernel cannot be read: %s; this is tried again until it can", failure)
+}
+
 // load asks for what is on disk.
 func (u *unikernel) load(c *supervise.Context) {
 	u.request = c.NewID()
@@ -101,7 +106,7 @@ func (u *unikernel) loaded(c *supervise.Context, m messages.StoreLoaded) {
 	if m.Err != "" {
 		u.trouble.Note(c, "Cannot recover unikernel", errors.New(string(m.Err)))
 		if u.tries++; u.tries >= supervise.PatientTries { // clients should not wait any longer
-			c.Send(u.Host, messages.UnikernelUnstored{Name: u.Name, Run: u.Run, Text: m.Err})
+			c.Send(u.Host, messages.UnikernelUnstored{Name: u.Name, Run: u.Run, Text: unread(m.Err)})
 		}
 		c.After(supervise.RetryAfter, retryLoad{})
 		return

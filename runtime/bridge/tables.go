@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -35,13 +36,19 @@ func connect() (*nftables.Conn, error) {
 	}))
 }
 
+// counting guards the number of the next set, which all connections of package nftables share.
+var counting sync.Mutex
+
 // transact does several things in one step, or none.
 func transact(do func(*nftables.Conn) error) error {
 	conn, err := connect()
 	if err != nil {
 		return fmt.Errorf("cannot talk to nftables: %w", err)
 	}
-	if err := do(conn); err != nil {
+	counting.Lock()
+	err = do(conn)
+	counting.Unlock()
+	if err != nil {
 		return err
 	}
 	if err := conn.Flush(); err != nil {
