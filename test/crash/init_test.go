@@ -17,7 +17,8 @@ var children = struct {
 }{ended: map[int]chan unix.WaitStatus{}}
 
 // beInit has this process adopt all orphans among its descendants, and reap all
-// of its children for as long as it lives: from here on nobody else may.
+// of its children for as long as it lives: from here on nobody else may, except within
+// withOwnChildren.
 func beInit() {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		panic(err)
@@ -49,6 +50,14 @@ func reap() {
 			ended <- status
 		}
 	}
+}
+
+// withOwnChildren calls a function that waits for children of its own, which nobody else reaps
+// meanwhile.
+func withOwnChildren(f func()) {
+	children.Lock()
+	defer children.Unlock()
+	f()
 }
 
 // spawn starts a program and tells how it has ended, when it has.

@@ -179,8 +179,12 @@ func (h *host) leaveNetwork(name string, backend messages.NetworkBackend, gatewa
 			kernel := made.New(h.path("db", "network"))
 			require.NoError(h.t, kernel.Up(made.Network{Name: name, Gateway: at, MTU: usualMTU}, nil, nil))
 		}
-		p, err := process.Connect(ctx, process.Config{
-			Dir: h.path("db", "network", name), Bridge: name, Program: filepath.Join(h.programs, "albatross-network"), Log: func(string) {},
+		var p *process.Client
+		var err error
+		withOwnChildren(func() {
+			p, err = process.Connect(ctx, process.Config{
+				Dir: h.path("db", "network", name), Bridge: name, Program: filepath.Join(h.programs, "albatross-network"), Log: func(string) {},
+			})
 		})
 		require.NoError(h.t, err)
 		defer p.Close()
