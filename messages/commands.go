@@ -92,6 +92,7 @@ var commands = []Properties{
 	{Command: StatsSubscribe{}, Word: "stats", Metric: "stats_subscribe", At: AtStats, Remote: true, Answers: Forever, Keeps: Always},
 
 	{Command: EndList{}, Word: "exits", Metric: "end_list", At: AtControl},
+	{Command: StatusList{}, Word: "status", Metric: "status_list", At: AtControl},
 	{Command: SettingList{}, Word: "settings", Metric: "setting_list", At: AtControl},
 	{Command: BlockReserve{}, Word: "reserve-block", Metric: "block_reserve", At: AtControl, Changes: true},
 	{Command: UnikernelDeploy{}, Word: "create", Metric: "unikernel_deploy", At: AtControl, Changes: true},

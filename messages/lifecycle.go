@@ -109,6 +109,7 @@ type (
 		End  Option[End] // absent: nothing has run
 		// Cause is the reason, for people.
 		Cause Public
+		Pause time.Duration // before the next start; 0: it is started at once, or by the host
 	}
 	// UnikernelUnstored says that it does not run any more, and that this cannot be
 	// stored. The actor retries; UnikernelWaiting, UnikernelFailed or UnikernelGone

@@ -108,11 +108,12 @@ type NamedEnd struct {
 type Wait struct {
 	Since time.Time // to the millisecond
 	Cause Public    // for people
+	Until time.Time // when it is started, to the millisecond; zero: at once, or when the host says so
 }
 
-// NewWait returns a Wait. It truncates a long cause.
+// NewWait returns a Wait without a time at which it ends. It truncates a long cause.
 func NewWait(since time.Time, cause Public) Wait {
-	return Wait{since.UTC().Truncate(time.Millisecond), cutCause(cause)}
+	return Wait{Since: since.UTC().Truncate(time.Millisecond), Cause: cutCause(cause)}
 }
 
 // NamedSettings are the settings of a unikernel that an Info lacks.

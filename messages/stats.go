@@ -109,9 +109,12 @@ type (
 		Command Command
 	}
 
-	// StatsSnapshot asks for fresh samples of all targets. The host passes it on.
+	// StatsSnapshot asks for fresh samples. The host passes it on, or asks for itself.
 	// Answered by StatsSnapshotTaken.
-	StatsSnapshot      struct{ ID uint64 }
+	StatsSnapshot struct {
+		ID   uint64
+		Only []Name // nil: all targets, and what they have read and written
+	}
 	StatsSnapshotTaken struct {
 		ID      uint64
 		Samples []Sample

@@ -286,6 +286,13 @@ type (
 		isSuccess
 		List []NamedEnd
 	}
+	// StatusList asks for the status of unikernels, also of those that do not run.
+	StatusList struct{ isCommand }
+	// SuccessStatuses answers StatusList.
+	SuccessStatuses struct {
+		isSuccess
+		List []UnikernelStatus
+	}
 	// SettingList asks for the settings of unikernels that UnikernelInfo lacks.
 	SettingList struct{ isCommand }
 	// SuccessSettings answers SettingList.

@@ -258,7 +258,7 @@ func (h *host) willRestart(c *supervise.Context, m messages.UnikernelWaiting) {
 	h.consoles.ended(m.Name, m.End)
 	if s := h.slots[m.Name]; s != nil && s.current != nil && s.current.number == m.Run {
 		s.current.unstored = ""
-		s.current.noteWait(c.Now(), m.Cause)
+		s.current.noteWait(c.Now(), m.Cause, m.Pause)
 		c.Send(h.stats, messages.StatsForget{Name: m.Name})
 		h.restored(c, m.Name, s, "the one before waits to be started again: "+m.Cause)
 	}

@@ -61,6 +61,7 @@ type host struct {
 	removals sync.WaitGroup           // of images, under way
 	dropped  map[string]messages.Spec // of runs that were dropped, by their actors, until these have ended
 	blocks   map[messages.Name]blockJob
+	asking   map[ticket]statusAsk
 	policies policyChanges
 	networks networks
 	hardware hardware
@@ -106,6 +107,7 @@ func (h *host) Started(c *supervise.Context) {
 	h.images = &demand{specs: map[messages.Digest]int{}}
 	h.dropped = map[string]messages.Spec{}
 	h.blocks = map[messages.Name]blockJob{}
+	h.asking = map[ticket]statusAsk{}
 	h.networks.byBridge = map[string]*networkEntry{}
 	h.open = map[ticket]supervise.Asker{}
 	h.consoles = newConsoles(h.config, h.store)
@@ -171,6 +173,8 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.watchAll(c)
 	case messages.StatsSnapshot:
 		c.RequestFor(c.Sender(), h.stats, m)
+	case messages.StatsSnapshotTaken:
+		h.statusMeasured(c, m)
 	case imageRead:
 		h.imageRead(c, m)
 	case messages.StatusAsk:
@@ -208,9 +212,9 @@ func (h *host) Handle(c *supervise.Context, message any) {
 	case measured:
 		h.measured(c, m)
 	case supervise.Crashed:
-		h.storeFailed(c, m.Message)
+		h.requestFailed(c, m.Message)
 	case supervise.Undeliverable:
-		h.storeFailed(c, m.Message)
+		h.requestFailed(c, m.Message)
 	case supervise.Terminated:
 		h.childEnded(c, m)
 	default:
@@ -227,9 +231,8 @@ func (h *host) Stopping(c *supervise.Context, _ bool) {
 	}
 }
 
-// storeFailed handles the failure of a request to the store, or that the store did not get
-// it. If the request was under way, another answer with the same ID may follow.
-func (h *host) storeFailed(c *supervise.Context, message any) {
+// requestFailed handles the failure of a request to a child, or that the child did not get it. If the request was under way, another answer with the same ID may follow.
+func (h *host) requestFailed(c *supervise.Context, message any) {
 	switch request := message.(type) {
 	case messages.StoreLoad:
 		h.loaded(c, messages.StoreLoaded{ID: request.ID, Err: messages.StoreFailed})
@@ -237,6 +240,8 @@ func (h *host) storeFailed(c *supervise.Context, message any) {
 		written := messages.StoreWritten{ID: request.ID, Err: messages.StoreFailed}
 		h.policyWritten(c, written)
 		h.networkWritten(c, written)
+	case messages.StatsSnapshot:
+		h.statusMeasured(c, messages.StatsSnapshotTaken{ID: request.ID})
 	case messages.NetworkDown:
 		h.networkGone(c, messages.NetworkGone{ID: request.ID, Err: "internal error: the network's actor has failed; the log tells more"})
 	default:
@@ -317,6 +322,8 @@ func (h *host) do(c *supervise.Context, a ask) {
 		h.answer(c, a.ticket, messages.SuccessInfos{Form: command.Form, List: h.infos(a.name)})
 	case messages.EndList:
 		h.answer(c, a.ticket, messages.SuccessEnds{List: h.ends(a.name)})
+	case messages.StatusList:
+		h.listStatus(c, a)
 	case messages.SettingList:
 		h.answer(c, a.ticket, messages.SuccessSettings{List: h.settings(a.name)})
 	case messages.ConsoleAdd:

@@ -60,13 +60,18 @@ func (r *run) waits() messages.Option[messages.Wait] {
 	return r.wait
 }
 
-// noteWait notes that it does not run. A failed start does not end the wait.
-func (r *run) noteWait(now time.Time, cause messages.Public) {
+// noteWait notes that it does not run, and is started after the pause, if there is one. A
+// failed start does not end the wait.
+func (r *run) noteWait(now time.Time, cause messages.Public, pause time.Duration) {
 	since := now
 	if r.wait.OK {
 		since = r.wait.Value.Since
 	}
-	r.wait = messages.Some(messages.NewWait(since, cause))
+	wait := messages.NewWait(since, cause)
+	if pause > 0 {
+		wait.Until = now.Add(pause).UTC().Truncate(time.Millisecond)
+	}
+	r.wait = messages.Some(wait)
 }
 
 // An ask is a command of a client, and the ticket for its answer.

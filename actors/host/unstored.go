@@ -15,7 +15,7 @@ func (h *host) unstored(c *supervise.Context, m messages.UnikernelUnstored) {
 	case s == nil:
 		return
 	case s.current != nil && s.current.number == m.Run:
-		s.current.noteWait(c.Now(), m.Text)
+		s.current.noteWait(c.Now(), m.Text, 0)
 		s.current.unstored = m.Text
 		c.Send(h.stats, messages.StatsForget{Name: m.Name})
 	case s.next != nil && s.next.number == m.Run:

@@ -4,6 +4,7 @@ package stats
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -29,12 +30,18 @@ type stats struct {
 	subscribers subscribers
 	native      *nativeLink // to a native collector; nil: none
 
-	ticking   bool              // a tick is scheduled
-	due       bool              // a tick waits for the pass under way
-	measuring bool              // a pass is under way
-	forTick   bool              // that pass is for a tick
-	serving   []supervise.Asker // wait for its end
-	waiting   []supervise.Asker // wait for the next one, since their samples must be fresh
+	ticking   bool          // a tick is scheduled
+	due       bool          // a tick waits for the pass under way
+	measuring bool          // a pass is under way
+	forTick   bool          // that pass is for a tick
+	serving   []snapshotAsk // wait for its end
+	waiting   []snapshotAsk // wait for the next one, since their samples must be fresh
+}
+
+// A snapshotAsk is a request for fresh samples.
+type snapshotAsk struct {
+	supervise.Asker
+	only []messages.Name // nil: all targets
 }
 
 // The messages of the collector's own goroutines and timers.
@@ -84,7 +91,7 @@ func (s *stats) Handle(c *supervise.Context, message any) {
 	case messages.More:
 		s.moreAsked(c)
 	case messages.StatsSnapshot:
-		s.waiting = append(s.waiting, supervise.Asker{PID: c.Sender(), ID: m.ID})
+		s.waiting = append(s.waiting, snapshotAsk{supervise.Asker{PID: c.Sender(), ID: m.ID}, m.Only})
 		s.measure(c)
 	case supervise.Terminated:
 		s.left(m.ID)
@@ -104,7 +111,7 @@ func (s *stats) Stopping(c *supervise.Context, _ bool) {
 	for _, a := range s.adders.byNumber {
 		c.Send(a.PID, messages.Answer{ID: a.ID, Payload: messages.Failure{Text: text}})
 	}
-	for _, a := range append(s.serving, s.waiting...) {
+	for _, a := range slices.Concat(s.serving, s.waiting) {
 		c.Send(a.PID, messages.StatsSnapshotTaken{ID: a.ID, Err: text})
 	}
 	for _, r := range s.subscribers {
@@ -166,6 +173,19 @@ func (s *stats) measure(c *supervise.Context) {
 	s.measuring = true
 	s.forTick, s.due = s.due, false
 	s.serving, s.waiting = s.waiting, nil
+	blockIO := slices.ContainsFunc(s.serving, func(a snapshotAsk) bool { return a.only == nil })
+	var targets []messages.Target
+	if s.forTick || blockIO {
+		targets = s.all()
+	} else {
+		targets = s.wanted()
+	}
+	sampler := s.sampler
+	c.Go(func(context.Context) any { return measured{sampler.Take(targets, blockIO)} })
+}
+
+// all returns all targets.
+func (s *stats) all() []messages.Target {
 	targets := make([]messages.Target, 0, len(s.watched)+len(s.added))
 	for _, t := range s.watched {
 		targets = append(targets, t)
@@ -173,8 +193,21 @@ func (s *stats) measure(c *supervise.Context) {
 	for _, t := range s.added {
 		targets = append(targets, t)
 	}
-	sampler, blockIO := s.sampler, len(s.serving) > 0
-	c.Go(func(context.Context) any { return measured{sampler.Take(targets, blockIO)} })
+	return targets
+}
+
+// wanted returns the unikernels that the pass under way is for.
+func (s *stats) wanted() (targets []messages.Target) {
+	taken := map[messages.Name]bool{}
+	for _, a := range s.serving {
+		for _, name := range a.only {
+			if t, runs := s.watched[name]; runs && !taken[name] {
+				taken[name] = true
+				targets = append(targets, t)
+			}
+		}
+	}
+	return targets
 }
 
 // measured passes on the result of a pass, and begins the next one if that is wanted.

@@ -343,14 +343,19 @@ func (u *unikernel) startAgain(c *supervise.Context) {
 	if u.outcome.failure != "" { // the next start has none of the causes of the failed one
 		u.cause = "it could not be started before"
 	}
-	c.Send(u.Host, messages.UnikernelWaiting{Name: u.Name, Run: u.Run, End: u.end, Cause: u.fate.cause})
+	later := !u.held && u.fate.kind != againNow
+	var pause time.Duration
+	if later {
+		pause = u.backoff.ended(c.Now())
+	}
+	c.Send(u.Host, messages.UnikernelWaiting{Name: u.Name, Run: u.Run, End: u.end, Cause: u.fate.cause, Pause: pause})
 	failpoint.Here("unikernel/waiting-told")
 	switch {
 	case u.held: // UnikernelStart follows
-	case u.fate.kind == againNow:
-		u.restartDue(c)
+	case later:
+		c.After(pause, restartDue{})
 	default:
-		c.After(u.backoff.ended(c.Now()), restartDue{})
+		u.restartDue(c)
 	}
 }
 

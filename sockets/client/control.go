@@ -27,6 +27,20 @@ func (c *Conn) Ends(ctx context.Context, name messages.Name) ([]messages.NamedEn
 	return ends.List, nil
 }
 
+// Statuses asks for the status of unikernels, also of those that do not run. The rest is as
+// with Ends.
+func (c *Conn) Statuses(ctx context.Context, name messages.Name) ([]messages.UnikernelStatus, error) {
+	answer, err := c.askControl(ctx, name, messages.StatusList{}, control.ReadStatuses)
+	if err != nil {
+		return nil, err
+	}
+	statuses, ok := answer.(messages.SuccessStatuses)
+	if !ok {
+		return nil, c.failed(fmt.Errorf("the answer is a %T", answer))
+	}
+	return statuses.List, nil
+}
+
 // Settings asks for the settings of unikernels that an Info lacks. The rest is as with
 // Ends.
 func (c *Conn) Settings(ctx context.Context, name messages.Name) ([]messages.NamedSettings, error) {

@@ -46,6 +46,8 @@ func Append(dst []byte, m messages.Wire) ([]byte, error) {
 	switch p := m.Payload.(type) {
 	case messages.SuccessEnds:
 		return appendEnds(dst, p.List)
+	case messages.SuccessStatuses:
+		return appendStatuses(dst, p.List)
 	case messages.SuccessSettings:
 		return appendSettings(dst, p.List)
 	case messages.SuccessNetworks:
@@ -167,7 +169,7 @@ func ReadAnswer(r io.Reader) (messages.Payload, error) { return readAnswer(r, ma
 
 // readAnswer is ReadAnswer for at most so many ends.
 func readAnswer(r io.Reader, most int) (messages.Payload, error) {
-	list, failure, err := readList(r, most, readEnd)
+	list, failure, err := readList(r, most, MaxItem, readEnd)
 	switch {
 	case err != nil:
 		return nil, err
@@ -177,12 +179,12 @@ func readAnswer(r io.Reader, most int) (messages.Payload, error) {
 	return messages.SuccessEnds{List: list}, nil
 }
 
-// readList reads items up to the final one or a failure.
-func readList[T any](r io.Reader, most int, one func([]byte) (T, error)) ([]T, *messages.Failure, error) {
+// readList reads items, of at most so many bytes each, up to the final one or a failure.
+func readList[T any](r io.Reader, most, size int, one func([]byte) (T, error)) ([]T, *messages.Failure, error) {
 	r = bufio.NewReader(r)
 	var list []T
 	for len(list) <= most {
-		b, err := readItem(r, MaxItem)
+		b, err := readItem(r, size)
 		switch {
 		case err == io.EOF && len(list) > 0:
 			return nil, nil, io.ErrUnexpectedEOF
@@ -214,7 +216,7 @@ func readList[T any](r io.Reader, most int, one func([]byte) (T, error)) ([]T, *
 // messages.Failure. Errors are those of ReadAnswer.
 func ReadDone(r io.Reader) (messages.Payload, error) {
 	none := func([]byte) (struct{}, error) { return struct{}{}, errors.New("it has something in it") }
-	_, failure, err := readList(r, 0, none)
+	_, failure, err := readList(r, 0, MaxItem, none)
 	switch {
 	case err != nil:
 		return nil, err

@@ -13,6 +13,7 @@
 //	request = {
 //	  1: 1,          ; version
 //	  2: "ends" /    ; how the last runs of unikernels ended, or
+//	     "status" /  ; the status of unikernels, or
 //	     "settings" / ; settings of unikernels that native messages lack, or
 //	     "reserve-block" / ; reserve room on the disk for all of a block device, or
 //	     "events",   ; what happens
@@ -21,7 +22,7 @@
 //	  ? 4: tdate,    ; events since this time; absent: only new ones
 //	}
 //
-//	answer  = (* end, all) / (* setting, all) / all / events / failure
+//	answer  = (* end, all) / (* status, all) / (* setting, all) / all / events / failure
 //	end     = {
 //	  1: tstr,       ; name, relative to the requested path
 //	  ? 2: int,      ; exit code
@@ -39,6 +40,54 @@
 //	  1: uint,       ; microseconds of CPU time outside of the kernel
 //	  2: uint,       ; and in the kernel
 //	  ? 3: uint,     ; the most memory it had at once, in KB; absent: unknown
+//	}
+//	status  = {
+//	  1: tstr,       ; name, relative to the requested path
+//	  2: "starting" / "running" / "restarting" / "waiting" / "ended" /
+//	     tstr,       ; of newer daemons
+//	  ? 3: bstr,     ; SHA-256 of its image; absent from what has ended, like 4, 5 and 14 to 20
+//	  ? 4: uint,     ; memory, in MB
+//	  ? 5: [* uint], ; CPUs it is pinned to
+//	  ? 6: tdate,    ; when it was last started; absent: not yet
+//	  ? 7: uint,     ; pid of its tender, if it runs
+//	  ? 8: uint,     ; how often it has been started again by itself
+//	  ? 9: tdate,    ; since when it waits to be started again, if it does
+//	  ? 10: tstr,    ; why it waits, for people
+//	  ? 11: tdate,   ; when it is started again; absent: at once, or when 10 has an end
+//	  ? 12: end,     ; of the last run under this name
+//	  ? 13: used,    ; absent: it does not run, or could not be measured
+//	  ? 14: [* device],
+//	  ? 15: [* block],
+//	  ? 16: [* publication],
+//	  ? 17: true,    ; start it again when it exits,
+//	  ? 18: [* int], ; with one of these codes only; absent: any
+//	  ? 19: uint,    ; when the daemon starts, those with a low number are started first
+//	  ? 20: true,    ; add its name to its arguments, as --name=NAME
+//	}
+//	used    = {      ; what it has used since it was started
+//	  ? 1: uint,     ; microseconds of CPU time
+//	  ? 2: uint,     ; bytes of memory that it has now
+//	}
+//	device  = {      ; a network device
+//	  1: tstr,       ; its name in the image's manifest
+//	  2: tstr,       ; the network or bridge
+//	  3: bstr,       ; MAC address
+//	  ? 4: [* address], ; on a network of the daemon's
+//	  ? 5: uint,     ; bytes per second that it may send; absent: any
+//	  ? 6: true,     ; it gets its address as arguments of MirageOS
+//	}
+//	block   = {
+//	  1: tstr,       ; its name in the image's manifest
+//	  2: tstr,       ; the block device, relative to the path of the unikernel
+//	  ? 3: uint,     ; bytes of a sector; absent: 512
+//	  ? 4: uint,     ; MB
+//	}
+//	address = bstr   ; 4 or 16 bytes
+//	publication = {  ; a port of the host that leads to one of its first network device
+//	  1: uint,       ; port of the host
+//	  2: uint,       ; port of the unikernel
+//	  ? 3: address,  ; of the host; absent: any
+//	  ? 4: true,     ; UDP
 //	}
 //	setting = {
 //	  1: tstr,       ; name, relative to the requested path
@@ -79,7 +128,7 @@
 //
 // # Limits
 //
-// An item has at most MaxItem bytes, one of a stream of events MaxEvent; lengths are
+// An item has at most MaxItem bytes, an event or a status MaxEvent; lengths are
 // definite, and nesting is limited. Encoding is deterministic (RFC 8949 section 4.2).
 //
 // # Reading the source
@@ -87,6 +136,7 @@
 //	item.go     where an item ends
 //	request.go  requests
 //	answer.go   answers
+//	status.go   the status of unikernels
 //	settings.go settings of unikernels
 //	stream.go   the stream of events
 package control
@@ -100,8 +150,8 @@ const (
 	// MaxItem is the size in bytes of the largest item, in either direction.
 	MaxItem = 4 << 10
 
-	// MaxEvent is the size in bytes of the largest item of a stream of events: the path
-	// of a policy may be long.
+	// MaxEvent is the size in bytes of the largest event or status: the path of a policy may
+	// be long, and a unikernel may have many devices.
 	MaxEvent = 64 << 10
 
 	// maxNesting is deeper than any known item.

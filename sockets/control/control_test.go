@@ -240,6 +240,7 @@ func TestAnswersThatAreCutOff(t *testing.T) {
 func TestNotNative(t *testing.T) {
 	for _, p := range []messages.Payload{
 		messages.EndList{}, messages.SuccessEnds{}, messages.SettingList{}, messages.SuccessSettings{}, messages.BadRequest{}, messages.BlockReserve{},
+		messages.StatusList{}, messages.SuccessStatuses{},
 		messages.EventsSubscribe{}, messages.SuccessEvents{}, messages.DataEvent{}, messages.DataMissed{}, messages.DataPresent{},
 	} {
 		_, err := wire.Append(nil, messages.Wire{Header: messages.Header{Version: messages.CurrentVersion}, Payload: p})

@@ -162,7 +162,7 @@ func appendNetworks(dst []byte, list []messages.NetworkStatus) (_ []byte, err er
 // ReadNetworks reads the answer to a request for networks: a messages.SuccessNetworks, or a
 // messages.Failure. Errors are those of ReadAnswer.
 func ReadNetworks(r io.Reader) (messages.Payload, error) {
-	items, failure, err := readList(r, maxList, readNetwork)
+	items, failure, err := readList(r, maxList, MaxItem, readNetwork)
 	switch {
 	case err != nil:
 		return nil, err

@@ -13,6 +13,7 @@ import (
 // The kinds of requests.
 const (
 	ends     = "ends"     // how unikernels ended
+	status   = "status"   // of unikernels
 	settings = "settings" // settings of unikernels
 	stream   = "events"   // what happens
 	reserve  = "reserve-block"
@@ -71,6 +72,8 @@ func (r request) command() (messages.Command, error) {
 	switch r.Request {
 	case ends:
 		return messages.EndList{}, nil
+	case status:
+		return messages.StatusList{}, nil
 	case settings:
 		return messages.SettingList{}, nil
 	case reserve:
@@ -133,6 +136,8 @@ func AppendRequest(dst []byte, name messages.Name, command messages.Command) ([]
 	switch m := command.(type) {
 	case messages.EndList:
 		r.Request = ends
+	case messages.StatusList:
+		r.Request = status
 	case messages.SettingList:
 		r.Request = settings
 	case messages.BlockReserve:

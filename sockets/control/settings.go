@@ -24,7 +24,7 @@ func appendSettings(dst []byte, list []messages.NamedSettings) (_ []byte, err er
 // ReadSettings reads the answer to a request for settings: a messages.SuccessSettings, or
 // a messages.Failure. Errors are those of ReadAnswer.
 func ReadSettings(r io.Reader) (messages.Payload, error) {
-	list, failure, err := readList(r, maxList, readSetting)
+	list, failure, err := readList(r, maxList, MaxItem, readSetting)
 	switch {
 	case err != nil:
 		return nil, err

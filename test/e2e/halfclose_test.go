@@ -39,7 +39,7 @@ func TestHalfClosed(t *testing.T) {
 	require.NoError(t, err)
 	for range 20 { // either may come first: the end of the client's side, or a part of the answer
 		for _, command := range []messages.Command{
-			messages.EndList{}, messages.SettingList{}, messages.EventsSubscribe{Since: always}, messages.EventsSubscribe{},
+			messages.EndList{}, messages.StatusList{}, messages.SettingList{}, messages.EventsSubscribe{Since: always}, messages.EventsSubscribe{},
 		} {
 			request, err := control.AppendRequest(nil, messages.Name{}, command)
 			require.NoError(t, err)
