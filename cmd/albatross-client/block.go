@@ -102,7 +102,7 @@ func (a *app) reserveBlock(ctx context.Context, name messages.Name) error {
 	if err := conn.Reserve(ctx, name); err != nil {
 		return err
 	}
-	return a.print(fmt.Sprintf("host %s: reserved block device", nameText(name)))
+	return a.show(name, messages.SuccessText{Text: "reserved block device"})
 }
 
 // createFrom creates a block device and sets its contents. It sends nothing to an

@@ -76,9 +76,15 @@ func (a *app) showReady(certPath, keyPath string) (name messages.Name, command m
 func (a *app) give(ctx context.Context, name messages.Name, command messages.Command, data string) error {
 	switch c := command.(type) {
 	case messages.ConsoleSubscribe:
-		return a.follow(ctx, name, c, &beginning{print: a.printLine}, false)
+		return a.follow(ctx, name, c, &beginning{print: a.linePrinter(name)}, false)
 	case messages.StatsSubscribe:
-		return a.followStats(ctx, name, "text")
+		return a.followStats(ctx, name)
+	case messages.UnikernelInfo:
+		about, infos, err := a.answer(ctx, name, c)
+		if err != nil {
+			return err
+		}
+		return a.showInfos(ctx, name, about, infos, false)
 	case messages.UnikernelGet:
 		return a.get(ctx, name, c)
 	case messages.BlockDump:

@@ -38,7 +38,7 @@ the place of the one that came first, which is told so and ends with exit code 1
 		if past && a.destination.address != "" {
 			return usageError("--no-follow needs a daemon on this machine")
 		}
-		subscribe, begin := messages.ConsoleSubscribe{Since: since}, beginning{few: consoleCount, print: a.printLine}
+		subscribe, begin := messages.ConsoleSubscribe{Since: since}, beginning{few: consoleCount, print: a.linePrinter(name)}
 		if !since.OK {
 			subscribe.Count = messages.Some(count)
 		}
@@ -72,7 +72,11 @@ func (a *app) follow(ctx context.Context, name messages.Name, subscribe messages
 }
 
 func (a *app) printLines(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe, begin *beginning, past bool) error {
-	return a.lines(ctx, name, subscribe, past, a.show, begin.add)
+	show := ignoreAnswer
+	if a.format == nativeFormat {
+		show = a.show
+	}
+	return a.lines(ctx, name, subscribe, past, show, begin.add)
 }
 
 // lines hands on the answer to a subscription, and the lines that follow: the existing ones, or all
@@ -107,7 +111,15 @@ func (a *app) lines(ctx context.Context, name messages.Name, subscribe messages.
 	}
 }
 
-func (a *app) printLine(line messages.DataConsole) error { return a.print(lineText(line)) }
+// linePrinter returns what prints the lines of a console.
+func (a *app) linePrinter(name messages.Name) func(messages.DataConsole) error {
+	return func(line messages.DataConsole) error {
+		if a.format == jsonFormat {
+			return a.print(asciiJSON(toLineObject(name, line)))
+		}
+		return a.print(lineText(line))
+	}
+}
 
 // consoleExists returns an error if there is neither a console nor a unikernel: a daemon
 // answers in the same way for a unikernel that may come later, and for one that has
@@ -142,11 +154,8 @@ func (a *app) inactiveConsolesCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(a.show(conn.Name(), answer), conn.Close()); err != nil {
-				return err
-			}
-			a.warnNothing(messages.Name{Path: path}, "inactive console", empty(answer))
-			return nil
+			asked := messages.Name{Path: path}
+			return errors.Join(a.showList(asked, "inactive console", conn.Name(), answer), conn.Close())
 		},
 	}
 	c.Flags().VarP(one("PATH", messages.ParsePath, &path), "path", "p", "only those at and below this path")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"albatross/messages"
 	"albatross/runtime/compress"
 	"albatross/sockets/certificate"
 	"albatross/sockets/client"
@@ -67,13 +68,32 @@ func (a *app) report(command *cobra.Command, err error) exitCode {
 	for i, err := range several {
 		code, text := a.explain(command, err)
 		if a.level() > quiet || code == exitUsage {
-			fmt.Fprintln(a.stderr, "albatross-client: "+text)
+			fmt.Fprintln(a.stderr, "albatross-client: "+a.forReader(text))
 		}
 		if i == 0 {
 			first = code
 		}
 	}
 	return first
+}
+
+// forReader returns a text without the levels that only native's format has.
+func (a *app) forReader(text string) string {
+	if a.format == nativeFormat {
+		return text
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(text, "[ERROR] "), "[WARNING] ")
+}
+
+// of returns how a text says which name it is about.
+func (a *app) of(name messages.Name) string {
+	if a.format == nativeFormat {
+		return "host " + nameText(name) + ": "
+	}
+	if name == (messages.Name{}) {
+		return ""
+	}
+	return shortName(name) + ": "
 }
 
 // severalErrors are what went wrong with several things, which are reported one by one.
@@ -107,11 +127,11 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 	case errors.As(err, &input):
 		return exitUsage, string(input)
 	case errors.As(err, &atOnce):
-		return exitRefused, "[ERROR] " + atOnce.Error()
+		return exitRefused, "[ERROR] " + a.of(atOnce.name) + atOnce.Error()
 	case errors.As(err, &refusal):
-		return refusalCode(refusal), refusalText(refusal)
+		return refusalCode(refusal), a.refusalText(refusal)
 	case errors.As(err, &ended):
-		return exitEnded, fmt.Sprintf("[WARNING] host %s: the daemon has ended this: %s", nameText(ended.Name), escape(ended.Text))
+		return exitEnded, "[WARNING] " + a.of(ended.Name) + "the daemon has ended this: " + escape(ended.Text)
 	case errors.As(err, &connect):
 		return exitConnect, "[ERROR] " + escape(err.Error()) + "\n" + a.connectAdvice(connect)
 	case errors.As(err, &chain):
@@ -148,9 +168,12 @@ func refusalCode(r *client.Refusal) exitCode {
 	return exitRefused
 }
 
-// refusalText returns native's words, and what to do if that is known.
-func refusalText(r *client.Refusal) string {
-	text := fmt.Sprintf("[WARNING] host %s: command failed %s", nameText(r.Name), escape(r.Text))
+// refusalText returns the daemon's words, and what to do if that is known.
+func (a *app) refusalText(r *client.Refusal) string {
+	text := a.of(r.Name) + escape(r.Text)
+	if a.format == nativeFormat {
+		text = "[WARNING] " + a.of(r.Name) + "command failed " + escape(r.Text)
+	}
 	if advice, ok := refusalAdvice[r.Text]; ok {
 		text += "\n" + advice
 	}
@@ -202,6 +225,10 @@ func (a *app) connectAdvice(e *client.ConnectError) string {
 // message prints a message of a level, unless the user wants fewer.
 func (a *app) message(level verbosity, text string) {
 	if a.level() >= level {
-		fmt.Fprintf(a.stderr, "albatross-client: [%s] %s\n", strings.ToUpper(level.String()), escape(text))
+		prefix := level.String() + ": "
+		if a.format == nativeFormat {
+			prefix = "[" + strings.ToUpper(level.String()) + "] "
+		}
+		fmt.Fprintf(a.stderr, "albatross-client: %s%s\n", prefix, escape(text))
 	}
 }

@@ -13,19 +13,15 @@ import (
 	"albatross/messages"
 )
 
-// eventsOptions select events, and their format.
+// eventsOptions select events.
 type eventsOptions struct {
 	name     messages.Name
 	since    messages.Option[time.Time]
 	noFollow bool
-	output   string // one of eventOutputs
 }
 
-// eventOutputs are the formats of events.
-var eventOutputs = map[string]func(messages.Data) string{"text": eventText, "json": eventJSON}
-
 func (a *app) eventsCommand() *cobra.Command {
-	o := eventsOptions{output: "text"}
+	var o eventsOptions
 	c := &cobra.Command{
 		Use:   "events",
 		Short: "Follow what happens on the host, until interrupted",
@@ -49,7 +45,6 @@ events are not kept any more that had to be told, the only member is missed, the
 		"only this one; with ':' at the end, all below that path")
 	flags.Var(maybe("TIME", parseTime, &o.since), "since", "begin with the events since a time, such as "+sinceHelp)
 	flags.BoolVar(&o.noFollow, "no-follow", false, "end with what has happened already")
-	flags.Var(one("FORMAT", parseOutput, &o.output), "output", "text or json")
 	return c
 }
 
@@ -96,10 +91,17 @@ func (a *app) printEvents(ctx context.Context, o eventsOptions) error {
 			}
 			continue
 		}
-		if err := a.print(eventOutputs[o.output](next)); err != nil {
+		if err := a.print(a.eventLine(next)); err != nil {
 			return err
 		}
 	}
+}
+
+func (a *app) eventLine(d messages.Data) string {
+	if a.format == jsonFormat {
+		return eventJSON(d)
+	}
+	return eventText(d)
 }
 
 // eventText returns a line with columns, which are aligned unless names are long.
@@ -167,7 +169,7 @@ func eventJSON(d messages.Data) string {
 func toObject(n messages.NumberedEvent) eventObject {
 	o := eventObject{
 		Number: n.Number,
-		Time:   n.Event.Time().Format("2006-01-02T15:04:05.000Z"),
+		Time:   timeJSON(n.Event.Time()),
 		Event:  n.Event.Kind,
 		Name:   n.Event.Name.String(),
 		Cause:  string(n.Event.Cause),

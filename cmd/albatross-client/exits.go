@@ -46,11 +46,30 @@ func (a *app) exits(ctx context.Context, name messages.Name) error {
 	if err != nil {
 		return err
 	}
-	if err := a.print(fmt.Sprintf("host %s: %s", nameText(name), listText(ends, "no exits", endText))); err != nil {
-		return err
+	text := a.endsText(name, ends)
+	if text != "" {
+		if err := a.print(text); err != nil {
+			return err
+		}
 	}
 	a.warnNothing(name, "exit of", len(ends) == 0)
 	return nil
+}
+
+func (a *app) endsText(asked messages.Name, ends []messages.NamedEnd) string {
+	if a.format == nativeFormat {
+		return fmt.Sprintf("host %s: %s", nameText(asked), listText(ends, "no exits", endText))
+	}
+	for i := range ends {
+		if asked.IsPath() {
+			ends[i].Name = inFull(asked.Path, ends[i].Name)
+		}
+	}
+	byTime(ends)
+	if a.format == jsonFormat {
+		return documentOf(ends, toEndObject)
+	}
+	return a.rows(len(ends), endTable(ends, time.Now()), func(i int) string { return shortName(ends[i].Name) })
 }
 
 // showRequest is showMessage for the control socket.

@@ -136,7 +136,7 @@ func emptyState(t *testing.T) []byte {
 // exportTo runs the command, and returns what it prints.
 func (d *fakeDaemon) exportTo(t *testing.T, path string) (code exitCode, stdout, stderr string) {
 	var out, errs strings.Builder
-	a := app{stdout: &out, stderr: &errs}
+	a := app{format: nativeFormat, stdout: &out, stderr: &errs}
 	dbdir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dbdir, "block"), 0o700))
 	code = a.run(t.Context(), []string{"export-state", path, "--socket", d.serve(t), "--dbdir", dbdir})

@@ -21,6 +21,7 @@ const colorOption = "color"
 // logsOptions say what 'logs' prints of a console, and how.
 type logsOptions struct {
 	follow, times bool
+	json          bool
 	count         int
 	since, until  messages.Option[time.Time]
 }
@@ -47,7 +48,10 @@ order of their times, and have the names before them.`,
 			case !o.follow && a.destination.address != "":
 				return usageError("without --follow a daemon on this machine is needed")
 			}
-			l := newLabels(names, a.colours(c))
+			l := newLabels(names, a.colours())
+			if o.json = a.format == jsonFormat; o.json {
+				l = nil
+			}
 			if o.follow {
 				return a.followLogs(c.Context(), names, o, l)
 			}
@@ -73,7 +77,10 @@ func (o logsOptions) subscription() messages.ConsoleSubscribe {
 }
 
 // text returns a line as it is printed.
-func (o logsOptions) text(line messages.DataConsole) string {
+func (o logsOptions) text(name messages.Name, line messages.DataConsole) string {
+	if o.json {
+		return asciiJSON(toLineObject(name, line))
+	}
 	if o.times {
 		return timeText(line.Time) + " " + escapeLine(line.Line)
 	}
@@ -98,7 +105,7 @@ func (a *app) pastLogs(ctx context.Context, names []messages.Name, o logsOptions
 	})
 	slices.SortStableFunc(all, func(x, y logLine) int { return x.Time.Compare(y.Time) })
 	for _, line := range all {
-		if failed := a.print(l.before(line.console) + o.text(line.DataConsole)); failed != nil {
+		if failed := a.print(l.before(line.console) + o.text(names[line.console], line.DataConsole)); failed != nil {
 			return cmp.Or(err, failed)
 		}
 	}
@@ -134,7 +141,7 @@ func (a *app) followLogs(ctx context.Context, names []messages.Name, o logsOptio
 			err := a.lines(ctx, name, o.subscription(), false, ignoreAnswer, func(line messages.DataConsole) error {
 				mu.Lock()
 				defer mu.Unlock()
-				return a.print(l.before(number) + o.text(line))
+				return a.print(l.before(number) + o.text(name, line))
 			})
 			if err != nil && ctx.Err() == nil {
 				mu.Lock()
@@ -178,12 +185,18 @@ func (l labels) before(console int) string {
 	return l[console]
 }
 
-func shortName(name messages.Name) string { return strings.TrimPrefix(name.String(), ":") }
+// shortName returns a name as people write it; the root is ":".
+func shortName(name messages.Name) string {
+	if name == (messages.Name{}) {
+		return ":"
+	}
+	return strings.TrimPrefix(name.String(), ":")
+}
 
 // colours reports whether to use colours: if asked to, or on a terminal whose user has not asked
 // for none (https://no-color.org).
-func (a *app) colours(c *cobra.Command) bool {
-	switch c.Flag(colorOption).Value.String() {
+func (a *app) colours() bool {
+	switch a.color {
 	case "always":
 		return true
 	case "never":

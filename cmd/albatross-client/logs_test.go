@@ -5,7 +5,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 )
 
@@ -14,19 +13,17 @@ func TestColours(t *testing.T) {
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	require.NoError(t, err)
 	defer func() { _ = terminal.Close() }()
-	a := &app{stdout: terminal}
-	c := &cobra.Command{}
-	c.Flags().String(colorOption, "auto", "")
+	a := &app{stdout: terminal, color: "auto"}
 	t.Setenv("NO_COLOR", "")
-	require.True(t, a.colours(c))
+	require.True(t, a.colours())
 	t.Setenv("NO_COLOR", "1")
-	require.False(t, a.colours(c))
-	require.NoError(t, c.Flags().Set(colorOption, "always"))
-	require.True(t, a.colours(c))
+	require.False(t, a.colours())
+	a.color = "always"
+	require.True(t, a.colours())
 	t.Setenv("NO_COLOR", "")
-	require.NoError(t, c.Flags().Set(colorOption, "never"))
-	require.False(t, a.colours(c))
-	require.NoError(t, c.Flags().Set(colorOption, "auto"))
+	a.color = "never"
+	require.False(t, a.colours())
+	a.color = "auto"
 	a.stdout = &bytes.Buffer{}
-	require.False(t, a.colours(c))
+	require.False(t, a.colours())
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -88,10 +88,7 @@ func (a *app) networkListCommand() *cobra.Command {
 				return err
 			}
 			a.warnNothing(name, "network", len(list) == 0)
-			if len(list) == 0 {
-				return nil
-			}
-			return a.print(networkTable(list))
+			return a.showNetworks(name, list)
 		},
 	}
 	c.Flags().VarP(one("NAME", messages.ParseName, &name), "name", "n", "only this one; with ':' at the end, all below that path")
@@ -115,6 +112,9 @@ func (a *app) networkShowCommand() *cobra.Command {
 			}
 			if len(list) == 0 {
 				return &client.Refusal{Name: name, Text: "there is no network " + strings.TrimPrefix(name.String(), ":")}
+			}
+			if a.format == jsonFormat {
+				return a.print(documentOf(list, toNetworkObject))
 			}
 			return a.print(joined(list, "\n\n", networkPage))
 		},
@@ -254,21 +254,36 @@ func (a *app) deploy(ctx context.Context, name messages.Name, command messages.U
 	return a.show(name, messages.SuccessText{Text: "created unikernel"})
 }
 
-// networkTable shows networks in columns.
-func networkTable(list []messages.NetworkStatus) string {
-	var text strings.Builder
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tBACKEND\tSUBNET\tGATEWAY\tMTU\tNAT\tDEVICES\tSTATE")
+// showNetworks prints a list of networks.
+func (a *app) showNetworks(asked messages.Name, list []messages.NetworkStatus) error {
+	if asked.IsPath() {
+		for i := range list {
+			list[i].Name = inFull(asked.Path, list[i].Name)
+		}
+	}
+	if a.format == jsonFormat {
+		return a.print(documentOf(list, toNetworkObject))
+	}
+	if text := a.rows(len(list), networkTable(list), func(i int) string { return shortName(list[i].Name) }); text != "" {
+		return a.print(text)
+	}
+	return nil
+}
+
+// networkTable lists networks.
+func networkTable(list []messages.NetworkStatus) table {
+	t := table{rows: [][]string{{"NAME", "BACKEND", "SUBNET", "GATEWAY", "MTU", "NAT", "DEVICES", "STATE"}}, least: []int{4, 5, 3}}
 	for _, n := range list {
 		state := "up"
 		if n.Trouble != "" {
 			state = "down"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\n", strings.TrimPrefix(n.Name.String(), ":"),
-			escape(string(n.Spec.Backend)), n.Spec.Subnet(), n.Spec.Gateway.Addr(), n.Spec.MTU, yesNo(n.Spec.NAT), len(n.Stations), state)
+		t.rows = append(t.rows, []string{
+			shortName(n.Name), escape(string(n.Spec.Backend)), n.Spec.Subnet().String(), n.Spec.Gateway.Addr().String(),
+			strconv.Itoa(n.Spec.MTU), yesNo(n.Spec.NAT), strconv.Itoa(len(n.Stations)), state,
+		})
 	}
-	_ = w.Flush() // a strings.Builder never fails
-	return strings.TrimSuffix(text.String(), "\n")
+	return t
 }
 
 func yesNo(b bool) string {

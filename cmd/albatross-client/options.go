@@ -50,6 +50,17 @@ func one[T any](kind string, parse func(string) (T, error), to *T) pflag.Value {
 	}}
 }
 
+// choice returns an option that may be given once, one of a few words.
+func choice[T ~string](parse func(string) (T, error), to *T) pflag.Value {
+	return &option[T]{kind: "FORMAT", parse: parse, set: func(v T) error {
+		if *to != "" {
+			return errRepeated
+		}
+		*to = v
+		return nil
+	}}
+}
+
 // maybe returns an option that may be given once and has no default.
 func maybe[T any](kind string, parse func(string) (T, error), to *messages.Option[T]) pflag.Value {
 	return &option[T]{kind: kind, parse: parse, set: func(v T) error {
@@ -160,6 +171,17 @@ func positional(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// atMost allows one argument of this name.
+func atMost(name string) cobra.PositionalArgs {
+	exactly := positional(name)
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return exactly(c, args)
+	}
+}
+
 func quoted(args []string) string {
 	list := make([]string, len(args))
 	for i, arg := range args {
@@ -252,14 +274,6 @@ func parseArgument[T any](argument string, parse func(string) (T, error), value 
 		return v, usageError(fmt.Sprintf("%s argument: %v", argument, err))
 	}
 	return v, nil
-}
-
-// parseOutput parses the format of a stream.
-func parseOutput(s string) (string, error) {
-	if s != "text" && s != "json" {
-		return "", fmt.Errorf("invalid value '%s', expected text or json", escape(s))
-	}
-	return s, nil
 }
 
 func parseText(s string) (string, error) { return s, nil }

@@ -42,7 +42,7 @@ func daemonRunning(args messages.Arguments) *fakeDaemon {
 // restart runs the command, and returns the command that the daemon has received.
 func (d *fakeDaemon) restart(t *testing.T, options ...string) (code exitCode, asked messages.Arguments, stderr string) {
 	var out, errs strings.Builder
-	a := app{stdout: &out, stderr: &errs}
+	a := app{format: nativeFormat, stdout: &out, stderr: &errs}
 	args := append([]string{"restart", "a:x", "--socket", d.serve(t), "--replace-arguments"}, options...)
 	code = a.run(t.Context(), args)
 	select {

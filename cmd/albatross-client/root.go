@@ -29,6 +29,8 @@ type app struct {
 	verbosity             verbosity
 	quiet                 bool
 	more                  int
+	format                format
+	color                 string // auto, always or never
 }
 
 // run carries out the arguments.
@@ -52,6 +54,11 @@ func (a *app) root() *cobra.Command {
 			a.command = c.Name()
 			if err := commandline.CheckTexts(c.Flags()); err != nil {
 				return usageError(err.Error())
+			}
+			a.color = c.Flag(colorOption).Value.String()
+			var err error
+			if a.format, err = a.outputFormat(); err != nil {
+				return err
 			}
 			return a.checkDestination()
 		},
@@ -125,10 +132,11 @@ func (a *app) registerCommon(root *cobra.Command) {
 	flags.StringVar(&a.tmpdir, "tmpdir", "/run/albatross", "where the daemon has its sockets")
 	flags.StringVar(&a.dbdir, "dbdir", "/var/lib/albatross", "where the daemon keeps its state")
 	flags.CountVarP(&a.more, "verbose", "v", "tell more; repeat for even more")
-	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print no warnings and errors")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print no warnings and errors, and of listings only the names")
+	flags.Var(choice(parseFormat, &a.format), "output", "text for people, json, or native, for scripts that know the native client (default text, or what $"+outputVariable+" says)")
 	a.verbosity = warning
 	commandline.RegisterColor(flags)
-	flags.Lookup(colorOption).Usage = "whether 'logs' colours the names of several unikernels: auto, always or never"
+	flags.Lookup(colorOption).Usage = "whether to use colours: auto, which is on a terminal, always or never"
 	commandline.RegisterHelp(flags)
 	flags.Var(one("LEVEL", parseVerbosity, &a.verbosity), "verbosity", "quiet, error, warning, info or debug")
 }
@@ -164,11 +172,42 @@ func (a *app) list(ctx context.Context, name messages.Name, words string, comman
 	if err != nil {
 		return err
 	}
+	return a.showList(name, words, about, answer)
+}
+
+// showList prints the answer to a question about a name for a list.
+func (a *app) showList(name messages.Name, words string, about messages.Name, answer messages.Success) error {
+	if a.format != nativeFormat {
+		answer = namedInFull(name, answer)
+	}
 	if err := a.show(about, answer); err != nil {
 		return err
 	}
 	a.warnNothing(name, words, empty(answer))
 	return nil
+}
+
+// namedInFull returns a list with names as they can be given to other commands: the daemon answers
+// with those relative to the path that was asked for.
+func namedInFull(asked messages.Name, answer messages.Success) messages.Success {
+	if !asked.IsPath() {
+		return answer
+	}
+	switch s := answer.(type) {
+	case messages.SuccessPolicies:
+		for i := range s.List {
+			s.List[i].Name = inFull(asked.Path, s.List[i].Name)
+		}
+	case messages.SuccessConsoles:
+		for i := range s.List {
+			s.List[i] = inFull(asked.Path, s.List[i])
+		}
+	case messages.SuccessBlocks:
+		for i := range s.List {
+			s.List[i].Name = inFull(asked.Path, s.List[i].Name)
+		}
+	}
+	return answer
 }
 
 // warnNothing warns a user whose question has an empty answer: as natively, that is no
@@ -181,15 +220,6 @@ func (a *app) warnNothing(name messages.Name, words string, nothing bool) {
 	default:
 		a.message(warning, fmt.Sprintf("there is no %s %s", words, strings.TrimPrefix(name.String(), ":")))
 	}
-}
-
-// show prints the answer to a question about a name.
-func (a *app) show(name messages.Name, answer messages.Success) error {
-	text, ok := successText(answer, a.showsArguments())
-	if !ok {
-		return fmt.Errorf("%w (%T)", errOddAnswer, answer)
-	}
-	return a.print(fmt.Sprintf("host %s: %s", nameText(name), text))
 }
 
 // showsArguments reports whether to show the arguments of unikernels: they may be

@@ -16,12 +16,8 @@ import (
 	"albatross/sockets/client"
 )
 
-// statsOutputs are the formats of statistics, with the full name of the unikernel.
-var statsOutputs = map[string]func(messages.Name, messages.DataStats) string{"text": statsText, "json": statsJSON}
-
 func (a *app) statsCommand() *cobra.Command {
 	var name messages.Name
-	output := "text"
 	c := &cobra.Command{
 		Use:   "stats",
 		Short: "Follow what unikernels use, until interrupted",
@@ -33,11 +29,10 @@ interfaces. Their members are called as in the text. Times that have been used, 
 runtime, are in microseconds, virtual-size is in bytes, and other memory in pages.`,
 		Args: positional(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.followStats(c.Context(), name, output)
+			return a.followStats(c.Context(), name)
 		},
 	}
 	registerStatsName(c.Flags(), &name, "only this one; with ':' at the end, all below that path")
-	c.Flags().Var(one("FORMAT", parseOutput, &output), "output", "text or json")
 	return c
 }
 
@@ -103,11 +98,11 @@ func (a *app) askStats(ctx context.Context, name messages.Name, command messages
 
 // followStats prints statistics until it is interrupted. If the daemon ends the stream,
 // that is an error, since something may be missing.
-func (a *app) followStats(ctx context.Context, name messages.Name, output string) error {
+func (a *app) followStats(ctx context.Context, name messages.Name) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	context.AfterFunc(ctx, stop) // see follow
-	err := a.printStats(ctx, name, output)
+	err := a.printStats(ctx, name)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -117,13 +112,13 @@ func (a *app) followStats(ctx context.Context, name messages.Name, output string
 	return err
 }
 
-func (a *app) printStats(ctx context.Context, name messages.Name, output string) error {
+func (a *app) printStats(ctx context.Context, name messages.Name) error {
 	conn, answer, err := a.open(ctx, name, messages.StatsSubscribe{})
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if output == "text" {
+	if a.format == nativeFormat {
 		if err := a.show(conn.Name(), answer); err != nil {
 			return err
 		}
@@ -141,10 +136,17 @@ func (a *app) printStats(ctx context.Context, name messages.Name, output string)
 		if !ok {
 			return fmt.Errorf("%w (%T)", errOddAnswer, data)
 		}
-		if err := a.print(statsOutputs[output](inFull(conn.Name().Path, relative), stats)); err != nil {
+		if err := a.print(a.statsLine(inFull(conn.Name().Path, relative), stats)); err != nil {
 			return err
 		}
 	}
+}
+
+func (a *app) statsLine(name messages.Name, stats messages.DataStats) string {
+	if a.format == jsonFormat {
+		return statsJSON(name, stats)
+	}
+	return statsText(name, stats)
 }
 
 // warnIdle warns if what is followed does not run: nothing follows until it does. Only

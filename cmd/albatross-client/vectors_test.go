@@ -240,7 +240,7 @@ func parseArguments(t *testing.T, args []string) messages.Arguments {
 // sent returns the message that --socket=- shows.
 func sent(t *testing.T, args []string) messages.Wire {
 	var out strings.Builder
-	a := app{stdout: &out, stderr: t.Output()}
+	a := app{format: nativeFormat, stdout: &out, stderr: t.Output()}
 	require.Equal(t, exitCommunication, a.run(t.Context(), append(args, "--socket=-")), "%q", args)
 	lines := strings.Split(strings.TrimPrefix(out.String(), "out:\n"), "\n")
 	var digits string

@@ -37,7 +37,7 @@ type endedError struct {
 }
 
 func (e *endedError) Error() string {
-	text := fmt.Sprintf("host %s: it was started, and has ended at once", nameText(e.name))
+	text := "it was started, and has ended at once"
 	for _, line := range e.events {
 		text += "\n" + line
 	}

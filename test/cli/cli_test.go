@@ -128,7 +128,7 @@ func condition(name string) (bool, error) {
 	return strings.Contains(os.Getenv("GOFLAGS"), "-overlay"), nil
 }
 
-// setup gives a script the programs, our guests in $WORK/guests, in $RUN a directory whose path is
+// setup gives a script native's output, unless it sets $ALBATROSS_OUTPUT, the programs, our guests in $WORK/guests, in $RUN a directory whose path is
 // short enough for Unix sockets, and in $ESCAPE what a script cannot contain.
 func setup(env *testscript.Env) error {
 	run, err := os.MkdirTemp("", "cli")
@@ -146,6 +146,7 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("RUN", run)
+	env.Setenv("ALBATROSS_OUTPUT", "native")
 	env.Setenv("ESCAPE", "\x1b[31m") // makes a terminal red
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 	return writeGuests(filepath.Join(env.WorkDir, "guests"))

@@ -72,13 +72,13 @@ func TestAnswersAreShown(t *testing.T) {
 
 func shown(t *testing.T, answer messages.Success) string {
 	var out strings.Builder
-	a := app{stdout: &out}
+	a := app{format: nativeFormat, stdout: &out}
 	require.NoError(t, a.show(messages.Name{Path: "a"}, answer))
 	return out.String()
 }
 
 func TestAnswerThatWasNotAskedFor(t *testing.T) {
-	a := app{stdout: t.Output()}
+	a := app{format: nativeFormat, stdout: t.Output()}
 	err := a.show(messages.Name{}, messages.SuccessOldBlock{})
 	require.ErrorIs(t, err, errOddAnswer)
 	require.ErrorContains(t, err, "messages.SuccessOldBlock")
