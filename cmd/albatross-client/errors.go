@@ -30,6 +30,7 @@ const (
 	exitConnect       exitCode = 122 // no daemon is there
 	exitUsage         exitCode = 124 // the command line, or a file that it names
 	exitInternal      exitCode = 125 // everything else that went wrong here
+	exitInterrupted   exitCode = 130 // interrupted before it came to what was waited for, as shells say it
 )
 
 // A usageError is an invalid command line.
@@ -52,6 +53,7 @@ func unreadable(path string, err error) error {
 
 var (
 	errNothingSent = errors.New("nothing was sent: --socket=- only shows the message")
+	errInterrupted = errors.New("interrupted")
 	errOddAnswer   = errors.New("cannot show the answer: it is of a kind that was not asked for")
 )
 
@@ -122,6 +124,8 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 	var chain *chainError
 	var damaged *compress.DamagedError
 	switch {
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted, errInterrupted.Error()
 	case errors.As(err, &usage):
 		return exitUsage, string(usage) + "\n" + usageText(command)
 	case errors.As(err, &input):

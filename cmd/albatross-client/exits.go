@@ -60,11 +60,7 @@ func (a *app) endsText(asked messages.Name, ends []messages.NamedEnd) string {
 	if a.format == nativeFormat {
 		return fmt.Sprintf("host %s: %s", nameText(asked), listText(ends, "no exits", endText))
 	}
-	for i := range ends {
-		if asked.IsPath() {
-			ends[i].Name = inFull(asked.Path, ends[i].Name)
-		}
-	}
+	nameInFull(asked, ends, func(n *messages.NamedEnd) *messages.Name { return &n.Name })
 	byTime(ends)
 	if a.format == jsonFormat {
 		return documentOf(ends, toEndObject)

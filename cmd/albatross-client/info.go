@@ -101,11 +101,7 @@ func (a *app) showStatuses(ctx context.Context, name messages.Name, all bool) er
 // printStatuses prints a list, or a page if one unikernel was asked for.
 func (a *app) printStatuses(asked messages.Name, list []messages.UnikernelStatus) error {
 	a.warnNothing(asked, "unikernel", len(list) == 0)
-	if asked.IsPath() {
-		for i := range list {
-			list[i].Name = inFull(asked.Path, list[i].Name)
-		}
-	}
+	nameInFull(asked, list, func(s *messages.UnikernelStatus) *messages.Name { return &s.Name })
 	switch {
 	case a.format == jsonFormat:
 		return a.print(documentOf(list, toUnikernelObject))

@@ -256,11 +256,7 @@ func (a *app) deploy(ctx context.Context, name messages.Name, command messages.U
 
 // showNetworks prints a list of networks.
 func (a *app) showNetworks(asked messages.Name, list []messages.NetworkStatus) error {
-	if asked.IsPath() {
-		for i := range list {
-			list[i].Name = inFull(asked.Path, list[i].Name)
-		}
-	}
+	nameInFull(asked, list, func(n *messages.NetworkStatus) *messages.Name { return &n.Name })
 	if a.format == jsonFormat {
 		return a.print(documentOf(list, toNetworkObject))
 	}

@@ -75,7 +75,7 @@ func (a *app) root() *cobra.Command {
 		a.addPolicyCommand(), a.policyCommand(), a.removePolicyCommand(),
 		a.blockCommand(), a.createBlockCommand(), a.reserveBlockCommand(), a.destroyBlockCommand(), a.dumpBlockCommand(), a.setBlockCommand(),
 		a.networkCommand(), a.publishCommand(),
-		a.statsCommand(), a.statsAddCommand(), a.statsRemoveCommand(),
+		a.statsCommand(), a.statsAddCommand(), a.statsRemoveCommand(), a.topCommand(), a.waitCommand(),
 		a.certificateCommand(), a.generateCommand(), a.revokeCommand(), a.signCommand(),
 		a.exportCommand(), a.wireCommand(),
 	)
@@ -124,7 +124,8 @@ Exit codes: 0 success, 115 the daemon has ended what was followed, for a newer
 follower for instance, 116 our certificates lead to nobody in --server-ca, 117 the
 daemon refused, or what it has started has ended at once, 119 the endpoint does not
 accept our certificate, 120 we do not accept the endpoint's, 121 the conversation broke
-off, 122 no daemon there, 124 wrong command line or file, 125 anything else.`
+off, 122 no daemon there, 124 wrong command line or file, 125 anything else, 130
+interrupted.`
 
 func (a *app) registerCommon(root *cobra.Command) {
 	flags := root.PersistentFlags()
@@ -188,26 +189,28 @@ func (a *app) showList(name messages.Name, words string, about messages.Name, an
 }
 
 // namedInFull returns a list with names as they can be given to other commands: the daemon answers
-// with those relative to the path that was asked for.
+// with those relative to the path that was asked for. They are in alphabetical order.
 func namedInFull(asked messages.Name, answer messages.Success) messages.Success {
-	if !asked.IsPath() {
-		return answer
-	}
 	switch s := answer.(type) {
 	case messages.SuccessPolicies:
-		for i := range s.List {
-			s.List[i].Name = inFull(asked.Path, s.List[i].Name)
-		}
+		nameInFull(asked, s.List, func(n *messages.NamedPolicy) *messages.Name { return &n.Name })
 	case messages.SuccessConsoles:
-		for i := range s.List {
-			s.List[i] = inFull(asked.Path, s.List[i])
-		}
+		nameInFull(asked, s.List, func(n *messages.Name) *messages.Name { return n })
 	case messages.SuccessBlocks:
-		for i := range s.List {
-			s.List[i].Name = inFull(asked.Path, s.List[i].Name)
-		}
+		nameInFull(asked, s.List, func(n *messages.NamedBlock) *messages.Name { return &n.Name })
 	}
 	return answer
+}
+
+// nameInFull changes a list as namedInFull does; name returns where an element has its name.
+func nameInFull[T any](asked messages.Name, list []T, name func(*T) *messages.Name) {
+	if asked.IsPath() {
+		for i := range list {
+			n := name(&list[i])
+			*n = inFull(asked.Path, *n)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b T) int { return strings.Compare(shortName(*name(&a)), shortName(*name(&b))) })
 }
 
 // warnNothing warns a user whose question has an empty answer: as natively, that is no

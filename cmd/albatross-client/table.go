@@ -115,15 +115,26 @@ func cut(s string, width int) string {
 
 // width returns how many characters fit on a line of the terminal; 0: as many as one likes.
 func (a *app) width() int {
+	width, _ := a.terminal()
+	return width
+}
+
+// height returns how many lines the terminal has; 0: as many as one likes.
+func (a *app) height() int {
+	_, height := a.terminal()
+	return height
+}
+
+func (a *app) terminal() (width, height int) {
 	f, ok := a.stdout.(*os.File)
 	if !ok {
-		return 0
+		return 0, 0
 	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
+	width, height, err := term.GetSize(int(f.Fd()))
+	if err != nil { // it is none
+		return 0, 0
 	}
-	return width
+	return width, height
 }
 
 // forHumans returns a duration in its two largest units.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -257,12 +256,10 @@ func (n *newcomer) leave() {
 	}
 }
 
-var runs = regexp.MustCompile(`\[unikernel: ([^\]]+)\]: typ `)
-
 func (n *newcomer) destroyAll(tmpdir string) {
-	list, _ := n.shell("bin/albatross-client info --tmpdir " + tmpdir).Output()
-	for _, name := range runs.FindAllSubmatch(list, -1) {
-		if text, err := n.shell("bin/albatross-client destroy --tmpdir " + tmpdir + " " + string(name[1])).CombinedOutput(); err != nil {
+	list, _ := n.shell("bin/albatross-client info --quiet --tmpdir " + tmpdir).Output()
+	for name := range strings.FieldsSeq(string(list)) {
+		if text, err := n.shell("bin/albatross-client destroy --tmpdir " + tmpdir + " " + name).CombinedOutput(); err != nil {
 			n.t.Errorf("%s: %v", text, err)
 		}
 	}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+)
+
+// A goal is what 'wait' waits for.
+type goal string
+
+const (
+	untilRunning goal = "running"
+	untilExit    goal = "exit"
+)
+
+func parseGoal(s string) (goal, error) {
+	if g := goal(s); g == untilRunning || g == untilExit {
+		return g, nil
+	}
+	return "", fmt.Errorf("invalid value '%s', expected running or exit", escape(s))
+}
+
+func (a *app) waitCommand() *cobra.Command {
+	until := untilExit
+	var timeout time.Duration
+	c := a.aboutUnikernel(&cobra.Command{
+		Use:   "wait",
+		Short: "Wait until a unikernel has exited, or runs",
+		Long: `Wait until a unikernel has exited, and print how: its run that goes on, or the last one if none
+does. With --for=running wait until it runs, also if it has yet to be created.`,
+		Example: `  albatross-client wait batch
+  albatross-client wait web:site --for=running --timeout=10s`,
+	}, func(c *cobra.Command, name messages.Name) error {
+		switch {
+		case a.destination.given() || a.socket != "":
+			return inputError("this is possible on the machine of the daemon only, and without --socket")
+		case timeout < 0:
+			return usageError("option '--timeout': it is negative")
+		}
+		return a.wait(c.Context(), name, until, timeout)
+	})
+	c.Flags().Var(one("GOAL", parseGoal, &until), "for", "running or exit")
+	c.Flags().DurationVar(&timeout, "timeout", 0, "give up after so long, such as 10s or 2m, with exit code 117; 0: never")
+	return c
+}
+
+// errTimeout is the cause of a wait that is given up.
+var errTimeout = errors.New("the time is over")
+
+// wait waits, and prints what it has waited for.
+func (a *app) wait(ctx context.Context, name messages.Name, until goal, timeout time.Duration) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	within, cancel := ctx, context.CancelFunc(func() {})
+	if timeout > 0 {
+		within, cancel = context.WithTimeoutCause(ctx, timeout, errTimeout)
+	}
+	defer cancel()
+	err := a.await(within, name, until)
+	switch {
+	case ctx.Err() != nil:
+		return errInterrupted
+	case context.Cause(within) == errTimeout:
+		return &client.Refusal{Name: name, Text: fmt.Sprintf("it has not come to that within %v: %s", timeout, until)}
+	}
+	return err
+}
+
+// await asks how the unikernel is, and then reads events, also those that the host may not have
+// known when it answered.
+func (a *app) await(ctx context.Context, name messages.Name, until goal) error {
+	asked := time.Now()
+	list, err := a.statuses(ctx, name)
+	if err != nil {
+		return err
+	}
+	if over, err := a.isThere(name, list, until); over || err != nil {
+		return err
+	}
+	conn, err := a.connectSocket(ctx, messages.AtControl)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stream, err := conn.Events(ctx, name, messages.Some(until.since(list, asked)))
+	if err != nil {
+		return err
+	}
+	var last messages.Event // of those that matter
+	for present := false; ; {
+		data, err := stream.Next(ctx)
+		if err != nil {
+			return err
+		}
+		switch d := data.(type) {
+		case messages.DataPresent:
+			present = true
+		case messages.DataEvent:
+			if d.Event.Kind == messages.EventExited || until.reachedBy(d.Event) {
+				last = d.Event
+			}
+		}
+		if (present || until == untilExit) && until.reachedBy(last) {
+			return a.reached(name, until, last.Exit.Value)
+		}
+	}
+}
+
+// lateness is far more than it takes until the host knows of an event that is on record.
+const lateness = time.Minute
+
+// since returns the time from which on an event shows that it has come to what is waited for: of
+// an exit, the start of the run that goes on.
+func (g goal) since(list []messages.UnikernelStatus, asked time.Time) time.Time {
+	switch {
+	case g == untilRunning:
+		return asked.Add(-lateness)
+	case list[0].State == messages.StateRunning:
+		return list[0].Started
+	}
+	return asked
+}
+
+// isThere reports whether there is nothing to wait for.
+func (a *app) isThere(name messages.Name, list []messages.UnikernelStatus, until goal) (bool, error) {
+	switch {
+	case until == untilRunning:
+		if len(list) == 1 && list[0].State == messages.StateRunning {
+			return true, a.reached(name, until, messages.Exit{})
+		}
+	case len(list) == 0:
+		return true, &client.Refusal{Name: name, Text: "there is no unikernel of this name"}
+	case list[0].State == messages.StateEnded:
+		return true, a.reached(name, until, list[0].End.Value.Exit)
+	}
+	return false, nil
+}
+
+func (g goal) reachedBy(e messages.Event) bool {
+	if g == untilRunning {
+		return e.Kind == messages.EventStarted || e.Kind == messages.EventAdopted
+	}
+	return e.Kind == messages.EventExited
+}
+
+// reached prints that it has come to what was waited for.
+func (a *app) reached(name messages.Name, until goal, exit messages.Exit) error {
+	text := "running"
+	if until == untilExit {
+		text = exit.String()
+	}
+	if a.format != jsonFormat {
+		return a.print(a.of(name) + text)
+	}
+	o := waitObject{Name: shortName(name), Reached: string(until)}
+	if until == untilExit {
+		o.Exit = toExitObject(messages.Some(messages.End{Exit: exit}))
+	}
+	return a.print(asciiJSON(o))
+}
+
+// A waitObject is what 'wait' has waited for.
+type waitObject struct {
+	Name    string      `json:"name"`
+	Reached string      `json:"reached"`
+	Exit    *exitObject `json:"exit,omitempty"`
+}
