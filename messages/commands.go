@@ -96,6 +96,8 @@ var commands = []Properties{
 	{Command: SettingList{}, Word: "settings", Metric: "setting_list", At: AtControl},
 	{Command: BlockReserve{}, Word: "reserve-block", Metric: "block_reserve", At: AtControl, Changes: true},
 	{Command: UnikernelDeploy{}, Word: "create", Metric: "unikernel_deploy", At: AtControl, Changes: true},
+	{Command: StopRequest{}, Word: "stop", Metric: "stop_request", At: AtControl, Changes: true},
+	{Command: StartRequest{}, Word: "start", Metric: "start_request", At: AtControl, Changes: true},
 	{Command: NetworkList{}, Word: "network", Metric: "network_list", At: AtControl},
 	{Command: NetworkCreate{}, Word: "network create", Metric: "network_create", At: AtControl, Changes: true},
 	{Command: NetworkRemove{}, Word: "network remove", Metric: "network_remove", At: AtControl, Changes: true},

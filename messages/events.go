@@ -18,6 +18,7 @@ const (
 	EventAdopted    EventKind = "adopted"    // the tender was taken over: it has run all the time
 	EventExited     EventKind = "exited"     // the tender has ended
 	EventRestarting EventKind = "restarting" // it will be started again
+	EventStopped    EventKind = "stopped"    // it stays on record, and is not started until somebody asks for that
 	EventDestroyed  EventKind = "destroyed"  // it is not on record any more
 
 	EventPolicyAdded   EventKind = "policy-added"

@@ -24,17 +24,19 @@ type (
 	}
 	// UnikernelResume takes over what a former daemon has recorded. If it must be
 	// started, Hold delays that until UnikernelStart: then the answer is
-	// UnikernelWaiting, else UnikernelRunning or UnikernelGone.
+	// UnikernelWaiting, else UnikernelRunning, UnikernelStopped or UnikernelGone.
 	UnikernelResume struct {
 		Record   Record
 		Restarts int // if the record has no Runtime
 		Hold     bool
 		Cause    Public // for the events
 	}
-	// UnikernelStop stops a unikernel. Answered by UnikernelGone, or by UnikernelGoesOn.
+	// UnikernelStop stops a unikernel. Answered by UnikernelGone or UnikernelGoesOn, and with
+	// Stay by UnikernelStopped, unless nothing of it was on disk any more.
 	UnikernelStop struct {
 		KeepSpec bool   // it is replaced, or stopped for the next daemon: leave the spec on disk
 		Firm     bool   // with KeepSpec: stop it even if that cannot be stored
+		Stay     bool   // it stays on record as stopped, until it is started
 		Cause    Public // for the events
 	}
 	// UnikernelPublish changes which ports of the host lead to a unikernel. Answered by
@@ -50,8 +52,16 @@ type (
 		Spec Spec   // as it is now
 		Err  Public // why nothing has changed
 	}
-	// UnikernelGoesOn refuses to stop a unikernel for a successor, because that cannot be
-	// stored.
+	// UnikernelStopped says that it does not run, has freed everything, and stays on record as
+	// stopped. It is sent once more when its actor begins anew.
+	UnikernelStopped struct {
+		Name Name
+		Run  uint64
+		Spec Spec
+		End  Option[End] // absent: nothing has run
+	}
+	// UnikernelGoesOn refuses to stop a unikernel which is to stay on record, because that
+	// cannot be stored.
 	UnikernelGoesOn struct {
 		Name Name
 		Run  uint64

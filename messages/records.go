@@ -26,6 +26,9 @@ type Spec struct {
 	// Former is what this has replaced, while it is on trial: if the trial fails, the
 	// former is started again.
 	Former *Former `cbor:"5,keyasint,omitempty"`
+	// StoppedMillis is when somebody has stopped it, in Unix time: it does not run until it is
+	// started. 0: it is to run.
+	StoppedMillis int64 `cbor:"6,keyasint,omitempty"`
 }
 
 // A Former is what has run under a name before. It has no former itself.
@@ -39,6 +42,23 @@ func (s Spec) Proven() Spec {
 	s.Former = nil
 	return s
 }
+
+// Stopped returns the same as it is on record while it is stopped: not on trial any more.
+func (s Spec) Stopped(at time.Time) Spec {
+	s = s.Proven()
+	s.StoppedMillis = at.UnixMilli()
+	return s
+}
+
+// ToRun returns the same, as it is on record while it is to run: not on trial.
+func (s Spec) ToRun() Spec {
+	s = s.Proven()
+	s.StoppedMillis = 0
+	return s
+}
+
+// IsStopped reports whether it does not run until somebody starts it.
+func (s Spec) IsStopped() bool { return s.StoppedMillis != 0 }
 
 // Named reports whether the unikernel gets its name as an argument.
 func (s Spec) Named() bool { return s.Arguments.AddName && !s.NameRefused }
@@ -71,6 +91,8 @@ type Runtime struct {
 	Restarts int `cbor:"5,keyasint,omitempty"`
 	// StartTold: the event of its start is stored, that of its end is not.
 	StartTold bool `cbor:"6,keyasint,omitempty"`
+	// Stopping: somebody is stopping it. Whatever its end is, it is stopped then.
+	Stopping bool `cbor:"7,keyasint,omitempty"`
 }
 
 // Started returns when the tender was started, to the millisecond.
@@ -102,6 +124,8 @@ type NamedEnd struct {
 	Name Name
 	End  End          // zero if unknown
 	Wait Option[Wait] // it will be started again
+	// StoppedMillis is since when it is stopped, in Unix time; 0: it is not.
+	StoppedMillis int64
 }
 
 // A Wait says that a unikernel does not run, and will be started again.

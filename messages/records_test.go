@@ -2,6 +2,7 @@ package messages_test
 
 import (
 	"encoding/hex"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +67,23 @@ func TestEndsOfEarlierDaemonsAreRead(t *testing.T) {
 	event.Usage = messages.Some(messages.Usage{})
 	requireStored(t, end, "a4"+"01a201f50203"+"0205"+"0302"+"05a201010302")
 	requireStored(t, event, "a6"+"01"+"46657869746564"+"02"+"413a"+"03"+"05"+"04"+"426e6f"+"05"+"a201f50203"+"06a0")
+}
+
+// TestStoppedOnRecord: what earlier daemons have stored is to run, and is not being stopped.
+func TestStoppedOnRecord(t *testing.T) {
+	spec := messages.Spec{Digest: messages.Digest{1}, Former: &messages.Former{}}
+	run := messages.Runtime{Process: messages.Process{PID: 7}, Released: true}
+	toRun := "0100" + "025820" + "01" + strings.Repeat("00", 31) + "03a10500"
+	requireStored(t, spec.ToRun(), "a3"+toRun)
+	require.False(t, spec.IsStopped())
+	stopped := spec.Stopped(time.UnixMilli(5))
+	requireStored(t, stopped, "a4"+toRun+"0605")
+	require.True(t, stopped.IsStopped())
+	require.Equal(t, spec.Proven(), stopped.ToRun())
+
+	requireStored(t, run, "a3"+"01a301070200"+"0340"+"0200"+"03f5")
+	run.Stopping = true
+	requireStored(t, run, "a4"+"01a301070200"+"0340"+"0200"+"03f5"+"07f5")
 }
 
 func requireStored[T any](t *testing.T, record T, golden string) {

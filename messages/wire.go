@@ -308,6 +308,10 @@ type (
 		isCommand
 		Create UnikernelCreate
 	}
+	// StopRequest stops a unikernel, which stays on record and keeps all that was promised to it,
+	// and StartRequest starts it again.
+	StopRequest  struct{ isCommand }
+	StartRequest struct{ isCommand }
 	// NetworkList asks for the named networks at and below a path.
 	NetworkList struct{ isCommand }
 	// SuccessNetworks answers NetworkList.

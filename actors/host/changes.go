@@ -32,6 +32,10 @@ func (h *host) change(c *supervise.Context, a ask) {
 		h.restart(c, a, s, command)
 	case messages.UnikernelDestroy:
 		h.destroy(c, a, s)
+	case messages.StopRequest:
+		h.stop(c, a, s)
+	case messages.StartRequest:
+		h.start(c, a, s)
 	case messages.PublishAdd, messages.PublishRemove:
 		h.publish(c, a, s)
 	}
@@ -39,7 +43,7 @@ func (h *host) change(c *supervise.Context, a ask) {
 
 func (h *host) create(c *supervise.Context, a ask, s *slot, command messages.UnikernelCreate) {
 	if s != nil && !command.Force {
-		h.answer(c, a.ticket, messages.Failure{Text: c.Public(ledger.ErrRunning)})
+		h.answer(c, a.ticket, messages.Failure{Text: taken(c, a.name, s)})
 		return
 	}
 	if err := creatable(a.name, command.Config); err != nil {
@@ -74,6 +78,14 @@ func (h *host) create(c *supervise.Context, a ask, s *slot, command messages.Uni
 	s = &slot{}
 	h.slots[a.name] = s
 	h.check(c, a, s, m)
+}
+
+// taken returns why nothing new can be created under the name of a slot.
+func taken(c *supervise.Context, name messages.Name, s *slot) messages.Public {
+	if s.current.spec.IsStopped() {
+		return messages.Publicf("cannot create %s: a unikernel of this name is stopped: start it, destroy it, or replace it with --force", name)
+	}
+	return c.Public(ledger.ErrRunning)
 }
 
 // withNetworksOf returns arguments of a native message with what such a message has no word for: it
@@ -163,11 +175,16 @@ func (h *host) restart(c *supervise.Context, a ask, s *slot, command messages.Un
 		h.answer(c, a.ticket, messages.Failure{Text: "destroy: not found"})
 		return
 	}
-	spec := s.current.spec.Proven()
+	spec := s.current.spec.ToRun()
 	if command.Args.OK {
 		spec.Arguments = withNetworksOf(command.Args.Value, spec.Arguments)
 		spec.NameRefused = false
 	}
+	h.runAgain(c, a, s, spec)
+}
+
+// runAgain replaces a unikernel by one of the same image.
+func (h *host) runAgain(c *supervise.Context, a ask, s *slot, spec messages.Spec) {
 	if err := startable(spec.Arguments); err != nil {
 		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 		return
@@ -178,7 +195,7 @@ func (h *host) restart(c *supervise.Context, a ask, s *slot, command messages.Un
 		return
 	}
 	spec.Arguments = args
-	h.replace(c, a, s, messages.UnikernelPrepare{Spec: spec, Cause: messages.CommandCause(command)})
+	h.replace(c, a, s, messages.UnikernelPrepare{Spec: spec, Cause: messages.CommandCause(a.command)})
 }
 
 func (h *host) replace(c *supervise.Context, a ask, s *slot, m messages.UnikernelPrepare) {
@@ -306,6 +323,7 @@ func (h *host) gone(c *supervise.Context, m messages.UnikernelGone) {
 		h.settle(c, m.Name, s)
 	case m.Left != nil:
 		h.startFormer(c, m.Name, s, m.Left, m.Why)
+		h.stopAgain(c, s)
 	default:
 		h.ended(c, m.Name, s, ended)
 	}
@@ -318,7 +336,7 @@ func (h *host) ended(c *supervise.Context, name messages.Name, s *slot, ended *r
 		return
 	case switching:
 		h.answerAsk(c, s, messages.Failure{Text: s.refusal})
-	case publishing:
+	case publishing, stopping:
 		h.answerAsk(c, s, messages.Failure{Text: "the unikernel has ended meanwhile"})
 	case restoring:
 		h.answerAsk(c, s, messages.Failure{Text: s.refusal + "; the one before is gone, too"})
@@ -451,15 +469,12 @@ func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
 	case s == nil:
 	case s.current != nil && s.current.number == m.Run:
 		c.Send(s.current.pid, messages.UnikernelRecover{})
-		switch s.phase {
-		case destroying:
-			c.Send(s.current.pid, messages.UnikernelStop{Cause: s.cause})
-		case publishing:
+		if s.phase == publishing {
 			h.endPublishing(c, s, "internal error: the daemon failed while it changed published ports; its log tells more")
 			h.settle(c, m.Name, s)
-		case switching, halted:
-			c.Send(s.current.pid, messages.UnikernelStop{KeepSpec: true, Firm: s.phase == halted, Cause: s.cause})
+			return
 		}
+		h.stopAgain(c, s)
 	case s.next == nil || s.next.number != m.Run:
 	case s.phase == launching:
 		c.Send(s.next.pid, messages.UnikernelRecover{Abandon: true, Former: s.replaced()})

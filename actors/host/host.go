@@ -143,6 +143,9 @@ func (h *host) Handle(c *supervise.Context, message any) {
 	case messages.UnikernelGone:
 		h.gone(c, m)
 		h.waveTold(c, m.Run, false)
+	case messages.UnikernelStopped:
+		h.stopped(c, m)
+		h.waveTold(c, m.Run, false)
 	case messages.UnikernelGoesOn:
 		h.goesOn(c, m)
 	case messages.UnikernelUnstored:
@@ -345,7 +348,8 @@ func (h *host) do(c *supervise.Context, a ask) {
 		h.block(c, a)
 	case messages.UnikernelGet:
 		h.get(c, a, command)
-	case messages.UnikernelCreate, messages.UnikernelRestart, messages.UnikernelDestroy, messages.PublishAdd, messages.PublishRemove:
+	case messages.UnikernelCreate, messages.UnikernelRestart, messages.UnikernelDestroy,
+		messages.StopRequest, messages.StartRequest, messages.PublishAdd, messages.PublishRemove:
 		h.change(c, a)
 	case messages.UnikernelDeploy:
 		a.command, a.whole = command.Create, true

@@ -94,24 +94,23 @@ func (h *host) settings(name messages.Name) (list []messages.NamedSettings) {
 	return list
 }
 
-// ends returns how the last runs ended, and what waits to be started again, of the name,
-// or at and below the path, in the order of listings.
+// ends returns how the last runs ended, what waits to be started again, and what is stopped, of
+// the name, or at and below the path, in the order of listings.
 func (h *host) ends(name messages.Name) (list []messages.NamedEnd) {
 	for n, console := range h.consoles.byName {
-		if wait := h.wait(n); name.Covers(n) && (console.end.OK || wait.OK) {
-			list = append(list, messages.NamedEnd{Name: name.Relative(n), End: console.end.Value, Wait: wait})
+		if !name.Covers(n) {
+			continue
+		}
+		e := messages.NamedEnd{Name: name.Relative(n), End: console.end.Value}
+		if s := h.slots[n]; s != nil && s.current != nil {
+			e.Wait, e.StoppedMillis = s.current.waits(), s.current.spec.StoppedMillis
+		}
+		if console.end.OK || e.Wait.OK || e.StoppedMillis != 0 {
+			list = append(list, e)
 		}
 	}
 	slices.SortFunc(list, func(a, b messages.NamedEnd) int { return a.Name.Compare(b.Name) })
 	return list
-}
-
-// wait returns the Wait of a unikernel that waits to be started again.
-func (h *host) wait(name messages.Name) messages.Option[messages.Wait] {
-	if s := h.slots[name]; s != nil && s.current != nil {
-		return s.current.waits()
-	}
-	return messages.Option[messages.Wait]{}
 }
 
 // inactive returns the consoles of unikernels that are gone.

@@ -108,7 +108,7 @@ func (m *fakeMachine) enter(ctx context.Context, name messages.Name, what string
 
 // fails returns the failure that is injected here, if there is one.
 func (m *fakeMachine) fails(name messages.Name, what string) error {
-	if !m.calm && m.draw(name, what+" fails", 100) < 4 {
+	if what == m.failing || !m.calm && m.draw(name, what+" fails", 100) < 4 {
 		return fmt.Errorf("cannot %s: it fails on purpose", what)
 	}
 	return nil
@@ -292,6 +292,9 @@ func (s *simulation) begin(p *process, links []messages.Link) {
 	record, there := s.records[p.name]
 	if !there || record.Runtime.Value.Process != p.id || !slices.Equal(record.Runtime.Value.Taps, links) {
 		s.violate("%v: process %d is released before it is on record", p.name, p.id.PID)
+	}
+	if record.Spec.IsStopped() {
+		s.violate("%v: process %d is released, and it is stopped", p.name, p.id.PID)
 	}
 	p.gated, p.spec, p.released = false, record.Spec, time.Now()
 	s.lives++

@@ -44,7 +44,20 @@ func disturbs(command messages.Command) bool {
 	switch c := command.(type) {
 	case messages.UnikernelCreate:
 		return c.Force
-	case messages.UnikernelRestart, messages.UnikernelDestroy:
+	case messages.UnikernelRestart, messages.UnikernelDestroy, messages.StopRequest:
+		return true
+	}
+	return false
+}
+
+func stops(command messages.Command) bool { return command == messages.StopRequest{} }
+
+// runs reports whether a command makes a unikernel run that is stopped.
+func runs(command messages.Command) bool {
+	switch c := command.(type) {
+	case messages.UnikernelCreate:
+		return c.Force
+	case messages.UnikernelRestart, messages.StartRequest:
 		return true
 	}
 	return false
@@ -63,7 +76,7 @@ func (s *simulation) mayRestart(name messages.Name) bool {
 
 func changes(command messages.Command) bool {
 	_, creates := command.(messages.UnikernelCreate)
-	return creates || disturbs(command)
+	return creates || runs(command) || disturbs(command)
 }
 
 // startsAgain reports whether a unikernel that has ended by itself is started again.
@@ -152,6 +165,7 @@ func (s *simulation) checkSignal(p *process) {
 func (s *simulation) checkPut(c messages.PutSpec) {
 	old, there := s.records[c.Name]
 	tag := tagOf(c.Spec)
+	s.checkStopped(c, old)
 	if c.Spec.Former != nil {
 		s.formers[tagOf(c.Spec.Former.Spec)] = true
 	}
@@ -168,6 +182,19 @@ func (s *simulation) checkPut(c messages.PutSpec) {
 	}
 }
 
+// checkStopped checks that a unikernel is stopped, and to run again, only if somebody asks for that.
+func (s *simulation) checkStopped(c messages.PutSpec, old messages.Record) {
+	switch {
+	case c.Spec.StoppedMillis == old.Spec.StoppedMillis:
+	case c.Spec.IsStopped():
+		if !s.formers[tagOf(c.Spec)] && !s.under(c.Name, s.put[c.Name], stops) {
+			s.violate("%v: it is stopped, which nobody has asked for", c.Name)
+		}
+	case !s.under(c.Name, time.UnixMilli(old.Spec.StoppedMillis), runs):
+		s.violate("%v: it is to run again, which nobody has asked for", c.Name)
+	}
+}
+
 // checkDelete checks a removal of what should run.
 func (s *simulation) checkDelete(name messages.Name, before []messages.Change) {
 	record, there := s.records[name]
@@ -177,6 +204,8 @@ func (s *simulation) checkDelete(name messages.Name, before []messages.Change) {
 	r, last := s.asksFor(name, tagOf(record.Spec)), s.last[name]
 	acknowledged := r != nil && !r.lost && r.payload == messages.Payload(messages.SuccessText{Text: "created unikernel"})
 	switch {
+	case record.Spec.IsStopped(), record.Runtime.Value.Stopping:
+		s.violate("%v: it is forgotten, and has been stopped", name)
 	case record.Spec.Former != nil && !barred(before) && !endsTrial(last, record.Spec):
 		s.violate("%v: it does not come back after its successor", name)
 	case !acknowledged:
@@ -206,6 +235,9 @@ func (s *simulation) checkAnswer(r *request) {
 	switch {
 	case r.payload == nil:
 	case text.Text == "created unikernel":
+		if r.command == messages.Command(messages.StartRequest{}) && alone {
+			s.checkStarted(r)
+		}
 		began, ok := s.began[r.tag]
 		if r.tag != "" && (!ok || began.Before(r.at)) {
 			s.violate("%v: %s is created, and has not run", r.name, r.tag)
@@ -214,11 +246,36 @@ func (s *simulation) checkAnswer(r *request) {
 		if _, there := s.records[r.name]; there || s.of(r.name) != nil {
 			s.violate("%v: it is destroyed, and still there", r.name)
 		}
+	case text.Text == "stopped unikernel" && alone:
+		if p := s.of(r.name); p != nil || !s.records[r.name].Spec.IsStopped() {
+			s.violate("%v: it is stopped, and not on record as such, or runs", r.name)
+		}
 	case text.Text == "added policy" && s.onlyPolicy(r):
 		s.granted[r.name.Path] = messages.Some(r.command.(messages.PolicyAdd).Policy)
 		s.checkPolicies(r.name.Path)
 	case text.Text == "removed policy" && s.onlyPolicy(r):
 		s.granted[r.name.Path] = messages.Option[messages.Policy]{}
+	}
+}
+
+// checkStarted checks that a unikernel has run since it was asked to start, if it is still there.
+func (s *simulation) checkStarted(r *request) {
+	record, there := s.records[r.name]
+	if there && s.began[tagOf(record.Spec)].Before(r.at) {
+		s.violate("%v: it is started, and has not run", r.name)
+	}
+}
+
+// checkLastStops checks that what was stopped is still stopped if nothing else was asked since.
+func (s *simulation) checkLastStops() {
+	for _, r := range s.requests {
+		text, _ := r.payload.(messages.SuccessText)
+		later := func(other *request) bool {
+			return other != r && other.name == r.name && changes(other.command) && (other.lost || !other.answered.Before(r.at) || s.owed(other))
+		}
+		if text.Text == "stopped unikernel" && !slices.ContainsFunc(s.requests, later) && !s.records[r.name].Spec.IsStopped() {
+			s.violate("%v: it was stopped, and is not any more", r.name)
+		}
 	}
 }
 
@@ -242,10 +299,16 @@ func (s *simulation) checkRest() {
 			s.violate("%v: %T %s is never answered", r.name, r.command, r.tag)
 		}
 	}
-	names, needed, pins := map[messages.Name]bool{}, map[messages.Digest]bool{}, map[messages.Digest]int{}
+	s.checkLastStops()
+	all, names, needed, pins := map[messages.Name]bool{}, map[messages.Name]bool{}, map[messages.Digest]bool{}, map[messages.Digest]int{}
 	for name, record := range s.records {
-		names[name] = true
+		all[name] = true
 		needed[record.Spec.Digest] = true
+		if record.Spec.IsStopped() {
+			s.checkRests(record)
+			continue
+		}
+		names[name] = true
 		pins[record.Spec.Digest]++
 		p := s.of(name)
 		switch {
@@ -255,6 +318,8 @@ func (s *simulation) checkRest() {
 			s.violate("%v: something else runs than what is on record", name)
 		case record.Spec.Former != nil || !record.Runtime.Value.Released:
 			s.violate("%v: it is still about to be started", name)
+		case record.Runtime.Value.Stopping:
+			s.violate("%v: it is still about to be stopped", name)
 		}
 		for _, link := range record.Runtime.Value.Taps {
 			if t := s.taps[link]; t == nil || t.owner != nil || t.name != name {
@@ -280,7 +345,14 @@ func (s *simulation) checkRest() {
 			s.same(fmt.Sprintf("policy of %q", path), policy.Value, stored)
 		}
 	}
-	s.checkHost(names)
+	s.checkHost(all)
+}
+
+// checkRests checks that a stopped unikernel has nothing on the machine.
+func (s *simulation) checkRests(record messages.Record) {
+	if s.of(record.Name) != nil || record.Runtime.OK || record.Spec.Former != nil {
+		s.violate("%v: it is stopped, and there is something of it: %+v", record.Name, record)
+	}
 }
 
 func (s *simulation) same(what string, wanted, is any) {

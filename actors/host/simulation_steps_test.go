@@ -123,6 +123,19 @@ func (s *simulation) restart(t *rapid.T) {
 
 func (s *simulation) destroy(t *rapid.T) { s.ask(s.drawUsed(t), messages.UnikernelDestroy{}, "") }
 
+func (s *simulation) stopOne(t *rapid.T) { s.ask(s.drawUsed(t), messages.StopRequest{}, "") }
+
+// startOne mostly starts what is stopped.
+func (s *simulation) startOne(t *rapid.T) {
+	s.mu.Lock()
+	names := slices.DeleteFunc(slices.Clone(someNames), func(name messages.Name) bool { return !s.records[name].Spec.IsStopped() })
+	s.mu.Unlock()
+	if len(names) == 0 || sometimes(t, "any name") {
+		names = someNames
+	}
+	s.ask(rapid.SampledFrom(names).Draw(t, "name"), messages.StartRequest{}, "")
+}
+
 func (s *simulation) query(t *rapid.T) {
 	s.ask(drawName(t), rapid.SampledFrom([]messages.Command{
 		messages.UnikernelInfo{Form: 6}, messages.UnikernelGet{Form: 2}, messages.PolicyInfo{}, messages.EndList{}, messages.ConsoleListInactive{},

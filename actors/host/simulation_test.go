@@ -50,6 +50,8 @@ func TestSimulation(t *testing.T) {
 				"replace":      s.replace,
 				"restart":      s.restart,
 				"destroy":      s.destroy,
+				"stop":         s.stopOne,
+				"start":        s.startOne,
 				"query":        s.query,
 				"policy":       s.changePolicy,
 				"wait":         s.wait,
@@ -117,6 +119,7 @@ type simulation struct {
 
 	mu       sync.Mutex               // guards all below
 	slow     map[string]time.Duration // steps that always take this long
+	failing  string                   // the step that always fails
 	calm     bool                     // nothing more goes wrong or takes long
 	disk     disk
 	faulty   bool      // actors meet faults

@@ -35,6 +35,7 @@ const (
 	launching  phase = "launching"  // next is being started
 	restoring  phase = "restoring"  // next could not be started: its former is started again
 	publishing phase = "publishing" // ports of current are being changed
+	stopping   phase = "stopping"   // current is being stopped, and stays on record
 	destroying phase = "destroying" // current is being stopped for good
 	halted     phase = "halted"     // current is being stopped for the next daemon
 )

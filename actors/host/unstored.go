@@ -1,6 +1,8 @@
 package host
 
 import (
+	"cmp"
+
 	"albatross/actors/supervise"
 	"albatross/messages"
 )
@@ -36,17 +38,16 @@ func (h *host) unstored(c *supervise.Context, m messages.UnikernelUnstored) {
 	}
 }
 
-// goesOn answers a command whose unikernel is not ended for its successor.
+// goesOn answers a command whose unikernel is not ended.
 func (h *host) goesOn(c *supervise.Context, m messages.UnikernelGoesOn) {
 	s := h.slots[m.Name]
-	if s == nil || s.phase != switching || s.current.number != m.Run {
+	if s == nil || s.phase != switching && s.phase != stopping || s.current.number != m.Run {
 		return
 	}
 	if s.next != nil {
 		h.dropNext(c, m.Name, s)
-		s.refusal = m.Text
 	}
-	h.answerAsk(c, s, messages.Failure{Text: s.refusal})
+	h.answerAsk(c, s, messages.Failure{Text: cmp.Or(s.refusal, m.Text)})
 	h.settle(c, m.Name, s)
 }
 

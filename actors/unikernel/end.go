@@ -103,6 +103,8 @@ func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
 	case reverting:
 		u.to(c, forgetting)
 		u.forget(c)
+	case stopped:
+		u.rest(c)
 	case stopping:
 	default: // what goes on there ends soon, and checks stop then
 	}
@@ -110,11 +112,16 @@ func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
 
 // stopRunning ends a tender. A unikernel that is being replaced must be started again if
 // we die before its successor is on record: so it first stores that it does not end by
-// itself, and goes on if it cannot. Of a unikernel that is being destroyed it first stores
-// that its trial is over: if we die, the former must not be started again.
+// itself, and goes on if it cannot. One that is to stay on record as stopped must not be started
+// again, nor be forgotten, however it ends: so it first stores that it is being stopped. Of a
+// unikernel that is being destroyed it first stores that its trial is over: if we die, the former
+// must not be started again.
 func (u *unikernel) stopRunning(c *supervise.Context) {
 	u.to(c, stopping)
 	switch {
+	case u.stop.Value.Stay:
+		u.runtime.Stopping = true
+		u.record(c, messages.PutRuntime{Name: u.Name, Runtime: u.runtime})
 	case u.stop.Value.KeepSpec:
 		u.runtime.Released = false
 		u.record(c, messages.PutRuntime{Name: u.Name, Runtime: u.runtime})
@@ -129,7 +136,7 @@ func (u *unikernel) stopRunning(c *supervise.Context) {
 func (u *unikernel) intentRecorded(c *supervise.Context, failure messages.Public) {
 	if failure != "" {
 		c.Log().Error("Cannot store that a unikernel is being ended", "error", failure)
-		if u.stop.Value.KeepSpec && !u.stop.Value.Firm {
+		if stop := u.stop.Value; stop.Stay || stop.KeepSpec && !stop.Firm {
 			u.goOn(c, failure)
 			return
 		}
@@ -138,12 +145,13 @@ func (u *unikernel) intentRecorded(c *supervise.Context, failure messages.Public
 	u.terminate(c)
 }
 
-// goOn refuses to end a tender for a successor: if we died before that is on disk, nobody
-// would start it again. The write that failed may be on disk all the same, so another one
-// says the opposite.
+// goOn refuses to end a tender that is to stay on record: if we died before that is on disk,
+// nobody would start its successor or itself again. The write that failed may be on disk all the
+// same, so another one says the opposite.
 func (u *unikernel) goOn(c *supervise.Context, failure messages.Public) {
 	u.to(c, running)
 	u.stop = messages.Option[messages.UnikernelStop]{}
+	u.runtime.Stopping = false
 	u.markReleased(c, u.unmarked...)
 	if u.proving {
 		u.endTrialAfter(c, supervise.RetryAfter)
@@ -267,7 +275,7 @@ func (u *unikernel) freed(c *supervise.Context, m freed) {
 	}
 	failpoint.Here("unikernel/freed")
 	u.runtime.Taps = nil
-	if u.ending().failsTrial() {
+	if u.ending(c.Now()).failsTrial() {
 		u.revert(c)
 		return
 	}
@@ -276,9 +284,9 @@ func (u *unikernel) freed(c *supervise.Context, m freed) {
 }
 
 // ending returns what the fate depends on now.
-func (u *unikernel) ending() ending {
+func (u *unikernel) ending(now time.Time) ending {
 	return ending{
-		spec: u.spec, outcome: u.outcome, restarts: u.runtime.Restarts,
+		now: now, spec: u.spec, outcome: u.outcome, restarts: u.runtime.Restarts,
 		stop: u.stop, eager: u.eager, revertTo: u.revertTo, revertRefusal: u.revertRefusal,
 	}
 }
@@ -286,7 +294,7 @@ func (u *unikernel) ending() ending {
 // forget stores what becomes of the unikernel.
 func (u *unikernel) forget(c *supervise.Context) {
 	if u.tries == 0 || u.fate.kind != over { // a write that failed may have removed all the same what is over
-		u.fate = u.ending().fate()
+		u.fate = u.ending(c.Now()).fate()
 	}
 	changes := append(u.unmarked, u.endEvents(c)...)
 	if u.end.OK {
@@ -309,7 +317,7 @@ func (u *unikernel) forgotten(c *supervise.Context, failure messages.Public) {
 	u.Machine.Acknowledge(u.runtime.Process)
 	u.unmarked, u.tries = nil, 0
 	u.runtime.StartTold = false
-	ending := u.ending()
+	ending := u.ending(c.Now())
 	now := ending.fate()
 	switch {
 	case u.fate.changesTo(now):
@@ -318,6 +326,9 @@ func (u *unikernel) forgotten(c *supervise.Context, failure messages.Public) {
 		u.giveUp(c, errors.New(string(u.outcome.failure)))
 	case u.fate.kind == againNow, u.fate.kind == againLater:
 		u.startAgain(c)
+	case u.fate.kind == stays:
+		u.spec = u.fate.next
+		u.rest(c)
 	default:
 		u.to(c, gone)
 		u.pin.release()

@@ -1,6 +1,8 @@
 package unikernel
 
 import (
+	"time"
+
 	"albatross/messages"
 )
 
@@ -8,7 +10,7 @@ import (
 type fate struct {
 	kind  fateKind
 	cause messages.Public  // for events and clients
-	next  messages.Spec    // againNow, againLater: what to start
+	next  messages.Spec    // againNow, againLater: what to start; stays: what is on record
 	left  *messages.Former // kept, reverted: what stays on disk
 }
 
@@ -17,6 +19,7 @@ type fateKind string
 const (
 	over       fateKind = "over"        // nothing stays
 	kept       fateKind = "kept"        // its spec stays: for the next daemon, or as a former
+	stays      fateKind = "stays"       // its spec stays, as that of a stopped unikernel
 	reverted   fateKind = "reverted"    // its former is started in its place
 	againNow   fateKind = "again now"   // the same is started again
 	againLater fateKind = "again later" // the same, after the backoff
@@ -24,6 +27,7 @@ const (
 
 // An ending is all that the fate of a unikernel depends on.
 type ending struct {
+	now           time.Time
 	spec          messages.Spec
 	outcome       outcome
 	restarts      int                                     // so far
@@ -43,6 +47,8 @@ func (e ending) fate() fate {
 		f.left = e.revertTo
 	case againNow, againLater:
 		f.next = e.next()
+	case stays:
+		f.next = e.stoppedSpec()
 	case over:
 	}
 	return f
@@ -55,6 +61,8 @@ func (e ending) neverRan() bool {
 
 func (e ending) kind() fateKind {
 	switch {
+	case e.stop.OK && e.stop.Value.Stay && e.eager:
+		return stays
 	case e.stop.OK && !e.stop.Value.KeepSpec:
 		return over
 	case e.revertTo != nil:
@@ -87,6 +95,15 @@ func (e ending) next() messages.Spec {
 		return e.spec
 	}
 	return e.spec.Proven()
+}
+
+// stoppedSpec returns what stays on record as stopped: the former, if the host has allowed that to be
+// started again, and the unikernel itself otherwise.
+func (e ending) stoppedSpec() messages.Spec {
+	if e.revertTo != nil {
+		return e.revertTo.Spec.Stopped(e.now)
+	}
+	return e.spec.Stopped(e.now)
 }
 
 // refusesName reports whether it has ended because it does not understand the argument
@@ -168,7 +185,7 @@ func (f fate) changes(name messages.Name) []messages.Change {
 		return []messages.Change{messages.DeleteRuntime{Name: name}}
 	case reverted:
 		return []messages.Change{messages.DeleteRuntime{Name: name}, messages.PutSpec{Name: name, Spec: f.left.Spec}}
-	case againNow, againLater:
+	case againNow, againLater, stays:
 		return []messages.Change{messages.DeleteRuntime{Name: name}, messages.PutSpec{Name: name, Spec: f.next}}
 	default:
 		return []messages.Change{messages.DeleteUnikernel{Name: name}}
@@ -179,7 +196,14 @@ func (f fate) changes(name messages.Name) []messages.Change {
 // the unikernel was on disk: no event reports the end of one that was never created.
 func (f fate) events(stored bool) []messages.EventKind {
 	switch f.kind {
-	case reverted, againNow, againLater:
+	case stays:
+		return []messages.EventKind{messages.EventStopped}
+	case reverted:
+		if f.left.Spec.IsStopped() {
+			return []messages.EventKind{messages.EventStopped}
+		}
+		return []messages.EventKind{messages.EventRestarting}
+	case againNow, againLater:
 		return []messages.EventKind{messages.EventRestarting}
 	case over:
 		if stored {

@@ -2,6 +2,7 @@ package unikernel
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -34,7 +35,10 @@ func TestFate(t *testing.T) {
 	none := messages.Option[messages.UnikernelStop]{}
 	destroy := messages.Some(messages.UnikernelStop{Cause: "destroyed"})
 	keep := messages.Some(messages.UnikernelStop{Cause: "daemon halts", KeepSpec: true})
+	stay := messages.Some(messages.UnikernelStop{Cause: "stopped", Stay: true})
 	former := &messages.Former{Spec: messages.Spec{Digest: messages.Digest{2}}, Restarts: 7}
+	now := time.UnixMilli(1767323045678)
+	stoppedFormer := &messages.Former{Spec: former.Spec.Stopped(now)}
 
 	for name, tc := range map[string]struct {
 		ending
@@ -89,6 +93,18 @@ func TestFate(t *testing.T) {
 			fate{kind: over, cause: "daemon halts"}},
 		"is stopped when the one before comes back": {ending{spec: restart, outcome: exit1, eager: true, revertTo: former, stop: keep},
 			fate{kind: reverted, left: former, cause: "daemon halts"}},
+		"is stopped": {ending{now: now, spec: restart, outcome: killed, eager: true, stop: stay},
+			fate{kind: stays, next: restart.Stopped(now), cause: "stopped"}},
+		"is stopped, and ends by itself": {ending{now: now, spec: quit, outcome: exit0, eager: true, stop: stay},
+			fate{kind: stays, next: quit.Stopped(now), cause: "stopped"}},
+		"is stopped on trial": {ending{now: now, spec: onTrial, outcome: killed, eager: true, stop: stay},
+			fate{kind: stays, next: restart.Stopped(now), cause: "stopped"}},
+		"is stopped when the one before would come back": {ending{now: now, spec: restart, outcome: exit1, eager: true, revertTo: former, stop: stay},
+			fate{kind: stays, next: former.Spec.Stopped(now), cause: "stopped"}},
+		"is stopped, and nothing of it is on record": {ending{outcome: unstartable, stop: stay},
+			fate{kind: over, cause: "stopped"}},
+		"refuses, and the one before stays stopped": {ending{spec: restart, outcome: exit1, eager: true, revertTo: stoppedFormer},
+			fate{kind: reverted, left: stoppedFormer, cause: "what had replaced it refused to run: exit 1"}},
 		"is not stopped": {ending{spec: quit, outcome: exit0, eager: true, stop: none},
 			fate{kind: over, cause: "exit 0 asks for no restart"}},
 	} {

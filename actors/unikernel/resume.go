@@ -12,15 +12,22 @@ import (
 )
 
 // resumeAsked takes over what a former daemon has recorded, and starts it if it does not
-// run.
+// run and should.
 func (u *unikernel) resumeAsked(c *supervise.Context, record messages.Record) {
 	u.spec = record.Spec
 	u.eager, u.stored = true, true
-	if !record.Runtime.OK {
+	switch {
+	case !record.Runtime.OK && u.spec.IsStopped():
+		u.rest(c)
+		return
+	case !record.Runtime.OK:
 		u.startLater(c)
 		return
 	}
 	u.runtime = record.Runtime.Value
+	if u.runtime.Stopping && !u.stop.OK {
+		u.stop = messages.Some(messages.UnikernelStop{Stay: true, Cause: "a former daemon was stopping it"})
+	}
 	u.runtime.StartTold = u.runtime.StartTold || u.runtime.Released // a former daemon without events
 	u.resume(c)
 }

@@ -38,7 +38,7 @@ type Machine interface {
 // switch on the state if the event is possible in several; only to writes the state. The
 // transitions on success, and otherwise:
 //
-//	idle        → preparing (new), resuming (on record)
+//	idle        → preparing (new), resuming (on record), stopped (on record as stopped)
 //	preparing   → ready (new), starting (again)      or gone (new), closing (again)
 //	ready       → starting
 //	starting    → running                            or closing
@@ -47,8 +47,9 @@ type Machine interface {
 //	stopping    → closing, running (that it ends cannot be stored)
 //	closing     → forgetting, reverting (on trial)
 //	reverting   → forgetting
-//	forgetting  → gone, waiting
+//	forgetting  → gone, waiting, stopped (asked to stop, and to stay on record)
 //	waiting     → preparing (due), closing (asked to stop)
+//	stopped     → closing (asked to stop: it is destroyed, replaced or started)
 type unikernel struct {
 	Config
 	again bool // an incarnation of this unikernel has failed before
@@ -139,6 +140,7 @@ const (
 	reverting  state = "reverting"  // the host decides whether its former may be started again
 	forgetting state = "forgetting" // its fate is being stored
 	waiting    state = "waiting"    // it will be started again
+	stopped    state = "stopped"    // it stays on record, and is not started by this actor
 	gone       state = "gone"
 )
 

@@ -20,7 +20,7 @@ const DBFile = "state.db"
 
 // schemaVersion is raised when an older albatrossd would misunderstand what is stored. A
 // new field alone is no reason: see package messages.
-const schemaVersion = 5
+const schemaVersion = 6
 
 // lockTimeout is how long another daemon may take to unlock the database: enough for one
 // that is being replaced to exit.

@@ -20,6 +20,7 @@ var buckets = [schemaVersion][][]byte{
 	{eventBucket},
 	{damagedBucket},
 	{networkBucket},
+	{}, // an older daemon would start what is stopped
 }
 
 // migrate converts an older database to this version, after keeping a copy, and

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
@@ -99,6 +100,27 @@ func TestFourthVersionIsMigrated(t *testing.T) {
 		}, state)
 		require.NoError(t, db.Close())
 	}
+}
+
+// TestFifthVersionIsMigrated: it had all that this one has, but a daemon of it would start what is
+// stopped.
+func TestFifthVersionIsMigrated(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	stopped := spec(1).Stopped(time.UnixMilli(5))
+	require.NoError(t, db.Apply([]messages.Change{messages.PutSpec{Name: name(t, "hello"), Spec: spec(1)}}))
+	require.NoError(t, db.Close())
+	alter(t, dir, func(tx *bbolt.Tx) error { return store.PutVersion(tx, "5") })
+	db = open(t, dir)
+	require.Empty(t, db.Aside)
+	require.Equal(t, []messages.Record{{Name: name(t, "hello"), Spec: spec(1)}}, load(t, db))
+	require.NoError(t, db.Apply([]messages.Change{messages.PutSpec{Name: name(t, "hello"), Spec: stopped}}))
+	require.NoError(t, db.Close())
+	alter(t, dir, func(tx *bbolt.Tx) error {
+		require.Equal(t, "6", string(tx.Bucket([]byte("schema")).Get([]byte("version"))))
+		return nil
+	})
+	require.Equal(t, []messages.Record{{Name: name(t, "hello"), Spec: stopped}}, load(t, open(t, dir)))
 }
 
 // TestDamagedRecordsAreKept for an operator to look at: the newest of them.

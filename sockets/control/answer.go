@@ -33,6 +33,7 @@ type end struct {
 	Cause    messages.Public `cbor:"8,keyasint,omitempty"`
 	Memory   bool            `cbor:"9,keyasint,omitempty"`
 	Usage    *usage          `cbor:"10,keyasint,omitempty"`
+	Stopped  time.Time       `cbor:"11,keyasint,omitzero"`
 }
 
 type usage struct {
@@ -79,6 +80,7 @@ func toEnd(n messages.NamedEnd) end {
 	e.Memory = n.End.Exit.OutOfMemory
 	e.Usage = fromUsage(n.End.Usage)
 	e.Time, e.Found = fromMillis(n.End.AtMillis), fromMillis(n.End.FoundMillis)
+	e.Stopped = fromMillis(n.StoppedMillis)
 	if n.Wait.OK {
 		e.Waits, e.Cause = n.Wait.Value.Since, n.Wait.Value.Cause
 	}
@@ -156,6 +158,7 @@ func (e end) named() (n messages.NamedEnd, err error) {
 		return n, err
 	}
 	n.End.AtMillis, n.End.FoundMillis = toMillis(e.Time), toMillis(e.Found)
+	n.StoppedMillis = toMillis(e.Stopped)
 	if !e.Waits.IsZero() {
 		n.Wait = messages.Some(messages.Wait{Since: e.Waits.UTC(), Cause: e.Cause})
 	}

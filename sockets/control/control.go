@@ -16,6 +16,8 @@
 //	     "status" /  ; the status of unikernels, or
 //	     "settings" / ; settings of unikernels that native messages lack, or
 //	     "reserve-block" / ; reserve room on the disk for all of a block device, or
+//	     "stop" /    ; stop a unikernel, which stays on record, or
+//	     "start" /   ; start it again, or
 //	     "events",   ; what happens
 //	  ? 3: tstr,     ; a name, as on command lines, or with ':' at its end all at
 //	                 ; and below a path; ":" is everything, also if it is absent
@@ -35,6 +37,8 @@
 //	  ? 8: tstr,     ; why it waits, for people
 //	  ? 9: true,     ; with 3: the kernel has killed it for lack of memory
 //	  ? 10: usage,   ; absent: unknown
+//	  ? 11: tdate,   ; since when it is stopped, if it is. Without 2, 3, 4 and 6 it has not
+//	                 ; run before that
 //	}
 //	usage   = {      ; what it had used by its end
 //	  1: uint,       ; microseconds of CPU time outside of the kernel
@@ -112,7 +116,7 @@
 //	  ? 10: usage,   ; of what has ended; absent: unknown
 //	}
 //	kind    = "daemon-started" / "created" / "started" / "adopted" / "exited" /
-//	          "restarting" / "destroyed" / "policy-added" / "policy-changed" /
+//	          "restarting" / "stopped" / "destroyed" / "policy-added" / "policy-changed" /
 //	          "policy-removed" / "block-created" / "block-set" / "block-removed" /
 //	          tstr   ; of newer daemons
 //	missed  = {8: uint}  ; so many events of any name were removed before they were

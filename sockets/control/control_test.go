@@ -54,6 +54,12 @@ const (
 		a0`
 )
 
+// TestStopAndStartAreTheseBytes: the requests, which are answered as any action is.
+func TestStopAndStartAreTheseBytes(t *testing.T) {
+	requireRequest(t, "a3 0101 02 64 73746f70 03 63 613a78", name(t, "a:x"), messages.StopRequest{})
+	requireRequest(t, "a3 0101 02 65 7374617274 03 63 613a78", name(t, "a:x"), messages.StartRequest{})
+}
+
 // TestReservingIsTheseBytes: the request, and either answer.
 func TestReservingIsTheseBytes(t *testing.T) {
 	disk, err := messages.ParseName("a:disk")
@@ -168,6 +174,14 @@ func answers(t require.TestingT) map[string]struct {
 			a3 01 62 3a61 05 00 0a a3 01 19 012c 02 01 03 02
 			a3 01 62 3a62 05 00 0a a2 01 00      02 00
 			a0`},
+		"what is stopped": {messages.SuccessEnds{List: []messages.NamedEnd{
+			{Name: name(t, ":a"), StoppedMillis: second},
+			{Name: name(t, ":b"), End: messages.End{Exit: messages.Exit{Known: true, Signal: 15}, AtMillis: second}, StoppedMillis: seen},
+		}}, `
+			a3 01 62 3a61 05 00 0b c0 74 323032362d30312d30325430333a30343a30355a
+			a5 01 62 3a62 03 0f 04 c0 74 323032362d30312d30325430333a30343a30355a 05 00
+			   0b c0 78 18 323032362d30312d30325430333a30343a30352e3637385a
+			a0`},
 		"a failure": {messages.Failure{Text: "no"}, "a1 00 62 6e6f"},
 	}
 }
@@ -241,6 +255,7 @@ func TestNotNative(t *testing.T) {
 	for _, p := range []messages.Payload{
 		messages.EndList{}, messages.SuccessEnds{}, messages.SettingList{}, messages.SuccessSettings{}, messages.BadRequest{}, messages.BlockReserve{},
 		messages.StatusList{}, messages.SuccessStatuses{},
+		messages.StopRequest{}, messages.StartRequest{},
 		messages.EventsSubscribe{}, messages.SuccessEvents{}, messages.DataEvent{}, messages.DataMissed{}, messages.DataPresent{},
 	} {
 		_, err := wire.Append(nil, messages.Wire{Header: messages.Header{Version: messages.CurrentVersion}, Payload: p})

@@ -186,6 +186,9 @@ func namedEnd(t *rapid.T) messages.NamedEnd {
 	}
 	e.End.AtMillis = rapid.Int64Range(1, 250_000_000_000_000).Draw(t, "at")
 	e.End.Restarts = rapid.IntRange(0, 1<<40).Draw(t, "restarts")
+	if rapid.Bool().Draw(t, "is stopped") {
+		e.StoppedMillis = rapid.Int64Range(1, 250_000_000_000_000).Draw(t, "stopped at")
+	}
 	if rapid.Bool().Draw(t, "usage is known") {
 		amount := rapid.Int64Range(0, math.MaxInt64)
 		e.End.Usage = messages.Some(messages.Usage{
@@ -250,8 +253,10 @@ func FuzzAnswer(f *testing.F) {
 		}
 		if ends, ok := p.(messages.SuccessEnds); ok {
 			for _, e := range ends.List {
-				if year := e.End.AtMillis / 31_556_952_000; year < -1900 || year > 7900 {
-					return // a time that cannot be encoded again
+				for _, millis := range []int64{e.End.AtMillis, e.StoppedMillis} {
+					if year := millis / 31_556_952_000; year < -1900 || year > 7900 {
+						return // a time that cannot be encoded again
+					}
 				}
 			}
 		}

@@ -24,6 +24,9 @@ const (
 	removeNetwork = "remove-network"
 	publish       = "publish"
 	unpublish     = "unpublish"
+
+	stop  = "stop"
+	start = "start"
 )
 
 type request struct {
@@ -84,6 +87,10 @@ func (r request) command() (messages.Command, error) {
 			subscribe.Since = messages.Some(r.Since.UTC())
 		}
 		return subscribe, nil
+	case stop:
+		return messages.StopRequest{}, nil
+	case start:
+		return messages.StartRequest{}, nil
 	case networks:
 		return messages.NetworkList{}, nil
 	case createNetwork:
@@ -147,6 +154,10 @@ func AppendRequest(dst []byte, name messages.Name, command messages.Command) ([]
 		if m.Since.OK {
 			r.Since = &m.Since.Value
 		}
+	case messages.StopRequest:
+		r.Request = stop
+	case messages.StartRequest:
+		r.Request = start
 	case messages.NetworkList:
 		r.Request = networks
 	case messages.NetworkCreate:

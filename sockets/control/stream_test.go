@@ -67,7 +67,7 @@ func TestKinds(t *testing.T) {
 	for kind, word := range map[messages.EventKind]string{
 		messages.EventDaemonStarted: "daemon-started", messages.EventCreated: "created", messages.EventStarted: "started",
 		messages.EventAdopted: "adopted", messages.EventExited: "exited", messages.EventRestarting: "restarting",
-		messages.EventDestroyed: "destroyed", messages.EventPolicyAdded: "policy-added",
+		messages.EventStopped: "stopped", messages.EventDestroyed: "destroyed", messages.EventPolicyAdded: "policy-added",
 		messages.EventPolicyChanged: "policy-changed", messages.EventPolicyRemoved: "policy-removed",
 		messages.EventBlockCreated: "block-created", messages.EventBlockSet: "block-set", messages.EventBlockRemoved: "block-removed",
 	} {

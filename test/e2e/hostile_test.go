@@ -70,7 +70,7 @@ func TestHostileRequests(t *testing.T) {
 	h := newHost(t)
 	var requests [][]byte
 	for _, command := range []messages.Command{
-		messages.EndList{}, messages.StatusList{}, messages.SettingList{}, messages.BlockReserve{}, messages.EventsSubscribe{},
+		messages.EndList{}, messages.StatusList{}, messages.SettingList{}, messages.BlockReserve{}, messages.StopRequest{}, messages.StartRequest{}, messages.EventsSubscribe{},
 		messages.EventsSubscribe{Since: messages.Some(time.Now())},
 	} {
 		for _, name := range []string{":", "a:b:", "a:b:other"} {
