@@ -19,6 +19,7 @@ func TestChaos(t *testing.T) {
 		after    func(*world)
 	}{
 		"unikernels": {unikernelCommands, afterUnikernels},
+		"stops":      {stopCommands, afterUnikernels},
 		"policies":   {policyCommands, afterPolicies},
 		"blocks":     {blockCommands, afterBlocks},
 	} {
@@ -42,7 +43,7 @@ const chaosSeeds = 8
 // them.
 var mayComeAgain = []any{
 	messages.StoreLoad{}, messages.UnikernelRestarted{}, messages.UnikernelRunning{}, messages.UnikernelWaiting{},
-	messages.UnikernelGone{}, messages.ConsoleRestarted{}, messages.ConsoleIdle{}, messages.StatsRestarted{},
+	messages.UnikernelGone{}, messages.UnikernelStopped{}, messages.ConsoleRestarted{}, messages.ConsoleIdle{}, messages.StatsRestarted{},
 	messages.EventsStored{}, messages.UnikernelStop{},
 }
 

@@ -29,6 +29,7 @@ func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
 	}{
 		"unikernels": {[]string{"host", "unikernel", "console", "store"}, unikernelCommands, afterUnikernels},
 		"comebacks":  {[]string{"host", "unikernel", "store"}, comebackCommands, afterUnikernels},
+		"stops":      {[]string{"host", "unikernel", "store"}, stopCommands, afterUnikernels},
 		"consoles":   {[]string{"host", "console"}, consoleCommands, afterConsoles},
 		"blocks":     {[]string{"host", "block"}, blockCommands, afterBlocks},
 		"policies":   {[]string{"host", "store"}, policyCommands, afterPolicies},
@@ -97,6 +98,27 @@ func comebackCommands(w *world) {
 		require.True(w.t, there)
 		return len(r.Spec.Arguments.Argv.Value) == 2 && r.Runtime.OK // the store gets the release only once, and may lose it
 	})
+}
+
+// stopCommands stop and start a unikernel, and destroy it while it is stopped.
+func stopCommands(w *world) {
+	w.t.Helper()
+	if w.ask(":x", create(guest("hello", "--quiet", "one"))) == success("created unikernel") {
+		w.pid(":x")
+	}
+	if w.control("x", messages.StopRequest{}) == success("stopped unikernel") {
+		r, _ := w.record(":x")
+		require.True(w.t, r.Spec.IsStopped())
+		require.False(w.t, r.Runtime.OK)
+		if w.control("x", messages.StartRequest{}) == success("created unikernel") {
+			w.pid(":x")
+		}
+	}
+	w.control("x", messages.StopRequest{})
+	if w.ask(":x", messages.UnikernelDestroy{}) == success("destroyed unikernel") {
+		_, there := w.record(":x")
+		require.False(w.t, there)
+	}
 }
 
 func afterUnikernels(w *world) {

@@ -41,6 +41,7 @@ type process struct {
 	spec     messages.Spec // the record when it was released
 	released time.Time
 	ended    time.Time
+	noticed  time.Time // when a daemon learnt of that from Wait
 	exit     messages.Exit
 	done     chan struct{} // closed when it has ended
 }
@@ -323,6 +324,7 @@ func (t *tender) Wait(ctx context.Context) (proc.End, error) {
 		return proc.End{}, err
 	}
 	defer t.mu.Unlock()
+	t.noticed = time.Now()
 	if t.parent != t.fakeMachine && t.draw(t.process.name, "its end is known", 2) == 0 {
 		return proc.End{}, nil
 	}

@@ -195,6 +195,14 @@ func (s *simulation) checkStopped(c messages.PutSpec, old messages.Record) {
 	}
 }
 
+// goesOn reports whether a stop of what is on record was refused, which may be on record all the same.
+func (s *simulation) goesOn(name messages.Name) bool {
+	return slices.ContainsFunc(s.requests, func(r *request) bool {
+		_, refused := r.payload.(messages.Failure)
+		return r.name == name && stops(r.command) && refused && !r.answered.Before(s.put[name])
+	})
+}
+
 // checkDelete checks a removal of what should run.
 func (s *simulation) checkDelete(name messages.Name, before []messages.Change) {
 	record, there := s.records[name]
@@ -204,14 +212,14 @@ func (s *simulation) checkDelete(name messages.Name, before []messages.Change) {
 	r, last := s.asksFor(name, tagOf(record.Spec)), s.last[name]
 	acknowledged := r != nil && !r.lost && r.payload == messages.Payload(messages.SuccessText{Text: "created unikernel"})
 	switch {
-	case record.Spec.IsStopped(), record.Runtime.Value.Stopping:
+	case record.Spec.IsStopped(), record.Runtime.Value.Stopping && !s.goesOn(name):
 		s.violate("%v: it is forgotten, and has been stopped", name)
 	case record.Spec.Former != nil && !barred(before) && !endsTrial(last, record.Spec):
 		s.violate("%v: it does not come back after its successor", name)
 	case !acknowledged:
 	case last == nil || tagOf(last.spec) != tagOf(record.Spec):
 		s.violate("%v: it is forgotten, and has not ended", name)
-	case !last.asked.IsZero() && last.ended.Sub(last.asked) < grace:
+	case !last.asked.IsZero() && max(last.ended.Sub(last.asked), last.noticed.Sub(last.asked)) < grace:
 		s.violate("%v: it is forgotten, and has been stopped for its successor", name)
 	case startsAgain(last.spec, last.exit):
 		s.violate("%v: it is forgotten after %v", name, last.exit)

@@ -208,7 +208,7 @@ func (s *simulation) fault(t *rapid.T) {
 // them.
 var mayComeAgain = []any{
 	messages.StoreLoad{}, messages.UnikernelRestarted{}, messages.UnikernelRunning{}, messages.UnikernelWaiting{},
-	messages.UnikernelGone{}, messages.ConsoleRestarted{}, messages.ConsoleIdle{}, messages.StatsRestarted{},
+	messages.UnikernelGone{}, messages.UnikernelStopped{}, messages.ConsoleRestarted{}, messages.ConsoleIdle{}, messages.StatsRestarted{},
 	messages.EventsStored{}, messages.UnikernelStop{},
 }
 
