@@ -222,6 +222,27 @@ func TestAStopOfWhatHasReplacedAnother(t *testing.T) {
 	}
 }
 
+// TestAStopThatCannotBeStoredEndsNoTrial: that goes on from the beginning of its process, however long
+// the launch of it has taken.
+func TestAStopThatCannotBeStoredEndsNoTrial(t *testing.T) {
+	simulate(t, func(s *simulation) {
+		s.creates("first")
+		s.change(func() { s.slow["release"] = 3 * time.Second })
+		s.ask(theName, replacement("second"), "second")
+		time.Sleep(3500 * time.Millisecond)
+		s.change(func() { s.disk = broken })
+		s.ask(theName, messages.StopRequest{}, "")
+		time.Sleep(200 * time.Millisecond)
+		s.change(func() {
+			require.IsType(t, messages.Failure{}, s.requests[len(s.requests)-1].payload)
+			s.disk = works
+			s.end(s.of(theName), messages.Exit{Known: true, Code: 1})
+		})
+		require.True(t, s.runs(), "the first one comes back")
+		s.change(func() { require.Equal(t, "first", tagOf(s.records[theName].Spec)) })
+	})
+}
+
 // TestAStartThatFails leaves it stopped.
 func TestAStartThatFails(t *testing.T) {
 	for what, start := range map[string]func(s *simulation) messages.Payload{

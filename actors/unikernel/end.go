@@ -156,7 +156,7 @@ func (u *unikernel) goOn(c *supervise.Context, failure messages.Public) {
 	if u.proving {
 		u.endTrialAfter(c, supervise.RetryAfter)
 	} else {
-		u.beginTrial(c, u.runtime.Started()) // its timer may have run out meanwhile
+		u.beginTrial(c, u.trialSince) // its timer may have run out meanwhile
 	}
 	c.Send(u.Host, messages.UnikernelGoesOn{
 		Name: u.Name, Run: u.Run, Text: "the unikernel goes on, because the daemon cannot store that it ends: " + failure,

@@ -15,6 +15,7 @@ const exitRefused = 1
 // beginTrial begins or continues a trial. The record says so until the trial has ended, so that
 // another daemon continues it.
 func (u *unikernel) beginTrial(c *supervise.Context, since time.Time) {
+	u.trialSince = since
 	if u.spec.Former != nil {
 		u.endTrialAfter(c, max(0, u.Trial-c.Now().Sub(since)))
 	}

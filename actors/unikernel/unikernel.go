@@ -95,6 +95,7 @@ type unikernel struct {
 	ports publishing // see publish.go
 
 	// While spec.Former is set, it is on trial; see trial.go.
+	trialSince    time.Time        // its beginning
 	stopTrial     func()           // stops the timer of the trial
 	proving       bool             // the trial has ended, but may not on disk
 	revertTo      *messages.Former // the former, if the host has allowed it to be started again

@@ -25,8 +25,8 @@ func (a *app) eventsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "events",
 		Short: "Follow what happens on the host, until interrupted",
-		Long: `Follow what happens on the host, until interrupted: what is created, started, exits
-and is destroyed, policies and block devices that change, and when the daemon was
+		Long: `Follow what happens on the host, until interrupted: what is created, started, exits,
+is stopped and is destroyed, policies and block devices that change, and when the daemon was
 started; each with its cause.
 
 With --since what has happened since then comes first: the newest 10,000 events are

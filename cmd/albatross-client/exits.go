@@ -21,7 +21,8 @@ func (a *app) exitsCommand() *cobra.Command {
 how often each had been started again by then. What a run has used is shown as far as it is
 known: CPU time outside of the kernel (user) and in it (system), and the most memory that
 it had at once, with that of the tender. All that is kept as long as its console, which is
-there after the unikernel is gone. What waits to be started again is shown, too.`,
+there after the unikernel is gone. What waits to be started again, and what is stopped, is
+shown, too.`,
 		Args: positional(),
 		RunE: func(c *cobra.Command, _ []string) error { return a.exits(c.Context(), name) },
 	}
@@ -82,7 +83,7 @@ func (a *app) showRequest(name messages.Name, command messages.Command) error {
 
 func endText(n messages.NamedEnd) string {
 	text := ""
-	if n.End != (messages.End{}) || !n.Wait.OK {
+	if n.End != (messages.End{}) || !n.Wait.OK && n.StoppedMillis == 0 {
 		text = fmt.Sprintf("%v %s restarts %d", n.End.Exit, endTime(n.End), n.End.Restarts)
 		if n.End.Usage.OK {
 			text += " " + n.End.Usage.Value.String()
@@ -90,6 +91,9 @@ func endText(n messages.NamedEnd) string {
 	}
 	if n.Wait.OK {
 		text = strings.TrimPrefix(text+", "+waitText(n.Wait.Value), ", ")
+	}
+	if n.StoppedMillis != 0 {
+		text = strings.TrimPrefix(text+", "+stoppedText(n), ", ")
 	}
 	return nameText(n.Name) + ": " + text
 }

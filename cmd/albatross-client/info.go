@@ -232,8 +232,8 @@ func (a *app) showAddresses(ctx context.Context, name messages.Name, infos messa
 	return nil
 }
 
-// showWaits shows what waits to be started again, and reports whether there is any. Only
-// our daemon lists these, and only on its machine.
+// showWaits shows what waits to be started again and what is stopped, and reports whether there is
+// any. Only our daemon lists these, and only on its machine.
 func (a *app) showWaits(ctx context.Context, name messages.Name) (some bool, err error) {
 	if a.destination.given() || a.socket != "" {
 		return false, nil
@@ -249,10 +249,16 @@ func (a *app) showWaits(ctx context.Context, name messages.Name) (some bool, err
 		return false, err
 	}
 	for _, e := range ends {
-		if !e.Wait.OK {
+		text := ""
+		switch {
+		case e.Wait.OK:
+			text = nameText(e.Name) + " does not run: it " + waitText(e.Wait.Value)
+		case e.StoppedMillis != 0:
+			text = nameText(e.Name) + " " + stoppedText(e)
+		default:
 			continue
 		}
-		if err := a.print(nameText(e.Name) + " does not run: it " + waitText(e.Wait.Value)); err != nil {
+		if err := a.print(text); err != nil {
 			return true, err
 		}
 		some = true

@@ -140,7 +140,7 @@ func (f *followed) note(e messages.Event) (over bool) {
 		f.began, f.ended, f.later = e.Time(), messages.Option[messages.Event]{}, nil
 	case f.ended.OK:
 		f.later = append(f.later, e)
-		return e.Kind == messages.EventDestroyed || e.Kind == messages.EventStarted
+		return e.Kind == messages.EventDestroyed || e.Kind == messages.EventStopped || e.Kind == messages.EventStarted
 	case e.Kind == messages.EventStarted:
 		f.began = e.Time()
 	case e.Kind == messages.EventExited && !f.began.IsZero():
@@ -161,7 +161,7 @@ func (f *followed) judge(ctx context.Context) error {
 	switch {
 	case !f.ended.OK, f.ended.Value.Exit.Value == (messages.Exit{Known: true}), f.refusesArguments() && again:
 		return nil
-	case !again && !f.has(messages.EventDestroyed): // it was replaced
+	case !again && !f.has(messages.EventDestroyed) && !f.has(messages.EventStopped): // it was replaced
 		return nil
 	}
 	e := &endedError{name: f.name, events: []string{eventLine(f.ended.Value)}}

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"albatross/messages"
+)
+
+func (a *app) stopCommand() *cobra.Command {
+	return a.aboutUnikernels(&cobra.Command{
+		Use:   "stop",
+		Short: "Stop unikernels, and keep them on record",
+		Long: `Stop unikernels. They keep their images, arguments, devices, addresses and console, and stay
+stopped, also after a restart of the daemon or the machine, until 'start' starts them again or
+'destroy' forgets them. Policies and block devices count them as if they ran. One that waits
+to be started again waits no longer. Native clients do not see what is stopped.`,
+		Example: "  albatross-client stop web:site && albatross-client start web:site",
+	}, func(c *cobra.Command, name messages.Name) error {
+		return a.onControl(c.Context(), name.String(), messages.StopRequest{}, "stopped unikernel")
+	})
+}
+
+// stoppedText says since when a unikernel is stopped.
+func stoppedText(n messages.NamedEnd) string {
+	return fmt.Sprintf("is stopped since %s", timeText(time.UnixMilli(n.StoppedMillis)))
+}
