@@ -180,6 +180,21 @@ func TestARestartThatCannotBeStored(t *testing.T) {
 	}
 }
 
+// TestARestartBeforeTheEndOfATrialIsStored keeps no former on record whose image is removed.
+func TestARestartBeforeTheEndOfATrialIsStored(t *testing.T) {
+	simulate(t, func(s *simulation) {
+		s.creates("first")
+		s.ask(theName, replacement("second"), "second")
+		time.Sleep(100 * time.Millisecond)
+		s.change(func() { s.disk = broken })
+		time.Sleep(Trial)
+		s.change(func() { s.disk = works; s.slow["launch"] = time.Second })
+		s.ask(theName, messages.UnikernelRestart{}, "")
+		require.True(t, s.runs())
+		s.change(func() { require.Equal(t, map[messages.Digest]bool{digestOf([]byte("two")): true}, s.images) })
+	})
+}
+
 // TestATrialGoesOnWithItsUnikernel: the disk breaks while a trial ends and a restart is asked for.
 // The trial is over once that can be stored.
 func TestATrialGoesOnWithItsUnikernel(t *testing.T) {

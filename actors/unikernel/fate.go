@@ -181,9 +181,7 @@ func (e ending) revertCause() messages.Public {
 // changes returns what to store.
 func (f fate) changes(name messages.Name) []messages.Change {
 	switch f.kind {
-	case kept:
-		return []messages.Change{messages.DeleteRuntime{Name: name}}
-	case reverted:
+	case kept, reverted: // what is on disk of what is kept may still be on trial
 		return []messages.Change{messages.DeleteRuntime{Name: name}, messages.PutSpec{Name: name, Spec: f.left.Spec}}
 	case againNow, againLater, stays:
 		return []messages.Change{messages.DeleteRuntime{Name: name}, messages.PutSpec{Name: name, Spec: f.next}}

@@ -146,6 +146,7 @@ func TestWhatIsToldOfAFate(t *testing.T) {
 	require.NoError(t, err)
 	spec, former := messages.Spec{Digest: messages.Digest{1}}, &messages.Former{Spec: messages.Spec{Digest: messages.Digest{2}}}
 	stops := messages.DeleteRuntime{Name: name}
+	stopped, halted := spec.Stopped(time.UnixMilli(5)), []messages.EventKind{messages.EventStopped}
 	restarting, destroyed := []messages.EventKind{messages.EventRestarting}, []messages.EventKind{messages.EventDestroyed}
 	for _, tc := range []struct {
 		fate    fate
@@ -153,8 +154,10 @@ func TestWhatIsToldOfAFate(t *testing.T) {
 		events  []messages.EventKind
 	}{
 		{fate{kind: over}, []messages.Change{messages.DeleteUnikernel{Name: name}}, destroyed},
-		{fate{kind: kept, left: former}, []messages.Change{stops}, nil},
+		{fate{kind: kept, left: former}, []messages.Change{stops, messages.PutSpec{Name: name, Spec: former.Spec}}, nil},
+		{fate{kind: stays, next: stopped}, []messages.Change{stops, messages.PutSpec{Name: name, Spec: stopped}}, halted},
 		{fate{kind: reverted, left: former}, []messages.Change{stops, messages.PutSpec{Name: name, Spec: former.Spec}}, restarting},
+		{fate{kind: reverted, left: &messages.Former{Spec: stopped}}, []messages.Change{stops, messages.PutSpec{Name: name, Spec: stopped}}, halted},
 		{fate{kind: againNow, next: spec}, []messages.Change{stops, messages.PutSpec{Name: name, Spec: spec}}, restarting},
 		{fate{kind: againLater, next: spec}, []messages.Change{stops, messages.PutSpec{Name: name, Spec: spec}}, restarting},
 	} {
@@ -166,7 +169,7 @@ func TestWhatIsToldOfAFate(t *testing.T) {
 
 // A unikernel that is asked to end while its fate is being stored.
 func TestAFateThatChangesWhileItIsStored(t *testing.T) {
-	kinds := []fateKind{over, kept, reverted, againNow, againLater}
+	kinds := []fateKind{over, kept, stays, reverted, againNow, againLater}
 	for _, was := range kinds {
 		for _, now := range kinds {
 			again := was != over && was != now
