@@ -47,6 +47,9 @@ func (c *Config) sweep(ctx context.Context, state messages.State) swept {
 	if c.Networks != nil {
 		errs = append(errs, c.Networks.Sweep(ctx, state.Networks)...)
 	}
+	for _, r := range state.Unikernels {
+		names[r.Name] = true
+	}
 	for _, e := range state.Ends { // their consoles can still be read
 		names[e.Name] = true
 	}
@@ -57,11 +60,14 @@ func (c *Config) sweep(ctx context.Context, state messages.State) swept {
 	return swept{state, devices, errs}
 }
 
-// recorded returns the names and images of unikernels on record.
+// recorded returns the images of unikernels on record, and the names of those that may have
+// something on the machine: a stopped one has nothing, unless its start was cut off.
 func recorded(state messages.State) (names map[messages.Name]bool, images map[messages.Digest]bool) {
 	names, images = map[messages.Name]bool{}, map[messages.Digest]bool{}
 	for _, r := range state.Unikernels {
-		names[r.Name] = true
+		if r.Runtime.OK || !r.Spec.IsStopped() {
+			names[r.Name] = true
+		}
 		for digest := range digests(r.Spec) {
 			images[digest] = true
 		}

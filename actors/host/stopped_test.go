@@ -285,6 +285,23 @@ func TestAStartThatFails(t *testing.T) {
 	}
 }
 
+// TestAStartThatIsCutOff leaves it stopped, and nothing of it.
+func TestAStartThatIsCutOff(t *testing.T) {
+	for _, command := range []messages.Command{messages.StartRequest{}, messages.UnikernelRestart{}} {
+		simulate(t, func(s *simulation) {
+			s.creates("first")
+			s.does(messages.StopRequest{})
+			s.change(func() { s.slow["launch"] = 10 * time.Second })
+			s.ask(theName, command, "")
+			time.Sleep(time.Second)
+			s.change(func() { require.NotEmpty(t, s.cgroups) })
+			s.kill()
+			s.start()
+			s.requireStopped("first")
+		})
+	}
+}
+
 // TestAStartThatIsRefused within the trial leaves it stopped, also where the daemon is killed meanwhile.
 func TestAStartThatIsRefused(t *testing.T) {
 	for what, then := range map[string]func(s *simulation){"alone": func(*simulation) {}, "kill": func(s *simulation) { s.kill(); s.start() }} {

@@ -71,6 +71,9 @@ func (h *host) see() map[thing]string {
 	}
 	for _, e := range c.ends() {
 		seen[thing{end, e.Name}] = e.End.Exit.String()
+		if e.StoppedMillis != 0 {
+			seen[thing{unikernel, e.Name}] += halted // and not behind another state
+		}
 	}
 	require.False(h.t, c.dead, "%s: the daemon has died again", h.doing)
 	return seen

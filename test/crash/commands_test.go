@@ -96,6 +96,29 @@ func (c *caller) waitProven(name string) {
 	})
 }
 
+// halt stops a unikernel, which stays on record.
+func (c *caller) halt(name string) {
+	n := parse(name)
+	c.end(n)
+	c.changeBy("control", thing{unikernel, n}, halted, do(n, messages.StopRequest{}))
+}
+
+// haltMoving stops a unikernel that is started again whenever it ends.
+func (c *caller) haltMoving(name string, ends ...string) {
+	c.h.journal.may(thing{end, parse(name)}, ends...)
+	c.halt(name)
+	if !c.dead {
+		c.h.journal.moves(parse(name), false)
+	}
+}
+
+// goOn starts a stopped unikernel, which is in a state again that it was in before.
+func (c *caller) goOn(name, state string) {
+	n := parse(name)
+	c.changeBy("control", thing{unikernel, n}, state, do(n, messages.StartRequest{}))
+	c.noteProcess(n)
+}
+
 // end notes that a unikernel is about to be ended.
 func (c *caller) end(name messages.Name) {
 	if !c.dead {

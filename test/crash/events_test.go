@@ -30,6 +30,7 @@ var steps = map[messages.EventKind]step{
 	messages.EventAdopted:    {toldRuns, []telling{toldRuns}},
 	messages.EventExited:     {toldKept, []telling{toldRuns}},
 	messages.EventRestarting: {toldKept, []telling{toldKept}},
+	messages.EventStopped:    {toldKept, []telling{toldKept}},
 	messages.EventDestroyed:  {toldGone, []telling{toldKept}},
 
 	messages.EventPolicyAdded:   {toldKept, []telling{toldGone}},

@@ -113,6 +113,9 @@ func stateOfDevice(size int, contents []byte) string {
 
 func stateOfPolicy(p messages.Policy) string { return fmt.Sprint(p) }
 
+// halted is the state of a unikernel that is stopped: clients are not told more of it.
+const halted = "stopped"
+
 // How a unikernel ends that is asked to, and how one whose end nobody saw.
 var (
 	asked  = messages.Exit{Known: true, Signal: 15}.String()

@@ -60,7 +60,9 @@ func (h *host) recorded(s messages.State) map[string][]string {
 		if r.Spec.Former != nil {
 			must[images] = append(must[images], r.Spec.Former.Spec.Digest.String())
 		}
-		must[listed] = append(must[listed], r.Name.String())
+		if !r.Spec.IsStopped() {
+			must[listed] = append(must[listed], r.Name.String())
+		}
 		if !r.Runtime.OK {
 			continue
 		}
@@ -108,10 +110,12 @@ func (h *host) stored() (s stored, err error) {
 	return s, err
 }
 
-// allReleased tells whether it is on disk of all unikernels that they run.
+// allReleased tells whether it is on disk of all unikernels that they run, or are stopped.
 func (h *host) allReleased() bool {
 	s, err := h.stored()
-	return err == nil && !slices.ContainsFunc(s.state.Unikernels, func(r messages.Record) bool { return !r.Runtime.Value.Released })
+	return err == nil && !slices.ContainsFunc(s.state.Unikernels, func(r messages.Record) bool {
+		return !r.Runtime.Value.Released && !r.Spec.IsStopped()
+	})
 }
 
 // processes are those of the unikernels of this host, by the names that these

@@ -130,7 +130,8 @@ func (j *journal) there(k kind) (names []messages.Name) {
 func (j *journal) certain() (names []messages.Name) {
 	for _, name := range j.there(unikernel) {
 		j.mu.Lock()
-		if !j.moving[name] && !slices.Contains(j.states[thing{unikernel, name}], absent) {
+		states := j.states[thing{unikernel, name}]
+		if !j.moving[name] && !slices.Contains(states, absent) && !slices.Contains(states, halted) {
 			names = append(names, name)
 		}
 		j.mu.Unlock()
@@ -184,8 +185,12 @@ func (j *journal) replaced(records []messages.Record) (losses []loss) {
 	now := map[messages.Name]messages.Process{}
 	for _, r := range records {
 		now[r.Name] = r.Runtime.Value.Process
-		if !r.Runtime.Value.Released && !j.isMoving(r.Name) {
+		switch {
+		case r.Spec.IsStopped() || j.isMoving(r.Name):
+		case !r.Runtime.Value.Released:
 			losses = append(losses, loss{lost, fmt.Sprintf("%s does not run", r.Name)})
+		case r.Runtime.Value.Stopping:
+			losses = append(losses, loss{lost, fmt.Sprintf("%s is still being stopped", r.Name)})
 		}
 	}
 	j.mu.Lock()

@@ -70,6 +70,16 @@ var networkScenarios = []scenario{
 		c.deploy("web-k", web("n.u", firstPort))
 		c.refusing("web-u", web("n.u", firstPort+1), run("exit", "1", "10"))
 	}},
+	{name: "stops on networks", before: func(c *caller) {
+		c.makeNetworks()
+		c.deploy("web-k", web("n.k", firstPort))
+		c.deploy("web-u", web("n.u", firstPort+1))
+	}, do: func(c *caller) {
+		c.halt("web-k")
+		c.halt("web-u")
+		c.goOn("web-k", web("n.k", firstPort).state())
+		c.goOn("web-u", web("n.u", firstPort+1).state())
+	}},
 	{name: "networks that cannot be made", do: func(c *caller) {
 		c.busyDHCP(func() {
 			c.refusedNetwork("n:k", ofKernel)

@@ -126,11 +126,12 @@ type tenant struct {
 	h      *host
 	id     int
 	random *rand.Rand
-	guests []guest // that it runs
+	guests []guest           // that it runs
+	halted map[string]string // the states of unikernels before they were stopped
 }
 
 func newTenant(h *host, id int, random *rand.Rand) *tenant {
-	k := &tenant{h: h, id: id, random: random}
+	k := &tenant{h: h, id: id, random: random, halted: map[string]string{}}
 	for _, argument := range []string{"1", "2"} {
 		k.guests = append(k.guests, run("hello", "--quiet", argument), run("chatty", argument).compressed(),
 			run("net", argument).networked("service"))
@@ -162,13 +163,18 @@ func (t *tenant) changeUnikernel(c *caller) {
 	name := fmt.Sprintf("%s%d-%d", t.path(), t.id, t.random.IntN(labels))
 	now := t.h.journal.state(thing{unikernel, parse(name)})
 	next := t.guests[t.random.IntN(len(t.guests))]
-	switch choice := t.random.IntN(3); {
+	switch choice := t.random.IntN(4); {
 	case now == absent && choice == 0:
 		c.create(name, next)
 	case now == absent || choice == 0:
 		c.force(name, next)
 	case choice == 1:
 		c.destroy(name)
+	case now == halted:
+		c.goOn(name, t.halted[name])
+	case choice == 2:
+		t.halted[name] = now
+		c.halt(name)
 	default:
 		c.restart(name, t.sameImage(now))
 	}

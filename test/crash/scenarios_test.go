@@ -70,6 +70,24 @@ var unikernelScenarios = []scenario{
 		c.force("one", run("chatty", "2"))
 		c.waitProven("one")
 	}},
+	{name: "stops", before: func(c *caller) {
+		c.create("one", run("hello", "--quiet"))
+		c.create("a:two", run("net").networked("service").again())
+		c.create("three", run("chatty", "1"))
+		c.create("four", run("chatty", "2"))
+		c.halt("three")
+		c.halt("four")
+	}, do: func(c *caller) {
+		c.halt("one")
+		c.halt("a:two")
+		c.goOn("one", run("hello", "--quiet").state())
+		c.goOn("a:two", run("net").networked("service").again().state())
+		c.force("three", run("hello", "--quiet", "instead"))
+		c.destroy("four")
+		c.createMoving("fails", run("exit", "3", "10").again(), exits(3), asked)
+		c.waitRestarts("fails", 2)
+		c.haltMoving("fails", exits(3))
+	}},
 	{name: "devices", do: func(c *caller) {
 		c.addDevice("a:disk", "old")
 		c.createMoving("a:several", run("several").with("disk").networked("service", "management"), exits(0))
@@ -99,6 +117,8 @@ var unikernelScenarios = []scenario{
 		c.create("killed", run("hello", "--quiet"))
 		c.createMoving("comes-back", run("chatty", "5").again(), exits(0), asked)
 		c.createMoving("later", run("net").networked("service").again().startingAt(90), asked)
+		c.create("rests", run("chatty", "6").again())
+		c.halt("rests")
 	}, offline: leaveRubbish, do: func(c *caller) {
 		c.waitFor("all that should run", func() bool { return c.count(5) })
 	}},
@@ -115,6 +135,8 @@ var unikernelScenarios = []scenario{
 		c.create("one", run("hello", "--quiet"))
 		c.create("two", run("chatty", "1"))
 		c.createMoving("fails", run("exit", "3", "10").again(), exits(3), asked)
+		c.create("rests", run("chatty", "2"))
+		c.halt("rests")
 		c.stop("one", "two")
 	}},
 }
