@@ -33,7 +33,7 @@ Stop this daemon together with the unikernels before that one is started, or eac
 them runs twice: 'albatrossd --stop-unikernels' does so when it is stopped.
 
 What the daemon does not tell is not in the file: unikernels that it has not been able
-to start yet.`,
+to start yet. Those that are stopped are left out, since a native daemon would start them.`,
 		Example: "  albatross-client export-state /var/lib/albatross/state",
 		Args:    positional(fileArgument),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -101,6 +101,18 @@ func (a *app) exportState(ctx context.Context, path string) error {
 	return a.print(fmt.Sprintf("exported %d unikernels and %d policies to %s", len(state.Unikernels), len(state.Policies), escape(path)))
 }
 
+// warnStopped warns of the unikernels that are stopped: a state of native albatross has no word for that.
+func (a *app) warnStopped(ctx context.Context) {
+	_, stopped, err := a.stopped(ctx, messages.Name{})
+	list, _ := stopped.(messages.SuccessInfos)
+	if err != nil { // a daemon without this socket has none that are stopped
+		return
+	}
+	for _, u := range list.List {
+		a.message(warning, nameText(u.Name)+" is stopped, and is left out")
+	}
+}
+
 // nativeState asks the daemon for all that the state of a native one contains.
 func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
 	policies, err := as[messages.SuccessPolicies](a.answer(ctx, messages.Name{}, messages.PolicyInfo{}))
@@ -111,6 +123,7 @@ func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
 	if err != nil {
 		return state, err
 	}
+	a.warnStopped(ctx)
 	unnamed := a.unnamed(ctx)
 	var unikernels []messages.NamedConfig
 	for _, u := range infos.List {

@@ -28,10 +28,13 @@ func status(ctx context.Context, a *actors.Actors) (string, error) {
 // statusText counts what runs. The list for native clients also contains what waits to be
 // started again.
 func statusText(infos []messages.NamedInfo, ends []messages.NamedEnd) string {
-	waits := map[messages.Name]bool{}
+	waits, stopped := map[messages.Name]bool{}, 0
 	for _, e := range ends {
 		if e.Wait.OK {
 			waits[e.Name] = true
+		}
+		if e.StoppedMillis != 0 {
+			stopped++
 		}
 	}
 	run := 0
@@ -43,6 +46,9 @@ func statusText(infos []messages.NamedInfo, ends []messages.NamedEnd) string {
 	text := fmt.Sprintf("Unikernels that run: %d", run)
 	if len(waits) > 0 {
 		text += fmt.Sprintf(", that wait to be started: %d", len(waits))
+	}
+	if stopped > 0 {
+		text += fmt.Sprintf(", that are stopped: %d", stopped)
 	}
 	return text
 }

@@ -311,6 +311,48 @@ func TestPublishedPorts(t *testing.T) {
 	})
 }
 
+// TestStoppedOnANetwork: what is stopped keeps its address and its ports, which are not open, also over
+// a reboot.
+func TestStoppedOnANetwork(t *testing.T) {
+	onBothBackends(t, func(t *testing.T, h *host) {
+		h.makeNetwork("net", messages.NetworkAsk{})
+		one, two := messages.Publication{From: freePort(t), To: 80}, messages.Publication{From: freePort(t), To: 80}
+		h.deploy("web", web("net", one))
+		h.untilServed(one.From, "web")
+		before := h.network("net").Stations
+		require.NoError(t, h.control("web", messages.StopRequest{}))
+		again := []func(){
+			func() {},
+			func() { h.kill(); h.start() },
+			func() {
+				h.wipe()
+				for _, pid := range networkProcesses(h) {
+					require.NoError(t, unix.Kill(pid, unix.SIGKILL))
+				}
+				h.start()
+			},
+		}
+		for _, then := range again {
+			then()
+			require.Empty(t, h.infos("web"))
+			_, err := get(one.From)
+			require.Error(t, err)
+			require.Equal(t, before, h.network("net").Stations)
+			require.ErrorContains(t, h.tryDeploy("new", web("net", one)), "it leads to another unikernel")
+			require.ErrorContains(t, h.control("net", messages.NetworkRemove{}), ":web uses it")
+		}
+		require.NoError(t, h.control("web", messages.PublishAdd{Publication: two}))
+		_, err := get(two.From)
+		require.Error(t, err)
+		require.NoError(t, h.control("web", messages.StartRequest{}))
+		h.untilServed(one.From, "web")
+		requireServed(t, two.From, "web")
+		require.Equal(t, before[0].Addresses, h.network("net").Stations[0].Addresses)
+		h.destroyAll()
+		h.removeNetwork("net")
+	})
+}
+
 // TestAddresses: those that are asked for, given as arguments, and none left.
 func TestAddresses(t *testing.T) {
 	onBothBackends(t, func(t *testing.T, h *host) {
