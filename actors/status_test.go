@@ -71,6 +71,21 @@ func TestStatusOfARestart(t *testing.T) {
 	require.False(t, s.Used.OK)
 }
 
+// TestStatusOfAStoppedUnikernel: it is listed with what it would be started with.
+func TestStatusOfAStoppedUnikernel(t *testing.T) {
+	w := newWorld(t)
+	w.succeeds("created unikernel", "x", create(guest("hello", "--quiet")))
+	c := w.connect(messages.AtControl)
+	c.send("x", messages.StopRequest{})
+	require.Equal(t, success("stopped unikernel"), c.receive().Payload)
+	s := w.statuses("x")[0]
+	require.Equal(t, messages.StateStopped, s.State)
+	require.WithinDuration(t, time.Now(), s.Stopped, deadline)
+	require.Equal(t, 16, s.Arguments.Memory)
+	require.Zero(t, s.PID)
+	require.Equal(t, 15, s.End.Value.Exit.Signal)
+}
+
 // TestStatusMeasuresOnlyWhatIsAskedFor: else its cost would grow with all that runs.
 func TestStatusMeasuresOnlyWhatIsAskedFor(t *testing.T) {
 	var asked atomic.Value

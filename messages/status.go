@@ -11,6 +11,7 @@ type UnikernelStatus struct {
 	// has ended.
 	Arguments Arguments
 	Blocks    []BlockInfo // its block devices, with their sizes
+	Stopped   time.Time   // since when it is stopped; zero: it is not
 	Started   time.Time   // last; zero: not yet, or it has ended
 	PID       int         // of its tender; 0: it does not run
 	Restarts  int         // how often it has restarted by itself
@@ -34,5 +35,6 @@ const (
 	StateRunning    UnikernelState = "running"    // a tender runs it
 	StateRestarting UnikernelState = "restarting" // it has ended, and is started again at a time that is known
 	StateWaiting    UnikernelState = "waiting"    // it will be started, but not before something else has happened
+	StateStopped    UnikernelState = "stopped"    // it runs again when somebody starts it
 	StateEnded      UnikernelState = "ended"      // it is gone; only its console and its end are known
 )

@@ -112,6 +112,9 @@ func (h *host) describe(s *messages.UnikernelStatus, r *run) {
 	args := r.spec.Arguments
 	s.Digest, s.Blocks = r.spec.Digest, h.blockInfos(s.Name, args)
 	s.Started, s.Restarts, s.Wait = r.started, r.restarts, r.waits()
+	if r.spec.IsStopped() {
+		s.Stopped = time.UnixMilli(r.spec.StoppedMillis).UTC()
+	}
 	s.State = stateOf(r)
 	if s.State == messages.StateRunning {
 		s.PID = r.target.Process.PID
@@ -126,6 +129,8 @@ func (h *host) describe(s *messages.UnikernelStatus, r *run) {
 
 func stateOf(r *run) messages.UnikernelState {
 	switch {
+	case r.spec.IsStopped():
+		return messages.StateStopped
 	case r.unstored != "":
 		return messages.StateWaiting
 	case r.wait.OK && !r.wait.Value.Until.IsZero():

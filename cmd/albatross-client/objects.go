@@ -130,6 +130,7 @@ type endObject struct {
 	Since    string      `json:"waits_since,omitempty"`
 	Until    string      `json:"until,omitempty"`
 	Cause    string      `json:"cause,omitempty"`
+	Stopped  string      `json:"stopped_since,omitempty"`
 }
 
 // A consoleObject is the console of a unikernel that is gone.
@@ -274,6 +275,9 @@ func toEndObject(n messages.NamedEnd) endObject {
 	o := endObject{Name: shortName(n.Name), Restarts: n.End.Restarts, Exit: toExitObject(messages.Some(n.End))}
 	if n.Wait.OK {
 		o.Since, o.Until, o.Cause = timeJSON(n.Wait.Value.Since), timeJSON(n.Wait.Value.Until), string(n.Wait.Value.Cause)
+	}
+	if n.StoppedMillis != 0 {
+		o.Stopped = timeJSON(time.UnixMilli(n.StoppedMillis))
 	}
 	return o
 }

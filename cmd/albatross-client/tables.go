@@ -63,6 +63,8 @@ func stateText(s messages.UnikernelStatus, now time.Time) string {
 // since returns since when a unikernel is in its state; zero: unknown.
 func since(s messages.UnikernelStatus) time.Time {
 	switch {
+	case !s.Stopped.IsZero():
+		return s.Stopped
 	case s.Wait.OK:
 		return s.Wait.Value.Since
 	case s.State == messages.StateEnded && s.End.Value.AtMillis != 0:
@@ -256,6 +258,9 @@ func endTable(list []messages.NamedEnd, now time.Time) table {
 		}
 		if n.Wait.OK {
 			row[6] = "waits: " + escape(string(n.Wait.Value.Cause))
+		}
+		if n.StoppedMillis != 0 {
+			row[6] = "stopped"
 		}
 		t.rows = append(t.rows, row)
 	}

@@ -47,7 +47,7 @@
 //	}
 //	status  = {
 //	  1: tstr,       ; name, relative to the requested path
-//	  2: "starting" / "running" / "restarting" / "waiting" / "ended" /
+//	  2: "starting" / "running" / "restarting" / "waiting" / "stopped" / "ended" /
 //	     tstr,       ; of newer daemons
 //	  ? 3: bstr,     ; SHA-256 of its image; absent from what has ended, like 4, 5 and 14 to 20
 //	  ? 4: uint,     ; memory, in MB
@@ -67,6 +67,7 @@
 //	  ? 18: [* int], ; with one of these codes only; absent: any
 //	  ? 19: uint,    ; when the daemon starts, those with a low number are started first
 //	  ? 20: true,    ; add its name to its arguments, as --name=NAME
+//	  ? 21: tdate,   ; since when it is stopped, if it is
 //	}
 //	used    = {      ; what it has used since it was started
 //	  ? 1: uint,     ; microseconds of CPU time

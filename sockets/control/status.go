@@ -32,6 +32,7 @@ type unikernel struct {
 	Codes    []int           `cbor:"18,keyasint,omitempty"`
 	Startup  *int            `cbor:"19,keyasint,omitempty"`
 	AddName  bool            `cbor:"20,keyasint,omitempty"`
+	Stopped  time.Time       `cbor:"21,keyasint,omitzero"`
 }
 
 type used struct {
@@ -67,7 +68,7 @@ func appendStatuses(dst []byte, list []messages.UnikernelStatus) (_ []byte, err 
 func fromStatus(s *messages.UnikernelStatus) unikernel {
 	args := s.Arguments
 	u := unikernel{
-		Name: s.Name.String(), State: string(s.State), Restarts: s.Restarts, PID: s.PID, Started: s.Started,
+		Name: s.Name.String(), State: string(s.State), Restarts: s.Restarts, PID: s.PID, Started: s.Started, Stopped: s.Stopped,
 		Memory: args.Memory, CPUs: args.CPUIDs, Publish: fromPublications(args.Publish),
 		Restart: args.Fail.Restart, Codes: args.Fail.Codes, AddName: args.AddName,
 	}
@@ -122,6 +123,7 @@ func readStatus(b []byte) (s messages.UnikernelStatus, err error) {
 func (u *unikernel) status() (s messages.UnikernelStatus, err error) {
 	args := &s.Arguments
 	s.State, s.PID, s.Restarts, s.Started = messages.UnikernelState(u.State), u.PID, u.Restarts, inUTC(u.Started)
+	s.Stopped = inUTC(u.Stopped)
 	args.Memory, args.CPUIDs, args.AddName = u.Memory, u.CPUs, u.AddName
 	args.Fail = messages.FailBehaviour{Restart: u.Restart, Codes: u.Codes}
 	if u.Startup != nil {

@@ -19,7 +19,7 @@ import (
 const (
 	goldenStatusRequest = "a3 0101 02 66 737461747573 03 62 613a"
 	goldenStatuses      = `
-		b4
+		b5
 		01 64 3a776562
 		02 6a 72657374617274696e67
 		03 58 20 0700000000000000000000000000000000000000000000000000000000000000
@@ -40,6 +40,7 @@ const (
 		12 82 02 03
 		13 05
 		14 f5
+		15 c0 74 323032362d30312d30325430333a30343a30355a
 		a2 01 64 3a6f6c64 02 65 656e646564
 		a0`
 )
@@ -60,6 +61,7 @@ func statuses(t require.TestingT) messages.SuccessStatuses {
 			},
 			Blocks:  []messages.BlockInfo{{Name: "data", Device: messages.Some("disk"), SectorSize: messages.Some(4096), Size: 10}},
 			Started: time.UnixMilli(seen).UTC(),
+			Stopped: time.UnixMilli(second).UTC(),
 			Wait:    messages.Some(messages.Wait{Since: time.UnixMilli(second).UTC(), Cause: "broken!", Until: time.UnixMilli(seen).UTC()}),
 			End:     messages.Some(messages.End{Exit: messages.Exit{Known: true, Code: 3}, Restarts: 1}),
 			Used:    messages.Some(messages.Use{CPU: 1500 * time.Millisecond, Memory: 4 << 20}),
