@@ -7,6 +7,9 @@ PROGRAMS := albatrossd albatross-client albatross-tender albatross-keeper albatr
 STATIC := albatross-network
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 
+# When the source was last changed, in seconds: what is made of it carries that date.
+EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
 # Everything is built with a crypto/tls that accepts large certificates; see
 # sockets/remote/overlay. Tests that build programs inherit this.
 OVERLAY := $(CURDIR)/bin/overlay
@@ -16,6 +19,9 @@ export GOFLAGS := $(GOFLAGS_BEFORE) -overlay=$(OVERLAY)/overlay.json
 # The race detector needs cgo, and that needs a C compiler.
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
+# What TestManPages makes the manual pages in.
+WITH_PAGES := ./test/man $(addprefix ./cmd/,albatrossd albatross-client albatross-influx albatross-tls-endpoint)
+
 # Where the client is to build beside Linux.
 CLIENT_SYSTEMS := darwin freebsd
 # How long each fuzz target runs in `make fuzz`.
@@ -23,7 +29,7 @@ FUZZTIME ?= 1m
 # How often `make crash` kills the daemon at random moments.
 KILLS ?= 1000
 
-.PHONY: help overlay build demo test check cover lint vet tidy bench fuzz crash hostile vm-test guests clean
+.PHONY: help overlay build man demo test check cover lint vet tidy bench fuzz crash hostile vm-test guests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -37,6 +43,12 @@ build: overlay ## build all programs into bin/
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ $(addprefix ./cmd/,$(STATIC))
+
+# Each page is made by the test that checks it: see test/man.
+man: build ## write the manual pages to bin/man, and the completion files to bin/completion
+	@rm -rf bin/man bin/completion && mkdir -p bin/completion
+	@SOURCE_DATE_EPOCH=$(EPOCH) ALBATROSS_MAN=$(CURDIR)/bin/man $(GO) test -count 1 -run '^TestManPages$$' $(WITH_PAGES)
+	@set -e; for shell in bash zsh fish; do bin/albatross-client completion $$shell >bin/completion/albatross-client.$$shell; done
 
 demo: build ## run a unikernel and see that it outlives the daemon
 	@$(GO) run ./test/demo
