@@ -10,6 +10,9 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 # When the source was last changed, in seconds: what is made of it carries that date.
 EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
+# What packages are called. Between releases it is lower than any of them, and grows with each commit.
+PACKAGE_VERSION := $(subst -,+,$(if $(findstring .,$(VERSION)),$(VERSION:v%=%),0~git$(EPOCH).$(VERSION)))
+
 # Everything is built with a crypto/tls that accepts large certificates; see
 # sockets/remote/overlay. Tests that build programs inherit this.
 OVERLAY := $(CURDIR)/bin/overlay
@@ -29,7 +32,7 @@ FUZZTIME ?= 1m
 # How often `make crash` kills the daemon at random moments.
 KILLS ?= 1000
 
-.PHONY: help overlay build man demo test check cover lint vet tidy bench fuzz crash hostile vm-test guests clean
+.PHONY: help overlay build man install stage packages deb rpm tarball demo test check cover lint vet tidy bench fuzz crash hostile vm-test package-test guests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -49,6 +52,54 @@ man: build ## write the manual pages to bin/man, and the completion files to bin
 	@rm -rf bin/man bin/completion && mkdir -p bin/completion
 	@SOURCE_DATE_EPOCH=$(EPOCH) ALBATROSS_MAN=$(CURDIR)/bin/man $(GO) test -count 1 -run '^TestManPages$$' $(WITH_PAGES)
 	@set -e; for shell in bash zsh fish; do bin/albatross-client completion $$shell >bin/completion/albatross-client.$$shell; done
+
+# Where `make install` puts the programs of BUILT. Units are changed to name that directory.
+PREFIX ?= /usr/local
+DESTDIR ?=
+BUILT ?= bin
+share := $(DESTDIR)$(PREFIX)/share
+units := $(wildcard packaging/systemd/*.service packaging/systemd/*.socket)
+
+install: ## install what `make man` has made to DESTDIR and PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(share)/man/man1 $(share)/man/man8
+	install $(addprefix $(BUILT)/,$(PROGRAMS) $(STATIC)) $(DESTDIR)$(PREFIX)/bin
+	@set -e; for unit in $(units); do \
+		sed 's,/usr/local/bin/,$(PREFIX)/bin/,g' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; \
+	done
+	install -D -m 644 packaging/systemd/albatross.sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/albatross.conf
+	install -D -m 644 packaging/systemd/albatross.tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/albatross.conf
+	@set -e; for page in bin/man/*; do \
+		gzip -9n <$$page >$(share)/man/man$${page##*.}/$${page##*/}.gz; \
+	done
+	install -D -m 644 bin/completion/albatross-client.bash $(share)/bash-completion/completions/albatross-client
+	install -D -m 644 bin/completion/albatross-client.fish $(share)/fish/vendor_completions.d/albatross-client.fish
+	install -D -m 644 bin/completion/albatross-client.zsh $(share)/zsh/site-functions/_albatross-client
+	install -d $(share)/doc/albatross-go
+	install -m 644 README.md CHANGELOG.md docs/*.md packaging/grafana/albatross.json $(share)/doc/albatross-go
+	install -m 644 LICENSE $(share)/doc/albatross-go/copyright
+
+# The programs of packages need no library of the machine that they are installed on. Unikernels
+# of spt are of amd64 only.
+STATIC_BUILD := CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+NFPM := SOURCE_DATE_EPOCH=$(EPOCH) PACKAGE_VERSION='$(PACKAGE_VERSION)' $(GO) tool -modfile=packaging/nfpm/go.mod nfpm package --config packaging/nfpm/nfpm.yaml
+PACKAGES ?= bin/packages
+package := $(PACKAGES)/albatross-go-$(PACKAGE_VERSION)-linux-amd64
+
+stage: man
+	@rm -rf bin/stage && mkdir -p bin/static $(PACKAGES)
+	$(STATIC_BUILD) -o bin/static/ $(addprefix ./cmd/,$(PROGRAMS) $(STATIC))
+	@$(MAKE) -s install DESTDIR=bin/stage PREFIX=/usr BUILT=bin/static
+
+packages: deb rpm tarball ## make all of them, in PACKAGES (bin/packages)
+
+deb: stage ## make a package for Debian
+	$(NFPM) --packager deb --target $(PACKAGES)/
+
+rpm: stage ## make a package for systems with rpm
+	$(NFPM) --packager rpm --target $(PACKAGES)/
+
+tarball: stage ## make an archive of what packages install
+	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$(EPOCH) --transform='s,^\.,$(notdir $(package)),' -C bin/stage -c . | gzip -9n >$(package).tar.gz
 
 demo: build ## run a unikernel and see that it outlives the daemon
 	@$(GO) run ./test/demo
@@ -108,6 +159,15 @@ crash: build ## kill the daemon at every failpoint and KILLS times at random, an
 
 vm-test: build ## boot a Debian in qemu, and try the units and hvt there (a quarter of an hour)
 	@machine=$$(test/vm/prepare.sh) && cd test/vm && ALBATROSS_VM="$$machine" $(GO) test -v -count 1 -timeout 2h
+
+# All is built here: there is no network in the namespace of the tests.
+package-test: ## install, upgrade and remove the packages in a Debian of their own (two minutes)
+	@rm -rf bin/package-test
+	@set -e; for version in 0.1.0 0.2.0; do \
+		$(MAKE) -s packages VERSION=$$version PACKAGES=bin/package-test/$$version; \
+	done
+	@root=$$(test/packages/prepare.sh) && cd test/packages && \
+		ALBATROSS_ROOT="$$root" ALBATROSS_PACKAGES=$(CURDIR)/bin/package-test $(GO) test -v -count 1 -timeout 30m
 
 # The tests of any package whose names begin with TestHostile: see test/hostile.
 hostile: build ## attack at length with messages, certificates, images, load and damage, and print figures
