@@ -68,6 +68,7 @@ install: ## install what `make man` has made to DESTDIR and PREFIX
 	done
 	install -D -m 644 packaging/systemd/albatross.sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/albatross.conf
 	install -D -m 644 packaging/systemd/albatross.tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/albatross.conf
+	@test -e $(DESTDIR)/etc/albatross/albatrossd.toml || install -D -m 644 packaging/albatrossd.toml $(DESTDIR)/etc/albatross/albatrossd.toml
 	@set -e; for page in bin/man/*; do \
 		gzip -9n <$$page >$(share)/man/man$${page##*.}/$${page##*/}.gz; \
 	done

@@ -24,12 +24,17 @@ func makeDirs(o options, gid int) error {
 }
 
 // makeDatabaseDir is makeDirs for the directory of the database. The users of its
-// subdirectories create those; nobody else can interfere there. It refuses files that others
-// can write, too.
+// subdirectories create those; nobody else can interfere there.
 func makeDatabaseDir(o options) error {
 	if err := makeAll(-1, o.dbdir); err != nil {
 		return err
 	}
+	return checkDatabaseDir(o)
+}
+
+// checkDatabaseDir refuses files and subdirectories of the directory of the database that others
+// can write.
+func checkDatabaseDir(o options) error {
 	for _, dir := range []string{filepath.Join(o.dbdir, store.ImageDir), blockDir(o), historyDir(o), filepath.Join(o.dbdir, wire.Dir)} {
 		if err := trust.Dir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -14,6 +13,8 @@ import (
 	"albatross/cmd/commandline"
 	"albatross/runtime/cgroup"
 	"albatross/runtime/tender"
+	"albatross/sockets/influx"
+	"albatross/sockets/metrics"
 )
 
 // version is set when a release is built.
@@ -21,6 +22,9 @@ var version = "devel"
 
 // options are the command line.
 type options struct {
+	config string // the file with the other options; empty: none
+	verify bool
+
 	tmpdir  string
 	dbdir   string
 	tender  string
@@ -53,6 +57,19 @@ func (o options) check(flags *pflag.FlagSet) error {
 			return fmt.Errorf("cannot use --cgroup: %w", err)
 		}
 	}
+	if _, err := tender.ParsePolicy(o.tender); err != nil {
+		return fmt.Errorf("cannot use --tender: %w", err)
+	}
+	if o.metrics != "" {
+		if err := metrics.Check(o.metrics); err != nil {
+			return fmt.Errorf("cannot use --metrics: %w", err)
+		}
+	}
+	if o.influx != "" {
+		if _, err := influx.Address(o.influx); err != nil {
+			return fmt.Errorf("cannot use --influx %q: %w", o.influx, err)
+		}
+	}
 	switch {
 	case o.grace < 0:
 		return fmt.Errorf("cannot use --grace %v: it is negative", o.grace)
@@ -62,6 +79,20 @@ func (o options) check(flags *pflag.FlagSet) error {
 		return fmt.Errorf("cannot use --max-subscribers %d: 1 is the least", o.maxSubscribers)
 	}
 	return nil
+}
+
+// complete adds the options of the configuration file to those of the command line, and checks all.
+func (o *options) complete(flags *pflag.FlagSet) error {
+	check := func() error { return o.check(flags) }
+	if err := check(); err != nil {
+		return err
+	}
+	if o.config != "" {
+		if err := readConfig(flags, o.config, check); err != nil {
+			return err
+		}
+	}
+	return o.absolute()
 }
 
 // absolute makes directories absolute, since tenders run in another one.
@@ -82,15 +113,27 @@ func command() *cobra.Command {
 		Short: "Run MirageOS unikernels",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := errors.Join(o.check(c.Flags()), o.absolute()); err != nil {
+			if err := o.complete(c.Flags()); err != nil {
 				return err
 			}
 			ctx, stop := commandline.UntilTold()
 			defer stop()
+			if o.verify {
+				return verify(ctx, o, c.OutOrStdout())
+			}
 			return run(ctx, o)
 		},
 	}
-	flags := cmd.Flags()
+	cmd.Flags().AddFlagSet(o.register())
+	commandline.Daemon(cmd, version)
+	return cmd
+}
+
+// register returns the options.
+func (o *options) register() *pflag.FlagSet {
+	flags := pflag.NewFlagSet("albatrossd", pflag.ContinueOnError)
+	flags.StringVar(&o.config, "config", "", "read options from this file, as NAME = VALUE; those of the command line override it. The unit for systemd names /etc/albatross/albatrossd.toml; without this option no file is read")
+	flags.BoolVar(&o.verify, "check", false, "do not start: list what the daemon would find, and fail if it would not start")
 	flags.StringVar(&o.tmpdir, "tmpdir", "/run/albatross", "directory of the sockets and consoles")
 	flags.StringVar(&o.dbdir, "dbdir", "/var/lib/albatross", "directory of the database, images and block devices")
 	flags.StringVar(&o.tender, "tender", tender.Auto.String(), "which tenders to use: auto, builtin or installed")
@@ -106,6 +149,5 @@ func command() *cobra.Command {
 	flags.StringVar(&o.influx, "influx", "", "push what the daemon itself uses to InfluxDB at HOST[:PORT]; albatross-influx does so for unikernels")
 	flags.StringVar(&o.zvols, "allow-zvol-for", "", "has no effect: block devices are files, not volumes of ZFS")
 	o.log.Register(flags)
-	commandline.Daemon(cmd, version)
-	return cmd
+	return flags
 }

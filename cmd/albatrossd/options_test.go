@@ -31,7 +31,7 @@ func TestOptionsThatCannotBeMeant(t *testing.T) {
 		require.ErrorContains(t, cmd.Execute(), refusal, "%q", arg)
 	}
 	for _, fine := range []string{"", "auto", "albatross", "/albatross", "a/b", "a/", "a b", ".a"} {
-		o := options{cgroup: fine, interval: 1, maxSubscribers: 1}
+		o := options{cgroup: fine, tender: "auto", interval: 1, maxSubscribers: 1}
 		require.NoError(t, o.check(command().Flags()), "%q", fine)
 	}
 }

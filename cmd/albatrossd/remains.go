@@ -36,19 +36,24 @@ func checkRemains(o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if found.images+found.consoles == 0 && nativeLeft(o) { // whose import explains the pipes
-		return nil
-	}
-	if found.images+found.consoles+found.pipes+len(found.processes) > 0 {
+	if found.lost(o) {
 		if answered(o) {
 			return fmt.Errorf("cannot begin with a new database beside what uses %s: another daemon listens there", utilDir(o))
 		}
 		return found.refusal(o)
 	}
-	if found.devices > 0 {
+	if found.devices > 0 && !nativeLeft(o) {
 		log.Info("The database is new; block devices that are there are used", "count", found.devices)
 	}
 	return nil
+}
+
+// lost reports whether a database must have been there.
+func (s remains) lost(o options) bool {
+	if s.images+s.consoles == 0 && nativeLeft(o) { // whose import explains the pipes
+		return false
+	}
+	return s.images+s.consoles+s.pipes+len(s.processes) > 0
 }
 
 // nativeLeft reports whether there is a state of native albatross to import.

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"albatross/messages"
 )
 
@@ -71,6 +73,25 @@ func Open(parent string) (*Tree, error) {
 		}
 	}
 	return nil, fmt.Errorf("cannot use cgroups: %w", err)
+}
+
+// Possible returns why Open would fail on this machine, as far as can be known without making
+// anything.
+func Possible() error {
+	mounts, err := findMounts()
+	if err != nil {
+		return fmt.Errorf("cannot use cgroups: %w", err)
+	}
+	branches := choose(mounts, "albatross")
+	if len(branches) == 0 {
+		return fmt.Errorf("cannot use cgroups: %w", errNone)
+	}
+	for _, b := range branches {
+		if err := unix.Access(b.root, unix.W_OK); err != nil {
+			return fmt.Errorf("cannot use cgroups: cannot write to %s: %w", b.root, err)
+		}
+	}
+	return nil
 }
 
 func open(mounts []mount, parent string) (*Tree, error) {

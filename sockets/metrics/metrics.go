@@ -48,6 +48,12 @@ func Listen(address string, gatherer prometheus.Gatherer, log *slog.Logger) (*Se
 	return listen(address, gatherer, log, patience)
 }
 
+// Check returns why an address cannot be that of Listen.
+func Check(address string) error {
+	_, err := complete(address)
+	return err
+}
+
 func listen(address string, gatherer prometheus.Gatherer, log *slog.Logger, patience time.Duration) (*Server, error) {
 	full, err := complete(address)
 	if err != nil {

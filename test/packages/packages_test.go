@@ -26,6 +26,7 @@ func TestLifeOfAPackage(t *testing.T) {
 	r.do("bash", "-n", "/usr/share/bash-completion/completions/albatross-client")
 	r.requirePages()
 
+	require.Contains(t, r.do("albatrossd", "--check", "--config=/etc/albatross/albatrossd.toml"), "a new one is made at the first start")
 	d := r.start()
 	r.copyFile("../guests/bin/hello.spt", "/tmp/hello.spt")
 	r.do("albatross-client", "create", "short", "/tmp/hello.spt", "--arg=world")
@@ -37,8 +38,10 @@ func TestLifeOfAPackage(t *testing.T) {
 	unikernel, keeper := r.processes("/usr/bin/albatross-tender"), r.processes("/usr/bin/albatross-keeper")
 	require.Len(t, unikernel, 1)
 	require.Len(t, keeper, 1)
+	r.write("/etc/albatross/albatrossd.toml", "verbosity = \"debug\"\n", 0o644)
 	require.NotContains(t, r.do("dpkg", "-i", r.packageFile(newer, "*.deb")), "unikernels that run", "an upgrade is no removal")
 	require.Contains(t, r.do("albatross-client", "info"), "hello", "the daemon is as it was")
+	require.Equal(t, "verbosity = \"debug\"\n", r.read("/etc/albatross/albatrossd.toml"), "what an operator has changed")
 	d.stop(t)
 	d = r.start()
 	require.Contains(t, r.do("albatrossd", "--version"), "version "+newer+" ")

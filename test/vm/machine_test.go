@@ -102,6 +102,7 @@ func (m *machine) makePayload() {
 		require.NoError(m.t, err, "%s", out)
 	}
 	host(m.t, "cp", "-r", "../../packaging/systemd", filepath.Join(dir, "units"))
+	host(m.t, "cp", "../../packaging/albatrossd.toml", dir)
 	for _, name := range []string{"hello", "net", "disk", "chatty", "web"} {
 		require.NoError(m.t, os.WriteFile(filepath.Join(dir, "guests", name+".spt"), guests.Image(name, "spt"), 0o644))
 	}
@@ -275,10 +276,11 @@ var (
 	service = "albatrossd.service"
 )
 
-// install does what README says.
+// install does what `make install` does, and then what README says.
 func (m *machine) install() {
 	m.t.Helper()
 	m.sh(`cp /payload/bin/* /usr/local/bin/
+install -D -m 644 /payload/albatrossd.toml /etc/albatross/albatrossd.toml
 cp /payload/units/*.service /payload/units/*.socket /etc/systemd/system/
 cp /payload/units/albatross.sysusers.conf /usr/lib/sysusers.d/albatross.conf
 cp /payload/units/albatross.tmpfiles.conf /usr/lib/tmpfiles.d/albatross.conf
