@@ -16,7 +16,7 @@ import (
 )
 
 // contained runs as a daemon in a container, whose cgroups are mounted as how says. It prints the
-// error of Open for a parent.
+// error of Open for a parent, which Possible must have foreseen.
 func contained(how, parent string) {
 	mounts, err := findMounts()
 	for i := len(mounts) - 1; i >= 0 && err == nil; i-- {
@@ -25,6 +25,9 @@ func contained(how, parent string) {
 	if err != nil {
 		fmt.Println("the container cannot be made:", err)
 		os.Exit(1)
+	}
+	if Possible() == nil {
+		fmt.Println("it would be possible")
 	}
 	_, err = Open(parent)
 	fmt.Print(err)
@@ -63,6 +66,11 @@ func TestOpenInAContainer(t *testing.T) {
 			require.Regexp(t, "^cannot use cgroups: .*"+test.want+"$", string(said))
 		})
 	}
+}
+
+func TestPossible(t *testing.T) {
+	usable(t)
+	require.NoError(t, Possible())
 }
 
 func TestOpenByNobodySpecial(t *testing.T) {
