@@ -20,11 +20,13 @@
 //	escape.go        why a console cannot control the terminal
 //	errors.go        exit codes, and what to do about an error
 //	complete.go      shell completion
+//	output.go        -o of commands that write what they get to a file
 //	save.go          why a written file replaces none, and is never incomplete
 //	progress.go      the progress of an upload or a dump
 //
 // and one file for each command, except that those about policies are in policy.go, and
-// those about block devices in block.go, upload.go (set-block) and dump.go.
+// those about block devices in block.go, upload.go (set-block) and dump.go; inspect-dump and
+// extract-dump are in nativedump.go.
 package main
 
 import (

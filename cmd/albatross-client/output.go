@@ -1,106 +1,73 @@
 package main
 
 import (
-	"fmt"
+	"errors"
+	"io"
 	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
 
 	"albatross/messages"
 )
 
-// A format is how answers are printed.
-type format string
+// standardOutput is the name of a file that stands for standard output.
+const standardOutput = "-"
 
-const (
-	textFormat   format = "text"   // tables and words for people
-	jsonFormat   format = "json"   // one document, or one in each line for streams: docs/json.md
-	nativeFormat format = "native" // as the native client prints them, for scripts that parse that
-)
-
-// outputVariable is the environment variable with the default of --output.
-const outputVariable = "ALBATROSS_OUTPUT"
-
-var formats = []format{textFormat, jsonFormat, nativeFormat}
-
-func parseFormat(s string) (format, error) {
-	for _, f := range formats {
-		if string(f) == s {
-			return f, nil
-		}
-	}
-	return "", fmt.Errorf("invalid value '%s', expected one of %s", escape(s), joined(formats, ", ", func(f format) string { return string(f) }))
+// An output is where a command writes the contents that were asked for: a new file in the
+// temporary directory, or the file of -o, or standard output.
+type output struct {
+	path   string // "": a new file in the temporary directory
+	stdout io.Writer
 }
 
-// outputFormat returns the format to use: of the option, or else of the environment.
-func (a *app) outputFormat() (format, error) {
-	if a.format != "" {
-		return a.format, nil
+func (o *output) register(flags *pflag.FlagSet, stdout io.Writer) {
+	o.stdout = stdout
+	flags.VarP(one("FILE", parseText, &o.path), "to", "o", "write to this file instead; - is standard output")
+}
+
+// toStdout reports whether the contents go where answers are printed.
+func (o *output) toStdout() bool { return o.path == standardOutput }
+
+// save writes the contents, and returns the path of the file. A file has its name only once it
+// is complete.
+func (o *output) save(name messages.Name, contents io.Reader) (path string, err error) {
+	switch o.path {
+	case "":
+		return save(name, contents)
+	case standardOutput:
+		_, err := io.Copy(o.stdout, contents)
+		return o.path, err
 	}
-	value := os.Getenv(outputVariable)
-	if value == "" {
-		return textFormat, nil
+	return o.path, replaceBy(o.path, contents)
+}
+
+// replaceBy replaces a file by contents when these are complete. What is no regular file, such
+// as a pipe, is written to.
+func replaceBy(path string, contents io.Reader) error {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
 	}
-	f, err := parseFormat(value)
+	if stat, err := os.Stat(path); err == nil && !stat.Mode().IsRegular() {
+		return writeTo(path, contents)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.part")
 	if err != nil {
-		return "", usageError(outputVariable + ": " + err.Error())
+		return err
 	}
-	return f, nil
+	defer func() { _ = os.Remove(f.Name()) }() // if it has not been renamed
+	_, err = io.Copy(f, contents)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
 }
 
-// show prints the answer to a question about a name.
-func (a *app) show(name messages.Name, answer messages.Success) error {
-	text, known := a.answerText(name, answer)
-	switch {
-	case !known:
-		return fmt.Errorf("%w (%T)", errOddAnswer, answer)
-	case text == "":
-		return nil
+func writeTo(path string, contents io.Reader) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
 	}
-	return a.print(text)
-}
-
-// answerText returns an answer in the wanted format, if this program knows it.
-func (a *app) answerText(name messages.Name, answer messages.Success) (text string, known bool) {
-	switch a.format {
-	case nativeFormat:
-		text, known = successText(answer, a.showsArguments())
-		return fmt.Sprintf("host %s: %s", nameText(name), text), known
-	case jsonFormat:
-		return answerJSON(name, answer)
-	}
-	return a.plainText(name, answer)
-}
-
-// plainText returns an answer for people. It is empty where the answer goes without saying.
-func (a *app) plainText(name messages.Name, answer messages.Success) (text string, known bool) {
-	switch s := answer.(type) {
-	case messages.SuccessEmpty, messages.SuccessDump, messages.SuccessImage:
-		return "", true
-	case messages.SuccessText:
-		if name == (messages.Name{}) {
-			return escape(string(s.Text)), true
-		}
-		return shortName(name) + ": " + escape(string(s.Text)), true
-	case messages.SuccessPolicies:
-		return a.rows(len(s.List), policyTable(s.List), func(i int) string { return shortName(s.List[i].Name) }), true
-	case messages.SuccessConsoles:
-		return joined(s.List, "\n", shortName), true
-	case messages.SuccessBlocks:
-		return a.rows(len(s.List), blockTable(s.List), func(i int) string { return shortName(s.List[i].Name) }), true
-	}
-	return "", false
-}
-
-// rows returns a table; only its names, if the user wants no more; and nothing without rows.
-func (a *app) rows(n int, t table, name func(int) string) string {
-	switch {
-	case n == 0:
-		return ""
-	case a.quiet:
-		names := make([]int, n)
-		for i := range names {
-			names[i] = i
-		}
-		return joined(names, "\n", name)
-	}
-	return t.fit(a.width())
+	_, err = io.Copy(f, contents)
+	return errors.Join(err, f.Close())
 }

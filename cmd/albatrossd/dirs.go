@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"albatross/cmd/nativestate"
 	"albatross/runtime/keeper/wire"
 	"albatross/runtime/store"
 	"albatross/runtime/trust"
@@ -40,7 +41,7 @@ func checkDatabaseDir(o options) error {
 			return err
 		}
 	}
-	for _, file := range []string{store.DBFile, store.CopyFile, store.KeptFile, nativeState} {
+	for _, file := range []string{store.DBFile, store.CopyFile, store.KeptFile, nativestate.File} {
 		if err := trust.File(filepath.Join(o.dbdir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -12,10 +10,8 @@ import (
 	"runtime/debug"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"albatross/cmd/nativestate"
 	"albatross/messages"
-	"albatross/runtime/compress"
 	"albatross/runtime/failpoint"
 	"albatross/runtime/guest"
 	"albatross/runtime/store"
@@ -23,16 +19,8 @@ import (
 	"albatross/sockets/wire"
 )
 
-const (
-	// nativeState is the file of native albatross in the database directory: its
-	// unikernels with their images.
-	nativeState = "state"
-	// maxState is the largest such file, in bytes. It is read into memory as a whole, as
-	// native albatross does.
-	maxState = 16 << 30
-	// maxImage is the largest uncompressed image, in bytes, as for clients.
-	maxImage = 1 << 30
-)
+// maxImage is the largest uncompressed image, in bytes, as for clients.
+const maxImage = 1 << 30
 
 // importNative imports what native albatross has left in the database directory, if the
 // database is new. Either all of it is stored, with the mark that it was imported, or
@@ -45,7 +33,7 @@ const (
 // The caller must own the database and the images exclusively, and the sockets, so that
 // no native daemon writes the file meanwhile.
 func importNative(dbdir string, db *store.DB, images *store.Images, beside strangers, log *slog.Logger) error {
-	path := filepath.Join(dbdir, nativeState)
+	path := filepath.Join(dbdir, nativestate.File)
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -79,11 +67,7 @@ func markImported(db *store.DB, stored messages.State) error {
 func importFile(path string, db *store.DB, images *store.Images, beside strangers, log *slog.Logger) error {
 	// Go would otherwise keep the memory of the images for hours.
 	defer debug.FreeOSMemory()
-	file, err := readState(path)
-	if err != nil {
-		return err
-	}
-	state, err := wire.DecodeState(file)
+	state, err := nativestate.Read(path)
 	if err != nil {
 		return err
 	}
@@ -147,28 +131,6 @@ func importBeside(o options, db *store.DB, guests *guest.Machine, log *slog.Logg
 	return beside.without(state.Unikernels), err
 }
 
-// readState reads the file, which may be of any kind.
-func readState(path string) ([]byte, error) {
-	// O_NONBLOCK: the open of a named pipe would block.
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
-	case info.Size() > maxState:
-		return nil, fmt.Errorf("it is larger than %d bytes", int64(maxState))
-	}
-	data := make([]byte, info.Size())
-	_, err = io.ReadFull(f, data)
-	return data, err
-}
-
 // importable refuses a state with contents that we cannot have. It does not check whether
 // an image can be run: its start reports that, and it can change.
 func importable(s wire.State) error {
@@ -210,11 +172,7 @@ func storeImages(unikernels []messages.NamedConfig, images *store.Images) (chang
 }
 
 func storeImage(c messages.Config, images *store.Images) (messages.Digest, error) {
-	var image io.Reader = bytes.NewReader(c.Image)
-	if c.Compressed {
-		image = compress.Inflate(image, "image")
-	}
-	digest, _, err := images.Add(image, maxImage)
+	digest, _, err := images.Add(nativestate.Image(c), maxImage)
 	if err == nil {
 		images.Unpin(digest) // nobody collects images before it is on record
 	}

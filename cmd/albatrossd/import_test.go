@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/actors/ledger"
+	"albatross/cmd/nativestate"
 	"albatross/messages"
 	"albatross/runtime/block"
 	"albatross/runtime/store"
@@ -66,7 +67,7 @@ func (s *start) image(t testing.TB, d messages.Digest) []byte {
 	return data
 }
 
-func statePath(dir string) string { return filepath.Join(dir, nativeState) }
+func statePath(dir string) string { return filepath.Join(dir, nativestate.File) }
 
 func writeFile(t require.TestingT, path string, data []byte) {
 	require.NoError(t, os.WriteFile(path, data, 0o600))
@@ -281,7 +282,7 @@ func hugeFile(path string) error {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		return err
 	}
-	return os.Truncate(path, maxState+1)
+	return os.Truncate(path, 16<<30+1)
 }
 
 // TestUpperCaseBecomesLowerCase: the names of 2.5 are folded, and the files of

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"albatross/cmd/nativestate"
 	"albatross/messages"
 	"albatross/runtime/store"
 	"albatross/runtime/tender"
@@ -58,7 +59,7 @@ func (s remains) lost(o options) bool {
 
 // nativeLeft reports whether there is a state of native albatross to import.
 func nativeLeft(o options) bool {
-	_, err := os.Lstat(filepath.Join(o.dbdir, nativeState))
+	_, err := os.Lstat(filepath.Join(o.dbdir, nativestate.File))
 	return err == nil
 }
 
