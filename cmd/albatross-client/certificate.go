@@ -86,9 +86,9 @@ func (a *app) give(ctx context.Context, name messages.Name, command messages.Com
 		}
 		return a.showInfos(ctx, name, about, infos, false)
 	case messages.UnikernelGet:
-		return a.get(ctx, name, c)
+		return a.get(ctx, name, c, &output{})
 	case messages.BlockDump:
-		return a.dumpBlock(ctx, name, c.Level)
+		return a.dumpBlock(ctx, name, c.Level, &output{})
 	case messages.BlockSet:
 		return a.giveWith(ctx, name, command, c.Compressed, data)
 	case messages.UnikernelCreate:

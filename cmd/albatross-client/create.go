@@ -64,8 +64,7 @@ func (a *app) createCommand() *cobra.Command {
 	return c
 }
 
-// create sends an image. For a remote daemon it follows the command as a stream, and so
-// may be larger than a certificate, which must contain it in a mere request.
+// create sends an image, to our daemon in our protocol if it may be on a named network.
 func (a *app) create(ctx context.Context, name messages.Name, command messages.UnikernelCreate) error {
 	if !a.destination.given() && usesNetworks(command.Config.Arguments) {
 		return a.deploy(ctx, name, command)
@@ -73,6 +72,12 @@ func (a *app) create(ctx context.Context, name messages.Name, command messages.U
 	if a.destination.given() && needsControl(command.Config.Arguments) {
 		return inputError("--publish, and addresses and rates of --net, are possible on the machine of the daemon only")
 	}
+	return a.sendCreate(ctx, name, command)
+}
+
+// sendCreate sends an image in a native message. For a remote daemon it follows the command as
+// a stream, and so may be larger than a certificate, which must contain it in a mere request.
+func (a *app) sendCreate(ctx context.Context, name messages.Name, command messages.UnikernelCreate) error {
 	if a.destination.address == "" {
 		return a.ask(ctx, name, command)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/compress"
+	"albatross/sockets/builds"
 	"albatross/sockets/certificate"
 	"albatross/sockets/client"
 )
@@ -24,6 +25,7 @@ const (
 	exitEnded         exitCode = 115 // the daemon has ended a stream with a reason; not native's
 	exitChain         exitCode = 116 // our certificates do not lead to a trusted authority
 	exitRefused       exitCode = 117 // the daemon has refused, or what it has started has ended at once
+	exitHTTP          exitCode = 118 // a server with builds is of no use
 	exitRejected      exitCode = 119 // the endpoint does not accept our certificate
 	exitUntrusted     exitCode = 120 // we do not accept the endpoint's
 	exitCommunication exitCode = 121 // the conversation broke off
@@ -123,6 +125,7 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 	var trust *client.TrustError
 	var chain *chainError
 	var damaged *compress.DamagedError
+	var web *builds.Error
 	switch {
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted, errInterrupted.Error()
@@ -147,6 +150,8 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 			"\nThe daemon refuses like this what it does not understand: is it of another version? Its log tells more."
 	case errors.As(err, &broken):
 		return exitCommunication, "[ERROR] " + escape(err.Error()) + a.largeAdvice()
+	case errors.As(err, &web):
+		return exitHTTP, "[ERROR] " + escape(err.Error()) + "\n" + buildsAdvice(err)
 	case errors.Is(err, errNothingSent), errors.Is(err, errOddAnswer), errors.As(err, &damaged):
 		return exitCommunication, "[ERROR] " + escape(err.Error())
 	}

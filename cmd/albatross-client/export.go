@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"albatross/messages"
 	"albatross/runtime/durable"
@@ -81,7 +79,7 @@ func mayExport(path string) error {
 
 func (a *app) exportState(ctx context.Context, path string) error {
 	// An interrupt must not leave half a file.
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, unix.SIGTERM)
+	ctx, stop := interruptible(ctx)
 	defer stop()
 	state, err := a.nativeState(ctx)
 	if err != nil {

@@ -22,6 +22,7 @@
 //	complete.go      shell completion
 //	output.go        -o of commands that write what they get to a file
 //	save.go          why a written file replaces none, and is never incomplete
+//	interrupt.go     what an interrupt ends
 //	progress.go      the progress of an upload or a dump
 //
 // and one file for each command, except that those about policies are in policy.go, and

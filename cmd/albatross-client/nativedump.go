@@ -121,10 +121,9 @@ func (a *app) extract(u messages.NamedConfig, to *output) error {
 	if err != nil {
 		return fmt.Errorf("cannot save the image: %w", err)
 	}
-	if to.toStdout() {
-		return nil
-	}
-	return a.print("dumped image to " + escape(path) + "\n" + configText(u.Config, a.showsArguments()))
+	return a.tell(to, func() error {
+		return a.print("dumped image to " + escape(path) + "\n" + configText(u.Config, a.showsArguments()))
+	})
 }
 
 // completeDump returns the names of unikernels in a state file.

@@ -13,6 +13,7 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/compress"
+	"albatross/sockets/builds"
 	"albatross/sockets/client"
 )
 
@@ -237,9 +238,10 @@ func forEach(names []messages.Name, do func(n int, name messages.Name) error) er
 		err := do(n, name)
 		var refusal *client.Refusal
 		var atOnce *endedError
+		var web *builds.Error
 		switch {
 		case err == nil:
-		case errors.As(err, &refusal), errors.As(err, &atOnce):
+		case errors.As(err, &refusal), errors.As(err, &atOnce), errors.As(err, &web):
 			refusals = append(refusals, err)
 		default:
 			return append(refusals, err)

@@ -15,7 +15,7 @@ func (a *app) progress(what string, size int64, r io.Reader) (counted io.Reader,
 	bar := progressbar.NewOptions64(size,
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionSetWriter(a.stderr),
-		progressbar.OptionSetVisibility(isTerminal(a.stderr) && a.level() > quiet),
+		progressbar.OptionSetVisibility(a.showsProgress()),
 		progressbar.OptionSetSpinnerChangeInterval(0), // no goroutine of its own
 		progressbar.OptionSetRenderBlankState(true),
 		progressbar.OptionThrottle(100*time.Millisecond),
@@ -27,6 +27,8 @@ func (a *app) progress(what string, size int64, r io.Reader) (counted io.Reader,
 	reader := progressbar.NewReader(r, bar)
 	return &reader, func() { bar.Clear() }
 }
+
+func (a *app) showsProgress() bool { return isTerminal(a.stderr) && a.level() > quiet }
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

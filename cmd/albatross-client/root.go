@@ -71,7 +71,7 @@ func (a *app) root() *cobra.Command {
 	a.registerCommon(root)
 	a.registerDestination(root.PersistentFlags())
 	root.AddCommand(
-		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.eventsCommand(), a.exitsCommand(), a.getCommand(), a.inactiveConsolesCommand(), a.infoCommand(), a.logsCommand(), a.restartCommand(), a.startCommand(), a.stopCommand(),
+		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.eventsCommand(), a.exitsCommand(), a.getCommand(), a.inactiveConsolesCommand(), a.infoCommand(), a.logsCommand(), a.restartCommand(), a.startCommand(), a.stopCommand(), a.updateCommand(),
 		a.addPolicyCommand(), a.policyCommand(), a.removePolicyCommand(),
 		a.blockCommand(), a.createBlockCommand(), a.reserveBlockCommand(), a.destroyBlockCommand(), a.dumpBlockCommand(), a.setBlockCommand(),
 		a.networkCommand(), a.publishCommand(),
@@ -122,10 +122,10 @@ that somebody else can sign.
 
 Exit codes: 0 success, 115 the daemon has ended what was followed, for a newer
 follower for instance, 116 our certificates lead to nobody in --server-ca, 117 the
-daemon refused, or what it has started has ended at once, 119 the endpoint does not
-accept our certificate, 120 we do not accept the endpoint's, 121 the conversation broke
-off, 122 no daemon there, 124 wrong command line or file, 125 anything else, 130
-interrupted.`
+daemon refused, or what it has started has ended at once, 118 a server with builds
+is of no use, 119 the endpoint does not accept our certificate, 120 we do not accept
+the endpoint's, 121 the conversation broke off, 122 no daemon there, 124 wrong command
+line or file, 125 anything else, 130 interrupted.`
 
 func (a *app) registerCommon(root *cobra.Command) {
 	flags := root.PersistentFlags()

@@ -12,6 +12,7 @@
 //	until FILE TEXT         waits for a text to appear in a file
 //	served PORT TEXT        waits until this is the first line that a web server there answers
 //	! served PORT           none answers there
+//	builder FILE            starts a builder-web at $BUILDER (see builder_test.go)
 package cli
 
 import (
@@ -83,6 +84,7 @@ func runScripts(t *testing.T, dir string) {
 			"until":  until,
 			"served": served,
 
+			"builder":  builder,
 			"ask":      ask,
 			"daemon":   daemonCommand,
 			"endpoint": endpointCommand,

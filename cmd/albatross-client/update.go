@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"albatross/messages"
+	"albatross/runtime/image"
+	"albatross/sockets/builds"
+	"albatross/sockets/client"
+	"albatross/sockets/wire"
+)
+
+// defaultBuilds is native's default server.
+const defaultBuilds = "https://builds.robur.coop"
+
+// An updateOrder is what the options of update say.
+type updateOrder struct {
+	server   *url.URL
+	patience time.Duration
+	dryRun   bool
+	noWait   bool
+	level    messages.Option[int]
+}
+
+func (a *app) updateCommand() *cobra.Command {
+	server, _ := builds.ParseBase(defaultBuilds)
+	order := updateOrder{server: server, patience: builds.DefaultPatience}
+	c := a.aboutUnikernels(&cobra.Command{
+		Use:   "update",
+		Short: "Replace unikernels by the newest builds of their images",
+		Long: `Replace unikernels by the newest builds of their images. A server with builder-web finds the
+build that an image is from, and the newest one of the same job. A unikernel goes on with the
+same arguments, addresses and published ports. One that runs the newest build goes on undisturbed.`,
+		Example: "  albatross-client update hello --dry-run\n  albatross-client update web:site --http-host=https://builds.example.org",
+	}, func(c *cobra.Command, name messages.Name) error {
+		if a.destination.csr {
+			return inputError("an update cannot be requested: whoever may ask what runs can give it")
+		}
+		return a.update(c.Context(), name, order)
+	})
+	flags := c.Flags()
+	flags.Var(one("URL", builds.ParseBase, &order.server), "http-host", "the server with the builds")
+	flags.Var(one("DURATION", parsePatience, &order.patience), "timeout", "how long the server may be silent")
+	flags.BoolVar(&order.dryRun, "dry-run", false, "only show what would be done")
+	registerNoWait(flags, &order.noWait)
+	flags.Var(maybe("LEVEL", parseLevel, &order.level), "compression-level", "compress the image to send it, 0 (not) to 9 (most)"+levelDefault)
+	return c
+}
+
+func parsePatience(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("invalid value '%s', expected a duration such as 30s or 2m", escape(s))
+	}
+	return d, nil
+}
+
+func (a *app) update(ctx context.Context, name messages.Name, order updateOrder) error {
+	asking, stop := interruptible(ctx)
+	defer stop()
+	runs, err := a.runningUnikernel(asking, name)
+	if err != nil {
+		return err
+	}
+	server := builds.At(order.server, order.patience)
+	defer server.Close()
+	newest, err := a.newerBuild(asking, server, runs)
+	if err != nil || newest == (builds.Build{}) || order.dryRun {
+		return err
+	}
+	image, err := a.fetch(asking, server, newest)
+	if err != nil {
+		return err
+	}
+	stop()
+	return a.replaceImage(ctx, runs, image, order)
+}
+
+// runningUnikernel returns what runs under a name.
+func (a *app) runningUnikernel(ctx context.Context, name messages.Name) (messages.NamedInfo, error) {
+	infos, err := as[messages.SuccessInfos](a.infos(ctx, name))
+	switch {
+	case err != nil:
+		return messages.NamedInfo{}, err
+	case name.IsPath() || len(infos.List) != 1:
+		return messages.NamedInfo{}, &client.Refusal{Name: name, Text: "get: no unikernel found"}
+	}
+	return messages.NamedInfo{Name: name, Info: infos.List[0].Info}, nil
+}
+
+// newerBuild returns the newest build of what runs, and prints where to compare it with that; or
+// none if that runs already.
+func (a *app) newerBuild(ctx context.Context, server *builds.Server, runs messages.NamedInfo) (newest builds.Build, err error) {
+	build, err := server.Of(ctx, runs.Info.Digest)
+	if errors.Is(err, builds.ErrUnknown) {
+		return newest, &unbuiltError{runs.Name, err}
+	}
+	if err != nil {
+		return newest, err
+	}
+	newest, err = server.Latest(ctx, build.Job)
+	if err != nil {
+		return newest, err
+	}
+	if newest.ID == build.ID {
+		return builds.Build{}, a.print(fmt.Sprintf("%s: already up to date (build %s of %s)", plainName(runs.Name), escape(build.ID), escape(build.Job)))
+	}
+	return newest, a.print(fmt.Sprintf("%s: compare at %s", plainName(runs.Name), escape(server.Comparison(build, newest))))
+}
+
+// fetch returns the image of a build.
+func (a *app) fetch(ctx context.Context, server *builds.Server, build builds.Build) ([]byte, error) {
+	done := func() {}
+	defer func() { done() }()
+	return server.Fetch(ctx, build, builds.MaxImage, func(size int64, r io.Reader) (counted io.Reader) {
+		counted, done = a.progress("fetching", size, r)
+		return counted
+	})
+}
+
+// replaceImage replaces a unikernel by one with another image, and with the same arguments. What
+// a native message has no word for, such as published ports, stays as it is.
+func (a *app) replaceImage(ctx context.Context, runs messages.NamedInfo, image []byte, order updateOrder) error {
+	if sum := sha256.Sum256(image); bytes.Equal(sum[:], runs.Info.Digest) {
+		return a.print(plainName(runs.Name) + ": already up to date (the newest build has the same image)")
+	}
+	config := configOf(runs, image)
+	config.AddName = a.addsName(ctx, runs.Name)
+	if err := usable(image, config.Arguments); err != nil {
+		return fmt.Errorf("cannot update %s to the newest build: %w; it was left as it is", plainName(runs.Name), err)
+	}
+	if level := a.compression(order.level); level > 0 {
+		var err error
+		if config.Image, err = compressed(image, level); err != nil {
+			return err
+		}
+		config.Compressed = true
+	}
+	return a.start(ctx, runs.Name, order.noWait, func() error { return a.sendCreate(ctx, runs.Name, wire.OldestCreate(config, true)) })
+}
+
+// usable returns why an image cannot be started with arguments.
+func usable(contents []byte, args messages.Arguments) error {
+	i, err := image.Read(bytes.NewReader(contents), int64(len(contents)))
+	if err != nil {
+		return err
+	}
+	if err := i.MatchDevices(blockNames(args.Blocks), networkNames(args.Networks)); err != nil {
+		return err
+	}
+	return i.CheckMemory(uint64(args.Memory) << 20)
+}
+
+// An unbuiltError says that no server knows where an image is from.
+type unbuiltError struct {
+	name messages.Name
+	err  error
+}
+
+func (u *unbuiltError) Error() string {
+	return fmt.Sprintf("the image of %s is from no build of this server: %v", plainName(u.name), u.err)
+}
+func (u *unbuiltError) Unwrap() error { return u.err }
+
+// buildsAdvice says what to do about a server.
+func buildsAdvice(err error) string {
+	var unbuilt *unbuiltError
+	if errors.As(err, &unbuilt) {
+		return "Name the server where it was built with --http-host, or replace it by a file: 'albatross-client create --force'."
+	}
+	return "Nothing was changed. --http-host names another server, and --timeout how long it may be silent."
+}
