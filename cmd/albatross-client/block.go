@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"albatross/messages"
+	"albatross/sockets/client"
 )
 
 // The arguments of commands about block devices.
@@ -124,14 +127,48 @@ func (a *app) createFrom(ctx context.Context, name messages.Name, size int, path
 	case !file.fits(size):
 		return inputError("data exceeds size")
 	}
+	sending, stop := interruptible(ctx) // from before there is anything to take back
+	defer stop()
 	if err := a.ask(ctx, name, messages.BlockAdd{Size: size}); err != nil {
 		return err
 	}
-	if err := a.setBlock(ctx, name, file, level); err != nil {
+	if err := a.setBlock(sending, name, file, level); err != nil {
+		if sending.Err() != nil {
+			return errors.Join(err, a.takeBack(ctx, name))
+		}
 		a.message(warning, fmt.Sprintf("block device %v has been created, but its contents have yet to be set, with 'set-block'", name))
 		return err
 	}
 	return nil
+}
+
+const (
+	// takeBackTime bounds how long the client tries to remove a block device whose upload was
+	// interrupted: the daemon uses it until it has noticed that.
+	takeBackTime = 5 * time.Second
+	takeBackStep = 50 * time.Millisecond
+)
+
+// takeBack removes a block device that was created for contents that do not come.
+func (a *app) takeBack(ctx context.Context, name messages.Name) error {
+	ctx, cancel := context.WithTimeout(ctx, takeBackTime)
+	defer cancel()
+	for {
+		_, _, err := a.answer(ctx, name, messages.BlockRemove{})
+		var refusal *client.Refusal
+		switch {
+		case err == nil:
+			a.message(warning, fmt.Sprintf("block device %v was removed again", name))
+			return nil
+		case !errors.As(err, &refusal) || refusal.Text != "remove block: is in use":
+			return err
+		}
+		select {
+		case <-time.After(takeBackStep):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 func (a *app) destroyBlockCommand() *cobra.Command {

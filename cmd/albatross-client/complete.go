@@ -59,11 +59,16 @@ func (a *app) known(c *cobra.Command, list question) (names []cobra.Completion) 
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
 	defer cancel()
+	return a.listed(ctx, list)
+}
+
+// listed returns the names in the answer to a question about everything, or none without one.
+func (a *app) listed(ctx context.Context, list question) (names []string) {
 	_, answer, err := list(ctx, messages.Name{})
 	if err != nil {
 		return nil
 	}
-	add := func(n messages.Name) { names = append(names, strings.TrimPrefix(n.String(), ":")) }
+	add := func(n messages.Name) { names = append(names, strings.Trim(n.String(), ":")) }
 	switch s := answer.(type) {
 	case messages.SuccessInfos:
 		for _, u := range s.List {
@@ -72,6 +77,10 @@ func (a *app) known(c *cobra.Command, list question) (names []cobra.Completion) 
 	case messages.SuccessBlocks:
 		for _, b := range s.List {
 			add(b.Name)
+		}
+	case messages.SuccessPolicies:
+		for _, p := range s.List {
+			add(p.Name)
 		}
 	}
 	return names

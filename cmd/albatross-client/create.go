@@ -178,7 +178,7 @@ func (u *unikernelOptions) register(flags *pflag.FlagSet) {
 	u.memory, u.cpus = defaultMemory, 1
 	flags.Var(many("CPU", parseNumber, &u.cpuids), "cpu", "the CPU to run on; repeat for several (default 0)")
 	flags.Var(one("N", parsePositive, &u.cpus), "cpus", "how many virtual CPUs it has; unikernels of Solo5 have one")
-	flags.Var(one("SIZE", megabytes(parsePositive), &u.memory), "mem", "memory in MB, or with a unit: 64M, 1G")
+	flags.VarP(one("SIZE", megabytes(parsePositive), &u.memory), "mem", "m", "memory in MB, or with a unit: 64M, 1G")
 	flags.Var(many("ARG", parseText, &u.argv), "arg", "an argument to start it with; repeat for several")
 	flags.Var(many("NAME[:DEVICE][@SIZE]", parseBlock, &u.blocks), "block",
 		"attach a block device, under its NAME in the image's manifest, with sectors of SIZE bytes")

@@ -136,7 +136,7 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 	case errors.As(err, &atOnce):
 		return exitRefused, "[ERROR] " + a.of(atOnce.name) + atOnce.Error()
 	case errors.As(err, &refusal):
-		return refusalCode(refusal), a.refusalText(refusal)
+		return refusalCode(refusal), a.refusalText(refusal) + a.meantName(refusal)
 	case errors.As(err, &ended):
 		return exitEnded, "[WARNING] " + a.of(ended.Name) + "the daemon has ended this: " + escape(ended.Text)
 	case errors.As(err, &connect):
@@ -239,5 +239,12 @@ func (a *app) message(level verbosity, text string) {
 			prefix = "[" + strings.ToUpper(level.String()) + "] "
 		}
 		fmt.Fprintf(a.stderr, "albatross-client: %s%s\n", prefix, escape(text))
+	}
+}
+
+// hint prints a line that belongs to a warning, unless it is empty or the user wants none.
+func (a *app) hint(text string) {
+	if text != "" && a.level() >= warning {
+		fmt.Fprintln(a.stderr, text)
 	}
 }

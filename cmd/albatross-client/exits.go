@@ -14,6 +14,7 @@ import (
 
 func (a *app) exitsCommand() *cobra.Command {
 	var name messages.Name
+	var since messages.Option[time.Time]
 	c := &cobra.Command{
 		Use:   "exits",
 		Short: "Show how the last runs of unikernels ended",
@@ -22,16 +23,17 @@ how often each had been started again by then. What a run has used is shown as f
 known: CPU time outside of the kernel (user) and in it (system), and the most memory that
 it had at once, with that of the tender. All that is kept as long as its console, which is
 there after the unikernel is gone. What waits to be started again, and what is stopped, is
-shown, too.`,
+shown, too. The last one is at the end.`,
 		Args: positional(),
-		RunE: func(c *cobra.Command, _ []string) error { return a.exits(c.Context(), name) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.exits(c.Context(), name, since) },
 	}
 	c.Flags().VarP(one("NAME", messages.ParseName, &name), "name", "n",
 		"only this one; with ':' at the end, all below that path")
+	c.Flags().Var(maybe("TIME", parseTime, &since), "since", "only those since a time, such as "+sinceHelp)
 	return c
 }
 
-func (a *app) exits(ctx context.Context, name messages.Name) error {
+func (a *app) exits(ctx context.Context, name messages.Name, since messages.Option[time.Time]) error {
 	switch {
 	case a.destination.given():
 		return inputError("exits can only be asked for on the machine of the daemon")
@@ -47,13 +49,14 @@ func (a *app) exits(ctx context.Context, name messages.Name) error {
 	if err != nil {
 		return err
 	}
+	ends = inOrder(ends, since)
 	text := a.endsText(name, ends)
 	if text != "" {
 		if err := a.print(text); err != nil {
 			return err
 		}
 	}
-	a.warnNothing(name, "exit of", len(ends) == 0)
+	a.warnNothing(name, "exit of", len(ends) == 0 && !since.OK)
 	return nil
 }
 
@@ -62,7 +65,6 @@ func (a *app) endsText(asked messages.Name, ends []messages.NamedEnd) string {
 		return fmt.Sprintf("host %s: %s", nameText(asked), listText(ends, "no exits", endText))
 	}
 	nameInFull(asked, ends, func(n *messages.NamedEnd) *messages.Name { return &n.Name })
-	byTime(ends)
 	if a.format == jsonFormat {
 		return documentOf(ends, toEndObject)
 	}

@@ -101,7 +101,7 @@ func (a *app) showStatuses(ctx context.Context, name messages.Name, all bool) er
 // printStatuses prints a list, or a page if one unikernel was asked for.
 func (a *app) printStatuses(asked messages.Name, list []messages.UnikernelStatus) error {
 	a.warnNothing(asked, "unikernel", len(list) == 0)
-	nameInFull(asked, list, func(s *messages.UnikernelStatus) *messages.Name { return &s.Name })
+	listInFull(asked, list, func(s *messages.UnikernelStatus) *messages.Name { return &s.Name })
 	switch {
 	case a.format == jsonFormat:
 		return a.print(documentOf(list, toUnikernelObject))

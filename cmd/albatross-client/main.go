@@ -20,6 +20,7 @@
 //	escape.go        why a console cannot control the terminal
 //	errors.go        exit codes, and what to do about an error
 //	complete.go      shell completion
+//	suggest.go       what a word was meant for
 //	output.go        -o of commands that write what they get to a file
 //	save.go          why a written file replaces none, and is never incomplete
 //	interrupt.go     what an interrupt ends

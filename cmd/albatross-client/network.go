@@ -256,7 +256,7 @@ func (a *app) deploy(ctx context.Context, name messages.Name, command messages.U
 
 // showNetworks prints a list of networks.
 func (a *app) showNetworks(asked messages.Name, list []messages.NetworkStatus) error {
-	nameInFull(asked, list, func(n *messages.NetworkStatus) *messages.Name { return &n.Name })
+	listInFull(asked, list, func(n *messages.NetworkStatus) *messages.Name { return &n.Name })
 	if a.format == jsonFormat {
 		return a.print(documentOf(list, toNetworkObject))
 	}

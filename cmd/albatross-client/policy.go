@@ -96,7 +96,7 @@ func (a *app) addPolicyCommand() *cobra.Command {
 	}
 	// checkPolicy refuses impossible numbers, in native's words.
 	flags := c.Flags()
-	flags.Var(one("SIZE", megabytes(parseInteger), &p.Memory), "mem", "memory for all of them, in MB or with a unit: 64M, 1G")
+	flags.VarP(one("SIZE", megabytes(parseInteger), &p.Memory), "mem", "m", "memory for all of them, in MB or with a unit: 64M, 1G")
 	flags.Var(many("CPU", parseNumber, &p.CPUIDs), "cpu", "a CPU that they may run on; repeat for several (default 0)")
 	flags.Var(maybe("SIZE", megabytes(parseInteger), &p.Block), "block", "block devices all together, in MB or with a unit; without it none are allowed (also: --size)")
 	flags.Var(many("BRIDGE", parseInterface, &p.Bridges), "bridge", "a bridge that they may be attached to; repeat for several (also: --network)")

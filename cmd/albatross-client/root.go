@@ -67,7 +67,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetVersionTemplate(fmt.Sprintf("version {{.Version}} protocol version %d\n", messages.CurrentVersion))
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(optionText(err)) })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError(optionText(err) + meantOption(c, err)) })
 	a.registerCommon(root)
 	a.registerDestination(root.PersistentFlags())
 	root.AddCommand(
@@ -155,7 +155,7 @@ func knownCommand(root *cobra.Command, args []string) error {
 	}
 	last := len(names) - 1
 	return usageError(fmt.Sprintf("unknown command '%s', must be one of %s or %s.",
-		escape(args[0]), strings.Join(names[:last], ", "), names[last]))
+		escape(args[0]), strings.Join(names[:last], ", "), names[last]) + meantCommand(root, args[0]))
 }
 
 // ask sends one command to the daemon and shows the answer.
@@ -193,36 +193,44 @@ func (a *app) showList(name messages.Name, words string, about messages.Name, an
 func namedInFull(asked messages.Name, answer messages.Success) messages.Success {
 	switch s := answer.(type) {
 	case messages.SuccessPolicies:
-		nameInFull(asked, s.List, func(n *messages.NamedPolicy) *messages.Name { return &n.Name })
+		listInFull(asked, s.List, func(n *messages.NamedPolicy) *messages.Name { return &n.Name })
 	case messages.SuccessConsoles:
-		nameInFull(asked, s.List, func(n *messages.Name) *messages.Name { return n })
+		listInFull(asked, s.List, func(n *messages.Name) *messages.Name { return n })
 	case messages.SuccessBlocks:
-		nameInFull(asked, s.List, func(n *messages.NamedBlock) *messages.Name { return &n.Name })
+		listInFull(asked, s.List, func(n *messages.NamedBlock) *messages.Name { return &n.Name })
 	}
 	return answer
 }
 
-// nameInFull changes a list as namedInFull does; name returns where an element has its name.
+// nameInFull gives the elements of a list their full names; name returns where an element has it.
 func nameInFull[T any](asked messages.Name, list []T, name func(*T) *messages.Name) {
-	if asked.IsPath() {
-		for i := range list {
-			n := name(&list[i])
-			*n = inFull(asked.Path, *n)
-		}
+	if !asked.IsPath() {
+		return
 	}
+	for i := range list {
+		n := name(&list[i])
+		*n = inFull(asked.Path, *n)
+	}
+}
+
+// listInFull is nameInFull, and puts the list into alphabetical order.
+func listInFull[T any](asked messages.Name, list []T, name func(*T) *messages.Name) {
+	nameInFull(asked, list, name)
 	slices.SortStableFunc(list, func(a, b T) int { return strings.Compare(shortName(*name(&a)), shortName(*name(&b))) })
 }
 
 // warnNothing warns a user whose question has an empty answer: as natively, that is no
 // error.
 func (a *app) warnNothing(name messages.Name, words string, nothing bool) {
-	switch {
-	case !nothing || name == messages.Name{}:
-	case name.IsPath():
-		a.message(warning, fmt.Sprintf("there is no %s at or below the path %s", words, name.Path))
-	default:
-		a.message(warning, fmt.Sprintf("there is no %s %s", words, strings.TrimPrefix(name.String(), ":")))
+	if !nothing || name == (messages.Name{}) {
+		return
 	}
+	if name.IsPath() {
+		a.message(warning, fmt.Sprintf("there is no %s at or below the path %s", words, name.Path))
+	} else {
+		a.message(warning, fmt.Sprintf("there is no %s %s", words, plainName(name)))
+	}
+	a.hint(strings.TrimPrefix(a.meant(words, name), "\n"))
 }
 
 // showsArguments reports whether to show the arguments of unikernels: they may be

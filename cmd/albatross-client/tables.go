@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -265,9 +264,4 @@ func endTable(list []messages.NamedEnd, now time.Time) table {
 		t.rows = append(t.rows, row)
 	}
 	return t
-}
-
-// byTime sorts ends by their times.
-func byTime(list []messages.NamedEnd) {
-	slices.SortStableFunc(list, func(a, b messages.NamedEnd) int { return a.End.Known().Compare(b.End.Known()) })
 }

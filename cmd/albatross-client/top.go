@@ -108,7 +108,7 @@ type look struct {
 
 func newLook(asked messages.Name, list []messages.UnikernelStatus, at time.Time) look {
 	list = slices.DeleteFunc(list, func(s messages.UnikernelStatus) bool { return s.State == messages.StateEnded })
-	nameInFull(asked, list, func(s *messages.UnikernelStatus) *messages.Name { return &s.Name })
+	listInFull(asked, list, func(s *messages.UnikernelStatus) *messages.Name { return &s.Name })
 	return look{at, list}
 }
 
