@@ -145,6 +145,10 @@ type NamedSettings struct {
 	Name        Name
 	AddName     bool // as in Arguments
 	NameRefused bool // as in Spec
+	// Networks are those of its devices that have an address of their own choice or a rate, with
+	// nothing but that. Publish is as in Arguments.
+	Networks []Network
+	Publish  []Publication
 }
 
 // A State is all that is stored.

@@ -25,6 +25,7 @@ func (a *app) createCommand() *cobra.Command {
 		typ    messages.Type
 		force  bool
 		noWait bool
+		dryRun bool
 		level  messages.Option[int]
 	)
 	c := &cobra.Command{
@@ -49,6 +50,9 @@ func (a *app) createCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if dryRun {
+				return a.printUnikernel(name, arguments, args[1])
+			}
 			return a.start(c.Context(), name, noWait, func() error {
 				return a.create(c.Context(), name, wire.OldestCreate(config, force))
 			})
@@ -59,6 +63,7 @@ func (a *app) createCommand() *cobra.Command {
 		"a port of the host that leads to a port of the unikernel, on its first network, which must be a named one; repeat for several")
 	c.Flags().Var(one("TYPE", parseType, &typ), "typ", "solo5; or bhyve, which daemons on FreeBSD can run, and whose image is not sent")
 	registerNoWait(c.Flags(), &noWait)
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "create nothing, and write what would be as a file for 'apply'")
 	c.Flags().BoolVarP(&force, "force", "f", false, "replace the unikernel of that name, if there is one")
 	c.Flags().Var(maybe("LEVEL", parseLevel, &level), "compression-level", "compress the image to send it, 0 (not) to 9 (most)"+levelDefault)
 	return c

@@ -19,6 +19,9 @@
 //	command_text.go  the description of commands for whoever is to sign them
 //	escape.go        why a console cannot control the terminal
 //	errors.go        exit codes, and what to do about an error
+//	manifest.go      the files of apply and export; then manifest_values.go
+//	present.go       what there is, for these
+//	differences.go   what changes, in words
 //	complete.go      shell completion
 //	suggest.go       what a word was meant for
 //	output.go        -o of commands that write what they get to a file

@@ -77,7 +77,7 @@ func (a *app) root() *cobra.Command {
 		a.networkCommand(), a.publishCommand(),
 		a.statsCommand(), a.statsAddCommand(), a.statsRemoveCommand(), a.topCommand(), a.waitCommand(),
 		a.certificateCommand(), a.generateCommand(), a.revokeCommand(), a.signCommand(),
-		a.exportCommand(), a.inspectDumpCommand(), a.extractDumpCommand(), a.wireCommand(),
+		a.exportCommand(), a.exportManifestCommand(), a.applyCommand(), a.inspectDumpCommand(), a.extractDumpCommand(), a.wireCommand(),
 	)
 	addDefaults(root)
 	return root

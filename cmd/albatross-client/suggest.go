@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,7 +23,7 @@ const maxMeant = 3
 // with before in front of it. It is empty if there are none.
 func didYouMean(word, before string, known []string) string {
 	list := &cobra.Command{SuggestionsMinimumDistance: maxEdits}
-	for _, k := range known {
+	for _, k := range slices.Compact(slices.Sorted(slices.Values(known))) {
 		list.AddCommand(&cobra.Command{Use: k, Run: func(*cobra.Command, []string) {}})
 	}
 	meant := list.SuggestionsFor(word)

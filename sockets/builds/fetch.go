@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -23,7 +24,11 @@ var errEncoded = errors.New("the server sends it in an encoding that was not ask
 // Fetch returns the image of a build, of so many bytes at most. It reads by counted, if that is
 // not nil, which gets the announced size; -1: none is.
 func (s *Server) Fetch(ctx context.Context, b Build, limit int64, counted func(size int64, r io.Reader) io.Reader) ([]byte, error) {
-	u := s.path(b, "/main-binary")
+	return s.Get(ctx, s.path(b, "/main-binary"), limit, counted)
+}
+
+// Get returns what is at an address, as Fetch does.
+func (s *Server) Get(ctx context.Context, u *url.URL, limit int64, counted func(size int64, r io.Reader) io.Reader) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, fetchTime, errSlow)
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)

@@ -98,6 +98,7 @@
 //	  1: tstr,       ; name, relative to the requested path
 //	  9: bool,       ; add its name to its arguments, as --name=NAME
 //	  ? 10: true,    ; it has refused to start with that, and so is started without
+//	  ? 11: deploy,  ; published ports, and addresses and rates of its devices
 //	}
 //	all     = {}     ; the end: an answer without it has been cut off
 //	failure = {0: tstr}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"io"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -58,6 +59,22 @@ const (
 func TestStopAndStartAreTheseBytes(t *testing.T) {
 	requireRequest(t, "a3 0101 02 64 73746f70 03 63 613a78", name(t, "a:x"), messages.StopRequest{})
 	requireRequest(t, "a3 0101 02 65 7374617274 03 63 613a78", name(t, "a:x"), messages.StartRequest{})
+}
+
+// TestSettingsOfNetworks: what no native message has a word for comes back as it was.
+func TestSettingsOfNetworks(t *testing.T) {
+	name, err := messages.ParseName("a:web")
+	require.NoError(t, err)
+	answer := messages.SuccessSettings{List: []messages.NamedSettings{{
+		Name: name, AddName: true,
+		Networks: []messages.Network{{Name: "service", Static: true, IP: messages.Some(netip.MustParseAddr("10.1.0.9")), Rate: 7}},
+		Publish:  []messages.Publication{{From: 8080, To: 80, UDP: true}},
+	}}}
+	b, err := control.Append(nil, messages.Wire{Payload: answer})
+	require.NoError(t, err)
+	back, err := control.ReadSettings(bytes.NewReader(b))
+	require.NoError(t, err)
+	require.Equal(t, answer, back)
 }
 
 // TestReservingIsTheseBytes: the request, and either answer.

@@ -10,15 +10,23 @@ type setting struct {
 	Name    string `cbor:"1,keyasint"`
 	AddName bool   `cbor:"9,keyasint"`
 	Refused bool   `cbor:"10,keyasint,omitempty"`
+	Deploy  deploy `cbor:"11,keyasint,omitzero"`
 }
 
 func appendSettings(dst []byte, list []messages.NamedSettings) (_ []byte, err error) {
 	for _, s := range list {
-		if dst, err = appendItem(dst, setting{Name: s.Name.String(), AddName: s.AddName, Refused: s.NameRefused}); err != nil {
+		if dst, err = appendItem(dst, fromSettings(s)); err != nil {
 			return dst, err
 		}
 	}
 	return append(dst, all...), nil
+}
+
+func fromSettings(s messages.NamedSettings) setting {
+	return setting{
+		Name: s.Name.String(), AddName: s.AddName, Refused: s.NameRefused,
+		Deploy: fromArguments(messages.Arguments{Networks: s.Networks, Publish: s.Publish}),
+	}
 }
 
 // ReadSettings reads the answer to a request for settings: a messages.SuccessSettings, or
@@ -40,6 +48,11 @@ func readSetting(b []byte) (n messages.NamedSettings, err error) {
 		return n, err
 	}
 	n.AddName, n.NameRefused = s.AddName, s.Refused
+	deploy, err := s.Deploy.message()
+	if err != nil {
+		return n, err
+	}
+	n.Networks, n.Publish = deploy.Create.Config.Networks, deploy.Create.Config.Publish
 	n.Name, err = messages.ParseName(s.Name)
 	return n, err
 }

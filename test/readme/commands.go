@@ -5,26 +5,44 @@ package readme
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // comment matches what follows a command.
 var comment = regexp.MustCompile(`(^|\s+)#\s.*$`)
 
-// Commands returns the lines of all code blocks of a Markdown text that a user types.
+// fence begins and ends a code block.
+const fence = "```"
+
+// Commands returns the lines of all code blocks of a Markdown text that a user types: of those
+// without a language, and those for the shell.
 func Commands(markdown string) (commands []string) {
-	inside := false
-	for line := range strings.Lines(markdown) {
-		line = strings.TrimRight(line, "\n")
-		if strings.HasPrefix(line, "```") {
-			inside = !inside
-			continue
-		}
-		if command := comment.ReplaceAllString(line, ""); inside && command != "" {
+	for _, line := range codeIn(markdown, fence, fence+"sh") {
+		if command := comment.ReplaceAllString(line, ""); command != "" {
 			commands = append(commands, command)
 		}
 	}
 	return commands
+}
+
+// codeIn returns the lines of code blocks that begin with one of some lines.
+func codeIn(markdown string, beginnings ...string) (code []string) {
+	begin := "" // of the block
+	for line := range strings.Lines(markdown) {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case !strings.HasPrefix(line, fence):
+			if slices.Contains(beginnings, begin) {
+				code = append(code, line)
+			}
+		case begin == "":
+			begin = line
+		default:
+			begin = ""
+		}
+	}
+	return code
 }
 
 // A handling says how to run commands with a beginning, other than to wait for success.

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 
 func TestCommandsOfAText(t *testing.T) {
 	require.Equal(t, []string{"one --two=#3", "sudo ip link && x", "four"},
-		Commands("no `command`\n```\none --two=#3   # a comment\n\nsudo ip link && x\n# nothing\n```\nnone\n```sh\nfour\n```\n"))
+		Commands("no `command`\n```yaml\nno: command\n```\n```\none --two=#3   # a comment\n\nsudo ip link && x\n# nothing\n```\nnone\n```sh\nfour\n```\n"))
 }
 
 // TestEveryHandlingIsOfACommand: each is for a command in README.
@@ -55,6 +55,22 @@ func TestCommands(t *testing.T) {
 	require.NotEmpty(t, commands)
 	n := newNewcomer(t)
 	for _, command := range commands {
+		t.Log(command)
+		n.obey(command)
+	}
+}
+
+// TestApply runs the commands in docs/apply.md, with the file that it shows.
+func TestApply(t *testing.T) {
+	text, err := os.ReadFile("../../docs/apply.md")
+	require.NoError(t, err)
+	n := newNewcomer(t)
+	n.obey("make build")
+	n.obey("sudo bin/albatrossd")
+	manifest := strings.Join(codeIn(string(text), fence+"yaml"), "\n")
+	require.NotEmpty(t, manifest)
+	require.NoError(t, os.WriteFile(filepath.Join(n.tree, "host.yaml"), []byte(manifest), 0o644))
+	for _, command := range Commands(string(text)) {
 		t.Log(command)
 		n.obey(command)
 	}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"albatross/messages"
+)
+
+func (a *app) exportManifestCommand() *cobra.Command {
+	var command bool
+	var images string
+	c := &cobra.Command{
+		Use:   "export [NAME|PATH:]",
+		Short: "Write what there is as a file for 'apply', or as commands",
+		Long: `Write the policies, networks, block devices and unikernels that there are as YAML, which 'apply'
+reads: all, only what has a name, or with ':' at its end all at and below a path. Images are named
+by their hash; with --images they are written to a directory, and named by their files. The
+contents of block devices are not written: 'dump-block' does that.
+
+The arguments of unikernels are in it, which may be secrets.`,
+		Example:           "  albatross-client export web: --images=images >web.yaml\n  albatross-client export web:site --command",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeNames,
+		RunE: func(c *cobra.Command, args []string) error {
+			var name messages.Name
+			for _, arg := range args {
+				var err error
+				if name, err = parseArgument("NAME", messages.ParseName, arg); err != nil {
+					return err
+				}
+			}
+			return a.exportManifest(c.Context(), name, images, command)
+		},
+	}
+	c.Flags().BoolVar(&command, "command", false, "write the commands that would create it instead")
+	c.Flags().Var(one("DIRECTORY", parseFile, &images), "images", "write the images to this directory")
+	return c
+}
+
+func (a *app) exportManifest(ctx context.Context, name messages.Name, images string, command bool) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	have, err := a.present(ctx)
+	if err != nil {
+		return err
+	}
+	have = have.below(name)
+	m := have.manifest(func(u messages.NamedInfo) string { return imageFile(images, u, command) })
+	a.warnNothing(name, "unikernel", len(m.Unikernels)+len(m.Policies)+len(m.Networks)+len(m.Blocks) == 0)
+	if images != "" {
+		if err := a.saveImages(ctx, have.unikernels, images); err != nil {
+			return err
+		}
+	}
+	if command {
+		return a.print(strings.Join(m.commands(), "\n"))
+	}
+	text, err := m.text()
+	if err != nil {
+		return err
+	}
+	return a.print(text)
+}
+
+// printUnikernel writes a unikernel as a manifest.
+func (a *app) printUnikernel(name messages.Name, args messages.Arguments, image string) error {
+	from := source{File: image}
+	if err := from.find(); err != nil {
+		return err
+	}
+	m := manifest{Unikernels: []unikernelEntry{unikernelOf(name, args, from)}}
+	text, err := m.text()
+	if err != nil {
+		return err
+	}
+	return a.print(text)
+}
+
+// imageFile returns the file of an image. Without a directory for it there is none, but commands
+// need one.
+func imageFile(dir string, u messages.NamedInfo, command bool) string {
+	switch {
+	case dir != "":
+		return filepath.Join(dir, hex.EncodeToString(u.Info.Digest)+".img")
+	case command:
+		return strings.ReplaceAll(plainName(u.Name), ":", "-") + ".img"
+	}
+	return ""
+}
+
+// saveImages writes images to a directory. Each has a file of its own name, and is written once.
+func (a *app) saveImages(ctx context.Context, unikernels []messages.NamedInfo, dir string) error {
+	for _, u := range unikernels {
+		image, err := a.image(ctx, u)
+		if err != nil {
+			return err
+		}
+		if err := replaceBy(imageFile(dir, u, false), bytes.NewReader(image)); err != nil {
+			return fmt.Errorf("cannot save the image: %w", err)
+		}
+	}
+	return nil
+}
+
+// commands returns the commands that create what a manifest says.
+func (m *manifest) commands() (lines []string) {
+	for _, p := range m.Policies {
+		lines = append(lines, p.command())
+	}
+	for _, n := range m.Networks {
+		lines = append(lines, n.command())
+	}
+	for _, b := range m.Blocks {
+		lines = append(lines, shellLine("create-block", plainName(b.Name.Name), strconv.Itoa(int(b.Size))))
+	}
+	for _, u := range m.Unikernels {
+		lines = append(lines, u.command())
+	}
+	return lines
+}
+
+func (p policyEntry) command() string {
+	words := []string{"add-policy", string(p.Path), strconv.Itoa(p.Unikernels), fmt.Sprintf("--mem=%d", p.Memory)}
+	words = appendOptions(words, "cpu", p.CPUs, strconv.Itoa)
+	if p.Block != nil {
+		words = append(words, fmt.Sprintf("--block=%d", *p.Block))
+	}
+	words = appendOptions(words, "bridge", p.Bridges, func(s string) string { return s })
+	return shellLine(words...)
+}
+
+func (n networkEntry) command() string {
+	words := []string{"network", "create", plainName(n.Name.Name)}
+	for _, o := range []struct{ name, value string }{
+		{"subnet", string(n.Subnet)}, {"gateway", string(n.Gateway)}, {"ipv6", string(n.IPv6)}, {"backend", n.Backend},
+	} {
+		if o.value != "" {
+			words = append(words, "--"+o.name+"="+o.value)
+		}
+	}
+	if n.MTU != 0 {
+		words = append(words, fmt.Sprintf("--mtu=%d", n.MTU))
+	}
+	if n.NoNAT {
+		words = append(words, "--no-nat")
+	}
+	return shellLine(words...)
+}
+
+func (u unikernelEntry) command() string {
+	args := u.arguments()
+	words := []string{"create", plainName(u.Name.Name), u.Image.File, fmt.Sprintf("--mem=%d", args.Memory)}
+	words = appendOptions(words, "cpu", args.CPUIDs, strconv.Itoa)
+	words = appendOptions(words, "arg", args.Argv.Value, func(s string) string { return s })
+	words = appendOptions(words, "block", args.Blocks, blockOption)
+	words = appendOptions(words, "net", args.Networks, networkOption)
+	words = appendOptions(words, "publish", args.Publish, messages.Publication.String)
+	if args.Fail.Restart {
+		words = append(words, "--restart-on-fail")
+	}
+	words = appendOptions(words, "exit-code", args.Fail.Codes, strconv.Itoa)
+	if args.Startup.OK {
+		words = append(words, fmt.Sprintf("--startup=%d", args.Startup.Value))
+	}
+	if !args.AddName {
+		words = append(words, "--no-add-name")
+	}
+	return shellLine(words...)
+}
+
+// appendOptions appends an option for each value.
+func appendOptions[T any](words []string, name string, values []T, text func(T) string) []string {
+	for _, v := range values {
+		words = append(words, "--"+name+"="+text(v))
+	}
+	return words
+}
+
+// shellLine returns a command of this program, quoted for a shell.
+func shellLine(words ...string) string {
+	return "albatross-client " + joined(words, " ", quote)
+}
+
+// quote quotes a word for a shell where that is needed.
+func quote(word string) string {
+	plain := strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+.,:/@%")
+	if word != "" && plain == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
