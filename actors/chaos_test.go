@@ -20,6 +20,7 @@ func TestChaos(t *testing.T) {
 	}{
 		"unikernels": {unikernelCommands, afterUnikernels},
 		"stops":      {stopCommands, afterUnikernels},
+		"renames":    {renameCommands, afterRenames},
 		"policies":   {policyCommands, afterPolicies},
 		"blocks":     {blockCommands, afterBlocks},
 	} {

@@ -30,6 +30,7 @@ func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
 		"unikernels": {[]string{"host", "unikernel", "console", "store"}, unikernelCommands, afterUnikernels},
 		"comebacks":  {[]string{"host", "unikernel", "store"}, comebackCommands, afterUnikernels},
 		"stops":      {[]string{"host", "unikernel", "store"}, stopCommands, afterUnikernels},
+		"renames":    {[]string{"host", "unikernel", "store"}, renameCommands, afterRenames},
 		"consoles":   {[]string{"host", "console"}, consoleCommands, afterConsoles},
 		"blocks":     {[]string{"host", "block"}, blockCommands, afterBlocks},
 		"policies":   {[]string{"host", "store"}, policyCommands, afterPolicies},
@@ -119,6 +120,31 @@ func stopCommands(w *world) {
 		_, there := w.record(":x")
 		require.False(w.t, there)
 	}
+}
+
+func renameCommands(w *world) {
+	w.t.Helper()
+	w.ask(":x", create(guest("hello", "--quiet", "one")))
+	w.control("x", messages.StopRequest{})
+	if w.control("x", messages.RenameRequest{To: w.name(":y")}) == success("renamed unikernel") {
+		_, there := w.record(":x")
+		require.False(w.t, there)
+		r, _ := w.record(":y")
+		require.True(w.t, r.Spec.IsStopped())
+	}
+	w.control("y", messages.StartRequest{})
+}
+
+// afterRenames checks that there is one unikernel at most, and that both names can be used.
+func afterRenames(w *world) {
+	state, err := w.config.DB.Load()
+	require.NoError(w.t, err)
+	require.LessOrEqual(w.t, len(state.Unikernels), 1)
+	w.until("nothing is under way", func() bool {
+		answer := w.ask(":y", messages.UnikernelDestroy{})
+		return answer == success("destroyed unikernel") || answer == fails("destroy: not found")
+	})
+	afterUnikernels(w)
 }
 
 func afterUnikernels(w *world) {

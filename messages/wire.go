@@ -312,6 +312,11 @@ type (
 	// and StartRequest starts it again.
 	StopRequest  struct{ isCommand }
 	StartRequest struct{ isCommand }
+	// RenameRequest gives a stopped unikernel another name.
+	RenameRequest struct {
+		isCommand
+		To Name
+	}
 	// NetworkList asks for the named networks at and below a path.
 	NetworkList struct{ isCommand }
 	// SuccessNetworks answers NetworkList.

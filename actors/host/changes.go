@@ -36,6 +36,8 @@ func (h *host) change(c *supervise.Context, a ask) {
 		h.stop(c, a, s)
 	case messages.StartRequest:
 		h.start(c, a, s)
+	case messages.RenameRequest:
+		h.rename(c, a, s, command.To)
 	case messages.PublishAdd, messages.PublishRemove:
 		h.publish(c, a, s)
 	}
@@ -467,6 +469,7 @@ func (h *host) restarted(c *supervise.Context, m messages.UnikernelRestarted) {
 	s := h.slots[m.Name]
 	switch {
 	case s == nil:
+	case s.phase == renaming: // what it would read is about to change
 	case s.current != nil && s.current.number == m.Run:
 		c.Send(s.current.pid, messages.UnikernelRecover{})
 		if s.phase == publishing {

@@ -63,6 +63,7 @@ type host struct {
 	blocks   map[messages.Name]blockJob
 	asking   map[ticket]statusAsk
 	policies policyChanges
+	renames  map[uint64]rename // by the IDs of their requests to the store
 	networks networks
 	hardware hardware
 	open     map[ticket]supervise.Asker // unanswered commands
@@ -108,6 +109,7 @@ func (h *host) Started(c *supervise.Context) {
 	h.dropped = map[string]messages.Spec{}
 	h.blocks = map[messages.Name]blockJob{}
 	h.asking = map[ticket]statusAsk{}
+	h.renames = map[uint64]rename{}
 	h.networks.byBridge = map[string]*networkEntry{}
 	h.open = map[ticket]supervise.Asker{}
 	h.consoles = newConsoles(h.config, h.store)
@@ -189,6 +191,9 @@ func (h *host) Handle(c *supervise.Context, message any) {
 	case messages.StoreWritten:
 		h.policyWritten(c, m)
 		h.networkWritten(c, m)
+		h.renameWritten(c, m)
+	case retryRename:
+		h.recordRename(c, m.rename)
 	case networkChosen:
 		h.networkChosen(c, m)
 	case messages.NetworkUp:
@@ -243,6 +248,7 @@ func (h *host) requestFailed(c *supervise.Context, message any) {
 		written := messages.StoreWritten{ID: request.ID, Err: messages.StoreFailed}
 		h.policyWritten(c, written)
 		h.networkWritten(c, written)
+		h.renameWritten(c, written)
 	case messages.StatsSnapshot:
 		h.statusMeasured(c, messages.StatsSnapshotTaken{ID: request.ID})
 	case messages.NetworkDown:
@@ -349,7 +355,7 @@ func (h *host) do(c *supervise.Context, a ask) {
 	case messages.UnikernelGet:
 		h.get(c, a, command)
 	case messages.UnikernelCreate, messages.UnikernelRestart, messages.UnikernelDestroy,
-		messages.StopRequest, messages.StartRequest, messages.PublishAdd, messages.PublishRemove:
+		messages.StopRequest, messages.StartRequest, messages.RenameRequest, messages.PublishAdd, messages.PublishRemove:
 		h.change(c, a)
 	case messages.UnikernelDeploy:
 		a.command, a.whole = command.Create, true

@@ -29,14 +29,14 @@ func (s *simulation) asksFor(name messages.Name, tag string) *request {
 // under reports whether such a request has been under way since a time.
 func (s *simulation) under(name messages.Name, since time.Time, is func(messages.Command) bool) bool {
 	return slices.ContainsFunc(s.requests, func(r *request) bool {
-		return r.name == name && is(r.command) && (r.answered.IsZero() || !r.answered.Before(since) || s.owed(r))
+		return r.concerns(name) && is(r.command) && (r.answered.IsZero() || !r.answered.Before(since) || s.owed(r))
 	})
 }
 
 // owed reports whether a destroy has been answered with the promise that it is carried out later.
 func (s *simulation) owed(r *request) bool {
 	failure, _ := r.payload.(messages.Failure)
-	return destroys(r.command) && strings.HasSuffix(string(failure.Text), "this is tried again until it can") && !r.answered.Before(s.put[r.name])
+	return (destroys(r.command) || renames(r.command)) && strings.HasSuffix(string(failure.Text), "this is tried again until it can") && !r.answered.Before(s.put[r.name])
 }
 
 // disturbs reports whether a command ends a unikernel that runs.
@@ -51,6 +51,11 @@ func disturbs(command messages.Command) bool {
 }
 
 func stops(command messages.Command) bool { return command == messages.StopRequest{} }
+
+func renames(command messages.Command) bool {
+	_, is := command.(messages.RenameRequest)
+	return is
+}
 
 // runs reports whether a command makes a unikernel run that is stopped.
 func runs(command messages.Command) bool {
@@ -74,9 +79,16 @@ func (s *simulation) mayRestart(name messages.Name) bool {
 	})
 }
 
+// mayRename reports whether a rename from or to a name may be under way.
+func (s *simulation) mayRename(name messages.Name) bool {
+	return slices.ContainsFunc(s.requests, func(r *request) bool {
+		return r.concerns(name) && renames(r.command) && (r.answered.IsZero() || r.lost || s.owed(r))
+	})
+}
+
 func changes(command messages.Command) bool {
 	_, creates := command.(messages.UnikernelCreate)
-	return creates || runs(command) || disturbs(command)
+	return creates || runs(command) || renames(command) || disturbs(command)
 }
 
 // startsAgain reports whether a unikernel that has ended by itself is started again.
@@ -177,7 +189,7 @@ func (s *simulation) checkPut(c messages.PutSpec) {
 		return
 	}
 	r := s.asksFor(c.Name, tag)
-	if (r == nil || !r.answered.IsZero() && !r.lost) && !s.mayRestart(c.Name) {
+	if (r == nil || !r.answered.IsZero() && !r.lost) && !s.mayRestart(c.Name) && !s.mayRename(c.Name) {
 		s.violate("%v: %s is put on record, which nobody waits for", c.Name, tag)
 	}
 }
@@ -187,7 +199,7 @@ func (s *simulation) checkStopped(c messages.PutSpec, old messages.Record) {
 	switch {
 	case c.Spec.StoppedMillis == old.Spec.StoppedMillis:
 	case c.Spec.IsStopped():
-		if !s.formers[tagOf(c.Spec)] && !s.under(c.Name, s.put[c.Name], stops) {
+		if !s.formers[tagOf(c.Spec)] && !s.under(c.Name, s.put[c.Name], stops) && !s.mayRename(c.Name) {
 			s.violate("%v: it is stopped, which nobody has asked for", c.Name)
 		}
 	case !s.under(c.Name, time.UnixMilli(old.Spec.StoppedMillis), runs):
@@ -206,7 +218,7 @@ func (s *simulation) goesOn(name messages.Name) bool {
 // checkDelete checks a removal of what should run.
 func (s *simulation) checkDelete(name messages.Name, before []messages.Change) {
 	record, there := s.records[name]
-	if !there || s.under(name, s.put[name], destroys) {
+	if !there || s.under(name, s.put[name], destroys) || record.Spec.IsStopped() && s.mayRename(name) {
 		return
 	}
 	r, last := s.asksFor(name, tagOf(record.Spec)), s.last[name]
@@ -237,7 +249,7 @@ func endsTrial(last *process, spec messages.Spec) bool {
 // checkAnswer checks that an answer is true.
 func (s *simulation) checkAnswer(r *request) {
 	alone := !slices.ContainsFunc(s.requests, func(other *request) bool {
-		return other != r && other.name == r.name && changes(other.command) && (other.answered.IsZero() || other.answered.After(r.at))
+		return other != r && other.concerns(r.name) && changes(other.command) && (other.answered.IsZero() || other.answered.After(r.at))
 	})
 	text, _ := r.payload.(messages.SuccessText)
 	switch {
@@ -257,6 +269,14 @@ func (s *simulation) checkAnswer(r *request) {
 	case text.Text == "stopped unikernel" && alone:
 		if p := s.of(r.name); p != nil || !s.records[r.name].Spec.IsStopped() {
 			s.violate("%v: it is stopped, and not on record as such, or runs", r.name)
+		}
+	case text.Text == "renamed unikernel" && alone:
+		to := r.command.(messages.RenameRequest).To
+		if _, there := s.records[r.name]; there {
+			s.violate("%v: it is renamed, and still has its former name", r.name)
+		}
+		if !s.records[to].Spec.IsStopped() && !s.under(to, r.at, func(c messages.Command) bool { return runs(c) || destroys(c) }) {
+			s.violate("%v: it is renamed to %v, and not stopped there", r.name, to)
 		}
 	case text.Text == "added policy" && s.onlyPolicy(r):
 		s.granted[r.name.Path] = messages.Some(r.command.(messages.PolicyAdd).Policy)
@@ -279,7 +299,7 @@ func (s *simulation) checkLastStops() {
 	for _, r := range s.requests {
 		text, _ := r.payload.(messages.SuccessText)
 		later := func(other *request) bool {
-			return other != r && other.name == r.name && changes(other.command) && (other.lost || !other.answered.Before(r.at) || s.owed(other))
+			return other != r && other.concerns(r.name) && changes(other.command) && (other.lost || !other.answered.Before(r.at) || s.owed(other))
 		}
 		if text.Text == "stopped unikernel" && !slices.ContainsFunc(s.requests, later) && !s.records[r.name].Spec.IsStopped() {
 			s.violate("%v: it was stopped, and is not any more", r.name)
@@ -382,7 +402,7 @@ func (s *simulation) sameNames(what string, wanted, is map[messages.Name]bool) {
 // checkHost checks what the host remembers.
 func (s *simulation) checkHost(names map[messages.Name]bool) {
 	h := s.newest
-	s.same("tickets", 0, len(h.open)+len(h.early)+len(h.policies.waiting))
+	s.same("tickets", 0, len(h.open)+len(h.early)+len(h.policies.waiting)+len(h.renames))
 	s.same("tenants", names, func() map[messages.Name]bool {
 		known := map[messages.Name]bool{}
 		for name := range maps.Keys(h.slots) {

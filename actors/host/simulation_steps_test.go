@@ -126,14 +126,20 @@ func (s *simulation) destroy(t *rapid.T) { s.ask(s.drawUsed(t), messages.Unikern
 func (s *simulation) stopOne(t *rapid.T) { s.ask(s.drawUsed(t), messages.StopRequest{}, "") }
 
 // startOne mostly starts what is stopped.
-func (s *simulation) startOne(t *rapid.T) {
+func (s *simulation) startOne(t *rapid.T) { s.ask(s.drawStopped(t), messages.StartRequest{}, "") }
+
+func (s *simulation) renameOne(t *rapid.T) {
+	s.ask(s.drawStopped(t), messages.RenameRequest{To: rapid.SampledFrom(someNames).Draw(t, "to")}, "")
+}
+
+func (s *simulation) drawStopped(t *rapid.T) messages.Name {
 	s.mu.Lock()
 	names := slices.DeleteFunc(slices.Clone(someNames), func(name messages.Name) bool { return !s.records[name].Spec.IsStopped() })
 	s.mu.Unlock()
 	if len(names) == 0 || sometimes(t, "any name") {
 		names = someNames
 	}
-	s.ask(rapid.SampledFrom(names).Draw(t, "name"), messages.StartRequest{}, "")
+	return rapid.SampledFrom(names).Draw(t, "name")
 }
 
 func (s *simulation) query(t *rapid.T) {

@@ -52,6 +52,7 @@ func TestSimulation(t *testing.T) {
 				"destroy":      s.destroy,
 				"stop":         s.stopOne,
 				"start":        s.startOne,
+				"rename":       s.renameOne,
 				"query":        s.query,
 				"policy":       s.changePolicy,
 				"wait":         s.wait,
@@ -163,6 +164,12 @@ type request struct {
 	answers  int
 	lost     bool // its outcome is unknown
 	payload  messages.Payload
+}
+
+// concerns reports whether a command is about a name.
+func (r *request) concerns(name messages.Name) bool {
+	rename, _ := r.command.(messages.RenameRequest)
+	return r.name == name || rename.To == name
 }
 
 // grace is the time between SIGTERM and SIGKILL.

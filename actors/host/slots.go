@@ -23,6 +23,7 @@ type slot struct {
 	former     *messages.Former
 	publishing uint64          // ID of the request to change published ports
 	refusal    messages.Public // why next could not be started, for the answer
+	stuck      messages.Public // text for clients: it is being renamed, and that cannot be stored
 }
 
 // A phase is the progress of the command under way.
@@ -36,6 +37,7 @@ const (
 	restoring  phase = "restoring"  // next could not be started: its former is started again
 	publishing phase = "publishing" // ports of current are being changed
 	stopping   phase = "stopping"   // current is being stopped, and stays on record
+	renaming   phase = "renaming"   // current gets another name, or one of another name gets this
 	destroying phase = "destroying" // current is being stopped for good
 	halted     phase = "halted"     // current is being stopped for the next daemon
 )
@@ -91,6 +93,9 @@ type ticket uint64
 // unstored returns the text for clients of a unikernel that has ended although that
 // cannot be stored; empty: there is none.
 func (s *slot) unstored() messages.Public {
+	if s.stuck != "" {
+		return s.stuck
+	}
 	for _, r := range []*run{s.current, s.next} {
 		if r != nil && r.unstored != "" {
 			return r.unstored

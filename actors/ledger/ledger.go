@@ -154,6 +154,22 @@ func (l *Ledger) Revert(name messages.Name, args messages.Arguments) error {
 	return err
 }
 
+// Rename makes the promise to a unikernel that is not being replaced one to another name, which needs
+// args there, or returns why not.
+func (l *Ledger) Rename(from, to messages.Name, args messages.Arguments) error {
+	now, ok := l.claims[from]
+	if !ok || now.next.OK || l.Holds(to) {
+		return fmt.Errorf("internal error: %s cannot be renamed to %s now", from, to)
+	}
+	l.drop(from)
+	if err := l.check(to, args, usage{unikernels: 1, memory: args.Memory}); err != nil {
+		l.set(from, now)
+		return err
+	}
+	l.set(to, claim{now: args})
+	return nil
+}
+
 // set makes c the claim of name.
 func (l *Ledger) set(name messages.Name, c claim) {
 	l.drop(name)

@@ -76,6 +76,27 @@ func TestReserveIsLimitedByEveryPolicyAbove(t *testing.T) {
 	}
 }
 
+// TestARenameIsLimitedByThePoliciesOfTheNewName: what is promised under the former one is free then, and
+// stays if the rename is refused.
+func TestARenameIsLimitedByThePoliciesOfTheNewName(t *testing.T) {
+	l := New()
+	l.HoldPolicy("", policy(2, 100))
+	l.HoldPolicy("a", policy(1, 64))
+	l.HoldPolicy("b", policy(1, 32))
+	one, two := name(t, "a:one"), name(t, "b:two")
+	require.NoError(t, l.Reserve(one, args(64)))
+	require.NoError(t, l.Reserve(two, args(32)))
+	require.EqualError(t, l.Rename(one, name(t, "b:one"), args(64)), "maximum amount of unikernels (1) reached")
+	require.True(t, l.Holds(one))
+	require.NoError(t, l.Rename(one, name(t, "a:other"), args(64)), "it is counted once")
+	require.False(t, l.Holds(one))
+	require.EqualError(t, l.Reserve(one, args(1)), "maximum amount of unikernels (1) reached")
+	l.Release(two)
+	require.EqualError(t, l.Rename(name(t, "a:other"), two, args(64)), "maximum allowed memory (32, used 0) would be exceeded (requesting 64)")
+	require.NoError(t, l.Rename(name(t, "a:other"), name(t, ":free"), args(64)))
+	require.NoError(t, l.Reserve(one, args(36)))
+}
+
 func TestADeviceIsUsedOnce(t *testing.T) {
 	l := New()
 	l.HoldDevice(name(t, "a:disk"), 10)

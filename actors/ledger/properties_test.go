@@ -25,6 +25,7 @@ func TestNothingIsEverExceeded(t *testing.T) {
 			"replace":   m.replace,
 			"commit":    m.commit,
 			"exit":      m.exit,
+			"rename":    m.rename,
 			"propose":   m.propose,
 			"decide":    m.decide,
 			"drop":      m.drop,
@@ -71,6 +72,15 @@ func drawArguments(t *rapid.T) messages.Arguments {
 		a.Networks = append(a.Networks, messages.Network{Name: bridge, MAC: messages.Some(messages.MAC{2})})
 	}
 	return a
+}
+
+func (m *model) rename(t *rapid.T) {
+	from, to := drawName(t), drawName(t)
+	args := m.running[from]
+	if len(args) == 1 && m.ledger.Rename(from, to, args[0]) == nil {
+		delete(m.running, from)
+		m.running[to] = args
+	}
 }
 
 func (m *model) create(t *rapid.T) {

@@ -71,7 +71,7 @@ func (a *app) root() *cobra.Command {
 	a.registerCommon(root)
 	a.registerDestination(root.PersistentFlags())
 	root.AddCommand(
-		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.eventsCommand(), a.exitsCommand(), a.getCommand(), a.inactiveConsolesCommand(), a.infoCommand(), a.logsCommand(), a.restartCommand(), a.startCommand(), a.stopCommand(), a.updateCommand(),
+		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.eventsCommand(), a.exitsCommand(), a.getCommand(), a.inactiveConsolesCommand(), a.infoCommand(), a.logsCommand(), a.renameCommand(), a.restartCommand(), a.startCommand(), a.stopCommand(), a.updateCommand(),
 		a.addPolicyCommand(), a.policyCommand(), a.removePolicyCommand(),
 		a.blockCommand(), a.createBlockCommand(), a.reserveBlockCommand(), a.destroyBlockCommand(), a.dumpBlockCommand(), a.setBlockCommand(),
 		a.networkCommand(), a.publishCommand(),

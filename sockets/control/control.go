@@ -18,10 +18,12 @@
 //	     "reserve-block" / ; reserve room on the disk for all of a block device, or
 //	     "stop" /    ; stop a unikernel, which stays on record, or
 //	     "start" /   ; start it again, or
+//	     "rename" /  ; give a stopped one another name, or
 //	     "events",   ; what happens
 //	  ? 3: tstr,     ; a name, as on command lines, or with ':' at its end all at
 //	                 ; and below a path; ":" is everything, also if it is absent
 //	  ? 4: tdate,    ; events since this time; absent: only new ones
+//	  ? 9: tstr,     ; the new name, for "rename"
 //	}
 //
 //	answer  = (* end, all) / (* status, all) / (* setting, all) / all / events / failure

@@ -77,6 +77,18 @@ func TestSettingsOfNetworks(t *testing.T) {
 	require.Equal(t, answer, back)
 }
 
+func TestRenameIsTheseBytes(t *testing.T) {
+	requireRequest(t, "a4 0101 02 66 72656e616d65 03 63 613a78 09 63 623a79", name(t, "a:x"), messages.RenameRequest{To: name(t, "b:y")})
+	for sent, says := range map[string]string{
+		"a3 0101 02 66 72656e616d65 03 63 613a78":          "it lacks what its kind needs",
+		"a4 0101 02 66 72656e616d65 03 63 613a78 09 61 2f": "invalid name",
+	} {
+		m, err := control.Read(bytes.NewReader(unhex(t, sent)), control.MaxItem)
+		require.NoError(t, err)
+		require.Contains(t, m.Payload.(messages.BadRequest).Why, says)
+	}
+}
+
 // TestReservingIsTheseBytes: the request, and either answer.
 func TestReservingIsTheseBytes(t *testing.T) {
 	disk, err := messages.ParseName("a:disk")
@@ -272,7 +284,7 @@ func TestNotNative(t *testing.T) {
 	for _, p := range []messages.Payload{
 		messages.EndList{}, messages.SuccessEnds{}, messages.SettingList{}, messages.SuccessSettings{}, messages.BadRequest{}, messages.BlockReserve{},
 		messages.StatusList{}, messages.SuccessStatuses{},
-		messages.StopRequest{}, messages.StartRequest{},
+		messages.StopRequest{}, messages.StartRequest{}, messages.RenameRequest{},
 		messages.EventsSubscribe{}, messages.SuccessEvents{}, messages.DataEvent{}, messages.DataMissed{}, messages.DataPresent{},
 	} {
 		_, err := wire.Append(nil, messages.Wire{Header: messages.Header{Version: messages.CurrentVersion}, Payload: p})

@@ -206,6 +206,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add(unhex(f, golden))
 	}
 	f.Add(unhex(f, "bf 01 01 ff"))
+	f.Add(unhex(f, "a4 0101 02 66 72656e616d65 03 63 613a78 09 63 623a79"))
 	f.Add(unhex(f, "a1 05 82 c0 60 fb 3ff0000000000000"))
 	f.Add(unhex(f, "a3 0101 02 66 6576656e7473 04 c1 fb 3ff0000000000000"))
 	f.Fuzz(func(t *testing.T, b []byte) {

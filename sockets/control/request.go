@@ -25,8 +25,9 @@ const (
 	publish       = "publish"
 	unpublish     = "unpublish"
 
-	stop  = "stop"
-	start = "start"
+	stop   = "stop"
+	start  = "start"
+	rename = "rename"
 )
 
 type request struct {
@@ -37,6 +38,7 @@ type request struct {
 	Network *networkAsk  `cbor:"6,keyasint,omitempty"`
 	Port    *publication `cbor:"7,keyasint,omitempty"`
 	Deploy  *deploy      `cbor:"8,keyasint,omitempty"`
+	To      string       `cbor:"9,keyasint,omitempty"`
 }
 
 // Read reads one request, of at most max bytes, and nothing after it. It returns a
@@ -91,6 +93,12 @@ func (r request) command() (messages.Command, error) {
 		return messages.StopRequest{}, nil
 	case start:
 		return messages.StartRequest{}, nil
+	case rename:
+		if r.To == "" {
+			return nil, errLacks
+		}
+		to, err := messages.ParseName(r.To)
+		return messages.RenameRequest{To: to}, err
 	case networks:
 		return messages.NetworkList{}, nil
 	case createNetwork:
@@ -158,6 +166,8 @@ func AppendRequest(dst []byte, name messages.Name, command messages.Command) ([]
 		r.Request = stop
 	case messages.StartRequest:
 		r.Request = start
+	case messages.RenameRequest:
+		r.Request, r.To = rename, m.To.String()
 	case messages.NetworkList:
 		r.Request = networks
 	case messages.NetworkCreate:

@@ -119,6 +119,19 @@ func (c *caller) goOn(name, state string) {
 	c.noteProcess(n)
 }
 
+// rename gives a stopped unikernel another name.
+func (c *caller) rename(from, to string) {
+	if c.dead {
+		return
+	}
+	old := thing{unikernel, parse(from)}
+	c.h.journal.may(old, absent)
+	c.changeBy("control", thing{unikernel, parse(to)}, halted, do(old.name, messages.RenameRequest{To: parse(to)}))
+	if !c.dead {
+		c.h.journal.is(old, absent)
+	}
+}
+
 // end notes that a unikernel is about to be ended.
 func (c *caller) end(name messages.Name) {
 	if !c.dead {

@@ -88,6 +88,17 @@ var unikernelScenarios = []scenario{
 		c.waitRestarts("fails", 2)
 		c.haltMoving("fails", exits(3))
 	}},
+	{name: "renames", before: func(c *caller) {
+		c.create("one", run("net").networked("service"))
+		c.create("two", run("chatty", "1"))
+		c.halt("one")
+		c.halt("two")
+	}, do: func(c *caller) {
+		c.rename("one", "a:three")
+		c.goOn("a:three", run("net").networked("service").state())
+		c.rename("two", "one")
+		c.rename("one", "two")
+	}},
 	{name: "devices", do: func(c *caller) {
 		c.addDevice("a:disk", "old")
 		c.createMoving("a:several", run("several").with("disk").networked("service", "management"), exits(0))

@@ -70,7 +70,8 @@ func TestHostileRequests(t *testing.T) {
 	h := newHost(t)
 	var requests [][]byte
 	for _, command := range []messages.Command{
-		messages.EndList{}, messages.StatusList{}, messages.SettingList{}, messages.BlockReserve{}, messages.StopRequest{}, messages.StartRequest{}, messages.EventsSubscribe{},
+		messages.EndList{}, messages.StatusList{}, messages.SettingList{}, messages.BlockReserve{}, messages.StopRequest{}, messages.StartRequest{},
+		messages.RenameRequest{To: messages.Name{Path: "a", Label: "new"}}, messages.EventsSubscribe{},
 		messages.EventsSubscribe{Since: messages.Some(time.Now())},
 	} {
 		for _, name := range []string{":", "a:b:", "a:b:other"} {

@@ -348,6 +348,15 @@ func TestStoppedOnANetwork(t *testing.T) {
 		h.untilServed(one.From, "web")
 		requireServed(t, two.From, "web")
 		require.Equal(t, before[0].Addresses, h.network("net").Stations[0].Addresses)
+
+		require.NoError(t, h.control("web", messages.StopRequest{}))
+		require.NoError(t, h.control("web", messages.RenameRequest{To: parse(t, "org:site")}))
+		require.NoError(t, h.control("org:site", messages.StartRequest{}))
+		h.untilServed(one.From, "site")
+		now := h.network("net").Stations
+		require.Equal(t, "org:site", now[0].Unikernel.String())
+		require.Equal(t, before[0].MAC, now[0].MAC)
+		require.Equal(t, before[0].Addresses, now[0].Addresses)
 		h.destroyAll()
 		h.removeNetwork("net")
 	})
