@@ -16,7 +16,7 @@ var otherName = messages.Name{Path: "d", Label: "x"}
 // nothing under the former one.
 func (s *simulation) requireRenamed(tag string) {
 	time.Sleep(time.Minute)
-	s.change(func() {
+	s.look(func() {
 		require.NotContains(s.t, s.records, theName)
 		require.True(s.t, s.records[otherName].Spec.IsStopped())
 		require.Equal(s.t, tag, tagOf(s.records[otherName].Spec))
@@ -81,7 +81,7 @@ func TestARenameOnAFullDisk(t *testing.T) {
 		s.refuses(messages.RenameRequest{To: otherName}, "there is no room for anything new")
 		s.change(func() { s.disk = works })
 		s.requireStopped("first")
-		s.change(func() { require.False(t, s.newest.ledger.Holds(otherName)) })
+		s.look(func() { require.False(t, s.newest.ledger.Holds(otherName)) })
 		s.does(messages.StartRequest{})
 		require.True(t, s.runs())
 	})

@@ -2,6 +2,7 @@ package host
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -32,7 +33,7 @@ func (s *simulation) refuses(command messages.Command, says messages.Public) {
 // is on the machine, and that all that was promised to it is reserved.
 func (s *simulation) requireStopped(tag string) {
 	time.Sleep(time.Minute)
-	s.change(func() {
+	s.look(func() {
 		record := s.records[theName]
 		require.True(s.t, record.Spec.IsStopped())
 		require.Equal(s.t, tag, tagOf(record.Spec))
@@ -41,6 +42,12 @@ func (s *simulation) requireStopped(tag string) {
 		require.Empty(s.t, len(s.processes)+len(s.taps)+len(s.pipes)+len(s.cgroups))
 		require.True(s.t, s.newest.ledger.Holds(theName))
 	})
+}
+
+// look calls do while all actors wait: it may read what they remember.
+func (s *simulation) look(do func()) {
+	synctest.Wait()
+	s.change(do)
 }
 
 // reboot ends the daemon and all processes.
@@ -171,7 +178,7 @@ func TestAStopOfWhatWaits(t *testing.T) {
 		p := s.createsRestarting("first")
 		s.change(func() { s.end(p, messages.Exit{Known: true, Code: 2}) })
 		time.Sleep(50 * time.Millisecond)
-		s.change(func() { require.True(t, s.newest.slots[theName].current.wait.OK) })
+		s.look(func() { require.True(t, s.newest.slots[theName].current.wait.OK) })
 		s.ask(theName, messages.StartRequest{}, "")
 		s.does(messages.StopRequest{})
 		s.requireStopped("first")
