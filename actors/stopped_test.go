@@ -19,64 +19,65 @@ func (w *world) isStopped(name string) int64 {
 	return 0
 }
 
-// TestStopAndStart of a unikernel with all kinds of devices: nothing of it is left on the machine, and
-// all that was promised to it stays its own.
+// TestStopAndStart: nothing of what is stopped is left on the machine, and all that was promised to it stays
+// its own.
 func TestStopAndStart(t *testing.T) {
 	w := newWorld(t, withBridge, withBlocks, withCgroups)
-	require.Equal(t, success("added policy"), w.addPolicy("a:", messages.Policy{
-		Unikernels: 1, CPUIDs: []int{0}, Memory: 32, Block: messages.Some(2), Bridges: []string{bridge},
-	}))
+	limits := messages.Policy{Unikernels: 2, CPUIDs: []int{0}, Memory: 48, Block: messages.Some(2), Bridges: []string{bridge}}
+	require.Equal(t, success("added policy"), w.addPolicy("a:", limits))
 	w.succeeds("added block device", "a:storage", messages.BlockAdd{Size: 1})
-	config := guest("several", "wait")
-	config.Memory = 32
-	config.Networks = []messages.Network{{Name: "service", Bridge: messages.Some(bridge)}, {Name: "management", Bridge: messages.Some(bridge)}}
-	config.Blocks = []messages.BlockDevice{{Name: "storage"}}
-	w.succeeds("created unikernel", "a:x", create(config))
-	before := w.infos("a:x")[0]
-	pid := w.pid("a:x")
-	w.followUntil("a:x", "waits")
+	onNetwork, withDevice := echo(), guest("disk", "read", "1000000000")
+	onNetwork.Memory = 32
+	withDevice.Blocks = []messages.BlockDevice{{Name: "storage"}}
+	w.succeeds("created unikernel", "a:net", create(onNetwork))
+	w.succeeds("created unikernel", "a:disk", create(withDevice))
+	w.followUntil("a:disk", "1048576 bytes in sectors of 512")
+	before := w.infos("a:")
+	pid := w.pid("a:net")
 
-	require.Equal(t, success("stopped unikernel"), w.control("a:x", messages.StopRequest{}))
-	r, there := w.record("a:x")
-	require.True(t, there, "the answer follows the record")
-	require.Equal(t, r.Spec.StoppedMillis, w.isStopped("a:x"))
+	for _, name := range []string{"a:net", "a:disk"} {
+		require.Equal(t, success("stopped unikernel"), w.control(name, messages.StopRequest{}))
+		r, there := w.record(name)
+		require.True(t, there, "the answer follows the record")
+		require.Equal(t, r.Spec.StoppedMillis, w.isStopped(name))
+	}
 	for range 2 {
 		require.NoDirExists(t, fmt.Sprint("/proc/", pid))
 		require.Empty(t, w.infos(":"))
-		require.NotZero(t, w.isStopped("a:x"))
+		require.NotZero(t, w.isStopped("a:net"))
 		require.Empty(t, netns.Ports(t, bridge))
 		require.True(t, w.empty("fifo"))
 		require.Empty(t, w.cgroups())
 		require.Empty(t, w.survey().Status, "no metric counts it")
 		require.Empty(t, w.inactive(":"), "its console is in use")
-		w.followUntil("a:x", "waits")
-		require.IsType(t, messages.SuccessImage{}, w.ask("a:x", messages.UnikernelGet{Form: 2}))
+		w.followUntil("a:disk", "1048576 bytes in sectors of 512")
+		require.IsType(t, messages.SuccessImage{}, w.ask("a:net", messages.UnikernelGet{Form: 2}))
 
-		w.fails("maximum amount of unikernels (1) reached", "a:y", create(guest("hello")))
-		w.fails("destroy: not found", "a:y", messages.UnikernelDestroy{})
+		w.fails("maximum amount of unikernels (2) reached", "a:y", create(guest("hello")))
 		w.fails("remove block: is in use", "a:storage", messages.BlockRemove{})
-		require.Equal(t, fails("unikernel would exceed running memory limit set by policy to 20 MB, used 32 MB"), w.addPolicy("a:", messages.Policy{
-			Unikernels: 1, CPUIDs: []int{0}, Memory: 20, Block: messages.Some(2), Bridges: []string{bridge},
-		}))
+		less := limits
+		less.Memory = 47
+		require.Equal(t, fails("unikernel would exceed running memory limit set by policy to 47 MB, used 48 MB"), w.addPolicy("a:", less))
 		other := echo()
-		other.Networks[0].MAC = before.Info.Networks[0].MAC
+		other.Networks[0].MAC = before[0].Info.Networks[0].MAC
 		require.Contains(t, w.ask(":z", create(other)).(messages.Failure).Text, "another unikernel has it on bridge")
 		w.restart()
 	}
 
-	require.Equal(t, success("created unikernel"), w.control("a:x", messages.StartRequest{}))
-	after := w.infos("a:x")[0]
-	require.True(t, after.Info.Started.After(before.Info.Started))
-	after.Info.Started = before.Info.Started
+	for _, name := range []string{"a:net", "a:disk"} {
+		require.Equal(t, success("created unikernel"), w.control(name, messages.StartRequest{}))
+		require.Zero(t, w.isStopped(name))
+	}
+	after := w.infos("a:")
+	for i := range after {
+		require.True(t, after[i].Info.Started.After(before[i].Info.Started))
+		after[i].Info.Started = before[i].Info.Started
+	}
 	require.Equal(t, before, after)
-	require.Len(t, netns.Ports(t, bridge), 2)
-	require.Zero(t, w.isStopped("a:x"))
-	require.Len(t, w.survey().Status, 1)
-	events := []string{}
-	w.until("its start is told", func() bool { events = w.eventsOf("a:x"); return len(events) == 5 })
-	require.Contains(t, events[2], "exited by ")
-	require.Contains(t, events[2], ": the command stop")
-	require.Equal(t, []string{"stopped: the command stop", "started: the command start"}, events[3:])
+	require.Len(t, netns.Ports(t, bridge), 1)
+	require.Len(t, w.survey().Status, 2)
+	w.requireEvents("a:net", "created: the command create", "started: the command create",
+		"exited by signal 15: the command stop", "stopped: the command stop", "started: the command start")
 }
 
 // TestStoppedForNativeClients: they do not see it, and can replace, restart and destroy it.
