@@ -166,8 +166,7 @@ func TestALatestBuildOfAnotherJob(t *testing.T) {
 func TestRedirectsToAndFromHTTPS(t *testing.T) {
 	plain := httptest.NewServer(handler(map[string]answer{"/hash": redirect("/job/web/build/u1/")}))
 	defer plain.Close()
-	var web *httptest.Server
-	web = httptest.NewTLSServer(handler(map[string]answer{
+	web := httptest.NewTLSServer(handler(map[string]answer{
 		hashPath: redirect(plain.URL + "/job/web/build/u1/"),
 		"/up":    redirect("/job/web/build/u1/"),
 	}))
