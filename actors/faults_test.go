@@ -140,15 +140,22 @@ func afterRenames(w *world) {
 	state, err := w.config.DB.Load()
 	require.NoError(w.t, err)
 	require.LessOrEqual(w.t, len(state.Unikernels), 1)
-	w.until("nothing is under way", func() bool {
-		answer := w.ask(":y", messages.UnikernelDestroy{})
-		return answer == success("destroyed unikernel") || answer == fails("destroy: not found")
-	})
+	w.untilDestroyed(":y")
 	afterUnikernels(w)
 }
 
+// untilDestroyed destroys whichever unikernel is there. It may have ended, and that may not be stored yet.
+func (w *world) untilDestroyed(name string) {
+	w.t.Helper()
+	w.until("it is destroyed", func() bool {
+		answer := w.ask(name, messages.UnikernelDestroy{})
+		_, destroyed := answer.(messages.SuccessText)
+		return destroyed || answer == fails("destroy: not found")
+	})
+}
+
 func afterUnikernels(w *world) {
-	w.ask(":x", messages.UnikernelDestroy{}) // whichever unikernel is there
+	w.untilDestroyed(":x")
 	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet", "after")))
 	w.pid(":x")
 	w.followUntil(":x", "hello from albatross: --name=x --quiet after")

@@ -145,9 +145,9 @@ func (u *unikernel) intentRecorded(c *supervise.Context, failure messages.Public
 	u.terminate(c)
 }
 
-// goOn refuses to end a tender that is to stay on record: if we died before that is on disk,
-// nobody would start its successor or itself again. The write that failed may be on disk all the
-// same, so another one says the opposite.
+// goOn refuses to end a tender whose unikernel is to stay on record: if we died before that is on
+// disk, the unikernel would be forgotten. The write that failed may be on disk all the same, so another
+// one says the opposite.
 func (u *unikernel) goOn(c *supervise.Context, failure messages.Public) {
 	u.to(c, running)
 	u.stop = messages.Option[messages.UnikernelStop]{}

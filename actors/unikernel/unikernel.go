@@ -42,7 +42,7 @@ type Machine interface {
 //	preparing   → ready (new), starting (again)      or gone (new), closing (again)
 //	ready       → starting
 //	starting    → running                            or closing
-//	resuming    → running, preparing                 or closing
+//	resuming    → running, preparing, stopped        or closing
 //	running     → stopping (asked), closing (exited)
 //	stopping    → closing, running (that it ends cannot be stored)
 //	closing     → forgetting, reverting (on trial)
