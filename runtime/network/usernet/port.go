@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -75,8 +74,8 @@ type port struct {
 	raw     syscall.RawConn
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
-	plugged chan struct{} // closed by the first Read: frames for the station come here from then on
-	once    sync.Once
+	plugged chan struct{} // closed by the second Read: frames for the station come here from then on
+	reads   int           // by the switch so far, 3 at most
 }
 
 // newPort owns the descriptor from now on, except after an error.
@@ -107,7 +106,12 @@ func newPort(ctx context.Context, j judge, s *admitted, fd int) (*port, error) {
 // Read returns the next frame that the station may send. A limited one waits for its turn here,
 // and its socket fills up.
 func (p *port) Read(b []byte) (int, error) {
-	p.once.Do(func() { close(p.plugged) })
+	switch p.reads = min(p.reads+1, 3); p.reads {
+	case 1:
+		return p.announce(b), nil
+	case 2:
+		close(p.plugged)
+	}
 	for {
 		n, err := p.receive(b)
 		if err != nil {
@@ -124,6 +128,19 @@ func (p *port) Read(b []byte) (int, error) {
 		return n, nil
 	}
 }
+
+// announce returns a frame of the station to the gateway, which drops it. The switch learns from
+// it where the station is: one that has replaced another, with an address that it knows, may wait
+// for frames before it sends any.
+func (p *port) announce(b []byte) int {
+	mac := p.station.Load().MAC
+	n := copy(b, p.judge.gateway[:])
+	n += copy(b[n:], mac[:])
+	return n + copy(b[n:], experimental[:])
+}
+
+// experimental is an EtherType that nobody uses (IEEE 802, Local Experimental 1).
+var experimental = [2]byte{0x88, 0xb5}
 
 // receive returns the next frame. An empty one is not the end, if the station is still there.
 func (p *port) receive(b []byte) (n int, err error) {

@@ -519,3 +519,15 @@ func TestWhatCannotBe(t *testing.T) {
 	require.ErrorContains(t, n.Attach(web.MAC, fd), "not a socket")
 	require.NoError(t, unix.Close(fd))
 }
+
+// TestASilentStationIsReached: one that is attached, or attached again, need not send first.
+func TestASilentStationIsReached(t *testing.T) {
+	n := newNetwork(t, config())
+	sender := attach(t, n, db)
+	for range 2 {
+		silent := attach(t, n, web)
+		from, to := netip.AddrPortFrom(db.Addresses[0], 1000), netip.AddrPortFrom(web.Addresses[0], 2000)
+		sender.Send(station.Datagram(db.MAC, web.MAC, from, to, []byte("hello")))
+		require.Equal(t, "hello", string(station.Content(silent.Receive(station.IsDatagram(2000)))))
+	}
+}
