@@ -29,7 +29,7 @@ func (a *app) applyCommand() *cobra.Command {
 		Short: "Make policies, networks, block devices and unikernels what files say",
 		Long: `Make policies, networks, block devices and unikernels what YAML files say, in this order, and
 unikernels by their startup number. What is so already stays as it is, and what is in no file,
-too. 'albatross-client export' writes such a file.
+too. A unikernel that was stopped is started. 'albatross-client export' writes such a file.
 
 Networks and the sizes of block devices cannot be changed: nothing at all is done if a file asks
 for that. If something fails in the middle, it is shown what was done and what was not; when the
@@ -196,6 +196,10 @@ func (p *planner) unikernel(e unikernelEntry) error {
 	}
 	runs := slices.IndexFunc(p.have.unikernels, func(u messages.NamedInfo) bool { return u.Name == name })
 	words := fmt.Sprintf("create unikernel %s with %s", plainName(name), e.Image)
+	state, idle := p.have.idle[name]
+	if idle {
+		words = fmt.Sprintf("replace unikernel %s, which is %s, with %s", plainName(name), escape(string(state)), e.Image)
+	}
 	if runs >= 0 {
 		u := p.have.unikernels[runs]
 		changes := argumentDifferences(name, p.have.arguments[name], args)
@@ -208,7 +212,7 @@ func (p *planner) unikernel(e unikernelEntry) error {
 	if e.Image.File == "" && e.Image.URL == "" && (runs < 0 || hex.EncodeToString(p.have.unikernels[runs].Info.Digest) != string(e.Image.SHA256)) {
 		return inputError(fmt.Sprintf("the image of %s has neither file nor url, and is not what runs", plainName(name)))
 	}
-	p.add(words, func(ctx context.Context) error { return p.app.createAs(ctx, name, args, e.Image, runs >= 0, p.noWait) })
+	p.add(words, func(ctx context.Context) error { return p.app.createAs(ctx, name, args, e.Image, runs >= 0 || idle, p.noWait) })
 	return nil
 }
 

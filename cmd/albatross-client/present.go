@@ -14,7 +14,8 @@ type presence struct {
 	networks   []messages.NetworkStatus
 	blocks     []messages.NamedBlock
 	unikernels []messages.NamedInfo
-	arguments  map[messages.Name]messages.Arguments // of unikernels
+	arguments  map[messages.Name]messages.Arguments      // of unikernels
+	idle       map[messages.Name]messages.UnikernelState // of those that are on record, and in no list of what runs
 }
 
 // present asks what there is.
@@ -42,7 +43,26 @@ func (a *app) present(ctx context.Context) (p presence, err error) {
 	p.unikernels = infos.List
 	settings, err := a.settings(ctx, messages.Name{})
 	p.arguments = argumentsOfAll(infos.List, settings)
+	if err != nil {
+		return p, err
+	}
+	p.idle, err = a.idle(ctx, infos.List)
 	return p, err
+}
+
+// idle returns the states of unikernels that are on record, except for those that are listed.
+func (a *app) idle(ctx context.Context, listed []messages.NamedInfo) (map[messages.Name]messages.UnikernelState, error) {
+	statuses, err := a.statuses(ctx, messages.Name{})
+	idle := map[messages.Name]messages.UnikernelState{}
+	for _, s := range statuses {
+		if s.State != messages.StateEnded {
+			idle[s.Name] = s.State
+		}
+	}
+	for _, u := range listed {
+		delete(idle, u.Name)
+	}
+	return idle, err
 }
 
 // argumentsOfAll returns the arguments of unikernels: those that are listed, and those that only
