@@ -22,8 +22,14 @@ type portsChanged struct {
 }
 
 // publishAsked changes which ports of the host lead to the unikernel: first on the machine, where
-// that may be impossible, then on record.
+// that may be impossible, then on record. While the fate of the unikernel is being stored, what it
+// is started with is decided already.
 func (u *unikernel) publishAsked(c *supervise.Context, m messages.UnikernelPublish) {
+	if u.state == forgetting {
+		const refusal = "the unikernel has ended just now: try again"
+		c.Send(u.Host, messages.UnikernelPublished{Name: u.Name, Run: u.Run, ID: m.ID, Spec: u.spec, Err: refusal})
+		return
+	}
 	u.ports = publishing{id: m.ID, former: u.spec.Arguments.Publish}
 	u.spec.Arguments.Publish = m.List
 	u.changePorts(c, u.ports.former, m.ID)
