@@ -212,7 +212,9 @@ func (p *planner) unikernel(e unikernelEntry) error {
 	if e.Image.File == "" && e.Image.URL == "" && (runs < 0 || hex.EncodeToString(p.have.unikernels[runs].Info.Digest) != string(e.Image.SHA256)) {
 		return inputError(fmt.Sprintf("the image of %s has neither file nor url, and is not what runs", plainName(name)))
 	}
-	p.add(words, func(ctx context.Context) error { return p.app.createAs(ctx, name, args, e.Image, runs >= 0 || idle, p.noWait) })
+	p.add(words, func(ctx context.Context) error {
+		return p.app.createAs(ctx, name, args, e.Image, runs >= 0 || idle, p.noWait)
+	})
 	return nil
 }
 

@@ -15,7 +15,10 @@
 //	since.go         times on the command line
 //	beginning.go     the first lines of a console that are shown
 //	devices.go       block devices and networks on the command line
-//	print.go         the output of answers
+//	format.go        the output of answers: text, JSON or native's
+//	table.go         how a table fits; then tables.go, what is in them
+//	objects.go       the objects of JSON documents
+//	native.go        what the native client prints
 //	command_text.go  the description of commands for whoever is to sign them
 //	escape.go        why a console cannot control the terminal
 //	errors.go        exit codes, and what to do about an error

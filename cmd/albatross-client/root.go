@@ -70,17 +70,42 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError(optionText(err) + meantOption(c, err)) })
 	a.registerCommon(root)
 	a.registerDestination(root.PersistentFlags())
-	root.AddCommand(
-		a.consoleCommand(), a.createCommand(), a.destroyCommand(), a.eventsCommand(), a.exitsCommand(), a.getCommand(), a.inactiveConsolesCommand(), a.infoCommand(), a.logsCommand(), a.renameCommand(), a.restartCommand(), a.startCommand(), a.stopCommand(), a.updateCommand(),
-		a.addPolicyCommand(), a.policyCommand(), a.removePolicyCommand(),
-		a.blockCommand(), a.createBlockCommand(), a.reserveBlockCommand(), a.destroyBlockCommand(), a.dumpBlockCommand(), a.setBlockCommand(),
-		a.networkCommand(), a.publishCommand(),
-		a.statsCommand(), a.statsAddCommand(), a.statsRemoveCommand(), a.topCommand(), a.waitCommand(),
-		a.certificateCommand(), a.generateCommand(), a.revokeCommand(), a.signCommand(),
-		a.exportCommand(), a.exportManifestCommand(), a.applyCommand(), a.inspectDumpCommand(), a.extractDumpCommand(), a.wireCommand(),
-	)
+	for _, g := range a.groups() {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
+		for _, c := range g.commands {
+			c.GroupID = g.title
+			root.AddCommand(c)
+		}
+	}
 	addDefaults(root)
 	return root
+}
+
+// A group is what is for one purpose.
+type group struct {
+	title    string
+	commands []*cobra.Command
+}
+
+// groups returns all commands, as the help shows them.
+func (a *app) groups() []group {
+	return []group{
+		{"Unikernels", []*cobra.Command{
+			a.infoCommand(), a.createCommand(), a.restartCommand(), a.stopCommand(), a.startCommand(), a.renameCommand(), a.updateCommand(),
+			a.destroyCommand(), a.getCommand(), a.applyCommand(), a.exportManifestCommand(),
+		}},
+		{"Block devices and networks", []*cobra.Command{
+			a.blockCommand(), a.createBlockCommand(), a.reserveBlockCommand(), a.setBlockCommand(), a.dumpBlockCommand(), a.destroyBlockCommand(),
+			a.networkCommand(), a.publishCommand(),
+		}},
+		{"Tenants", []*cobra.Command{a.policyCommand(), a.addPolicyCommand(), a.removePolicyCommand()}},
+		{"Looking on", []*cobra.Command{
+			a.logsCommand(), a.consoleCommand(), a.inactiveConsolesCommand(), a.eventsCommand(), a.exitsCommand(), a.waitCommand(),
+			a.topCommand(), a.statsCommand(), a.statsAddCommand(), a.statsRemoveCommand(),
+		}},
+		{"From afar", []*cobra.Command{a.certificateCommand(), a.generateCommand(), a.signCommand(), a.revokeCommand()}},
+		{"Native albatross", []*cobra.Command{a.exportCommand(), a.inspectDumpCommand(), a.extractDumpCommand(), a.wireCommand()}},
+	}
 }
 
 // addDefaults adds cobra's own commands, with our errors.

@@ -60,8 +60,8 @@ var handlings = []handling{
 	{beginning: "bin/albatrossd --tmpdir", ready: "bin/albatross-client info --tmpdir ~/albatross/run"},
 	{beginning: "sudo bin/albatrossd", ready: "bin/albatross-client info"},
 	{beginning: "albatross-tls-endpoint", ready: "albatross-client info -d localhost --ca cacert.pem --ca-key ca.key"},
-	{beginning: "sudo bin/albatross-client console", until: "\nconsole 2"},
-	{beginning: "albatross-client console", until: "\nconsole 2"},
+	{beginning: "sudo bin/albatross-client console", until: "console 2"},
+	{beginning: "albatross-client console", until: "console 2"},
 	{beginning: "albatross-client stats", until: "\nbridge service "},
 	{beginning: "albatross-client events", until: "created"},
 }
