@@ -79,9 +79,27 @@ func (a *app) printLines(ctx context.Context, name messages.Name, subscribe mess
 	return a.lines(ctx, name, subscribe, past, show, begin.add)
 }
 
-// lines hands on the answer to a subscription, and the lines that follow: the existing ones, or all
-// until ctx is done.
+// lines is linesOnce, and goes on when the daemon is restarted.
 func (a *app) lines(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe, past bool,
+	begin func(messages.Name, messages.Success) error, add func(messages.DataConsole) error,
+) error {
+	if past {
+		return a.linesOnce(ctx, name, subscribe, past, begin, add)
+	}
+	var behind place
+	return a.keepFollowing(ctx, func(ctx context.Context) error {
+		return a.linesOnce(ctx, name, behind.subscription(subscribe), past, begin, func(line messages.DataConsole) error {
+			if !behind.pass(line) {
+				return nil
+			}
+			return add(line)
+		})
+	})
+}
+
+// linesOnce hands on the answer to a subscription, and the lines that follow: the existing ones, or all
+// until ctx is done.
+func (a *app) linesOnce(ctx context.Context, name messages.Name, subscribe messages.ConsoleSubscribe, past bool,
 	begin func(messages.Name, messages.Success) error, add func(messages.DataConsole) error,
 ) error {
 	conn, answer, err := a.open(ctx, name, subscribe)

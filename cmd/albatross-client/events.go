@@ -62,14 +62,16 @@ func (a *app) events(ctx context.Context, o eventsOptions) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	context.AfterFunc(ctx, stop) // see follow
-	err := a.printEvents(ctx, o)
+	var last uint64              // number of the last event
+	err := a.keepFollowing(ctx, func(ctx context.Context) error { return a.printEvents(ctx, &o, &last) })
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-func (a *app) printEvents(ctx context.Context, o eventsOptions) error {
+// printEvents prints events behind the last one, and moves o behind what it has printed.
+func (a *app) printEvents(ctx context.Context, o *eventsOptions, last *uint64) error {
 	conn, err := a.connectSocket(ctx, messages.AtControl)
 	if err != nil {
 		return err
@@ -89,7 +91,16 @@ func (a *app) printEvents(ctx context.Context, o eventsOptions) error {
 				a.warnNothing(o.name, "event of", !some)
 				return nil
 			}
+			if !o.since.OK {
+				o.since = messages.Some(time.Now())
+			}
 			continue
+		}
+		if e, ok := next.(messages.DataEvent); ok {
+			if e.Number <= *last {
+				continue
+			}
+			*last, o.since = e.Number, messages.Some(e.Event.Time())
 		}
 		if err := a.print(a.eventLine(next)); err != nil {
 			return err

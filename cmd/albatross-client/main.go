@@ -29,6 +29,7 @@
 //	suggest.go       what a word was meant for
 //	output.go        -o of commands that write what they get to a file
 //	save.go          why a written file replaces none, and is never incomplete
+//	reconnect.go     how one goes on when the daemon is restarted
 //	interrupt.go     what an interrupt ends
 //	progress.go      the progress of an upload or a dump
 //

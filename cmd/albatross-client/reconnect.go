@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+)
+
+// The daemon may be restarted while a client follows something: the client connects again, and
+// goes on behind what it has seen. Not so with native's output, whose readers may wait for the end,
+// and not from afar, where a certificate may be for one connection only.
+
+const (
+	// patientFor is how long a client waits for a daemon that has gone.
+	patientFor = time.Minute
+	// connectPause is between two tries.
+	connectPause = 200 * time.Millisecond
+)
+
+// keepFollowing follows until it is over: after the daemon has gone, follow is called again.
+func (a *app) keepFollowing(ctx context.Context, follow func(context.Context) error) error {
+	err := follow(ctx)
+	for a.format != nativeFormat && !a.destination.given() && errors.Is(err, client.ErrClosed) {
+		a.message(warning, "the daemon has gone: waiting for it to come back")
+		if err = a.followAgain(ctx, follow, err); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// followAgain calls follow until there is a daemon, for a while. The error of before tells why that
+// is necessary.
+func (a *app) followAgain(ctx context.Context, follow func(context.Context) error, before error) error {
+	pause := time.NewTicker(connectPause)
+	defer pause.Stop()
+	for over := time.Now().Add(patientFor); time.Now().Before(over); {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-pause.C:
+		}
+		err := follow(ctx)
+		var connect *client.ConnectError
+		if !errors.As(err, &connect) && !errors.Is(err, client.ErrNoAnswer) {
+			return err
+		}
+	}
+	return before
+}
+
+// A place is how far a console was read: all lines before a time, and so many of that time.
+type place struct {
+	at   time.Time
+	many int
+	skip int // lines of that time that are repeated
+}
+
+// subscription returns what to ask for to go on behind the place; first is for one where nothing was
+// read.
+func (p *place) subscription(first messages.ConsoleSubscribe) messages.ConsoleSubscribe {
+	if p.at.IsZero() {
+		return first
+	}
+	p.skip = p.many
+	return messages.ConsoleSubscribe{Since: messages.Some(p.at)}
+}
+
+// pass reports whether a line is new, and then moves the place behind it.
+func (p *place) pass(line messages.DataConsole) bool {
+	switch {
+	case !line.Time.Equal(p.at):
+		p.at, p.many, p.skip = line.Time, 1, 0
+	case p.skip > 0:
+		p.skip--
+		return false
+	default:
+		p.many++
+	}
+	return true
+}
