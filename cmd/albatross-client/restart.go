@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -74,14 +75,22 @@ func (a *app) argumentsOf(ctx context.Context, name messages.Name, named bool) (
 	switch {
 	case err != nil:
 		return messages.Arguments{}, err
-	case name.IsPath() || len(infos.List) != 1: // in the daemon's words
-		return messages.Arguments{}, &client.Refusal{Name: name, Text: "destroy: not found"}
+	case name.IsPath() || len(infos.List) != 1:
+		return messages.Arguments{}, a.notListed(ctx, name)
 	}
 	args := configOf(infos.List[0], nil).Arguments
 	if !named {
 		args.AddName = a.addsName(ctx, name)
 	}
 	return args, nil
+}
+
+// notListed returns why a unikernel cannot be restarted with other arguments.
+func (a *app) notListed(ctx context.Context, name messages.Name) error {
+	if idle, err := a.idle(ctx, nil); err == nil && idle[name] != "" {
+		return &client.Refusal{Name: name, Text: fmt.Sprintf("its arguments are not known while it is %s: start it first, or use 'create --force'", idle[name])}
+	}
+	return &client.Refusal{Name: name, Text: "destroy: not found"} // in the daemon's words
 }
 
 // addsName reports whether the name of a unikernel is added to its arguments.
