@@ -111,6 +111,23 @@ func (a *app) warnStopped(ctx context.Context) {
 	}
 }
 
+// warnNetworks warns of the networks that the daemon has made: native albatross only knows bridges
+// that somebody has made.
+func (a *app) warnNetworks(ctx context.Context) {
+	if a.destination.given() || a.socket != "" {
+		return
+	}
+	networks, err := a.networks(ctx, messages.Name{})
+	if err != nil || len(networks) == 0 { // a daemon without this socket has none
+		return
+	}
+	bridges := joined(networks, ", ", func(n messages.NetworkStatus) string {
+		bridge, _ := messages.BridgeOf(n.Name)
+		return bridge
+	})
+	a.message(warning, "networks are left out: native albatross needs bridges of these names instead, and knows no published ports: "+bridges)
+}
+
 // nativeState asks the daemon for all that the state of a native one contains.
 func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
 	policies, err := as[messages.SuccessPolicies](a.answer(ctx, messages.Name{}, messages.PolicyInfo{}))
@@ -122,6 +139,7 @@ func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
 		return state, err
 	}
 	a.warnStopped(ctx)
+	a.warnNetworks(ctx)
 	unnamed := a.unnamed(ctx)
 	var unikernels []messages.NamedConfig
 	for _, u := range infos.List {
