@@ -66,9 +66,9 @@ func (a *app) apply(ctx context.Context, m manifest, dryRun, noWait bool) error 
 	case err != nil:
 		return err
 	case len(steps) == 0:
-		return a.print("nothing to do")
+		return a.say(messages.Name{}, "nothing to do")
 	case dryRun:
-		return a.print("would " + joined(steps, "\nwould ", func(s step) string { return s.words }))
+		return each(steps, func(s step) error { return a.say(messages.Name{}, "would "+s.words) })
 	}
 	return a.carryOut(ctx, steps)
 }

@@ -50,7 +50,7 @@ func (a *app) dumpBlock(ctx context.Context, name messages.Name, level int, to *
 	if err != nil {
 		return fmt.Errorf("cannot dump the block device: %w", err)
 	}
-	return a.tell(to, func() error { return a.print("dumped to " + escape(path)) })
+	return a.tell(to, func() error { return a.say(name, "dumped to "+path) })
 }
 
 // blockSize returns the size of a block device in bytes, if its progress is shown; -1: it is

@@ -96,7 +96,7 @@ func (a *app) exportState(ctx context.Context, path string) error {
 		return fmt.Errorf("cannot write the state: %w", err)
 	}
 	a.linkBlocks(state.Unikernels)
-	return a.print(fmt.Sprintf("exported %d unikernels and %d policies to %s", len(state.Unikernels), len(state.Policies), escape(path)))
+	return a.say(messages.Name{}, fmt.Sprintf("exported %d unikernels and %d policies to %s", len(state.Unikernels), len(state.Policies), path))
 }
 
 // warnStopped warns of the unikernels that are stopped: a state of native albatross has no word for that.

@@ -90,6 +90,18 @@ func (a *app) plainText(name messages.Name, answer messages.Success) (text strin
 	return "", false
 }
 
+// say prints what was done, or found: about a name, or about nothing in particular.
+func (a *app) say(name messages.Name, text string) error {
+	if a.format != jsonFormat {
+		return a.print(escape(text))
+	}
+	o := resultObject{Result: text}
+	if name != (messages.Name{}) {
+		o.Name = shortName(name)
+	}
+	return a.print(asciiJSON(o))
+}
+
 // rows returns a table; only its names, if the user wants no more; and nothing without rows.
 func (a *app) rows(n int, t table, name func(int) string) string {
 	switch {

@@ -43,5 +43,5 @@ func (a *app) get(ctx context.Context, name messages.Name, command messages.Unik
 	if err != nil {
 		return fmt.Errorf("cannot save the image: %w", err)
 	}
-	return a.tell(to, func() error { return a.print("dumped image to " + escape(path)) })
+	return a.tell(to, func() error { return a.say(name, "dumped image to "+path) })
 }

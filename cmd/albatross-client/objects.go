@@ -22,7 +22,7 @@ func timeJSON(t time.Time) string {
 
 // A resultObject says that a command was carried out.
 type resultObject struct {
-	Name   string `json:"name"`
+	Name   string `json:"name,omitempty"`
 	Result string `json:"result"`
 }
 
