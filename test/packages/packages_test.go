@@ -77,10 +77,13 @@ func (r *root) requirePages() {
 	for _, program := range programs {
 		names = append(names, filepath.Base(program))
 	}
-	_, commands, found := strings.Cut(r.do("albatross-client", "--help"), "Available Commands:\n")
+	_, commands, found := strings.Cut(r.do("albatross-client", "--help"), "\nUnikernels:\n")
 	require.True(r.t, found)
-	commands, _, _ = strings.Cut(commands, "\n\n")
+	commands, _, _ = strings.Cut(commands, "\nFlags:\n")
 	for line := range strings.Lines(commands) {
+		if !strings.HasPrefix(line, "  ") { // a title, or what is between two groups
+			continue
+		}
 		if command := strings.Fields(line)[0]; command != "help" {
 			names = append(names, "albatross-client-"+command)
 		}
