@@ -235,7 +235,7 @@ func theKeeper(m *machine) {
 	}
 	known := func(name string) {
 		m.until("the end of "+name+" is known", func() bool {
-			return strings.Contains(m.client("alice", "exits", "-n", name), "signal 9 at 20")
+			return strings.Contains(m.client("alice", "exits", "-n", name, "--output=native"), "signal 9 at 20")
 		})
 	}
 	m.run("systemctl", "restart", service)
