@@ -239,7 +239,8 @@ func (h *host) Stopping(c *supervise.Context, _ bool) {
 	}
 }
 
-// requestFailed handles the failure of a request to a child, or that the child did not get it. If the request was under way, another answer with the same ID may follow.
+// requestFailed handles the failure of a request to a child, or that the child did not get
+// it. If the request was under way, another answer with the same ID may follow.
 func (h *host) requestFailed(c *supervise.Context, message any) {
 	switch request := message.(type) {
 	case messages.StoreLoad:

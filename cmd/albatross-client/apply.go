@@ -155,15 +155,15 @@ func (p *planner) policy(e policyEntry) error {
 func (p *planner) network(e networkEntry) error {
 	asked, err := e.ask()
 	if err != nil {
-		return inputError(fmt.Sprintf("network %s: %v", plainName(e.Name.Name), err))
+		return inputError(fmt.Sprintf("network %s: %v", shortName(e.Name.Name), err))
 	}
 	if i := slices.IndexFunc(p.have.networks, func(n messages.NetworkStatus) bool { return n.Name == e.Name.Name }); i >= 0 {
 		if changes := networkDifferences(networkOf(p.have.networks[i]), e); len(changes) > 0 {
-			return inputError(fmt.Sprintf("network %s cannot be changed (%s): destroy its unikernels and remove it first", plainName(e.Name.Name), changes))
+			return inputError(fmt.Sprintf("network %s cannot be changed (%s): destroy its unikernels and remove it first", shortName(e.Name.Name), changes))
 		}
 		return nil
 	}
-	p.add("create network "+plainName(e.Name.Name), func(ctx context.Context) error {
+	p.add("create network "+shortName(e.Name.Name), func(ctx context.Context) error {
 		return p.app.onControl(ctx, e.Name.String(), messages.NetworkCreate{Asked: asked}, "created network")
 	})
 	return nil
@@ -173,11 +173,11 @@ func (p *planner) block(e blockEntry) error {
 	name, size := e.Name.Name, int(e.Size)
 	if i := slices.IndexFunc(p.have.blocks, func(b messages.NamedBlock) bool { return b.Name == name }); i >= 0 {
 		if has := p.have.blocks[i].Size; has != size {
-			return inputError(fmt.Sprintf("block device %s cannot be changed (size %s -> %s): destroy it first, and what is in it", plainName(name), mb(has), mb(size)))
+			return inputError(fmt.Sprintf("block device %s cannot be changed (size %s -> %s): destroy it first, and what is in it", shortName(name), mb(has), mb(size)))
 		}
 		return nil
 	}
-	words := fmt.Sprintf("create block device %s of %s", plainName(name), mb(size))
+	words := fmt.Sprintf("create block device %s of %s", shortName(name), mb(size))
 	if e.Contents == nil {
 		p.add(words, func(ctx context.Context) error { return p.app.ask(ctx, name, messages.BlockAdd{Size: size}) })
 		return nil
@@ -195,10 +195,10 @@ func (p *planner) unikernel(e unikernelEntry) error {
 		return err
 	}
 	runs := slices.IndexFunc(p.have.unikernels, func(u messages.NamedInfo) bool { return u.Name == name })
-	words := fmt.Sprintf("create unikernel %s with %s", plainName(name), e.Image)
+	words := fmt.Sprintf("create unikernel %s with %s", shortName(name), e.Image)
 	state, idle := p.have.idle[name]
 	if idle {
-		words = fmt.Sprintf("replace unikernel %s, which is %s, with %s", plainName(name), escape(string(state)), e.Image)
+		words = fmt.Sprintf("replace unikernel %s, which is %s, with %s", shortName(name), escape(string(state)), e.Image)
 	}
 	if runs >= 0 {
 		u := p.have.unikernels[runs]
@@ -207,10 +207,10 @@ func (p *planner) unikernel(e unikernelEntry) error {
 		if len(changes) == 0 {
 			return nil
 		}
-		words = fmt.Sprintf("replace unikernel %s: %s", plainName(name), changes)
+		words = fmt.Sprintf("replace unikernel %s: %s", shortName(name), changes)
 	}
 	if e.Image.File == "" && e.Image.URL == "" && (runs < 0 || hex.EncodeToString(p.have.unikernels[runs].Info.Digest) != string(e.Image.SHA256)) {
-		return inputError(fmt.Sprintf("the image of %s has neither file nor url, and is not what runs", plainName(name)))
+		return inputError(fmt.Sprintf("the image of %s has neither file nor url, and is not what runs", shortName(name)))
 	}
 	p.add(words, func(ctx context.Context) error {
 		return p.app.createAs(ctx, name, args, e.Image, runs >= 0 || idle, p.noWait)
@@ -252,7 +252,7 @@ func (a *app) createAs(ctx context.Context, name messages.Name, args messages.Ar
 		return err
 	}
 	if err := usable(image, args); err != nil {
-		return inputError(fmt.Sprintf("cannot use %s for %s: %s", from, plainName(name), escape(err.Error())))
+		return inputError(fmt.Sprintf("cannot use %s for %s: %s", from, shortName(name), escape(err.Error())))
 	}
 	config := messages.Config{Type: messages.Solo5, Image: image, Arguments: args}
 	return a.start(ctx, name, noWait, func() error { return a.create(ctx, name, wire.OldestCreate(config, replaces)) })

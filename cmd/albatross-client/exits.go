@@ -68,7 +68,7 @@ func (a *app) endsText(asked messages.Name, ends []messages.NamedEnd) string {
 	if a.format == jsonFormat {
 		return documentOf(ends, toEndObject)
 	}
-	return a.rows(len(ends), endTable(ends, time.Now()), func(i int) string { return shortName(ends[i].Name) })
+	return a.rows(mapped(ends, func(n messages.NamedEnd) string { return shortName(n.Name) }), endTable(ends, time.Now()))
 }
 
 // showRequest is showMessage for the control socket.

@@ -27,7 +27,7 @@ contents of block devices are not written: 'dump-block' does that.
 
 The arguments of unikernels are in it, which may be secrets.`,
 		Example:           "  albatross-client export web: --images=images >web.yaml\n  albatross-client export web:site --command",
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMost("NAME"),
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
 			var name messages.Name
@@ -91,7 +91,7 @@ func imageFile(dir string, u messages.NamedInfo, command bool) string {
 	case dir != "":
 		return filepath.Join(dir, hex.EncodeToString(u.Info.Digest)+".img")
 	case command:
-		return strings.ReplaceAll(plainName(u.Name), ":", "-") + ".img"
+		return strings.ReplaceAll(shortName(u.Name), ":", "-") + ".img"
 	}
 	return ""
 }
@@ -119,7 +119,7 @@ func (m *manifest) commands() (lines []string) {
 		lines = append(lines, n.command())
 	}
 	for _, b := range m.Blocks {
-		lines = append(lines, shellLine("create-block", plainName(b.Name.Name), strconv.Itoa(int(b.Size))))
+		lines = append(lines, shellLine("create-block", shortName(b.Name.Name), strconv.Itoa(int(b.Size))))
 	}
 	for _, u := range m.Unikernels {
 		lines = append(lines, u.command())
@@ -138,7 +138,7 @@ func (p policyEntry) command() string {
 }
 
 func (n networkEntry) command() string {
-	words := []string{"network", "create", plainName(n.Name.Name)}
+	words := []string{"network", "create", shortName(n.Name.Name)}
 	for _, o := range []struct{ name, value string }{
 		{"subnet", string(n.Subnet)}, {"gateway", string(n.Gateway)}, {"ipv6", string(n.IPv6)}, {"backend", n.Backend},
 	} {
@@ -157,7 +157,7 @@ func (n networkEntry) command() string {
 
 func (u unikernelEntry) command() string {
 	args := u.arguments()
-	words := []string{"create", plainName(u.Name.Name), u.Image.File, fmt.Sprintf("--mem=%d", args.Memory)}
+	words := []string{"create", shortName(u.Name.Name), u.Image.File, fmt.Sprintf("--mem=%d", args.Memory)}
 	words = appendOptions(words, "cpu", args.CPUIDs, strconv.Itoa)
 	words = appendOptions(words, "arg", args.Argv.Value, func(s string) string { return s })
 	words = appendOptions(words, "block", args.Blocks, blockOption)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"albatross/messages"
 )
@@ -81,11 +82,11 @@ func (a *app) plainText(name messages.Name, answer messages.Success) (text strin
 		}
 		return shortName(name) + ": " + escape(string(s.Text)), true
 	case messages.SuccessPolicies:
-		return a.rows(len(s.List), policyTable(s.List), func(i int) string { return shortName(s.List[i].Name) }), true
+		return a.rows(mapped(s.List, func(n messages.NamedPolicy) string { return shortName(n.Name) }), policyTable(s.List)), true
 	case messages.SuccessConsoles:
 		return joined(s.List, "\n", shortName), true
 	case messages.SuccessBlocks:
-		return a.rows(len(s.List), blockTable(s.List), func(i int) string { return shortName(s.List[i].Name) }), true
+		return a.rows(mapped(s.List, func(b messages.NamedBlock) string { return shortName(b.Name) }), blockTable(s.List)), true
 	}
 	return "", false
 }
@@ -102,17 +103,14 @@ func (a *app) say(name messages.Name, text string) error {
 	return a.print(asciiJSON(o))
 }
 
-// rows returns a table; only its names, if the user wants no more; and nothing without rows.
-func (a *app) rows(n int, t table, name func(int) string) string {
+// rows returns a table whose rows have these names; only the names, if the user wants no more; and
+// nothing without rows.
+func (a *app) rows(names []string, t table) string {
 	switch {
-	case n == 0:
+	case len(names) == 0:
 		return ""
 	case a.quiet:
-		names := make([]int, n)
-		for i := range names {
-			names[i] = i
-		}
-		return joined(names, "\n", name)
+		return strings.Join(names, "\n")
 	}
 	return t.fit(a.width())
 }

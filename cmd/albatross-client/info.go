@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -110,7 +109,7 @@ func (a *app) printStatuses(asked messages.Name, list []messages.UnikernelStatus
 	case !asked.IsPath() && !a.quiet:
 		return a.print(unikernelPage(list[0], time.Now()))
 	}
-	return a.print(a.rows(len(list), unikernelTable(list, time.Now(), a.colours()), func(i int) string { return shortName(list[i].Name) }))
+	return a.print(a.rows(mapped(list, func(s messages.UnikernelStatus) string { return shortName(s.Name) }), unikernelTable(list, time.Now(), a.colours())))
 }
 
 // statuses asks for the status of unikernels: our daemon on this machine, or else any daemon for
@@ -220,7 +219,7 @@ func (a *app) showAddresses(ctx context.Context, name messages.Name, infos messa
 				continue
 			}
 			text := fmt.Sprintf("%s has %s on network %s", nameText(name.Relative(s.Unikernel)),
-				joined(s.Addresses, " and ", netip.Addr.String), strings.TrimPrefix(n.Name.String(), ":"))
+				joined(s.Addresses, " and ", netip.Addr.String), shortName(n.Name))
 			if len(s.Publish) > 0 {
 				text += ", published " + joined(s.Publish, " ", messages.Publication.String)
 			}

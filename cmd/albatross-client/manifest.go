@@ -182,18 +182,18 @@ func (m *manifest) check() error {
 		}
 	}
 	for _, n := range m.Networks {
-		if err := errors.Join(once("network", plainName(n.Name.Name)), named("network", n.Name.Name)); err != nil {
+		if err := errors.Join(once("network", shortName(n.Name.Name)), named("network", n.Name.Name)); err != nil {
 			return err
 		}
 	}
 	for _, b := range m.Blocks {
-		err := errors.Join(once("block device", plainName(b.Name.Name)), named("block device", b.Name.Name), sized(b))
+		err := errors.Join(once("block device", shortName(b.Name.Name)), named("block device", b.Name.Name), sized(b))
 		if err != nil {
 			return err
 		}
 	}
 	for _, u := range m.Unikernels {
-		name := plainName(u.Name.Name)
+		name := shortName(u.Name.Name)
 		err := errors.Join(once("unikernel", name), named("unikernel", u.Name.Name), u.Image.check("the image of "+name), distinctDevices(u))
 		if err != nil {
 			return err
@@ -212,12 +212,12 @@ func named(what string, n messages.Name) error {
 
 func sized(b blockEntry) error {
 	if b.Size == 0 {
-		return inputError(fmt.Sprintf("the block device %s has no size", plainName(b.Name.Name)))
+		return inputError(fmt.Sprintf("the block device %s has no size", shortName(b.Name.Name)))
 	}
 	if b.Contents == nil {
 		return nil
 	}
-	return b.Contents.check("the contents of " + plainName(b.Name.Name))
+	return b.Contents.check("the contents of " + shortName(b.Name.Name))
 }
 
 func distinctDevices(u unikernelEntry) error {

@@ -44,7 +44,7 @@ func (n *nameValue) UnmarshalYAML(node *yaml.Node) (err error) {
 	return err
 }
 
-func (n nameValue) MarshalYAML() (any, error) { return plainName(n.Name), nil }
+func (n nameValue) MarshalYAML() (any, error) { return shortName(n.Name), nil }
 
 func (p *pathValue) UnmarshalYAML(node *yaml.Node) error {
 	path, err := parsed(node, messages.ParsePath)

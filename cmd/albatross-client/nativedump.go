@@ -113,7 +113,7 @@ func (a *app) extractDump(file string, name messages.Name, to *output) error {
 		}
 	}
 	return inputError(fmt.Sprintf("unikernel not found: there is no %s in the dump. 'albatross-client inspect-dump' shows which there are.",
-		plainName(name)))
+		shortName(name)))
 }
 
 func (a *app) extract(u messages.NamedConfig, to *output) error {
@@ -133,13 +133,10 @@ func (a *app) completeDump(file string, args []string) (names []cobra.Completion
 		return nil
 	}
 	for _, u := range state.Unikernels {
-		names = append(names, plainName(u.Name))
+		names = append(names, shortName(u.Name))
 	}
 	return names
 }
-
-// plainName shows a name as one types it.
-func plainName(n messages.Name) string { return strings.TrimPrefix(n.String(), ":") }
 
 // configText shows a configuration in native's words, and its arguments if they may be shown.
 func configText(c messages.Config, arguments bool) string {

@@ -111,7 +111,7 @@ func (a *app) networkShowCommand() *cobra.Command {
 				return err
 			}
 			if len(list) == 0 {
-				return &client.Refusal{Name: name, Text: "there is no network " + strings.TrimPrefix(name.String(), ":")}
+				return &client.Refusal{Name: name, Text: "there is no network " + shortName(name)}
 			}
 			if a.format == jsonFormat {
 				return a.print(documentOf(list, toNetworkObject))
@@ -207,7 +207,7 @@ func (a *app) completeNetworks(c *cobra.Command, args []string, _ string) (names
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	for _, n := range list {
-		names = append(names, strings.TrimPrefix(n.Name.String(), ":"))
+		names = append(names, shortName(n.Name))
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
@@ -260,7 +260,7 @@ func (a *app) showNetworks(asked messages.Name, list []messages.NetworkStatus) e
 	if a.format == jsonFormat {
 		return a.print(documentOf(list, toNetworkObject))
 	}
-	if text := a.rows(len(list), networkTable(list), func(i int) string { return shortName(list[i].Name) }); text != "" {
+	if text := a.rows(mapped(list, func(n messages.NetworkStatus) string { return shortName(n.Name) }), networkTable(list)); text != "" {
 		return a.print(text)
 	}
 	return nil
@@ -293,7 +293,7 @@ func yesNo(b bool) string {
 func networkPage(n messages.NetworkStatus) string {
 	bridge, _ := messages.BridgeOf(n.Name)
 	lines := []string{
-		"network:  " + strings.TrimPrefix(n.Name.String(), ":"),
+		"network:  " + shortName(n.Name),
 		"used as:  --net DEVICE:" + bridge,
 		"backend:  " + escape(string(n.Spec.Backend)),
 		fmt.Sprintf("subnet:   %s (gateway %s)", n.Spec.Subnet(), n.Spec.Gateway.Addr()),
@@ -306,7 +306,7 @@ func networkPage(n messages.NetworkStatus) string {
 		lines = append(lines, "trouble:  "+escape(string(n.Trouble)))
 	}
 	for _, s := range n.Stations {
-		lines = append(lines, fmt.Sprintf("%s: %s %s%s", strings.TrimPrefix(s.Unikernel.String(), ":"), s.MAC,
+		lines = append(lines, fmt.Sprintf("%s: %s %s%s", shortName(s.Unikernel), s.MAC,
 			joined(s.Addresses, " ", netip.Addr.String), joined(s.Publish, "", func(p messages.Publication) string { return " published " + p.String() })))
 	}
 	return strings.Join(lines, "\n")

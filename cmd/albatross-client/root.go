@@ -253,7 +253,7 @@ func (a *app) warnNothing(name messages.Name, words string, nothing bool) {
 	if name.IsPath() {
 		a.message(warning, fmt.Sprintf("there is no %s at or below the path %s", words, name.Path))
 	} else {
-		a.message(warning, fmt.Sprintf("there is no %s %s", words, plainName(name)))
+		a.message(warning, fmt.Sprintf("there is no %s %s", words, shortName(name)))
 	}
 	a.hint(strings.TrimPrefix(a.meant(words, name), "\n"))
 }

@@ -9,28 +9,18 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"albatross/cmd/commandline"
 	"albatross/messages"
 	"albatross/sockets/client"
 )
 
-// maxEdits is how many letters of a word may be wrong for it to be taken for another one.
-const maxEdits = 2
-
-// maxMeant bounds how many words are suggested.
-const maxMeant = 3
-
 // didYouMean returns a line that suggests the known words that a word may have been meant for, each
 // with before in front of it. It is empty if there are none.
 func didYouMean(word, before string, known []string) string {
-	list := &cobra.Command{SuggestionsMinimumDistance: maxEdits}
-	for _, k := range slices.Compact(slices.Sorted(slices.Values(known))) {
-		list.AddCommand(&cobra.Command{Use: k, Run: func(*cobra.Command, []string) {}})
-	}
-	meant := list.SuggestionsFor(word)
+	meant := commandline.Meant(word, known)
 	if len(meant) == 0 {
 		return ""
 	}
-	meant = meant[:min(len(meant), maxMeant)]
 	return "\nDid you mean " + joined(meant, " or ", func(s string) string { return "'" + before + escape(s) + "'" }) + "?"
 }
 
@@ -65,9 +55,9 @@ var (
 // meantName suggests names that the daemon knows, if it has refused one that it does not know.
 func (a *app) meantName(r *client.Refusal) string {
 	switch {
-	case oneOf(r.Text, unikernelRefusals), strings.HasSuffix(r.Text, ": there is no such unikernel"):
+	case slices.Contains(unikernelRefusals, r.Text), strings.HasSuffix(r.Text, ": there is no such unikernel"):
 		return a.meant("unikernel", r.Name)
-	case oneOf(r.Text, blockRefusals):
+	case slices.Contains(blockRefusals, r.Text):
 		return a.meant("block device", r.Name)
 	case r.Text == "unknown policy":
 		return a.meant("policy", r.Name)
@@ -75,15 +65,6 @@ func (a *app) meantName(r *client.Refusal) string {
 		return a.meant("network", r.Name)
 	}
 	return ""
-}
-
-func oneOf(s string, list []string) bool {
-	for _, other := range list {
-		if s == other {
-			return true
-		}
-	}
-	return false
 }
 
 // meant suggests names of a kind that the daemon on this machine knows. Another one is not asked
@@ -105,7 +86,7 @@ func (a *app) meant(kind string, name messages.Name) string {
 	case "network":
 		known = a.networkNames(ctx)
 	}
-	return didYouMean(strings.TrimSuffix(plainName(name), ":"), "", known)
+	return didYouMean(strings.TrimSuffix(shortName(name), ":"), "", known)
 }
 
 // policies asks for the policies.
@@ -120,7 +101,7 @@ func (a *app) networkNames(ctx context.Context) (names []string) {
 		return nil
 	}
 	for _, n := range list {
-		names = append(names, plainName(n.Name))
+		names = append(names, shortName(n.Name))
 	}
 	return names
 }

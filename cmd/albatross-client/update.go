@@ -112,9 +112,9 @@ func (a *app) newerBuild(ctx context.Context, server *builds.Server, runs messag
 		return newest, err
 	}
 	if newest.ID == build.ID {
-		return builds.Build{}, a.say(runs.Name, fmt.Sprintf("%s: already up to date (build %s of %s)", plainName(runs.Name), build.ID, build.Job))
+		return builds.Build{}, a.say(runs.Name, fmt.Sprintf("%s: already up to date (build %s of %s)", shortName(runs.Name), build.ID, build.Job))
 	}
-	return newest, a.say(runs.Name, fmt.Sprintf("%s: compare at %s", plainName(runs.Name), server.Comparison(build, newest)))
+	return newest, a.say(runs.Name, fmt.Sprintf("%s: compare at %s", shortName(runs.Name), server.Comparison(build, newest)))
 }
 
 // fetch returns the image of a build.
@@ -131,12 +131,12 @@ func (a *app) fetch(ctx context.Context, server *builds.Server, build builds.Bui
 // a native message has no word for, such as published ports, stays as it is.
 func (a *app) replaceImage(ctx context.Context, runs messages.NamedInfo, image []byte, order updateOrder) error {
 	if sum := sha256.Sum256(image); bytes.Equal(sum[:], runs.Info.Digest) {
-		return a.say(runs.Name, plainName(runs.Name)+": already up to date (the newest build has the same image)")
+		return a.say(runs.Name, shortName(runs.Name)+": already up to date (the newest build has the same image)")
 	}
 	config := configOf(runs, image)
 	config.AddName = a.addsName(ctx, runs.Name)
 	if err := usable(image, config.Arguments); err != nil {
-		return fmt.Errorf("cannot update %s to the newest build: %w; it was left as it is", plainName(runs.Name), err)
+		return fmt.Errorf("cannot update %s to the newest build: %w; it was left as it is", shortName(runs.Name), err)
 	}
 	if level := a.compression(order.level); level > 0 {
 		var err error
@@ -167,7 +167,7 @@ type unbuiltError struct {
 }
 
 func (u *unbuiltError) Error() string {
-	return fmt.Sprintf("the image of %s is from no build of this server: %v", plainName(u.name), u.err)
+	return fmt.Sprintf("the image of %s is from no build of this server: %v", shortName(u.name), u.err)
 }
 func (u *unbuiltError) Unwrap() error { return u.err }
 

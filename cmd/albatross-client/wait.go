@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,7 +56,7 @@ var errTimeout = errors.New("the time is over")
 
 // wait waits, and prints what it has waited for.
 func (a *app) wait(ctx context.Context, name messages.Name, until goal, timeout time.Duration) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	ctx, stop := interruptible(ctx)
 	defer stop()
 	within, cancel := ctx, context.CancelFunc(func() {})
 	if timeout > 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
 
+	"albatross/cmd/commandline"
 	"albatross/runtime/trust"
 )
 
@@ -143,39 +144,14 @@ func example(f *pflag.Flag) string {
 }
 
 func (c *config) unknown(key string) error {
-	nearest, distance := "", maxDistance+1
+	var keys []string
 	c.flags.VisitAll(func(f *pflag.Flag) {
-		if d := editDistance(key, f.Name); d < distance && !slices.Contains(notInConfig, f.Name) {
-			nearest, distance = f.Name, d
+		if !slices.Contains(notInConfig, f.Name) {
+			keys = append(keys, f.Name)
 		}
 	})
-	if nearest != "" {
-		return fmt.Errorf("there is no key %q: did you mean %s?", key, nearest)
+	if meant := commandline.Meant(key, keys); len(meant) > 0 {
+		return fmt.Errorf("there is no key %q: did you mean %s?", key, strings.Join(meant, " or "))
 	}
 	return fmt.Errorf("there is no key %q: the keys are the options that albatrossd --help lists", key)
-}
-
-// maxDistance is how many letters of a key may be wrong where another key is suggested.
-const maxDistance = 3
-
-// editDistance returns how many letters have to be inserted, removed or replaced in one word to get
-// the other one.
-func editDistance(from, to string) int {
-	row := make([]int, len(to)+1)
-	for i := range row {
-		row[i] = i
-	}
-	for i := range len(from) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(to) {
-			replaced := diagonal
-			if from[i] != to[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(to)]
 }

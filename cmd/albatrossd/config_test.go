@@ -131,9 +131,3 @@ func TestTheFileInPackaging(t *testing.T) {
 	})
 	require.Empty(t, lines)
 }
-
-func TestEditDistance(t *testing.T) {
-	for pair, want := range map[[2]string]int{{"", ""}: 0, {"", "ab"}: 2, {"ab", ""}: 2, {"grace", "grase"}: 1, {"kitten", "sitting"}: 3, {"ab", "ba"}: 2} {
-		require.Equal(t, want, editDistance(pair[0], pair[1]), pair)
-	}
-}

@@ -5,5 +5,6 @@
 //	logging.go  -v, -q, --verbosity, --color, --syslog
 //	help.go     --help=plain
 //	texts.go    options with empty or invalid values
+//	meant.go    what a word was meant for
 //	daemon.go   the main functions of daemons
 package commandline

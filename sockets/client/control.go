@@ -16,43 +16,35 @@ import (
 // with names relative to it. The Conn must be connected to the control socket, and
 // cannot be used afterwards.
 func (c *Conn) Ends(ctx context.Context, name messages.Name) ([]messages.NamedEnd, error) {
-	answer, err := c.askControl(ctx, name, messages.EndList{}, control.ReadAnswer)
-	if err != nil {
-		return nil, err
-	}
-	ends, ok := answer.(messages.SuccessEnds)
-	if !ok {
-		return nil, c.failed(fmt.Errorf("the answer is a %T", answer))
-	}
-	return ends.List, nil
+	ends, err := askList[messages.SuccessEnds](ctx, c, name, messages.EndList{}, control.ReadAnswer)
+	return ends.List, err
 }
 
 // Statuses asks for the status of unikernels, also of those that do not run. The rest is as
 // with Ends.
 func (c *Conn) Statuses(ctx context.Context, name messages.Name) ([]messages.UnikernelStatus, error) {
-	answer, err := c.askControl(ctx, name, messages.StatusList{}, control.ReadStatuses)
-	if err != nil {
-		return nil, err
-	}
-	statuses, ok := answer.(messages.SuccessStatuses)
-	if !ok {
-		return nil, c.failed(fmt.Errorf("the answer is a %T", answer))
-	}
-	return statuses.List, nil
+	statuses, err := askList[messages.SuccessStatuses](ctx, c, name, messages.StatusList{}, control.ReadStatuses)
+	return statuses.List, err
 }
 
 // Settings asks for the settings of unikernels that an Info lacks. The rest is as with
 // Ends.
 func (c *Conn) Settings(ctx context.Context, name messages.Name) ([]messages.NamedSettings, error) {
-	answer, err := c.askControl(ctx, name, messages.SettingList{}, control.ReadSettings)
+	settings, err := askList[messages.SuccessSettings](ctx, c, name, messages.SettingList{}, control.ReadSettings)
+	return settings.List, err
+}
+
+// askList asks for a list, whose answer is a S.
+func askList[S messages.Success](ctx context.Context, c *Conn, name messages.Name, command messages.Command, read func(io.Reader) (messages.Payload, error)) (list S, err error) {
+	answer, err := c.askControl(ctx, name, command, read)
 	if err != nil {
-		return nil, err
+		return list, err
 	}
-	settings, ok := answer.(messages.SuccessSettings)
+	list, ok := answer.(S)
 	if !ok {
-		return nil, c.failed(fmt.Errorf("the answer is a %T", answer))
+		return list, c.failed(fmt.Errorf("the answer is a %T", answer))
 	}
-	return settings.List, nil
+	return list, nil
 }
 
 // Reserve makes the daemon reserve room for all of a block device. The rest is as with
@@ -113,15 +105,8 @@ func (c *Conn) exchangeControl(request net.Buffers, read func(io.Reader) (messag
 // Networks asks for the named networks at and below a path, or for one, with names relative to it.
 // The rest is as with Ends.
 func (c *Conn) Networks(ctx context.Context, name messages.Name) ([]messages.NetworkStatus, error) {
-	answer, err := c.askControl(ctx, name, messages.NetworkList{}, control.ReadNetworks)
-	if err != nil {
-		return nil, err
-	}
-	networks, ok := answer.(messages.SuccessNetworks)
-	if !ok {
-		return nil, c.failed(fmt.Errorf("the answer is a %T", answer))
-	}
-	return networks.List, nil
+	networks, err := askList[messages.SuccessNetworks](ctx, c, name, messages.NetworkList{}, control.ReadNetworks)
+	return networks.List, err
 }
 
 // Do gives a command that is answered by its success only: NetworkCreate, NetworkRemove,
