@@ -54,6 +54,11 @@ func TestAStoppedKeeperAndADaemon(t *testing.T) {
 			w := newWorld(t)
 			p := newPrinter(w)
 			defer p.Close()
+			defer func() {
+				if t.Failed() {
+					t.Logf("the history is %q, and %d bytes are in the pipe", w.history("a"), waiting(t, p.Console))
+				}
+			}()
 			w.disconnect()
 			p.print("one")
 			w.until("the keeper has read it", func() bool { return len(w.history("a")) == 1 })
