@@ -16,6 +16,8 @@ const (
 	EventCreated    EventKind = "created"    // it is on record, and is started whatever happens
 	EventStarted    EventKind = "started"    // a tender runs it
 	EventAdopted    EventKind = "adopted"    // the tender was taken over: it has run all the time
+	EventHealthy    EventKind = "healthy"    // its health check has succeeded for the first time since its start
+	EventUnhealthy  EventKind = "unhealthy"  // it has not, in the time that it had, and runs on
 	EventExited     EventKind = "exited"     // the tender has ended
 	EventRestarting EventKind = "restarting" // it will be started again
 	EventStopped    EventKind = "stopped"    // it stays on record, and is not started until somebody asks for that

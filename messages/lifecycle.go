@@ -96,6 +96,14 @@ type (
 		Run  uint64
 	}
 
+	// UnikernelHealth says what is known about the health of a run that has a health check. It
+	// follows UnikernelRunning.
+	UnikernelHealth struct {
+		Name   Name
+		Run    uint64
+		Health Health
+	}
+
 	UnikernelPrepared struct {
 		Name Name
 		Run  uint64

@@ -93,6 +93,8 @@ type Runtime struct {
 	StartTold bool `cbor:"6,keyasint,omitempty"`
 	// Stopping: somebody is stopping it. Whatever its end is, it is stopped then.
 	Stopping bool `cbor:"7,keyasint,omitempty"`
+	// Healthy: its health check has succeeded.
+	Healthy bool `cbor:"8,keyasint,omitempty"`
 }
 
 // Started returns when the tender was started, to the millisecond.
@@ -149,6 +151,7 @@ type NamedSettings struct {
 	// nothing but that. Publish is as in Arguments.
 	Networks []Network
 	Publish  []Publication
+	Health   Option[HealthCheck] // as in Arguments
 }
 
 // A State is all that is stored.

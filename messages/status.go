@@ -17,6 +17,7 @@ type UnikernelStatus struct {
 	Restarts  int         // how often it has restarted by itself
 	Wait      Option[Wait]
 	End       Option[End] // of the last run under this name
+	Health    Health      // of a run with a health check
 	Used      Option[Use] // absent: it does not run, or could not be measured
 }
 

@@ -120,6 +120,8 @@ type Arguments struct {
 	CPUs      int              `cbor:"9,keyasint,omitempty"` // number of virtual CPUs (bhyve); default 1
 	LinuxBoot Option[string]   `cbor:"10,keyasint,omitzero"`
 	Publish   []Publication    `cbor:"11,keyasint,omitempty"` // ports of the host that lead to its first network device
+	// Health is how its health is checked after each start; absent: not at all.
+	Health Option[HealthCheck] `cbor:"12,keyasint,omitzero"`
 }
 
 // A Config is an image and what to start it with.

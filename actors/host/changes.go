@@ -54,7 +54,7 @@ func (h *host) create(c *supervise.Context, a ask, s *slot, command messages.Uni
 	}
 	args := command.Config.Arguments
 	if s != nil && !a.whole {
-		args = withNetworksOf(args, s.current.spec.Arguments)
+		args = withUnsaid(args, s.current.spec.Arguments)
 	}
 	args, err := h.ledger.Assign(a.name, args)
 	if err != nil {
@@ -90,9 +90,12 @@ func taken(c *supervise.Context, name messages.Name, s *slot) messages.Public {
 	return c.Public(ledger.ErrRunning)
 }
 
-// withNetworksOf returns arguments of a native message with what such a message has no word for: it
+// withUnsaid returns arguments of a native message with what such a message has no word for: it
 // stays as it was, for a device that stays on its network.
-func withNetworksOf(args, former messages.Arguments) messages.Arguments {
+func withUnsaid(args, former messages.Arguments) messages.Arguments {
+	if len(former.Networks) == 0 { // its health is checked without
+		args.Health = former.Health
+	}
 	args.Networks = slices.Clone(args.Networks)
 	for i := range args.Networks {
 		n := &args.Networks[i]
@@ -102,7 +105,7 @@ func withNetworksOf(args, former messages.Arguments) messages.Arguments {
 		}
 		n.IP, n.Static, n.Rate = former.Networks[at].IP, former.Networks[at].Static, former.Networks[at].Rate
 		if i == 0 && at == 0 {
-			args.Publish = former.Publish
+			args.Publish, args.Health = former.Publish, former.Health
 		}
 	}
 	return args
@@ -156,6 +159,11 @@ func startable(args messages.Arguments) error {
 			return err
 		}
 	}
+	if args.Health.OK {
+		if err := args.Health.Value.Usable(); err != nil {
+			return err
+		}
+	}
 	if len(args.LinuxBoot.Value) > messages.MaxFileName {
 		return fmt.Errorf("cannot boot from a partition with a name of %d bytes: at most %d are possible", len(args.LinuxBoot.Value), messages.MaxFileName)
 	}
@@ -179,7 +187,7 @@ func (h *host) restart(c *supervise.Context, a ask, s *slot, command messages.Un
 	}
 	spec := s.current.spec.ToRun()
 	if command.Args.OK {
-		spec.Arguments = withNetworksOf(command.Args.Value, spec.Arguments)
+		spec.Arguments = withUnsaid(command.Args.Value, spec.Arguments)
 		spec.NameRefused = false
 	}
 	h.runAgain(c, a, s, spec)
@@ -255,7 +263,7 @@ func (h *host) running(c *supervise.Context, m messages.UnikernelRunning) {
 	case s == nil:
 	case s.current != nil && s.current.number == m.Run: // started again, or taken over
 		h.respec(c, s.current, m.Spec)
-		s.current.started, s.current.restarts = m.Started, m.Restarts
+		s.current.started, s.current.restarts, s.current.health = m.Started, m.Restarts, messages.Health{}
 		s.current.wait, s.current.unstored = messages.Option[messages.Wait]{}, ""
 		h.watch(c, s.current, m)
 		h.restored(c, m.Name, s, "the one before was started again")

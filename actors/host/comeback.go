@@ -33,6 +33,13 @@ func (h *host) revert(c *supervise.Context, m messages.UnikernelRevert) {
 	failpoint.Here("change/revert-decided")
 }
 
+// healthNoted notes the health of what runs.
+func (h *host) healthNoted(m messages.UnikernelHealth) {
+	if s := h.slots[m.Name]; s != nil && s.current != nil && s.current.number == m.Run {
+		s.current.health = m.Health
+	}
+}
+
 // proven ends a trial.
 func (h *host) proven(c *supervise.Context, m messages.UnikernelProven) {
 	if s := h.slots[m.Name]; s != nil && s.current != nil && s.current.number == m.Run {

@@ -157,6 +157,8 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.published(c, m)
 	case messages.UnikernelRevert:
 		h.revert(c, m)
+	case messages.UnikernelHealth:
+		h.healthNoted(m)
 	case messages.UnikernelProven:
 		h.proven(c, m)
 	case messages.UnikernelRestarted:

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -410,6 +411,18 @@ func (m *fakeMachine) Free(name messages.Name, taps []messages.Link) error {
 func (m *fakeMachine) Acknowledge(messages.Process) {}
 
 func (m *fakeMachine) Publish(context.Context, messages.Name, messages.Arguments, []messages.Publication) error {
+	return nil
+}
+
+func (m *fakeMachine) AskHealth(ctx context.Context, check messages.HealthCheck, at netip.AddrPort) error {
+	err := m.enter(ctx, messages.Name{}, "ask health")
+	if err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	if at.Port() == portSick || at.Port() == portMoody && m.draw(messages.Name{}, "it is sick", 2) == 0 {
+		return errors.New("it is sick")
+	}
 	return nil
 }
 

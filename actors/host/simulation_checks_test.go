@@ -168,6 +168,9 @@ func (s *simulation) checkSignal(p *process) {
 	if !s.records[p.name].Runtime.Value.Released { // else the disk was broken when that was to be stored
 		p.asked = time.Now()
 	}
+	if record := s.records[p.name]; record.Spec.Former != nil && maySicken(record.Spec) && time.Since(p.released) >= record.Spec.Arguments.Health.Value.Time() {
+		return // it is sick, and its former is started again
+	}
 	if !s.under(p.name, p.released, disturbs) {
 		s.violate("%v: process %d is interrupted", p.name, p.id.PID)
 	}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -35,6 +36,26 @@ var characters = map[string]character{
 	"misused":    {exit: messages.Exit{Known: true, Code: 64}, within: time.Second},
 	"hungry":     {exit: messages.Exit{Known: true, Signal: int(unix.SIGKILL), OutOfMemory: true}, within: 3 * time.Second},
 	"breaks":     {exit: messages.Exit{Known: true, Signal: int(unix.SIGSEGV)}, within: 3 * time.Second},
+}
+
+// The checks of health differ by their port: some unikernels are healthy, some never, and some at times.
+const (
+	portWell  = 1
+	portSick  = 2
+	portMoody = 3
+)
+
+var checks = []messages.HealthCheck{
+	messages.HealthCheck{Kind: messages.HealthTCP, Host: netip.MustParseAddr("10.0.0.1"), Port: portWell}.Lasting(3 * time.Second),
+	messages.HealthCheck{Kind: messages.HealthTCP, Host: netip.MustParseAddr("10.0.0.1"), Port: portSick}.Lasting(3 * time.Second),
+	messages.HealthCheck{Kind: messages.HealthTCP, Host: netip.MustParseAddr("10.0.0.1"), Port: portMoody}.Lasting(2 * time.Second),
+	messages.HealthCheck{Kind: messages.HealthRuns}.Lasting(4 * time.Second),
+}
+
+// maySicken reports whether a unikernel may fail its check while it runs.
+func maySicken(spec messages.Spec) bool {
+	check := spec.Arguments.Health
+	return check.OK && (check.Value.Port == portSick || check.Value.Port == portMoody)
 }
 
 var characterNames = []string{"stays", "stays", "stays", "stays long", "fails", "ends", "refuses", "misused", "hungry", "breaks"}
@@ -82,6 +103,9 @@ func (s *simulation) arguments(t *rapid.T) (messages.Arguments, string) {
 			Codes:   rapid.SampledFrom([][]int{nil, nil, {2}, {7}}).Draw(t, "codes"),
 		},
 		Startup: messages.Some(rapid.IntRange(0, 2).Draw(t, "startup")),
+	}
+	if rapid.IntRange(0, 3).Draw(t, "health") == 3 {
+		a.Health = messages.Some(rapid.SampledFrom(checks).Draw(t, "check"))
 	}
 	if rapid.IntRange(0, 3).Draw(t, "network") == 3 {
 		mac := messages.MAC{2, 0, 0, 0, 0, byte(rapid.IntRange(1, 9).Draw(t, "MAC"))}

@@ -51,7 +51,8 @@ type run struct {
 	wait     messages.Option[messages.Wait] // between two starts
 	unstored messages.Public                // text for clients: it does not run, and that cannot be stored
 	restarts int                            // by itself
-	target   messages.Target                // for the collector of statistics
+	health   messages.Health
+	target   messages.Target // for the collector of statistics
 }
 
 // waits returns the Wait of a run that will be started again; not of one whose end cannot

@@ -117,7 +117,7 @@ func (h *host) describe(s *messages.UnikernelStatus, r *run) {
 	}
 	s.State = stateOf(r)
 	if s.State == messages.StateRunning {
-		s.PID = r.target.Process.PID
+		s.PID, s.Health = r.target.Process.PID, r.health
 	}
 	args.Argv, args.Blocks = messages.Option[[]string]{}, nil
 	args.Networks = slices.Clone(args.Networks) // others share them

@@ -285,7 +285,7 @@ func (l *Ledger) Republish(name messages.Name, args messages.Arguments) error {
 	if c, ok := l.claims[name]; !ok || c.next.OK {
 		return fmt.Errorf("internal error: the ports of %s cannot be changed now", name)
 	}
-	if err := l.checkPublications(name, args); err != nil {
+	if err := l.checkPorts(name, args); err != nil {
 		return err
 	}
 	l.set(name, claim{now: args})
@@ -305,7 +305,33 @@ func (l *Ledger) checkNetworks(name messages.Name, args messages.Arguments) erro
 			}
 		}
 	}
-	return l.checkPublications(name, args)
+	return l.checkPorts(name, args)
+}
+
+// checkPorts returns why the ports of a unikernel cannot be published, or its health not be checked by
+// them.
+func (l *Ledger) checkPorts(name messages.Name, args messages.Arguments) error {
+	if err := l.checkPublications(name, args); err != nil {
+		return err
+	}
+	return l.checkHealth(args)
+}
+
+// checkHealth returns why the host could not ask a unikernel about its health: it does not reach the
+// addresses of a network in user mode.
+func (l *Ledger) checkHealth(args messages.Arguments) error {
+	h := args.Health.Value
+	if !args.Health.OK || h.Kind == messages.HealthRuns {
+		return nil
+	}
+	_, leased, err := h.Own(args)
+	if err != nil || !leased {
+		return err
+	}
+	if n, named := l.networks[args.Networks[0].OnBridge()]; named && n.Spec.Backend == messages.UserNetwork {
+		return h.Unreachable()
+	}
+	return nil
 }
 
 func (l *Ledger) checkPublications(name messages.Name, args messages.Arguments) error {

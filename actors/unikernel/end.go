@@ -37,6 +37,7 @@ func (u *unikernel) begin(c *supervise.Context, since time.Time) {
 	})
 	failpoint.Here("unikernel/running-told")
 	u.beginTrial(c, since)
+	u.watchHealth(c, since)
 	u.wait(c)
 	if u.stop.OK {
 		u.stopRunning(c)
@@ -58,7 +59,7 @@ func (u *unikernel) exited(c *supervise.Context, m exited) {
 	u.trouble.Note(c, "Cannot wait for tender", m.err)
 	if m.err != nil { // it may still run: nothing may be freed
 		c.After(supervise.RetryAfter, retryWait{})
-		if u.spec.Former != nil { // or it may have ended: the trial lasts until that is known
+		if u.spec.Former != nil && !u.asksHealth() { // or it may have ended: the trial lasts until that is known
 			u.endTrialAfter(c, 2*supervise.RetryAfter)
 		}
 		return
@@ -94,6 +95,7 @@ func (u *unikernel) exitLevel(exit messages.Exit) slog.Level {
 
 // stopAsked ends the unikernel, at once or when possible.
 func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
+	first := !u.stop.OK
 	u.stop = messages.Some(m)
 	switch u.state {
 	case running:
@@ -106,6 +108,9 @@ func (u *unikernel) stopAsked(c *supervise.Context, m messages.UnikernelStop) {
 	case stopped:
 		u.rest(c)
 	case stopping:
+		if first { // it is being ended since it is unhealthy
+			u.stopRunning(c)
+		}
 	default: // what goes on there ends soon, and checks stop then
 	}
 }
@@ -157,6 +162,7 @@ func (u *unikernel) goOn(c *supervise.Context, failure messages.Public) {
 		u.endTrialAfter(c, supervise.RetryAfter)
 	} else {
 		u.beginTrial(c, u.trialSince) // its timer may have run out meanwhile
+		u.watchHealth(c, u.trialSince)
 	}
 	c.Send(u.Host, messages.UnikernelGoesOn{
 		Name: u.Name, Run: u.Run, Text: "the unikernel goes on, because the daemon cannot store that it ends: " + failure,
@@ -165,6 +171,9 @@ func (u *unikernel) goOn(c *supervise.Context, failure messages.Public) {
 
 // terminate asks the tender to end, and kills it after the grace time.
 func (u *unikernel) terminate(c *supervise.Context) {
+	if u.stopGrace != nil {
+		u.stopGrace()
+	}
 	u.stopGrace = c.After(u.Grace, graceOver{})
 	u.askAgain(c)
 }
@@ -287,7 +296,7 @@ func (u *unikernel) freed(c *supervise.Context, m freed) {
 func (u *unikernel) ending(now time.Time) ending {
 	return ending{
 		now: now, spec: u.spec, outcome: u.outcome, restarts: u.runtime.Restarts,
-		stop: u.stop, eager: u.eager, revertTo: u.revertTo, revertRefusal: u.revertRefusal,
+		stop: u.stop, eager: u.eager, unfit: u.unfit, revertTo: u.revertTo, revertRefusal: u.revertRefusal,
 	}
 }
 

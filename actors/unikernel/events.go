@@ -64,6 +64,8 @@ func (u *unikernel) exitEvent(c *supervise.Context) messages.Change {
 
 func (u *unikernel) exitCause() messages.Public {
 	switch {
+	case u.outcome.asked && !u.stop.OK:
+		return "it was " + u.unfit
 	case u.outcome.asked:
 		return u.stop.Value.Cause
 	case u.outcome.failure != "":

@@ -33,6 +33,7 @@ type ending struct {
 	restarts      int                                     // so far
 	stop          messages.Option[messages.UnikernelStop] // it was asked to end
 	eager         bool                                    // it is on record: a failed start is repeated
+	unfit         messages.Public                         // why it fails its trial, although it has run
 	revertTo      *messages.Former                        // the former, if the host has allowed it to be started again
 	revertRefusal messages.Public                         // why the host has not allowed that
 }
@@ -75,7 +76,7 @@ func (e ending) kind() fateKind {
 		return over
 	case e.outcome.failure != "":
 		return againLater
-	case e.outcome.interrupted != "", e.refusesName():
+	case e.outcome.interrupted != "", e.refusesName(), e.unfit != "":
 		return againNow
 	case restarts(e.spec.Arguments, e.outcome.exit):
 		return againLater
@@ -113,12 +114,12 @@ func (e ending) refusesName() bool {
 }
 
 // failsTrial reports whether the former is to be started again. An unknown end fails the
-// trial, since the unikernel was not seen to run.
+// trial, since the unikernel was not seen to run, and any end before its health check has succeeded.
 func (e ending) failsTrial() bool {
 	switch {
-	case e.spec.Former == nil, e.stop.OK, e.outcome.interrupted != "":
+	case e.spec.Former == nil, e.stop.OK, e.outcome.interrupted != "", e.refusesName():
 		return false
-	case e.outcome.failure != "":
+	case e.outcome.failure != "", e.unfit != "", e.spec.Arguments.Health.OK:
 		return true
 	}
 	exit := e.outcome.exit
@@ -154,6 +155,8 @@ func (e ending) againCause() messages.Public {
 		return "it could not be started: " + e.outcome.failure
 	case e.outcome.interrupted != "":
 		return e.outcome.interrupted
+	case e.unfit != "":
+		return "it was " + e.unfit
 	case e.refusesName():
 		return messages.Publicf("%s refuses the argument --name", e.outcome.exit)
 	}
@@ -172,8 +175,13 @@ func (e ending) revertCause() messages.Public {
 	switch {
 	case e.outcome.failure != "":
 		return messages.SuccessorFailed + ": " + e.outcome.failure
+	case e.unfit != "":
+		return "what had replaced it was " + e.unfit
 	case e.outcome.unseen:
 		return "what had replaced it ended while no daemon saw it"
+	}
+	if e.spec.Arguments.Health.OK {
+		return messages.Publicf("what had replaced it ended before it was healthy: %s", e.outcome.exit)
 	}
 	return messages.Publicf("what had replaced it refused to run: %s", e.outcome.exit)
 }

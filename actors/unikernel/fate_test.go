@@ -29,6 +29,8 @@ func TestFate(t *testing.T) {
 	named.Arguments.AddName = true
 	refused := named
 	refused.NameRefused = true
+	checked := quit
+	checked.Arguments.Health = messages.Some(messages.HealthCheck{Kind: messages.HealthTCP, Port: 1})
 	onTrial := restart
 	onTrial.Former = &messages.Former{Spec: messages.Spec{Digest: messages.Digest{2}}}
 
@@ -81,6 +83,15 @@ func TestFate(t *testing.T) {
 		"refuses, and the one before cannot come back": {ending{spec: restart, outcome: exit1, eager: true, revertRefusal: "no room"},
 			fate{kind: over, cause: "exit 1 asks for no restart; the one before cannot come back: no room"}},
 
+		"is unhealthy, and the one before comes back": {ending{spec: restart, outcome: killed, eager: true, unfit: "not healthy", revertTo: former},
+			fate{kind: reverted, left: former, cause: "what had replaced it was not healthy"}},
+		"is unhealthy, and the one before cannot come back": {ending{spec: quit, outcome: killed, eager: true, unfit: "not healthy", revertRefusal: "no room"},
+			fate{kind: againNow, next: quit, cause: "it was not healthy; the one before cannot come back: no room"}},
+		"ends before it is healthy": {ending{spec: checked, outcome: exit0, eager: true, revertTo: former},
+			fate{kind: reverted, left: former, cause: "what had replaced it ended before it was healthy: exit 0"}},
+		"is destroyed when it is being ended for its health": {ending{spec: onTrial, outcome: killed, eager: true, unfit: "not healthy", stop: destroy},
+			fate{kind: over, cause: "destroyed"}},
+
 		"is destroyed": {ending{spec: restart, outcome: killed, eager: true, stop: destroy},
 			fate{kind: over, cause: "destroyed"}},
 		"is destroyed when the one before would come back": {ending{spec: restart, outcome: exit1, eager: true, revertTo: former, stop: destroy},
@@ -114,17 +125,25 @@ func TestFate(t *testing.T) {
 
 func TestWhatFailsItsTrial(t *testing.T) {
 	onTrial := messages.Spec{Former: &messages.Former{}}
+	checked := onTrial
+	checked.Arguments.Health = messages.Some(messages.HealthCheck{Kind: messages.HealthTCP, Port: 1})
+	named := checked
+	named.Arguments.AddName = true
 	for name, tc := range map[string]struct {
 		ending
 		fails bool
 	}{
-		"cannot be started":        {ending{spec: onTrial, outcome: unstartable}, true},
-		"refuses":                  {ending{spec: onTrial, outcome: exit1}, true},
-		"ends unseen":              {ending{spec: onTrial, outcome: unseen}, true},
-		"ends by itself":           {ending{spec: onTrial, outcome: exit2}, false},
-		"is cut off":               {ending{spec: onTrial, outcome: cutOff}, false},
-		"is asked to end":          {ending{spec: onTrial, outcome: exit1, stop: messages.Some(messages.UnikernelStop{})}, false},
-		"refuses, but replaced no": {ending{outcome: exit1}, false},
+		"cannot be started":         {ending{spec: onTrial, outcome: unstartable}, true},
+		"refuses":                   {ending{spec: onTrial, outcome: exit1}, true},
+		"ends unseen":               {ending{spec: onTrial, outcome: unseen}, true},
+		"ends by itself":            {ending{spec: onTrial, outcome: exit2}, false},
+		"is cut off":                {ending{spec: onTrial, outcome: cutOff}, false},
+		"is unhealthy":              {ending{spec: checked, outcome: killed, unfit: "not healthy"}, true},
+		"ends before it is healthy": {ending{spec: checked, outcome: exit0}, true},
+		"is cut off when checked":   {ending{spec: checked, outcome: cutOff}, false},
+		"refuses its name":          {ending{spec: named, outcome: exit64}, false},
+		"is asked to end":           {ending{spec: onTrial, outcome: exit1, stop: messages.Some(messages.UnikernelStop{})}, false},
+		"refuses, but replaced no":  {ending{outcome: exit1}, false},
 	} {
 		require.Equal(t, tc.fails, tc.ending.failsTrial(), name)
 	}

@@ -17,7 +17,7 @@ func (u *unikernel) prepareAsked(c *supervise.Context, m messages.UnikernelPrepa
 
 func (u *unikernel) prepare(c *supervise.Context, m messages.UnikernelPrepare) {
 	u.to(c, preparing)
-	u.revertRefusal = ""
+	u.revertRefusal, u.unfit = "", ""
 	machine, turns, name := u.Machine, u.Work, u.Name
 	c.Go(func(ctx context.Context) any {
 		p := prepared{digest: m.Spec.Digest}

@@ -16,7 +16,11 @@ const exitRefused = 1
 // another daemon continues it.
 func (u *unikernel) beginTrial(c *supervise.Context, since time.Time) {
 	u.trialSince = since
-	if u.spec.Former != nil {
+	switch check := u.spec.Arguments.Health; {
+	case u.asksHealth(): // its success ends the trial
+	case check.OK && !u.runtime.Healthy:
+		u.endTrialAfter(c, max(0, check.Value.Time()-c.Now().Sub(since)))
+	case u.spec.Former != nil:
 		u.endTrialAfter(c, max(0, u.Trial-c.Now().Sub(since)))
 	}
 }
@@ -28,14 +32,20 @@ func (u *unikernel) endTrialAfter(c *supervise.Context, d time.Duration) {
 	u.stopTrial = c.After(d, trialOver{})
 }
 
-// trialOver stores that a trial is over.
+// trialOver stores that a trial is over, and that the unikernel is healthy if its health was checked.
 func (u *unikernel) trialOver(c *supervise.Context) {
 	switch u.state {
 	case running:
 		failpoint.Here("unikernel/trial-over")
 		u.proving = true
 		u.spec.Former = nil
-		u.record(c, messages.PutSpec{Name: u.Name, Spec: u.spec})
+		changes := []messages.Change{messages.PutSpec{Name: u.Name, Spec: u.spec}}
+		if u.spec.Arguments.Health.OK {
+			u.runtime.Healthy = true
+			changes = append(changes, messages.PutRuntime{Name: u.Name, Runtime: u.runtime},
+				messages.Happened(c.Now(), messages.EventHealthy, u.Name, ""))
+		}
+		u.record(c, changes...)
 	default: // it is over for another reason
 	}
 }
@@ -52,6 +62,9 @@ func (u *unikernel) proven(c *supervise.Context, failure messages.Public) {
 	u.trouble.Over(c)
 	failpoint.Here("unikernel/proven")
 	c.Send(u.Host, messages.UnikernelProven{Name: u.Name, Run: u.Run})
+	if u.runtime.Healthy {
+		u.tellHealth(c, messages.Healthy, "")
+	}
 }
 
 // revert asks the host, since another unikernel may now have what the former needs.

@@ -5,6 +5,7 @@ package unikernel
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -30,6 +31,7 @@ type Machine interface {
 	Resume(context.Context, messages.Name, messages.Runtime) (guest.Found, error)
 	Free(name messages.Name, taps []messages.Link) error
 	Publish(ctx context.Context, name messages.Name, args messages.Arguments, former []messages.Publication) error
+	AskHealth(ctx context.Context, check messages.HealthCheck, at netip.AddrPort) error
 	Acknowledge(messages.Process)
 }
 
@@ -43,7 +45,7 @@ type Machine interface {
 //	ready       → starting
 //	starting    → running                            or closing
 //	resuming    → running, preparing, stopped        or closing
-//	running     → stopping (asked), closing (exited)
+//	running     → stopping (asked, or unhealthy on trial), closing (exited)
 //	stopping    → closing, running (that it ends cannot be stored)
 //	closing     → forgetting, reverting (on trial)
 //	reverting   → forgetting
@@ -94,6 +96,9 @@ type unikernel struct {
 
 	ports publishing // see publish.go
 
+	health healthWatch     // see health.go
+	unfit  messages.Public // why it fails its trial, although it runs; empty: it does not
+
 	// While spec.Former is set, it is on trial; see trial.go.
 	trialSince    time.Time        // its beginning
 	stopTrial     func()           // stops the timer of the trial
@@ -136,7 +141,7 @@ const (
 	starting   state = "starting"   // FIFO, console, taps and cgroup, process, record, exec
 	resuming   state = "resuming"   // looks for a recorded tender
 	running    state = "running"    // the tender runs
-	stopping   state = "stopping"   // it was asked to end
+	stopping   state = "stopping"   // the tender was asked to end
 	closing    state = "closing"    // it has ended, and its resources are being freed
 	reverting  state = "reverting"  // the host decides whether its former may be started again
 	forgetting state = "forgetting" // its fate is being stored
@@ -251,6 +256,10 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 		u.reverted(c, m)
 	case endOverdue:
 		u.endOverdue(c)
+	case healthAsked:
+		u.healthAsked(c, m)
+	case healthDue:
+		u.healthDue(c, m)
 	case trialOver:
 		u.trialOver(c)
 	case prepared:

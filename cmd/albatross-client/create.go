@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -32,7 +33,8 @@ func (a *app) createCommand() *cobra.Command {
 		Use:   "create " + nameArgument + " " + imageArgument,
 		Short: "Create a unikernel and start it",
 		Example: `  albatross-client create hello hello.spt --arg=world
-  albatross-client create web website.hvt --mem=64 --net=service:br0 --block=storage:data --restart-on-fail`,
+  albatross-client create web website.hvt --mem=64 --net=service:br0 --block=storage:data --restart-on-fail
+  albatross-client create web web.spt --force --net=service --publish=8080:80 --health=http://:80/`,
 		Args: positional(nameArgument, imageArgument),
 		RunE: func(c *cobra.Command, args []string) error {
 			name, err := parseArgument(nameArgument, messages.ParseName, args[0])
@@ -59,6 +61,7 @@ func (a *app) createCommand() *cobra.Command {
 		},
 	}
 	u.register(c.Flags())
+	u.registerHealth(c.Flags())
 	c.Flags().VarP(many("[ADDRESS:]PORT:PORT[/udp]", messages.ParsePublication, &u.publish), "publish", "p",
 		"a port of the host that leads to a port of the unikernel, on its first network, which must be a named one; repeat for several")
 	c.Flags().Var(one("TYPE", parseType, &typ), "typ", "solo5; or bhyve, which daemons on FreeBSD can run, and whose image is not sent")
@@ -69,13 +72,14 @@ func (a *app) createCommand() *cobra.Command {
 	return c
 }
 
-// create sends an image, to our daemon in our protocol if it may be on a named network.
+// create sends an image, to our daemon in our protocol if it may be on a named network, if its health
+// is checked, or if what it replaces may have what native messages have no word for.
 func (a *app) create(ctx context.Context, name messages.Name, command messages.UnikernelCreate) error {
-	if !a.destination.given() && usesNetworks(command.Config.Arguments) {
+	if !a.destination.given() && (command.Force || usesNetworks(command.Config.Arguments) || command.Config.Health.OK) {
 		return a.deploy(ctx, name, command)
 	}
 	if a.destination.given() && needsControl(command.Config.Arguments) {
-		return inputError("--publish, and addresses and rates of --net, are possible on the machine of the daemon only")
+		return inputError("--publish, --health, and addresses and rates of --net, are possible on the machine of the daemon only")
 	}
 	return a.sendCreate(ctx, name, command)
 }
@@ -169,6 +173,8 @@ type unikernelOptions struct {
 	blocks    []messages.BlockDevice
 	networks  []messages.Network
 	publish   []messages.Publication
+	health    messages.Option[messages.HealthCheck]
+	within    time.Duration
 	restart   bool
 	codes     []int
 	startup   messages.Option[int]
@@ -199,6 +205,28 @@ func (u *unikernelOptions) register(flags *pflag.FlagSet) {
 	otherNames(flags, map[string]string{"restart": "restart-on-fail"})
 }
 
+// registerHealth registers the options of a health check.
+func (u *unikernelOptions) registerHealth(flags *pflag.FlagSet) {
+	flags.Var(maybe("CHECK", messages.ParseHealthCheck, &u.health), "health",
+		"how to find out that it does what it is for: http://:PORT/PATH, tcp://:PORT, dns://:PORT/NAME, with its own port, or exit-free=10s; if it replaces another and is not healthy in time, that one is started again")
+	flags.DurationVar(&u.within, "health-timeout", messages.DefaultHealthTime, "how long it may take from its start until it is healthy")
+}
+
+// setHealthTime sets how long the check of the health may take.
+func (u *unikernelOptions) setHealthTime(flags *pflag.FlagSet, args *messages.Arguments) error {
+	switch {
+	case !flags.Changed("health-timeout"):
+		return nil
+	case !args.Health.OK || args.Health.Value.Kind == messages.HealthRuns:
+		return usageError("option '--health-timeout': it is for a --health that asks something")
+	}
+	args.Health.Value = args.Health.Value.Lasting(u.within)
+	if err := args.Health.Value.Usable(); err != nil {
+		return usageError("option '--health-timeout': " + err.Error())
+	}
+	return nil
+}
+
 // defaults returns the default arguments of a unikernel.
 func defaults() messages.Arguments {
 	return messages.Arguments{AddName: true, CPUIDs: []int{0}, Memory: defaultMemory, CPUs: 1}
@@ -217,6 +245,7 @@ func (a *app) arguments(u *unikernelOptions, flags *pflag.FlagSet, args messages
 		"block":      func() { args.Blocks = u.blocks },
 		"net":        func() { args.Networks = u.networks },
 		"publish":    func() { args.Publish = u.publish },
+		"health":     func() { args.Health = u.health },
 		"startup":    func() { args.Startup = u.startup },
 		"linux-boot": func() { args.LinuxBoot = u.linuxBoot },
 
@@ -227,6 +256,9 @@ func (a *app) arguments(u *unikernelOptions, flags *pflag.FlagSet, args messages
 		if flags.Changed(name) {
 			change()
 		}
+	}
+	if err := u.setHealthTime(flags, &args); err != nil {
+		return messages.Arguments{}, err
 	}
 	if !args.Fail.Restart {
 		args.Fail.Codes = nil

@@ -71,9 +71,21 @@ func argumentDifferences(name messages.Name, from, to messages.Arguments) (d dif
 	d.of("block devices", devices(from.Blocks), devices(to.Blocks))
 	d.of("networks", attachments(name, from.Networks), attachments(name, to.Networks))
 	d.of("published ports", publications(from.Publish), publications(to.Publish))
+	d.of("health check", healthText(from.Health), healthText(to.Health))
 	d.of("fail behaviour", failText(inOrderOfCodes(from.Fail)), failText(inOrderOfCodes(to.Fail)))
 	d.of("startup", from.Startup.Or(messages.DefaultStartup), to.Startup.Or(messages.DefaultStartup))
 	return d
+}
+
+func healthText(check messages.Option[messages.HealthCheck]) string {
+	switch h := check.Value; {
+	case !check.OK:
+		return "none"
+	case h.Kind == messages.HealthRuns:
+		return h.String()
+	default:
+		return fmt.Sprintf("%s within %v", h, h.Time())
+	}
 }
 
 func mb(n int) string { return fmt.Sprintf("%d MB", n) }

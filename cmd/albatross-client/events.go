@@ -25,7 +25,7 @@ func (a *app) eventsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "events",
 		Short: "Follow what happens on the host, until interrupted",
-		Long: `Follow what happens on the host, until interrupted: what is created, started, exits,
+		Long: `Follow what happens on the host, until interrupted: what is created, started, healthy or not, exits,
 is stopped and is destroyed, policies and block devices that change, and when the daemon was
 started; each with its cause.
 

@@ -163,6 +163,12 @@ func (u unikernelEntry) command() string {
 	words = appendOptions(words, "block", args.Blocks, blockOption)
 	words = appendOptions(words, "net", args.Networks, networkOption)
 	words = appendOptions(words, "publish", args.Publish, messages.Publication.String)
+	if check := args.Health; check.OK {
+		words = append(words, "--health="+check.Value.String())
+		if t := check.Value.Time(); check.Value.Kind != messages.HealthRuns && t != messages.DefaultHealthTime {
+			words = append(words, fmt.Sprintf("--health-timeout=%v", t))
+		}
+	}
 	if args.Fail.Restart {
 		words = append(words, "--restart-on-fail")
 	}

@@ -60,6 +60,8 @@ type unikernelEntry struct {
 	Blocks    []blockValue       `yaml:"blocks,omitempty"`
 	Networks  []attachmentValue  `yaml:"networks,omitempty"`
 	Publish   []publicationValue `yaml:"publish,omitempty"`
+	Health    *healthValue       `yaml:"health,omitempty"`
+	HealthIn  durationValue      `yaml:"health-timeout,omitempty"`
 	Restart   bool               `yaml:"restart-on-fail,omitempty"`
 	ExitCodes []int              `yaml:"exit-codes,flow,omitempty"`
 	Startup   *int               `yaml:"startup,omitempty"`

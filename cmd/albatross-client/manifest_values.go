@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -26,6 +27,8 @@ type (
 	blockValue       struct{ messages.BlockDevice }
 	attachmentValue  struct{ messages.Network }
 	publicationValue struct{ messages.Publication }
+	healthValue      struct{ messages.HealthCheck }
+	durationValue    time.Duration
 )
 
 // parsed returns the value of a scalar.
@@ -117,6 +120,21 @@ func (p *publicationValue) UnmarshalYAML(node *yaml.Node) (err error) {
 
 func (p publicationValue) MarshalYAML() (any, error) { return p.String(), nil }
 
+func (h *healthValue) UnmarshalYAML(node *yaml.Node) (err error) {
+	h.HealthCheck, err = parsed(node, messages.ParseHealthCheck)
+	return err
+}
+
+func (h healthValue) MarshalYAML() (any, error) { return h.String(), nil }
+
+func (d *durationValue) UnmarshalYAML(node *yaml.Node) error {
+	v, err := parsed(node, time.ParseDuration)
+	*d = durationValue(v)
+	return err
+}
+
+func (d durationValue) MarshalYAML() (any, error) { return time.Duration(d).String(), nil }
+
 // blockOption returns the text that parseBlock reads.
 func blockOption(b messages.BlockDevice) string {
 	text := b.Name
@@ -176,6 +194,12 @@ func (u unikernelEntry) arguments() messages.Arguments {
 	for _, p := range u.Publish {
 		args.Publish = append(args.Publish, p.Publication)
 	}
+	if u.Health != nil {
+		args.Health = messages.Some(u.Health.HealthCheck)
+		if u.HealthIn != 0 {
+			args.Health.Value = args.Health.Value.Lasting(time.Duration(u.HealthIn))
+		}
+	}
 	return args
 }
 
@@ -197,6 +221,12 @@ func unikernelOf(name messages.Name, args messages.Arguments, image source) unik
 	}
 	for _, p := range args.Publish {
 		u.Publish = append(u.Publish, publicationValue{p})
+	}
+	if check := args.Health; check.OK {
+		u.Health = &healthValue{check.Value}
+		if t := check.Value.Time(); check.Value.Kind != messages.HealthRuns && t != messages.DefaultHealthTime {
+			u.HealthIn = durationValue(t)
+		}
 	}
 	return u
 }

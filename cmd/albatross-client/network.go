@@ -220,7 +220,7 @@ func usesNetworks(args messages.Arguments) bool {
 
 // needsControl reports whether a unikernel needs what native albatross has no word for.
 func needsControl(args messages.Arguments) bool {
-	if len(args.Publish) > 0 {
+	if len(args.Publish) > 0 || args.Health.OK {
 		return true
 	}
 	for _, n := range args.Networks {
@@ -231,12 +231,12 @@ func needsControl(args messages.Arguments) bool {
 	return false
 }
 
-// deploy creates a unikernel with networks. A daemon that is not ours has no such socket, and is
+// deploy creates a unikernel, with what native messages have no word for. A daemon that is not ours has no such socket, and is
 // asked natively, unless it could not do what is needed.
 func (a *app) deploy(ctx context.Context, name messages.Name, command messages.UnikernelCreate) error {
 	if a.socket != "" {
 		if needsControl(command.Config.Arguments) {
-			return inputError("--publish, and addresses and rates of --net, are not possible with --socket")
+			return inputError("--publish, --health, and addresses and rates of --net, are not possible with --socket")
 		}
 		return a.ask(ctx, name, command)
 	}

@@ -48,6 +48,15 @@ type unikernelObject struct {
 	Published   []string       `json:"published,omitempty"`
 	OnFail      *failObject    `json:"restart_on_fail,omitempty"`
 	Startup     *int           `json:"startup,omitempty"`
+	Health      *healthObject  `json:"health,omitempty"`
+}
+
+// A healthObject is how the health of a unikernel is checked, and what is known about it.
+type healthObject struct {
+	Check         string `json:"check"`
+	TimeoutMillis int64  `json:"timeout_millis"`
+	State         string `json:"state,omitempty"`
+	Cause         string `json:"cause,omitempty"`
 }
 
 // An exitObject is how a run ended.
@@ -211,6 +220,9 @@ func toUnikernelObject(s messages.UnikernelStatus) unikernelObject {
 	}
 	if args.Startup.OK {
 		o.Startup = &args.Startup.Value
+	}
+	if check := args.Health; check.OK {
+		o.Health = &healthObject{check.Value.String(), check.Value.Millis, string(s.Health.State), string(s.Health.Cause)}
 	}
 	return o
 }

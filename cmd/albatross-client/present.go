@@ -77,7 +77,7 @@ func argumentsOfAll(infos []messages.NamedInfo, settings []messages.NamedSetting
 		if !runs {
 			continue
 		}
-		args.AddName, args.Publish = s.AddName, s.Publish
+		args.AddName, args.Publish, args.Health = s.AddName, s.Publish, s.Health
 		for _, n := range s.Networks {
 			i := slices.IndexFunc(args.Networks, func(o messages.Network) bool { return o.Name == n.Name })
 			if i >= 0 {

@@ -55,6 +55,10 @@ func stateText(s messages.UnikernelStatus, now time.Time) string {
 		return "restarting in " + forHumans(s.Wait.Value.Until.Sub(now).Round(time.Second))
 	case messages.StateEnded:
 		return "ended, " + s.End.Value.Exit.String()
+	case messages.StateRunning:
+		if s.Health.State == messages.HealthChecking || s.Health.State == messages.Unhealthy {
+			return escape(string(s.State) + ", " + string(s.Health.State))
+		}
 	}
 	return escape(string(s.State))
 }
@@ -163,6 +167,9 @@ func unikernelPage(s messages.UnikernelStatus, now time.Time) string {
 	}
 	p.add("CPUs", joined(args.CPUIDs, ", ", strconv.Itoa))
 	p.add("if it exits", failText(args.Fail))
+	if args.Health.OK {
+		p.add("health", healthLine(s.Health, args.Health))
+	}
 	if args.Startup.OK {
 		p.add("startup", strconv.Itoa(args.Startup.Value))
 	}
@@ -179,6 +186,17 @@ func unikernelPage(s messages.UnikernelStatus, now time.Time) string {
 		p.add("arguments", joined(args.Argv.Value, " ", escape))
 	}
 	return p.String()
+}
+
+// healthLine returns what is known about a health, and how it is checked.
+func healthLine(h messages.Health, check messages.Option[messages.HealthCheck]) string {
+	switch {
+	case h.State == "":
+		return healthText(check)
+	case h.Cause != "":
+		return fmt.Sprintf("%s: %s", escape(string(h.State)), escape(string(h.Cause)))
+	}
+	return fmt.Sprintf("%s, by %s", escape(string(h.State)), healthText(check))
 }
 
 func networkLine(n messages.Network) string {

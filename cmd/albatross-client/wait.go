@@ -17,14 +17,15 @@ type goal string
 
 const (
 	untilRunning goal = "running"
+	untilHealthy goal = "healthy"
 	untilExit    goal = "exit"
 )
 
 func parseGoal(s string) (goal, error) {
-	if g := goal(s); g == untilRunning || g == untilExit {
+	if g := goal(s); g == untilRunning || g == untilHealthy || g == untilExit {
 		return g, nil
 	}
-	return "", fmt.Errorf("invalid value '%s', expected running or exit", escape(s))
+	return "", fmt.Errorf("invalid value '%s', expected running, healthy or exit", escape(s))
 }
 
 func (a *app) waitCommand() *cobra.Command {
@@ -32,9 +33,10 @@ func (a *app) waitCommand() *cobra.Command {
 	var timeout time.Duration
 	c := a.aboutUnikernel(&cobra.Command{
 		Use:   "wait",
-		Short: "Wait until a unikernel has exited, or runs",
+		Short: "Wait until a unikernel has exited, or runs, or is healthy",
 		Long: `Wait until a unikernel has exited, and print how: its run that goes on, or the last one if none
-does. With --for=running wait until it runs, also if it has yet to be created.`,
+does. With --for=running wait until it runs, also if it has yet to be created, and with
+--for=healthy until its health check has succeeded.`,
 		Example: `  albatross-client wait batch
   albatross-client wait web:site --for=running --timeout=10s`,
 	}, func(c *cobra.Command, name messages.Name) error {
@@ -46,7 +48,7 @@ does. With --for=running wait until it runs, also if it has yet to be created.`,
 		}
 		return a.wait(c.Context(), name, until, timeout)
 	})
-	c.Flags().Var(one("GOAL", parseGoal, &until), "for", "running or exit")
+	c.Flags().Var(one("GOAL", parseGoal, &until), "for", "running, healthy or exit")
 	c.Flags().DurationVar(&timeout, "timeout", 0, "give up after so long, such as 10s or 2m, with exit code 117; 0: never")
 	return c
 }
@@ -106,6 +108,14 @@ func (a *app) await(ctx context.Context, name messages.Name, until goal) error {
 			if d.Event.Kind == messages.EventExited || until.reachedBy(d.Event) {
 				last = d.Event
 			}
+			if present && until == untilHealthy && d.Event.Kind == messages.EventStarted { // maybe without a check
+				if list, err = a.statuses(ctx, name); err != nil {
+					return err
+				}
+				if over, err := a.isThere(name, list, until); over || err != nil {
+					return err
+				}
+			}
 		}
 		if (present || until == untilExit) && until.reachedBy(last) {
 			return a.reached(name, until, last.Exit.Value)
@@ -120,7 +130,7 @@ const lateness = time.Minute
 // an exit, the start of the run that goes on.
 func (g goal) since(list []messages.UnikernelStatus, asked time.Time) time.Time {
 	switch {
-	case g == untilRunning:
+	case g == untilRunning, g == untilHealthy:
 		return asked.Add(-lateness)
 	case list[0].State == messages.StateRunning:
 		return list[0].Started
@@ -135,6 +145,14 @@ func (a *app) isThere(name messages.Name, list []messages.UnikernelStatus, until
 		if len(list) == 1 && list[0].State == messages.StateRunning {
 			return true, a.reached(name, until, messages.Exit{})
 		}
+	case until == untilHealthy:
+		switch {
+		case len(list) == 0, list[0].State == messages.StateEnded:
+		case !list[0].Arguments.Health.OK:
+			return true, &client.Refusal{Name: name, Text: "its health is not checked: that is an option of its creation, --health"}
+		case list[0].Health.State == messages.Healthy:
+			return true, a.reached(name, until, messages.Exit{})
+		}
 	case len(list) == 0:
 		return true, &client.Refusal{Name: name, Text: "there is no unikernel of this name"}
 	case list[0].State == messages.StateEnded:
@@ -144,15 +162,19 @@ func (a *app) isThere(name messages.Name, list []messages.UnikernelStatus, until
 }
 
 func (g goal) reachedBy(e messages.Event) bool {
-	if g == untilRunning {
+	switch g {
+	case untilRunning:
 		return e.Kind == messages.EventStarted || e.Kind == messages.EventAdopted
+	case untilHealthy:
+		return e.Kind == messages.EventHealthy
+	default:
+		return e.Kind == messages.EventExited
 	}
-	return e.Kind == messages.EventExited
 }
 
 // reached prints that it has come to what was waited for.
 func (a *app) reached(name messages.Name, until goal, exit messages.Exit) error {
-	text := "running"
+	text := string(until)
 	if until == untilExit {
 		text = exit.String()
 	}

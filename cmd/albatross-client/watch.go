@@ -29,15 +29,18 @@ const (
 	silence = 300 * time.Millisecond
 )
 
-// An endedError says that what was started does not run any more.
+const endedAtOnce = "it was started, and has ended at once"
+
+// An endedError says that what was started does not run any more, or is unhealthy.
 type endedError struct {
 	name   messages.Name
+	what   string
 	events []string // the events, in lines
 	lines  []string // the last lines of its console
 }
 
 func (e *endedError) Error() string {
-	text := "it was started, and has ended at once"
+	text := e.what
 	for _, line := range e.events {
 		text += "\n" + line
 	}
@@ -79,9 +82,11 @@ type followed struct {
 	conn   *client.Conn
 	stream *client.EventStream
 
-	began time.Time // its last start
-	ended messages.Option[messages.Event]
-	later []messages.Event // since that end
+	began   time.Time // its last start
+	checked bool      // its health is
+	sick    messages.Option[messages.Event]
+	ended   messages.Option[messages.Event]
+	later   []messages.Event // since that end
 }
 
 // openEvents subscribes to the events of a unikernel. It returns nil for a remote daemon,
@@ -117,19 +122,44 @@ func (f *followed) awaitPresent(ctx context.Context) error {
 	}
 }
 
-// watch reads events until the time is over, or the unikernel has ended for good.
+// watch reads events until the time is over, or the unikernel has ended for good. Where its health is
+// checked, it reads until that is known.
 func (f *followed) watch(ctx context.Context) error {
-	within, cancel := context.WithTimeout(ctx, watchFor)
-	defer cancel()
+	f.checked = f.isChecked(ctx)
+	if !f.checked {
+		within, cancel := context.WithTimeout(ctx, watchFor)
+		defer cancel()
+		f.follow(within)
+		return f.judge(ctx)
+	}
+	until, stop := interruptible(ctx)
+	defer stop()
+	switch over := f.follow(until); {
+	case over:
+		return f.judge(ctx)
+	case until.Err() != nil:
+		return errInterrupted
+	}
+	return &client.Refusal{Name: f.name, Text: "whether it is healthy is not known, since the daemon says no more: 'wait --for=healthy' asks again"}
+}
+
+// follow reads events until nothing more follows, or no more can be read.
+func (f *followed) follow(ctx context.Context) (over bool) {
 	for {
-		data, err := f.stream.Next(within)
+		data, err := f.stream.Next(ctx)
 		if err != nil {
-			return f.judge(ctx)
+			return false
 		}
 		if e, ok := data.(messages.DataEvent); ok && f.note(e.Event) {
-			return f.judge(ctx)
+			return true
 		}
 	}
+}
+
+// isChecked reports whether its health is checked, and not known yet.
+func (f *followed) isChecked(ctx context.Context) bool {
+	list, err := f.app.statuses(ctx, f.name)
+	return err == nil && len(list) == 1 && list[0].Arguments.Health.OK && list[0].Health.State != messages.Healthy
 }
 
 // note reports whether nothing more follows. After an end comes its consequence, unless
@@ -143,6 +173,11 @@ func (f *followed) note(e messages.Event) (over bool) {
 		return e.Kind == messages.EventDestroyed || e.Kind == messages.EventStopped || e.Kind == messages.EventStarted
 	case e.Kind == messages.EventStarted:
 		f.began = e.Time()
+	case e.Kind == messages.EventHealthy:
+		return !f.began.IsZero()
+	case e.Kind == messages.EventUnhealthy && !f.began.IsZero():
+		f.sick = messages.Some(e)
+		return true
 	case e.Kind == messages.EventExited && !f.began.IsZero():
 		f.ended = messages.Some(e)
 	}
@@ -159,12 +194,21 @@ func (f *followed) refusesArguments() bool {
 func (f *followed) judge(ctx context.Context) error {
 	again := f.has(messages.EventRestarting)
 	switch {
+	case f.sick.OK:
+		return &endedError{
+			name: f.name, what: "it was started, and runs, but is unhealthy",
+			events: []string{eventLine(f.sick.Value)}, lines: f.app.lastLines(ctx, f.name, f.began, time.Time{}),
+		}
+	case f.checked && f.ended.OK && again: // its former, or itself
 	case !f.ended.OK, f.ended.Value.Exit.Value == (messages.Exit{Known: true}), f.refusesArguments() && again:
 		return nil
 	case !again && !f.has(messages.EventDestroyed) && !f.has(messages.EventStopped): // it was replaced
 		return nil
 	}
-	e := &endedError{name: f.name, events: []string{eventLine(f.ended.Value)}}
+	e := &endedError{name: f.name, what: endedAtOnce, events: []string{eventLine(f.ended.Value)}}
+	if f.checked {
+		e.what = "it was started, and has ended before it was healthy"
+	}
 	until := time.Time{}
 	for _, event := range f.later {
 		e.events = append(e.events, eventLine(event))
@@ -234,7 +278,7 @@ func (a *app) running(ctx context.Context, name messages.Name) (*messages.Info, 
 }
 
 func (a *app) vanished(ctx context.Context, name messages.Name, since time.Time, how string) error {
-	e := &endedError{name: name, events: []string{"Whoever asks here is not told how."}}
+	e := &endedError{name: name, what: endedAtOnce, events: []string{"Whoever asks here is not told how."}}
 	if how != "" {
 		e.events = append(e.events, how)
 	}

@@ -70,6 +70,9 @@
 //	  ? 19: uint,    ; when the daemon starts, those with a low number are started first
 //	  ? 20: true,    ; add its name to its arguments, as --name=NAME
 //	  ? 21: tdate,   ; since when it is stopped, if it is
+//	  ? 22: "checking" / "healthy" / "unhealthy" / tstr, ; its health, if that is checked
+//	  ? 23: tstr,    ; why it is unhealthy, for people
+//	  ? 24: check,   ; how its health is checked
 //	}
 //	used    = {      ; what it has used since it was started
 //	  ? 1: uint,     ; microseconds of CPU time
@@ -96,6 +99,13 @@
 //	  ? 3: address,  ; of the host; absent: any
 //	  ? 4: true,     ; UDP
 //	}
+//	check   = {      ; of the health, after each start
+//	  1: "http" / "tcp" / "dns" / "exit-free",
+//	  ? 2: address,  ; absent: its own
+//	  ? 3: uint,     ; port, of the unikernel without 2; absent for "exit-free" only
+//	  ? 4: tstr,     ; the path and query to ask for, or the name
+//	  5: uint,       ; milliseconds that it may take, or with "exit-free" that it must run
+//	}
 //	setting = {
 //	  1: tstr,       ; name, relative to the requested path
 //	  9: bool,       ; add its name to its arguments, as --name=NAME
@@ -119,7 +129,8 @@
 //	  ? 9: true,     ; with 3: the kernel has killed it for lack of memory
 //	  ? 10: usage,   ; of what has ended; absent: unknown
 //	}
-//	kind    = "daemon-started" / "created" / "started" / "adopted" / "exited" /
+//	kind    = "daemon-started" / "created" / "started" / "adopted" / "healthy" /
+//	          "unhealthy" / "exited" /
 //	          "restarting" / "stopped" / "destroyed" / "policy-added" / "policy-changed" /
 //	          "policy-removed" / "block-created" / "block-set" / "block-removed" /
 //	          tstr   ; of newer daemons

@@ -64,6 +64,7 @@ func toPublications(list []publication) (all []messages.Publication, err error) 
 type deploy struct {
 	Publish []publication `cbor:"1,keyasint,omitempty"`
 	Devices []device      `cbor:"2,keyasint,omitempty"`
+	Health  *healthCheck  `cbor:"3,keyasint,omitempty"`
 }
 
 type device struct {
@@ -74,7 +75,7 @@ type device struct {
 }
 
 func fromArguments(args messages.Arguments) deploy {
-	d := deploy{Publish: fromPublications(args.Publish)}
+	d := deploy{Publish: fromPublications(args.Publish), Health: fromHealthCheck(args.Health)}
 	for _, n := range args.Networks {
 		if n.IP.OK || n.Static || n.Rate != 0 {
 			d.Devices = append(d.Devices, device{Name: n.Name, Address: n.IP.Value, Static: n.Static, Rate: n.Rate})
@@ -87,6 +88,9 @@ func fromArguments(args messages.Arguments) deploy {
 func (d deploy) message() (m messages.UnikernelDeploy, err error) {
 	args := &m.Create.Config.Arguments
 	if args.Publish, err = toPublications(d.Publish); err != nil {
+		return m, err
+	}
+	if args.Health, err = d.Health.message(); err != nil {
 		return m, err
 	}
 	for _, n := range d.Devices {
@@ -111,7 +115,7 @@ func Complete(m, native messages.Wire) messages.Wire {
 		return m
 	}
 	args := &create.Config.Arguments
-	args.Publish = more.Publish
+	args.Publish, args.Health = more.Publish, more.Health
 	for _, n := range more.Networks {
 		i := slices.IndexFunc(args.Networks, func(other messages.Network) bool { return other.Name == n.Name })
 		if i < 0 {

@@ -25,7 +25,7 @@ func appendSettings(dst []byte, list []messages.NamedSettings) (_ []byte, err er
 func fromSettings(s messages.NamedSettings) setting {
 	return setting{
 		Name: s.Name.String(), AddName: s.AddName, Refused: s.NameRefused,
-		Deploy: fromArguments(messages.Arguments{Networks: s.Networks, Publish: s.Publish}),
+		Deploy: fromArguments(messages.Arguments{Networks: s.Networks, Publish: s.Publish, Health: s.Health}),
 	}
 }
 
@@ -52,7 +52,8 @@ func readSetting(b []byte) (n messages.NamedSettings, err error) {
 	if err != nil {
 		return n, err
 	}
-	n.Networks, n.Publish = deploy.Create.Config.Networks, deploy.Create.Config.Publish
+	args := deploy.Create.Config.Arguments
+	n.Networks, n.Publish, n.Health = args.Networks, args.Publish, args.Health
 	n.Name, err = messages.ParseName(s.Name)
 	return n, err
 }

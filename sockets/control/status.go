@@ -33,6 +33,9 @@ type unikernel struct {
 	Startup  *int            `cbor:"19,keyasint,omitempty"`
 	AddName  bool            `cbor:"20,keyasint,omitempty"`
 	Stopped  time.Time       `cbor:"21,keyasint,omitzero"`
+	Health   string          `cbor:"22,keyasint,omitempty"`
+	Sick     messages.Public `cbor:"23,keyasint,omitempty"`
+	Check    *healthCheck    `cbor:"24,keyasint,omitempty"`
 }
 
 type used struct {
@@ -71,6 +74,7 @@ func fromStatus(s *messages.UnikernelStatus) unikernel {
 		Name: s.Name.String(), State: string(s.State), Restarts: s.Restarts, PID: s.PID, Started: s.Started, Stopped: s.Stopped,
 		Memory: args.Memory, CPUs: args.CPUIDs, Publish: fromPublications(args.Publish),
 		Restart: args.Fail.Restart, Codes: args.Fail.Codes, AddName: args.AddName,
+		Health: string(s.Health.State), Sick: s.Health.Cause, Check: fromHealthCheck(args.Health),
 	}
 	if s.Digest != (messages.Digest{}) {
 		u.Digest = s.Digest[:]
@@ -124,6 +128,7 @@ func (u *unikernel) status() (s messages.UnikernelStatus, err error) {
 	args := &s.Arguments
 	s.State, s.PID, s.Restarts, s.Started = messages.UnikernelState(u.State), u.PID, u.Restarts, inUTC(u.Started)
 	s.Stopped = inUTC(u.Stopped)
+	s.Health = messages.Health{State: messages.HealthState(u.Health), Cause: u.Sick}
 	args.Memory, args.CPUIDs, args.AddName = u.Memory, u.CPUs, u.AddName
 	args.Fail = messages.FailBehaviour{Restart: u.Restart, Codes: u.Codes}
 	if u.Startup != nil {
@@ -143,6 +148,9 @@ func (u *unikernel) status() (s messages.UnikernelStatus, err error) {
 		return s, fmt.Errorf("a digest of %d bytes is none", len(u.Digest))
 	}
 	if args.Publish, err = toPublications(u.Publish); err != nil {
+		return s, err
+	}
+	if args.Health, err = u.Check.message(); err != nil {
 		return s, err
 	}
 	if u.End != nil {

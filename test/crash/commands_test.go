@@ -64,14 +64,18 @@ func (c *caller) refusedStart(name string, g guest) {
 
 // refusing replaces a unikernel by a guest that refuses as a tender does, after
 // which the one before is started again.
-func (c *caller) refusing(name string, before, g guest) {
+func (c *caller) refusing(name string, before, g guest) { c.failing(name, before, g, exits(1)) }
+
+// failing replaces a unikernel by a guest that fails its trial, after which the one before is started
+// again.
+func (c *caller) failing(name string, before, g guest, how string) {
 	if c.dead {
 		return
 	}
 	n, t := parse(name), thing{unikernel, parse(name)}
 	c.end(n)
 	c.h.journal.moves(n, true)
-	c.h.journal.may(thing{end, n}, exits(1))
+	c.h.journal.may(thing{end, n}, how)
 	c.changeBy("control", t, g.state(), deployment(n, g))
 	c.h.journal.may(t, before.state())
 	c.waitFor("the comeback of "+name, func() bool {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"net/netip"
 
 	"github.com/klauspost/compress/zlib"
 
@@ -43,6 +44,19 @@ func (g guest) with(device string) guest {
 // again is started again when it fails.
 func (g guest) again() guest {
 	g.Fail.Restart = true
+	return g
+}
+
+// unhealthy is never healthy: nobody listens where it is asked.
+func (g guest) unhealthy() guest {
+	check := messages.HealthCheck{Kind: messages.HealthTCP, Host: netip.MustParseAddr("127.0.0.1"), Port: 1}
+	g.Health = messages.Some(check.Lasting(messages.MinHealthTime))
+	return g
+}
+
+// healthy is healthy when it has run for a moment.
+func (g guest) healthy() guest {
+	g.Health = messages.Some(messages.HealthCheck{Kind: messages.HealthRuns}.Lasting(messages.MinHealthTime))
 	return g
 }
 

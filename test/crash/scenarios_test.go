@@ -70,6 +70,14 @@ var unikernelScenarios = []scenario{
 		c.force("one", run("chatty", "2"))
 		c.waitProven("one")
 	}},
+	{name: "health", before: func(c *caller) {
+		c.create("one", run("hello", "--quiet"))
+		c.create("two", run("chatty", "1").again())
+	}, do: func(c *caller) {
+		c.failing("one", run("hello", "--quiet"), run("chatty", "2").unhealthy(), asked)
+		c.deploy("two", run("chatty", "3").healthy())
+		c.waitProven("two")
+	}},
 	{name: "stops", before: func(c *caller) {
 		c.create("one", run("hello", "--quiet"))
 		c.create("a:two", run("net").networked("service").again())
