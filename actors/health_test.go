@@ -81,7 +81,6 @@ func TestAHealthySuccessor(t *testing.T) {
 	r, _ = w.record(":x")
 	require.Nil(t, r.Spec.Former)
 	require.True(t, r.Runtime.Value.Healthy)
-	w.until("the image of the one before is gone", func() bool { return w.files("images") == 1 })
 	w.requireEvents(":x", "created: the command create", "started: the command create",
 		"exited by signal 15: the command create --force",
 		"created: the command create --force", "started: the command create --force", "healthy: ")

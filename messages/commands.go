@@ -98,6 +98,8 @@ var commands = []Properties{
 	{Command: UnikernelDeploy{}, Word: "create", Metric: "unikernel_deploy", At: AtControl, Changes: true},
 	{Command: StopRequest{}, Word: "stop", Metric: "stop_request", At: AtControl, Changes: true},
 	{Command: StartRequest{}, Word: "start", Metric: "start_request", At: AtControl, Changes: true},
+	{Command: HistoryList{}, Word: "history", Metric: "history_list", At: AtControl},
+	{Command: RollbackRequest{}, Word: "rollback", Metric: "rollback_request", At: AtControl, Changes: true},
 	{Command: RenameRequest{}, Word: "rename", Metric: "rename_request", At: AtControl, Changes: true},
 	{Command: NetworkList{}, Word: "network", Metric: "network_list", At: AtControl},
 	{Command: NetworkCreate{}, Word: "network create", Metric: "network_create", At: AtControl, Changes: true},

@@ -29,6 +29,8 @@ type Spec struct {
 	// StoppedMillis is when somebody has stopped it, in Unix time: it does not run until it is
 	// started. 0: it is to run.
 	StoppedMillis int64 `cbor:"6,keyasint,omitempty"`
+	// Past are its former versions, the last one first.
+	Past []Past `cbor:"7,keyasint,omitempty"`
 }
 
 // A Former is what has run under a name before. It has no former itself.

@@ -312,6 +312,17 @@ type (
 	// and StartRequest starts it again.
 	StopRequest  struct{ isCommand }
 	StartRequest struct{ isCommand }
+	// HistoryList asks for the former versions of a unikernel. Answered by SuccessHistory.
+	HistoryList    struct{ isCommand }
+	SuccessHistory struct {
+		isSuccess
+		List []FormerVersion
+	}
+	// RollbackRequest replaces a unikernel by a former version.
+	RollbackRequest struct {
+		isCommand
+		Number int // in the list, from 1
+	}
 	// RenameRequest gives a stopped unikernel another name.
 	RenameRequest struct {
 		isCommand

@@ -36,6 +36,8 @@ func (h *host) change(c *supervise.Context, a ask) {
 		h.stop(c, a, s)
 	case messages.StartRequest:
 		h.start(c, a, s)
+	case messages.RollbackRequest:
+		h.rollback(c, a, s, command.Number)
 	case messages.RenameRequest:
 		h.rename(c, a, s, command.To)
 	case messages.PublishAdd, messages.PublishRemove:

@@ -346,6 +346,8 @@ func (h *host) do(c *supervise.Context, a ask) {
 		h.answer(c, a.ticket, messages.SuccessPolicies{List: h.ledger.Policies(a.name)})
 	case messages.PolicyAdd, messages.PolicyRemove:
 		h.changePolicy(c, a)
+	case messages.HistoryList:
+		h.answer(c, a.ticket, h.history(a.name))
 	case messages.NetworkList:
 		h.answer(c, a.ticket, messages.SuccessNetworks{List: h.listNetworks(a.name)})
 	case messages.NetworkCreate, messages.NetworkRemove:
@@ -358,7 +360,7 @@ func (h *host) do(c *supervise.Context, a ask) {
 	case messages.UnikernelGet:
 		h.get(c, a, command)
 	case messages.UnikernelCreate, messages.UnikernelRestart, messages.UnikernelDestroy,
-		messages.StopRequest, messages.StartRequest, messages.RenameRequest, messages.PublishAdd, messages.PublishRemove:
+		messages.StopRequest, messages.StartRequest, messages.RenameRequest, messages.RollbackRequest, messages.PublishAdd, messages.PublishRemove:
 		h.change(c, a)
 	case messages.UnikernelDeploy:
 		a.command, a.whole = command.Create, true

@@ -18,10 +18,23 @@ func digests(spec messages.Spec) iter.Seq[messages.Digest] {
 		if spec.Digest == (messages.Digest{}) {
 			return
 		}
-		if yield(spec.Digest) && spec.Former != nil {
-			yield(spec.Former.Spec.Digest)
+		if !yield(spec.Digest) || spec.Former != nil && !yield(spec.Former.Spec.Digest) {
+			return
+		}
+		for _, p := range pasts(spec) {
+			if !yield(p.Spec.Digest) {
+				return
+			}
 		}
 	}
+}
+
+// pasts returns the former versions of a spec, and those of the one that it has replaced.
+func pasts(spec messages.Spec) []messages.Past {
+	if spec.Former == nil {
+		return spec.Past
+	}
+	return slices.Concat(spec.Past, spec.Former.Spec.Past)
 }
 
 // A demand counts the specs that need an image. The host's goroutines ask it at the moment

@@ -44,7 +44,7 @@ func disturbs(command messages.Command) bool {
 	switch c := command.(type) {
 	case messages.UnikernelCreate:
 		return c.Force
-	case messages.UnikernelRestart, messages.UnikernelDestroy, messages.StopRequest:
+	case messages.UnikernelRestart, messages.RollbackRequest, messages.UnikernelDestroy, messages.StopRequest:
 		return true
 	}
 	return false
@@ -62,7 +62,7 @@ func runs(command messages.Command) bool {
 	switch c := command.(type) {
 	case messages.UnikernelCreate:
 		return c.Force
-	case messages.UnikernelRestart, messages.StartRequest:
+	case messages.UnikernelRestart, messages.RollbackRequest, messages.StartRequest:
 		return true
 	}
 	return false
@@ -75,7 +75,8 @@ func destroys(command messages.Command) bool { return command == messages.Uniker
 func (s *simulation) mayRestart(name messages.Name) bool {
 	return slices.ContainsFunc(s.requests, func(r *request) bool {
 		_, restarts := r.command.(messages.UnikernelRestart)
-		return restarts && r.name == name && (r.answered.IsZero() || r.lost)
+		_, rollsBack := r.command.(messages.RollbackRequest)
+		return (restarts || rollsBack) && r.name == name && (r.answered.IsZero() || r.lost)
 	})
 }
 
@@ -334,7 +335,9 @@ func (s *simulation) checkRest() {
 	all, names, needed, pins := map[messages.Name]bool{}, map[messages.Name]bool{}, map[messages.Digest]bool{}, map[messages.Digest]int{}
 	for name, record := range s.records {
 		all[name] = true
-		needed[record.Spec.Digest] = true
+		for digest := range digests(record.Spec) {
+			needed[digest] = true
+		}
 		if record.Spec.IsStopped() {
 			s.checkRests(record)
 			continue
@@ -431,7 +434,9 @@ func (s *simulation) checkHost(names map[messages.Name]bool) {
 	s.same("ledger", l, h.ledger)
 	wanted := &demand{specs: map[messages.Digest]int{}}
 	for _, record := range s.records {
-		wanted.change(record.Spec.Digest, 1)
+		for digest := range digests(record.Spec) {
+			wanted.change(digest, 1)
+		}
 	}
 	s.same("needed images", wanted, h.images)
 }

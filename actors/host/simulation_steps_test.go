@@ -152,6 +152,11 @@ func (s *simulation) stopOne(t *rapid.T) { s.ask(s.drawUsed(t), messages.StopReq
 // startOne mostly starts what is stopped.
 func (s *simulation) startOne(t *rapid.T) { s.ask(s.drawStopped(t), messages.StartRequest{}, "") }
 
+// rollback replaces a unikernel by what it has replaced before, if there is any.
+func (s *simulation) rollback(t *rapid.T) {
+	s.ask(s.drawUsed(t), messages.RollbackRequest{Number: rapid.IntRange(1, 2).Draw(t, "version")}, "")
+}
+
 func (s *simulation) renameOne(t *rapid.T) {
 	s.ask(s.drawStopped(t), messages.RenameRequest{To: rapid.SampledFrom(someNames).Draw(t, "to")}, "")
 }

@@ -53,6 +53,7 @@ func TestSimulation(t *testing.T) {
 				"stop":         s.stopOne,
 				"start":        s.startOne,
 				"rename":       s.renameOne,
+				"rollback":     s.rollback,
 				"query":        s.query,
 				"policy":       s.changePolicy,
 				"wait":         s.wait,

@@ -58,6 +58,9 @@ func (u *unikernel) startAsked(c *supervise.Context, m messages.UnikernelStart) 
 	switch u.state {
 	case ready:
 		u.creates, u.spec.Former = m.Creates, m.Former
+		if m.Former != nil {
+			u.spec = u.spec.Succeeding(m.Former.Spec, c.Now(), u.cause)
+		}
 		u.start(c)
 	case waiting:
 		u.held = false

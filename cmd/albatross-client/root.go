@@ -91,7 +91,7 @@ type group struct {
 func (a *app) groups() []group {
 	return []group{
 		{"Unikernels", []*cobra.Command{
-			a.infoCommand(), a.createCommand(), a.restartCommand(), a.stopCommand(), a.startCommand(), a.renameCommand(), a.updateCommand(),
+			a.infoCommand(), a.createCommand(), a.restartCommand(), a.stopCommand(), a.startCommand(), a.renameCommand(), a.updateCommand(), a.historyCommand(), a.rollbackCommand(),
 			a.destroyCommand(), a.getCommand(), a.applyCommand(), a.exportManifestCommand(),
 		}},
 		{"Block devices and networks", []*cobra.Command{

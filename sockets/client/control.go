@@ -34,6 +34,12 @@ func (c *Conn) Settings(ctx context.Context, name messages.Name) ([]messages.Nam
 	return settings.List, err
 }
 
+// History asks for the former versions of a unikernel, the last one first. The rest is as with Ends.
+func (c *Conn) History(ctx context.Context, name messages.Name) ([]messages.FormerVersion, error) {
+	versions, err := askList[messages.SuccessHistory](ctx, c, name, messages.HistoryList{}, control.ReadHistory)
+	return versions.List, err
+}
+
 // askList asks for a list, whose answer is a S.
 func askList[S messages.Success](ctx context.Context, c *Conn, name messages.Name, command messages.Command, read func(io.Reader) (messages.Payload, error)) (list S, err error) {
 	answer, err := c.askControl(ctx, name, command, read)

@@ -19,14 +19,17 @@
 //	     "stop" /    ; stop a unikernel, which stays on record, or
 //	     "start" /   ; start it again, or
 //	     "rename" /  ; give a stopped one another name, or
+//	     "history" / ; the former versions of one, the last one first, or
+//	     "rollback" / ; replace one by a former version, or
 //	     "events",   ; what happens
 //	  ? 3: tstr,     ; a name, as on command lines, or with ':' at its end all at
 //	                 ; and below a path; ":" is everything, also if it is absent
 //	  ? 4: tdate,    ; events since this time; absent: only new ones
 //	  ? 9: tstr,     ; the new name, for "rename"
+//	  ? 10: uint,    ; which version, for "rollback": 1 is the last one
 //	}
 //
-//	answer  = (* end, all) / (* status, all) / (* setting, all) / all / events / failure
+//	answer  = (* end, all) / (* status, all) / (* setting, all) / (* version, all) / all / events / failure
 //	end     = {
 //	  1: tstr,       ; name, relative to the requested path
 //	  ? 2: int,      ; exit code
@@ -112,6 +115,12 @@
 //	  ? 10: true,    ; it has refused to start with that, and so is started without
 //	  ? 11: deploy,  ; published ports, and addresses and rates of its devices
 //	}
+//	version = {
+//	  1: bstr,       ; SHA-256 of its image
+//	  2: uint,       ; memory, in MB
+//	  3: tdate,      ; when it was replaced
+//	  ? 4: tstr,     ; why, for people
+//	}
 //	all     = {}     ; the end: an answer without it has been cut off
 //	failure = {0: tstr}
 //
@@ -156,6 +165,8 @@
 //	request.go  requests
 //	answer.go   answers
 //	status.go   the status of unikernels
+//	history.go  former versions
+//	health.go   checks of health
 //	settings.go settings of unikernels
 //	stream.go   the stream of events
 package control

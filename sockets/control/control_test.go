@@ -89,6 +89,60 @@ func TestRenameIsTheseBytes(t *testing.T) {
 	}
 }
 
+// TestHistoryIsTheseBytes: the requests, and the answer.
+func TestHistoryIsTheseBytes(t *testing.T) {
+	requireRequest(t, "a3 0101 02 67 686973746f7279 03 63 613a78", name(t, "a:x"), messages.HistoryList{})
+	requireRequest(t, "a4 0101 02 68 726f6c6c6261636b 03 63 613a78 0a 02", name(t, "a:x"), messages.RollbackRequest{Number: 2})
+	answer := messages.SuccessHistory{List: []messages.FormerVersion{
+		{Digest: messages.Digest{1, 2}, Memory: 32, Until: time.UnixMilli(seen).UTC(), Cause: "why"},
+		{Digest: messages.Digest{3}, Memory: 16, Until: time.UnixMilli(seen - 1).UTC()},
+	}}
+	b, err := control.Append(nil, messages.Wire{Payload: answer})
+	require.NoError(t, err)
+	require.Equal(t, unhex(t, "a4 01 5820 0102"+strings.Repeat("00", 30)+" 02 1820 03 c0 78 18 323032362d30312d30325430333a30343a30352e3637385a 04 63 776879"), b[:72])
+	back, err := control.ReadHistory(bytes.NewReader(b))
+	require.NoError(t, err)
+	require.Equal(t, answer, back)
+	_, err = control.ReadHistory(bytes.NewReader(unhex(t, "a3 01 41 00 02 1820 03 c0 78 18 323032362d30312d30325430333a30343a30352e3637385a")))
+	require.ErrorContains(t, err, "a digest of 1 bytes is none")
+}
+
+// TestHealthComesBack as it was, in all that has it; what could never be checked is refused.
+func TestHealthComesBack(t *testing.T) {
+	check, err := messages.ParseHealthCheck("http://192.0.2.1:81/a?b")
+	require.NoError(t, err)
+	settings := messages.SuccessSettings{List: []messages.NamedSettings{{Name: name(t, ":a"), Health: messages.Some(check)}}}
+	b, err := control.Append(nil, messages.Wire{Payload: settings})
+	require.NoError(t, err)
+	back, err := control.ReadSettings(bytes.NewReader(b))
+	require.NoError(t, err)
+	require.Equal(t, settings, back)
+
+	statuses := messages.SuccessStatuses{List: []messages.UnikernelStatus{{
+		Name: name(t, ":a"), State: messages.StateRunning, Health: messages.Health{State: messages.Unhealthy, Cause: "why"},
+		Arguments: messages.Arguments{Health: messages.Some(check)},
+	}}}
+	b, err = control.Append(nil, messages.Wire{Payload: statuses})
+	require.NoError(t, err)
+	back, err = control.ReadStatuses(bytes.NewReader(b))
+	require.NoError(t, err)
+	require.Equal(t, statuses, back)
+
+	deploy := messages.UnikernelDeploy{Create: messages.UnikernelCreate{Config: messages.Config{Arguments: messages.Arguments{Health: messages.Some(check)}}}}
+	b, err = control.AppendRequest(nil, name(t, ":a"), deploy)
+	require.NoError(t, err)
+	m, err := control.Read(bytes.NewReader(b), control.MaxItem)
+	require.NoError(t, err)
+	require.Equal(t, deploy, m.Payload)
+
+	deploy.Create.Config.Health.Value.Port = 0
+	b, err = control.AppendRequest(nil, name(t, ":a"), deploy)
+	require.NoError(t, err)
+	m, err = control.Read(bytes.NewReader(b), control.MaxItem)
+	require.NoError(t, err)
+	require.Equal(t, messages.BadRequest{Why: "cannot understand the request: cannot check the health of a unikernel: a port from 1 to 65535 is needed"}, m.Payload)
+}
+
 // TestReservingIsTheseBytes: the request, and either answer.
 func TestReservingIsTheseBytes(t *testing.T) {
 	disk, err := messages.ParseName("a:disk")

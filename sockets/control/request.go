@@ -28,6 +28,9 @@ const (
 	stop   = "stop"
 	start  = "start"
 	rename = "rename"
+
+	history  = "history"
+	rollback = "rollback"
 )
 
 type request struct {
@@ -39,6 +42,7 @@ type request struct {
 	Port    *publication `cbor:"7,keyasint,omitempty"`
 	Deploy  *deploy      `cbor:"8,keyasint,omitempty"`
 	To      string       `cbor:"9,keyasint,omitempty"`
+	Number  int          `cbor:"10,keyasint,omitempty"`
 }
 
 // Read reads one request, of at most max bytes, and nothing after it. It returns a
@@ -99,6 +103,10 @@ func (r request) command() (messages.Command, error) {
 		}
 		to, err := messages.ParseName(r.To)
 		return messages.RenameRequest{To: to}, err
+	case history:
+		return messages.HistoryList{}, nil
+	case rollback:
+		return messages.RollbackRequest{Number: r.Number}, nil
 	case networks:
 		return messages.NetworkList{}, nil
 	case createNetwork:
@@ -168,6 +176,10 @@ func AppendRequest(dst []byte, name messages.Name, command messages.Command) ([]
 		r.Request = start
 	case messages.RenameRequest:
 		r.Request, r.To = rename, m.To.String()
+	case messages.HistoryList:
+		r.Request = history
+	case messages.RollbackRequest:
+		r.Request, r.Number = rollback, m.Number
 	case messages.NetworkList:
 		r.Request = networks
 	case messages.NetworkCreate:

@@ -123,6 +123,14 @@ func (c *caller) goOn(name, state string) {
 	c.noteProcess(n)
 }
 
+// rollBack replaces a unikernel by the version before, which is in a state.
+func (c *caller) rollBack(name, state string) {
+	n := parse(name)
+	c.end(n)
+	c.changeBy("control", thing{unikernel, n}, state, do(n, messages.RollbackRequest{Number: 1}))
+	c.noteProcess(n)
+}
+
 // rename gives a stopped unikernel another name.
 func (c *caller) rename(from, to string) {
 	if c.dead {

@@ -57,8 +57,13 @@ func (h *host) recorded(s messages.State) map[string][]string {
 	must, running := map[string][]string{}, []string(nil)
 	for _, r := range s.Unikernels {
 		must[images] = append(must[images], r.Spec.Digest.String())
+		past := r.Spec.Past
 		if r.Spec.Former != nil {
 			must[images] = append(must[images], r.Spec.Former.Spec.Digest.String())
+			past = slices.Concat(past, r.Spec.Former.Spec.Past)
+		}
+		for _, p := range past {
+			must[images] = append(must[images], p.Spec.Digest.String())
 		}
 		if !r.Spec.IsStopped() {
 			must[listed] = append(must[listed], r.Name.String())

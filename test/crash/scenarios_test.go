@@ -78,6 +78,15 @@ var unikernelScenarios = []scenario{
 		c.deploy("two", run("chatty", "3").healthy())
 		c.waitProven("two")
 	}},
+	{name: "rollback", before: func(c *caller) {
+		c.create("one", run("chatty", "1"))
+		c.force("one", run("hello", "--quiet"))
+		c.waitProven("one")
+	}, do: func(c *caller) {
+		c.rollBack("one", run("chatty", "1").state())
+		c.waitProven("one")
+		c.rollBack("one", run("hello", "--quiet").state())
+	}},
 	{name: "stops", before: func(c *caller) {
 		c.create("one", run("hello", "--quiet"))
 		c.create("a:two", run("net").networked("service").again())

@@ -70,6 +70,7 @@ func TestHostileRequests(t *testing.T) {
 	var requests [][]byte
 	for _, command := range []messages.Command{
 		messages.EndList{}, messages.StatusList{}, messages.SettingList{}, messages.BlockReserve{}, messages.StopRequest{}, messages.StartRequest{},
+		messages.HistoryList{}, messages.RollbackRequest{Number: 1},
 		messages.RenameRequest{To: messages.Name{Path: "a", Label: "new"}}, messages.EventsSubscribe{},
 		messages.EventsSubscribe{Since: messages.Some(time.Now())},
 	} {
