@@ -300,8 +300,12 @@ func (u *unikernel) ending(now time.Time) ending {
 	}
 }
 
-// forget stores what becomes of the unikernel.
+// forget stores what becomes of the unikernel. A change of its published ports that is under way comes
+// first: if it fails, what is started again must not have it.
 func (u *unikernel) forget(c *supervise.Context) {
+	if u.ports.id != 0 { // reportPorts continues
+		return
+	}
 	if u.tries == 0 || u.fate.kind != over { // a write that failed may have removed all the same what is over
 		u.fate = u.ending(c.Now()).fate()
 	}

@@ -67,4 +67,7 @@ func (u *unikernel) portsWritten(c *supervise.Context, failure messages.Public) 
 func (u *unikernel) reportPorts(c *supervise.Context, failure messages.Public) {
 	c.Send(u.Host, messages.UnikernelPublished{Name: u.Name, Run: u.Run, ID: u.ports.id, Spec: u.spec, Err: failure})
 	u.ports = publishing{}
+	if u.state == forgetting {
+		u.forget(c)
+	}
 }

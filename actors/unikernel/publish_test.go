@@ -46,3 +46,50 @@ func TestNoPortIsPublishedWhileTheFateIsStored(t *testing.T) {
 	}
 	require.NoError(t, system.Shutdown(ctx))
 }
+
+// A changing is a unikernel that has ended and whose ports are being changed.
+type changing struct{ unikernel }
+
+func (h *changing) Started(*supervise.Context) {}
+
+// A publisher is a machine that publishes whatever it is asked to.
+type publisher struct{ Machine }
+
+func (publisher) Publish(context.Context, messages.Name, messages.Arguments, []messages.Publication) error {
+	return nil
+}
+
+// TestAFailedChangeOfPortsIsNotStarted: the fate is decided when it is known that the change is not on
+// record.
+func TestAFailedChangeOfPortsIsNotStarted(t *testing.T) {
+	system := supervise.New(supervise.WallClock(), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	told, stored := listener{make(chan any, 1)}, listener{make(chan any, 1)}
+	host, err := system.Spawn("host", func() supervise.Actor { return told }, supervise.Restart)
+	require.NoError(t, err)
+	db, err := system.Spawn("store", func() supervise.Actor { return stored }, supervise.Restart)
+	require.NoError(t, err)
+	before, after := []messages.Publication{{From: 1, To: 1}}, []messages.Publication{{From: 2, To: 2}}
+	u := &changing{unikernel{Config: Config{Host: host.PID(), Store: db.PID(), Machine: publisher{}}}}
+	u.state, u.eager, u.outcome = reverting, true, exit2
+	u.spec.Arguments = messages.Arguments{Fail: messages.FailBehaviour{Restart: true}, Publish: after}
+	u.ports = publishing{id: 7, former: before, writing: 9}
+	ref, err := system.Spawn("unikernel", func() supervise.Actor { return u }, supervise.Restart)
+	require.NoError(t, err)
+	ref.Send(messages.UnikernelReverted{Err: "no room"})
+	ref.Send(messages.StoreWritten{ID: 9, Err: "the disk is full"})
+	for l, want := range map[listener]any{told: messages.UnikernelPublished{}, stored: messages.StoreWrite{}} {
+		select {
+		case m := <-l.got:
+			require.IsType(t, want, m)
+			if write, is := m.(messages.StoreWrite); is {
+				put := write.Changes[len(write.Changes)-1].(messages.PutSpec)
+				require.Equal(t, before, put.Spec.Arguments.Publish)
+			}
+		case <-ctx.Done():
+			require.FailNow(t, "nothing follows")
+		}
+	}
+	require.NoError(t, system.Shutdown(ctx))
+}
