@@ -28,7 +28,6 @@
 //   - Published ports do not answer at ::1, which the kernel never routes. Where it filters
 //     what stays on a bridge (net.bridge.bridge-nf-call-iptables), a station does not reach
 //     itself by a port of its own.
-//   - Connections by way of a published port go on after Unpublish.
 package bridge
 
 import (
@@ -164,7 +163,8 @@ func (b *Backend) Publish(network string, f Forward) error {
 	return nil
 }
 
-// Unpublish takes back a Publish. It is fine if there was none. Connections that exist go on.
+// Unpublish takes back a Publish. It is fine if there was none. EndConnections ends the connections that
+// exist.
 func (b *Backend) Unpublish(network string, f Forward) error {
 	if err := b.wire.unpublish(network, f); err != nil && !errors.Is(err, errNoTable) {
 		return fmt.Errorf("cannot stop publishing %s: %w", f.Publication, err)

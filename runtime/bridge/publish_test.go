@@ -1,12 +1,15 @@
 package bridge
 
 import (
+	"context"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -247,4 +250,73 @@ func TestPublishOnANetworkThatIsNotUp(t *testing.T) {
 	require.EqualError(t, w.backend.Allow("none", s), "cannot let interface tap1 send on network none: the network is not up")
 	require.NoError(t, w.backend.Disallow("none", s))
 	require.NotErrorIs(t, w.backend.Down("none"), unix.ENOENT)
+}
+
+// TestConnectionsEnd with their published port, and others do not.
+func TestConnectionsEnd(t *testing.T) { inBothWorlds(t, connectionsEnd) }
+
+func connectionsEnd(t *testing.T, w *world) {
+	w.up(service6(), nil)
+	a, b := w.allowed(service6(), 2), w.allowed(service6(), 3)
+	four := b.Addresses[0]
+	for _, f := range []Forward{tcp("", 8080, 80, four), tcp("", 8081, 80, four), tcp("", 8082, 80, a.Addresses[0])} {
+		require.NoError(t, w.backend.Publish(service.Name, f))
+	}
+	a.repeat(":80")
+	b.repeat(":80")
+	ends, others := w.outside.talk(hostOutside+":8080"), []net.Conn{w.outside.talk(hostOutside + ":8081"), w.outside.talk(hostOutside + ":8082")}
+	require.NoError(t, w.backend.Unpublish(service.Name, tcp("", 8080, 80, four)))
+	require.NoError(t, w.backend.EndConnections(tcp("", 8080, 80, four)))
+	require.Error(t, said(ends))
+	for _, c := range others {
+		require.NoError(t, said(c))
+	}
+}
+
+// repeat repeats what comes on connections.
+func (s *space) repeat(address string) {
+	s.t.Helper()
+	var listener net.Listener
+	s.Do(func() {
+		var err error
+		listener, err = net.Listen("tcp", address)
+		require.NoError(s.t, err)
+	})
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			context.AfterFunc(s.t.Context(), func() { _ = c.Close() }) // the other side may be gone without a word
+			all.Go(func() { _, _ = io.Copy(c, c); _ = c.Close() })
+		}
+	})
+	s.t.Cleanup(func() { _ = listener.Close(); all.Wait() })
+}
+
+// talk returns a connection that has carried something in both directions.
+func (s *space) talk(address string) (c net.Conn) {
+	s.t.Helper()
+	s.Do(func() {
+		var err error
+		c, err = net.DialTimeout("tcp", address, patience)
+		require.NoError(s.t, err)
+	})
+	s.t.Cleanup(func() { _ = c.Close() })
+	require.NoError(s.t, said(c))
+	return c
+}
+
+// said says something on a connection, and waits until it is repeated.
+func said(c net.Conn) error {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c, "x"); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c, make([]byte, 1))
+	return err
 }

@@ -587,6 +587,9 @@ func (n *Networks) Unpublish(ctx context.Context, bridge string, mac messages.MA
 func (l *live) unpublish(ctx context.Context, s *plugged, p messages.Publication) (err error) {
 	if l.isKernel() {
 		err = l.kernel.Unpublish(l.bridge, s.forward(p))
+		if failed := l.kernel.EndConnections(s.forward(p)); failed != nil {
+			l.log.Warn("Connections may go on by a port that is not published any more", "network", l.Name, "port", p, "error", failed)
+		}
 	}
 	if l.process != nil {
 		err = errors.Join(err, l.process.Unpublish(ctx, p))
