@@ -87,7 +87,7 @@ func TestAHistoryIsBounded(t *testing.T) {
 		w.untilProven(":x")
 	}
 	digests, _ := w.history(":x")
-	require.Len(t, digests, messages.MaxPast)
+	require.Len(t, digests, messages.DefaultPast)
 	w.until("the image of the first one is gone", func() bool { return w.files("images") == 1 })
 	require.Equal(t, success("created unikernel"), w.control("x", messages.RollbackRequest{Number: 5}))
 	require.Equal(t, "1", w.argument(":x"))
@@ -95,6 +95,17 @@ func TestAHistoryIsBounded(t *testing.T) {
 	require.Equal(t, failure("cannot roll back :x to version 0: it has 5 former versions, which history lists"), w.control("x", messages.RollbackRequest{}))
 	require.Equal(t, failure("cannot roll back :y: there is no such unikernel"), w.control("y", messages.RollbackRequest{Number: 1}))
 	require.Equal(t, failure("cannot show the history of :y: there is no such unikernel"), w.control("y", messages.HistoryList{}))
+}
+
+// TestNoHistory: the image of what was replaced is removed where no version is to stay.
+func TestNoHistory(t *testing.T) {
+	w := newWorld(t, withShortTrial, func(w *world) { w.config.Versions = 0 })
+	w.succeeds("created unikernel", ":x", create(guest("chatty", "--quiet", "first")))
+	w.succeeds("created unikernel", ":x", force(numbered("second")))
+	w.untilProven(":x")
+	w.until("the image of the one before is gone", func() bool { return w.files("images") == 1 })
+	digests, _ := w.history(":x")
+	require.Empty(t, digests)
 }
 
 // TestAStoppedUnikernelHasAHistory, and a rollback starts it.

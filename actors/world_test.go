@@ -101,6 +101,7 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 		Measure:        w.machine,
 		Grace:          5 * time.Second,
 		Trial:          host.Trial,
+		Versions:       messages.DefaultPast,
 		MaxSubscribers: 5,
 		Meter:          meter.New("test"),
 		Work:           fair.New(2),

@@ -6,8 +6,12 @@ import (
 	"time"
 )
 
-// MaxPast is how many former versions of a unikernel stay on record, with their images.
-const MaxPast = 5
+// MaxPast is how many former versions of a unikernel may stay on record, with their images: each write
+// of the record writes them, too. DefaultPast is how many stay unless somebody chooses.
+const (
+	MaxPast     = 100
+	DefaultPast = 5
+)
 
 // A Past is a former version of a unikernel: what ran under its name before it was replaced.
 type Past struct {
@@ -17,13 +21,13 @@ type Past struct {
 }
 
 // Succeeding returns the same, with the past of what it replaces, and that itself if it is another
-// version.
-func (s Spec) Succeeding(former Spec, at time.Time, cause Public) Spec {
+// version: at most so many.
+func (s Spec) Succeeding(former Spec, at time.Time, cause Public, most int) Spec {
 	version := former.ToRun()
 	version.Past = nil
 	past := append([]Past{{Spec: version, UntilMillis: at.UnixMilli(), Cause: cutCause(cause)}}, former.Past...)
 	past = slices.DeleteFunc(past, func(p Past) bool { return p.Spec.sameVersion(s) })
-	s.Past = slices.Clip(past[:min(len(past), MaxPast)])
+	s.Past = slices.Clip(past[:min(len(past), most)])
 	return s
 }
 

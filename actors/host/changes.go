@@ -468,7 +468,7 @@ func (h *host) spawn(c *supervise.Context, name messages.Name, spec messages.Spe
 	pid := c.Child("unikernel/"+name.String(), unikernel.New(unikernel.Config{
 		Name: name, Run: h.runs, Host: c.Self(), Store: h.store, Console: h.consoles.forUnikernel(c, name),
 		Machine: config.Machine, Meter: config.Meter, Work: config.Work,
-		Grace: config.Grace, Trial: config.Trial,
+		Grace: config.Grace, Trial: config.Trial, Versions: config.Versions,
 	}))
 	return &run{number: h.runs, pid: pid, spec: spec}
 }

@@ -37,6 +37,7 @@ type Config struct {
 	Grace          time.Duration // between SIGTERM and SIGKILL
 	Trial          time.Duration // of a replacement; see Trial
 	MaxSubscribers int           // of one console
+	Versions       int           // former ones of a unikernel that stay on record
 	StatsInterval  time.Duration // between ticks
 }
 

@@ -19,7 +19,7 @@ func simulate(t *testing.T, do func(s *simulation)) {
 	var failed []string
 	defer func() { t.Log(strings.Join(failed, "\n")) }()
 	inBubble(t, func() {
-		s := newSimulation(t, 1, t.TempDir(), &failed)
+		s := newSimulation(t, 1, t.TempDir(), 0, &failed)
 		defer s.abandon()
 		s.change(func() { s.calm = true })
 		time.Sleep(time.Second)

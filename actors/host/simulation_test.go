@@ -41,7 +41,7 @@ func TestSimulation(t *testing.T) {
 	defer func() { t.Log(strings.Join(failed, "\n")) }()
 	rapid.Check(t, func(rt *rapid.T) {
 		inBubble(t, func() {
-			s := newSimulation(rt, rapid.Uint64().Draw(rt, "luck"), dir, &failed)
+			s := newSimulation(rt, rapid.Uint64().Draw(rt, "luck"), dir, 2, &failed)
 			defer func() { lives, checks = lives+s.lives, checks+1 }()
 			defer s.abandon()
 			rt.Repeat(map[string]func(*rapid.T){
@@ -107,17 +107,18 @@ type tester interface {
 
 // A simulation is one machine, and all that happens on it.
 type simulation struct {
-	t      tester
-	failed *[]string // the trace of the last simulation that has failed
-	dir    string
-	luck   uint64
-	dice   dice
-	system *supervise.System
-	faults *supervise.Faults
-	store  *supervise.Ref
-	host   *supervise.Ref
-	newest *host // the last incarnation of the host
-	os     *fakeMachine
+	t        tester
+	failed   *[]string // the trace of the last simulation that has failed
+	dir      string
+	versions int // former ones that stay on record
+	luck     uint64
+	dice     dice
+	system   *supervise.System
+	faults   *supervise.Faults
+	store    *supervise.Ref
+	host     *supervise.Ref
+	newest   *host // the last incarnation of the host
+	os       *fakeMachine
 
 	mu       sync.Mutex               // guards all below
 	slow     map[string]time.Duration // steps that always take this long
@@ -179,9 +180,9 @@ const grace = 5 * time.Second
 // machineHas is the policy of the root.
 var machineHas = messages.Policy{Unikernels: 6, CPUIDs: []int{0, 1}, Memory: 256, Block: messages.Some(1), Bridges: []string{"br0"}}
 
-func newSimulation(t tester, luck uint64, dir string, failed *[]string) *simulation {
+func newSimulation(t tester, luck uint64, dir string, versions int, failed *[]string) *simulation {
 	s := &simulation{
-		t: t, dir: dir, failed: failed, luck: luck, slow: map[string]time.Duration{}, dice: dice{thrown: map[string]uint64{}}, disk: works, boot: "first boot",
+		t: t, dir: dir, versions: versions, failed: failed, luck: luck, slow: map[string]time.Duration{}, dice: dice{thrown: map[string]uint64{}}, disk: works, boot: "first boot",
 		processes: map[int]*process{}, last: map[messages.Name]*process{}, taps: map[messages.Link]*tap{},
 		pipes: map[messages.Name]bool{}, cgroups: map[messages.Name]bool{}, images: map[messages.Digest]bool{},
 		records: map[messages.Name]messages.Record{}, put: map[messages.Name]time.Time{},
@@ -297,7 +298,7 @@ func (s *simulation) start() {
 		Measure:    func() (messages.Policy, error) { return machineHas, nil },
 		Watch:      func() ([]*watched.Watch, error) { return nil, nil },
 		Meter:      counts, Work: fair.New(4),
-		Grace: grace, Trial: Trial, MaxSubscribers: 5, StatsInterval: time.Minute,
+		Grace: grace, Trial: Trial, Versions: s.versions, MaxSubscribers: 5, StatsInterval: time.Minute,
 	}
 	events := s.spawn("events", func() supervise.Actor { return ignorant{} })
 	s.store = s.spawn("store", store.New(database{s.os}, counts, events.PID()))

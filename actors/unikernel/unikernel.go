@@ -120,6 +120,8 @@ type Config struct {
 
 	Grace time.Duration // between SIGTERM and SIGKILL
 	Trial time.Duration // of a replacement
+
+	Versions int // former ones that stay on record
 }
 
 // New returns the constructor of its incarnations.

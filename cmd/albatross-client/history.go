@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -15,9 +14,9 @@ func (a *app) historyCommand() *cobra.Command {
 	return a.aboutUnikernel(&cobra.Command{
 		Use:   "history",
 		Short: "Show former versions of a unikernel",
-		Long: fmt.Sprintf(`Show what has run under the name of a unikernel before it was replaced: images, when they were
-replaced and why. The last %d versions, of another image or with other arguments, stay on record with
-their images, until the unikernel is destroyed.`, messages.MaxPast),
+		Long: `Show what has run under the name of a unikernel before it was replaced: images, when they were
+replaced and why. The last versions, of another image or with other arguments, stay on record with
+their images (five, or what albatrossd --versions says), until the unikernel is destroyed.`,
 		Example: "  albatross-client history web:site",
 	}, func(c *cobra.Command, name messages.Name) error { return a.history(c.Context(), name) })
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"albatross/cmd/commandline"
+	"albatross/messages"
 	"albatross/runtime/cgroup"
 	"albatross/runtime/tender"
 	"albatross/sockets/influx"
@@ -33,6 +34,7 @@ type options struct {
 	grace   time.Duration
 
 	maxSubscribers int
+	versions       int
 	interval       time.Duration
 	stopUnikernels bool
 	noKeeper       bool
@@ -77,6 +79,8 @@ func (o options) check(flags *pflag.FlagSet) error {
 		return fmt.Errorf("cannot use --interval %v: statistics need a time between them", o.interval)
 	case o.maxSubscribers < 1:
 		return fmt.Errorf("cannot use --max-subscribers %d: 1 is the least", o.maxSubscribers)
+	case o.versions < 0 || o.versions > messages.MaxPast:
+		return fmt.Errorf("cannot use --versions %d: 0 to %d are possible", o.versions, messages.MaxPast)
 	}
 	return nil
 }
@@ -140,6 +144,7 @@ func (o *options) register() *pflag.FlagSet {
 	flags.StringVar(&o.cgroup, "cgroup", "auto", "below which cgroup unikernels have theirs, which limits memory and CPUs: auto is one named after --dbdir; empty: none")
 	flags.DurationVar(&o.grace, "grace", 10*time.Second, "how long a unikernel may take to end before it is killed")
 	flags.IntVar(&o.maxSubscribers, "max-subscribers", 5, "how many clients may follow one console")
+	flags.IntVar(&o.versions, "versions", messages.DefaultPast, "how many former versions of a unikernel stay on record, with their images, for 'albatross-client rollback'")
 	flags.DurationVar(&o.interval, "interval", 10*time.Second, "how often statistics are told to those who follow them")
 	flags.StringVar(&o.metrics, "metrics", "", "tell Prometheus at http://ADDRESS/metrics what runs: a port of 127.0.0.1, or HOST:PORT, where whoever can reach it can read it")
 	flags.BoolVar(&o.stopUnikernels, "stop-unikernels", false, "stop the unikernels when the daemon is stopped by a signal; they are started again with it")

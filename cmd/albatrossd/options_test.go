@@ -23,6 +23,8 @@ func TestOptionsThatCannotBeMeant(t *testing.T) {
 		"--grace=-1s":                          "cannot use --grace -1s: it is negative",
 		"--interval=0s":                        "cannot use --interval 0s: ",
 		"--max-subscribers=0":                  "cannot use --max-subscribers 0: ",
+		"--versions=-1":                        "cannot use --versions -1: 0 to 100 are possible",
+		"--versions=101":                       "cannot use --versions 101: ",
 		"--max-subscribers=-1":                 "cannot use --max-subscribers -1: ",
 		"--cgroup=" + strings.Repeat("x", 256): "cannot use --cgroup: ",
 	} {

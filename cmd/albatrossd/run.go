@@ -237,6 +237,7 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, *gues
 		Watch:          machine.WatchAll,
 		Grace:          o.grace,
 		Trial:          host.Trial,
+		Versions:       o.versions,
 		MaxSubscribers: o.maxSubscribers,
 		Meter:          meter.New(version),
 		Work:           fair.New(2 * runtime.GOMAXPROCS(0)), // half of it waits for the disk
