@@ -276,12 +276,7 @@ func connectionsEnd(t *testing.T, w *world) {
 // repeat repeats what comes on connections.
 func (s *space) repeat(address string) {
 	s.t.Helper()
-	var listener net.Listener
-	s.Do(func() {
-		var err error
-		listener, err = net.Listen("tcp", address)
-		require.NoError(s.t, err)
-	})
+	listener := s.listen(address)
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {

@@ -83,13 +83,17 @@ func (s *space) route(gateway string) {
 // serve makes a namespace answer connections: with who it thinks has called.
 func (s *space) serve(address string) {
 	s.t.Helper()
-	var listener net.Listener
+	answer(s.t, s.listen(address))
+}
+
+func (s *space) listen(address string) (listener net.Listener) {
+	s.t.Helper()
 	s.Do(func() {
 		var err error
 		listener, err = net.Listen("tcp", address)
 		require.NoError(s.t, err)
 	})
-	answer(s.t, listener)
+	return listener
 }
 
 func answer(t testing.TB, listener net.Listener) {
