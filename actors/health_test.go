@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -73,7 +75,7 @@ func TestAHealthySuccessor(t *testing.T) {
 	w := newWorld(t, withShortTrial)
 	w.succeeds("created unikernel", ":x", create(theOneBefore()))
 	w.deploy(":x", s.checked(guest("hello", "--quiet"), time.Hour))
-	require.Equal(t, messages.Health{State: messages.HealthChecking}, w.health(":x"))
+	w.until("it is checked", func() bool { return w.health(":x") == messages.Health{State: messages.HealthChecking} })
 	r, _ := w.record(":x")
 	require.NotNil(t, r.Spec.Former)
 	s.open()
@@ -89,7 +91,7 @@ func TestAHealthySuccessor(t *testing.T) {
 	w.restart()
 	w.until("it is healthy, and not asked again", func() bool { return w.health(":x").State == messages.Healthy })
 	w.succeeds("created unikernel", ":x", messages.UnikernelRestart{Form: messages.RestartSame})
-	require.Equal(t, messages.HealthChecking, w.health(":x").State, "but after each start")
+	w.until("it is checked after each start", func() bool { return w.health(":x").State == messages.HealthChecking })
 }
 
 // TestAnUnhealthySuccessor is ended, and the one before is started again.
@@ -174,11 +176,17 @@ func TestTheNextDaemonChecksOn(t *testing.T) {
 // TestDestroyWhileItIsEndedForItsHealth: nothing comes back.
 func TestDestroyWhileItIsEndedForItsHealth(t *testing.T) {
 	s := newService(t)
-	w := newWorld(t, withShortTrial, tenderScript(t, "case \"$*\" in *deaf*) trap '' TERM; esac; while true; do sleep 0.05; done\n"))
+	w := newWorld(t, withShortTrial, tenderScript(t, "case \"$*\" in *deaf*) trap '' TERM; while ! [ -e $0.end ]; do sleep 0.02; done; exit 0;; esac; exec sleep 1000\n"),
+		func(w *world) { w.config.Grace = time.Hour })
 	w.succeeds("created unikernel", ":x", create(theOneBefore()))
 	w.deploy(":x", s.checked(guest("hello", "deaf"), messages.MinHealthTime))
 	w.until("it is unhealthy", func() bool { return w.health(":x").State == messages.Unhealthy })
-	w.succeeds("destroyed unikernel", ":x", messages.UnikernelDestroy{})
+	c := w.connect(messages.AtVMMD)
+	defer c.Close()
+	c.send(":x", messages.UnikernelDestroy{})
+	w.until("that is stored", func() bool { r, there := w.record(":x"); return there && r.Spec.Former == nil })
+	require.NoError(t, os.WriteFile(filepath.Join(w.dir, "solo5-spt.end"), nil, 0o600))
+	require.Equal(t, success("destroyed unikernel"), c.receive().Payload)
 	w.requireNothing()
 }
 
