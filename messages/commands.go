@@ -23,6 +23,7 @@ type Properties struct {
 	At      Endpoint
 	Changes bool // it changes something that is recorded; else it is a question
 	Remote  bool // the certificate of a client may contain it
+	Session bool // a remote client may give it in a session, as all that a certificate may contain
 	Named   bool // and it must then name something at a path, not the path
 	Sends   Stream
 	Answers Answers
@@ -91,22 +92,22 @@ var commands = []Properties{
 	{Command: StatsRemove{}, Word: "stats-remove", Metric: "stats_remove", At: AtStats, Keeps: Always},
 	{Command: StatsSubscribe{}, Word: "stats", Metric: "stats_subscribe", At: AtStats, Remote: true, Answers: Forever, Keeps: Always},
 
-	{Command: EndList{}, Word: "exits", Metric: "end_list", At: AtControl},
-	{Command: StatusList{}, Word: "status", Metric: "status_list", At: AtControl},
-	{Command: SettingList{}, Word: "settings", Metric: "setting_list", At: AtControl},
-	{Command: BlockReserve{}, Word: "reserve-block", Metric: "block_reserve", At: AtControl, Changes: true},
-	{Command: UnikernelDeploy{}, Word: "create", Metric: "unikernel_deploy", At: AtControl, Changes: true},
-	{Command: StopRequest{}, Word: "stop", Metric: "stop_request", At: AtControl, Changes: true},
-	{Command: StartRequest{}, Word: "start", Metric: "start_request", At: AtControl, Changes: true},
-	{Command: HistoryList{}, Word: "history", Metric: "history_list", At: AtControl},
-	{Command: RollbackRequest{}, Word: "rollback", Metric: "rollback_request", At: AtControl, Changes: true},
-	{Command: RenameRequest{}, Word: "rename", Metric: "rename_request", At: AtControl, Changes: true},
-	{Command: NetworkList{}, Word: "network", Metric: "network_list", At: AtControl},
-	{Command: NetworkCreate{}, Word: "network create", Metric: "network_create", At: AtControl, Changes: true},
-	{Command: NetworkRemove{}, Word: "network remove", Metric: "network_remove", At: AtControl, Changes: true},
-	{Command: PublishAdd{}, Word: "publish add", Metric: "publish_add", At: AtControl, Changes: true},
-	{Command: PublishRemove{}, Word: "publish remove", Metric: "publish_remove", At: AtControl, Changes: true},
-	{Command: EventsSubscribe{}, Word: "events", Metric: "events_subscribe", At: AtControl, Answers: Forever},
+	{Command: EndList{}, Word: "exits", Metric: "end_list", At: AtControl, Session: true},
+	{Command: StatusList{}, Word: "status", Metric: "status_list", At: AtControl, Session: true},
+	{Command: SettingList{}, Word: "settings", Metric: "setting_list", At: AtControl, Session: true},
+	{Command: BlockReserve{}, Word: "reserve-block", Metric: "block_reserve", At: AtControl, Session: true, Changes: true},
+	{Command: UnikernelDeploy{}, Word: "create", Metric: "unikernel_deploy", At: AtControl, Session: true, Changes: true},
+	{Command: StopRequest{}, Word: "stop", Metric: "stop_request", At: AtControl, Session: true, Changes: true},
+	{Command: StartRequest{}, Word: "start", Metric: "start_request", At: AtControl, Session: true, Changes: true},
+	{Command: HistoryList{}, Word: "history", Metric: "history_list", At: AtControl, Session: true},
+	{Command: RollbackRequest{}, Word: "rollback", Metric: "rollback_request", At: AtControl, Session: true, Changes: true},
+	{Command: RenameRequest{}, Word: "rename", Metric: "rename_request", At: AtControl, Session: true, Changes: true},
+	{Command: NetworkList{}, Word: "network", Metric: "network_list", At: AtControl, Session: true},
+	{Command: NetworkCreate{}, Word: "network create", Metric: "network_create", At: AtControl, Session: true, Changes: true},
+	{Command: NetworkRemove{}, Word: "network remove", Metric: "network_remove", At: AtControl, Session: true, Changes: true},
+	{Command: PublishAdd{}, Word: "publish add", Metric: "publish_add", At: AtControl, Session: true, Changes: true},
+	{Command: PublishRemove{}, Word: "publish remove", Metric: "publish_remove", At: AtControl, Session: true, Changes: true},
+	{Command: EventsSubscribe{}, Word: "events", Metric: "events_subscribe", At: AtControl, Session: true, Answers: Forever},
 }
 
 var byType = func() map[reflect.Type]Properties {

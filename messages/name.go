@@ -114,6 +114,14 @@ func (p Path) Append(l Label) Path {
 	return p + ":" + Path(l)
 }
 
+// InFull returns a name that is relative to the path in full: the inverse of Relative.
+func (p Path) InFull(relative Name) Name {
+	if p != Root && relative.Path != Root {
+		p += ":"
+	}
+	return Name{Path: p + relative.Path, Label: relative.Label}
+}
+
 // Parent returns the path one step further up; the root is its own parent.
 func (p Path) Parent() Path {
 	i := strings.LastIndexByte(string(p), ':')

@@ -164,8 +164,5 @@ func (a *app) warnIdle(ctx context.Context, name messages.Name) {
 
 // inFull returns the full name of one relative to a path.
 func inFull(path messages.Path, relative messages.Name) messages.Name {
-	for _, label := range relative.Path.Labels() {
-		path = path.Append(label)
-	}
-	return messages.Name{Path: path, Label: relative.Label}
+	return path.InFull(relative)
 }

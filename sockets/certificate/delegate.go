@@ -65,6 +65,25 @@ func Allowed(name messages.Name, command messages.Command) error {
 	return nil
 }
 
+var (
+	errHasCommand = errors.New("the certificate has a command, and is good for that only")
+	errNotClient  = errors.New("the certificate does not say that it is for a client, and for nothing else")
+)
+
+// ForSession returns why the certificate of a client must not be used for a session.
+func ForSession(leaf *x509.Certificate) error {
+	_, _, present, err := Command(leaf)
+	switch {
+	case err != nil:
+		return err
+	case present:
+		return errHasCommand
+	case len(leaf.ExtKeyUsage) != 1 || leaf.ExtKeyUsage[0] != x509.ExtKeyUsageClientAuth || len(leaf.UnknownExtKeyUsage) > 0:
+		return errNotClient
+	}
+	return nil
+}
+
 // CommonName returns the only common name of a certificate; empty: there is none.
 func CommonName(cert *x509.Certificate) (string, error) {
 	n := 0

@@ -87,6 +87,14 @@ func (a *Authority) Issue(r Request, now time.Time, life time.Duration) (Chain, 
 	return a.issue(t, r.Key)
 }
 
+// IssueSession signs a certificate for a session, whose commands are limited by the authority only.
+func (a *Authority) IssueSession(key crypto.PublicKey, now time.Time, life time.Duration) (Chain, error) {
+	return a.issue(client(sessionName, now, life), key)
+}
+
+// sessionName is the common name of such a certificate. It says something to people only.
+const sessionName = "session"
+
 // IssueServer signs a certificate for an endpoint with these names or addresses. Without
 // any, clients accept it at every host.
 func (a *Authority) IssueServer(name string, key crypto.PublicKey, now time.Time, life time.Duration, hosts ...string) (Chain, error) {

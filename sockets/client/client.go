@@ -13,6 +13,7 @@
 //	stream.go       what the daemon sends after an answer
 //	upload.go       what the client sends after a command
 //	tls.go          an endpoint
+//	session.go      several commands to an endpoint, on one connection
 //	control.go      what native albatross cannot say
 //	eventstream.go  events as they happen
 //	errors.go       what can go wrong
@@ -53,6 +54,7 @@ type Conn struct {
 	conn          net.Conn
 	peer          string // for errors
 	inCertificate bool   // a certificate contains the command
+	afar          bool   // the endpoint chooses the headers of answers
 	header        messages.Header
 }
 
@@ -72,12 +74,24 @@ func New(conn net.Conn, peer string) *Conn {
 	return &Conn{conn: conn, peer: peer, header: messages.Header{Version: messages.CurrentVersion, Sequence: -1}}
 }
 
-// Close ends the connection.
+// Close ends the connection; in a session, the conversation.
 func (c *Conn) Close() error { return c.conn.Close() }
+
+// abort ends the connection, also while something is under way.
+func (c *Conn) abort() {
+	if said, ok := c.conn.(*conversation); ok {
+		said.session.Close()
+		return
+	}
+	c.conn.Close()
+}
 
 // Name returns what the answer is about: the requested name, and for a remote client that
 // name below the path of its certificates.
 func (c *Conn) Name() messages.Name { return c.header.Name }
+
+// OneCommand reports whether the connection is for the command in a certificate only.
+func (c *Conn) OneCommand() bool { return c.inCertificate }
 
 // CloseWrite announces to a daemon of ours that no more commands follow. A daemon that
 // streams a console then sends what there is, and closes the connection.
@@ -119,7 +133,14 @@ func (c *Conn) question(name messages.Name, command messages.Command) (net.Buffe
 	}
 	c.header.Name = name
 	c.header.Sequence++
-	return wire.AppendPieces(nil, messages.Wire{Header: c.header, Payload: command})
+	create, ok := command.(messages.UnikernelCreate)
+	image := create.Config.Image
+	if !c.afar || !ok || len(image) == 0 {
+		return wire.AppendPieces(nil, messages.Wire{Header: c.header, Payload: command})
+	}
+	create.Config.Image = nil
+	frame, err := wire.AppendPieces(nil, messages.Wire{Header: c.header, Payload: create})
+	return append(frame, wire.AppendStream(nil, image)...), err
 }
 
 // exchange writes a frame and reads the answer.
@@ -128,7 +149,7 @@ func (c *Conn) exchange(frame net.Buffers) (messages.Wire, error) {
 	// all of it: so read even if the write fails.
 	_, writeErr := frame.WriteTo(c.conn)
 	answer, err := c.readAnswer()
-	if err != nil && writeErr != nil {
+	if err != nil && writeErr != nil && !isRefusal(err) {
 		return messages.Wire{}, fmt.Errorf("cannot send the command: %w", c.cause(writeErr))
 	}
 	return answer, err
@@ -148,7 +169,7 @@ func (c *Conn) readAnswer() (messages.Wire, error) {
 
 // judge returns an error for anything but a success.
 func (c *Conn) judge(answer messages.Wire) (messages.Success, error) {
-	if c.inCertificate { // the endpoint has chosen the sequence number
+	if c.afar {
 		c.header = answer.Header
 	}
 	if answer.Header != c.header {
@@ -169,7 +190,7 @@ func (c *Conn) during(ctx context.Context, work func() error) error {
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(closed)
-		c.conn.Close()
+		c.abort()
 	})
 	err := work()
 	if !stop() {
@@ -190,6 +211,9 @@ func (c *Conn) failed(err error) error {
 	}
 	if ended := new(Ended); errors.As(err, &ended) {
 		return ended
+	}
+	if refused := new(Refusal); errors.As(err, &refused) {
+		return refused
 	}
 	return &ProtocolError{Peer: c.peer, Err: err}
 }

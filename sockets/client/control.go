@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"syscall"
+	"time"
 
 	"albatross/messages"
 	"albatross/sockets/control"
@@ -66,7 +67,7 @@ func (c *Conn) askControl(ctx context.Context, name messages.Name, command messa
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, AnswerTimeout, errNoAnswer)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.answerTimeout(command), errNoAnswer)
 	defer cancel()
 	var answer messages.Payload
 	err = c.during(ctx, func() (err error) {
@@ -79,6 +80,18 @@ func (c *Conn) askControl(ctx context.Context, name messages.Name, command messa
 	return answer, err
 }
 
+// slowest is the fewest bytes per second at which a line sends an image that an answer is waited for.
+const slowest = 2500
+
+// answerTimeout returns the limit for an answer. An image from afar may take long to send.
+func (c *Conn) answerTimeout(command messages.Command) time.Duration {
+	deploy, ok := command.(messages.UnikernelDeploy)
+	if !ok || !c.afar {
+		return AnswerTimeout
+	}
+	return AnswerTimeout + time.Duration(len(deploy.Create.Config.Image)/slowest)*time.Second
+}
+
 // controlRequest returns a request, and the native message that follows it, if one does.
 func (c *Conn) controlRequest(name messages.Name, command messages.Command) (net.Buffers, error) {
 	request, err := control.AppendRequest(nil, name, command)
@@ -86,7 +99,7 @@ func (c *Conn) controlRequest(name messages.Name, command messages.Command) (net
 	if err != nil || !deploys {
 		return net.Buffers{request}, err
 	}
-	frame, err := c.question(name, deploy.Create)
+	frame, err := c.question(name, deploy.Create) // behind it the image, from afar
 	return append(net.Buffers{request}, frame...), err
 }
 
@@ -98,14 +111,14 @@ func (c *Conn) exchangeControl(request net.Buffers, read func(io.Reader) (messag
 	switch {
 	case err == nil:
 		return answer, nil
-	case writeErr != nil:
+	case writeErr != nil && !isRefusal(err):
 		return nil, fmt.Errorf("cannot send the command: %w", rootCause(writeErr))
 	case err == io.EOF, errors.Is(err, syscall.ECONNRESET):
 		return nil, ErrNoAnswer
 	case err == io.ErrUnexpectedEOF:
 		return nil, ErrClosed
 	}
-	return nil, rootCause(err)
+	return nil, c.cause(err)
 }
 
 // Networks asks for the named networks at and below a path, or for one, with names relative to it.

@@ -83,6 +83,12 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Text }
 
+// isRefusal reports whether an error is one of an endpoint that refuses a session.
+func isRefusal(err error) bool {
+	var refusal *Refusal
+	return errors.As(err, &refusal)
+}
+
 // An Ended is why the daemon has ended an endless stream, in its words, which may contain
 // any bytes.
 type Ended struct {

@@ -80,5 +80,5 @@ func (e *EventStream) explain(err error) error {
 	case closed, err == io.ErrUnexpectedEOF:
 		return ErrClosed
 	}
-	return rootCause(err)
+	return e.conn.cause(err)
 }

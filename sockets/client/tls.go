@@ -17,6 +17,9 @@ type Endpoint struct {
 	Address   string              // HOST:PORT
 	Authority []*x509.Certificate // one of these must vouch for the endpoint's certificate
 	Shown     tls.Certificate     // contains the command, followed by those that vouch for it
+
+	// Choose returns what is shown instead, in a session or for one command.
+	Choose func(session bool) (tls.Certificate, error)
 }
 
 const (
@@ -34,17 +37,26 @@ const tlsAlert = "remote error"
 // DialTLS connects to an endpoint with a certificate that contains the command: Ask and
 // Upload send no other. That the endpoint rejects it may become known only there.
 func DialTLS(ctx context.Context, e Endpoint) (*Conn, error) {
+	e.Choose = nil
+	return dialTLS(ctx, e)
+}
+
+func dialTLS(ctx context.Context, e Endpoint) (*Conn, error) {
 	dialer := net.Dialer{Timeout: EndpointTimeout}
 	tcp, err := dialer.DialContext(ctx, "tcp", e.Address)
 	if err != nil {
 		return nil, &ConnectError{Peer: e.Address, Err: rootCause(err)}
 	}
-	c := &Conn{conn: tls.Client(tcp, e.config()), peer: e.Address, inCertificate: true}
+	var unchosen error
+	c := &Conn{conn: tls.Client(tcp, e.config(&unchosen)), peer: e.Address, inCertificate: true, afar: true}
 	c.header = messages.Header{Version: messages.CurrentVersion}
 	ctx, cancel := context.WithTimeoutCause(ctx, HandshakeTimeout, errStalled)
 	defer cancel()
 	if err := c.conn.(*tls.Conn).HandshakeContext(ctx); err != nil {
 		tcp.Close()
+		if unchosen != nil {
+			return nil, unchosen
+		}
 		return nil, c.noHandshake(ctx, err)
 	}
 	return c, nil
@@ -57,8 +69,9 @@ func (c *Conn) noHandshake(ctx context.Context, err error) error {
 	return c.failed(c.cause(err))
 }
 
-func (e Endpoint) config() *tls.Config {
-	return &tls.Config{
+// config returns how to connect. If no certificate is chosen, unchosen is why.
+func (e Endpoint) config(unchosen *error) *tls.Config {
+	config := &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		// Endpoints are trusted for who vouches for them, and not all certificates
 		// contain a host: verify does what is skipped.
@@ -69,6 +82,21 @@ func (e Endpoint) config() *tls.Config {
 		// One record per message if possible: see the endpoint.
 		DynamicRecordSizingDisabled: true,
 	}
+	if e.Choose == nil {
+		return config
+	}
+	config.NextProtos = []string{SessionProtocol}
+	session := false
+	config.VerifyConnection = func(state tls.ConnectionState) error { // it precedes our certificate
+		session = state.NegotiatedProtocol == SessionProtocol
+		return e.verify(state)
+	}
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		chosen, err := e.Choose(session)
+		*unchosen = err
+		return &chosen, err
+	}
+	return config
 }
 
 // verify checks that an authority itself has signed the endpoint's certificate, and not

@@ -115,7 +115,7 @@ func (u *upload) giveUp(err error) {
 	case <-u.answered: // they have been closed because of that
 	default:
 		u.unread = err
-		u.conn.Close()
+		u.conn.abort()
 	}
 }
 

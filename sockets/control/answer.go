@@ -184,6 +184,24 @@ func readAnswer(r io.Reader, most int) (messages.Payload, error) {
 	return messages.SuccessEnds{List: list}, nil
 }
 
+// ReadItem reads one item of an answer, for whoever passes it on, and what it says if it is a
+// failure. Errors are those of ReadAnswer.
+func ReadItem(r io.Reader) (item []byte, refused *messages.Failure, err error) {
+	if item, err = readItem(r, MaxEvent); err != nil {
+		return nil, nil, err
+	}
+	var said struct {
+		Text *string `cbor:"0,keyasint"`
+	}
+	if err := decMode.Unmarshal(item, &said); err != nil {
+		return nil, nil, fmt.Errorf("cannot understand the answer: %w", err)
+	}
+	if said.Text != nil {
+		refused = &messages.Failure{Text: messages.Public(*said.Text)}
+	}
+	return item, refused, nil
+}
+
 // readList reads items, of at most so many bytes each, up to the final one or a failure.
 func readList[T any](r io.Reader, most, size int, one func([]byte) (T, error)) ([]T, *messages.Failure, error) {
 	r = bufio.NewReader(r)

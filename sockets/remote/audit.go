@@ -29,10 +29,11 @@ type Audit struct {
 // A Record is a line of an Audit.
 type Record struct {
 	Time    time.Time `json:"time"`
-	Number  uint64    `json:"number"`  // of the connection, since the endpoint was started
-	Address string    `json:"address"` // of the client
-	Chain   []string  `json:"chain"`   // common names, from the root on
-	Serials []string  `json:"serials"` // of the same certificates, in hexadecimal
+	Number  uint64    `json:"number"`            // of the command, since the endpoint was started
+	Session uint64    `json:"session,omitempty"` // in which it was given, if it was: the number of that
+	Address string    `json:"address"`           // of the client
+	Chain   []string  `json:"chain"`             // common names, from the root on
+	Serials []string  `json:"serials"`           // of the same certificates, in hexadecimal
 	Command string    `json:"command"`
 	Name    string    `json:"name"`
 	Result  string    `json:"result"`           // one of those below

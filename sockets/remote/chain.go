@@ -37,9 +37,32 @@ func ReadChain(chain []*x509.Certificate) (Request, error) {
 		return r, err
 	}
 	if len(above)+1 > certificate.MaxChain {
-		return r, fmt.Errorf("the chain has %d certificates, and at most %d are allowed", len(above)+1, certificate.MaxChain)
+		return r, tooMany(len(above) + 1)
 	}
 	return r, nil
+}
+
+// ReadSession is ReadChain for a session: the name is the path to which it is confined, and there
+// is no command. The certificate of the client must say that it is for a client. Without that, the
+// endpoint's own would do.
+func ReadSession(chain []*x509.Certificate) (Request, error) {
+	r := Request{Version: messages.CurrentVersion}
+	if len(chain) < 2 {
+		return r, errors.New("internal error: the chain is empty")
+	}
+	above := chain[1 : len(chain)-1]
+	var err error
+	if r.Name.Path, r.Policies, err = certificate.Delegated(above); err != nil {
+		return r, err
+	}
+	if len(above)+1 > certificate.MaxChain {
+		return r, tooMany(len(above) + 1)
+	}
+	return r, certificate.ForSession(chain[0])
+}
+
+func tooMany(n int) error {
+	return fmt.Errorf("the chain has %d certificates, and at most %d are allowed", n, certificate.MaxChain)
 }
 
 // readLeaf reads the certificate of the client itself.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"albatross/messages"
@@ -32,8 +33,11 @@ func (e *exchange) create() error {
 }
 
 func (e *exchange) sendImage(image *spooled) error {
-	m := messages.Wire{Header: e.header(e.request.Name), Payload: e.request.Command}
-	before, behind, err := wire.Around(m, int(image.size))
+	pieces, native, err := e.preface(e.request.Command)
+	if err != nil {
+		return refusal{err}
+	}
+	before, behind, err := wire.Around(messages.Wire{Header: e.header(e.request.Name), Payload: native}, int(image.size))
 	if err != nil {
 		return refusal{err}
 	}
@@ -42,7 +46,8 @@ func (e *exchange) sendImage(image *spooled) error {
 	}
 	// A daemon that refuses may close before it has read all of it: so the answer
 	// decides.
-	if _, err := e.daemon.Write(before); err != nil {
+	pieces = append(pieces, before)
+	if _, err := (*net.Buffers)(&pieces).WriteTo(e.daemon); err != nil {
 		return nil
 	}
 	if n, err := io.Copy(e.daemon, image.File); err != nil || n != image.size {

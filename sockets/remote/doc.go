@@ -23,12 +23,21 @@
 // endpoint reads that to its end, since the client would otherwise see only a broken
 // connection.
 //
+// # Sessions
+//
+// A client that asks for it by ALPN, with a certificate without a command, gives one command after
+// another: see client.SessionProtocol. Each has an exchange of its own, with all that belongs to
+// one: it is checked, noted down, and preceded by the policies of the chain. The names in commands
+// are relative to the path of the chain, so none can be outside.
+//
 // # Limits
 //
 // Before its certificate is verified, a connection has little memory and time, and only a
 // few may send a large certificate: see gate.go. Afterwards, the number of connections is
 // limited, also for each tenant, and a client that neither reads nor writes is cut off,
-// unless it is a subscriber.
+// unless it is a subscriber. A command of a session has as many bytes as a handshake may have. An
+// idle session ends after a while, and every one when a certificate of its chain has been revoked
+// or has expired.
 //
 // # Reading the source
 //
@@ -39,6 +48,8 @@
 //	gate.go     handshakes: how many, how long, how large
 //	tenants.go  connections of verified clients
 //	exchange.go one connection, from its request to the end
+//	session.go  the commands of a session
+//	permit.go   what may be given in a session
 //	policies.go, create.go, blocks.go  its parts
 //	relay.go    answers of the daemon, to the client
 //	peer.go     the client's end: records, deadlines, the end of a connection

@@ -13,6 +13,7 @@ import (
 
 	"albatross/messages"
 	"albatross/sockets/client"
+	"albatross/sockets/control"
 	"albatross/sockets/wire"
 )
 
@@ -24,7 +25,11 @@ type exchange struct {
 	peer       *peer
 	stream     *wire.ChunkReader // what the client sends
 	record     Record
+	chain      []*x509.Certificate
 	large      bool // it occupies one of the few places for large certificates
+
+	session      bool          // its commands follow one another, in exchanges of their own
+	conversation *conversation // what the client says, of a command in a session
 
 	daemon     net.Conn      // from the policies on
 	fromDaemon *bufio.Reader // from the daemon
@@ -59,7 +64,7 @@ type dismissal struct{ error }
 
 // serve serves a verified client.
 func (s *Server) serve(conn context.Context, g verifiedClient) {
-	x, unreadable := s.newExchange(g)
+	x, unreadable := s.newExchange(g, sessionOf(g))
 	ctx, cancel := context.WithCancelCause(conn)
 	defer cancel(nil)
 	dismiss := func(cause error) { cancel(dismissal{cause}) }
@@ -69,7 +74,7 @@ func (s *Server) serve(conn context.Context, g verifiedClient) {
 		late := time.AfterFunc(largeLimit, func() { dismiss(errLargeLimit) })
 		defer late.Stop()
 	}
-	entry, err := s.admitTenant(g, dismiss)
+	entry, err := s.admitTenant(g, x.session, dismiss)
 	switch {
 	case err != nil:
 		// It still occupies a place in the gate, and must not do so for long.
@@ -77,6 +82,8 @@ func (s *Server) serve(conn context.Context, g verifiedClient) {
 		x.refuse(err)
 	case unreadable != nil:
 		x.refuse(unreadable)
+	case x.session:
+		x.converse(ctx)
 	default:
 		x.run(ctx)
 	}
@@ -93,11 +100,11 @@ func (s *Server) serve(conn context.Context, g verifiedClient) {
 // admitTenant counts the connection of a verified client as one of its tenant. Such a connection
 // may be ended at any time, even before it gets the reason: so a client that is revoked
 // already does not get here.
-func (s *Server) admitTenant(g verifiedClient, dismiss context.CancelCauseFunc) (*tenantConn, error) {
+func (s *Server) admitTenant(g verifiedClient, session bool, dismiss context.CancelCauseFunc) (*tenantConn, error) {
 	if err := s.config.Revocations.check(g.chain); err != nil {
 		return nil, err
 	}
-	entry, err := s.tenants.enter(g.chain, g.end, dismiss)
+	entry, err := s.tenants.enter(g.chain, session, g.end, dismiss)
 	if err == nil {
 		g.enter()
 	}
@@ -105,20 +112,30 @@ func (s *Server) admitTenant(g verifiedClient, dismiss context.CancelCauseFunc) 
 }
 
 // newExchange returns the exchange of a verified client, or why its request cannot be read.
-func (s *Server) newExchange(g verifiedClient) (*exchange, error) {
-	request, err := ReadChain(g.chain)
+func (s *Server) newExchange(g verifiedClient, session bool) (*exchange, error) {
+	read, encode := ReadChain, wire.AppendFrame
+	if session {
+		read, encode = ReadSession, welcome
+	}
+	request, err := read(g.chain)
 	p := &peer{
-		tls: g.conn, patience: s.config.Patience,
+		tls: g.conn, patience: s.config.Patience, encode: encode,
 		header: messages.Header{Version: request.Version, Name: request.Name},
 	}
 	x := &exchange{
 		server: s, request: request, properties: propertiesOf(request.Command),
-		peer: p, stream: wire.NewChunkReader(p), large: g.large,
+		peer: p, stream: wire.NewChunkReader(p), chain: g.chain, large: g.large, session: session,
 	}
 	x.record = newRecord(s.number.Add(1), g.conn.RemoteAddr(), g.chain)
 	x.record.Command, x.record.Name = x.properties.Word, request.Name.String()
+	if session {
+		x.record.Command = sessionWord
+	}
 	return x, err
 }
+
+// sessionWord stands for the command of a session that is refused as a whole.
+const sessionWord = "session"
 
 // run is the exchange with an admitted client.
 func (e *exchange) run(ctx context.Context) {
@@ -211,10 +228,25 @@ func (e *exchange) header(name messages.Name) messages.Header {
 	return messages.Header{Version: messages.CurrentVersion, Name: name}
 }
 
+// preface returns what precedes the native message of a command, and the command in that message;
+// nil: there is none.
+func (e *exchange) preface(command messages.Command) (pieces [][]byte, native messages.Command, err error) {
+	if e.properties.At != messages.AtControl {
+		return nil, command, nil
+	}
+	request, err := control.AppendRequest(nil, e.request.Name, command)
+	if deploy, ok := command.(messages.UnikernelDeploy); ok {
+		native = deploy.Create
+	}
+	return [][]byte{request}, native, err
+}
+
 // ask sends the command, and sets the deadline of its answer.
 func (e *exchange) ask(command messages.Command) error {
-	m := messages.Wire{Header: e.header(e.request.Name), Payload: command}
-	pieces, err := wire.AppendPieces(nil, m)
+	pieces, native, err := e.preface(command)
+	if native != nil && err == nil {
+		pieces, err = wire.AppendPieces(pieces, messages.Wire{Header: e.header(e.request.Name), Payload: native})
+	}
 	if err != nil {
 		return refusal{err}
 	}

@@ -19,7 +19,7 @@ import (
 const step = 500 * time.Millisecond
 
 func impatient(_ *world, c *remote.Config) {
-	c.Patience = remote.Patience{Step: step, Drain: step, Leave: step}
+	c.Patience = remote.Patience{Step: step, Drain: step, Leave: step, Idle: step}
 }
 
 // TestClientsThatStop in the middle of a message lose their connection, and the daemon sees that it

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"crypto/tls"
+	"encoding/binary"
 	"io"
 	"sync/atomic"
 	"time"
@@ -19,10 +20,11 @@ type Patience struct {
 	Step  time.Duration // for each further part of a stream or an answer
 	Drain time.Duration // for the rest of a stream that is not needed
 	Leave time.Duration // for a client to read the end of the connection
+	Idle  time.Duration // for the next command of a session
 }
 
 // DefaultPatience suits clients with 20 kbit/s.
-var DefaultPatience = Patience{Step: 2 * time.Minute, Drain: 2 * time.Minute, Leave: 5 * time.Second}
+var DefaultPatience = Patience{Step: 2 * time.Minute, Drain: 2 * time.Minute, Leave: 5 * time.Second, Idle: 5 * time.Minute}
 
 // stepSize is how much a client must send or read in the time of a step.
 const stepSize = 256 << 10
@@ -32,24 +34,33 @@ const stepSize = 256 << 10
 type peer struct {
 	tls      *tls.Conn
 	header   messages.Header // of our own answers
+	encode   encoding        // of our own answers
 	patience Patience
+	chunked  bool // in a session, what it is told is in chunks
 
 	in, out   int64 // bytes of streams
 	readLeft  int   // of the step
 	writeLeft int
-	endless   bool // reading has no deadline
+	endless   bool   // there are no deadlines
+	chunk     []byte // of a session, while it is written
 	dismissed atomic.Bool
 }
 
+// An encoding appends a message to dst, as it is sent.
+type encoding func(dst []byte, m messages.Wire) ([]byte, error)
+
 // Read reads bytes of the client's stream.
 func (p *peer) Read(b []byte) (int, error) {
-	if p.readLeft <= 0 {
+	if p.readLeft <= 0 && !p.endless {
 		p.readLeft = stepSize
 		if err := p.allow(p.tls.SetReadDeadline, 0); err != nil {
 			return 0, err
 		}
 	}
-	n, err := p.tls.Read(b[:min(len(b), p.readLeft)])
+	if !p.endless {
+		b = b[:min(len(b), p.readLeft)]
+	}
+	n, err := p.tls.Read(b)
 	p.readLeft -= n
 	p.in += int64(n)
 	return n, err
@@ -62,6 +73,10 @@ func (p *peer) Write(b []byte) (int, error) {
 		if err := p.allow(p.tls.SetWriteDeadline, p.patience.Leave); err != nil {
 			return 0, err
 		}
+	}
+	if p.chunked {
+		p.chunk = append(appendHead(p.chunk[:0], len(b)), b...)
+		b = p.chunk
 	}
 	n, err := p.tls.Write(b)
 	p.writeLeft -= n
@@ -98,11 +113,11 @@ func (p *peer) dismiss() {
 
 // fail sends the client the reason of a failure.
 func (p *peer) fail(text messages.Public) error {
-	frame, err := wire.AppendFrame(nil, messages.Wire{Header: p.header, Payload: messages.Failure{Text: text}})
+	answer, err := p.encode(nil, messages.Wire{Header: p.header, Payload: messages.Failure{Text: text}})
 	if err != nil {
 		return err
 	}
-	_, err = p.Write(frame)
+	_, err = p.Write(answer)
 	return err
 }
 
@@ -135,7 +150,30 @@ func (p *peer) leave() {
 	_, _ = io.CopyBuffer(io.Discard, struct{ io.Reader }{raw}, make([]byte, recordSize))
 }
 
-// watch returns when a subscriber leaves, or sends anything.
-func (p *peer) watch() {
-	_, _ = p.tls.Read(make([]byte, 1))
+// await waits for the next command of a session, and returns for which socket it is.
+func (p *peer) await() (socket string, err error) {
+	p.readLeft = stepSize
+	err = p.tls.SetReadDeadline(time.Now().Add(p.patience.Idle))
+	if p.dismissed.Load() { // perhaps just now
+		p.dismiss()
+	}
+	if err != nil {
+		return "", err
+	}
+	name, err := wire.ReadFrame(p, socketName)
+	p.in, p.out, p.readLeft, p.writeLeft = 0, 0, 0, 0
+	return string(name), err
+}
+
+// end marks the end of what a client is told in a conversation.
+func (p *peer) end() error {
+	if err := p.allow(p.tls.SetWriteDeadline, p.patience.Leave); err != nil {
+		return err
+	}
+	return wire.WriteEnd(p.tls)
+}
+
+// appendHead appends the length of a chunk.
+func appendHead(dst []byte, length int) []byte {
+	return binary.BigEndian.AppendUint32(dst, uint32(length))
 }

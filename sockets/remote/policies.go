@@ -13,10 +13,10 @@ import (
 
 // applyPolicies sends the daemon the policies of the chain, from the root on, to replace
 // its own. If one is refused, the command is not carried out. Policies limit only
-// commands for vmmd: a subscription changes nothing, and goes on when a policy has become
-// smaller than what runs.
+// commands for vmmd, and those of sessions that change something: a subscription changes nothing,
+// and goes on when a policy has become smaller than what runs.
 func (e *exchange) applyPolicies(ctx context.Context) error {
-	if e.properties.At != messages.AtVMMD {
+	if e.properties.At != messages.AtVMMD && !e.properties.Changes {
 		return nil
 	}
 	policies, err := e.policiesToSend()
@@ -26,7 +26,7 @@ func (e *exchange) applyPolicies(ctx context.Context) error {
 	if err := e.reach(ctx, messages.AtVMMD); err != nil {
 		return err
 	}
-	if err = e.sendPolicies(policies); err != nil {
+	if err = e.sendPolicies(policies); err != nil || e.properties.At != messages.AtVMMD {
 		e.hangUp()
 	}
 	return err

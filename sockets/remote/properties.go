@@ -13,6 +13,8 @@ func propertiesOf(command messages.Command) messages.Properties {
 		if len(c.Config.Image) > 0 {
 			properties.Sends = messages.Nothing
 		}
+	case messages.UnikernelDeploy: // its image travels as that of a create does
+		properties.Sends = propertiesOf(c.Create).Sends
 	case messages.BlockOldSet:
 		if len(c.Data) > 0 { // as native does
 			properties.Sends = messages.Nothing

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"time"
@@ -26,8 +27,13 @@ var (
 
 // relay passes on the daemon's answer, and what follows it.
 func (e *exchange) relay() error {
-	if e.properties.Answers == messages.Forever {
-		return e.relayForever()
+	switch {
+	case e.properties.Answers == messages.Forever && e.properties.At == messages.AtControl:
+		return e.relayForever(e.relayItem)
+	case e.properties.Answers == messages.Forever:
+		return e.relayForever(e.relayNext)
+	case e.properties.At == messages.AtControl:
+		return e.relayControl()
 	}
 	if err := e.relayNext(); err != nil {
 		return err
@@ -46,9 +52,10 @@ func (e *exchange) relay() error {
 	return nil
 }
 
-// relayForever ends when either side leaves. That is no failure.
-func (e *exchange) relayForever() error {
-	if err := e.relayNext(); err != nil || e.record.Result == Failed {
+// relayForever passes on message after message, and ends when either side leaves. That is no
+// failure.
+func (e *exchange) relayForever(next func() error) error {
+	if err := next(); err != nil || e.record.Result == Failed {
 		return err
 	}
 	if err := errors.Join(e.peer.follow(), e.daemon.SetDeadline(time.Time{})); err != nil {
@@ -57,10 +64,9 @@ func (e *exchange) relayForever() error {
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		e.peer.watch()
-		_ = e.daemon.Close()
+		e.watch()
 	}()
-	for e.relayNext() == nil {
+	for next() == nil {
 	}
 	// The client is a subscriber: leave must not wait for it.
 	_ = e.peer.tls.SetReadDeadline(time.Now())
@@ -68,17 +74,27 @@ func (e *exchange) relayForever() error {
 	return nil
 }
 
+// watch waits until a subscriber leaves, or sends anything. In a session, one that says that it
+// has said all gets what there is: the daemon ends the stream behind that.
+func (e *exchange) watch() {
+	if e.conversation == nil {
+		_, _ = e.peer.Read(make([]byte, 1))
+		_ = e.daemon.Close()
+		return
+	}
+	_, err := e.conversation.Read(make([]byte, 1))
+	if half, ok := e.daemon.(*net.UnixConn); !ok || err != io.EOF || half.CloseWrite() != nil {
+		_ = e.daemon.Close()
+	}
+}
+
 // relayNext passes on one message. It holds it in memory only if it fits into a record,
 // or must be translated to an older version.
 func (e *exchange) relayNext() error {
 	head, length, err := e.readHead()
 	switch {
-	case err != nil && e.settled:
-		return errCutOff
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errLate
 	case err != nil:
-		return client.ErrSilent
+		return e.unanswered(err)
 	case e.request.Version != messages.CurrentVersion:
 		return e.translate(length)
 	}
@@ -96,6 +112,17 @@ func (e *exchange) relayNext() error {
 	err = e.pass(n + length - len(first))
 	e.partial = err != nil
 	return err
+}
+
+// unanswered returns why there is no message of the daemon, or no further one.
+func (e *exchange) unanswered(err error) error {
+	switch {
+	case e.settled:
+		return errCutOff
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errLate
+	}
+	return client.ErrSilent
 }
 
 // pass passes on the rest of a message, record by record.
@@ -162,8 +189,14 @@ func (e *exchange) send(m messages.Wire) error {
 	if err != nil {
 		return fmt.Errorf("cannot say this in version %d: %w", e.request.Version, err)
 	}
-	e.buffer, e.partial = frame, true
-	for rest := frame; len(rest) > 0; {
+	e.buffer = frame
+	return e.pour(frame)
+}
+
+// pour writes a whole message, record by record.
+func (e *exchange) pour(message []byte) error {
+	e.partial = true
+	for rest := message; len(rest) > 0; {
 		n := min(len(rest), recordSize)
 		if _, err := e.peer.Write(rest[:n]); err != nil {
 			return errLeft

@@ -10,12 +10,14 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"albatross/messages"
+	"albatross/sockets/client"
 )
 
 // A Config is what a Server needs.
@@ -77,7 +79,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
-	serving.Go(func() { s.watchRevocations(ctx) })
+	serving.Go(func() { s.watchChains(ctx) })
 	for {
 		c, err := l.Accept()
 		switch {
@@ -108,7 +110,7 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer cancel()
-	watching.Go(func() { s.watchRevocations(ctx) })
+	watching.Go(func() { s.watchChains(ctx) })
 	s.admit(ctx, c)
 }
 
@@ -160,6 +162,15 @@ func (s *Server) handshake(ctx context.Context, address netip.Addr, counted *cou
 		}
 		return err
 	}
+	// Who offers other protocols than ours gets none, as if it had offered nothing.
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if !slices.Contains(hello.SupportedProtos, client.SessionProtocol) {
+			return nil, nil
+		}
+		own := config.Clone()
+		own.NextProtos = []string{client.SessionProtocol}
+		return own, nil
+	}
 	conn := tls.Server(counted, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		counted.drainRejected()
@@ -182,29 +193,42 @@ func explain(err error) error {
 	return err
 }
 
-// watchRevocations ends connections of clients that have been revoked. They read why.
-func (s *Server) watchRevocations(ctx context.Context) {
-	if s.config.Revocations == nil {
-		return
-	}
+// watchChains ends connections of clients that have been revoked, and sessions that have expired.
+// They read why.
+func (s *Server) watchChains(ctx context.Context) {
 	tick := time.NewTicker(crlEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			s.endRevoked()
+			s.endInvalid()
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (s *Server) endRevoked() {
+func (s *Server) endInvalid() {
 	for _, t := range s.tenants.all() {
-		if err := s.config.Revocations.check(t.chain); err != nil {
-			s.tenants.revoke(t, err)
+		err := s.config.Revocations.check(t.chain)
+		if err == nil && t.session {
+			err = s.inTime(t.chain)
+		}
+		if err != nil {
+			s.tenants.invalidate(t, err)
 		}
 	}
+}
+
+var errExpired = errors.New("a certificate that vouches for this session has expired")
+
+// inTime returns an error if a certificate of a chain has expired.
+func (s *Server) inTime(chain []*x509.Certificate) error {
+	now := s.config.Now()
+	if slices.ContainsFunc(chain, func(c *x509.Certificate) bool { return now.After(c.NotAfter) }) {
+		return errExpired
+	}
+	return nil
 }
 
 func (s *Server) socket(at messages.Endpoint) string {

@@ -37,6 +37,7 @@ const maxDismissed = 64
 // A tenantConn is one connection.
 type tenantConn struct {
 	chain     []*x509.Certificate
+	session   bool // it lasts no longer than the chain
 	tenant    string
 	end       context.CancelCauseFunc // at once
 	dismiss   context.CancelCauseFunc // once the reason has been written
@@ -54,8 +55,8 @@ var (
 )
 
 // enter adds a connection, which end and dismiss end.
-func (t *tenants) enter(chain []*x509.Certificate, end, dismiss context.CancelCauseFunc) (*tenantConn, error) {
-	entry := &tenantConn{chain: chain, tenant: tenantOf(chain), end: end, dismiss: dismiss}
+func (t *tenants) enter(chain []*x509.Certificate, session bool, end, dismiss context.CancelCauseFunc) (*tenantConn, error) {
+	entry := &tenantConn{chain: chain, session: session, tenant: tenantOf(chain), end: end, dismiss: dismiss}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if entry.tenant != "" && t.count[entry.tenant] >= t.limits.Tenant {
@@ -84,8 +85,8 @@ func (t *tenants) loser(comes string) *tenantConn {
 	return t.conns[slices.IndexFunc(t.conns, func(c *tenantConn) bool { return c.tenant == most })]
 }
 
-// revoke ends a connection because of its certificate. It keeps its place until it has ended.
-func (t *tenants) revoke(conn *tenantConn, cause error) {
+// invalidate ends a connection because of its certificates. It keeps its place until it has ended.
+func (t *tenants) invalidate(conn *tenantConn, cause error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if slices.Contains(t.conns, conn) { // otherwise it has left meanwhile

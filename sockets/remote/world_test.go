@@ -36,6 +36,9 @@ type world struct {
 	server  *remote.Server
 	stop    func()             // ends the endpoint
 	asked   chan messages.Wire // what the daemon was asked, except for policies
+
+	mu       sync.Mutex
+	policies []messages.NamedPolicy // that it was sent
 }
 
 // A script is what the daemon does with a command.
@@ -55,7 +58,7 @@ func newWorld(t testing.TB, behave script, changes ...func(*world, *remote.Confi
 	dir := shortDir(t)
 	w := &world{t: t, root: root, log: &lockedBuffer{}, asked: make(chan messages.Wire, 1000)}
 	for _, socket := range []string{"vmmd", "console", "stat"} {
-		w.listen(filepath.Join(dir, socket+".sock"), behave)
+		w.listen(filepath.Join(dir, socket+".sock"), func(c *net.UnixConn) { w.hear(c, behave) })
 	}
 	spool, err := remote.OpenSpool(dir, remote.DefaultSpool)
 	require.NoError(t, err)
@@ -96,7 +99,7 @@ func (w *world) serve() {
 }
 
 // listen opens a socket of the daemon.
-func (w *world) listen(path string, behave script) {
+func (w *world) listen(path string, hear func(*net.UnixConn)) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	require.NoError(w.t, err)
 	var serving sync.WaitGroup
@@ -110,7 +113,7 @@ func (w *world) listen(path string, behave script) {
 			conns.Store(c, nil)
 			serving.Go(func() {
 				defer func() { _ = c.Close() }()
-				w.hear(c, behave)
+				hear(c)
 			})
 		}
 	})
@@ -133,7 +136,11 @@ func (w *world) hear(c *net.UnixConn, behave script) {
 			w.t.Errorf("the daemon does not understand: %v", err)
 			return
 		}
-		if _, ok := m.Payload.(messages.PolicyAdd); !ok {
+		if policy, ok := m.Payload.(messages.PolicyAdd); ok {
+			w.mu.Lock()
+			w.policies = append(w.policies, messages.NamedPolicy{Name: m.Header.Name, Policy: policy.Policy})
+			w.mu.Unlock()
+		} else {
 			select {
 			case w.asked <- m:
 				behave(c, m)

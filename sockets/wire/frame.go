@@ -276,6 +276,14 @@ func WriteChunk(w io.Writer, chunk []byte) error {
 	return err
 }
 
+// AppendStream appends a stream of one chunk to pieces, which does not copy the chunk.
+func AppendStream(pieces [][]byte, chunk []byte) [][]byte {
+	if len(chunk) > 0 {
+		pieces = append(pieces, binary.BigEndian.AppendUint32(nil, uint32(len(chunk))), chunk)
+	}
+	return append(pieces, make([]byte, headerLen))
+}
+
 // WriteEnd marks the end of a stream.
 func WriteEnd(w io.Writer) error {
 	_, err := w.Write(make([]byte, headerLen))
