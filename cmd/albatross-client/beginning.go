@@ -93,8 +93,6 @@ func (a *app) started(ctx context.Context, name messages.Name) (start time.Time,
 		return start, false
 	case len(infos.List) == 1:
 		return infos.List[0].Info.Started, true
-	case a.destination.address != "": // remote clients cannot ask for events
-		return start, false
 	}
 	return a.lastStarted(ctx, name)
 }

@@ -55,8 +55,8 @@ beginning.`,
 			if err != nil {
 				return err
 			}
-			if thick && (a.destination.given() || a.socket != "") {
-				return inputError("--thick is possible on the machine of the daemon only, and without --socket: create the block device, and use 'reserve-block' there")
+			if thick && (a.destination.csr || a.socket != "") {
+				return inputError("--thick is not possible with --socket or --csr: create the block device, and use 'reserve-block'")
 			}
 			if path == "" {
 				if level.OK {
@@ -86,8 +86,8 @@ func (a *app) reserveBlockCommand() *cobra.Command {
 fits. It keeps it when it gets other contents.`,
 	}, func(c *cobra.Command, name messages.Name) error {
 		switch {
-		case a.destination.given():
-			return inputError("room for block devices can only be reserved on the machine of the daemon")
+		case a.destination.csr:
+			return errNoRequest
 		case a.socket == "-":
 			return a.showRequest(name, messages.BlockReserve{})
 		}

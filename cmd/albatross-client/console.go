@@ -35,9 +35,6 @@ lines. With --count it is so many lines exactly.
 So many clients may follow a console (albatrossd --max-subscribers); one more takes
 the place of the one that came first, which is told so and ends with exit code 115.`,
 	}, func(c *cobra.Command, name messages.Name) error {
-		if past && a.destination.address != "" {
-			return usageError("--no-follow needs a daemon on this machine")
-		}
 		subscribe, begin := messages.ConsoleSubscribe{Since: since}, beginning{few: consoleCount, print: a.linePrinter(name)}
 		if !since.OK {
 			subscribe.Count = messages.Some(count)
@@ -107,6 +104,9 @@ func (a *app) linesOnce(ctx context.Context, name messages.Name, subscribe messa
 		return err
 	}
 	defer conn.Close()
+	if past && conn.OneCommand() {
+		return errOnlySession
+	}
 	if past {
 		if err := errors.Join(a.consoleExists(ctx, name, answer), conn.CloseWrite()); err != nil {
 			return err

@@ -75,11 +75,11 @@ func (a *app) createCommand() *cobra.Command {
 // create sends an image, to our daemon in our protocol if it may be on a named network, if its health
 // is checked, or if what it replaces may have what native messages have no word for.
 func (a *app) create(ctx context.Context, name messages.Name, command messages.UnikernelCreate) error {
-	if !a.destination.given() && (command.Force || usesNetworks(command.Config.Arguments) || command.Config.Health.OK) {
+	switch args := command.Config.Arguments; {
+	case a.destination.csr && needsControl(args):
+		return inputError("--publish, --health, and addresses and rates of --net, are not possible with --csr: a certificate cannot say them")
+	case !a.destination.csr && (command.Force || usesNetworks(args) || args.Health.OK):
 		return a.deploy(ctx, name, command)
-	}
-	if a.destination.given() && needsControl(command.Config.Arguments) {
-		return inputError("--publish, --health, and addresses and rates of --net, are possible on the machine of the daemon only")
 	}
 	return a.sendCreate(ctx, name, command)
 }

@@ -91,17 +91,24 @@ func keyTypeNames() string {
 	return joined(certificate.KeyTypes, ", ", func(k certificate.KeyType) string { return string(k) })
 }
 
-// connectEndpoint connects to an endpoint with a certificate that contains the command.
+// connectEndpoint connects to an endpoint for a command: in a session, or else with a certificate
+// that contains it.
 func (a *app) connectEndpoint(ctx context.Context, name messages.Name, command messages.Command) (*client.Conn, error) {
+	if a.destination.made != nil {
+		return a.connectMade(ctx, a.destination.made)
+	}
+	if err := mayTravel(name, command); err != nil {
+		return nil, err
+	}
+	properties, _ := messages.PropertiesOf(command)
+	return a.connectAfar(ctx, properties.At, name, command)
+}
+
+// connectMade connects to an endpoint with a certificate that contains the command.
+func (a *app) connectMade(ctx context.Context, shown *madeCertificate) (*client.Conn, error) {
 	anchors, err := readPEM(a.destination.serverCA, certificate.ParseCertificates)
 	if err != nil {
 		return nil, err
-	}
-	shown := a.destination.made
-	if shown == nil {
-		if shown, err = a.certify(name, command); err != nil {
-			return nil, err
-		}
 	}
 	if err := leadsTo(shown.chain, anchors); err != nil {
 		return nil, &chainError{err}
@@ -116,19 +123,9 @@ func (a *app) connectEndpoint(ctx context.Context, name messages.Name, command m
 }
 
 // certify makes a certificate with a command, for immediate use.
-func (a *app) certify(name messages.Name, command messages.Command) (*madeCertificate, error) {
-	if err := mayTravel(name, command); err != nil {
-		return nil, err
-	}
+func (a *app) certify(authority *certificate.Authority, name messages.Name, command messages.Command) (*madeCertificate, error) {
 	common, err := commonName(name)
 	if err != nil {
-		return nil, err
-	}
-	authority, err := readAuthority(a.destination.ca, a.destination.caKey)
-	if err != nil {
-		return nil, err
-	}
-	if err := judge(authority.Chain, name.Label, command); err != nil {
 		return nil, err
 	}
 	key, err := a.destination.keyType.Generate()

@@ -54,8 +54,8 @@ func (a *app) events(ctx context.Context, o eventsOptions) error {
 		o.since = messages.Some(time.Unix(0, 0).UTC())
 	}
 	switch {
-	case a.destination.given():
-		return inputError("events can only be followed on the machine of the daemon")
+	case a.destination.csr:
+		return errNoRequest
 	case a.socket == "-":
 		return a.showRequest(o.name, messages.EventsSubscribe{Since: o.since})
 	}

@@ -35,8 +35,8 @@ shown, too. The last one is at the end.`,
 
 func (a *app) exits(ctx context.Context, name messages.Name, since messages.Option[time.Time]) error {
 	switch {
-	case a.destination.given():
-		return inputError("exits can only be asked for on the machine of the daemon")
+	case a.destination.csr:
+		return errNoRequest
 	case a.socket == "-":
 		return a.showRequest(name, messages.EndList{})
 	}

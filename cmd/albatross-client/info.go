@@ -112,10 +112,9 @@ func (a *app) printStatuses(asked messages.Name, list []messages.UnikernelStatus
 	return a.print(a.rows(mapped(list, func(s messages.UnikernelStatus) string { return shortName(s.Name) }), unikernelTable(list, time.Now(), a.colours())))
 }
 
-// statuses asks for the status of unikernels: our daemon on this machine, or else any daemon for
-// what runs.
+// statuses asks for the status of unikernels: our daemon, or else any daemon for what runs.
 func (a *app) statuses(ctx context.Context, name messages.Name) ([]messages.UnikernelStatus, error) {
-	if !a.destination.given() && a.socket == "" {
+	if !a.destination.csr && a.socket == "" && a.destination.made == nil {
 		list, known, err := a.knownStatuses(ctx, name)
 		if known || err != nil {
 			return list, err
@@ -132,8 +131,7 @@ func (a *app) statuses(ctx context.Context, name messages.Name) ([]messages.Unik
 	return a.statusesOf(list.List), nil
 }
 
-// knownStatuses asks our daemon on this machine. A native one, or an older one of ours, does not
-// know them.
+// knownStatuses asks our daemon. A native one, or an older one of ours, does not know them.
 func (a *app) knownStatuses(ctx context.Context, name messages.Name) (list []messages.UnikernelStatus, known bool, err error) {
 	conn, err := a.connectSocket(ctx, messages.AtControl)
 	if err != nil {

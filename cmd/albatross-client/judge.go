@@ -32,9 +32,18 @@ func mayTravel(name messages.Name, command messages.Command) error {
 	return nil
 }
 
-// judge returns why a command exceeds the policies in a chain of certificates. label is
-// that of its subject. What exists already, such as block devices, is left to the daemon.
-func judge(chain certificate.Chain, label messages.Label, command messages.Command) error {
+// judgeAfar is judge for a command that an endpoint is to be given.
+func (a *app) judgeAfar(name messages.Name, command messages.Command) error {
+	authority, err := readAuthority(a.destination.ca, a.destination.caKey)
+	if err != nil {
+		return err
+	}
+	return judge(authority.Chain, name, command)
+}
+
+// judge returns why a command exceeds the policies in a chain of certificates. The name is relative
+// to its path. What exists already, such as block devices and networks, is left to the daemon.
+func judge(chain certificate.Chain, relative messages.Name, command messages.Command) error {
 	path, policies, err := certificate.Delegated(chain.Presented())
 	if err != nil {
 		return inputError(escape(err.Error()))
@@ -43,15 +52,15 @@ func judge(chain certificate.Chain, label messages.Label, command messages.Comma
 	for _, p := range policies {
 		l.HoldPolicy(p.Name.Path, p.Policy)
 	}
-	name := messages.Name{Path: path, Label: label}
+	name := path.InFull(relative)
 	switch c := command.(type) {
 	case messages.PolicyAdd:
-		_, err = l.ProposePolicy(path.Append(label), c.Policy)
+		_, err = l.ProposePolicy(path.Append(name.Label), c.Policy)
 	case messages.UnikernelCreate:
-		err = l.Reserve(name, withoutBlocks(c.Config.Arguments))
+		err = l.Reserve(name, withoutOthers(c.Config.Arguments))
 	case messages.UnikernelRestart:
 		if c.Args.OK {
-			err = l.Reserve(name, withoutBlocks(c.Args.Value))
+			err = l.Reserve(name, withoutOthers(c.Args.Value))
 		}
 	}
 	if err != nil {
@@ -60,7 +69,8 @@ func judge(chain certificate.Chain, label messages.Label, command messages.Comma
 	return nil
 }
 
-func withoutBlocks(args messages.Arguments) messages.Arguments {
-	args.Blocks = nil
+// withoutOthers returns arguments without what depends on other things than policies.
+func withoutOthers(args messages.Arguments) messages.Arguments {
+	args.Blocks, args.Publish = nil, nil
 	return args
 }

@@ -66,7 +66,7 @@ func TestAChildIsNeverLargerThanAnyParent(t *testing.T) {
 		}
 		child := drawPolicy(t, "child")
 		fits := !slices.ContainsFunc(above, func(p messages.Policy) bool { return !within(child, p) })
-		err := judge(authorityWith(t, above...).Chain, "child", messages.PolicyAdd{Policy: child})
+		err := judge(authorityWith(t, above...).Chain, messages.Name{Label: "child"}, messages.PolicyAdd{Policy: child})
 		require.Equal(t, fits, err == nil, "%v below %v: %v", child, above, err)
 	})
 }
@@ -93,16 +93,16 @@ func TestAUnikernelIsWithinThePolicies(t *testing.T) {
 			messages.UnikernelCreate{Form: 3, Config: messages.Config{Arguments: args}},
 			messages.UnikernelRestart{Form: messages.RestartArgs0, Args: messages.Some(args)},
 		} {
-			err := judge(chain, "hello", command)
+			err := judge(chain, messages.Name{Label: "hello"}, command)
 			require.Equal(t, fits, err == nil, "%v with %v: %v", args, policy, err)
 		}
-		require.NoError(t, judge(chain, "hello", messages.UnikernelRestart{Form: messages.RestartSame}))
+		require.NoError(t, judge(chain, messages.Name{Label: "hello"}, messages.UnikernelRestart{Form: messages.RestartSame}))
 	})
 }
 
 func TestPoliciesThatNothingCouldRunWith(t *testing.T) {
 	chain := authorityWith(t).Chain
-	require.ErrorContains(t, judge(chain, "x", messages.PolicyAdd{Policy: messages.Policy{Unikernels: 1, Memory: 16, CPUIDs: []int{0}}}), "Unusable policy")
+	require.ErrorContains(t, judge(chain, messages.Name{Label: "x"}, messages.PolicyAdd{Policy: messages.Policy{Unikernels: 1, Memory: 16, CPUIDs: []int{0}}}), "Unusable policy")
 }
 
 func TestWhatMayBeSigned(t *testing.T) {
@@ -167,6 +167,6 @@ func TestAnAuthorityWithAnOddChain(t *testing.T) {
 		"it has another command than a policy": issued("x", messages.PolicyInfo{}),
 		`"a b": invalid label`:                 issued("a b", messages.PolicyAdd{}),
 	} {
-		require.ErrorContains(t, judge(chain, "x", messages.PolicyInfo{}), want)
+		require.ErrorContains(t, judge(chain, messages.Name{Label: "x"}, messages.PolicyInfo{}), want)
 	}
 }

@@ -45,8 +45,6 @@ order of their times, and have the names before them.`,
 				return err
 			case a.destination.csr:
 				return usageError("--csr writes no request for 'logs': use 'console'")
-			case !o.follow && a.destination.address != "":
-				return usageError("without --follow a daemon on this machine is needed")
 			}
 			l := newLabels(names, a.colours())
 			if o.json = a.format == jsonFormat; o.json {

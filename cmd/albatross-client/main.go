@@ -8,6 +8,7 @@
 //
 //	root.go          the commands, what they have in common, how the daemon is asked
 //	destination.go   remote daemons, and the certificates for them
+//	session.go       several commands to a remote daemon, on one connection
 //	request.go       requests for certificates (--csr)
 //	judge.go         what a certificate may contain
 //	files.go         files of certificates and private keys

@@ -157,14 +157,14 @@ func (a *app) publishingCommand(word, short string, done messages.Public, comman
 	}
 }
 
-// onControl gives a command that only our daemon knows, and only on its machine.
+// onControl gives a command that only our daemon knows.
 func (a *app) onControl(ctx context.Context, nameText string, command messages.Command, done messages.Public) error {
 	name, err := parseArgument("NAME", messages.ParseName, nameText)
 	switch {
 	case err != nil:
 		return err
-	case a.destination.given():
-		return inputError("this is possible on the machine of the daemon only")
+	case a.destination.csr:
+		return errNoRequest
 	case a.socket == "-":
 		return a.showRequest(name, command)
 	}
@@ -182,8 +182,8 @@ func (a *app) onControl(ctx context.Context, nameText string, command messages.C
 // networks asks for the networks at and below a name.
 func (a *app) networks(ctx context.Context, name messages.Name) ([]messages.NetworkStatus, error) {
 	switch {
-	case a.destination.given():
-		return nil, inputError("networks can be asked for on the machine of the daemon only")
+	case a.destination.csr:
+		return nil, errNoRequest
 	case a.socket == "-":
 		return nil, a.showRequest(name, messages.NetworkList{})
 	}
@@ -197,7 +197,7 @@ func (a *app) networks(ctx context.Context, name messages.Name) ([]messages.Netw
 
 // completeNetworks completes the name of a network.
 func (a *app) completeNetworks(c *cobra.Command, args []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
-	if len(args) > 0 || a.socket == "-" || a.destination.given() {
+	if len(args) > 0 || a.socket == "-" || a.destination.csr {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
@@ -240,12 +240,17 @@ func (a *app) deploy(ctx context.Context, name messages.Name, command messages.U
 		}
 		return a.ask(ctx, name, command)
 	}
+	if a.destination.address != "" {
+		if err := a.judgeAfar(name, command); err != nil {
+			return err
+		}
+	}
 	conn, err := a.connectSocket(ctx, messages.AtControl)
 	if err != nil {
 		if needsControl(command.Config.Arguments) {
 			return err
 		}
-		return a.ask(ctx, name, command)
+		return a.sendCreate(ctx, name, command)
 	}
 	defer conn.Close()
 	if err := conn.Do(ctx, name, messages.UnikernelDeploy{Create: command}); err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -104,12 +103,9 @@ func (a *app) addsName(ctx context.Context, name messages.Name) bool {
 }
 
 // settings returns the settings of unikernels that an info lacks. Native daemons cannot
-// be asked, nor can remote ones.
+// be asked, and remote ones in a session only.
 func (a *app) settings(ctx context.Context, name messages.Name) ([]messages.NamedSettings, error) {
-	if a.destination.given() {
-		return nil, errors.ErrUnsupported
-	}
-	conn, err := client.Dial(ctx, a.beside(messages.AtControl))
+	conn, err := a.connectBeside(ctx, messages.AtControl)
 	if err != nil {
 		return nil, err
 	}

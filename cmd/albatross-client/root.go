@@ -25,6 +25,7 @@ type app struct {
 
 	socket, tmpdir, dbdir string
 	destination           destination
+	sessions              sessions // with its endpoint
 	command               string // the name of the command that runs
 	verbosity             verbosity
 	quiet                 bool
@@ -35,6 +36,7 @@ type app struct {
 
 // run carries out the arguments.
 func (a *app) run(ctx context.Context, args []string) exitCode {
+	defer a.sessions.close()
 	root := a.root()
 	root.SetArgs(args)
 	command, err := root.ExecuteContextC(ctx)
@@ -142,7 +144,8 @@ The NAME of either is a label, such as hello, and may be below a path: org:web:h
 
 A daemon on another machine is asked with --destination, through its endpoint and
 with a certificate: --ca and --ca-key are what the asker may do, and sign a
-certificate for each question. With --csr nobody is asked, but a request is written
+certificate for a session, or for each question. Names are then relative to the path
+of --ca. With --csr nobody is asked, but a request is written
 that somebody else can sign.
 
 Exit codes: 0 success, 115 the daemon has ended what was followed, for a newer
@@ -312,6 +315,18 @@ func (a *app) beside(at messages.Endpoint) string {
 	return a.socketPath(at)
 }
 
+// connectBeside is connectSocket, and connects to the daemon beside the socket that was given, if
+// one was.
+func (a *app) connectBeside(ctx context.Context, at messages.Endpoint) (*client.Conn, error) {
+	if a.destination.given() {
+		return a.connectSocket(ctx, at)
+	}
+	return client.Dial(ctx, a.beside(at))
+}
+
+// errNoRequest is about a command that no certificate can contain.
+const errNoRequest = inputError("--csr cannot write a request for this: a certificate cannot say it")
+
 // socketPath returns the path of a socket below the temporary directory of the daemon.
 func (a *app) socketPath(at messages.Endpoint) string {
 	return filepath.Join(a.tmpdir, "util", socketFile(at))
@@ -319,8 +334,14 @@ func (a *app) socketPath(at messages.Endpoint) string {
 
 func socketFile(at messages.Endpoint) string { return string(at) + ".sock" }
 
-// connectSocket connects to a socket of the daemon on this machine.
+// connectSocket connects to a socket of the daemon: on this machine, or in a session.
 func (a *app) connectSocket(ctx context.Context, at messages.Endpoint) (*client.Conn, error) {
+	switch {
+	case a.destination.csr:
+		return nil, errNoRequest
+	case a.destination.address != "":
+		return a.connectSession(ctx, at)
+	}
 	path := a.socket
 	if path == "" {
 		path = a.socketPath(at)

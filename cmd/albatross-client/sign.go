@@ -97,7 +97,7 @@ func mayBeSigned(chain certificate.Chain, request certificate.Request) error {
 			return err
 		}
 	}
-	return judge(chain, label, request.Command)
+	return judge(chain, messages.Name{Label: label}, request.Command)
 }
 
 // maySign refuses to replace a certificate unless it is an earlier one for such a

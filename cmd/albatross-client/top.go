@@ -52,8 +52,10 @@ otherwise one follows the other, and with --output=json a list is in each line.`
 		Args:    positional(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
-			case a.destination.given() || a.socket != "":
-				return inputError("this is possible on the machine of the daemon only, and without --socket")
+			case a.destination.csr:
+				return errNoRequest
+			case a.socket != "":
+				return errSocketGiven
 			case o.every < minInterval:
 				return usageError(fmt.Sprintf("option '--interval': it must be %v at least", minInterval))
 			}

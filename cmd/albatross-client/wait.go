@@ -41,8 +41,10 @@ does. With --for=running wait until it runs, also if it has yet to be created, a
   albatross-client wait web:site --for=running --timeout=10s`,
 	}, func(c *cobra.Command, name messages.Name) error {
 		switch {
-		case a.destination.given() || a.socket != "":
-			return inputError("this is possible on the machine of the daemon only, and without --socket")
+		case a.destination.csr:
+			return errNoRequest
+		case a.socket != "":
+			return errSocketGiven
 		case timeout < 0:
 			return usageError("option '--timeout': it is negative")
 		}

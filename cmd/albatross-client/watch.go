@@ -89,13 +89,10 @@ type followed struct {
 	later   []messages.Event // since that end
 }
 
-// openEvents subscribes to the events of a unikernel. It returns nil for a remote daemon,
-// or one that is not ours.
+// openEvents subscribes to the events of a unikernel. It returns nil for a daemon that is not ours,
+// and without a session for a remote one.
 func (a *app) openEvents(ctx context.Context, name messages.Name) *followed {
-	if a.destination.given() {
-		return nil
-	}
-	conn, err := client.Dial(ctx, a.beside(messages.AtControl))
+	conn, err := a.connectBeside(ctx, messages.AtControl)
 	if err != nil {
 		a.message(info, fmt.Sprintf("its events cannot be followed: %v", err))
 		return nil
@@ -313,6 +310,9 @@ func (a *app) openConsole(ctx context.Context, name messages.Name, since time.Ti
 	subscribe := messages.ConsoleSubscribe{Since: messages.Some(since)}
 	if a.destination.address != "" {
 		conn, _, err := a.open(ctx, name, subscribe)
+		if err == nil && !conn.OneCommand() {
+			err = conn.CloseWrite()
+		}
 		return conn, err
 	}
 	conn, err := client.Dial(ctx, a.beside(messages.AtConsole))

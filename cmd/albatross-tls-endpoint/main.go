@@ -32,6 +32,7 @@ type options struct {
 	spool  string
 	crl    string
 	audit  string
+	single bool // no sessions
 
 	handshake time.Duration
 
@@ -74,6 +75,7 @@ func command() *cobra.Command {
 	flags.StringVar(&o.spool, "spool", "/var/tmp", "directory of images that are being received, on a disk")
 	flags.StringVar(&o.crl, "crl", "", "file of lists of revoked certificates, in PEM; while it is not there or wrong, nobody is served")
 	flags.StringVar(&o.audit, "audit", "", "file to append a JSON object to for each command; while that cannot be written, nobody is served")
+	flags.BoolVar(&o.single, "no-sessions", false, "serve only clients whose certificate contains a command")
 	flags.DurationVar(&o.handshake, "handshake-timeout", remote.DefaultGate.Patience, "how long a client may take for its handshake; four times as long with an image in its certificate")
 	o.log.Register(flags)
 	commandline.Daemon(cmd, version)

@@ -63,6 +63,7 @@ func configure(o options, log *slog.Logger) (remote.Config, error) {
 		Gate:     remote.DefaultGate.WithPatience(o.handshake),
 		Conns:    remote.DefaultConns,
 		Patience: remote.DefaultPatience,
+		Single:   o.single,
 	}
 	var err error
 	if config.CA, err = readCA(o.ca); err != nil {

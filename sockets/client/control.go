@@ -18,6 +18,7 @@ import (
 // cannot be used afterwards.
 func (c *Conn) Ends(ctx context.Context, name messages.Name) ([]messages.NamedEnd, error) {
 	ends, err := askList[messages.SuccessEnds](ctx, c, name, messages.EndList{}, control.ReadAnswer)
+	asAsked(c, name, ends.List, func(n *messages.NamedEnd) *messages.Name { return &n.Name })
 	return ends.List, err
 }
 
@@ -25,6 +26,7 @@ func (c *Conn) Ends(ctx context.Context, name messages.Name) ([]messages.NamedEn
 // with Ends.
 func (c *Conn) Statuses(ctx context.Context, name messages.Name) ([]messages.UnikernelStatus, error) {
 	statuses, err := askList[messages.SuccessStatuses](ctx, c, name, messages.StatusList{}, control.ReadStatuses)
+	asAsked(c, name, statuses.List, func(s *messages.UnikernelStatus) *messages.Name { return &s.Name })
 	return statuses.List, err
 }
 
@@ -32,6 +34,7 @@ func (c *Conn) Statuses(ctx context.Context, name messages.Name) ([]messages.Uni
 // Ends.
 func (c *Conn) Settings(ctx context.Context, name messages.Name) ([]messages.NamedSettings, error) {
 	settings, err := askList[messages.SuccessSettings](ctx, c, name, messages.SettingList{}, control.ReadSettings)
+	asAsked(c, name, settings.List, func(s *messages.NamedSettings) *messages.Name { return &s.Name })
 	return settings.List, err
 }
 
@@ -52,6 +55,17 @@ func askList[S messages.Success](ctx context.Context, c *Conn, name messages.Nam
 		return list, c.failed(fmt.Errorf("the answer is a %T", answer))
 	}
 	return list, nil
+}
+
+// asAsked gives the answer about a name, of which the daemon has said the full one, the name that was
+// asked for: from afar that is relative to the path of the certificates.
+func asAsked[T any](c *Conn, asked messages.Name, list []T, name func(*T) *messages.Name) {
+	if !c.afar || asked.IsPath() {
+		return
+	}
+	for i := range list {
+		*name(&list[i]) = asked
+	}
 }
 
 // Reserve makes the daemon reserve room for all of a block device. The rest is as with
@@ -125,6 +139,7 @@ func (c *Conn) exchangeControl(request net.Buffers, read func(io.Reader) (messag
 // The rest is as with Ends.
 func (c *Conn) Networks(ctx context.Context, name messages.Name) ([]messages.NetworkStatus, error) {
 	networks, err := askList[messages.SuccessNetworks](ctx, c, name, messages.NetworkList{}, control.ReadNetworks)
+	asAsked(c, name, networks.List, func(n *messages.NetworkStatus) *messages.Name { return &n.Name })
 	return networks.List, err
 }
 

@@ -58,6 +58,10 @@ func (e *EventStream) Next(ctx context.Context) (messages.Data, error) {
 	begun := e.begun
 	e.begun = true
 	switch p := next.(type) {
+	case messages.DataEvent:
+		list := []messages.DataEvent{p}
+		asAsked(e.conn, e.name, list, func(d *messages.DataEvent) *messages.Name { return &d.Event.Name })
+		return list[0], nil
 	case messages.Data:
 		return p, nil
 	case messages.Failure:

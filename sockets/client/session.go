@@ -32,7 +32,8 @@ import (
 // machine of the daemon would say and read, in the current version of the protocol, except that
 //
 //   - names are relative to the path of the certificates, in commands. Answers have the name that
-//     is answered about in full, and names in lists relative to what was asked for, as always;
+//     is answered about in full, and names in lists relative to the path that was asked
+//     for, or in full if that was a name, as always;
 //   - a command has at most 64 KB: the image of a unikernel follows it, in chunks, up to one of the
 //     length 0 (within the chunks of the session);
 //   - the endpoint may answer in place of the daemon, with a failure.

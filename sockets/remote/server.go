@@ -30,6 +30,7 @@ type Config struct {
 	Audit       *Audit       // nil: nothing is logged
 	Now         func() time.Time
 	Log         *slog.Logger
+	Single      bool // there are no sessions
 
 	// Work does a piece of long work, in turns of those it is for.
 	Work func(ctx context.Context, whose string, work func()) error
@@ -164,7 +165,7 @@ func (s *Server) handshake(ctx context.Context, address netip.Addr, counted *cou
 	}
 	// Who offers other protocols than ours gets none, as if it had offered nothing.
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if !slices.Contains(hello.SupportedProtos, client.SessionProtocol) {
+		if s.config.Single || !slices.Contains(hello.SupportedProtos, client.SessionProtocol) {
 			return nil, nil
 		}
 		own := config.Clone()

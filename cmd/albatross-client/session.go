@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"sync"
+	"time"
+
+	"albatross/messages"
+	"albatross/sockets/certificate"
+	"albatross/sockets/client"
+)
+
+// Sessions are the connections to an endpoint on which several commands can be given. Those that
+// follow something occupy theirs, and others need one beside it.
+type sessions struct {
+	mu  sync.Mutex
+	all []*client.Session
+	// none is true once the endpoint has not offered any.
+	none bool
+}
+
+// open begins a conversation in a session that has none, and returns nil if there is no such.
+func (s *sessions) open(at messages.Endpoint) *client.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, session := range s.all {
+		if conn := session.Open(at); conn != nil {
+			return conn
+		}
+	}
+	return nil
+}
+
+// add begins the first conversation in a session.
+func (s *sessions) add(session *client.Session, at messages.Endpoint) *client.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, session)
+	return session.Open(at)
+}
+
+func (s *sessions) missing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.none
+}
+
+func (s *sessions) miss() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.none = true
+}
+
+// close ends all of them.
+func (s *sessions) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, session := range s.all {
+		session.Close()
+	}
+}
+
+// errSocketGiven is about a command that needs several sockets.
+const errSocketGiven = inputError("this is not possible with --socket, which is one of several that are needed")
+
+// errOnlySession is about a command that no certificate can contain.
+const errOnlySession = inputError("this is possible on the machine of the daemon, or through an endpoint that offers sessions, which this one does not")
+
+// connectSession connects to a socket of the daemon behind the endpoint, which must offer sessions.
+func (a *app) connectSession(ctx context.Context, at messages.Endpoint) (*client.Conn, error) {
+	if a.destination.made != nil {
+		return nil, errOnlySession
+	}
+	return a.connectAfar(ctx, at, messages.Name{}, nil)
+}
+
+// connectAfar connects to a socket of the daemon behind the endpoint: in a session, or else with a
+// certificate that contains a command. nil: no certificate can.
+func (a *app) connectAfar(ctx context.Context, at messages.Endpoint, name messages.Name, command messages.Command) (*client.Conn, error) {
+	anchors, err := readPEM(a.destination.serverCA, certificate.ParseCertificates)
+	if err != nil {
+		return nil, err
+	}
+	authority, err := readAuthority(a.destination.ca, a.destination.caKey)
+	if err != nil {
+		return nil, err
+	}
+	if err := judge(authority.Chain, name, command); err != nil {
+		return nil, err
+	}
+	if conn := a.sessions.open(at); conn != nil {
+		return conn, nil
+	}
+	natively := func() (*madeCertificate, error) {
+		if command == nil {
+			return nil, errOnlySession
+		}
+		return a.certify(authority, name, command)
+	}
+	if a.sessions.missing() {
+		made, err := natively()
+		if err != nil {
+			return nil, err
+		}
+		return a.connectMade(ctx, made)
+	}
+	made, err := a.certifySession(authority)
+	if err != nil {
+		return nil, err
+	}
+	if err := leadsTo(made.chain, anchors); err != nil {
+		return nil, &chainError{err}
+	}
+	e := client.Endpoint{Address: a.destination.address, Authority: anchors}
+	e.Choose = func(session bool) (shown tls.Certificate, err error) {
+		if !session {
+			if made, err = natively(); err != nil {
+				return shown, err
+			}
+		}
+		a.destination.large = made.size() > largeSize
+		return made.forTLS(), nil
+	}
+	a.message(info, "connecting to "+a.destination.address)
+	session, conn, err := client.DialSession(ctx, e)
+	if session != nil {
+		return a.sessions.add(session, at), nil
+	}
+	if conn != nil || errors.Is(err, errOnlySession) {
+		a.sessions.miss()
+	}
+	return conn, err
+}
+
+// certifySession makes a certificate for a session.
+func (a *app) certifySession(authority *certificate.Authority) (*madeCertificate, error) {
+	key, err := a.destination.keyType.Generate()
+	if err != nil {
+		return nil, err
+	}
+	chain, err := authority.IssueSession(key.Public(), time.Now(), certificate.CommandLife)
+	if err != nil {
+		return nil, inputError("cannot make a certificate: " + escape(err.Error()))
+	}
+	return &madeCertificate{chain, key}, nil
+}
