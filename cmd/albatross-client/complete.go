@@ -54,7 +54,7 @@ func (a *app) completeBlockAndFile(c *cobra.Command, args []string, word string)
 
 // known returns the names that the daemon lists, or none without an answer.
 func (a *app) known(c *cobra.Command, list question) (names []cobra.Completion) {
-	if a.socket == "-" || a.destination.csr {
+	if a.socket == "-" || a.destination.csr || a.chooseContext(c) != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)

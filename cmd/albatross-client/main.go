@@ -8,6 +8,7 @@
 //
 //	root.go          the commands, what they have in common, how the daemon is asked
 //	destination.go   remote daemons, and the certificates for them
+//	context.go       destinations that are kept under names
 //	session.go       several commands to a remote daemon, on one connection
 //	request.go       requests for certificates (--csr)
 //	judge.go         what a certificate may contain

@@ -197,7 +197,7 @@ func (a *app) networks(ctx context.Context, name messages.Name) ([]messages.Netw
 
 // completeNetworks completes the name of a network.
 func (a *app) completeNetworks(c *cobra.Command, args []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
-	if len(args) > 0 || a.socket == "-" || a.destination.csr {
+	if len(args) > 0 || a.socket == "-" || a.destination.csr || a.chooseContext(c) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)

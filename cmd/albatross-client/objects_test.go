@@ -52,7 +52,7 @@ var documented = map[string]any{
 	"A network device of a unikernel": deviceObject{}, "A block device of a unikernel": diskObject{}, "A policy": policyObject{},
 	"A block device": blockObject{}, "A network": networkObject{}, "A unikernel on a network": stationObject{}, "The end of a run": endObject{},
 	"A console": consoleObject{}, "A line of a console": lineObject{}, "A result": resultObject{}, "An event": eventObject{}, "Missed events": missedObject{},
-	"What was waited for": waitObject{}, "What a unikernel uses": consumerObject{},
+	"What was waited for": waitObject{}, "What a unikernel uses": consumerObject{}, "A context": contextObject{},
 }
 
 // TestEveryMemberIsDocumented, with whether it can be absent, and no other.

@@ -26,7 +26,7 @@ type app struct {
 	socket, tmpdir, dbdir string
 	destination           destination
 	sessions              sessions // with its endpoint
-	command               string // the name of the command that runs
+	command               string   // the name of the command that runs
 	verbosity             verbosity
 	quiet                 bool
 	more                  int
@@ -62,7 +62,10 @@ func (a *app) root() *cobra.Command {
 			if a.format, err = a.outputFormat(); err != nil {
 				return err
 			}
-			return a.checkDestination()
+			if err := a.checkDestination(); err != nil {
+				return err
+			}
+			return a.chooseContext(c)
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -72,6 +75,13 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError(optionText(err) + meantOption(c, err)) })
 	a.registerCommon(root)
 	a.registerDestination(root.PersistentFlags())
+	root.PersistentFlags().String(contextOption, "", "ask the daemon of this context: see 'context'")
+	completion := func(c *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return completeContexts(c, nil, word)
+	}
+	if err := root.RegisterFlagCompletionFunc(contextOption, completion); err != nil {
+		panic("internal error: " + err.Error()) // the option is not there
+	}
 	for _, g := range a.groups() {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
 		for _, c := range g.commands {
@@ -105,7 +115,7 @@ func (a *app) groups() []group {
 			a.logsCommand(), a.consoleCommand(), a.inactiveConsolesCommand(), a.eventsCommand(), a.exitsCommand(), a.waitCommand(),
 			a.topCommand(), a.statsCommand(), a.statsAddCommand(), a.statsRemoveCommand(),
 		}},
-		{"From afar", []*cobra.Command{a.certificateCommand(), a.generateCommand(), a.signCommand(), a.revokeCommand()}},
+		{"From afar", []*cobra.Command{a.contextCommand(), a.certificateCommand(), a.generateCommand(), a.signCommand(), a.revokeCommand()}},
 		{"Native albatross", []*cobra.Command{a.exportCommand(), a.inspectDumpCommand(), a.extractDumpCommand(), a.wireCommand()}},
 	}
 }
