@@ -19,17 +19,25 @@ const (
 	pause = 10 * time.Millisecond
 )
 
-// namespaceOf names the mount namespace of a process, which tests enter with that for networks:
-// some tenders leave the latter, and nothing leaves the former.
-func namespaceOf(pid int) (string, error) {
-	return os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "ns/mnt"))
+// setMark marks this process, and all that it starts from here on, by a limit of real-time
+// processing that has its pid as the last digits. It is inherited, limits nothing, and nobody else
+// changes it. Namespaces are no such mark, since tenders leave them. Who has a mark already gets a
+// lower one, since not everybody may raise a limit.
+func setMark() error {
+	var now unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_RTTIME, &now); err != nil {
+		return err
+	}
+	const highest, pidBits = 1 << 28, 22
+	mark := (min(highest, now.Max>>pidBits)-1)<<pidBits + uint64(os.Getpid())
+	return unix.Setrlimit(unix.RLIMIT_RTTIME, &unix.Rlimit{Cur: mark, Max: mark})
 }
 
-// killLeft kills the processes that tests have left behind in their mount namespace,
-// and returns their command lines.
-func killLeft(namespace string) (commands []string) {
-	left := members(namespace)
-	for end := time.Now().Add(leaving); len(left) > 0 && time.Now().Before(end); left = members(namespace) {
+// killLeft kills the processes that tests have left behind, which have the mark of this one, and
+// returns their command lines.
+func killLeft() (commands []string) {
+	left := likeThis()
+	for end := time.Now().Add(leaving); len(left) > 0 && time.Now().Before(end); left = likeThis() {
 		time.Sleep(pause)
 	}
 	for _, pid := range left {
@@ -40,17 +48,26 @@ func killLeft(namespace string) (commands []string) {
 	return commands
 }
 
-// members returns the processes in a mount namespace. A zombie is in none.
-func members(namespace string) (pids []int) {
+// likeThis returns the other processes with the mark of this one, without zombies.
+func likeThis() (pids []int) {
+	ours := markOf("self")
 	found, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range found {
 		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil {
+		if err != nil || pid == os.Getpid() || markOf(filepath.Base(dir)) != ours {
 			continue
 		}
-		if in, err := namespaceOf(pid); err == nil && in == namespace { // it may have ended meanwhile
+		if line, err := os.ReadFile(filepath.Join(dir, "cmdline")); err == nil && len(line) > 0 {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+// markOf returns the line with the mark of a process, of whatever user, and nothing if it has ended.
+func markOf(process string) string {
+	text, _ := os.ReadFile(filepath.Join("/proc", process, "limits"))
+	_, line, _ := strings.Cut(string(text), "\nMax realtime timeout")
+	line, _, _ = strings.Cut(line, "\n")
+	return line
 }

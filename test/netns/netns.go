@@ -76,18 +76,17 @@ func reenter(here string) error {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := c.Start(); err != nil {
+	if err := setMark(); err != nil {
 		return err
 	}
-	namespace, err := namespaceOf(c.Process.Pid)
-	if err != nil { // it has ended already, and cannot have left any process
-		namespace = ""
+	if err := c.Start(); err != nil {
+		return err
 	}
 	if err := c.Wait(); err != nil {
 		fmt.Fprintln(os.Stderr, "in a network namespace:", err)
 	}
 	code := c.ProcessState.ExitCode() // a signal is -1 and becomes 255
-	if left := killLeft(namespace); len(left) > 0 {
+	if left := killLeft(); len(left) > 0 {
 		fmt.Fprintf(os.Stderr, "the tests have left behind:\n%s\n", strings.Join(left, "\n"))
 		code = max(code, 1)
 	}

@@ -34,7 +34,10 @@ func TestMain(m *testing.M) {
 		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
 	case "leave":
 		c := exec.Command("sleep", "1000")
-		c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNET} // as tenders may be
+		c.SysProcAttr = &syscall.SysProcAttr{ // as tenders are
+			Unshareflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS,
+			Credential:   &syscall.Credential{Uid: 1879048193, Gid: 1879048193},
+		}
 		if err := c.Start(); err != nil {
 			panic(err)
 		}
