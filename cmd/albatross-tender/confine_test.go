@@ -25,11 +25,33 @@ func confined(t *testing.T, root string, arguments ...string) launched {
 	}
 	groups := user{"root with groups", &syscall.Credential{Groups: []uint32{1, 2, 3}}}
 	l := launchAs(t, groups, tender, append([]string{"--confine=user", "--root=" + root, "--cpus=", "--", tender}, arguments...)...)
+	l.begins(t)
+	return l
+}
+
+// confinedInVoid is confined in a void.
+func confinedInVoid(t *testing.T, arguments ...string) launched {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("only root can make namespaces")
+	}
+	dir := emptyDir(t)
+	void, err := confine.NewVoid(dir)
+	require.NoError(t, err)
+	defer void.Close()
+	l := launchWith(t, users()[0], void.Files(), tender,
+		append([]string{"--confine=user", "--root=" + dir, "--void=5", "--cpus=", "--", tender}, arguments...)...)
+	l.begins(t)
+	return l
+}
+
+// begins opens the gate, and returns when the guest has printed a line.
+func (l launched) begins(t *testing.T) {
+	t.Helper()
 	require.Equal(t, "+", l.release(t), "nothing is missing")
 	line, err := bufio.NewReader(l.output).ReadString('\n')
 	require.NoError(t, err)
 	require.NotContains(t, line, "albatross-tender: ")
-	return l
 }
 
 // emptyDir returns a directory by the path by which the kernel shows it.
@@ -112,20 +134,36 @@ func TestATenderThatStaysRoot(t *testing.T) {
 	})
 }
 
-// TestATenderHasItsOwnNamespaces: all of its threads are in them. Its network is that of its tap.
+// TestATenderHasItsOwnNamespaces: all of its threads are in them, and find no file and no network.
+// The descriptors of the void are closed.
 func TestATenderHasItsOwnNamespaces(t *testing.T) {
 	forBothTargets(t, func(t *testing.T, target, disk string) {
-		l := confined(t, emptyDir(t), target, "--mem=16", "--", imageOf("hello", target), "--quiet")
+		l := confinedInVoid(t, target, "--mem=16", "--", imageOf("hello", target), "--quiet")
 		threads, err := os.ReadDir(proc(l.command, "task"))
 		require.NoError(t, err)
 		for _, thread := range threads {
-			for kind, own := range map[string]bool{"ipc": true, "uts": true, "net": false} {
+			task := "task/" + thread.Name()
+			for _, kind := range []string{"mnt", "net", "ipc", "uts"} {
 				ours, err := os.Readlink("/proc/self/ns/" + kind)
 				require.NoError(t, err)
-				its, err := os.Readlink(proc(l.command, "task/"+thread.Name()+"/ns/"+kind))
+				its, err := os.Readlink(proc(l.command, task+"/ns/"+kind))
 				require.NoError(t, err)
-				require.Equal(t, own, ours != its, kind)
+				require.NotEqual(t, ours, its, kind)
 			}
+			for _, dir := range []string{"root", "cwd"} {
+				files, err := os.ReadDir(proc(l.command, task+"/"+dir))
+				require.NoError(t, err)
+				require.Empty(t, files, dir)
+			}
+			require.Len(t, strings.Split(strings.TrimSpace(readProc(t, l.command, task+"/mountinfo")), "\n"), 1)
+			require.Regexp(t, `\n +lo:[ 0]+\n$`, readProc(t, l.command, task+"/net/dev"))
+		}
+		fds, err := filepath.Glob(proc(l.command, "fd/*"))
+		require.NoError(t, err)
+		for _, fd := range fds {
+			is, err := os.Readlink(fd)
+			require.NoError(t, err)
+			require.NotRegexp(t, `^(mnt|net):`, is)
 		}
 	})
 }
@@ -153,7 +191,7 @@ func TestATenderHasLimits(t *testing.T) {
 		require.Equal(t, []string{"0", "0"}, limitOf(t, l, "Max locked memory"))
 		require.Equal(t, "500\n", readProc(t, l.command, "oom_score_adj"))
 
-		l = confined(t, emptyDir(t), target, "--mem=16", "--block:storage="+disk, "--", imageOf("disk", target), "write", "abc")
+		l = confinedInVoid(t, target, "--mem=16", "--block:storage="+disk, "--", imageOf("disk", target), "write", "abc")
 		require.NoError(t, l.command.Wait())
 		text, err := os.ReadFile(disk)
 		require.NoError(t, err)
@@ -175,7 +213,7 @@ func TestAConfinedTenderHasANetwork(t *testing.T) {
 		if target == "hvt" {
 			requireKVM(t)
 		}
-		l := confined(t, emptyDir(t), target, "--mem=2", "--net:service="+tap, "--net-mac:service=02:67:75:65:73:74", "--", imageOf("net", target))
+		l := confinedInVoid(t, target, "--mem=2", "--net:service="+tap, "--net-mac:service=02:67:75:65:73:74", "--", imageOf("net", target))
 		requireEcho(t)
 		require.NoError(t, l.command.Process.Signal(unix.SIGTERM), "it ends as any other")
 		require.Error(t, l.command.Wait())

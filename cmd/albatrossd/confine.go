@@ -8,17 +8,23 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/runtime/confine"
+	"albatross/runtime/guest"
 )
 
-// confinement returns which layers tenders get beside their filter, and a function that logs
-// once what is missing of them. An ordinary user can give up nothing.
-func confinement(o options, log *slog.Logger) (*confine.Order, func(string)) {
+// confinement sets which layers tenders get beside their filter, and what logs once which of them
+// are missing. An ordinary user can give up nothing. The caller closes the void.
+func confinement(guests *guest.Machine, o options, log *slog.Logger) {
 	missing := logOnce(log)
 	order := &confine.Order{}
+	guests.Confine, guests.Missing = order, missing
 	if os.Geteuid() != 0 {
-		return order, missing
+		return
 	}
 	order.Root = emptyDir(o)
+	void, err := confine.NewVoid(order.Root)
+	if guests.Void = void; err != nil {
+		missing(confine.NoVoid(err))
+	}
 	// To end and to take over a process of another user, root needs these.
 	have, err := confine.Effective()
 	if err == nil {
@@ -27,7 +33,6 @@ func confinement(o options, log *slog.Logger) (*confine.Order, func(string)) {
 	if order.User = err == nil; err != nil {
 		missing("tenders are not users of their own: " + err.Error())
 	}
-	return order, missing
 }
 
 // maxMissing bounds what logOnce remembers.

@@ -99,6 +99,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	defer guests.Void.Close()
 	guests.Keeping = keeping
 	for _, a := range db.Aside {
 		config.Meter.SetAside(a.Kind)
@@ -220,7 +221,7 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, *gues
 		FIFODir:   fifoDir(o),
 		FullNames: o.noDropPath,
 	}
-	guests.Confine, guests.Missing = confinement(o, log)
+	confinement(guests, o, log)
 	networks, err := openNetworks(o, filepath.Dir(self), log)
 	if err != nil {
 		return nil, nil, err

@@ -25,6 +25,7 @@ import (
 type Order struct {
 	User bool   // a user and a group of its own, and nobody but root may look into its memory
 	Root string // a directory that becomes its root, and has nothing in it; empty: none
+	Void int    // the first of the descriptors of a void, which takes the place of Root; 0: none
 }
 
 // Variable is the name of the environment variable by which a launcher passes an order to a
@@ -33,6 +34,7 @@ const Variable = "ALBATROSS_CONFINE"
 
 const (
 	withUser = "user"
+	withVoid = "void="
 	withRoot = "root="
 )
 
@@ -41,6 +43,9 @@ func (o Order) Environment() string {
 	var layers []string
 	if o.User {
 		layers = append(layers, withUser)
+	}
+	if o.Void > 0 {
+		layers = append(layers, withVoid+strconv.Itoa(o.Void))
 	}
 	if o.Root != "" {
 		layers = append(layers, withRoot+o.Root) // last, since a path may have commas
@@ -54,13 +59,19 @@ func FromEnvironment() (o Order, given bool, err error) {
 	if !given {
 		return o, false, nil
 	}
-	if rest, user := strings.CutPrefix(text, withUser); user {
-		o.User, text = true, strings.TrimPrefix(rest, ",")
+	rest := text
+	if after, user := strings.CutPrefix(rest, withUser); user {
+		o.User, rest = true, strings.TrimPrefix(after, ",")
 	}
-	if root, found := strings.CutPrefix(text, withRoot); found {
-		o.Root, text = root, ""
+	if after, found := strings.CutPrefix(rest, withVoid); found {
+		number, after, _ := strings.Cut(after, ",")
+		o.Void, err = strconv.Atoi(number)
+		rest = after
 	}
-	if text != "" {
+	if root, found := strings.CutPrefix(rest, withRoot); found {
+		o.Root, rest = root, ""
+	}
+	if rest != "" || err != nil {
 		return Order{}, true, fmt.Errorf("cannot understand %s=%q", Variable, text)
 	}
 	return o, true, nil
@@ -92,6 +103,15 @@ func Find(want Order) (can Order, missing []string) {
 		can.User = false
 		missing = append(missing, fmt.Sprintf("tenders are not users of their own: %v", err))
 	}
+	if want.Void > 0 {
+		err := checkVoid(capabilities)
+		if err == nil {
+			can.Root = "" // that of the void takes its place
+			return can, missing
+		}
+		can.Void = 0
+		missing = append(missing, NoVoid(err))
+	}
 	if want.Root != "" {
 		if err := checkRoot(want.Root, capabilities); err != nil {
 			can.Root = ""
@@ -99,6 +119,11 @@ func Find(want Order) (can Order, missing []string) {
 		}
 	}
 	return can, missing
+}
+
+// NoVoid returns what is missing of the confinement without a void.
+func NoVoid(err error) string {
+	return fmt.Sprintf("tenders share the mounts and the network of the machine: %v", err)
 }
 
 // checkUser returns why this process cannot become a user of its own. A daemon or keeper
@@ -199,7 +224,12 @@ func (o Order) EnterAlone() error { return o.enter(thisThread) }
 func (o Order) enter(call caller) error {
 	raiseOOMScore()
 	root := unix.Geteuid() == 0
-	if o.Root != "" {
+	switch {
+	case o.Void > 0:
+		if err := enterVoid(call, o.Void); err != nil {
+			return fmt.Errorf("cannot leave the mounts and the network of the machine: %w", err)
+		}
+	case o.Root != "":
 		if err := changeRoot(o.Root); err != nil {
 			return fmt.Errorf("cannot change the root directory: %w", err)
 		}

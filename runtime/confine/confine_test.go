@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -22,11 +23,23 @@ func TestMain(m *testing.M) {
 		find(os.Args[2])
 		unix.Exit(0)
 	}
+	if len(os.Args) == 3 && os.Args[1] == "inside" {
+		runtime.LockOSThread()
+		inside()
+		unix.Exit(0)
+	}
+	if len(os.Args) == 3 && os.Args[1] == "outside" {
+		outside(os.Args[2])
+		unix.Exit(0)
+	}
 	goleak.VerifyTestMain(m)
 }
 
-// find prints which layers there can be without a capability.
+// find prints which layers there can be without a capability, or without a system call.
 func find(without string) {
+	if without == "setns" {
+		refuseSetns()
+	}
 	for n, name := range names {
 		if name == without {
 			var sets [2]unix.CapUserData
@@ -36,8 +49,24 @@ func find(without string) {
 			must(unix.Capset(&header, &sets[0]))
 		}
 	}
-	can, missing := Find(Order{User: true, Root: os.TempDir()})
-	fmt.Println(can.User, missing, Separate([]string{"solo5-hvt", "--", "image"}, false))
+	can, missing := Find(Order{User: true, Root: os.TempDir(), Void: 3})
+	fmt.Println(can.User, can.Void, can.Root, missing, Separate([]string{"solo5-hvt", "--", "image"}, false))
+}
+
+// refuseSetns filters the system calls of this thread, as a service manager may.
+func refuseSetns() {
+	const number = 0 // of the call, in struct seccomp_data
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: number},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_SETNS, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		must(errno)
+	}
 }
 
 func must(err error) {
@@ -48,7 +77,7 @@ func must(err error) {
 }
 
 func TestOrdersThatTravel(t *testing.T) {
-	for _, o := range []Order{{}, {User: true}, {Root: "/run/a,b=c/empty"}, {User: true, Root: "/run/user,root=/x"}} {
+	for _, o := range []Order{{}, {User: true}, {Root: "/run/a,b=c/empty"}, {User: true, Root: "/run/user,root=/x"}, {Void: 5}, {User: true, Void: 12, Root: "/run/void=5"}} {
 		name, value, _ := strings.Cut(o.Environment(), "=")
 		t.Setenv(name, value)
 		got, given, err := FromEnvironment()
@@ -56,9 +85,11 @@ func TestOrdersThatTravel(t *testing.T) {
 		require.True(t, given)
 		require.Equal(t, o, got)
 	}
-	t.Setenv(Variable, "nonsense")
-	_, _, err := FromEnvironment()
-	require.EqualError(t, err, `cannot understand ALBATROSS_CONFINE="nonsense"`)
+	for _, text := range []string{"nonsense", "void=x", "void=", "void=5,x", "user,nonsense"} {
+		t.Setenv(Variable, text)
+		_, _, err := FromEnvironment()
+		require.EqualError(t, err, fmt.Sprintf("cannot understand ALBATROSS_CONFINE=%q", text))
+	}
 	require.NoError(t, os.Unsetenv(Variable))
 	_, given, err := FromEnvironment()
 	require.NoError(t, err)
@@ -99,6 +130,12 @@ func TestLayersThatCannotBe(t *testing.T) {
 		require.Contains(t, run(capability), "tenders are not users of their own: "+capability+" is missing")
 	}
 	require.Contains(t, run("CAP_SYS_ADMIN"), "tenders have no namespaces of their own: CAP_SYS_ADMIN is missing")
+	for _, capability := range []string{"CAP_SYS_ADMIN", "CAP_SYS_CHROOT"} {
+		require.Contains(t, run(capability), "tenders share the mounts and the network of the machine: "+capability+" is missing")
+	}
+	require.Contains(t, run("setns"), "tenders share the mounts and the network of the machine: cannot enter a namespace: operation not permitted")
+	require.Contains(t, run("CAP_SYS_ADMIN"), " is not empty", "where there is no void, a directory is the root")
+	require.Contains(t, run("CAP_KILL"), "true 3  []", "where there is one, no directory is looked at")
 	require.Contains(t, run("CAP_SYS_CHROOT"), "tenders keep the root directory: CAP_SYS_CHROOT is missing")
 }
 

@@ -117,6 +117,7 @@ func (e *equipment) Launch(ctx context.Context) (Gated, error) {
 		Cgroup:   entrance.Dir,
 		CPUs:     e.plan.cpus,
 		Confine:  e.machine.Confine,
+		Void:     e.machine.Void,
 		Program:  e.plan.tender.Program,
 		Args:     append(e.plan.tender.Prefix, tender.Args(guest)...),
 		Output:   output,

@@ -39,6 +39,7 @@ type Machine struct {
 	Keeping    *Keeping         // nil: this program is the parent of the tenders
 	FullNames  bool             // unikernels get their full name as an argument
 	Confine    *confine.Order   // what tenders give up beside what their filters forbid; nil: nothing
+	Void       *confine.Void    // for which tenders give up mounts and network; nil: they keep them
 	Missing    func(string)     // is told which layers of that a tender does without; nil: nobody is
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -40,7 +41,8 @@ type Command struct {
 	Tasks    []string       // files of the cgroups (version 1) to join
 	Cgroup   string         // directory of the cgroup (version 2) to start in; empty: ours
 	CPUs     []int          // to run on; none: any
-	Confine  *confine.Order // what the tender gives up; nil: nothing
+	Confine  *confine.Order // what the tender gives up, except for Void; nil: nothing
+	Void     *confine.Void  // for which it gives up mounts and network; nil: there is none; stays the caller's
 	Program  string         // path of the tender
 	Args     []string       // without the program
 	Output   *os.File       // standard output and error; stays the caller's
@@ -103,7 +105,7 @@ func start(c Command) (*Gated, error) {
 	defer func() { _ = statusEnd.Close() }()
 
 	// The places of these are launcher.Gate, launcher.Status and launcher.Passed.
-	files := append([]*os.File{null, c.Output, c.Output, gateEnd, statusEnd}, c.Files...)
+	files := append([]*os.File{null, c.Output, c.Output, gateEnd, statusEnd}, c.passed()...)
 	handle, err := fork(c, files)
 	if err != nil {
 		_ = gate.Close()
@@ -116,7 +118,7 @@ func start(c Command) (*Gated, error) {
 // startKept has the keeper start the process. The gate is ours all the same.
 func startKept(ctx context.Context, c Command) (*Gated, error) {
 	s, err := c.Keeper.Start(ctx, keeper.Order{
-		Name: c.Name, Argv: c.argv(), Cgroup: c.Cgroup, Dirs: c.Dirs, Output: c.Output, Console: c.Console, Files: c.Files,
+		Name: c.Name, Argv: c.argv(), Cgroup: c.Cgroup, Dirs: c.Dirs, Output: c.Output, Console: c.Console, Files: c.passed(),
 	})
 	if err != nil {
 		return nil, err
@@ -171,6 +173,17 @@ func fork(c Command, files []*os.File) (*proc.Handle, error) {
 	return handle, err
 }
 
+// void reports whether the tender gets one.
+func (c Command) void() bool { return c.Confine != nil && c.Void != nil }
+
+// passed returns the descriptors that the process gets from launcher.Passed on.
+func (c Command) passed() []*os.File {
+	if !c.void() {
+		return c.Files
+	}
+	return slices.Concat(c.Files, c.Void.Files())
+}
+
 // argv returns the command line of the launcher.
 func (c Command) argv() []string {
 	argv := append([]string{}, c.Launcher...)
@@ -188,6 +201,9 @@ func (c Command) argv() []string {
 		argv = append(argv, option)
 		if c.Confine.Root != "" {
 			argv = append(argv, "--root="+c.Confine.Root)
+		}
+		if c.void() {
+			argv = append(argv, fmt.Sprintf("--void=%d", launcher.Passed+len(c.Files)))
 		}
 	}
 	argv = append(argv, "--cpus="+cpulist.Format(c.CPUs), "--", c.Program)

@@ -56,10 +56,12 @@ func TestADaemonWithFewCapabilities(t *testing.T) {
 		t.Skip("only root has capabilities")
 	}
 	for without, missing := range map[string][]string{
-		"-sys_ptrace":        {"tenders are not users of their own: CAP_SYS_PTRACE is missing"},
-		"-setuid,-sys_admin": {"tenders are not users of their own: CAP_SETUID is missing", "tenders have no namespaces of their own: CAP_SYS_ADMIN is missing"},
+		"-sys_ptrace": {"tenders are not users of their own: CAP_SYS_PTRACE is missing"},
+		"-setuid,-sys_admin": {"tenders are not users of their own: CAP_SETUID is missing", "tenders have no namespaces of their own: CAP_SYS_ADMIN is missing",
+			"tenders share the mounts and the network of the machine: CAP_SYS_ADMIN is missing"},
 		"-setpcap,-setgid,-sys_chroot": {
 			"tenders are not users of their own: CAP_SETGID is missing", "tenders keep the root directory: CAP_SYS_CHROOT is missing",
+			"tenders share the mounts and the network of the machine: CAP_SYS_CHROOT is missing",
 		},
 	} {
 		t.Run(without, func(t *testing.T) {
@@ -91,8 +93,7 @@ func TestADaemonWithFewCapabilities(t *testing.T) {
 	}
 }
 
-// requireOwnUser checks that a process has been given a user, and an empty directory of this
-// host as its root.
+// requireOwnUser checks that a process has been given a user, and is in a void.
 func (h *host) requireOwnUser(pid int) {
 	h.t.Helper()
 	h.until("it is a user of its own", func() bool {
@@ -100,7 +101,14 @@ func (h *host) requireOwnUser(pid int) {
 		require.NoError(h.t, err)
 		return strings.Contains(string(status), fmt.Sprintf("\nUid:\t%d\t", confine.Own(pid)))
 	})
-	root, err := os.Readlink(fmt.Sprintf("/proc/%d/root", pid))
+	for _, kind := range []string{"mnt", "net"} {
+		ours, err := os.Readlink("/proc/self/ns/" + kind)
+		require.NoError(h.t, err)
+		its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+		require.NoError(h.t, err)
+		require.NotEqual(h.t, ours, its)
+	}
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/root", pid))
 	require.NoError(h.t, err)
-	require.Equal(h.t, h.path("empty"), root)
+	require.Empty(h.t, files)
 }

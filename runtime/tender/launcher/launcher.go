@@ -37,7 +37,8 @@ const (
 	// something fails, now or before, the reason. Who has become the tender has closed it,
 	// so its end of file without a reason means success.
 	Status = 4
-	// Passed is the first of those that the tender gets; --pass=N says how many there are.
+	// Passed is the first of those that the tender gets; --pass=N says how many there are. Those
+	// of a void come next, if there is one.
 	Passed = 5
 )
 
@@ -62,7 +63,7 @@ type order struct {
 // execute that. It carries out the order, if there is one.
 type Continuation func(argv []string, o *confine.Order) func() int
 
-const usage = "usage: launch [--join=FILE]... [--pass=N] [--confine[=user] [--root=DIR]] --cpus=LIST -- PROGRAM [ARGUMENTS]"
+const usage = "usage: launch [--join=FILE]... [--pass=N] [--confine[=user] [--root=DIR] [--void=FD]] --cpus=LIST -- PROGRAM [ARGUMENTS]"
 
 // Main is the program; usage describes its arguments. It returns an exit status, or not at all.
 // If PROGRAM is this program, by the path by which this one was called, and own returns a
@@ -98,6 +99,9 @@ func (o order) execute() error {
 	switch {
 	case o.confine == nil:
 	case o.isOwn():
+		if err := confine.PassVoid(o.confine.Void); err != nil {
+			return err
+		}
 		environment = []string{o.confine.Environment()}
 	default:
 		if err := confine.Other(o.argv); err != nil {
@@ -175,6 +179,10 @@ func (o *order) option(text string) bool {
 		o.confine = &confine.Order{User: value == "user"}
 	case option == "--root" && o.confine != nil:
 		o.confine.Root = value
+	case option == "--void" && o.confine != nil:
+		n, err := strconv.ParseUint(value, 10, 16)
+		o.confine.Void = int(n)
+		return err == nil
 	default:
 		return false
 	}

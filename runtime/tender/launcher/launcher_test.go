@@ -23,6 +23,9 @@ func TestParse(t *testing.T) {
 	o, err = parse([]string{"--confine", "--cpus=1", "--", "/bin/true"})
 	require.NoError(t, err)
 	require.Equal(t, &confine.Order{}, o.confine)
+	o, err = parse([]string{"--pass=2", "--confine=user", "--void=7", "--cpus=1", "--", "/bin/true"})
+	require.NoError(t, err)
+	require.Equal(t, order{pass: 2, confine: &confine.Order{User: true, Void: 7}, cpus: []int{1}, argv: []string{"/bin/true"}}, o)
 	o, err = parse([]string{"--cpus=", "--", "/bin/true"})
 	require.NoError(t, err)
 	require.Empty(t, o.cpus)
@@ -38,6 +41,8 @@ func TestParseRefuses(t *testing.T) {
 		{"--join=/a/tasks"},
 		{"--confine=root", "--cpus=0", "--", "/bin/true"},
 		{"--root=/x", "--cpus=0", "--", "/bin/true"},
+		{"--void=5", "--cpus=0", "--", "/bin/true"},
+		{"--confine", "--void=x", "--cpus=0", "--", "/bin/true"},
 		{"--cpus=0,", "--", "/bin/true"},
 		{"--cpus=-1", "--", "/bin/true"},
 		{"--cpus=65537", "--", "/bin/true"},
