@@ -3,6 +3,7 @@ package netif_test
 import (
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,6 +39,40 @@ func TestAKeptTapIsForATender(t *testing.T) {
 	guest.Close()
 	require.True(t, exists(t, tap.Link()), "it outlives its tender")
 	netns.OpenPort(t, tap.Link().Name).Reach(host, from+strings.Repeat("b", 46))
+}
+
+// TestAKeptTapIsForNobodyElse: an ordinary user cannot get it between its maker and its tender, nor
+// later. The open of the device is no obstacle on most machines.
+func TestAKeptTapIsForNobodyElse(t *testing.T) {
+	netns.Bridge(t, bridge)
+	tap := made(t)
+	require.NoError(t, tap.Keep())
+	refused := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with its user
+		refused <- openAsNobody(tap.Link().Name)
+	}()
+	require.ErrorIs(t, <-refused, unix.EPERM)
+	netns.OpenPort(t, tap.Link().Name)
+}
+
+// openAsNobody attaches this thread to a tap as an ordinary user, which it stays.
+func openAsNobody(tap string) error {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	const nobody = 65534
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
+		return errno
+	}
+	request, err := unix.NewIfreq(tap)
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
+	return unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
 }
 
 // Processes that are being started at the same time have copies of the

@@ -75,7 +75,8 @@ func open() (*Tap, error) {
 }
 
 // become attaches a descriptor of /dev/net/tun to a new tap, with the flags with which
-// tenders will open it.
+// tenders will open it. Nobody but our user may, and who can administer networks: a tap without
+// an owner is for everybody who can open that file, which are all users of most machines.
 func become(fd int) (link messages.Link, err error) {
 	request, err := unix.NewIfreq(names)
 	if err != nil {
@@ -83,6 +84,9 @@ func become(fd int) (link messages.Link, err error) {
 	}
 	request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
+		return link, err
+	}
+	if err := unix.IoctlSetInt(fd, unix.TUNSETOWNER, unix.Geteuid()); err != nil {
 		return link, err
 	}
 	found, err := Find(request.Name())
