@@ -36,8 +36,8 @@ func setMark() error {
 // killLeft kills the processes that tests have left behind, which have the mark of this one, and
 // returns their command lines.
 func killLeft() (commands []string) {
-	left := likeThis()
-	for end := time.Now().Add(leaving); len(left) > 0 && time.Now().Before(end); left = likeThis() {
+	left := Started()
+	for end := time.Now().Add(leaving); len(left) > 0 && time.Now().Before(end); left = Started() {
 		time.Sleep(pause)
 	}
 	for _, pid := range left {
@@ -48,8 +48,9 @@ func killLeft() (commands []string) {
 	return commands
 }
 
-// likeThis returns the other processes with the mark of this one, without zombies.
-func likeThis() (pids []int) {
+// Started returns the processes that this one has started, and they in turn, without zombies. They
+// are found in whatever namespace they are, as those of any user, and when their parents have ended.
+func Started() (pids []int) {
 	ours := markOf("self")
 	found, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range found {

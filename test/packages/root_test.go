@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -239,14 +240,11 @@ func (d *daemon) stop(t *testing.T) {
 
 // processes returns those that run a program of the root.
 func (r *root) processes(program string) (pids []string) {
-	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is valid
-	for _, path := range lines {
-		line, _ := os.ReadFile(path)
-		dir := filepath.Dir(path)
-		inside, _ := os.Readlink(filepath.Join(dir, "ns/net"))
-		ours, _ := os.Readlink("/proc/self/ns/net")
-		if first, _, _ := bytes.Cut(line, []byte{0}); inside == ours && string(first) == program {
-			pids = append(pids, filepath.Base(dir))
+	for _, pid := range netns.Started() {
+		text := strconv.Itoa(pid)
+		line, _ := os.ReadFile("/proc/" + text + "/cmdline")
+		if first, _, _ := bytes.Cut(line, []byte{0}); string(first) == program {
+			pids = append(pids, text)
 		}
 	}
 	return pids
