@@ -165,10 +165,10 @@ func parseHealthCheck(s string) (h HealthCheck, err error) {
 	return h, err
 }
 
-// Own returns where a unikernel with such arguments is asked: at the given address, else at the port
+// Address returns where a unikernel with such arguments is asked: at the given address, else at the port
 // of the host that leads to its port, else at the address of its first device on a named network.
 // Only for that, leased is true.
-func (h HealthCheck) Own(args Arguments) (at netip.AddrPort, leased bool, err error) {
+func (h HealthCheck) Address(args Arguments) (at netip.AddrPort, leased bool, err error) {
 	if h.Host.IsValid() {
 		return netip.AddrPortFrom(h.Host, h.Port), false, nil
 	}
@@ -197,6 +197,11 @@ func (h HealthCheck) Unreachable() error {
 type Health struct {
 	State HealthState // empty: it has no check, or does not run
 	Cause Public      // why it is unhealthy
+}
+
+// NewHealth returns a Health. It truncates a long cause, and makes it text.
+func NewHealth(state HealthState, cause Public) Health {
+	return Health{State: state, Cause: cutCause(cause)}
 }
 
 // A HealthState is the state of a health, in the word that is sent and shown.

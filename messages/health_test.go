@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 )
@@ -57,6 +58,13 @@ func TestHealthChecks(t *testing.T) {
 	require.EqualError(t, bad.Usable(), "cannot check the health of a unikernel: what it asks for has other characters than visible ones of ASCII")
 }
 
+// TestACauseIsText: a list with it can be read, whatever it was made of.
+func TestACauseIsText(t *testing.T) {
+	h := NewHealth(Unhealthy, Public("\xff"+strings.Repeat("é", 1000)))
+	require.True(t, utf8.ValidString(string(h.Cause)))
+	require.LessOrEqual(t, len(h.Cause), 256)
+}
+
 func FuzzHealthCheck(f *testing.F) {
 	for _, text := range []string{"http://:80/", "tcp://[::1]:1", "dns://:53/x", "exit-free=1s", "http://10.0.0.1/?%0a"} {
 		f.Add(text)
@@ -94,11 +102,11 @@ func TestWhereAUnikernelIsAsked(t *testing.T) {
 		"published somewhere":   {HealthCheck{Kind: HealthTCP, Port: 81}, Arguments{Publish: ports}, "192.0.2.2:8082", false},
 		"an address of its own": {tcp, Arguments{Networks: leased}, "10.0.0.7:80", true},
 	} {
-		at, isLeased, err := tc.check.Own(tc.args)
+		at, isLeased, err := tc.check.Address(tc.args)
 		require.NoError(t, err, title)
 		require.Equal(t, tc.want, at.String(), title)
 		require.Equal(t, tc.leased, isLeased, title)
 	}
-	_, _, err := tcp.Own(Arguments{Networks: []Network{{Name: "br0"}}})
+	_, _, err := tcp.Address(Arguments{Networks: []Network{{Name: "br0"}}})
 	require.Equal(t, tcp.Unreachable(), err)
 }

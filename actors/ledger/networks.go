@@ -324,7 +324,7 @@ func (l *Ledger) checkHealth(args messages.Arguments) error {
 	if !args.Health.OK || h.Kind == messages.HealthRuns {
 		return nil
 	}
-	_, leased, err := h.Own(args)
+	_, leased, err := h.Address(args)
 	if err != nil || !leased {
 		return err
 	}

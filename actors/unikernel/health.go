@@ -70,12 +70,12 @@ func later(a, b time.Time) time.Time {
 
 func (u *unikernel) tellHealth(c *supervise.Context, state messages.HealthState, cause messages.Public) {
 	u.health.state = state
-	c.Send(u.Host, messages.UnikernelHealth{Name: u.Name, Run: u.Run, Health: messages.Health{State: state, Cause: cause}})
+	c.Send(u.Host, messages.UnikernelHealth{Name: u.Name, Run: u.Run, Health: messages.NewHealth(state, cause)})
 }
 
 func (u *unikernel) askHealth(c *supervise.Context) {
 	machine, run, check := u.Machine, u.health.run, u.spec.Arguments.Health.Value
-	at, _, err := check.Own(u.spec.Arguments)
+	at, _, err := check.Address(u.spec.Arguments)
 	c.Go(func(ctx context.Context) any {
 		if err == nil {
 			err = machine.AskHealth(ctx, check, at)

@@ -290,7 +290,7 @@ func (a *app) listContexts() error {
 		list = append(list, contextObject{name, name == current, saved.Destination, saved.CA, saved.CAKey, saved.ServerCA, saved.KeyType})
 	}
 	if a.format == jsonFormat {
-		return a.print(documentOf(list, func(o contextObject) contextObject { return o }))
+		return a.print(documentOf(list, same[contextObject]))
 	}
 	t := table{rows: [][]string{{"NAME", "CURRENT", "DESTINATION", "CA"}}, least: []int{3}}
 	for _, o := range list {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -69,7 +70,7 @@ func askHTTP(ctx context.Context, target string, at netip.AddrPort) error {
 	}
 	_ = answer.Body.Close()
 	if answer.StatusCode < 200 || answer.StatusCode > 399 {
-		return fmt.Errorf("it answers with status %d", answer.StatusCode)
+		return refusal(fmt.Sprintf("it answers with status %d", answer.StatusCode))
 	}
 	return nil
 }
@@ -85,24 +86,29 @@ func askDNS(ctx context.Context, name string, at netip.AddrPort) error {
 	return err
 }
 
-// plain returns the cause of an error, in few words: the address is said already, and a guest may
-// have chosen the rest.
+// A refusal is an answer that says, in our words, that something is not healthy.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// plain returns the cause of an error in our words: what a guest has sent is in none of them, since
+// its bytes need not even be text.
 func plain(err error) error {
 	var number syscall.Errno
+	var said refusal
 	var dns *net.DNSError
 	var timeout net.Error
 	switch {
+	case errors.As(err, &said):
+		return said
 	case errors.As(err, &number):
 		return number
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return errors.New("it does not know that name")
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return errors.New("no answer in time")
-	case errors.As(err, &dns):
-		return errors.New("it gives no answer")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("it ends the connection without an answer")
 	}
-	return errors.New(firstBytes(err.Error()))
+	return errors.New("its answer cannot be understood")
 }
-
-// firstBytes returns at most 100 bytes.
-func firstBytes(s string) string { return s[:min(len(s), 100)] }

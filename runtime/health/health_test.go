@@ -56,7 +56,7 @@ func TestHTTP(t *testing.T) {
 	defer s.Close()
 	at := addressOf(s.Listener.Addr())
 	for target, refusal := range map[string]string{
-		"/": "", "/a?b=c": "", "/moved": "", "/endless": "", "/broken": "it answers with status 500", "/large": "header",
+		"/": "", "/a?b=c": "", "/moved": "", "/endless": "", "/broken": "it answers with status 500", "/large": "its answer cannot be understood",
 	} {
 		err := Ask(t.Context(), check(t, "http://:80"+target), at)
 		require.Equal(t, target, asked)
@@ -66,6 +66,39 @@ func TestHTTP(t *testing.T) {
 		}
 		require.ErrorContains(t, err, refusal)
 		require.ErrorContains(t, err, fmt.Sprintf("http at %s: ", at))
+	}
+}
+
+// TestHostileAnswers: none of what a guest sends comes back in an error.
+func TestHostileAnswers(t *testing.T) {
+	const evil = "\x1b]0;\xff\xfe"
+	for answer, refusal := range map[string]string{
+		"":                              "it ends the connection without an answer",
+		"HTTP/1.1 200":                  "it ends the connection without an answer",
+		evil + "\r\n\r\n":               "its answer cannot be understood",
+		"HTTP/1.1 " + evil + "\r\n\r\n": "its answer cannot be understood",
+		"HTTP/1.1 200 OK\r\n" + evil + "\r\n\r\n":                    "its answer cannot be understood",
+		"HTTP/1.1 99999 OK\r\n\r\n":                                  "its answer cannot be understood",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + evil + "\r\n\r\n": "its answer cannot be understood",
+		"HTTP/1.1 503 " + evil + "\r\n\r\n":                          "it answers with status 503",
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Read(make([]byte, 1000))
+			_, _ = io.WriteString(c, answer)
+			_ = c.Close()
+		}()
+		err = Ask(t.Context(), check(t, "http://:80/"), addressOf(l.Addr()))
+		require.NoError(t, l.Close())
+		<-served
+		require.EqualError(t, err, fmt.Sprintf("http at %s: %s", l.Addr(), refusal), "%q", answer)
 	}
 }
 
