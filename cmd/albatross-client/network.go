@@ -231,8 +231,8 @@ func needsControl(args messages.Arguments) bool {
 	return false
 }
 
-// deploy creates a unikernel, with what native messages have no word for. A daemon that is not ours has no such socket, and is
-// asked natively, unless it could not do what is needed.
+// deploy creates a unikernel, with what native messages have no word for. A daemon that is not ours
+// has no such socket, and is asked natively, unless it could not do what is needed.
 func (a *app) deploy(ctx context.Context, name messages.Name, command messages.UnikernelCreate) error {
 	if a.socket != "" {
 		if needsControl(command.Config.Arguments) {

@@ -85,6 +85,14 @@ func TestTablesFit(t *testing.T) {
 	})
 }
 
+// TestAnUnhealthyStateIsNotGreen: what runs and does not do what it is for is as conspicuous as what has
+// ended.
+func TestAnUnhealthyStateIsNotGreen(t *testing.T) {
+	for state, want := range map[messages.HealthState]int{"": green, messages.Healthy: green, messages.HealthChecking: yellow, messages.Unhealthy: red} {
+		require.Equal(t, want, stateColour(messages.UnikernelStatus{State: messages.StateRunning, Health: messages.Health{State: state}}), state)
+	}
+}
+
 // TestOnlyStatesAreColoured: colours change no width.
 func TestOnlyStatesAreColoured(t *testing.T) {
 	plain, coloured := unikernelTable(listed(), now, false).fit(0), unikernelTable(listed(), now, true).fit(0)

@@ -32,15 +32,21 @@ func unikernelTable(list []messages.UnikernelStatus, now time.Time, coloured boo
 			if row == 0 || column != state {
 				return 0
 			}
-			return stateColour(list[row-1].State)
+			return stateColour(list[row-1])
 		}
 	}
 	return t
 }
 
-func stateColour(s messages.UnikernelState) int {
-	switch s {
+func stateColour(s messages.UnikernelStatus) int {
+	switch s.State {
 	case messages.StateRunning:
+		switch s.Health.State {
+		case messages.Unhealthy:
+			return red
+		case messages.HealthChecking:
+			return yellow
+		}
 		return green
 	case messages.StateStarting, messages.StateRestarting, messages.StateWaiting:
 		return yellow
