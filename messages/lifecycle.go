@@ -39,11 +39,12 @@ type (
 		Stay     bool   // it stays on record as stopped, until it is started
 		Cause    Public // for the events
 	}
-	// UnikernelPublish changes which ports of the host lead to a unikernel. Answered by
-	// UnikernelPublished.
+	// UnikernelPublish changes which ports of the host lead to a unikernel, and who its owner is.
+	// Answered by UnikernelPublished.
 	UnikernelPublish struct {
-		ID   uint64
-		List []Publication
+		ID    uint64
+		List  []Publication
+		Owner Owner
 	}
 	UnikernelPublished struct {
 		Name Name

@@ -16,6 +16,7 @@ type NetworkSpec struct {
 	Gateway6 netip.Prefix   `cbor:"3,keyasint,omitzero"`  // the same for IPv6; zero: none
 	MTU      int            `cbor:"4,keyasint"`           // bytes
 	NAT      bool           `cbor:"5,keyasint,omitempty"` // the outside sees the host's address instead of those of unikernels
+	Owner    Owner          `cbor:"6,keyasint,omitempty"`
 }
 
 // Subnet returns the addresses of the network.
@@ -46,6 +47,7 @@ type NetworkAsk struct {
 	Subnet6 netip.Prefix
 	MTU     int
 	NoNAT   bool
+	Owner   Owner
 }
 
 // A NamedNetwork is a network with its name.

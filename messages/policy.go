@@ -18,6 +18,8 @@ type Policy struct {
 	Bridges    []string    `cbor:"5,keyasint,omitempty"` // which bridges their taps may be attached to; a set
 	// Damaged: its record was damaged on disk, and it allows nothing.
 	Damaged bool `cbor:"6,keyasint,omitempty"`
+	// Owner is not in native messages: there a policy keeps the one that it has.
+	Owner Owner `cbor:"7,keyasint,omitempty"`
 }
 
 // AllowsNothing reports whether nobody can run or keep anything below the policy. Front

@@ -31,6 +31,8 @@ type Spec struct {
 	StoppedMillis int64 `cbor:"6,keyasint,omitempty"`
 	// Past are its former versions, the last one first.
 	Past []Past `cbor:"7,keyasint,omitempty"`
+	// Owner stays with each replacement that names no other.
+	Owner Owner `cbor:"8,keyasint,omitempty"`
 }
 
 // A Former is what has run under a name before. It has no former itself.
@@ -156,12 +158,19 @@ type NamedSettings struct {
 	Health   Option[HealthCheck] // as in Arguments
 }
 
+// A Block is what is stored about a block device: nothing, unless it has an owner. Its file is
+// not in the database.
+type Block struct {
+	Owner Owner `cbor:"1,keyasint"`
+}
+
 // A State is all that is stored.
 type State struct {
 	Unikernels []Record
 	Policies   []NamedPolicy
 	Ends       []NamedEnd
 	Networks   []NamedNetwork
+	Blocks     map[Name]Block // those that are on record
 	// Imported: nothing of native albatross is to be imported any more.
 	Imported bool
 }
@@ -228,6 +237,17 @@ type (
 	}
 	// DeleteNetwork removes a named network.
 	DeleteNetwork struct {
+		isChange
+		Name Name
+	}
+	// PutBlock sets what is stored about a block device.
+	PutBlock struct {
+		isChange
+		Name  Name
+		Block Block
+	}
+	// DeleteBlock removes what is stored about a block device.
+	DeleteBlock struct {
 		isChange
 		Name Name
 	}

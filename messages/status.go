@@ -18,6 +18,7 @@ type UnikernelStatus struct {
 	Wait      Option[Wait]
 	End       Option[End] // of the last run under this name
 	Health    Health      // of a run with a health check
+	Owner     Owner
 	Used      Option[Use] // absent: it does not run, or could not be measured
 }
 

@@ -303,10 +303,35 @@ type (
 	// BlockReserve reserves room on the disk for all of a block device.
 	BlockReserve struct{ isCommand }
 	// UnikernelDeploy is UnikernelCreate with what native albatross has no word for: ports that
-	// are published, and addresses on named networks.
+	// are published, addresses on named networks, and the owner.
 	UnikernelDeploy struct {
 		isCommand
 		Create UnikernelCreate
+		Owner  Owner // empty: it keeps the one that it has
+	}
+	// PolicyDeploy is PolicyAdd with the owner in the policy; empty: it keeps the one that it has.
+	PolicyDeploy struct {
+		isCommand
+		Policy Policy
+	}
+	// BlockDeploy is BlockAdd with an owner.
+	BlockDeploy struct {
+		isCommand
+		Size  int // MB
+		Owner Owner
+	}
+	// OwnRequest gives something that exists, and has no owner, one.
+	OwnRequest struct {
+		isCommand
+		Kind  Kind
+		Owner Owner
+	}
+	// OwnerList asks for all that has an owner, at and below a path.
+	OwnerList struct{ isCommand }
+	// SuccessOwners answers OwnerList.
+	SuccessOwners struct {
+		isSuccess
+		List []Owned
 	}
 	// StopRequest stops a unikernel, which stays on record and keeps all that was promised to it,
 	// and StartRequest starts it again.

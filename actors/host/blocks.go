@@ -27,6 +27,11 @@ func (h *host) block(c *supervise.Context, a ask) {
 		return
 	}
 	failpoint.Here("block/reserved")
+	h.startBlock(c, a, size)
+}
+
+// startBlock makes the actor that carries out a command about a busy block device.
+func (h *host) startBlock(c *supervise.Context, a ask, size int) {
 	asker := h.open[a.ticket]
 	delete(h.open, a.ticket)
 	h.runs++
@@ -104,8 +109,16 @@ func (h *host) blockDone(c *supervise.Context, m messages.BlockDone) {
 	case messages.BlockRemove:
 		there, kind = m.Failed, messages.EventBlockRemoved
 	}
+	var changes []messages.Change
+	if !there {
+		delete(h.owners.of, m.Name)
+		changes = append(changes, h.blockRecord(m.Name))
+	}
 	if kind != "" && !m.Failed {
-		h.recordEvent(c, kind, m.Name, messages.CommandCause(job.command))
+		changes = append(changes, messages.Happened(c.Now(), kind, m.Name, messages.CommandCause(job.command)))
+	}
+	if len(changes) > 0 {
+		c.Send(h.store, messages.StoreWrite{Changes: changes})
 	}
 	if there {
 		h.ledger.FreeDevice(m.Name)

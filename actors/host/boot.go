@@ -98,6 +98,7 @@ func (h *host) swept(c *supervise.Context, m swept) {
 	for _, d := range m.devices {
 		h.ledger.HoldDevice(d.Name, d.Size)
 	}
+	h.holdOwners(c, m.state.Blocks)
 	for _, e := range m.state.Ends {
 		h.consoles.remain(c, e)
 	}

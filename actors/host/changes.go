@@ -42,6 +42,8 @@ func (h *host) change(c *supervise.Context, a ask) {
 		h.rename(c, a, s, command.To)
 	case messages.PublishAdd, messages.PublishRemove:
 		h.publish(c, a, s)
+	case messages.OwnRequest:
+		h.ownUnikernel(c, a, s)
 	}
 }
 
@@ -50,11 +52,18 @@ func (h *host) create(c *supervise.Context, a ask, s *slot, command messages.Uni
 		h.answer(c, a.ticket, messages.Failure{Text: taken(c, a.name, s)})
 		return
 	}
-	if err := creatable(a.name, command.Config); err != nil {
+	if err := errors.Join(creatable(a.name, command.Config), a.owner.Check()); err != nil {
 		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 		return
 	}
-	args := command.Config.Arguments
+	args, owner := command.Config.Arguments, a.owner
+	if s != nil {
+		if err := mayOwn(messages.KindUnikernel, a.name, s.current.spec.Owner, owner); err != nil {
+			h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
+			return
+		}
+		owner = owner.Or(s.current.spec.Owner)
+	}
 	if s != nil && !a.whole {
 		args = withUnsaid(args, s.current.spec.Arguments)
 	}
@@ -64,7 +73,7 @@ func (h *host) create(c *supervise.Context, a ask, s *slot, command messages.Uni
 		return
 	}
 	m := messages.UnikernelPrepare{
-		Spec:       messages.Spec{Type: command.Config.Type, Arguments: args},
+		Spec:       messages.Spec{Type: command.Config.Type, Arguments: args, Owner: owner},
 		Image:      command.Config.Image,
 		Compressed: command.Config.Compressed,
 		Cause:      messages.CommandCause(command),
@@ -206,7 +215,7 @@ func (h *host) runAgain(c *supervise.Context, a ask, s *slot, spec messages.Spec
 		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 		return
 	}
-	spec.Arguments = args
+	spec.Arguments, spec.Owner = args, s.current.spec.Owner
 	h.replace(c, a, s, messages.UnikernelPrepare{Spec: spec, Cause: messages.CommandCause(a.command)})
 }
 

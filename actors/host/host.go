@@ -62,6 +62,7 @@ type host struct {
 	removals sync.WaitGroup           // of images, under way
 	dropped  map[string]messages.Spec // of runs that were dropped, by their actors, until these have ended
 	blocks   map[messages.Name]blockJob
+	owners   blockOwners
 	asking   map[ticket]statusAsk
 	policies policyChanges
 	renames  map[uint64]rename // by the IDs of their requests to the store
@@ -109,6 +110,7 @@ func (h *host) Started(c *supervise.Context) {
 	h.images = &demand{specs: map[messages.Digest]int{}}
 	h.dropped = map[string]messages.Spec{}
 	h.blocks = map[messages.Name]blockJob{}
+	h.owners = newBlockOwners()
 	h.asking = map[ticket]statusAsk{}
 	h.renames = map[uint64]rename{}
 	h.networks.byBridge = map[string]*networkEntry{}
@@ -195,6 +197,7 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.policyWritten(c, m)
 		h.networkWritten(c, m)
 		h.renameWritten(c, m)
+		h.ownerWritten(c, m)
 	case retryRename:
 		h.recordRename(c, m.rename)
 	case networkChosen:
@@ -253,6 +256,7 @@ func (h *host) requestFailed(c *supervise.Context, message any) {
 		h.policyWritten(c, written)
 		h.networkWritten(c, written)
 		h.renameWritten(c, written)
+		h.ownerWritten(c, written)
 	case messages.StatsSnapshot:
 		h.statusMeasured(c, messages.StatsSnapshotTaken{ID: request.ID})
 	case messages.NetworkDown:
@@ -345,8 +349,14 @@ func (h *host) do(c *supervise.Context, a ask) {
 		h.answer(c, a.ticket, h.inactive(a.name))
 	case messages.PolicyInfo:
 		h.answer(c, a.ticket, messages.SuccessPolicies{List: h.ledger.Policies(a.name)})
-	case messages.PolicyAdd, messages.PolicyRemove:
+	case messages.PolicyAdd, messages.PolicyDeploy, messages.PolicyRemove:
 		h.changePolicy(c, a)
+	case messages.OwnerList:
+		h.answer(c, a.ticket, messages.SuccessOwners{List: h.listOwners(a.name)})
+	case messages.OwnRequest:
+		h.own(c, a, command)
+	case messages.BlockDeploy:
+		h.deployBlock(c, a, command)
 	case messages.HistoryList:
 		h.answer(c, a.ticket, h.history(a.name))
 	case messages.NetworkList:
@@ -364,7 +374,7 @@ func (h *host) do(c *supervise.Context, a ask) {
 		messages.StopRequest, messages.StartRequest, messages.RenameRequest, messages.RollbackRequest, messages.PublishAdd, messages.PublishRemove:
 		h.change(c, a)
 	case messages.UnikernelDeploy:
-		a.command, a.whole = command.Create, true
+		a.command, a.whole, a.owner = command.Create, true, command.Owner
 		h.change(c, a)
 	default:
 		h.answer(c, a.ticket, messages.Failure{Text: "unknown command"})

@@ -66,6 +66,7 @@ const (
 	making    networkPhase = "making"
 	removing  networkPhase = "removing" // also one that could not be made
 	erasing   networkPhase = "erasing"  // the record
+	owning    networkPhase = "owning"   // its owner is being recorded
 )
 
 // The host's messages from its own goroutines and timers about networks.
@@ -95,7 +96,40 @@ func (h *host) changeNetwork(c *supervise.Context, a ask) {
 		h.createNetwork(c, change, command.Asked)
 	case messages.NetworkRemove:
 		h.removeNetwork(c, change)
+	case messages.OwnRequest:
+		h.ownNetwork(c, change)
 	}
+}
+
+// ownNetwork gives a network an owner.
+func (h *host) ownNetwork(c *supervise.Context, change networkChange) {
+	n, exists := h.ledger.Network(change.bridge)
+	err := fmt.Errorf("cannot give %s an owner: there is no such network", change.name)
+	if exists && n.Name == change.name {
+		err = mayOwn(messages.KindNetwork, change.name, n.Spec.Owner, change.owner)
+	}
+	if err != nil {
+		h.answer(c, change.ticket, messages.Failure{Text: c.Public(err)})
+		return
+	}
+	n.Spec.Owner = change.owner
+	change.phase, change.request = owning, c.NewID()
+	h.networks.now = messages.Some(change)
+	c.Request(h.store, messages.StoreWrite{ID: change.request, Changes: []messages.Change{messages.PutNetwork{Name: n.Name, Spec: n.Spec}}})
+}
+
+// networkOwned ends that. If it may be on disk although it has failed, the former owner is recorded again.
+func (h *host) networkOwned(c *supervise.Context, m messages.StoreWritten) {
+	change := &h.networks.now.Value
+	if m.Err == "" {
+		h.ledger.OwnNetwork(change.bridge, change.owner)
+		h.endNetworkChange(c, messages.SuccessText{Text: "owner set"})
+		return
+	}
+	if n, _ := h.ledger.Network(change.bridge); !m.Refused {
+		c.Send(h.store, messages.StoreWrite{Changes: []messages.Change{messages.PutNetwork{Name: n.Name, Spec: n.Spec}}})
+	}
+	h.endNetworkChange(c, messages.Failure{Text: m.Err})
 }
 
 func (h *host) createNetwork(c *supervise.Context, change networkChange, asked messages.NetworkAsk) {
@@ -105,6 +139,10 @@ func (h *host) createNetwork(c *supervise.Context, change networkChange, asked m
 	}
 	if n, exists := h.ledger.Network(change.bridge); exists && n.Name == change.name {
 		h.answer(c, change.ticket, messages.Failure{Text: messages.Publicf("cannot make network %s: it exists", change.name)})
+		return
+	}
+	if err := asked.Owner.Check(); err != nil {
+		h.answer(c, change.ticket, messages.Failure{Text: c.Public(err)})
 		return
 	}
 	var taken []netip.Prefix
@@ -127,6 +165,7 @@ func (h *host) networkChosen(c *supervise.Context, m networkChosen) {
 		return
 	}
 	change.network = messages.NamedNetwork{Name: change.name, Spec: m.spec}
+	change.network.Spec.Owner = change.command.(messages.NetworkCreate).Asked.Owner
 	err := m.err
 	if err == nil {
 		err = h.ledger.CheckNetwork(change.network)
@@ -136,7 +175,7 @@ func (h *host) networkChosen(c *supervise.Context, m networkChosen) {
 		return
 	}
 	failpoint.Here("networks/chosen")
-	h.recordNetwork(c, recording, messages.PutNetwork{Name: change.name, Spec: m.spec}, messages.EventNetworkCreated)
+	h.recordNetwork(c, recording, messages.PutNetwork{Name: change.name, Spec: change.network.Spec}, messages.EventNetworkCreated)
 }
 
 // recordNetwork stores one change of the networks on record.
@@ -159,6 +198,8 @@ func (h *host) networkWritten(c *supervise.Context, m messages.StoreWritten) {
 		h.networkRecorded(c, m)
 	case erasing:
 		h.networkErased(c, m)
+	case owning:
+		h.networkOwned(c, m)
 	}
 }
 

@@ -37,12 +37,36 @@ func (h *host) changePolicy(c *supervise.Context, a ask) {
 		return
 	}
 	path := a.name.Path // the label does not matter
+	has, exists := h.ledger.Policy(path)
 	switch command := a.command.(type) {
 	case messages.PolicyAdd:
+		command.Policy.Owner = has.Owner
+		a.command = command
 		h.addPolicy(c, a, path, command.Policy)
+	case messages.PolicyDeploy:
+		h.ownPolicy(c, a, path, has, command.Policy)
+	case messages.OwnRequest:
+		if !exists || path == messages.Root {
+			h.answer(c, a.ticket, messages.Failure{Text: messages.Publicf("cannot give the policy of %s an owner: it has none of its own", path)})
+			return
+		}
+		p := has
+		p.Owner = a.owner
+		h.ownPolicy(c, a, path, has, p)
 	case messages.PolicyRemove:
 		h.removePolicy(c, a, path)
 	}
+}
+
+// ownPolicy adds the policy of an owner in place of the one that there is.
+func (h *host) ownPolicy(c *supervise.Context, a ask, path messages.Path, has, p messages.Policy) {
+	if err := mayOwn(messages.KindPolicy, messages.Name{Path: path}, has.Owner, p.Owner); err != nil {
+		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
+		return
+	}
+	p.Owner = p.Owner.Or(has.Owner)
+	a.command = messages.PolicyAdd{Policy: p}
+	h.addPolicy(c, a, path, p)
 }
 
 func (h *host) addPolicy(c *supervise.Context, a ask, path messages.Path, p messages.Policy) {

@@ -24,9 +24,14 @@ func (h *host) publish(c *supervise.Context, a ask, s *slot) {
 		h.answer(c, a.ticket, messages.Failure{Text: c.Public(err)})
 		return
 	}
+	h.askPublish(c, a, s, list, s.current.spec.Owner)
+}
+
+// askPublish asks a unikernel to change its published ports, or its owner.
+func (h *host) askPublish(c *supervise.Context, a ask, s *slot, list []messages.Publication, owner messages.Owner) {
 	s.phase, s.ask = publishing, ask{ticket: a.ticket, name: a.name, command: a.command}
 	s.publishing = c.NewID()
-	c.Send(s.current.pid, messages.UnikernelPublish{ID: s.publishing, List: list})
+	c.Send(s.current.pid, messages.UnikernelPublish{ID: s.publishing, List: list, Owner: owner})
 }
 
 // changedPorts returns the ports after a command.

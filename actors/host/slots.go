@@ -84,8 +84,9 @@ type ask struct {
 	name     messages.Name
 	command  messages.Command
 	memory   messages.Memory
-	measured bool // the machine was measured for it
-	whole    bool // it says all about networks, as no native message can
+	measured bool           // the machine was measured for it
+	whole    bool           // it says all about networks, as no native message can
+	owner    messages.Owner // whom what it makes belongs to; empty: to whom it belongs already
 }
 
 // A ticket stands for exactly one answer.

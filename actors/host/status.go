@@ -111,6 +111,7 @@ func (h *host) statusOf(name messages.Name) (s messages.UnikernelStatus, known b
 func (h *host) describe(s *messages.UnikernelStatus, r *run) {
 	args := r.spec.Arguments
 	s.Digest, s.Blocks = r.spec.Digest, h.blockInfos(s.Name, args)
+	s.Owner = r.spec.Owner
 	s.Started, s.Restarts, s.Wait = r.started, r.restarts, r.waits()
 	if r.spec.IsStopped() {
 		s.Stopped = time.UnixMilli(r.spec.StoppedMillis).UTC()

@@ -59,6 +59,12 @@ func allowsBlock(p messages.Policy, used, size int) error {
 	return nil
 }
 
+// Device reports whether there is a block device, and whether a command about it is under way.
+func (l *Ledger) Device(name messages.Name) (exists, busy bool) {
+	d, exists := l.devices[name]
+	return exists, d.busy
+}
+
 // TakeDevice makes an unused block device busy. what begins the text of a refusal: "set
 // block".
 func (l *Ledger) TakeDevice(name messages.Name, what string) (size int, err error) {

@@ -38,6 +38,13 @@ const MaxPublications = 64
 // looked for among the first 2^24 of a subnet.
 const maxSubnet = 24
 
+// OwnNetwork sets the owner of a network that exists.
+func (l *Ledger) OwnNetwork(bridge string, owner messages.Owner) {
+	if n := l.networks[bridge]; n != nil {
+		n.Spec.Owner = owner
+	}
+}
+
 // HoldNetwork records a named network.
 func (l *Ledger) HoldNetwork(n messages.NamedNetwork) {
 	bridge, err := messages.BridgeOf(n.Name)

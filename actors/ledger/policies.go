@@ -112,7 +112,7 @@ func set[T int | string](list []T) []T {
 }
 
 func equal(a, b messages.Policy) bool {
-	return a.Damaged == b.Damaged && a.Unikernels == b.Unikernels && a.Memory == b.Memory && a.Block == b.Block &&
+	return a.Damaged == b.Damaged && a.Owner == b.Owner && a.Unikernels == b.Unikernels && a.Memory == b.Memory && a.Block == b.Block &&
 		slices.Equal(a.CPUIDs, b.CPUIDs) && slices.Equal(a.Bridges, b.Bridges)
 }
 

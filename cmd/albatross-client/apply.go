@@ -23,7 +23,7 @@ import (
 const manifestArgument = "FILE"
 
 func (a *app) applyCommand() *cobra.Command {
-	var dryRun, noWait bool
+	var order applyOrder
 	c := &cobra.Command{
 		Use:   "apply " + manifestArgument + "...",
 		Short: "Make policies, networks, block devices and unikernels what files say",
@@ -31,22 +31,38 @@ func (a *app) applyCommand() *cobra.Command {
 unikernels by their startup number. What is so already stays as it is, and what is in no file,
 too. A unikernel that was stopped is started. 'albatross-client export' writes such a file.
 
+A file with 'owner: NAME' at its top owns what it names: nothing that another owner has is changed.
+With --prune, what that owner has and no file names any more is removed, block devices with all that
+is in them: unikernels first, and at the end networks and block devices, then policies.
+
 Networks and the sizes of block devices cannot be changed: nothing at all is done if a file asks
 for that. If something fails in the middle, it is shown what was done and what was not; when the
 cause is gone, the same command does the rest.`,
-		Example: "  albatross-client apply host.yaml --dry-run\n  albatross-client export | albatross-client apply - --tmpdir=/run/other",
+		Example: "  albatross-client apply host.yaml --dry-run\n  albatross-client apply host.yaml --prune --dry-run\n  albatross-client export | albatross-client apply - --tmpdir=/run/other",
 		Args:    atLeast(manifestArgument),
 		RunE: func(c *cobra.Command, args []string) error {
-			m, err := readManifests(args, a.stdin)
+			m, owners, err := readManifests(args, a.stdin)
 			if err != nil {
 				return err
 			}
-			return a.apply(c.Context(), m, dryRun, noWait)
+			if order.prune {
+				if order.owners, err = prunable(args, owners); err != nil {
+					return err
+				}
+			}
+			return a.apply(c.Context(), m, order)
 		},
 	}
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be done")
-	registerNoWait(c.Flags(), &noWait)
+	c.Flags().BoolVar(&order.dryRun, "dry-run", false, "only show what would be done")
+	c.Flags().BoolVar(&order.prune, "prune", false, "remove what the owner of a file has and no file names any more, block devices with their contents")
+	registerNoWait(c.Flags(), &order.noWait)
 	return c
+}
+
+// An applyOrder is what the options of apply say.
+type applyOrder struct {
+	dryRun, noWait, prune bool
+	owners                []messages.Owner // with prune: whose things are removed
 }
 
 // A step is one change on the way to what a manifest says.
@@ -55,19 +71,19 @@ type step struct {
 	do    func(context.Context) error
 }
 
-func (a *app) apply(ctx context.Context, m manifest, dryRun, noWait bool) error {
+func (a *app) apply(ctx context.Context, m manifest, order applyOrder) error {
 	have, err := a.present(ctx)
 	if err != nil {
 		return err
 	}
-	p := planner{app: a, have: have, noWait: noWait}
+	p := planner{app: a, have: have, noWait: order.noWait, prunes: order.owners}
 	steps, err := p.plan(m)
 	switch {
 	case err != nil:
 		return err
 	case len(steps) == 0:
 		return a.say(messages.Name{}, "nothing to do")
-	case dryRun:
+	case order.dryRun:
 		return each(steps, func(s step) error { return a.say(messages.Name{}, "would "+s.words) })
 	}
 	return a.carryOut(ctx, steps)
@@ -104,6 +120,7 @@ type planner struct {
 	app    *app
 	have   presence
 	noWait bool
+	prunes []messages.Owner // whose things are removed that the manifest does not name
 	steps  []step
 }
 
@@ -114,7 +131,9 @@ func (p *planner) plan(m manifest) ([]step, error) {
 	slices.SortStableFunc(unikernels, func(a, b unikernelEntry) int {
 		return cmp.Compare(a.arguments().Startup.Or(messages.DefaultStartup), b.arguments().Startup.Or(messages.DefaultStartup))
 	})
+	p.pruneUnikernels(m)
 	err := errors.Join(each(policies, p.policy), each(m.Networks, p.network), each(m.Blocks, p.block), each(unikernels, p.unikernel))
+	p.pruneRest(m)
 	return p.steps, err
 }
 
@@ -140,20 +159,29 @@ func (p *planner) policy(e policyEntry) error {
 	path := messages.Path(e.Path)
 	words := fmt.Sprintf("create policy %s: %s", path, limitsText(policy))
 	if i := slices.IndexFunc(p.have.policies, func(n messages.NamedPolicy) bool { return n.Name.Path == path }); i >= 0 {
+		if err := p.mayChange(messages.KindPolicy, messages.Name{Path: path}, e.owner); err != nil {
+			return err
+		}
 		changes := policyDifferences(p.have.policies[i].Policy, policy)
 		if len(changes) == 0 {
+			p.own(messages.KindPolicy, messages.Name{Path: path}, e.owner)
 			return nil
 		}
 		words = fmt.Sprintf("change policy %s: %s", path, changes)
 	}
 	p.add(words, func(ctx context.Context) error {
-		return p.app.ask(ctx, messages.Name{Path: path}, messages.PolicyAdd{Policy: policy})
+		if e.owner == "" {
+			return p.app.ask(ctx, messages.Name{Path: path}, messages.PolicyAdd{Policy: policy})
+		}
+		policy.Owner = e.owner
+		return p.app.onControl(ctx, messages.Name{Path: path}.String(), messages.PolicyDeploy{Policy: policy}, "added policy")
 	})
 	return nil
 }
 
 func (p *planner) network(e networkEntry) error {
 	asked, err := e.ask()
+	asked.Owner = e.owner
 	if err != nil {
 		return inputError(fmt.Sprintf("network %s: %v", shortName(e.Name.Name), err))
 	}
@@ -161,6 +189,10 @@ func (p *planner) network(e networkEntry) error {
 		if changes := networkDifferences(networkOf(p.have.networks[i]), e); len(changes) > 0 {
 			return inputError(fmt.Sprintf("network %s cannot be changed (%s): destroy its unikernels and remove it first", shortName(e.Name.Name), changes))
 		}
+		if err := p.mayChange(messages.KindNetwork, e.Name.Name, e.owner); err != nil {
+			return err
+		}
+		p.own(messages.KindNetwork, e.Name.Name, e.owner)
 		return nil
 	}
 	p.add("create network "+shortName(e.Name.Name), func(ctx context.Context) error {
@@ -175,23 +207,30 @@ func (p *planner) block(e blockEntry) error {
 		if has := p.have.blocks[i].Size; has != size {
 			return inputError(fmt.Sprintf("block device %s cannot be changed (size %s -> %s): destroy it first, and what is in it", shortName(name), mb(has), mb(size)))
 		}
+		if err := p.mayChange(messages.KindBlock, name, e.owner); err != nil {
+			return err
+		}
+		p.own(messages.KindBlock, name, e.owner)
 		return nil
 	}
 	words := fmt.Sprintf("create block device %s of %s", shortName(name), mb(size))
 	if e.Contents == nil {
-		p.add(words, func(ctx context.Context) error { return p.app.ask(ctx, name, messages.BlockAdd{Size: size}) })
+		p.add(words, func(ctx context.Context) error { return p.app.makeBlock(ctx, name, size, e.owner) })
 		return nil
 	}
 	if err := e.Contents.find(); err != nil {
 		return err
 	}
-	p.add(words+" with "+e.Contents.String(), func(ctx context.Context) error { return p.app.createWith(ctx, name, size, *e.Contents) })
+	p.add(words+" with "+e.Contents.String(), func(ctx context.Context) error { return p.app.createWith(ctx, e) })
 	return nil
 }
 
 func (p *planner) unikernel(e unikernelEntry) error {
 	name, args := e.Name.Name, e.arguments()
 	if err := e.Image.find(); err != nil {
+		return err
+	}
+	if err := p.mayChange(messages.KindUnikernel, name, e.owner); err != nil {
 		return err
 	}
 	runs := slices.IndexFunc(p.have.unikernels, func(u messages.NamedInfo) bool { return u.Name == name })
@@ -205,6 +244,7 @@ func (p *planner) unikernel(e unikernelEntry) error {
 		changes := argumentDifferences(name, p.have.arguments[name], args)
 		changes.of("image", shortDigest(hex.EncodeToString(u.Info.Digest)), shortDigest(string(e.Image.SHA256)))
 		if len(changes) == 0 {
+			p.own(messages.KindUnikernel, name, e.owner)
 			return nil
 		}
 		words = fmt.Sprintf("replace unikernel %s: %s", shortName(name), changes)
@@ -213,7 +253,7 @@ func (p *planner) unikernel(e unikernelEntry) error {
 		return inputError(fmt.Sprintf("the image of %s has neither file nor url, and is not what runs", shortName(name)))
 	}
 	p.add(words, func(ctx context.Context) error {
-		return p.app.createAs(ctx, name, args, e.Image, runs >= 0 || idle, p.noWait)
+		return p.app.createAs(ctx, name, args, e, runs >= 0 || idle, p.noWait)
 	})
 	return nil
 }
@@ -221,13 +261,23 @@ func (p *planner) unikernel(e unikernelEntry) error {
 // shortDigest returns the beginning of a digest, for people.
 func shortDigest(digest string) string { return digest[:min(12, len(digest))] }
 
+// makeBlock makes a block device, which may have an owner.
+func (a *app) makeBlock(ctx context.Context, name messages.Name, size int, owner messages.Owner) error {
+	if owner == "" {
+		return a.ask(ctx, name, messages.BlockAdd{Size: size})
+	}
+	return a.onControl(ctx, name.String(), messages.BlockDeploy{Size: size, Owner: owner}, "added block device")
+}
+
 // createWith creates a block device with contents.
-func (a *app) createWith(ctx context.Context, name messages.Name, size int, from source) error {
+func (a *app) createWith(ctx context.Context, e blockEntry) error {
+	name, size, from := e.Name.Name, int(e.Size), *e.Contents
+	makes := func(ctx context.Context) error { return a.makeBlock(ctx, name, size, e.owner) }
 	if from.URL == "" {
 		if _, err := from.digest(); err != nil { // it may have changed since it was planned
 			return err
 		}
-		return a.createFrom(ctx, name, size, from.File, 0)
+		return a.fillFrom(ctx, name, size, from.File, 0, makes)
 	}
 	data, err := a.load(ctx, from)
 	if err != nil {
@@ -236,7 +286,7 @@ func (a *app) createWith(ctx context.Context, name messages.Name, size int, from
 	if len(data) > size<<20 {
 		return inputError("data exceeds size")
 	}
-	if err := a.ask(ctx, name, messages.BlockAdd{Size: size}); err != nil {
+	if err := makes(ctx); err != nil {
 		return err
 	}
 	if err := a.setBlock(ctx, name, contentsOf(data), 0); err != nil {
@@ -246,7 +296,8 @@ func (a *app) createWith(ctx context.Context, name messages.Name, size int, from
 }
 
 // createAs creates or replaces a unikernel.
-func (a *app) createAs(ctx context.Context, name messages.Name, args messages.Arguments, from source, replaces, noWait bool) error {
+func (a *app) createAs(ctx context.Context, name messages.Name, args messages.Arguments, e unikernelEntry, replaces, noWait bool) error {
+	from := e.Image
 	image, err := a.imageOf(ctx, name, from)
 	if err != nil {
 		return err
@@ -255,7 +306,15 @@ func (a *app) createAs(ctx context.Context, name messages.Name, args messages.Ar
 		return inputError(fmt.Sprintf("cannot use %s for %s: %s", from, shortName(name), escape(err.Error())))
 	}
 	config := messages.Config{Type: messages.Solo5, Image: image, Arguments: args}
-	return a.start(ctx, name, noWait, func() error { return a.create(ctx, name, wire.OldestCreate(config, replaces)) })
+	return a.start(ctx, name, noWait, func() error { return a.createFor(ctx, name, wire.OldestCreate(config, replaces), e.owner) })
+}
+
+// createFor is create for an owner, if there is one.
+func (a *app) createFor(ctx context.Context, name messages.Name, command messages.UnikernelCreate, owner messages.Owner) error {
+	if owner == "" {
+		return a.create(ctx, name, command)
+	}
+	return a.onControl(ctx, name.String(), messages.UnikernelDeploy{Create: command, Owner: owner}, "created unikernel")
 }
 
 // imageOf returns an image: that of a source, or the one that runs.

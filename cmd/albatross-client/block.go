@@ -111,6 +111,11 @@ func (a *app) reserveBlock(ctx context.Context, name messages.Name) error {
 // createFrom creates a block device and sets its contents. It sends nothing to an
 // existing one, which keeps its contents.
 func (a *app) createFrom(ctx context.Context, name messages.Name, size int, path string, level int) error {
+	return a.fillFrom(ctx, name, size, path, level, func(ctx context.Context) error { return a.ask(ctx, name, messages.BlockAdd{Size: size}) })
+}
+
+// fillFrom makes a block device and sets its contents to those of a file.
+func (a *app) fillFrom(ctx context.Context, name messages.Name, size int, path string, level int, makes func(context.Context) error) error {
 	if a.destination.csr {
 		return inputError("--data cannot be put into a request: leave it out, and set the contents with 'set-block'")
 	}
@@ -129,7 +134,7 @@ func (a *app) createFrom(ctx context.Context, name messages.Name, size int, path
 	}
 	sending, stop := interruptible(ctx) // from before there is anything to take back
 	defer stop()
-	if err := a.ask(ctx, name, messages.BlockAdd{Size: size}); err != nil {
+	if err := makes(ctx); err != nil {
 		return err
 	}
 	if err := a.setBlock(sending, name, file, level); err != nil {

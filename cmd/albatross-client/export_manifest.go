@@ -17,6 +17,7 @@ import (
 func (a *app) exportManifestCommand() *cobra.Command {
 	var command bool
 	var images string
+	var owner messages.Owner
 	c := &cobra.Command{
 		Use:   "export [NAME|PATH:]",
 		Short: "Write what there is as a file for 'apply', or as commands",
@@ -24,6 +25,9 @@ func (a *app) exportManifestCommand() *cobra.Command {
 reads: all, only what has a name, or with ':' at its end all at and below a path. Images are named
 by their hash; with --images they are written to a directory, and named by their files. The
 contents of block devices are not written: 'dump-block' does that.
+
+If all of it has the same owner, that is in it, too; with --owner, only what belongs to that one is
+written.
 
 The arguments of unikernels are in it, which may be secrets.`,
 		Example:           "  albatross-client export web: --images=images >web.yaml\n  albatross-client export web:site --command",
@@ -37,28 +41,32 @@ The arguments of unikernels are in it, which may be secrets.`,
 					return err
 				}
 			}
-			return a.exportManifest(c.Context(), name, images, command)
+			return a.exportManifest(c.Context(), name, owner, images, command)
 		},
 	}
 	c.Flags().BoolVar(&command, "command", false, "write the commands that would create it instead")
+	c.Flags().Var(one("OWNER", messages.ParseOwner, &owner), "owner", "write only what belongs to this owner")
 	c.Flags().Var(one("DIRECTORY", parseFile, &images), "images", "write the images to this directory")
 	return c
 }
 
-func (a *app) exportManifest(ctx context.Context, name messages.Name, images string, command bool) error {
+func (a *app) exportManifest(ctx context.Context, name messages.Name, owner messages.Owner, images string, command bool) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	have, err := a.present(ctx)
 	if err != nil {
 		return err
 	}
-	have = have.below(name)
+	have = have.below(name).belonging(owner)
 	m := have.manifest(func(u messages.NamedInfo) string { return imageFile(images, u, command) })
 	a.warnNothing(name, "unikernel", len(m.Unikernels)+len(m.Policies)+len(m.Networks)+len(m.Blocks) == 0)
 	if images != "" {
 		if err := a.saveImages(ctx, have.unikernels, images); err != nil {
 			return err
 		}
+	}
+	if m.Owner == "" && have.owned() {
+		a.message(warning, "what is written has several owners, or some of it has none: no owner is in it; --owner writes what belongs to one")
 	}
 	if command {
 		return a.print(strings.Join(m.commands(), "\n"))

@@ -18,6 +18,7 @@ import (
 // A manifest says what there should be: what 'apply' reads and 'export' writes. docs/apply.md
 // describes it.
 type manifest struct {
+	Owner      ownerValue       `yaml:"owner,omitempty"`
 	Policies   []policyEntry    `yaml:"policies,omitempty"`
 	Networks   []networkEntry   `yaml:"networks,omitempty"`
 	Blocks     []blockEntry     `yaml:"blocks,omitempty"`
@@ -31,6 +32,8 @@ type policyEntry struct {
 	CPUs       []int      `yaml:"cpus,flow,omitempty"`
 	Block      *sizeValue `yaml:"block,omitempty"` // absent: no block devices
 	Bridges    []string   `yaml:"bridges,flow,omitempty"`
+
+	owner messages.Owner // of the file
 }
 
 // A networkEntry leaves to the daemon what it does not say.
@@ -42,12 +45,16 @@ type networkEntry struct {
 	MTU     int          `yaml:"mtu,omitempty"`
 	NoNAT   bool         `yaml:"no-nat,omitempty"`
 	Backend string       `yaml:"backend,omitempty"`
+
+	owner messages.Owner // of the file
 }
 
 type blockEntry struct {
 	Name     nameValue `yaml:"name"`
 	Size     sizeValue `yaml:"size"`
 	Contents *source   `yaml:"contents,omitempty"` // of a new one
+
+	owner messages.Owner // of the file
 }
 
 type unikernelEntry struct {
@@ -65,6 +72,8 @@ type unikernelEntry struct {
 	Restart   bool               `yaml:"restart-on-fail,omitempty"`
 	ExitCodes []int              `yaml:"exit-codes,flow,omitempty"`
 	Startup   *int               `yaml:"startup,omitempty"`
+
+	owner messages.Owner // of the file
 }
 
 // A source says where contents are, and what they are.
@@ -74,19 +83,39 @@ type source struct {
 	SHA256 digestValue `yaml:"sha256,omitempty"` // of the uncompressed contents
 }
 
-// readManifests reads several files as if they were one.
-func readManifests(paths []string, stdin io.Reader) (all manifest, err error) {
+// readManifests reads several files as if they were one, in which everything has the owner of its
+// file, and returns all owners.
+func readManifests(paths []string, stdin io.Reader) (all manifest, owners []messages.Owner, err error) {
 	for _, path := range paths {
 		m, err := readManifest(path, stdin)
 		if err != nil {
-			return all, err
+			return all, nil, err
 		}
+		owners = append(owners, messages.Owner(m.Owner))
+		m.own()
 		all.Policies = append(all.Policies, m.Policies...)
 		all.Networks = append(all.Networks, m.Networks...)
 		all.Blocks = append(all.Blocks, m.Blocks...)
 		all.Unikernels = append(all.Unikernels, m.Unikernels...)
 	}
-	return all, all.check()
+	return all, owners, all.check()
+}
+
+// own gives everything in a file the owner of the file.
+func (m *manifest) own() {
+	owner := messages.Owner(m.Owner)
+	for i := range m.Policies {
+		m.Policies[i].owner = owner
+	}
+	for i := range m.Networks {
+		m.Networks[i].owner = owner
+	}
+	for i := range m.Blocks {
+		m.Blocks[i].owner = owner
+	}
+	for i := range m.Unikernels {
+		m.Unikernels[i].owner = owner
+	}
 }
 
 func readManifest(path string, stdin io.Reader) (m manifest, err error) {

@@ -16,7 +16,8 @@ import (
 func readText(t *testing.T, text string) (manifest, error) {
 	path := filepath.Join(t.TempDir(), "m.yaml")
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	return readManifests([]string{path}, nil)
+	m, _, err := readManifests([]string{path}, nil)
+	return m, err
 }
 
 func fullArguments() messages.Arguments {
@@ -92,12 +93,12 @@ func TestFilesAreRelativeToTheManifest(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.yaml")
 	text := "unikernels:\n- {name: a, image: {file: a.spt}}\n- {name: b, image: {file: /b.spt}}\nblocks:\n- {name: c, size: 1, contents: {file: c.img}}"
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	m, err := readManifests([]string{path}, nil)
+	m, _, err := readManifests([]string{path}, nil)
 	require.NoError(t, err)
 	require.Equal(t, filepath.Join(filepath.Dir(path), "a.spt"), m.Unikernels[0].Image.File)
 	require.Equal(t, "/b.spt", m.Unikernels[1].Image.File)
 	require.Equal(t, filepath.Join(filepath.Dir(path), "c.img"), m.Blocks[0].Contents.File)
-	m, err = readManifests([]string{"-"}, strings.NewReader(text))
+	m, _, err = readManifests([]string{"-"}, strings.NewReader(text))
 	require.NoError(t, err)
 	require.Equal(t, "a.spt", m.Unikernels[0].Image.File)
 }

@@ -29,6 +29,7 @@ type (
 	publicationValue struct{ messages.Publication }
 	healthValue      struct{ messages.HealthCheck }
 	durationValue    time.Duration
+	ownerValue       string
 )
 
 // parsed returns the value of a scalar.
@@ -134,6 +135,12 @@ func (d *durationValue) UnmarshalYAML(node *yaml.Node) error {
 }
 
 func (d durationValue) MarshalYAML() (any, error) { return time.Duration(d).String(), nil }
+
+func (o *ownerValue) UnmarshalYAML(node *yaml.Node) error {
+	owner, err := parsed(node, messages.ParseOwner)
+	*o = ownerValue(owner)
+	return err
+}
 
 // blockOption returns the text that parseBlock reads.
 func blockOption(b messages.BlockDevice) string {

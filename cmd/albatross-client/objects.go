@@ -49,6 +49,7 @@ type unikernelObject struct {
 	OnFail      *failObject    `json:"restart_on_fail,omitempty"`
 	Startup     *int           `json:"startup,omitempty"`
 	Health      *healthObject  `json:"health,omitempty"`
+	Owner       string         `json:"owner,omitempty"`
 }
 
 // A healthObject is how the health of a unikernel is checked, and what is known about it.
@@ -120,6 +121,7 @@ type networkObject struct {
 	MTU      int             `json:"mtu"`
 	NAT      bool            `json:"nat"`
 	Trouble  string          `json:"trouble,omitempty"`
+	Owner    string          `json:"owner,omitempty"`
 	Stations []stationObject `json:"unikernels"`
 }
 
@@ -201,7 +203,7 @@ func toUnikernelObject(s messages.UnikernelStatus) unikernelObject {
 	args := s.Arguments
 	o := unikernelObject{
 		Name: shortName(s.Name), State: string(s.State), Started: timeJSON(s.Started), Since: timeJSON(since(s)), PID: s.PID, Restarts: restartsOf(s),
-		MemoryMB: args.Memory, CPUs: args.CPUIDs, Arguments: args.Argv.Value, Exit: toExitObject(s.End),
+		MemoryMB: args.Memory, CPUs: args.CPUIDs, Arguments: args.Argv.Value, Exit: toExitObject(s.End), Owner: string(s.Owner),
 		Published: mapped(args.Publish, messages.Publication.String),
 		Networks:  mapped(args.Networks, toDeviceObject), Blocks: mapped(s.Blocks, toDiskObject),
 	}
@@ -268,7 +270,7 @@ func toNetworkObject(n messages.NetworkStatus) networkObject {
 	bridge, _ := messages.BridgeOf(n.Name)
 	o := networkObject{
 		Name: shortName(n.Name), Bridge: bridge, Backend: string(n.Spec.Backend), Subnet: n.Spec.Subnet().String(), Gateway: n.Spec.Gateway.Addr().String(),
-		MTU: n.Spec.MTU, NAT: n.Spec.NAT, Trouble: string(n.Trouble), Stations: mapped(n.Stations, toStationObject),
+		MTU: n.Spec.MTU, NAT: n.Spec.NAT, Trouble: string(n.Trouble), Owner: string(n.Spec.Owner), Stations: mapped(n.Stations, toStationObject),
 	}
 	if n.Spec.Gateway6.IsValid() {
 		o.Subnet6, o.Gateway6 = n.Spec.Gateway6.Masked().String(), n.Spec.Gateway6.Addr().String()

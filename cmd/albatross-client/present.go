@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"slices"
 
 	"albatross/messages"
+	"albatross/sockets/client"
 )
 
 // A presence is what there is on the machine of the daemon.
@@ -14,8 +17,15 @@ type presence struct {
 	networks   []messages.NetworkStatus
 	blocks     []messages.NamedBlock
 	unikernels []messages.NamedInfo
-	arguments  map[messages.Name]messages.Arguments      // of unikernels
+	arguments  map[messages.Name]messages.Arguments // of unikernels
+	owners     map[owned]messages.Owner
 	idle       map[messages.Name]messages.UnikernelState // of those that are on record, and in no list of what runs
+}
+
+// Owned is what may have an owner; a policy has the name of its path.
+type owned struct {
+	kind messages.Kind
+	name messages.Name
 }
 
 // present asks what there is.
@@ -46,8 +56,31 @@ func (a *app) present(ctx context.Context) (p presence, err error) {
 	if err != nil {
 		return p, err
 	}
-	p.idle, err = a.idle(ctx, infos.List)
+	if p.idle, err = a.idle(ctx, infos.List); err != nil {
+		return p, err
+	}
+	p.owners, err = a.owners(ctx)
 	return p, err
+}
+
+// owners asks for the owners of everything. A daemon that knows of none refuses the question.
+func (a *app) owners(ctx context.Context) (map[owned]messages.Owner, error) {
+	conn, err := a.connectSocket(ctx, messages.AtControl)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	list, err := conn.Owners(ctx, messages.Name{})
+	var refusal *client.Refusal
+	if errors.As(err, &refusal) {
+		a.message(info, fmt.Sprintf("owners are not known: %v", err))
+		return nil, nil
+	}
+	owners := map[owned]messages.Owner{}
+	for _, o := range list {
+		owners[owned{o.Kind, o.Name}] = o.Owner
+	}
+	return owners, err
 }
 
 // idle returns the states of unikernels that are on record, except for those that are listed.
@@ -100,8 +133,54 @@ func (p presence) below(name messages.Name) presence {
 	return p
 }
 
+// belonging returns what of it belongs to an owner; nobody: all of it.
+func (p presence) belonging(owner messages.Owner) presence {
+	if owner == "" {
+		return p
+	}
+	has := func(kind messages.Kind, name messages.Name) bool { return p.owners[owned{kind, name}] == owner }
+	p.policies = slices.DeleteFunc(slices.Clone(p.policies), func(n messages.NamedPolicy) bool { return !has(messages.KindPolicy, n.Name) })
+	p.networks = slices.DeleteFunc(slices.Clone(p.networks), func(n messages.NetworkStatus) bool { return !has(messages.KindNetwork, n.Name) })
+	p.blocks = slices.DeleteFunc(slices.Clone(p.blocks), func(n messages.NamedBlock) bool { return !has(messages.KindBlock, n.Name) })
+	p.unikernels = slices.DeleteFunc(slices.Clone(p.unikernels), func(n messages.NamedInfo) bool { return !has(messages.KindUnikernel, n.Name) })
+	return p
+}
+
+// eachOwner returns the owner of everything in it; "" for what has none.
+func (p presence) eachOwner() (list []messages.Owner) {
+	add := func(kind messages.Kind, name messages.Name) { list = append(list, p.owners[owned{kind, name}]) }
+	for _, n := range p.policies {
+		add(messages.KindPolicy, n.Name)
+	}
+	for _, n := range p.networks {
+		add(messages.KindNetwork, n.Name)
+	}
+	for _, n := range p.blocks {
+		add(messages.KindBlock, n.Name)
+	}
+	for _, n := range p.unikernels {
+		add(messages.KindUnikernel, n.Name)
+	}
+	return list
+}
+
+// owned reports whether anything in it has an owner.
+func (p presence) owned() bool {
+	return slices.ContainsFunc(p.eachOwner(), func(o messages.Owner) bool { return o != "" })
+}
+
+// owner returns the owner of everything in it, if all have the same.
+func (p presence) owner() messages.Owner {
+	all := slices.Compact(p.eachOwner())
+	if len(all) != 1 {
+		return ""
+	}
+	return all[0]
+}
+
 // manifest returns what there is as a manifest. The files of images are those that file returns.
 func (p presence) manifest(file func(messages.NamedInfo) string) (m manifest) {
+	m.Owner = ownerValue(p.owner())
 	for _, n := range p.policies {
 		m.Policies = append(m.Policies, policyOf(n))
 	}

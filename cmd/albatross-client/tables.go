@@ -179,6 +179,9 @@ func unikernelPage(s messages.UnikernelStatus, now time.Time) string {
 	if args.Startup.OK {
 		p.add("startup", strconv.Itoa(args.Startup.Value))
 	}
+	if s.Owner != "" {
+		p.add("owner", escape(string(s.Owner)))
+	}
 	for _, b := range s.Blocks {
 		p.add("block", blockText(b))
 	}

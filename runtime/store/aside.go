@@ -21,6 +21,7 @@ import (
 //	a process     is found by the marks of its tender, or its unikernel is not started.
 //	a policy      becomes one that allows nothing, until it is replaced or removed.
 //	an end        is unknown.
+//	a block device has no owner any more; its contents are elsewhere.
 //	an event      is forgotten.
 //
 // The damaged record goes to a bucket of its own, which nothing here reads.
@@ -49,7 +50,7 @@ type kept struct {
 // output identifies it, which is the console pipe of the unikernel. The caller must
 // neither end it nor start anything that shares a resource with it.
 type Aside struct {
-	Kind  string          // Unikernels, "runtimes", "policies", "ends", "networks" or "events"
+	Kind  string          // Unikernels, "runtimes", "policies", "ends", "networks", "blocks" or "events"
 	Key   string          // under which it was found
 	Names []messages.Name // to which it may have belonged
 	Cause error
@@ -69,6 +70,7 @@ var lost = map[string]string{
 	string(runtimeBucket): "if the unikernel runs, its process is looked for; a tap that nobody uses may be left",
 	string(policyBucket):  "nothing is allowed at the path until its policy is added again, or removed",
 	string(networkBucket): "the network is not known any more, and unikernels on it cannot be started until it is created again",
+	string(blockBucket):   "the block device has no owner any more: 'apply' of the file that it is from gives it one again",
 	string(endBucket):     "how the last run of the unikernel ended is unknown",
 	string(eventBucket):   "one event is not told any more",
 }
@@ -91,6 +93,7 @@ var understood = []struct {
 	{policyBucket, func() any { return new(messages.Policy) }},
 	{endBucket, func() any { return new(messages.End) }},
 	{networkBucket, func() any { return new(messages.NetworkSpec) }},
+	{blockBucket, func() any { return new(messages.Block) }},
 }
 
 // findDamage returns all records that cannot be used.

@@ -25,7 +25,10 @@ func (db *DB) Load() (messages.State, error) {
 		if state.Ends, err = loadEnds(tx); err != nil {
 			return err
 		}
-		state.Networks, err = loadNetworks(tx)
+		if state.Networks, err = loadNetworks(tx); err != nil {
+			return err
+		}
+		state.Blocks, err = loadBlocks(tx)
 		return err
 	})
 	if err != nil {
@@ -86,6 +89,17 @@ func loadNetworks(tx *bbolt.Tx) (list []messages.NamedNetwork, err error) {
 		return nil
 	})
 	return list, err
+}
+
+func loadBlocks(tx *bbolt.Tx) (all map[messages.Name]messages.Block, err error) {
+	err = each(in(tx, blockBucket), func(n messages.Name, b messages.Block) error {
+		if all == nil {
+			all = map[messages.Name]messages.Block{}
+		}
+		all[n] = b
+		return nil
+	})
+	return all, err
 }
 
 // each decodes the records of a bucket whose keys are names.
@@ -175,6 +189,10 @@ func apply(tx *bbolt.Tx, change messages.Change, full bool) error {
 		return in(tx, networkBucket).put(c.Name, c.Spec)
 	case messages.DeleteNetwork:
 		return in(tx, networkBucket).delete(c.Name)
+	case messages.PutBlock:
+		return in(tx, blockBucket).put(c.Name, c.Block)
+	case messages.DeleteBlock:
+		return in(tx, blockBucket).delete(c.Name)
 	case messages.PutEvent:
 		return putEvent(in(tx, eventBucket), c.Event, full)
 	case messages.MarkImported:

@@ -20,7 +20,7 @@ const DBFile = "state.db"
 
 // schemaVersion is raised when an older albatrossd would misunderstand what is stored. A
 // new field alone is no reason: see package messages.
-const schemaVersion = 6
+const schemaVersion = 7
 
 // lockTimeout is how long another daemon may take to unlock the database: enough for one
 // that is being replaced to exit.
@@ -36,6 +36,7 @@ var (
 	runtimeBucket = []byte("runtimes") // name: messages.Runtime; only with a spec
 	policyBucket  = []byte("policies") // name of a path: messages.Policy
 	networkBucket = []byte("networks") // name: messages.NetworkSpec
+	blockBucket   = []byte("blocks")   // name: messages.Block; only of those with an owner
 	endBucket     = []byte("ends")     // name: messages.End; also of what is gone
 	eventBucket   = []byte("events")   // number: messages.Event; see events.go
 	versionKey    = []byte("version")  // in digits, as all versions read it

@@ -242,7 +242,7 @@ func TestNewerDatabaseIsLeftAlone(t *testing.T) {
 	alter(t, dir, func(tx *bbolt.Tx) error {
 		return store.PutVersion(tx, "12")
 	})
-	require.ErrorContains(t, refused(t, dir), "written by a newer albatrossd (version 12 of the format, this one knows 6): run that one")
+	require.ErrorContains(t, refused(t, dir), "written by a newer albatrossd (version 12 of the format, this one knows 7): run that one")
 }
 
 func TestForeignDatabaseIsLeftAlone(t *testing.T) {
@@ -255,7 +255,7 @@ func TestForeignDatabaseIsLeftAlone(t *testing.T) {
 }
 
 func TestDatabaseOfNoVersionIsDamaged(t *testing.T) {
-	for _, version := range []string{"", "x", "0", "-1", "5", "7", "12"} {
+	for _, version := range []string{"", "x", "0", "-1", "5", "8", "12"} {
 		dir := t.TempDir()
 		require.NoError(t, open(t, dir).Close())
 		alter(t, dir, func(tx *bbolt.Tx) error {

@@ -21,6 +21,7 @@ var buckets = [schemaVersion][][]byte{
 	{damagedBucket},
 	{networkBucket},
 	{}, // an older daemon would start what is stopped
+	{blockBucket},
 }
 
 // migrate converts an older database to this version, after keeping a copy, and

@@ -79,14 +79,14 @@ func TestThirdVersionIsMigrated(t *testing.T) {
 	}
 }
 
-// TestFourthVersionIsMigrated: it had all that this one has, except named networks.
+// TestFourthVersionIsMigrated: it had neither named networks nor owners.
 func TestFourthVersionIsMigrated(t *testing.T) {
 	dir := t.TempDir()
 	db := open(t, dir)
 	require.NoError(t, db.Apply([]messages.Change{messages.PutSpec{Name: name(t, "hello"), Spec: spec(1)}}))
 	require.NoError(t, db.Close())
 	alter(t, dir, func(tx *bbolt.Tx) error {
-		return errors.Join(tx.DeleteBucket([]byte("networks")), store.PutVersion(tx, "4"))
+		return errors.Join(tx.DeleteBucket([]byte("networks")), tx.DeleteBucket([]byte("blocks")), store.PutVersion(tx, "4"))
 	})
 	for range 2 {
 		db := open(t, dir)
@@ -102,7 +102,7 @@ func TestFourthVersionIsMigrated(t *testing.T) {
 	}
 }
 
-// TestFifthVersionIsMigrated: it had all that this one has, but a daemon of it would start what is
+// TestFifthVersionIsMigrated: it had no owners, and a daemon of it would start what is
 // stopped.
 func TestFifthVersionIsMigrated(t *testing.T) {
 	dir := t.TempDir()
@@ -110,17 +110,42 @@ func TestFifthVersionIsMigrated(t *testing.T) {
 	stopped := spec(1).Stopped(time.UnixMilli(5))
 	require.NoError(t, db.Apply([]messages.Change{messages.PutSpec{Name: name(t, "hello"), Spec: spec(1)}}))
 	require.NoError(t, db.Close())
-	alter(t, dir, func(tx *bbolt.Tx) error { return store.PutVersion(tx, "5") })
+	alter(t, dir, func(tx *bbolt.Tx) error {
+		return errors.Join(tx.DeleteBucket([]byte("blocks")), store.PutVersion(tx, "5"))
+	})
 	db = open(t, dir)
 	require.Empty(t, db.Aside)
 	require.Equal(t, []messages.Record{{Name: name(t, "hello"), Spec: spec(1)}}, load(t, db))
 	require.NoError(t, db.Apply([]messages.Change{messages.PutSpec{Name: name(t, "hello"), Spec: stopped}}))
 	require.NoError(t, db.Close())
 	alter(t, dir, func(tx *bbolt.Tx) error {
-		require.Equal(t, "6", string(tx.Bucket([]byte("schema")).Get([]byte("version"))))
+		require.Equal(t, "7", string(tx.Bucket([]byte("schema")).Get([]byte("version"))))
 		return nil
 	})
 	require.Equal(t, []messages.Record{{Name: name(t, "hello"), Spec: stopped}}, load(t, open(t, dir)))
+}
+
+// TestSixthVersionIsMigrated: it had no owners.
+func TestSixthVersionIsMigrated(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, open(t, dir).Close())
+	alter(t, dir, func(tx *bbolt.Tx) error {
+		return errors.Join(tx.DeleteBucket([]byte("blocks")), store.PutVersion(tx, "6"))
+	})
+	for range 2 {
+		db := open(t, dir)
+		require.Empty(t, db.Aside)
+		require.NoError(t, db.Apply([]messages.Change{messages.PutBlock{Name: name(t, "a:disk"), Block: messages.Block{Owner: "team"}}}))
+		state, err := db.Load()
+		require.NoError(t, err)
+		require.Equal(t, messages.State{Blocks: map[messages.Name]messages.Block{name(t, "a:disk"): {Owner: "team"}}}, state)
+		require.NoError(t, db.Close())
+	}
+	db := open(t, dir)
+	require.NoError(t, db.Apply([]messages.Change{messages.DeleteBlock{Name: name(t, "a:disk")}}))
+	state, err := db.Load()
+	require.NoError(t, err)
+	require.Empty(t, state.Blocks)
 }
 
 // TestDamagedRecordsAreKept for an operator to look at: the newest of them.

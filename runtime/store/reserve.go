@@ -124,6 +124,8 @@ func (db *DB) growth(changes []messages.Change) (bytes int) {
 				bytes += growth(in(tx, policyBucket), messages.Name{Path: c.Path}, c.Policy)
 			case messages.PutNetwork:
 				bytes += growth(in(tx, networkBucket), c.Name, c.Spec)
+			case messages.PutBlock:
+				bytes += growth(in(tx, blockBucket), c.Name, c.Block)
 			}
 		}
 		return nil

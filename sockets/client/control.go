@@ -44,6 +44,12 @@ func (c *Conn) History(ctx context.Context, name messages.Name) ([]messages.Form
 	return versions.List, err
 }
 
+// Owners asks for all that has an owner. The rest is as with Ends.
+func (c *Conn) Owners(ctx context.Context, name messages.Name) ([]messages.Owned, error) {
+	owners, err := askList[messages.SuccessOwners](ctx, c, name, messages.OwnerList{}, control.ReadOwners)
+	return owners.List, err
+}
+
 // askList asks for a list, whose answer is a S.
 func askList[S messages.Success](ctx context.Context, c *Conn, name messages.Name, command messages.Command, read func(io.Reader) (messages.Payload, error)) (list S, err error) {
 	answer, err := c.askControl(ctx, name, command, read)
@@ -144,7 +150,7 @@ func (c *Conn) Networks(ctx context.Context, name messages.Name) ([]messages.Net
 }
 
 // Do gives a command that is answered by its success only: NetworkCreate, NetworkRemove,
-// PublishAdd, PublishRemove or UnikernelDeploy. The rest is as with Ends.
+// PublishAdd, PublishRemove, UnikernelDeploy, PolicyDeploy, BlockDeploy or OwnRequest. The rest is as with Ends.
 func (c *Conn) Do(ctx context.Context, name messages.Name, command messages.Command) error {
 	_, err := c.askControl(ctx, name, command, control.ReadDone)
 	return err

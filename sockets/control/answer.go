@@ -49,6 +49,8 @@ func Append(dst []byte, m messages.Wire) ([]byte, error) {
 		return appendEnds(dst, p.List)
 	case messages.SuccessStatuses:
 		return appendStatuses(dst, p.List)
+	case messages.SuccessOwners:
+		return appendOwners(dst, p.List)
 	case messages.SuccessHistory:
 		return appendHistory(dst, p.List)
 	case messages.SuccessSettings:

@@ -12,7 +12,11 @@
 //
 //	request = {
 //	  1: 1,          ; version
-//	  2: "ends" /    ; how the last runs of unikernels ended, or
+//	  2: "add-policy" / ; with its owner, if it is to have one, or
+//	     "create-block" / ; the same of a block device of 10 MB, or
+//	     "own" /     ; give something that has none an owner, or
+//	     "owners" /  ; all that has one, or
+//	     "ends" /    ; how the last runs of unikernels ended, or
 //	     "status" /  ; the status of unikernels, or
 //	     "settings" / ; settings of unikernels that native messages lack, or
 //	     "reserve-block" / ; reserve room on the disk for all of a block device, or
@@ -27,9 +31,20 @@
 //	  ? 4: tdate,    ; events since this time; absent: only new ones
 //	  ? 9: tstr,     ; the new name, for "rename"
 //	  ? 10: uint,    ; which version, for "rollback": 1 is the last one
+//	  ? 11: tstr,    ; the owner, for the first three
+//	  ? 12: what,    ; for "own"
+//	  ? 13: policy,  ; for "add-policy"
+//	}
+//	what    = "unikernel" / "network" / "block" / "policy"
+//	policy  = {
+//	  1: uint,       ; how many unikernels
+//	  2: uint,       ; memory, in MB
+//	  ? 3: [* uint], ; CPUs
+//	  ? 4: uint,     ; block devices, in MB; absent: none
+//	  ? 5: [* tstr], ; bridges
 //	}
 //
-//	answer  = (* end, all) / (* status, all) / (* setting, all) / (* version, all) / all / events / failure
+//	answer  = (* end, all) / (* status, all) / (* setting, all) / (* version, all) / (* owned, all) / all / events / failure
 //	end     = {
 //	  1: tstr,       ; name, relative to the requested path
 //	  ? 2: int,      ; exit code
@@ -76,6 +91,7 @@
 //	  ? 22: "checking" / "healthy" / "unhealthy" / tstr, ; its health, if that is checked
 //	  ? 23: tstr,    ; why it is unhealthy, for people
 //	  ? 24: check,   ; how its health is checked
+//	  ? 25: tstr,    ; its owner
 //	}
 //	used    = {      ; what it has used since it was started
 //	  ? 1: uint,     ; microseconds of CPU time
@@ -114,6 +130,11 @@
 //	  9: bool,       ; add its name to its arguments, as --name=NAME
 //	  ? 10: true,    ; it has refused to start with that, and so is started without
 //	  ? 11: deploy,  ; published ports, and addresses and rates of its devices
+//	}
+//	owned   = {
+//	  1: tstr,       ; name, relative to the requested path; of a policy with ':' at its end
+//	  2: what / tstr,
+//	  3: tstr,       ; the owner
 //	}
 //	version = {
 //	  1: bstr,       ; SHA-256 of its image
@@ -166,6 +187,7 @@
 //	answer.go   answers
 //	status.go   the status of unikernels
 //	history.go  former versions
+//	owners.go   owners, and policies that have one
 //	health.go   checks of health
 //	settings.go settings of unikernels
 //	stream.go   the stream of events

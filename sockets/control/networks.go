@@ -18,6 +18,7 @@ type networkAsk struct {
 	Subnet6 netip.Prefix `cbor:"4,keyasint,omitzero"`
 	MTU     int          `cbor:"5,keyasint,omitempty"`
 	NoNAT   bool         `cbor:"6,keyasint,omitempty"`
+	Owner   string       `cbor:"7,keyasint,omitempty"`
 }
 
 // publication is a port of the host that leads to one of a unikernel.
@@ -65,6 +66,7 @@ type deploy struct {
 	Publish []publication `cbor:"1,keyasint,omitempty"`
 	Devices []device      `cbor:"2,keyasint,omitempty"`
 	Health  *healthCheck  `cbor:"3,keyasint,omitempty"`
+	Owner   string        `cbor:"4,keyasint,omitempty"`
 }
 
 type device struct {
@@ -87,6 +89,10 @@ func fromArguments(args messages.Arguments) deploy {
 // message returns a UnikernelDeploy that lacks what the native message has.
 func (d deploy) message() (m messages.UnikernelDeploy, err error) {
 	args := &m.Create.Config.Arguments
+	m.Owner = messages.Owner(d.Owner)
+	if err := m.Owner.Check(); err != nil {
+		return m, err
+	}
 	if args.Publish, err = toPublications(d.Publish); err != nil {
 		return m, err
 	}
@@ -108,7 +114,8 @@ func (d deploy) message() (m messages.UnikernelDeploy, err error) {
 
 // Complete adds the native message that follows a UnikernelDeploy to it.
 func Complete(m, native messages.Wire) messages.Wire {
-	more := m.Payload.(messages.UnikernelDeploy).Create.Config.Arguments
+	deploy := m.Payload.(messages.UnikernelDeploy)
+	more := deploy.Create.Config.Arguments
 	create, ok := native.Payload.(messages.UnikernelCreate)
 	if !ok || native.Header.Name != m.Header.Name {
 		m.Payload = messages.BadRequest{Why: "cannot understand the request: what follows creates no unikernel of that name"}
@@ -124,7 +131,7 @@ func Complete(m, native messages.Wire) messages.Wire {
 		}
 		args.Networks[i].IP, args.Networks[i].Static, args.Networks[i].Rate = n.IP, n.Static, n.Rate
 	}
-	m.Payload = messages.UnikernelDeploy{Create: create}
+	m.Payload = messages.UnikernelDeploy{Create: create, Owner: deploy.Owner}
 	return m
 }
 
@@ -137,6 +144,7 @@ type network struct {
 	MTU      int             `cbor:"5,keyasint"`
 	NAT      bool            `cbor:"6,keyasint,omitempty"`
 	Trouble  messages.Public `cbor:"7,keyasint,omitempty"`
+	Owner    string          `cbor:"12,keyasint,omitempty"`
 }
 
 type station struct {
@@ -149,7 +157,7 @@ type station struct {
 func appendNetworks(dst []byte, list []messages.NetworkStatus) (_ []byte, err error) {
 	for _, n := range list {
 		s := n.Spec
-		item := network{Name: n.Name.String(), Backend: string(s.Backend), Gateway: s.Gateway, Gateway6: s.Gateway6, MTU: s.MTU, NAT: s.NAT, Trouble: n.Trouble}
+		item := network{Name: n.Name.String(), Backend: string(s.Backend), Gateway: s.Gateway, Gateway6: s.Gateway6, MTU: s.MTU, NAT: s.NAT, Trouble: n.Trouble, Owner: string(s.Owner)}
 		if dst, err = appendItem(dst, item); err != nil {
 			return dst, err
 		}
@@ -206,6 +214,7 @@ func readNetwork(b []byte) (item networkItem, err error) {
 		n := both.network
 		item.network.Spec = messages.NetworkSpec{
 			Backend: messages.NetworkBackend(n.Backend), Gateway: n.Gateway, Gateway6: n.Gateway6, MTU: n.MTU, NAT: n.NAT,
+			Owner: messages.Owner(n.Owner),
 		}
 		item.network.Trouble = n.Trouble
 		item.network.Name, err = messages.ParseName(n.Name)

@@ -18,7 +18,7 @@ var (
 
 // deployed has all that native albatross has no word for.
 func deployed() messages.UnikernelDeploy {
-	return messages.UnikernelDeploy{Create: messages.UnikernelCreate{Force: true, Config: messages.Config{
+	return messages.UnikernelDeploy{Owner: "team/a", Create: messages.UnikernelCreate{Force: true, Config: messages.Config{
 		Image: []byte("image"),
 		Arguments: messages.Arguments{
 			CPUIDs: []int{0}, Memory: 32, Publish: []messages.Publication{port, {From: 8080, To: 80}},
@@ -78,7 +78,7 @@ func TestDeployRefuses(t *testing.T) {
 }
 
 func TestListOfNetworks(t *testing.T) {
-	spec := messages.NetworkSpec{Backend: messages.KernelNetwork, Gateway: netip.MustParsePrefix("10.0.0.1/24"), Gateway6: netip.MustParsePrefix("fd00::1/64"), MTU: 9000, NAT: true}
+	spec := messages.NetworkSpec{Backend: messages.KernelNetwork, Gateway: netip.MustParsePrefix("10.0.0.1/24"), Gateway6: netip.MustParsePrefix("fd00::1/64"), MTU: 9000, NAT: true, Owner: "me"}
 	list := []messages.NetworkStatus{
 		{Name: web, Spec: spec, Trouble: "no bridge", Stations: []messages.NetworkStation{
 			{Unikernel: web, MAC: messages.MAC{1, 2, 3, 4, 5, 6}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.5")}, Publish: []messages.Publication{port}},

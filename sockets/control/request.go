@@ -31,6 +31,11 @@ const (
 
 	history  = "history"
 	rollback = "rollback"
+
+	deployPolicy = "add-policy"
+	deployBlock  = "create-block"
+	own          = "own"
+	owners       = "owners"
 )
 
 type request struct {
@@ -43,6 +48,9 @@ type request struct {
 	Deploy  *deploy      `cbor:"8,keyasint,omitempty"`
 	To      string       `cbor:"9,keyasint,omitempty"`
 	Number  int          `cbor:"10,keyasint,omitempty"`
+	Owner   string       `cbor:"11,keyasint,omitempty"`
+	Kind    string       `cbor:"12,keyasint,omitempty"`
+	Policy  *policy      `cbor:"13,keyasint,omitempty"`
 }
 
 // Read reads one request, of at most max bytes, and nothing after it. It returns a
@@ -107,6 +115,18 @@ func (r request) command() (messages.Command, error) {
 		return messages.HistoryList{}, nil
 	case rollback:
 		return messages.RollbackRequest{Number: r.Number}, nil
+	case owners:
+		return messages.OwnerList{}, nil
+	case own:
+		kind, err := messages.ParseKind(r.Kind)
+		return messages.OwnRequest{Kind: kind, Owner: messages.Owner(r.Owner)}, errors.Join(err, messages.Owner(r.Owner).Check())
+	case deployBlock:
+		return messages.BlockDeploy{Size: r.Number, Owner: messages.Owner(r.Owner)}, messages.Owner(r.Owner).Check()
+	case deployPolicy:
+		if r.Policy == nil {
+			return nil, errLacks
+		}
+		return r.Policy.message(messages.Owner(r.Owner))
 	case networks:
 		return messages.NetworkList{}, nil
 	case createNetwork:
@@ -139,7 +159,8 @@ func (r request) networkCreate() (messages.Command, error) {
 	}
 	return messages.NetworkCreate{Asked: messages.NetworkAsk{
 		Backend: messages.NetworkBackend(n.Backend), Subnet: n.Subnet, Gateway: n.Gateway, Subnet6: n.Subnet6, MTU: n.MTU, NoNAT: n.NoNAT,
-	}}, nil
+		Owner: messages.Owner(n.Owner),
+	}}, messages.Owner(n.Owner).Check()
 }
 
 func (r request) publish() (messages.Command, error) {
@@ -180,12 +201,21 @@ func AppendRequest(dst []byte, name messages.Name, command messages.Command) ([]
 		r.Request = history
 	case messages.RollbackRequest:
 		r.Request, r.Number = rollback, m.Number
+	case messages.OwnerList:
+		r.Request = owners
+	case messages.OwnRequest:
+		r.Request, r.Kind, r.Owner = own, string(m.Kind), string(m.Owner)
+	case messages.BlockDeploy:
+		r.Request, r.Number, r.Owner = deployBlock, m.Size, string(m.Owner)
+	case messages.PolicyDeploy:
+		p := fromPolicy(m.Policy)
+		r.Request, r.Policy, r.Owner = deployPolicy, &p, string(m.Policy.Owner)
 	case messages.NetworkList:
 		r.Request = networks
 	case messages.NetworkCreate:
 		a := m.Asked
 		r.Request = createNetwork
-		r.Network = &networkAsk{Backend: string(a.Backend), Subnet: a.Subnet, Gateway: a.Gateway, Subnet6: a.Subnet6, MTU: a.MTU, NoNAT: a.NoNAT}
+		r.Network = &networkAsk{Backend: string(a.Backend), Subnet: a.Subnet, Gateway: a.Gateway, Subnet6: a.Subnet6, MTU: a.MTU, NoNAT: a.NoNAT, Owner: string(a.Owner)}
 	case messages.NetworkRemove:
 		r.Request = removeNetwork
 	case messages.PublishAdd:
@@ -196,6 +226,7 @@ func AppendRequest(dst []byte, name messages.Name, command messages.Command) ([]
 		r.Request, r.Port = unpublish, &p
 	case messages.UnikernelDeploy: // the native message follows
 		d := fromArguments(m.Create.Config.Arguments)
+		d.Owner = string(m.Owner)
 		r.Request, r.Deploy = create, &d
 	default:
 		return dst, fmt.Errorf("internal error: a %T cannot be asked for on the control socket", command)

@@ -36,6 +36,7 @@ type unikernel struct {
 	Health   string          `cbor:"22,keyasint,omitempty"`
 	Sick     messages.Public `cbor:"23,keyasint,omitempty"`
 	Check    *healthCheck    `cbor:"24,keyasint,omitempty"`
+	Owner    string          `cbor:"25,keyasint,omitempty"`
 }
 
 type used struct {
@@ -75,6 +76,7 @@ func fromStatus(s *messages.UnikernelStatus) unikernel {
 		Memory: args.Memory, CPUs: args.CPUIDs, Publish: fromPublications(args.Publish),
 		Restart: args.Fail.Restart, Codes: args.Fail.Codes, AddName: args.AddName,
 		Health: string(s.Health.State), Sick: s.Health.Cause, Check: fromHealthCheck(args.Health),
+		Owner: string(s.Owner),
 	}
 	if s.Digest != (messages.Digest{}) {
 		u.Digest = s.Digest[:]
@@ -127,7 +129,7 @@ func readStatus(b []byte) (s messages.UnikernelStatus, err error) {
 func (u *unikernel) status() (s messages.UnikernelStatus, err error) {
 	args := &s.Arguments
 	s.State, s.PID, s.Restarts, s.Started = messages.UnikernelState(u.State), u.PID, u.Restarts, inUTC(u.Started)
-	s.Stopped = inUTC(u.Stopped)
+	s.Stopped, s.Owner = inUTC(u.Stopped), messages.Owner(u.Owner)
 	s.Health = messages.Health{State: messages.HealthState(u.Health), Cause: u.Sick}
 	args.Memory, args.CPUIDs, args.AddName = u.Memory, u.CPUs, u.AddName
 	args.Fail = messages.FailBehaviour{Restart: u.Restart, Codes: u.Codes}

@@ -16,7 +16,8 @@ var (
 		"and for its administrators; without them, the daemon chooses a free subnet")
 	errHealthHost = errors.New("cannot check the health of a unikernel at another address: that is for administrators of the host; " +
 		"without an address, the unikernel itself is asked")
-	errPort = fmt.Errorf("cannot publish a port below %d: they are for administrators of the host", firstPort)
+	errPolicyOwner = errors.New("cannot give a policy an owner: policies are for administrators of the host")
+	errPort        = fmt.Errorf("cannot publish a port below %d: they are for administrators of the host", firstPort)
 )
 
 // permitted returns why a command must not be given in a session. What the daemon counts is left
@@ -35,12 +36,19 @@ func permitted(r Request, properties messages.Properties) error {
 	}
 	switch c := r.Command.(type) {
 	case messages.NetworkCreate:
-		if c.Asked != (messages.NetworkAsk{Backend: c.Asked.Backend, MTU: c.Asked.MTU}) {
+		if c.Asked != (messages.NetworkAsk{Backend: c.Asked.Backend, MTU: c.Asked.MTU, Owner: c.Asked.Owner}) {
 			return errSubnet
 		}
 		return mayUse(r)
 	case messages.NetworkRemove:
 		return mayUse(r)
+	case messages.OwnRequest:
+		switch c.Kind {
+		case messages.KindNetwork:
+			return mayUse(r)
+		case messages.KindPolicy:
+			return errPolicyOwner
+		}
 	case messages.PublishAdd:
 		return publishable(c.Publication)
 	case messages.UnikernelDeploy:

@@ -344,6 +344,8 @@ func TestEveryCommandInASession(t *testing.T) {
 			command = messages.PublishAdd{Publication: messages.Publication{From: 1, To: 1}}
 		case messages.PublishRemove:
 			command = messages.PublishRemove{Publication: messages.Publication{From: 1, To: 1}}
+		case messages.OwnRequest:
+			command = messages.OwnRequest{Kind: messages.KindBlock, Owner: "team"}
 		case messages.UnikernelDeploy:
 			continue // it needs an image: see TestSession
 		}
