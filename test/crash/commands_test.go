@@ -244,6 +244,16 @@ func (c *caller) addDevice(name, contents string) {
 	c.change(thing{device, parse(name)}, filled(contents), command(parse(name), add))
 }
 
+// requireOwner makes sure that a block device belongs to an owner on record; "": to nobody. That it does
+// not any more is stored a moment after the answer.
+func (c *caller) requireOwner(name string, owner messages.Owner) {
+	c.waitFor("the owner of "+name, func() bool {
+		c.infos() // finds out whether the daemon lives
+		s, err := c.h.stored()
+		return err == nil && s.state.Blocks[parse(name)].Owner == owner
+	})
+}
+
 func (c *caller) setDevice(name, contents string, compressed bool) {
 	data := []byte(contents)
 	if compressed {

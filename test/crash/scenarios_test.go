@@ -126,6 +126,18 @@ var unikernelScenarios = []scenario{
 		c.removeDevice("a:disk")
 		c.addDevice("a:empty", "")
 	}},
+	{name: "owners", before: func(c *caller) {
+		c.addDevice("old", "")
+	}, do: func(c *caller) {
+		c.changeBy("control", thing{device, parse("a:owned")}, filled(""), do(parse("a:owned"), messages.BlockDeploy{Size: 1, Owner: "me"}))
+		c.changeBy("control", thing{device, parse("old")}, filled(""), do(parse("old"), messages.OwnRequest{Kind: messages.KindBlock, Owner: "me"}))
+		c.requireOwner("a:owned", "me")
+		c.requireOwner("old", "me")
+		c.removeDevice("a:owned")
+		c.requireOwner("a:owned", "")
+		c.addDevice("a:owned", "")
+		c.requireOwner("a:owned", "")
+	}},
 	{name: "ends", do: func(c *caller) {
 		c.createMoving("fails", run("exit", "3", "10").again(), exits(3), asked)
 		c.createMoving("ends", run("exit", "7", "10"), exits(7))
