@@ -1,7 +1,9 @@
 package actors_test
 
 import (
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -120,4 +122,49 @@ func TestAStoppedUnikernelHasAHistory(t *testing.T) {
 	require.Equal(t, "one", w.argument(":z"))
 	digests, _ := w.history(":z")
 	require.Len(t, digests, 1)
+}
+
+// TestWhoAskedAndHowItEnded are on record with each version, in every way in which there is another one.
+func TestWhoAskedAndHowItEnded(t *testing.T) {
+	w := newWorld(t, withShortTrial)
+	asks := func(behalf string, command messages.Command) {
+		t.Helper()
+		c := w.connect(messages.AtControl)
+		defer c.Close()
+		c.in <- messages.Wire{Header: messages.Header{Version: messages.Version5, Name: w.name(":x")}, Payload: command, For: behalf}
+		require.Equal(t, success("created unikernel"), c.receive().Payload)
+		w.untilProven(":x")
+	}
+	deploy := func(config messages.Config, force bool) messages.Command { return deployFor("", config, force) }
+	asks("one", deploy(numbered("one"), false))
+	require.Equal(t, success("stopped unikernel"), w.control("x", messages.StopRequest{}))
+	asks(strings.Repeat("ü", messages.MaxFor), deploy(numbered("two"), true))
+	asks("nobody", messages.UnikernelDeploy{Create: force(numbered("three"))})
+	require.Equal(t, success("stopped unikernel"), w.control("x", messages.StopRequest{}))
+	asks("starter", messages.StartRequest{})
+	asks("", messages.RollbackRequest{Number: 1})
+	w.restart()
+	w.until("it is taken over", func() bool { return len(w.infos(":x")) == 1 })
+	answer := w.control("x", messages.HistoryList{}).(messages.SuccessHistory)
+	by := func(behalf string) messages.Option[messages.Asker] {
+		return messages.Some(messages.Asker{UID: w.user.Load(), For: behalf})
+	}
+	require.Equal(t, by(""), answer.Now.Value.By)
+	require.Zero(t, answer.Now.Value.Until)
+	require.Len(t, answer.List, 2)
+	require.Equal(t, by("nobody"), answer.List[0].By, "a start of the same is no other version")
+	require.False(t, answer.List[0].Exit.OK, "it ran until it was replaced")
+	require.Equal(t, by("one"), answer.List[1].By)
+	require.Equal(t, messages.Some(messages.Exit{Known: true, Signal: 15}), answer.List[1].Exit)
+	r, _ := w.record(":x")
+	require.Equal(t, by(""), r.Spec.By)
+}
+
+// TestALongNameOfAnAsker is cut off where it remains text.
+func TestALongNameOfAnAsker(t *testing.T) {
+	long := messages.CutFor(strings.Repeat("ü", messages.MaxFor))
+	require.LessOrEqual(t, len(long), messages.MaxFor)
+	require.True(t, utf8.ValidString(long))
+	require.True(t, strings.HasSuffix(long, "ü…"))
+	require.Equal(t, "a\uFFFDb", messages.CutFor("a\xffb"))
 }

@@ -14,6 +14,7 @@ type (
 		Name    Name
 		Command Command
 		Peer    Peer
+		For     string // on whose behalf the peer says that it asks
 		Memory  Memory
 	}
 	// Answer is a Success or a Failure.

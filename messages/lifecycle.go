@@ -19,8 +19,9 @@ type (
 	// UnikernelStart follows UnikernelPrepared, or a UnikernelWaiting with Hold. Answered
 	// by UnikernelRunning or UnikernelFailed.
 	UnikernelStart struct {
-		Creates bool    // the event is EventCreated
-		Former  *Former // what it replaces, whose spec is on disk; nil: nothing
+		Creates bool         // the event is EventCreated
+		Former  *Former      // what it replaces, whose spec is on disk; nil: nothing
+		Exit    Option[Exit] // how that had ended before it was replaced, if it had
 	}
 	// UnikernelResume takes over what a former daemon has recorded. If it must be
 	// started, Hold delays that until UnikernelStart: then the answer is

@@ -33,6 +33,8 @@ type Spec struct {
 	Past []Past `cbor:"7,keyasint,omitempty"`
 	// Owner stays with each replacement that names no other.
 	Owner Owner `cbor:"8,keyasint,omitempty"`
+	// By is who has asked for this version; absent: a daemon that did not note it.
+	By Option[Asker] `cbor:"9,keyasint,omitzero"`
 }
 
 // A Former is what has run under a name before. It has no former itself.

@@ -32,6 +32,8 @@ type Peer struct {
 type Wire struct {
 	Header  Header
 	Payload Payload
+	// For is on whose behalf the client of the control socket says that it asks, see Asker.
+	For string
 }
 
 // Payload is the contents of a message: a Command, a Success, a Failure or a Data.
@@ -341,6 +343,7 @@ type (
 	HistoryList    struct{ isCommand }
 	SuccessHistory struct {
 		isSuccess
+		Now  Option[FormerVersion] // absent from daemons that do not tell it
 		List []FormerVersion
 	}
 	// RollbackRequest replaces a unikernel by a former version.

@@ -73,7 +73,7 @@ func (h *host) create(c *supervise.Context, a ask, s *slot, command messages.Uni
 		return
 	}
 	m := messages.UnikernelPrepare{
-		Spec:       messages.Spec{Type: command.Config.Type, Arguments: args, Owner: owner},
+		Spec:       messages.Spec{Type: command.Config.Type, Arguments: args, Owner: owner, By: messages.Some(a.by)},
 		Image:      command.Config.Image,
 		Compressed: command.Config.Compressed,
 		Cause:      messages.CommandCause(command),
@@ -199,7 +199,7 @@ func (h *host) restart(c *supervise.Context, a ask, s *slot, command messages.Un
 	spec := s.current.spec.ToRun()
 	if command.Args.OK {
 		spec.Arguments = withUnsaid(command.Args.Value, spec.Arguments)
-		spec.NameRefused = false
+		spec.NameRefused, spec.By = false, messages.Some(a.by)
 	}
 	h.runAgain(c, a, s, spec)
 }
@@ -225,8 +225,18 @@ func (h *host) replace(c *supervise.Context, a ask, s *slot, m messages.Unikerne
 		h.refuse(c, a, err)
 		return
 	}
+	s.exit = h.endedBefore(a.name, s.current)
 	failpoint.Here("change/next-reserved")
 	h.check(c, a, s, m)
+}
+
+// endedBefore returns how a run has ended that waits to be started again, or is stopped.
+func (h *host) endedBefore(name messages.Name, r *run) (exit messages.Option[messages.Exit]) {
+	console := h.consoles.byName[name]
+	if (r.wait.OK || r.spec.IsStopped()) && console != nil && console.end.OK {
+		exit = messages.Some(console.end.Value.Exit)
+	}
+	return exit
 }
 
 // check makes a new run, which checks its image.
@@ -264,7 +274,7 @@ func (h *host) prepared(c *supervise.Context, m messages.UnikernelPrepared) {
 func (h *host) launch(c *supervise.Context, s *slot) {
 	s.phase = launching
 	h.consoles.begin(c, s.ask.name, h.ledger)
-	c.Send(s.next.pid, messages.UnikernelStart{Creates: s.creates || s.former == nil, Former: s.replaced()})
+	c.Send(s.next.pid, messages.UnikernelStart{Creates: s.creates || s.former == nil, Former: s.replaced(), Exit: s.exit})
 	failpoint.Here("change/start-asked")
 }
 

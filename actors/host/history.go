@@ -15,7 +15,7 @@ func (h *host) history(name messages.Name) messages.Payload {
 	for _, p := range s.current.spec.Past {
 		list = append(list, p.Version())
 	}
-	return messages.SuccessHistory{List: list}
+	return messages.SuccessHistory{Now: messages.Some(s.current.spec.Version()), List: list}
 }
 
 // rollback replaces a unikernel by a former version.
@@ -29,5 +29,7 @@ func (h *host) rollback(c *supervise.Context, a ask, s *slot, number int) {
 		h.answer(c, a.ticket, messages.Failure{Text: messages.Publicf("cannot roll back %s to version %d: it has %d former versions, which history lists", a.name, number, len(past))})
 		return
 	}
-	h.runAgain(c, a, s, past[number-1].Spec)
+	spec := past[number-1].Spec
+	spec.By = messages.Some(a.by)
+	h.runAgain(c, a, s, spec)
 }

@@ -278,7 +278,7 @@ func (h *host) asked(c *supervise.Context, m messages.Ask) {
 	}
 	h.tickets++
 	h.open[h.tickets] = supervise.Asker{PID: c.Sender(), ID: m.ID}
-	a := ask{ticket: h.tickets, name: m.Name, command: m.Command, memory: m.Memory}
+	a := ask{ticket: h.tickets, name: m.Name, command: m.Command, memory: m.Memory, by: messages.Asker{UID: m.Peer.UID, For: messages.CutFor(m.For)}}
 	switch {
 	case h.unreadable():
 		h.answer(c, a.ticket, messages.Failure{Text: messages.Publicf("%s", h.loading.Cause())})

@@ -21,9 +21,10 @@ type slot struct {
 	// former is what ran until next was about to be started. It stays on disk until next
 	// is, and is started again if next cannot be started.
 	former     *messages.Former
-	publishing uint64          // ID of the request to change published ports
-	refusal    messages.Public // why next could not be started, for the answer
-	stuck      messages.Public // text for clients: it is being renamed, and that cannot be stored
+	exit       messages.Option[messages.Exit] // how the former had ended before, if it had
+	publishing uint64                         // ID of the request to change published ports
+	refusal    messages.Public                // why next could not be started, for the answer
+	stuck      messages.Public                // text for clients: it is being renamed, and that cannot be stored
 }
 
 // A phase is the progress of the command under way.
@@ -84,6 +85,7 @@ type ask struct {
 	name     messages.Name
 	command  messages.Command
 	memory   messages.Memory
+	by       messages.Asker
 	measured bool           // the machine was measured for it
 	whole    bool           // it says all about networks, as no native message can
 	owner    messages.Owner // whom what it makes belongs to; empty: to whom it belongs already

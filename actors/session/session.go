@@ -149,7 +149,7 @@ func (s *session) ask(c *supervise.Context, wire messages.Wire) {
 		return
 	}
 	command := wire.Payload.(messages.Command) // a socket knows nothing else
-	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command, Peer: s.client.Peer(), Memory: s.client})
+	c.Request(s.host, messages.Ask{ID: s.asks, Name: s.header.Name, Command: command, Peer: s.client.Peer(), For: wire.For, Memory: s.client})
 }
 
 func (s *session) answered(c *supervise.Context, m messages.Answer) {

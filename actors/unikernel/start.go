@@ -59,7 +59,7 @@ func (u *unikernel) startAsked(c *supervise.Context, m messages.UnikernelStart) 
 	case ready:
 		u.creates, u.spec.Former = m.Creates, m.Former
 		if m.Former != nil {
-			u.spec = u.spec.Succeeding(m.Former.Spec, c.Now(), u.cause, u.Versions)
+			u.spec = u.spec.Succeeding(m.Former.Spec, c.Now(), u.cause, m.Exit, u.Versions)
 		}
 		u.start(c)
 	case waiting:

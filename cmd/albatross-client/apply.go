@@ -314,7 +314,7 @@ func (a *app) createFor(ctx context.Context, name messages.Name, command message
 	if owner == "" {
 		return a.create(ctx, name, command)
 	}
-	return a.onControl(ctx, name.String(), messages.UnikernelDeploy{Create: command, Owner: owner}, "created unikernel")
+	return a.deploy(ctx, name, command, owner)
 }
 
 // imageOf returns an image: that of a source, or the one that runs.

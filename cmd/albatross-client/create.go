@@ -73,13 +73,14 @@ func (a *app) createCommand() *cobra.Command {
 }
 
 // create sends an image, to our daemon in our protocol if it may be on a named network, if its health
-// is checked, or if what it replaces may have what native messages have no word for.
+// is checked, if what it replaces may have what native messages have no word for, or from afar, so that
+// the daemon learns who asks.
 func (a *app) create(ctx context.Context, name messages.Name, command messages.UnikernelCreate) error {
 	switch args := command.Config.Arguments; {
 	case a.destination.csr && needsControl(args):
 		return inputError("--publish, --health, and addresses and rates of --net, are not possible with --csr: a certificate cannot say them")
-	case !a.destination.csr && (command.Force || usesNetworks(args) || args.Health.OK):
-		return a.deploy(ctx, name, command)
+	case !a.destination.csr && (command.Force || usesNetworks(args) || args.Health.OK || a.destination.address != ""):
+		return a.deploy(ctx, name, command, "")
 	}
 	return a.sendCreate(ctx, name, command)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -233,9 +234,9 @@ func needsControl(args messages.Arguments) bool {
 
 // deploy creates a unikernel, with what native messages have no word for. A daemon that is not ours
 // has no such socket, and is asked natively, unless it could not do what is needed.
-func (a *app) deploy(ctx context.Context, name messages.Name, command messages.UnikernelCreate) error {
+func (a *app) deploy(ctx context.Context, name messages.Name, command messages.UnikernelCreate, owner messages.Owner) error {
 	if a.socket != "" {
-		if needsControl(command.Config.Arguments) {
+		if owner != "" || needsControl(command.Config.Arguments) {
 			return inputError("--publish, --health, and addresses and rates of --net, are not possible with --socket")
 		}
 		return a.ask(ctx, name, command)
@@ -247,16 +248,29 @@ func (a *app) deploy(ctx context.Context, name messages.Name, command messages.U
 	}
 	conn, err := a.connectSocket(ctx, messages.AtControl)
 	if err != nil {
-		if needsControl(command.Config.Arguments) {
+		if owner != "" || needsControl(command.Config.Arguments) {
 			return err
 		}
 		return a.sendCreate(ctx, name, command)
 	}
 	defer conn.Close()
-	if err := conn.Do(ctx, name, messages.UnikernelDeploy{Create: command}); err != nil {
+	if err := a.deployOn(ctx, conn, name, messages.UnikernelDeploy{Create: command, Owner: owner}); err != nil {
 		return err
 	}
 	return a.show(name, messages.SuccessText{Text: "created unikernel"})
+}
+
+// deployOn sends a command with its image, and shows how much of it has been sent to another machine.
+func (a *app) deployOn(ctx context.Context, conn *client.Conn, name messages.Name, command messages.UnikernelDeploy) error {
+	if !a.destination.given() {
+		return conn.Do(ctx, name, command)
+	}
+	done := func() {}
+	defer func() { done() }()
+	return conn.Deploy(ctx, name, command, func(size int64, r io.Reader) (counted io.Reader) {
+		counted, done = a.progress("sending", size, r)
+		return counted
+	})
 }
 
 // showNetworks prints a list of networks.

@@ -48,7 +48,7 @@ func TestEmptyListsAreLists(t *testing.T) {
 
 // documented are the objects in docs/json.md, under their titles there.
 var documented = map[string]any{
-	"A unikernel": unikernelObject{}, "An exit": exitObject{}, "What a run has used": usageObject{}, "A restart after failures": failObject{}, "A health check": healthObject{}, "A former version": versionObject{},
+	"A unikernel": unikernelObject{}, "An exit": exitObject{}, "What a run has used": usageObject{}, "A restart after failures": failObject{}, "A health check": healthObject{}, "A version": versionObject{}, "An asker": askerObject{},
 	"A network device of a unikernel": deviceObject{}, "A block device of a unikernel": diskObject{}, "A policy": policyObject{},
 	"A block device": blockObject{}, "A network": networkObject{}, "A unikernel on a network": stationObject{}, "The end of a run": endObject{},
 	"A console": consoleObject{}, "A line of a console": lineObject{}, "A result": resultObject{}, "An event": eventObject{}, "Missed events": missedObject{},

@@ -56,6 +56,8 @@ type Conn struct {
 	inCertificate bool   // a certificate contains the command
 	afar          bool   // the endpoint chooses the headers of answers
 	header        messages.Header
+
+	counted func(size int64, r io.Reader) io.Reader // of Deploy; nil: nobody counts
 }
 
 // Dial connects to the Unix socket at a path.

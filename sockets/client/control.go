@@ -38,10 +38,9 @@ func (c *Conn) Settings(ctx context.Context, name messages.Name) ([]messages.Nam
 	return settings.List, err
 }
 
-// History asks for the former versions of a unikernel, the last one first. The rest is as with Ends.
-func (c *Conn) History(ctx context.Context, name messages.Name) ([]messages.FormerVersion, error) {
-	versions, err := askList[messages.SuccessHistory](ctx, c, name, messages.HistoryList{}, control.ReadHistory)
-	return versions.List, err
+// History asks for the version of a unikernel that there is, and the former ones, the last one first. The rest is as with Ends.
+func (c *Conn) History(ctx context.Context, name messages.Name) (messages.SuccessHistory, error) {
+	return askList[messages.SuccessHistory](ctx, c, name, messages.HistoryList{}, control.ReadHistory)
 }
 
 // Owners asks for all that has an owner. The rest is as with Ends.
@@ -123,10 +122,31 @@ func (c *Conn) controlRequest(name messages.Name, command messages.Command) (net
 	return append(net.Buffers{request}, frame...), err
 }
 
+// Deploy is Do for a UnikernelDeploy. What it sends is read through counted.
+func (c *Conn) Deploy(ctx context.Context, name messages.Name, deploy messages.UnikernelDeploy, counted func(size int64, r io.Reader) io.Reader) error {
+	c.counted = counted
+	defer func() { c.counted = nil }()
+	return c.Do(ctx, name, deploy)
+}
+
+// write sends a request, which an image may follow.
+func (c *Conn) write(request net.Buffers) error {
+	if c.counted == nil {
+		_, err := request.WriteTo(c.conn)
+		return err
+	}
+	var size int64
+	for _, b := range request {
+		size += int64(len(b))
+	}
+	_, err := io.Copy(struct{ io.Writer }{c.conn}, struct{ io.Reader }{c.counted(size, &request)})
+	return err
+}
+
 // exchangeControl writes a request and reads the answer. It reads even if the write fails:
 // see exchange.
 func (c *Conn) exchangeControl(request net.Buffers, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
-	_, writeErr := request.WriteTo(c.conn)
+	writeErr := c.write(request)
 	answer, err := read(c.conn)
 	switch {
 	case err == nil:

@@ -52,7 +52,7 @@ func Append(dst []byte, m messages.Wire) ([]byte, error) {
 	case messages.SuccessOwners:
 		return appendOwners(dst, p.List)
 	case messages.SuccessHistory:
-		return appendHistory(dst, p.List)
+		return appendHistory(dst, p)
 	case messages.SuccessSettings:
 		return appendSettings(dst, p.List)
 	case messages.SuccessNetworks:

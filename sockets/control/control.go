@@ -34,6 +34,8 @@
 //	  ? 11: tstr,    ; the owner, for the first three
 //	  ? 12: what,    ; for "own"
 //	  ? 13: policy,  ; for "add-policy"
+//	  ? 14: tstr,    ; on whose behalf the client asks, at most 200 bytes. Whoever may use the
+//	                 ; socket may say so: it is put on record together with the user who has
 //	}
 //	what    = "unikernel" / "network" / "block" / "policy"
 //	policy  = {
@@ -139,8 +141,20 @@
 //	version = {
 //	  1: bstr,       ; SHA-256 of its image
 //	  2: uint,       ; memory, in MB
-//	  3: tdate,      ; when it was replaced
+//	  ? 3: tdate,    ; when it was replaced
 //	  ? 4: tstr,     ; why, for people
+//	  ? 5: asker,    ; who has asked for it
+//	  ? 6: exit,     ; how it had ended before it was replaced, if it had
+//	  ? 7: true,     ; it was not replaced, and lacks 3, 4 and 6. It is the last item
+//	}
+//	asker   = {
+//	  1: uint,       ; the user at the socket
+//	  ? 2: tstr,     ; on whose behalf that asks, as it has said
+//	}
+//	exit    = {      ; neither: nobody saw how it ended
+//	  ? 2: int,      ; exit code
+//	  ? 3: int,      ; or the signal
+//	  ? 9: true,     ; with 3: for lack of memory
 //	}
 //	all     = {}     ; the end: an answer without it has been cut off
 //	failure = {0: tstr}

@@ -95,8 +95,10 @@ func TestHistoryIsTheseBytes(t *testing.T) {
 	requireRequest(t, "a4 0101 02 68 726f6c6c6261636b 03 63 613a78 0a 02", name(t, "a:x"), messages.RollbackRequest{Number: 2})
 	answer := messages.SuccessHistory{List: []messages.FormerVersion{
 		{Digest: messages.Digest{1, 2}, Memory: 32, Until: time.UnixMilli(seen).UTC(), Cause: "why"},
-		{Digest: messages.Digest{3}, Memory: 16, Until: time.UnixMilli(seen - 1).UTC()},
-	}}
+		{Digest: messages.Digest{3}, Memory: 16, Until: time.UnixMilli(seen - 1).UTC(), By: messages.Some(messages.Asker{UID: 7, For: "x/y"}), Exit: messages.Some(messages.Exit{Known: true, Code: 3})},
+		{Digest: messages.Digest{4}, Memory: 16, Until: time.UnixMilli(seen - 2).UTC(), By: messages.Some(messages.Asker{}), Exit: messages.Some(messages.Exit{})},
+		{Digest: messages.Digest{5}, Memory: 16, Until: time.UnixMilli(seen - 3).UTC(), Exit: messages.Some(messages.Exit{Known: true, Signal: 9, OutOfMemory: true})},
+	}, Now: messages.Some(messages.FormerVersion{Digest: messages.Digest{6}, Memory: 8, By: messages.Some(messages.Asker{UID: 9})})}
 	b, err := control.Append(nil, messages.Wire{Payload: answer})
 	require.NoError(t, err)
 	require.Equal(t, unhex(t, "a4 01 5820 0102"+strings.Repeat("00", 30)+" 02 1820 03 c0 78 18 323032362d30312d30325430333a30343a30352e3637385a 04 63 776879"), b[:72])
@@ -105,6 +107,21 @@ func TestHistoryIsTheseBytes(t *testing.T) {
 	require.Equal(t, answer, back)
 	_, err = control.ReadHistory(bytes.NewReader(unhex(t, "a3 01 41 00 02 1820 03 c0 78 18 323032362d30312d30325430333a30343a30352e3637385a")))
 	require.ErrorContains(t, err, "a digest of 1 bytes is none")
+}
+
+// TestOnWhoseBehalf: a request may say that it is for somebody else.
+func TestOnWhoseBehalf(t *testing.T) {
+	request, err := control.AppendRequestFor(nil, name(t, "a:x"), messages.StopRequest{}, "x/y")
+	require.NoError(t, err)
+	require.Equal(t, unhex(t, "a4 0101 02 64 73746f70 03 63 613a78 0e 63 782f79"), request)
+	m, err := control.Read(bytes.NewReader(request), control.MaxItem)
+	require.NoError(t, err)
+	require.Equal(t, messages.Wire{Header: messages.Header{Name: name(t, "a:x")}, Payload: messages.StopRequest{}, For: "x/y"}, m)
+	request, err = control.AppendRequestFor(nil, name(t, "a:x"), messages.StopRequest{}, strings.Repeat("x", messages.MaxFor+1))
+	require.NoError(t, err)
+	m, err = control.Read(bytes.NewReader(request), control.MaxItem)
+	require.NoError(t, err)
+	require.Equal(t, messages.BadRequest{Why: "cannot understand the request: whom it is for has 201 bytes, and at most 200 are possible"}, m.Payload)
 }
 
 // TestHealthComesBack as it was, in all that has it; what could never be checked is refused.

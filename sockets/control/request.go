@@ -51,6 +51,7 @@ type request struct {
 	Owner   string       `cbor:"11,keyasint,omitempty"`
 	Kind    string       `cbor:"12,keyasint,omitempty"`
 	Policy  *policy      `cbor:"13,keyasint,omitempty"`
+	For     string       `cbor:"14,keyasint,omitempty"`
 }
 
 // Read reads one request, of at most max bytes, and nothing after it. It returns a
@@ -81,6 +82,10 @@ func decodeRequest(item []byte) (m messages.Wire, err error) {
 	if m.Header.Name, err = messages.ParseName(r.Name); err != nil {
 		return m, err
 	}
+	if len(r.For) > messages.MaxFor {
+		return m, fmt.Errorf("whom it is for has %d bytes, and at most %d are possible", len(r.For), messages.MaxFor)
+	}
+	m.For = r.For
 	m.Payload, err = r.command()
 	return m, err
 }
@@ -176,7 +181,12 @@ func (r request) publish() (messages.Command, error) {
 
 // AppendRequest appends a request about a name to dst.
 func AppendRequest(dst []byte, name messages.Name, command messages.Command) ([]byte, error) {
-	r := request{Version: Version, Name: name.String()}
+	return AppendRequestFor(dst, name, command, "")
+}
+
+// AppendRequestFor is AppendRequest on behalf of somebody; "": of nobody else.
+func AppendRequestFor(dst []byte, name messages.Name, command messages.Command, behalf string) ([]byte, error) {
+	r := request{Version: Version, Name: name.String(), For: behalf}
 	switch m := command.(type) {
 	case messages.EndList:
 		r.Request = ends

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
+
+	"albatross/messages"
 )
 
 // maxReason bounds a reason in the log: it may be the daemon's, which repeats what the
@@ -109,4 +112,18 @@ func newRecord(number uint64, address net.Addr, chain []*x509.Certificate) Recor
 		r.Serials = append(r.Serials, chain[i].SerialNumber.Text(16))
 	}
 	return r
+}
+
+// who says on whose behalf the endpoint asks the daemon: the names of the chain, and the serial
+// number by which the audit log knows the certificate of the client.
+func (r Record) who() string {
+	if len(r.Chain) == 0 {
+		return ""
+	}
+	serial := " (serial " + r.Serials[len(r.Serials)-1] + ")"
+	names := strings.Join(r.Chain[1:], "/")
+	if most := messages.MaxFor - len(serial); len(names) > most {
+		names = names[:most]
+	}
+	return messages.CutFor(strings.ToValidUTF8(names, "") + serial)
 }

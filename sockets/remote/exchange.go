@@ -234,7 +234,7 @@ func (e *exchange) preface(command messages.Command) (pieces [][]byte, native me
 	if e.properties.At != messages.AtControl {
 		return nil, command, nil
 	}
-	request, err := control.AppendRequest(nil, e.request.Name, command)
+	request, err := control.AppendRequestFor(nil, e.request.Name, command, e.record.who())
 	if deploy, ok := command.(messages.UnikernelDeploy); ok {
 		native = deploy.Create
 	}
