@@ -97,6 +97,7 @@ var commands = []Properties{
 	{Command: SettingList{}, Word: "settings", Metric: "setting_list", At: AtControl, Session: true},
 	{Command: BlockReserve{}, Word: "reserve-block", Metric: "block_reserve", At: AtControl, Session: true, Changes: true},
 	{Command: UnikernelDeploy{}, Word: "create", Metric: "unikernel_deploy", At: AtControl, Session: true, Changes: true},
+	{Command: RestartDeploy{}, Word: "restart", Metric: "restart_deploy", At: AtControl, Session: true, Changes: true},
 	{Command: PolicyDeploy{}, Word: "add-policy", Metric: "policy_deploy", At: AtControl, Changes: true},
 	{Command: BlockDeploy{}, Word: "create-block", Metric: "block_deploy", At: AtControl, Session: true, Changes: true},
 	{Command: OwnRequest{}, Word: "own", Metric: "own_request", At: AtControl, Session: true, Changes: true},

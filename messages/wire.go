@@ -311,6 +311,13 @@ type (
 		Create UnikernelCreate
 		Owner  Owner // empty: it keeps the one that it has
 	}
+	// RestartDeploy is UnikernelRestart with all arguments, also those that native albatross has no
+	// word for.
+	RestartDeploy struct {
+		isCommand
+		Restart  UnikernelRestart // with Args
+		KeepArgv bool             // except for Argv, which stays as it is
+	}
 	// PolicyDeploy is PolicyAdd with the owner in the policy; empty: it keeps the one that it has.
 	PolicyDeploy struct {
 		isCommand

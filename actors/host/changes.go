@@ -198,7 +198,14 @@ func (h *host) restart(c *supervise.Context, a ask, s *slot, command messages.Un
 	}
 	spec := s.current.spec.ToRun()
 	if command.Args.OK {
-		spec.Arguments = withUnsaid(command.Args.Value, spec.Arguments)
+		args := command.Args.Value
+		if !a.whole {
+			args = withUnsaid(args, spec.Arguments)
+		}
+		if a.keepArgv {
+			args.Argv = spec.Arguments.Argv
+		}
+		spec.Arguments = args
 		spec.NameRefused, spec.By = false, messages.Some(a.by)
 	}
 	h.runAgain(c, a, s, spec)

@@ -373,6 +373,9 @@ func (h *host) do(c *supervise.Context, a ask) {
 	case messages.UnikernelCreate, messages.UnikernelRestart, messages.UnikernelDestroy,
 		messages.StopRequest, messages.StartRequest, messages.RenameRequest, messages.RollbackRequest, messages.PublishAdd, messages.PublishRemove:
 		h.change(c, a)
+	case messages.RestartDeploy:
+		a.command, a.whole, a.keepArgv = command.Restart, true, command.KeepArgv
+		h.change(c, a)
 	case messages.UnikernelDeploy:
 		a.command, a.whole, a.owner = command.Create, true, command.Owner
 		h.change(c, a)

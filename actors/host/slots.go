@@ -88,6 +88,7 @@ type ask struct {
 	by       messages.Asker
 	measured bool           // the machine was measured for it
 	whole    bool           // it says all about networks, as no native message can
+	keepArgv bool           // of a restart: what it is started with stays as it is
 	owner    messages.Owner // whom what it makes belongs to; empty: to whom it belongs already
 }
 

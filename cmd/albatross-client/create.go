@@ -175,6 +175,7 @@ type unikernelOptions struct {
 	networks  []messages.Network
 	publish   []messages.Publication
 	health    messages.Option[messages.HealthCheck]
+	noHealth  bool
 	within    time.Duration
 	restart   bool
 	codes     []int
@@ -213,6 +214,40 @@ func (u *unikernelOptions) registerHealth(flags *pflag.FlagSet) {
 	flags.DurationVar(&u.within, "health-timeout", messages.DefaultHealthTime, "how long it may take from its start until it is healthy")
 }
 
+// The options of a health check.
+const (
+	healthOption   = "health"
+	noHealthOption = "no-health"
+	healthTime     = "health-timeout"
+)
+
+func isHealthOption(name string) bool {
+	return name == healthOption || name == noHealthOption || name == healthTime
+}
+
+// givenHealth reports whether an option of a health check is given.
+func givenHealth(flags *pflag.FlagSet) bool {
+	return flags.Changed(healthOption) || flags.Changed(noHealthOption) || flags.Changed(healthTime)
+}
+
+// registerNoHealth registers the option that takes the health check of what exists away.
+func (u *unikernelOptions) registerNoHealth(flags *pflag.FlagSet) {
+	flags.BoolVar(&u.noHealth, noHealthOption, false, "do not check its health any more")
+}
+
+// setHealth replaces the health check by what options say, if they do.
+func (u *unikernelOptions) setHealth(flags *pflag.FlagSet, args *messages.Arguments) error {
+	switch {
+	case u.noHealth && (flags.Changed(healthOption) || flags.Changed(healthTime)):
+		return usageError("option '--no-health' excludes '--health' and '--health-timeout'")
+	case u.noHealth:
+		args.Health = messages.Option[messages.HealthCheck]{}
+	case flags.Changed(healthOption):
+		args.Health = u.health
+	}
+	return u.setHealthTime(flags, args)
+}
+
 // setHealthTime sets how long the check of the health may take.
 func (u *unikernelOptions) setHealthTime(flags *pflag.FlagSet, args *messages.Arguments) error {
 	switch {
@@ -246,7 +281,6 @@ func (a *app) arguments(u *unikernelOptions, flags *pflag.FlagSet, args messages
 		"block":      func() { args.Blocks = u.blocks },
 		"net":        func() { args.Networks = u.networks },
 		"publish":    func() { args.Publish = u.publish },
-		"health":     func() { args.Health = u.health },
 		"startup":    func() { args.Startup = u.startup },
 		"linux-boot": func() { args.LinuxBoot = u.linuxBoot },
 
@@ -258,7 +292,7 @@ func (a *app) arguments(u *unikernelOptions, flags *pflag.FlagSet, args messages
 			change()
 		}
 	}
-	if err := u.setHealthTime(flags, &args); err != nil {
+	if err := u.setHealth(flags, &args); err != nil {
 		return messages.Arguments{}, err
 	}
 	if !args.Fail.Restart {

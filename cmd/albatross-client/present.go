@@ -110,16 +110,21 @@ func argumentsOfAll(infos []messages.NamedInfo, settings []messages.NamedSetting
 		if !runs {
 			continue
 		}
-		args.AddName, args.Publish, args.Health = s.AddName, s.Publish, s.Health
-		for _, n := range s.Networks {
-			i := slices.IndexFunc(args.Networks, func(o messages.Network) bool { return o.Name == n.Name })
-			if i >= 0 {
-				args.Networks[i].IP, args.Networks[i].Static, args.Networks[i].Rate = n.IP, n.Static, n.Rate
-			}
-		}
+		addSettings(&args, s)
 		all[s.Name] = args
 	}
 	return all
+}
+
+// addSettings adds to the arguments of a unikernel what native messages have no word for.
+func addSettings(args *messages.Arguments, s messages.NamedSettings) {
+	args.AddName, args.Publish, args.Health = s.AddName, s.Publish, s.Health
+	for _, n := range s.Networks {
+		i := slices.IndexFunc(args.Networks, func(o messages.Network) bool { return o.Name == n.Name })
+		if i >= 0 {
+			args.Networks[i].IP, args.Networks[i].Static, args.Networks[i].Rate = n.IP, n.Static, n.Rate
+		}
+	}
 }
 
 // below returns what of it is at or below a name.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"albatross/messages"
 	"albatross/runtime/image"
@@ -29,6 +30,8 @@ type updateOrder struct {
 	dryRun   bool
 	noWait   bool
 	level    messages.Option[int]
+	options  unikernelOptions // those of a health check
+	flags    *pflag.FlagSet
 }
 
 func (a *app) updateCommand() *cobra.Command {
@@ -39,7 +42,8 @@ func (a *app) updateCommand() *cobra.Command {
 		Short: "Replace unikernels by the newest builds of their images",
 		Long: `Replace unikernels by the newest builds of their images. A server with builder-web finds the
 build that an image is from, and the newest one of the same job. A unikernel goes on with the
-same arguments, addresses and published ports. One that runs the newest build goes on undisturbed.`,
+same arguments, addresses, published ports and health check, unless --health, --health-timeout or
+--no-health say another one. One that runs the newest build goes on undisturbed.`,
 		Example: "  albatross-client update hello --dry-run\n  albatross-client update web:site --http-host=https://builds.example.org",
 	}, func(c *cobra.Command, name messages.Name) error {
 		if a.destination.csr {
@@ -48,6 +52,9 @@ same arguments, addresses and published ports. One that runs the newest build go
 		return a.update(c.Context(), name, order)
 	})
 	flags := c.Flags()
+	order.flags = flags
+	order.options.registerHealth(flags)
+	order.options.registerNoHealth(flags)
 	flags.Var(one("URL", builds.ParseBase, &order.server), "http-host", "the server with the builds")
 	flags.Var(one("DURATION", parsePatience, &order.patience), "timeout", "how long the server may be silent")
 	flags.BoolVar(&order.dryRun, "dry-run", false, "only show what would be done")
@@ -134,7 +141,28 @@ func (a *app) replaceImage(ctx context.Context, runs messages.NamedInfo, image [
 		return a.say(runs.Name, shortName(runs.Name)+": already up to date (the newest build has the same image)")
 	}
 	config := configOf(runs, image)
-	config.AddName = a.addsName(ctx, runs.Name)
+	replaces := func(config messages.Config) error {
+		return a.sendCreate(ctx, runs.Name, wire.OldestCreate(config, true))
+	}
+	if givenHealth(order.flags) {
+		args, known, err := a.allArguments(ctx, runs.Name)
+		switch {
+		case err != nil:
+			return err
+		case !known:
+			return errOldDaemon
+		}
+		args.Argv = config.Argv
+		if err := order.options.setHealth(order.flags, &args); err != nil {
+			return err
+		}
+		config.Arguments = args
+		replaces = func(config messages.Config) error {
+			return a.deploy(ctx, runs.Name, wire.OldestCreate(config, true), "")
+		}
+	} else {
+		config.AddName = a.addsName(ctx, runs.Name)
+	}
 	if err := usable(image, config.Arguments); err != nil {
 		return fmt.Errorf("cannot update %s to the newest build: %w; it was left as it is", shortName(runs.Name), err)
 	}
@@ -145,7 +173,7 @@ func (a *app) replaceImage(ctx context.Context, runs messages.NamedInfo, image [
 		}
 		config.Compressed = true
 	}
-	return a.start(ctx, runs.Name, order.noWait, func() error { return a.sendCreate(ctx, runs.Name, wire.OldestCreate(config, true)) })
+	return a.start(ctx, runs.Name, order.noWait, func() error { return replaces(config) })
 }
 
 // usable returns why an image cannot be started with arguments.

@@ -114,11 +114,11 @@ func (c *Conn) answerTimeout(command messages.Command) time.Duration {
 // controlRequest returns a request, and the native message that follows it, if one does.
 func (c *Conn) controlRequest(name messages.Name, command messages.Command) (net.Buffers, error) {
 	request, err := control.AppendRequest(nil, name, command)
-	deploy, deploys := command.(messages.UnikernelDeploy)
-	if err != nil || !deploys {
+	native := control.Native(command)
+	if err != nil || native == nil {
 		return net.Buffers{request}, err
 	}
-	frame, err := c.question(name, deploy.Create) // behind it the image, from afar
+	frame, err := c.question(name, native) // behind it the image of a create, from afar
 	return append(net.Buffers{request}, frame...), err
 }
 
@@ -170,7 +170,7 @@ func (c *Conn) Networks(ctx context.Context, name messages.Name) ([]messages.Net
 }
 
 // Do gives a command that is answered by its success only: NetworkCreate, NetworkRemove,
-// PublishAdd, PublishRemove, UnikernelDeploy, PolicyDeploy, BlockDeploy or OwnRequest. The rest is as with Ends.
+// PublishAdd, PublishRemove, UnikernelDeploy, RestartDeploy, PolicyDeploy, BlockDeploy or OwnRequest. The rest is as with Ends.
 func (c *Conn) Do(ctx context.Context, name messages.Name, command messages.Command) error {
 	_, err := c.askControl(ctx, name, command, control.ReadDone)
 	return err

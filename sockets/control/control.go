@@ -12,7 +12,8 @@
 //
 //	request = {
 //	  1: 1,          ; version
-//	  2: "add-policy" / ; with its owner, if it is to have one, or
+//	  2: "restart" / ; a unikernel with all its arguments, or
+//	     "add-policy" / ; with its owner, if it is to have one, or
 //	     "create-block" / ; the same of a block device of 10 MB, or
 //	     "own" /     ; give something that has none an owner, or
 //	     "owners" /  ; all that has one, or
@@ -31,11 +32,12 @@
 //	  ? 4: tdate,    ; events since this time; absent: only new ones
 //	  ? 9: tstr,     ; the new name, for "rename"
 //	  ? 10: uint,    ; which version, for "rollback": 1 is the last one
-//	  ? 11: tstr,    ; the owner, for the first three
+//	  ? 11: tstr,    ; the owner, for "add-policy", "create-block" and "own"
 //	  ? 12: what,    ; for "own"
 //	  ? 13: policy,  ; for "add-policy"
 //	  ? 14: tstr,    ; on whose behalf the client asks, at most 200 bytes. Whoever may use the
 //	                 ; socket may say so: it is put on record together with the user who has
+//	  ? 15: true,    ; for "restart": what it is started with stays as it is
 //	}
 //	what    = "unikernel" / "network" / "block" / "policy"
 //	policy  = {

@@ -112,27 +112,62 @@ func (d deploy) message() (m messages.UnikernelDeploy, err error) {
 	return m, nil
 }
 
-// Complete adds the native message that follows a UnikernelDeploy to it.
-func Complete(m, native messages.Wire) messages.Wire {
-	deploy := m.Payload.(messages.UnikernelDeploy)
-	more := deploy.Create.Config.Arguments
-	create, ok := native.Payload.(messages.UnikernelCreate)
-	if !ok || native.Header.Name != m.Header.Name {
-		m.Payload = messages.BadRequest{Why: "cannot understand the request: what follows creates no unikernel of that name"}
-		return m
+// Native returns the native message that follows a command: a UnikernelDeploy or a RestartDeploy; nil:
+// none does.
+func Native(command messages.Payload) messages.Command {
+	switch c := command.(type) {
+	case messages.UnikernelDeploy:
+		return c.Create
+	case messages.RestartDeploy:
+		return c.Restart
 	}
-	args := &create.Config.Arguments
+	return nil
+}
+
+// Complete adds the native message that follows a command to it.
+func Complete(m, native messages.Wire) messages.Wire {
+	if native.Header.Name == m.Header.Name {
+		switch command := m.Payload.(type) {
+		case messages.UnikernelDeploy:
+			if create, ok := native.Payload.(messages.UnikernelCreate); ok {
+				args, err := complete(create.Config.Arguments, command.Create.Config.Arguments)
+				create.Config.Arguments = args
+				command.Create = create
+				return completed(m, command, err)
+			}
+		case messages.RestartDeploy:
+			if again, ok := native.Payload.(messages.UnikernelRestart); ok && again.Args.OK {
+				args, err := complete(again.Args.Value, command.Restart.Args.Value)
+				again.Args.Value = args
+				command.Restart = again
+				return completed(m, command, err)
+			}
+		}
+	}
+	m.Payload = messages.BadRequest{Why: "cannot understand the request: what follows is not what it announces, of that name"}
+	return m
+}
+
+func completed(m messages.Wire, command messages.Command, err error) messages.Wire {
+	m.Payload = command
+	if err != nil {
+		m.Payload = messages.BadRequest{Why: "cannot understand the request: " + messages.PublicError(err)}
+	}
+	return m
+}
+
+// complete returns the arguments of a native message with what that has no word for.
+func complete(args, more messages.Arguments) (messages.Arguments, error) {
+	args.Networks = slices.Clone(args.Networks)
 	args.Publish, args.Health = more.Publish, more.Health
 	for _, n := range more.Networks {
 		i := slices.IndexFunc(args.Networks, func(other messages.Network) bool { return other.Name == n.Name })
 		if i < 0 {
-			m.Payload = messages.BadRequest{Why: messages.Publicf("cannot understand the request: there is no network device %.40q in it", n.Name)}
-			return m
+			return args, fmt.Errorf("there is no network device %.40q in it", n.Name)
 		}
 		args.Networks[i].IP, args.Networks[i].Static, args.Networks[i].Rate = n.IP, n.Static, n.Rate
 	}
-	m.Payload = messages.UnikernelDeploy{Create: create, Owner: deploy.Owner}
-	return m
+	return args, nil
 }
 
 // network is an item of a list of networks, and station one that belongs to the network before it.

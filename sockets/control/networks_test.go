@@ -63,6 +63,26 @@ func TestDeploy(t *testing.T) {
 	require.Equal(t, messages.Wire{Header: messages.Header{Name: web}, Payload: want}, complete)
 }
 
+// TestRestartIsTheseBytes, and the native message follows that.
+func TestRestartIsTheseBytes(t *testing.T) {
+	args := deployed().Create.Config.Arguments
+	want := messages.RestartDeploy{Restart: messages.UnikernelRestart{Form: messages.RestartArgs2, Args: messages.Some(args)}, KeepArgv: true}
+	request, err := control.AppendRequest(nil, web, want)
+	require.NoError(t, err)
+	require.Equal(t, unhex(t, "a5 0101 02 67 72657374617274 03 65 613a776562 08"), request[:20])
+	require.Equal(t, unhex(t, "0f f5"), request[len(request)-2:])
+	m, err := control.Read(bytes.NewReader(request), control.MaxItem)
+	require.NoError(t, err)
+	native := args
+	native.Publish, native.Networks = nil, []messages.Network{{Name: "service", Bridge: messages.Some("net")}, {Name: "other"}}
+	follows := messages.UnikernelRestart{Form: messages.RestartArgs2, Args: messages.Some(native)}
+	require.Equal(t, messages.UnikernelRestart{Args: messages.Some(m.Payload.(messages.RestartDeploy).Restart.Args.Value)}, control.Native(m.Payload))
+	require.Equal(t, messages.Wire{Header: messages.Header{Name: web}, Payload: want}, control.Complete(m, messages.Wire{Header: m.Header, Payload: follows}))
+	for _, other := range []messages.Command{messages.UnikernelRestart{}, deployed().Create, messages.UnikernelDestroy{}} {
+		require.IsType(t, messages.BadRequest{}, control.Complete(m, messages.Wire{Header: m.Header, Payload: other}).Payload)
+	}
+}
+
 // TestDeployRefuses what belongs to something else.
 func TestDeployRefuses(t *testing.T) {
 	request := messages.Wire{Header: messages.Header{Name: web}, Payload: deployed()}

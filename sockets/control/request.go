@@ -32,6 +32,7 @@ const (
 	history  = "history"
 	rollback = "rollback"
 
+	restart      = "restart"
 	deployPolicy = "add-policy"
 	deployBlock  = "create-block"
 	own          = "own"
@@ -52,6 +53,7 @@ type request struct {
 	Kind    string       `cbor:"12,keyasint,omitempty"`
 	Policy  *policy      `cbor:"13,keyasint,omitempty"`
 	For     string       `cbor:"14,keyasint,omitempty"`
+	Keep    bool         `cbor:"15,keyasint,omitempty"`
 }
 
 // Read reads one request, of at most max bytes, and nothing after it. It returns a
@@ -140,11 +142,15 @@ func (r request) command() (messages.Command, error) {
 		return messages.NetworkRemove{}, nil
 	case publish, unpublish:
 		return r.publish()
-	case create:
+	case create, restart:
 		if r.Deploy == nil {
 			return nil, errLacks
 		}
-		return r.Deploy.message()
+		m, err := r.Deploy.message()
+		if r.Request == create || err != nil {
+			return m, err
+		}
+		return messages.RestartDeploy{Restart: messages.UnikernelRestart{Args: messages.Some(m.Create.Config.Arguments)}, KeepArgv: r.Keep}, nil
 	}
 	return nil, fmt.Errorf("nothing known here is called %.40q", r.Request)
 }
@@ -238,6 +244,9 @@ func AppendRequestFor(dst []byte, name messages.Name, command messages.Command, 
 		d := fromArguments(m.Create.Config.Arguments)
 		d.Owner = string(m.Owner)
 		r.Request, r.Deploy = create, &d
+	case messages.RestartDeploy: // likewise
+		d := fromArguments(m.Restart.Args.Value)
+		r.Request, r.Deploy, r.Keep = restart, &d, m.KeepArgv
 	default:
 		return dst, fmt.Errorf("internal error: a %T cannot be asked for on the control socket", command)
 	}

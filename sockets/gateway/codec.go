@@ -43,10 +43,10 @@ func readWire(in *input, max int) (messages.Wire, error) {
 }
 
 // readControl reads commands that are too small to count their memory, except for the native
-// message that follows one of them.
+// message that follows some of them.
 func readControl(in *input, max int) (messages.Wire, error) {
 	m, err := control.Read(in, min(max, control.MaxItem))
-	if _, deploys := m.Payload.(messages.UnikernelDeploy); !deploys || err != nil {
+	if control.Native(m.Payload) == nil || err != nil {
 		return m, err
 	}
 	native, err := readWire(in, max)

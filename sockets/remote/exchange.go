@@ -235,10 +235,7 @@ func (e *exchange) preface(command messages.Command) (pieces [][]byte, native me
 		return nil, command, nil
 	}
 	request, err := control.AppendRequestFor(nil, e.request.Name, command, e.record.who())
-	if deploy, ok := command.(messages.UnikernelDeploy); ok {
-		native = deploy.Create
-	}
-	return [][]byte{request}, native, err
+	return [][]byte{request}, control.Native(command), err
 }
 
 // ask sends the command, and sets the deadline of its answer.

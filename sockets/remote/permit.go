@@ -52,13 +52,19 @@ func permitted(r Request, properties messages.Properties) error {
 	case messages.PublishAdd:
 		return publishable(c.Publication)
 	case messages.UnikernelDeploy:
-		args := c.Create.Config.Arguments
-		if args.Health.OK && args.Health.Value.Host.IsValid() {
-			return errHealthHost
-		}
-		return publishable(args.Publish...)
+		return askable(c.Create.Config.Arguments)
+	case messages.RestartDeploy:
+		return askable(c.Restart.Args.Value)
 	}
 	return nil
+}
+
+// askable returns why a unikernel must not have arguments.
+func askable(args messages.Arguments) error {
+	if args.Health.OK && args.Health.Value.Host.IsValid() {
+		return errHealthHost
+	}
+	return publishable(args.Publish...)
 }
 
 // mayUse returns why the network of a request is none that its policies allow.

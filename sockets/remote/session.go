@@ -119,7 +119,7 @@ func (e *exchange) read(socket messages.Endpoint) (messages.Wire, error) {
 	case messages.AtControl:
 		e.peer.encode = control.Append
 		m, err := control.Read(e.conversation, control.MaxItem)
-		if _, deploys := m.Payload.(messages.UnikernelDeploy); !deploys || err != nil {
+		if control.Native(m.Payload) == nil || err != nil {
 			return m, err
 		}
 		native, err := e.readNative()
