@@ -10,8 +10,8 @@ import (
 )
 
 // The daemon may be restarted while a client follows something: the client connects again, and
-// goes on behind what it has seen. Not so with native's output, whose readers may wait for the end,
-// and not from afar, where a certificate may be for one connection only.
+// goes on behind what it has seen, from afar in a new session, if the endpoint still allows that. Not so
+// with native's output, whose readers may wait for the end, and not with a certificate for one command.
 
 const (
 	// patientFor is how long a client waits for a daemon that has gone.
@@ -23,13 +23,25 @@ const (
 // keepFollowing follows until it is over: after the daemon has gone, follow is called again.
 func (a *app) keepFollowing(ctx context.Context, follow func(context.Context) error) error {
 	err := follow(ctx)
-	for a.format != nativeFormat && !a.destination.given() && errors.Is(err, client.ErrClosed) {
+	for a.format != nativeFormat && a.goesOn() && errors.Is(err, client.ErrClosed) {
 		a.message(warning, "the daemon has gone: waiting for it to come back")
 		if err = a.followAgain(ctx, follow, err); err == nil {
 			return nil
 		}
 	}
 	return err
+}
+
+// goesOn reports whether another connection can follow the first one.
+func (a *app) goesOn() bool {
+	return !a.destination.given() || a.destination.address != "" && a.destination.made == nil && !a.sessions.missing()
+}
+
+// isAway reports whether an error says that there is no daemon, or no endpoint, for now.
+func isAway(err error) bool {
+	var connect *client.ConnectError
+	var refusal *client.Refusal
+	return errors.As(err, &connect) || errors.Is(err, client.ErrNoAnswer) || errors.As(err, &refusal) && refusal.Text == client.NoDaemon
 }
 
 // followAgain calls follow until there is a daemon, for a while. The error of before tells why that
@@ -44,8 +56,7 @@ func (a *app) followAgain(ctx context.Context, follow func(context.Context) erro
 		case <-pause.C:
 		}
 		err := follow(ctx)
-		var connect *client.ConnectError
-		if !errors.As(err, &connect) && !errors.Is(err, client.ErrNoAnswer) {
+		if !isAway(err) {
 			return err
 		}
 	}

@@ -15,6 +15,9 @@ import (
 // as native ones do for unknown forms.
 var ErrSilent = errors.New("the daemon has closed the connection without an answer: it does not know this form of the command, perhaps")
 
+// NoDaemon is what an endpoint answers while it cannot reach the daemon.
+const NoDaemon = "the daemon cannot be reached: try again later"
+
 // What a ProtocolError may wrap.
 var (
 	// ErrNoAnswer: the connection was closed instead of an answer. Daemons refuse in this

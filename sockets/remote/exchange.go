@@ -197,7 +197,7 @@ func (e *exchange) carryOut(ctx context.Context) error {
 	return e.relay()
 }
 
-var errNoDaemon = errors.New("the daemon cannot be reached: try again later")
+var errNoDaemon = errors.New(client.NoDaemon)
 
 // reach connects to a socket of the daemon.
 func (e *exchange) reach(ctx context.Context, socket messages.Endpoint) error {

@@ -75,7 +75,7 @@ func withControl(behave script) func(*world, *remote.Config) {
 			if err != nil {
 				return
 			}
-			if _, deploys := m.Payload.(messages.UnikernelDeploy); deploys {
+			if control.Native(m.Payload) != nil {
 				native, err := read(c)
 				if err != nil {
 					w.t.Errorf("nothing follows: %v", err)
@@ -302,7 +302,10 @@ func TestSessionsAreLimited(t *testing.T) {
 	s = w.begin(w.root.session(t).presented())
 	for _, command := range []messages.Command{messages.NetworkCreate{Asked: subnet}, messages.PublishAdd{Publication: port(80)}} {
 		require.NoError(t, do(t, s, "other", command))
-		require.Equal(t, messages.Wire{Header: messages.Header{Name: parsed(t, "other")}, Payload: command}, <-w.asked)
+		m := <-w.asked
+		require.Regexp(t, `^session \(serial [0-9a-f]+\)$`, m.For, "on whose behalf the daemon is asked")
+		m.For = ""
+		require.Equal(t, messages.Wire{Header: messages.Header{Name: parsed(t, "other")}, Payload: command}, m)
 	}
 }
 
@@ -344,6 +347,9 @@ func TestEveryCommandInASession(t *testing.T) {
 			command = messages.PublishAdd{Publication: messages.Publication{From: 1, To: 1}}
 		case messages.PublishRemove:
 			command = messages.PublishRemove{Publication: messages.Publication{From: 1, To: 1}}
+		case messages.RestartDeploy:
+			args := messages.Arguments{CPUIDs: []int{0}, CPUs: 1, Memory: 32}
+			command = messages.RestartDeploy{Restart: messages.UnikernelRestart{Form: messages.RestartArgs2, Args: messages.Some(args)}}
 		case messages.OwnRequest:
 			command = messages.OwnRequest{Kind: messages.KindBlock, Owner: "team"}
 		case messages.UnikernelDeploy:
