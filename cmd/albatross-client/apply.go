@@ -37,7 +37,11 @@ is in them: unikernels first, and at the end networks and block devices, then po
 
 Networks and the sizes of block devices cannot be changed: nothing at all is done if a file asks
 for that. If something fails in the middle, it is shown what was done and what was not; when the
-cause is gone, the same command does the rest.`,
+cause is gone, the same command does the rest.
+
+From afar, through an endpoint that offers sessions, names are relative to the path of the
+certificates, except for those of bridges, which are in full: the network lan of alice is the bridge
+alice.lan. Policies are not changed from there, and networks have subnets that the daemon chooses.`,
 		Example: "  albatross-client apply host.yaml --dry-run\n  albatross-client apply host.yaml --prune --dry-run\n  albatross-client export | albatross-client apply - --tmpdir=/run/other",
 		Args:    atLeast(manifestArgument),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -169,6 +173,9 @@ func (p *planner) policy(e policyEntry) error {
 		}
 		words = fmt.Sprintf("change policy %s: %s", path, changes)
 	}
+	if p.app.destination.given() {
+		return inputError(fmt.Sprintf("policies are for administrators of the host, and not from afar (%s): leave it out, or apply the file on the machine of the daemon", words))
+	}
 	p.add(words, func(ctx context.Context) error {
 		if e.owner == "" {
 			return p.app.ask(ctx, messages.Name{Path: path}, messages.PolicyAdd{Policy: policy})
@@ -241,7 +248,7 @@ func (p *planner) unikernel(e unikernelEntry) error {
 	}
 	if runs >= 0 {
 		u := p.have.unikernels[runs]
-		changes := argumentDifferences(name, p.have.arguments[name], args)
+		changes := argumentDifferences(p.have.inFull(name), p.have.arguments[name], args)
 		changes.of("image", shortDigest(hex.EncodeToString(u.Info.Digest)), shortDigest(string(e.Image.SHA256)))
 		if len(changes) == 0 {
 			p.own(messages.KindUnikernel, name, e.owner)

@@ -11,8 +11,10 @@ import (
 	"albatross/sockets/client"
 )
 
-// A presence is what there is on the machine of the daemon.
+// A presence is what there is on the machine of the daemon, or from afar below a path there, to which
+// names are relative.
 type presence struct {
+	path       messages.Path          // that is in front of all names; from afar that of the certificates
 	policies   []messages.NamedPolicy // without that of the root
 	networks   []messages.NetworkStatus
 	blocks     []messages.NamedBlock
@@ -30,13 +32,20 @@ type owned struct {
 
 // present asks what there is.
 func (a *app) present(ctx context.Context) (p presence, err error) {
-	if a.destination.given() || a.socket != "" {
-		return p, inputError("this is possible on the machine of the daemon only, and without --socket")
+	if a.destination.csr || a.socket != "" {
+		return p, inputError("this asks many things, and so is possible neither with --csr nor with --socket")
 	}
-	policies, err := as[messages.SuccessPolicies](a.policies(ctx, messages.Name{}))
+	if a.destination.given() {
+		if err := a.needSession(ctx); err != nil {
+			return p, err
+		}
+	}
+	about, answer, err := a.policies(ctx, messages.Name{})
+	policies, err := as[messages.SuccessPolicies](about, answer, err)
 	if err != nil {
 		return p, err
 	}
+	p.path = about.Path
 	p.policies = slices.DeleteFunc(policies.List, func(n messages.NamedPolicy) bool { return n.Name.Path == messages.Root })
 	if p.networks, err = a.networks(ctx, messages.Name{}); err != nil {
 		return p, err
@@ -52,7 +61,7 @@ func (a *app) present(ctx context.Context) (p presence, err error) {
 	}
 	p.unikernels = infos.List
 	settings, err := a.settings(ctx, messages.Name{})
-	p.arguments = argumentsOfAll(infos.List, settings)
+	p.arguments = p.argumentsOfAll(infos.List, settings)
 	if err != nil {
 		return p, err
 	}
@@ -98,12 +107,26 @@ func (a *app) idle(ctx context.Context, listed []messages.NamedInfo) (map[messag
 	return idle, err
 }
 
+// needSession returns why there is no session with the endpoint.
+func (a *app) needSession(ctx context.Context) error {
+	conn, err := a.connectSocket(ctx, messages.AtControl)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Ends(ctx, messages.Name{})
+	return err
+}
+
+// inFull returns the name by which the daemon knows something.
+func (p presence) inFull(name messages.Name) messages.Name { return p.path.InFull(name) }
+
 // argumentsOfAll returns the arguments of unikernels: those that are listed, and those that only
-// our daemon knows.
-func argumentsOfAll(infos []messages.NamedInfo, settings []messages.NamedSettings) map[messages.Name]messages.Arguments {
+// our daemon knows. What a MAC address is by default follows from the name in full.
+func (p presence) argumentsOfAll(infos []messages.NamedInfo, settings []messages.NamedSettings) map[messages.Name]messages.Arguments {
 	all := map[messages.Name]messages.Arguments{}
 	for _, u := range infos {
-		all[u.Name] = configOf(u, nil).Arguments
+		all[u.Name] = configOf(messages.NamedInfo{Name: p.inFull(u.Name), Info: u.Info}, nil).Arguments
 	}
 	for _, s := range settings {
 		args, runs := all[s.Name]

@@ -27,7 +27,7 @@ func (p *planner) mayChange(kind messages.Kind, name messages.Name, owner messag
 
 // own gives an owner what is as it should be and has none.
 func (p *planner) own(kind messages.Kind, name messages.Name, owner messages.Owner) {
-	if owner == "" || p.have.owners[owned{kind, name}] != "" {
+	if owner == "" || p.have.owners[owned{kind, name}] != "" || kind == messages.KindPolicy && p.app.destination.given() {
 		return
 	}
 	p.add(fmt.Sprintf("give %s, which has no owner, to %s", thingText(kind, name), owner), func(ctx context.Context) error {
@@ -85,6 +85,9 @@ func (p *planner) pruneRest(m manifest) {
 		return p.app.ask(ctx, name, messages.BlockRemove{})
 	})
 	policies := mapped(m.Policies, func(e policyEntry) messages.Name { return messages.Name{Path: messages.Path(e.Path)} })
+	if p.app.destination.given() { // policies are for administrators of the host
+		return
+	}
 	p.remove(p.pruned(messages.KindPolicy, policies), "", func(ctx context.Context, name messages.Name) error {
 		return p.app.ask(ctx, name, messages.PolicyRemove{})
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"albatross/messages"
 	"albatross/sockets/wire"
@@ -81,6 +82,8 @@ func (c *Conn) nextFrame() ([]byte, error) {
 	case errors.Is(err, wire.ErrEnd):
 		return nil, io.EOF
 	case errors.Is(err, io.EOF):
+		return nil, ErrClosed
+	case c.afar && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)): // the endpoint has gone
 		return nil, ErrClosed
 	}
 	return nil, c.cause(err)
