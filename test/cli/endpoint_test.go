@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +22,8 @@ type endpoint struct {
 
 type endpointKey struct{}
 
-// endpointCommand starts an endpoint, and puts its address into $ENDPOINT, or stops it.
+// endpointCommand starts an endpoint, and puts its address into $ENDPOINT, and the port of that into
+// $ENDPOINT_PORT, or stops it.
 func endpointCommand(ts *testscript.TestScript, neg bool, args []string) {
 	e := ts.Value(endpointKey{}).(*endpoint)
 	switch {
@@ -30,7 +32,10 @@ func endpointCommand(ts *testscript.TestScript, neg bool, args []string) {
 	case args[0] == "start":
 		address, err := e.start(ts.MkAbs("."), ts.Getenv("RUN"), args[1:])
 		ts.Check(err)
+		_, port, err := net.SplitHostPort(address)
+		ts.Check(err)
 		ts.Setenv("ENDPOINT", address)
+		ts.Setenv("ENDPOINT_PORT", port)
 	case args[0] == "stop":
 		ts.Check(e.stop())
 	default:
@@ -49,7 +54,7 @@ func (e *endpoint) start(work, run string, args []string) (address string, err e
 	}
 	defer f.Close()
 	c := exec.Command(filepath.Join(bin, "albatross-tls-endpoint"),
-		append(args, "--ip=127.0.0.1", "--port=0", "--tmpdir="+run, "--spool="+spool)...)
+		append([]string{"--ip=127.0.0.1", "--port=0", "--tmpdir=" + run, "--spool=" + spool}, args...)...)
 	c.Dir, c.Stderr = work, f
 	if err := c.Start(); err != nil {
 		return "", err
