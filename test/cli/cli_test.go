@@ -88,6 +88,7 @@ func runScripts(t *testing.T, dir string) {
 			"ask":      ask,
 			"daemon":   daemonCommand,
 			"endpoint": endpointCommand,
+			"example":  example,
 		},
 	})
 }
@@ -143,6 +144,7 @@ func setup(env *testscript.Env) error {
 	env.Defer(d.clean)
 	e := &endpoint{}
 	env.Values[endpointKey{}] = e
+	env.Values[examplesKey{}] = &examples{}
 	env.Defer(e.clean)
 	if err := os.MkdirAll(filepath.Join(run, "util"), 0o700); err != nil {
 		return err

@@ -32,10 +32,22 @@ import (
 //	               starts an endpoint for it, at the address $ENDPOINT
 //	endpoint stop  stops that
 func TestDaemon(t *testing.T) {
+	buildPrograms(t)
+	runScripts(t, "daemon")
+}
+
+// TestHelp runs the examples of the help. Their networks and ports are those of people, and so no other
+// script runs at the same time.
+func TestHelp(t *testing.T) {
+	buildPrograms(t)
+	runScripts(t, "examples")
+}
+
+func buildPrograms(t *testing.T) {
+	t.Helper()
 	for _, program := range []string{"albatrossd", "albatross-tender", "albatross-network", "albatross-tls-endpoint"} {
 		require.NoError(t, programs.Build(bin, program))
 	}
-	runScripts(t, "daemon")
 }
 
 // ask is exits for the client, with the socket of the script's daemon.
