@@ -20,11 +20,13 @@ const (
 	connectPause = 200 * time.Millisecond
 )
 
+const hasGoneAway = "the daemon has gone: waiting for it to come back"
+
 // keepFollowing follows until it is over: after the daemon has gone, follow is called again.
 func (a *app) keepFollowing(ctx context.Context, follow func(context.Context) error) error {
 	err := follow(ctx)
 	for a.format != nativeFormat && a.goesOn() && errors.Is(err, client.ErrClosed) {
-		a.message(warning, "the daemon has gone: waiting for it to come back")
+		a.message(warning, hasGoneAway)
 		if err = a.followAgain(ctx, follow, err); err == nil {
 			return nil
 		}

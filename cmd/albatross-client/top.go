@@ -81,19 +81,26 @@ func (a *app) top(ctx context.Context, o topOptions) error {
 	tick := time.NewTicker(o.every)
 	defer tick.Stop()
 	var last look
-	for n := 1; ; n++ {
+	away := false
+	for n := 1; ; {
 		list, err := a.statuses(ctx, o.path)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		}
-		if err != nil {
+		case err == nil:
+			away = false
+			now := newLook(o.path, list, time.Now())
+			if err := a.printLook(now.since(last), o.sort); err != nil || n == o.times {
+				return err
+			}
+			last = now
+			n++
+		case last.at.IsZero() || !a.goesOn() || !isAway(err) || time.Since(last.at) > patientFor:
 			return err
+		case !away: // as for those who follow something
+			away = true
+			a.message(warning, hasGoneAway)
 		}
-		now := newLook(o.path, list, time.Now())
-		if err := a.printLook(now.since(last), o.sort); err != nil || n == o.times {
-			return err
-		}
-		last = now
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
