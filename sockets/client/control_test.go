@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -96,4 +97,36 @@ func TestEndsUntilTheContextEnds(t *testing.T) {
 	})
 	_, err := c.Ends(ctx, hello)
 	require.ErrorIs(t, err, cause)
+}
+
+// TestDeployCountsWhatItSends: all of it, the image included, is read through the caller's reader.
+func TestDeployCountsWhatItSends(t *testing.T) {
+	image := bytes.Repeat([]byte("image"), 50_000)
+	var got messages.Wire
+	conn := serve(t, func(t *testing.T, conn net.Conn) {
+		m, err := control.Read(conn, control.MaxItem)
+		if err == nil {
+			got = control.Complete(m, question(t, conn))
+			_, err = conn.Write([]byte{0xa0})
+		}
+		require.NoError(t, err)
+	})
+	config := messages.Config{Image: image, Arguments: messages.Arguments{CPUIDs: []int{0}, CPUs: 1, Memory: 32}}
+	deploy := messages.UnikernelDeploy{Owner: "team", Create: messages.UnikernelCreate{Form: 5, Config: config}}
+	var announced, seen int64
+	err := conn.Deploy(t.Context(), messages.Name{Label: "x"}, deploy, func(size int64, r io.Reader) io.Reader {
+		announced = size
+		return io.TeeReader(r, countWriter{&seen})
+	})
+	require.NoError(t, err)
+	require.Equal(t, deploy, got.Payload)
+	require.Equal(t, announced, seen)
+	require.Greater(t, seen, int64(len(image)))
+}
+
+type countWriter struct{ n *int64 }
+
+func (c countWriter) Write(b []byte) (int, error) {
+	*c.n += int64(len(b))
+	return len(b), nil
 }
