@@ -310,6 +310,9 @@ type (
 		isCommand
 		Create UnikernelCreate
 		Owner  Owner // empty: it keeps the one that it has
+		// Native: somebody has asked for it in a native message, which an endpoint passes on: what such a
+		// message has no word for stays as it is.
+		Native bool
 	}
 	// RestartDeploy is UnikernelRestart with all arguments, also those that native albatross has no
 	// word for.

@@ -377,7 +377,7 @@ func (h *host) do(c *supervise.Context, a ask) {
 		a.command, a.whole, a.keepArgv = command.Restart, true, command.KeepArgv
 		h.change(c, a)
 	case messages.UnikernelDeploy:
-		a.command, a.whole, a.owner = command.Create, true, command.Owner
+		a.command, a.whole, a.owner = command.Create, !command.Native, command.Owner
 		h.change(c, a)
 	default:
 		h.answer(c, a.ticket, messages.Failure{Text: "unknown command"})

@@ -67,6 +67,7 @@ type deploy struct {
 	Devices []device      `cbor:"2,keyasint,omitempty"`
 	Health  *healthCheck  `cbor:"3,keyasint,omitempty"`
 	Owner   string        `cbor:"4,keyasint,omitempty"`
+	Native  bool          `cbor:"5,keyasint,omitempty"`
 }
 
 type device struct {
@@ -89,7 +90,7 @@ func fromArguments(args messages.Arguments) deploy {
 // message returns a UnikernelDeploy that lacks what the native message has.
 func (d deploy) message() (m messages.UnikernelDeploy, err error) {
 	args := &m.Create.Config.Arguments
-	m.Owner = messages.Owner(d.Owner)
+	m.Owner, m.Native = messages.Owner(d.Owner), d.Native
 	if err := m.Owner.Check(); err != nil {
 		return m, err
 	}

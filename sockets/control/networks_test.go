@@ -83,6 +83,17 @@ func TestRestartIsTheseBytes(t *testing.T) {
 	}
 }
 
+// TestDeployNatively: an endpoint says that a create was a native message.
+func TestDeployNatively(t *testing.T) {
+	want := messages.UnikernelDeploy{Native: true, Create: messages.UnikernelCreate{Config: messages.Config{Image: []byte("image")}}}
+	request, err := control.AppendRequest(nil, web, want)
+	require.NoError(t, err)
+	require.Equal(t, unhex(t, "a4 0101 02 66 637265617465 03 65 613a776562 08 a1 05 f5"), request)
+	m, err := control.Read(bytes.NewReader(request), control.MaxItem)
+	require.NoError(t, err)
+	require.Equal(t, messages.Wire{Header: m.Header, Payload: want}, control.Complete(m, messages.Wire{Header: m.Header, Payload: want.Create}))
+}
+
 // TestDeployRefuses what belongs to something else.
 func TestDeployRefuses(t *testing.T) {
 	request := messages.Wire{Header: messages.Header{Name: web}, Payload: deployed()}

@@ -242,7 +242,7 @@ func AppendRequestFor(dst []byte, name messages.Name, command messages.Command, 
 		r.Request, r.Port = unpublish, &p
 	case messages.UnikernelDeploy: // the native message follows
 		d := fromArguments(m.Create.Config.Arguments)
-		d.Owner = string(m.Owner)
+		d.Owner, d.Native = string(m.Owner), m.Native
 		r.Request, r.Deploy = create, &d
 	case messages.RestartDeploy: // likewise
 		d := fromArguments(m.Restart.Args.Value)

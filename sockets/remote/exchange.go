@@ -34,6 +34,7 @@ type exchange struct {
 	daemon     net.Conn      // from the policies on
 	fromDaemon *bufio.Reader // from the daemon
 	unwatch    func() bool   // stops watching for the client's end
+	native     bool          // the command is for the control socket, and the answer a native one
 	settled    bool          // an answer was sent, the daemon's or ours
 	partial    bool          // the client has a part of a message
 	drained    bool          // the client's stream is read to its end, or has failed
@@ -181,6 +182,7 @@ func (e *exchange) carryOut(ctx context.Context) error {
 	if err := e.applyPolicies(ctx); err != nil {
 		return err
 	}
+	e.introduce(ctx)
 	if err := e.reach(ctx, e.properties.At); err != nil {
 		return err
 	}
@@ -204,15 +206,36 @@ func (e *exchange) reach(ctx context.Context, socket messages.Endpoint) error {
 	if e.daemon != nil {
 		return nil
 	}
+	if err := e.connect(ctx, socket); err != nil {
+		e.server.config.Log.Error("Cannot reach the daemon", "error", err)
+		return refusal{errNoDaemon}
+	}
+	return nil
+}
+
+// connect connects to a socket of the daemon, in place of the one before.
+func (e *exchange) connect(ctx context.Context, socket messages.Endpoint) error {
 	dialer := net.Dialer{Timeout: client.ConnectTimeout}
 	conn, err := dialer.DialContext(ctx, "unix", e.server.socket(socket))
 	if err != nil {
-		e.server.config.Log.Error("Cannot reach the daemon", "error", err)
-		return refusal{errNoDaemon}
+		return err
+	}
+	if e.daemon != nil {
+		e.hangUp()
 	}
 	e.daemon, e.fromDaemon = conn, bufio.NewReaderSize(conn, recordSize)
 	e.unwatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	return nil
+}
+
+// introduce has a native create passed on by the control socket, where the daemon learns on whose
+// behalf. A native daemon has no such socket, and gets the create as it is.
+func (e *exchange) introduce(ctx context.Context) {
+	create, ok := e.request.Command.(messages.UnikernelCreate)
+	if !ok || e.connect(ctx, messages.AtControl) != nil {
+		return
+	}
+	e.request.Command, e.properties.At, e.native = messages.UnikernelDeploy{Create: create, Native: true}, messages.AtControl, true
 }
 
 // hangUp ends the connection to the daemon.

@@ -12,6 +12,7 @@ import (
 
 	"albatross/messages"
 	"albatross/sockets/client"
+	"albatross/sockets/control"
 	"albatross/sockets/wire"
 )
 
@@ -32,6 +33,8 @@ func (e *exchange) relay() error {
 		return e.relayForever(e.relayItem)
 	case e.properties.Answers == messages.Forever:
 		return e.relayForever(e.relayNext)
+	case e.native:
+		return e.relayNatively()
 	case e.properties.At == messages.AtControl:
 		return e.relayControl()
 	}
@@ -50,6 +53,20 @@ func (e *exchange) relay() error {
 		}
 	}
 	return nil
+}
+
+// relayNatively passes on the answer to a create on the control socket as a native one.
+func (e *exchange) relayNatively() error {
+	answer, err := control.ReadDone(e.fromDaemon)
+	if err != nil {
+		return e.unanswered(err)
+	}
+	if _, done := answer.(messages.Success); done {
+		answer = messages.SuccessText{Text: "created unikernel"}
+	}
+	m := messages.Wire{Header: e.header(e.request.Name), Payload: answer}
+	e.judgeMessage(m)
+	return e.send(m)
 }
 
 // relayForever passes on message after message, and ends when either side leaves. That is no

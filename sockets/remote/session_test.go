@@ -180,7 +180,7 @@ func TestSession(t *testing.T) {
 	creation.Config.Image = image
 	_, err = inSession(t, s, messages.AtVMMD, "x", creation)
 	require.NoError(t, err)
-	asked("alice:below:x", creation)
+	asked("alice:below:x", messages.UnikernelDeploy{Create: creation, Native: true}) // so the daemon learns who asks
 	creation.Config.Publish = []messages.Publication{{From: 8080, To: 80}}
 	require.NoError(t, do(t, s, "x", messages.UnikernelDeploy{Create: creation}))
 	asked("alice:below:x", messages.UnikernelDeploy{Create: creation})
@@ -325,7 +325,8 @@ func TestEveryCommandInASession(t *testing.T) {
 			require.NoError(t, err)
 			m, err := read(bytes.NewReader(answer))
 			require.NoError(t, err)
-			require.Equal(t, allowed, m.Payload == messages.SuccessEmpty{}, "%#v: %v", tc.command, m.Payload)
+			_, done := m.Payload.(messages.Success)
+			require.Equal(t, allowed, done, "%#v: %v", tc.command, m.Payload)
 			require.Equal(t, allowed, len(w.asked) == 1, "%#v", tc.command)
 			if allowed {
 				require.Equal(t, parsed(t, name), (<-w.asked).Header.Name)
