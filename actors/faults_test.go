@@ -35,7 +35,7 @@ func TestAPanicAnywhereIsAnsweredAndHealed(t *testing.T) {
 		"blocks":     {[]string{"host", "block"}, blockCommands, afterBlocks},
 		"policies":   {[]string{"host", "store"}, policyCommands, afterPolicies},
 		"networks":   {[]string{"host", "network", "store"}, networkCommands, afterNetworks},
-		"owners":     {[]string{"host", "unikernel", "block", "network", "store"}, ownerCommands, afterOwners},
+		"owners":     {[]string{"host", "unikernel", "store"}, ownerCommands, afterOwners},
 		"events":     {[]string{"events", "store", "host"}, eventCommands, afterEvents},
 		"statistics": {[]string{"host", "stats"}, statsCommands, afterStats},
 	} {
