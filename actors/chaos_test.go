@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
+	"albatross/actors"
 	"albatross/actors/supervise"
 	"albatross/messages"
 )
@@ -40,17 +43,6 @@ func TestChaos(t *testing.T) {
 
 const chaosSeeds = 8
 
-// mayComeAgain are the messages that an incarnation sends whether or not the one before it has sent
-// them.
-var mayComeAgain = []any{
-	messages.StoreLoad{}, messages.UnikernelRestarted{}, messages.UnikernelRunning{}, messages.UnikernelWaiting{},
-	messages.UnikernelGone{}, messages.UnikernelStopped{}, messages.ConsoleRestarted{}, messages.ConsoleIdle{}, messages.StatsRestarted{},
-	messages.EventsStored{}, messages.UnikernelStop{},
-}
-
-// mayBeDropped are the requests whose sender gets them back if the mailbox of the receiver is full.
-var mayBeDropped = []any{messages.StoreLoad{}, messages.StoreWrite{}, messages.ConsoleOpen{}, messages.ConsoleClose{}}
-
 // chaos returns the faults to inject. Those of sessions only delay messages: if a session failed,
 // its client would get no answer.
 func chaos() (rules []supervise.Rule) {
@@ -58,11 +50,23 @@ func chaos() (rules []supervise.Rule) {
 		rules = append(rules,
 			supervise.Rule{Fault: supervise.CrashBefore, Kind: kind, Probability: 0.02},
 			supervise.Rule{Fault: supervise.CrashAfter, Kind: kind, Probability: 0.02},
-			supervise.Rule{Fault: supervise.Duplicate, Kind: kind, Messages: mayComeAgain, Probability: 0.2},
-			supervise.Rule{Fault: supervise.Drop, Kind: kind, Messages: mayBeDropped, Probability: 0.03})
+			supervise.Rule{Fault: supervise.Duplicate, Kind: kind, Messages: messages.MayComeAgain(), Probability: 0.2},
+			supervise.Rule{Fault: supervise.Drop, Kind: kind, Messages: messages.MayBeDropped(), Probability: 0.03})
 	}
 	return slices.Concat(rules, []supervise.Rule{
 		{Fault: supervise.Delay, Probability: 0.1, For: 2 * time.Millisecond},
 		{Fault: supervise.Reorder, Probability: 0.1, For: 5 * time.Millisecond},
 	})
+}
+
+// TestFaultsForEveryKindOfActor: a file for --chaos can name each kind of actor that stays.
+func TestFaultsForEveryKindOfActor(t *testing.T) {
+	w := newWorld(t, withBlocks)
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	counts := w.system.Population()
+	require.Greater(t, len(counts), 5)
+	for kind := range counts {
+		_, err := actors.Injectable(supervise.Rule{Fault: supervise.CrashBefore, Kind: kind})
+		require.NoError(t, err)
+	}
 }

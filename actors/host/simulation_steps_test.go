@@ -227,8 +227,8 @@ func (s *simulation) fault(t *rapid.T) {
 			}
 		}
 		rules = append(rules,
-			supervise.Rule{Fault: supervise.Duplicate, Kind: kind, Messages: mayComeAgain, Probability: 0.2},
-			supervise.Rule{Fault: supervise.Drop, Kind: kind, Messages: mayBeDropped, Probability: 0.03},
+			supervise.Rule{Fault: supervise.Duplicate, Kind: kind, Messages: messages.MayComeAgain(), Probability: 0.2},
+			supervise.Rule{Fault: supervise.Drop, Kind: kind, Messages: messages.MayBeDropped(), Probability: 0.03},
 			supervise.Rule{Fault: supervise.Delay, Kind: kind, Probability: 0.1, For: 2 * time.Millisecond},
 			supervise.Rule{Fault: supervise.Reorder, Kind: kind, Probability: 0.1, For: 5 * time.Millisecond})
 	}
@@ -238,17 +238,6 @@ func (s *simulation) fault(t *rapid.T) {
 	s.mu.Unlock()
 	s.faults.Set(rules...)
 }
-
-// mayComeAgain are the messages that an incarnation sends whether or not the one before it has sent
-// them.
-var mayComeAgain = []any{
-	messages.StoreLoad{}, messages.UnikernelRestarted{}, messages.UnikernelRunning{}, messages.UnikernelWaiting{},
-	messages.UnikernelGone{}, messages.UnikernelStopped{}, messages.ConsoleRestarted{}, messages.ConsoleIdle{}, messages.StatsRestarted{},
-	messages.EventsStored{}, messages.UnikernelStop{},
-}
-
-// mayBeDropped are the requests whose sender gets them back if the mailbox of the receiver is full.
-var mayBeDropped = []any{messages.StoreLoad{}, messages.StoreWrite{}, messages.ConsoleOpen{}, messages.ConsoleClose{}}
 
 func (s *simulation) changeDisk(t *rapid.T) {
 	next := rapid.SampledFrom([]disk{works, works, full, broken, flaky}).Draw(t, "disk")

@@ -1,10 +1,12 @@
 package supervise
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,11 +36,36 @@ const (
 	Drop
 )
 
+// faultsByName are all of them, by the names that a file has for them.
+var faultsByName = map[string]Fault{
+	"crash-before": CrashBefore, "crash-after": CrashAfter, "delay": Delay,
+	"reorder": Reorder, "duplicate": Duplicate, "drop": Drop,
+}
+
+func (f Fault) String() string {
+	for name, is := range faultsByName {
+		if is == f {
+			return name
+		}
+	}
+	return fmt.Sprintf("fault %d", int(f))
+}
+
+// ParseFault returns the fault with a name.
+func ParseFault(name string) (Fault, error) {
+	f, ok := faultsByName[name]
+	if !ok {
+		return 0, fmt.Errorf("there is no fault %q: there are %s", name, strings.Join(slices.Sorted(maps.Keys(faultsByName)), ", "))
+	}
+	return f, nil
+}
+
 // A Rule says what goes wrong with which messages, and how often.
 type Rule struct {
 	Fault       Fault
 	Kind        string        // of the receiving actor; empty: any
 	Messages    []any         // values of its possible types; empty: any
+	Type        string        // of the message, as Go prints it: messages.StoreWrite; empty: any
 	Probability float64       // of the fault, if Nth is 0
 	Nth         int           // the only such message with the fault, from 1 on
 	For         time.Duration // the duration of Delay and Reorder
@@ -50,6 +77,7 @@ type Faults struct {
 	before func(actor string, message any)
 
 	mu    sync.Mutex // guards all below
+	told  func(Injected)
 	seed  uint64
 	rules []*drawn
 }
@@ -66,6 +94,27 @@ type drawn struct {
 // name of the actor before each message is handled; its panic is one of the actor.
 func NewFaults(seed uint64, before func(actor string, message any)) *Faults {
 	return &Faults{seed: seed, before: before}
+}
+
+// An Injected says which fault a message has met. Actor is the kind of its receiver.
+type Injected struct {
+	Fault Fault
+	Actor string
+	Type  string // of the message, as Go prints it
+}
+
+// Tell has told called for each fault that is injected. It must not wait for an actor.
+func (f *Faults) Tell(told func(Injected)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = told
+}
+
+// Reseed has the rules that are set next draw from another seed.
+func (f *Faults) Reseed(seed uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seed = seed
 }
 
 // Set replaces all rules.
@@ -94,6 +143,9 @@ func (f *Faults) hits(fault Fault, kind string, message any) (time.Duration, boo
 	defer f.mu.Unlock()
 	for _, d := range f.rules {
 		if d.Fault == fault && d.isFor(kind, message) && d.draw() {
+			if f.told != nil {
+				f.told(Injected{fault, kind, reflect.TypeOf(message).String()})
+			}
 			return d.For, true
 		}
 	}
@@ -101,7 +153,7 @@ func (f *Faults) hits(fault Fault, kind string, message any) (time.Duration, boo
 }
 
 func (r Rule) isFor(kind string, message any) bool {
-	if r.Kind != "" && r.Kind != kind {
+	if r.Kind != "" && r.Kind != kind || r.Type != "" && r.Type != reflect.TypeOf(message).String() {
 		return false
 	}
 	for _, m := range r.Messages {

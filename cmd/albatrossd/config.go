@@ -15,8 +15,9 @@ import (
 	"albatross/runtime/trust"
 )
 
-// notInConfig are the options that are no keys of a configuration file.
-var notInConfig = []string{"check", "config", "help", "version"}
+// notInConfig are the options that are no keys of a configuration file. Nobody is to have faults
+// injected without seeing it on the command line.
+var notInConfig = []string{"chaos", "check", "config", "help", "version"}
 
 // maxConfig is the largest configuration file, in bytes.
 const maxConfig = 1 << 20

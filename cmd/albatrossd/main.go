@@ -38,6 +38,7 @@ type options struct {
 	interval       time.Duration
 	stopUnikernels bool
 	noKeeper       bool
+	chaos          string // the file with the faults to inject; empty: none
 
 	// Native's options.
 	inherits   bool   // its sockets come from systemd
@@ -149,6 +150,7 @@ func (o *options) register() *pflag.FlagSet {
 	flags.StringVar(&o.metrics, "metrics", "", "tell Prometheus at http://ADDRESS/metrics what runs: a port of 127.0.0.1, or HOST:PORT, where whoever can reach it can read it")
 	flags.BoolVar(&o.stopUnikernels, "stop-unikernels", false, "stop the unikernels when the daemon is stopped by a signal; they are started again with it")
 	flags.BoolVar(&o.noKeeper, "no-keeper", false, "do without albatross-keeper, which remembers how unikernels end, and keeps what they print, while the daemon does not run")
+	flags.StringVar(&o.chaos, "chaos", "", "for a rehearsal: inject the faults of this file into the daemon itself; see docs/chaos.md. SIGHUP has it read again")
 	flags.BoolVar(&o.inherits, "systemd-socket-activation", false, "fail where systemd has not opened a socket; those that it has opened are used in any case")
 	flags.BoolVar(&o.noDropPath, "no-drop-path", false, "tell unikernels their names with their paths: --name=path:hello instead of --name=hello")
 	flags.StringVar(&o.influx, "influx", "", "push what the daemon itself uses to InfluxDB at HOST[:PORT]; albatross-influx does so for unikernels")

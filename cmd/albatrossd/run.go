@@ -50,7 +50,11 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	started := endUntilStarted(ctx, log)
 	defer started() // also if the start fails
-	defer activation.OnHangup(log, nil)()
+	chaos, err := readChaos(o.chaos, log)
+	if err != nil {
+		return err
+	}
+	defer activation.OnHangup(log, chaos.reader())()
 	if o.zvols != "" {
 		log.Warn("--allow-zvol-for has no effect: block devices are files in the database directory, not volumes of ZFS", "path", o.zvols)
 	}
@@ -119,6 +123,10 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	system := supervise.New(supervise.WallClock(), log)
+	if chaos != nil {
+		system.InjectFaults(chaos.faults)
+		defer chaos.report()
+	}
 	a, err := actors.Start(system, config)
 	if err != nil {
 		return err
