@@ -96,3 +96,39 @@ func manyEnds(first, n int) (changes []messages.Change) {
 	}
 	return changes
 }
+
+// TestACommitOutlivesItsIncarnation: who waits for it gets the answer that it deserves, once, from the
+// incarnation that follows. Otherwise the same would be stored again, with its events.
+func TestACommitOutlivesItsIncarnation(t *testing.T) {
+	db, err := storage.Open(t.TempDir())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	system := supervise.New(supervise.WallClock(), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	faults := supervise.NewFaults(0, nil)
+	faults.Set(supervise.Rule{Fault: supervise.CrashAfter, Kind: "store", Messages: []any{messages.StoreWrite{}}, Nth: 2})
+	system.InjectFaults(faults)
+	storing, err := system.Spawn("store", New(db, meter.New("test"), nil), supervise.Restart)
+	require.NoError(t, err)
+	a := &asker{storing.PID(), make(chan any, 10)}
+	asking, err := system.Spawn("asker", func() supervise.Actor { return a }, supervise.Stop)
+	require.NoError(t, err)
+
+	asking.Send(messages.StoreWrite{ID: 1, Changes: manyEnds(0, 3_000)}) // a commit that takes a while
+	asking.Send(messages.StoreWrite{ID: 2, Changes: manyEnds(3_000, 1)}) // at which the store fails
+	asking.Send(messages.StoreWrite{ID: 3, Changes: manyEnds(3_001, 1)})
+	answers := map[uint64]messages.Public{}
+	for len(answers) < 3 {
+		select {
+		case m := <-a.heard:
+			written := m.(messages.StoreWritten)
+			require.NotContains(t, answers, written.ID, "it is answered once")
+			answers[written.ID] = written.Err
+		case <-time.After(time.Minute):
+			require.FailNow(t, "no answer to a write", "%v", answers)
+		}
+	}
+	require.Equal(t, map[uint64]messages.Public{1: "", 2: messages.StoreFailed, 3: ""}, answers)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	require.NoError(t, system.Shutdown(ctx))
+}

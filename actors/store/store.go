@@ -59,8 +59,13 @@ const lookForFileEvery = 10 * time.Second
 // maxUnstored bounds the events that wait for a disk to work again.
 const maxUnstored = 1000
 
-// A lastCommit is shared by all incarnations: a commit goes on when its incarnation fails.
-type lastCommit struct{ ended chan struct{} } // nil: none has begun
+// A lastCommit is shared by all incarnations: a commit goes on when its incarnation fails, and the
+// next one answers those who wait for it. Otherwise they would ask again for what is stored.
+type lastCommit struct {
+	ended  chan struct{} // nil: none has begun that was not answered
+	writes []write
+	result committed // when it has ended
+}
 
 // A load waits for records.
 type load struct {
@@ -127,6 +132,11 @@ func (s *store) Started(c *supervise.Context) {
 
 func (s *store) formerDone(c *supervise.Context) {
 	s.held = false
+	s.committing = s.last.writes
+	for i := range s.committing {
+		s.committing[i].number = 0 // another incarnation has counted them
+	}
+	s.answer(c, s.last.result)
 	c.Go(func(context.Context) any { return s.newest() })
 	s.commit(c)
 	s.load(c)
@@ -163,10 +173,14 @@ func (s *store) Handle(c *supervise.Context, message any) {
 	}
 }
 
-// Stopping answers everybody, so that nobody takes a change for stored that may not be.
-// One whose commit is under way may be stored all the same.
-func (s *store) Stopping(c *supervise.Context, _ bool) {
-	for _, w := range append(s.committing, s.pending...) {
+// Stopping answers everybody whose commit is not under way, so that nobody takes a change for stored
+// that is not. If no incarnation follows, one that is under way may be stored all the same.
+func (s *store) Stopping(c *supervise.Context, again bool) {
+	unstored := s.pending
+	if !again {
+		unstored = append(s.committing, unstored...)
+	}
+	for _, w := range unstored {
 		w.answer(c, errors.New(messages.StoreFailed))
 	}
 	for _, l := range append(s.waiting, s.loading...) {
@@ -192,8 +206,10 @@ func (s *store) commit(c *supervise.Context) {
 	writes := s.committing
 	s.since = c.Now()
 	s.order(writes, s.since.UnixMilli())
+	last := s.last
 	ended := make(chan struct{})
-	s.last.ended = ended
+	last.ended, last.writes = ended, writes
+	last.result = committed{errs: slices.Repeat([]error{errors.New(messages.StoreFailed)}, len(writes))} // should it panic
 	c.Go(func(context.Context) any {
 		defer close(ended)
 		m := committed{errs: apply(s.db, writes)}
@@ -202,6 +218,7 @@ func (s *store) commit(c *supervise.Context) {
 		if slices.Contains(m.errs, nil) && slices.ContainsFunc(writes, hasEvent) {
 			m.newest = s.newest()
 		}
+		last.result = m
 		return m
 	})
 }
@@ -279,7 +296,7 @@ func (s *store) answer(c *supervise.Context, m committed) {
 			s.keep(w.changes)
 		}
 	}
-	s.committing = nil
+	s.committing, s.last.ended, s.last.writes = nil, nil, nil
 	s.failing.Note(c, "Cannot store what has happened, but will try again", unwaited)
 	s.noteAway(c, m.place)
 	s.full.Note(c, "The disk is full: what exists goes on, and nothing new can be stored", m.room)

@@ -148,7 +148,19 @@ func (db *DB) commit(changes []messages.Change) error {
 		return err
 	}
 	full := err != nil
-	return db.update(func(tx *bbolt.Tx) error { return applyAll(tx, changes, full) })
+	db.committing.Lock()
+	defer db.committing.Unlock()
+	var last uint64
+	err = db.update(func(tx *bbolt.Tx) error {
+		db.findUnacknowledged(tx)
+		err := applyAll(tx, db.withoutUnacknowledged(changes), full)
+		last = lastEvent(tx.Bucket(eventBucket))
+		return err
+	})
+	if err == nil {
+		db.lastEvent = last
+	}
+	return err
 }
 
 func applyAll(tx *bbolt.Tx, changes []messages.Change, full bool) error {

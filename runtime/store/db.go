@@ -6,11 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
+	"albatross/messages"
 	"albatross/runtime/durable"
 	"albatross/runtime/failpoint"
 )
@@ -51,6 +53,11 @@ type DB struct {
 	pageSize int
 	opened   os.FileInfo // the file that bolt writes
 	fd       uintptr     // its descriptor
+
+	committing sync.Mutex // guards all below
+	lastEvent  uint64     // the number of the newest event that is acknowledged, or in the next field
+	// unacknowledged are the events of commits that have failed and are in the file, in their order.
+	unacknowledged map[messages.Name][]messages.EventKind
 
 	// Uncopied is why there is no copy of the database as it was found, if there should
 	// be one.
@@ -148,7 +155,9 @@ func (db *DB) prepare() error {
 	if version == schemaVersion {
 		db.Uncopied = db.keepCopy()
 	}
-	return errors.Join(db.count(), durable.SyncDir(filepath.Dir(db.path))) // the file may be new
+	var err error
+	db.lastEvent, err = db.LastEvent()
+	return errors.Join(err, db.count(), durable.SyncDir(filepath.Dir(db.path))) // the file may be new
 }
 
 // setAside sets aside what is damaged. The copy may contain it intact, and is kept.

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/bbolt"
 
@@ -47,6 +48,51 @@ func putEvent(r records, event messages.Event, full bool) error {
 func lastEvent(b *bbolt.Bucket) uint64 {
 	k, _ := b.Cursor().Last()
 	return eventNumber(k)
+}
+
+// maxUnacknowledged bounds how many names are remembered whose events may come again.
+const maxUnacknowledged = 10_000
+
+// findUnacknowledged finds the events of a commit that has failed, and that is in the file all the
+// same, as happens if only its last fsync has failed. Whoever has asked for them may ask again.
+func (db *DB) findUnacknowledged(tx *bbolt.Tx) {
+	r := in(tx, eventBucket)
+	if lastEvent(r.bucket) <= db.lastEvent {
+		return
+	}
+	if db.unacknowledged == nil || len(db.unacknowledged) > maxUnacknowledged {
+		db.unacknowledged = map[messages.Name][]messages.EventKind{}
+	}
+	c := r.bucket.Cursor()
+	for k, v := c.Seek(eventKey(db.lastEvent + 1)); k != nil; k, v = c.Next() {
+		var e messages.Event
+		if r.decode(k, v, &e) == nil {
+			db.unacknowledged[e.Name] = append(db.unacknowledged[e.Name], e.Kind)
+		}
+		db.lastEvent = eventNumber(k)
+	}
+}
+
+// withoutUnacknowledged returns the changes without the events that are in the file already. Another
+// event about a name means that nobody asks for those again.
+func (db *DB) withoutUnacknowledged(changes []messages.Change) []messages.Change {
+	if len(db.unacknowledged) == 0 {
+		return changes
+	}
+	return slices.DeleteFunc(slices.Clone(changes), func(c messages.Change) bool {
+		put, ok := c.(messages.PutEvent)
+		if !ok {
+			return false
+		}
+		there := db.unacknowledged[put.Event.Name]
+		again := len(there) > 0 && there[0] == put.Event.Kind
+		if !again || len(there) == 1 {
+			delete(db.unacknowledged, put.Event.Name)
+			return again
+		}
+		db.unacknowledged[put.Event.Name] = there[1:]
+		return true
+	})
 }
 
 func trimEvents(b *bbolt.Bucket, last uint64, full bool) error {

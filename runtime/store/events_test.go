@@ -89,6 +89,34 @@ func TestEventsAndChangesAreOne(t *testing.T) {
 	require.Equal(t, uint64(1), list[0].Number, "a number that was taken back is used again")
 }
 
+// TestEventsOfAFailedCommitComeOnce: it is in the file all the same, and whoever asked for it may ask
+// again, or find that it is there.
+func TestEventsOfAFailedCommitComeOnce(t *testing.T) {
+	db := open(t, t.TempDir())
+	put := func(name messages.Label, kinds ...messages.EventKind) (changes []messages.Change) {
+		for _, kind := range kinds {
+			changes = append(changes, messages.Happened(time.Now(), kind, messages.Name{Label: name}, ""))
+		}
+		return changes
+	}
+	require.NoError(t, db.Apply(put("again", messages.EventStarted)))
+	require.NoError(t, db.FailAfter(put("again", messages.EventExited, messages.EventDestroyed)))
+	require.NoError(t, db.FailAfter(put("found", messages.EventStarted)))
+	require.NoError(t, db.Apply(put("other", messages.EventCreated)))
+	require.NoError(t, db.Apply(put("again", messages.EventExited, messages.EventDestroyed)))
+	require.NoError(t, db.Apply(put("found", messages.EventExited, messages.EventStarted)))
+	require.NoError(t, db.Apply(put("again", messages.EventCreated)))
+	list, _ := events(t, db, 1, 100)
+	var texts []string
+	for _, e := range list {
+		texts = append(texts, fmt.Sprint(e.Event.Name.Label, " ", e.Event.Kind))
+	}
+	require.Equal(t, []string{
+		"again started", "again exited", "again destroyed", "found started", "other created",
+		"found exited", "found started", "again created",
+	}, texts)
+}
+
 func TestTheNewestEventsAreKept(t *testing.T) {
 	db := open(t, t.TempDir())
 	const more = 25

@@ -60,3 +60,9 @@ func (i *Images) Busy() (release func()) {
 	i.mu.Lock()
 	return i.mu.Unlock
 }
+
+// FailAfter stores changes as a commit does whose last fsync fails: they are in the file, and nobody
+// is told so.
+func (db *DB) FailAfter(changes []messages.Change) error {
+	return db.update(func(tx *bbolt.Tx) error { return applyAll(tx, changes, false) })
+}
