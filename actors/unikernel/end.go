@@ -278,10 +278,17 @@ func (u *unikernel) free(c *supervise.Context) {
 	})
 }
 
+// freeTries is how often it is tried to free everything. A failure is one of the machine, of which
+// most pass: a tap that stays would be nobody's. But what ended must not wait for ever.
+const freeTries = 10
+
 func (u *unikernel) freed(c *supervise.Context, m freed) {
-	if m.err != nil { // the next unikernel of this name uses the console again
-		c.Log().Error("Cannot free what a unikernel had", "error", m.err)
+	u.freeing.Note(c, "Cannot free what a unikernel had", m.err)
+	if u.unfreed++; m.err != nil && u.unfreed < freeTries {
+		c.After(supervise.RetryAfter, retryFree{})
+		return
 	}
+	u.unfreed = 0
 	failpoint.Here("unikernel/freed")
 	u.runtime.Taps = nil
 	if u.ending(c.Now()).failsTrial() {

@@ -93,6 +93,8 @@ type unikernel struct {
 	stopGrace func() // stops the grace timer before SIGKILL
 	trouble   supervise.Trouble
 	tries     int // failed tries to store its end, or to read its record
+	freeing   supervise.Trouble
+	unfreed   int // failed tries to free what it had
 
 	ports publishing // see publish.go
 
@@ -198,6 +200,7 @@ type (
 	notGone     struct{}
 	restartDue  struct{}
 	retryForget struct{}
+	retryFree   struct{}
 	retryResume struct{}
 	retryLoad   struct{}
 	retryWait   struct{}
@@ -296,6 +299,8 @@ func (u *unikernel) Handle(c *supervise.Context, message any) {
 		u.consoleClosed(c, m)
 	case freed:
 		u.freed(c, m)
+	case retryFree:
+		u.free(c)
 	case restartDue:
 		u.restartDue(c)
 	case retryLoad:
