@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"albatross/actors/supervise"
 	"albatross/messages"
 )
 
@@ -389,4 +390,37 @@ func TestReservingABlockDevice(t *testing.T) {
 	c = w.connect(messages.AtControl)
 	c.send(":nosuch", messages.BlockReserve{})
 	require.Equal(t, messages.Failure{Text: "reserve block: not found"}, c.receive().Payload)
+}
+
+// TestAFailureOverABlockDevice: what is listed is what there is, whatever the actor has done when it
+// fails, and whatever its client is told.
+func TestAFailureOverABlockDevice(t *testing.T) {
+	for title, command := range map[string]messages.Command{
+		"add": messages.BlockAdd{Size: 1}, "remove": messages.BlockRemove{}, "set": messages.BlockOldSet{Data: []byte("new")},
+	} {
+		for fault, handled := range map[supervise.Fault][]string{
+			supervise.CrashBefore: {"messages.BlockDo", "block.worked"},
+			supervise.CrashAfter:  {"messages.BlockDo", "block.worked"},
+		} {
+			for _, message := range handled {
+				t.Run(fmt.Sprint(title, " ", fault, " ", message), func(t *testing.T) {
+					faults := supervise.NewFaults(0, nil)
+					w := newWorld(t, withBlocks, func(w *world) { w.faults = faults })
+					if title != "add" {
+						w.succeeds("added block device", "a:d", messages.BlockAdd{Size: 1})
+					}
+					faults.Set(supervise.Rule{Fault: fault, Kind: "block", Type: message, Nth: 1})
+					answer := w.ask("a:d", command)
+					exists := func() bool { return w.config.Blocks.Exists(w.name("a:d")) }
+					w.until("the host knows what has become of it", func() bool {
+						return faults.Injected() == 1 && w.system.Population()["block"].Actors == 0
+					})
+					require.Equal(t, exists(), len(w.blocks("a:")) == 1, "the answer was %v", answer)
+					if _, refused := answer.(messages.Failure); !refused {
+						require.Equal(t, title != "remove", exists(), "what was acknowledged")
+					}
+				})
+			}
+		}
+	}
 }

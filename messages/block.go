@@ -16,6 +16,7 @@ type (
 		Name   Name
 		Run    uint64
 		Failed bool
+		Gone   bool // there is no such device, or not any more; after a failure either is possible
 	}
 	// BlockChunk is the next part of a stream. Data belongs to the receiver until it
 	// gives More for it.

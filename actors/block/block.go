@@ -77,9 +77,9 @@ type (
 	worked struct {
 		answer messages.Success
 		err    error
-		made   *blockfile.Dir // if there is a new device, which nobody knows yet
-		name   messages.Name
+		gone   bool // the device is not there, or not any more
 	}
+	formerEnded    struct{}
 	memoryReserved struct {
 		command messages.BlockSet
 		err     error
@@ -96,13 +96,6 @@ type (
 	}
 )
 
-// Discard removes a device that nobody knows of.
-func (w worked) Discard() {
-	if w.made != nil {
-		_ = w.made.Remove(w.name) // otherwise the next start finds it
-	}
-}
-
 // Discard ends a dump that nobody wants.
 func (d dumpOpened) Discard() {
 	if d.out != nil {
@@ -110,10 +103,13 @@ func (d dumpOpened) Discard() {
 	}
 }
 
+// Started of a second incarnation, the first of which has answered, waits for what that has begun: it
+// may still make the device, or remove it.
 func (d *device) Started(c *supervise.Context) {
 	d.state = idle
-	if d.again { // the former incarnation has answered
-		d.done(c, true)
+	if d.again {
+		d.state = done
+		c.AfterFormer(formerEnded{})
 	}
 }
 
@@ -129,6 +125,9 @@ func (d *device) Handle(c *supervise.Context, message any) {
 		d.fed(c)
 	case worked:
 		d.worked(c, m)
+	case formerEnded:
+		dir, name := d.Dir, d.Name
+		c.Go(func(context.Context) any { return worked{err: errBlockFailed, gone: !dir.Exists(name)} })
 	case dumpOpened:
 		d.dumpOpened(c, m)
 	case messages.More:
@@ -202,13 +201,13 @@ func (d *device) unpacker() unpacker { return unpacker{d.Work, d.Name.Path.Tenan
 // workUnused runs do if no process uses the device, and answers with text when it has
 // succeeded. To check that reads files and processes, so the host leaves it to us.
 func (d *device) workUnused(c *supervise.Context, text messages.Public, what string, do func(context.Context) error) {
-	check, name := d.CheckUnused, d.Name
+	check, dir, name := d.CheckUnused, d.Dir, d.Name
 	c.Go(func(ctx context.Context) any {
 		err := check(name, what)
 		if err == nil {
 			err = do(ctx)
 		}
-		return worked{answer: messages.SuccessText{Text: text}, err: err}
+		return worked{messages.SuccessText{Text: text}, err, !dir.Exists(name)}
 	})
 }
 
@@ -224,9 +223,9 @@ func (d *device) add(c *supervise.Context, size int, data []byte, compressed boo
 	dir, name, unpacker := d.Dir, d.Name, d.unpacker()
 	c.Go(func(ctx context.Context) any {
 		if err := dir.Create(ctx, name, size, unpacker.contents(ctx, bytes.NewReader(data), compressed)); err != nil {
-			return worked{err: dataSized(err)}
+			return worked{err: dataSized(err), gone: true}
 		}
-		return worked{answer: added(dir, size), made: dir, name: name}
+		return worked{answer: added(dir, size)}
 	})
 }
 
@@ -262,11 +261,16 @@ func sized(err error, text string) error {
 
 // worked ends every command except a dump.
 func (d *device) worked(c *supervise.Context, m worked) {
-	if d.state != working {
+	switch d.state {
+	case working:
+	case done: // the former incarnation has answered
+		d.report(c, m)
+		return
+	default:
 		return
 	}
 	d.closePipes(io.ErrClosedPipe)
-	d.done(c, m.err != nil)
+	d.report(c, m)
 	failpoint.Here("block/done-told")
 	payload := messages.Payload(m.answer)
 	if m.err != nil {
@@ -276,11 +280,10 @@ func (d *device) worked(c *supervise.Context, m worked) {
 	failpoint.Here("block/answered")
 }
 
-// done tells the host first, so that the client's next command finds the block device
-// free.
-func (d *device) done(c *supervise.Context, failed bool) {
+// report tells the host first, so that the client's next command finds the block device free.
+func (d *device) report(c *supervise.Context, m worked) {
 	d.state = done
-	c.Send(d.Host, messages.BlockDone{Name: d.Name, Run: d.Run, Failed: failed})
+	c.Send(d.Host, messages.BlockDone{Name: d.Name, Run: d.Run, Failed: m.err != nil, Gone: m.gone})
 }
 
 // abandon ends a command whose client has left.
@@ -290,7 +293,7 @@ func (d *device) abandon(c *supervise.Context, cause error) {
 		d.closePipes(cause)
 	case dumping:
 		d.closePipes(cause)
-		d.done(c, true)
+		d.report(c, worked{err: cause})
 	default:
 	}
 }
@@ -453,7 +456,11 @@ func (d *device) offer(c *supervise.Context) {
 	d.wanted, d.ready = false, messages.Option[messages.BlockChunk]{}
 	if part.Last || part.Err != "" {
 		d.closePipes(nil)
-		d.done(c, part.Err != "")
+		var err error
+		if part.Err != "" {
+			err = errors.New(string(part.Err))
+		}
+		d.report(c, worked{err: err})
 	} else {
 		d.readAhead(c)
 	}

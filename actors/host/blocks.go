@@ -103,11 +103,11 @@ func (h *host) blockDone(c *supervise.Context, m messages.BlockDone) {
 	var kind messages.EventKind
 	switch job.command.(type) {
 	case messages.BlockAdd, messages.BlockOldAdd:
-		there, kind = !m.Failed, messages.EventBlockCreated
+		there, kind = !m.Gone, messages.EventBlockCreated
 	case messages.BlockSet, messages.BlockOldSet:
 		kind = messages.EventBlockSet
 	case messages.BlockRemove:
-		there, kind = m.Failed, messages.EventBlockRemoved
+		there, kind = !m.Gone, messages.EventBlockRemoved
 	}
 	var changes []messages.Change
 	if !there {

@@ -72,6 +72,13 @@ func (d *Dir) Path(name messages.Name) string {
 	return filepath.Join(d.path, name.String())
 }
 
+// Exists reports whether there is a file of a device, or a link to one. If that cannot be known, there
+// is.
+func (d *Dir) Exists(name messages.Name) bool {
+	_, err := os.Lstat(d.Path(name))
+	return !errors.Is(err, os.ErrNotExist)
+}
+
 // Remove removes a device; one that is gone already is no error. When it returns nil, the
 // device does not come back after a power cut.
 func (d *Dir) Remove(name messages.Name) error {
