@@ -9,9 +9,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/fair"
 )
@@ -163,5 +165,28 @@ func TestLargeAnswersReserveMemory(t *testing.T) {
 				return free
 			})
 		})
+	}
+}
+
+// TestImagesStayUntilAllIsKnown: the host fails shortly after a unikernel's actor, whose message about
+// that reaches the next host before the record of what there is.
+func TestImagesStayUntilAllIsKnown(t *testing.T) {
+	faults := supervise.NewFaults(0, nil)
+	w := newWorld(t, func(w *world) { w.faults = faults })
+	w.succeeds("created unikernel", ":x", create(guest("hello", "--quiet")))
+	w.succeeds("created unikernel", ":y", create(guest("chatty", "1")))
+	faults.Set(
+		supervise.Rule{Fault: supervise.CrashBefore, Kind: "unikernel", Type: "messages.UnikernelStop", Nth: 1},
+		supervise.Rule{Fault: supervise.Reorder, Kind: "host", Type: "messages.UnikernelRestarted", Nth: 1, For: time.Hour},
+		supervise.Rule{Fault: supervise.CrashBefore, Kind: "host", Type: "messages.Ask", Nth: 2},
+	)
+	restarting := w.connect(messages.AtVMMD)
+	restarting.send(":x", messages.UnikernelRestart{Form: messages.RestartSame})
+	w.until("the message about the failure is late", func() bool { return faults.Injected() == 2 })
+	w.ask(":", messages.PolicyInfo{}) // at which the host fails
+	restarting.receive()
+	faults.Set()
+	for _, name := range []string{":x", ":y"} {
+		w.succeeds("created unikernel", name, messages.UnikernelRestart{Form: messages.RestartSame})
 	}
 }

@@ -111,6 +111,8 @@ func (h *host) ready(c *supervise.Context) {
 	h.booted = true
 	c.Log().Info("Commands are carried out from now on", "running", h.countRunning(), "to_start", len(h.waves.due))
 	h.consoles.probeIdle(c)
+	h.images.complete()
+	h.collectAll(c) // what was not needed any more meanwhile
 	h.verifyImages(c, h.images.all())
 	failpoint.Here("boot/ready")
 	h.doEarly(c)

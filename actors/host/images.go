@@ -43,6 +43,14 @@ func pasts(spec messages.Spec) []messages.Past {
 type demand struct {
 	mu    sync.Mutex
 	specs map[messages.Digest]int // without an entry if nobody needs it
+	known bool                    // all that is on record is counted; until then, every image is needed
+}
+
+// complete says that all that is on record is counted.
+func (d *demand) complete() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.known = true
 }
 
 // change adds to how many need an image.
@@ -57,7 +65,7 @@ func (d *demand) change(digest messages.Digest, more int) {
 func (d *demand) has(digest messages.Digest) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.specs[digest] > 0
+	return !d.known || d.specs[digest] > 0
 }
 
 func (d *demand) all() []messages.Digest {

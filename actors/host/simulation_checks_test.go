@@ -432,7 +432,7 @@ func (s *simulation) checkHost(names map[messages.Name]bool) {
 		l.Hold(name, record.Spec.Arguments)
 	}
 	s.same("ledger", l, h.ledger)
-	wanted := &demand{specs: map[messages.Digest]int{}}
+	wanted := &demand{known: true, specs: map[messages.Digest]int{}}
 	for _, record := range s.records {
 		for digest := range digests(record.Spec) {
 			wanted.change(digest, 1)
