@@ -20,6 +20,7 @@ type equipment struct {
 	name    messages.Name
 	plan    Plan
 	plugs   []network.Plug
+	used    bool // a tender has got it
 }
 
 // plugTimeout bounds what a network takes to accept a device.
@@ -74,7 +75,12 @@ func (e *equipment) Links() []messages.Link {
 }
 
 func (e *equipment) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), plugTimeout)
+	defer cancel()
 	for _, p := range e.plugs {
+		if !e.used {
+			p.Withdraw(ctx)
+		}
 		_ = p.Close() // what stays vanishes with this process
 	}
 }
@@ -162,6 +168,7 @@ func (g *gated) Release(ctx context.Context) (Tender, error) {
 		g.equipment.machine.Acknowledge(g.Process())
 		return nil, err
 	}
+	g.equipment.used = true
 	g.equipment.machine.reportMissing(g.Missing())
 	return &held{Handle: g.Handle(), machine: g.equipment.machine, name: g.equipment.name}, nil
 }

@@ -50,7 +50,8 @@ type Equipment interface {
 	Links() []messages.Link
 	// Launch makes a process that waits to become the tender.
 	Launch(ctx context.Context) (Gated, error)
-	// Close removes the taps that have not been kept. It may be called again.
+	// Close removes the taps that have not been kept, and takes what no tender got out of its
+	// networks. It may be called again.
 	Close()
 }
 

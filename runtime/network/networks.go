@@ -52,6 +52,9 @@ type Plug struct {
 	Tap  *netif.Tap
 	Pair *tender.Pair
 	MTU  int // of a pair
+
+	network *live    // nil: it is plugged into no named network
+	station *plugged // in that
 }
 
 // Networks are the named networks of this machine. Goroutines may use them concurrently.
@@ -171,14 +174,18 @@ func (n *Networks) known(bridge string, named messages.NamedNetwork, running []S
 	if l == nil {
 		l = &live{Networks: n, NamedNetwork: named, bridge: bridge, stations: map[messages.MAC]*plugged{}}
 		n.live[bridge] = l
-	}
-	for _, s := range running {
-		if l.stations[s.MAC] == nil {
-			l.stations[s.MAC] = &plugged{Station: s}
-			n.on[s.Unikernel] = append(n.on[s.Unikernel], place{bridge, s.MAC})
-		}
+		n.takeOver(l, running)
 	}
 	return l
+}
+
+// takeOver plugs in what runs. A second try to make the network must not do that again: some of it has
+// ended meanwhile.
+func (n *Networks) takeOver(l *live, running []Station) {
+	for _, s := range running {
+		l.stations[s.MAC] = &plugged{Station: s}
+		n.on[s.Unikernel] = append(n.on[s.Unikernel], place{l.bridge, s.MAC})
+	}
 }
 
 func (l *live) kernelNetwork() bridge.Network {
@@ -477,7 +484,21 @@ func (n *Networks) Plug(ctx context.Context, bridge string, s Station) (Plug, er
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.on[s.Unikernel] = append(n.on[s.Unikernel], place{bridge, s.MAC})
+	plug.network, plug.station = l, station
 	return plug, nil
+}
+
+// Withdraw takes a device that no tender got out of its network, unless another one has its place.
+func (p Plug) Withdraw(ctx context.Context) {
+	l := p.network
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stations[p.station.MAC] == p.station {
+		l.unplug(ctx, p.station)
+	}
 }
 
 // Close frees what was not passed on to a tender.
