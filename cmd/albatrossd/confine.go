@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -9,19 +10,23 @@ import (
 
 	"albatross/runtime/confine"
 	"albatross/runtime/guest"
+	"albatross/runtime/machine"
 )
 
 // confinement sets which layers tenders get beside their filter, and what logs once which of them
 // are missing. An ordinary user can give up nothing. The caller closes the void.
-func confinement(guests *guest.Machine, o options, log *slog.Logger) {
+func confinement(guests *guest.Machine, o options, log *slog.Logger) error {
 	missing := logOnce(log)
 	order := &confine.Order{}
 	guests.Confine, guests.Missing = order, missing
 	if os.Geteuid() != 0 {
-		return
+		return nil
 	}
 	order.Root = emptyDir(o)
 	void, err := confine.NewVoid(order.Root)
+	if machine.Passing(err) {
+		return fmt.Errorf("cannot confine unikernels: %w", err)
+	}
 	if guests.Void = void; err != nil {
 		missing(confine.NoVoid(err))
 	}
@@ -33,6 +38,7 @@ func confinement(guests *guest.Machine, o options, log *slog.Logger) {
 	if order.User = err == nil; err != nil {
 		missing("tenders are not users of their own: " + err.Error())
 	}
+	return nil
 }
 
 // maxMissing bounds what logOnce remembers.

@@ -229,7 +229,9 @@ func configure(o options, db *store.DB, log *slog.Logger) (*actors.Config, *gues
 		FIFODir:   fifoDir(o),
 		FullNames: o.noDropPath,
 	}
-	confinement(guests, o, log)
+	if err := confinement(guests, o, log); err != nil {
+		return nil, nil, err
+	}
 	networks, err := openNetworks(o, filepath.Dir(self), log)
 	if err != nil {
 		return nil, nil, err
@@ -268,6 +270,9 @@ func openCgroups(o options, log *slog.Logger) (*cgroup.Tree, error) {
 		return nil, nil
 	}
 	tree, err := cgroup.Open(parent)
+	if machine.Passing(err) {
+		return nil, err
+	}
 	if err != nil {
 		log.Warn("Unikernels are not limited by cgroups", "cause", err)
 		return nil, nil
