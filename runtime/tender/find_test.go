@@ -318,6 +318,31 @@ func TestFindCanBeCancelledAndDoesNotRememberThat(t *testing.T) {
 	h.finds(program)
 }
 
+// TestFindForgetsABadMoment: a program that could not be executed, or was killed, is asked again.
+func TestFindForgetsABadMoment(t *testing.T) {
+	for name, fails := range map[string]string{
+		"it cannot be executed": "", // the interpreter of the script is away
+		"it was killed":         "test -e GOOD || kill -KILL $$\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t, tender.Auto)
+			good := filepath.Join(h.bin, "good")
+			program := h.install(filepath.Join(h.bin, "solo5-hvt"), strings.ReplaceAll(fails, "GOOD", good)+tells(2))
+			if fails == "" {
+				script, err := os.ReadFile(program)
+				require.NoError(t, err)
+				script = []byte(strings.Replace(string(script), "/bin/sh", good, 1))
+				require.NoError(t, os.WriteFile(program+".new", script, 0o700))
+				require.NoError(t, os.Rename(program+".new", program))
+			}
+			_, err := h.find(image.HVT, 2)
+			require.ErrorContains(t, err, "does not tell its version")
+			require.NoError(t, os.Symlink("/bin/sh", good))
+			h.finds(program)
+		})
+	}
+}
+
 func TestPolicyIsWhatItsTextSays(t *testing.T) {
 	for _, p := range []tender.Policy{tender.Auto, tender.Builtin, tender.Installed} {
 		got, err := tender.ParsePolicy(p.String())

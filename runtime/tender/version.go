@@ -125,18 +125,22 @@ func (f *Finder) remembered(command string, file fileID) (v verdict, q *question
 	return verdict{}, q, true
 }
 
-// put asks a program. It does not remember a timeout, since the machine may just be busy.
+// put asks a program. It remembers only what the program itself has said: that it did not answer in
+// time, could not be executed or was killed may be a matter of the moment.
 func (f *Finder) put(ctx context.Context, q *question, c candidate) {
 	q.verdict.version, q.verdict.err = ask(ctx, c)
 	q.cut = ctx.Err() != nil
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !q.cut && !errors.Is(q.verdict.err, context.DeadlineExceeded) {
+	if !q.cut && !errors.Is(q.verdict.err, errNotRun) {
 		f.known[c.command()] = q.verdict
 	}
 	delete(f.asking, c.command())
 	close(q.answered)
 }
+
+// errNotRun is about a program that has not run to its end.
+var errNotRun = errors.New("does not tell its version")
 
 // ask runs a program for its version.
 func ask(ctx context.Context, c candidate) (version uint32, err error) {
@@ -147,11 +151,14 @@ func ask(ctx context.Context, c candidate) (version uint32, err error) {
 	cmd.Dir, cmd.Env, cmd.WaitDelay = "/", []string{}, versionGrace
 	cmd.Stdout, cmd.Stderr = &output, &output // Solo5's tenders print to the latter
 	err = cmd.Run()
+	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return 0, fmt.Errorf("does not tell its version: %w", ctx.Err())
-	case err != nil:
+		return 0, fmt.Errorf("%w: %w", errNotRun, ctx.Err())
+	case errors.As(err, &exit) && exit.Exited():
 		return 0, fmt.Errorf("does not tell its version: %v", err)
+	case err != nil: // not wrapped: what is missing may be the interpreter of a script
+		return 0, fmt.Errorf("%w: %v", errNotRun, err)
 	}
 	return findVersion(output.kept)
 }
