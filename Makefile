@@ -32,7 +32,7 @@ FUZZTIME ?= 1m
 # How often `make crash` kills the daemon at random moments.
 KILLS ?= 1000
 
-.PHONY: help overlay build man install stage packages deb rpm tarball demo test check cover lint vet tidy bench fuzz crash hostile vm-test package-test guests clean
+.PHONY: help overlay build man install stage packages deb rpm tarball demo test check cover lint vet tidy bench fuzz crash chaos soak hostile vm-test package-test guests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -156,7 +156,13 @@ fuzz: build ## run each fuzz target for FUZZTIME
 	done
 
 crash: build ## kill the daemon at every failpoint and KILLS times at random, and count what is lost
-	@cd test/crash && ALBATROSS_CRASH_KILLS=$(KILLS) $(GO) test -v -count 1 -timeout 4h
+	@cd test/chaos && ALBATROSS_CRASH_KILLS=$(KILLS) $(GO) test -v -count 1 -timeout 4h -run '^Test(EveryPoint|RandomMoments|Points)'
+
+chaos: build ## let everything go wrong at the same time for five minutes, and print what did
+	@cd test/chaos && ALBATROSS_CHAOS_FOR=5m $(GO) test -v -count 1 -timeout 1h -run '^TestSiege$$'
+
+soak: build ## the same for an hour
+	@cd test/chaos && ALBATROSS_CHAOS_FOR=1h $(GO) test -v -count 1 -timeout 3h -run '^TestSiege$$'
 
 vm-test: build ## boot a Debian in qemu, and try the units and hvt there (a quarter of an hour)
 	@machine=$$(test/vm/prepare.sh) && cd test/vm && ALBATROSS_VM="$$machine" $(GO) test -v -count 1 -timeout 2h

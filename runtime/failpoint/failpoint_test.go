@@ -66,7 +66,7 @@ func TestAProgramDiesWhereItIsTold(t *testing.T) {
 }
 
 // TestNothingIsLeftInAnyOtherProgram, not even a name. For the programs that are installed,
-// test/crash checks that.
+// test/chaos checks that.
 func TestNothingIsLeftInAnyOtherProgram(t *testing.T) {
 	program := build(t)
 	printed, reached, ended := walk(t, program, "door/opened 1")

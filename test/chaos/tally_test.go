@@ -1,4 +1,4 @@
-package crash
+package chaos
 
 import (
 	"fmt"
@@ -17,17 +17,20 @@ const (
 	upgrades    figure = "changes of version"
 	answered    figure = "commands acknowledged"
 	cutOff      figure = "commands cut off"
-	lost        figure = "acknowledged changes lost"
-	halved      figure = "half changes"
-	orphaned    figure = "orphans"
-	invented    figure = "exit codes invented"
-	disturbed   figure = "unikernels disturbed"
-	muted       figure = "lines of consoles lost"
-	untold      figure = "events lost or invented"
+	// Under siege.
+	refusedRoughly figure = "commands refused"
+	looks          figure = "looks at a policy"
+	lost           figure = "acknowledged changes lost"
+	halved         figure = "half changes"
+	orphaned       figure = "orphans"
+	invented       figure = "exit codes invented"
+	disturbed      figure = "unikernels disturbed"
+	muted          figure = "lines of consoles lost"
+	untold         figure = "events lost or invented"
 )
 
 // figures are all of them, as they are printed.
-var figures = []figure{points, atPoints, atRandom, keeperKills, keeperStops, upgrades, answered, cutOff, lost, halved, orphaned, invented, disturbed, muted, untold}
+var figures = []figure{points, atPoints, atRandom, keeperKills, keeperStops, upgrades, answered, cutOff, refusedRoughly, looks, lost, halved, orphaned, invented, disturbed, muted, untold}
 
 // A tally counts, in each mode.
 type tally struct {

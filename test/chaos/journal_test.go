@@ -1,4 +1,4 @@
-package crash
+package chaos
 
 import (
 	"fmt"
@@ -34,6 +34,8 @@ type journal struct {
 	// states are those that a thing may be in: one where that was acknowledged.
 	// What is not mentioned is absent.
 	states map[thing][]string
+	// past are the states that a thing may have been in since it was last looked at.
+	past map[thing][]string
 	// moving are the unikernels that change by themselves.
 	moving map[messages.Name]bool
 	// running are the processes of unikernels that must not have another one.
@@ -43,6 +45,7 @@ type journal struct {
 func newJournal() *journal {
 	return &journal{
 		states:  map[thing][]string{},
+		past:    map[thing][]string{},
 		moving:  map[messages.Name]bool{},
 		running: map[messages.Name]messages.Process{},
 	}
@@ -52,9 +55,22 @@ func newJournal() *journal {
 func (j *journal) may(t thing, states ...string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	all := slices.Concat(j.allowed(t), states)
+	j.states[t] = union(j.allowed(t), states)
+	j.past[t] = union(j.past[t], j.states[t])
+}
+
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
 	slices.Sort(all)
-	j.states[t] = slices.Compact(all)
+	return slices.Compact(all)
+}
+
+// mayBeBack says that a thing may be in any state that it has been in: what has replaced another one a
+// moment ago, and cannot be started again, is replaced by that.
+func (j *journal) mayBeBack(t thing) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.states[t] = union(j.allowed(t), j.past[t])
 }
 
 // is says that a thing is in one of these states.
@@ -69,6 +85,13 @@ func (j *journal) state(t thing) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.allowed(t)[0]
+}
+
+// all are the states that a thing may be in.
+func (j *journal) all(t thing) []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.allowed(t))
 }
 
 // allowed needs mu.
@@ -161,6 +184,20 @@ func (j *journal) missing(seen map[thing]string) (losses []loss) {
 // compare tells what is not as it must be. What might have been in one of several
 // states is in the one from here on in which it was seen.
 func (j *journal) compare(seen map[thing]string) (losses []loss) {
+	losses = j.differences(seen)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for t, state := range seen {
+		if !j.moving[t.name] {
+			j.states[t] = []string{state}
+		}
+	}
+	clear(j.past)
+	return losses
+}
+
+// differences tells what is not as it must be. It adds to what is seen what is not there.
+func (j *journal) differences(seen map[thing]string) (losses []loss) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for t := range j.states {
@@ -169,12 +206,8 @@ func (j *journal) compare(seen map[thing]string) (losses []loss) {
 		}
 	}
 	for t, state := range seen {
-		allowed := j.allowed(t)
-		if !slices.Contains(allowed, state) {
+		if allowed := j.allowed(t); !slices.Contains(allowed, state) {
 			losses = append(losses, differs(t, state, allowed))
-		}
-		if !j.moving[t.name] {
-			j.states[t] = []string{state}
 		}
 	}
 	return losses

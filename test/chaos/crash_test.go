@@ -19,7 +19,7 @@
 //
 // The test binary is the init of its hosts: what a daemon leaves behind becomes
 // its child, and is reaped at once.
-package crash
+package chaos
 
 import (
 	"fmt"
@@ -32,6 +32,7 @@ import (
 	"go.uber.org/goleak"
 
 	"albatross/runtime/failpoint"
+	"albatross/test/inject"
 	"albatross/test/netns"
 	"albatross/test/programs"
 )
@@ -76,6 +77,7 @@ func inModes(t *testing.T, test func(t *testing.T, m mode)) {
 }
 
 func TestMain(m *testing.M) {
+	inject.MayBecomeProgram()
 	programs.MayBecomeProgram()
 	netns.Enter()
 	bin, err := os.MkdirTemp("", "crash-bin")
@@ -88,7 +90,7 @@ func TestMain(m *testing.M) {
 		if dir == released {
 			tag = ""
 		}
-		if err := programs.BuildVersion(dir, tag, version, "albatrossd", "albatross-tender", "albatross-keeper", "albatross-network"); err != nil {
+		if err := programs.BuildVersion(dir, tag, version, "albatrossd", "albatross-tender", "albatross-keeper", "albatross-network", "albatross-tls-endpoint"); err != nil {
 			panic(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package crash
+package chaos
 
 import (
 	"fmt"
@@ -31,7 +31,7 @@ const (
 )
 
 // seedVariable is the environment variable for a seed that was printed.
-const seedVariable = "ALBATROSS_CRASH_SEED"
+const seedVariable = "ALBATROSS_CHAOS_SEED"
 
 func seed(t *testing.T) uint64 {
 	n := uint64(time.Now().UnixNano())

@@ -1,4 +1,4 @@
-package crash
+package chaos
 
 import (
 	"bytes"
@@ -37,7 +37,7 @@ func (c *caller) run(name messages.Name, g guest, how messages.Command) {
 
 // noteProcess notes as which process a unikernel runs.
 func (c *caller) noteProcess(name messages.Name) {
-	if c.dead {
+	if c.dead || c.rough { // a rest is when processes are noted
 		return
 	}
 	var found []messages.Process

@@ -1,4 +1,4 @@
-package crash
+package chaos
 
 import (
 	"bytes"
@@ -131,7 +131,7 @@ func (h *host) processes() map[messages.Label][]messages.Process {
 	require.NoError(h.t, err)
 	for _, path := range lines {
 		line, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(line, []byte(h.dir+"/")) || bytes.Contains(line, []byte("--dbdir")) || h.isNetworkProcess(line) {
+		if err != nil || !bytes.Contains(line, []byte(h.dir+"/")) || bytes.Contains(line, []byte("--dbdir")) || bytes.Contains(line, []byte("--spool")) || h.isNetworkProcess(line) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))

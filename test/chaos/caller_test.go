@@ -1,4 +1,4 @@
-package crash
+package chaos
 
 import (
 	"context"
@@ -13,6 +13,14 @@ import (
 type caller struct {
 	h    *host
 	dead bool
+
+	// rough: faults are injected into the daemon, which may refuse anything and hang up at any
+	// time, but must do one of these or answer. Then nothing is known to have changed or not.
+	rough bool
+	conns map[string]*client.Conn // of a rough one, by socket
+	// One on another machine talks to the endpoint, in a session.
+	afar    *endpoint
+	session *client.Session
 }
 
 // A talk is what is said on a connection.
@@ -43,6 +51,9 @@ func (c *caller) say(socket string, what talk) (answer messages.Success, refusal
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errNoAnswer)
 	defer cancel()
+	if c.rough {
+		return c.sayRoughly(ctx, socket, what)
+	}
 	answer, err := c.h.connected(ctx, socket, what)
 	var refused *client.Refusal
 	switch {
@@ -76,6 +87,8 @@ func (c *caller) changeBy(socket string, t thing, after string, what talk) {
 	c.h.journal.may(t, after)
 	_, refusal := c.say(socket, what)
 	switch {
+	case refusal != "" && c.rough:
+		c.h.journal.mayBeBack(t)
 	case refusal != "":
 		c.h.t.Errorf("%s: %s %s is not changed: %s", c.h.doing, t.kind, t.name, refusal)
 	case c.dead:
