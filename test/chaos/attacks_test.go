@@ -76,8 +76,10 @@ var attacks = map[string]func(*siege){
 	"tender stopped for a while":  (*siege).stopVictim,
 	"unikernel that ends at once": (*siege).exitAtOnce,
 	"process of a network killed": (*siege).killNetworkProcess,
+	"process of a network frozen": (*siege).freezeNetworkProcess,
 	"bridge removed":              (*siege).removeBridge,
 	"keeper killed or stopped":    func(s *siege) { s.h.harmKeeper(s.random) },
+	"daemon frozen":               func(s *siege) { s.freeze(s.h.pid) },
 	"daemon killed":               (*siege).killDaemon,
 	"daemon stopped":              (*siege).stopDaemon,
 	"daemon started twice":        (*siege).startTwice,
@@ -127,10 +129,17 @@ func (s *siege) killVictim() {
 
 func (s *siege) stopVictim() {
 	if p, known := s.chooseVictim(); known {
-		_ = unix.Kill(p.PID, unix.SIGSTOP)
-		<-time.After(upTo(s.random, time.Second))
-		_ = unix.Kill(p.PID, unix.SIGCONT)
+		s.freeze(p.PID)
 	}
+}
+
+// frozenFor is how long a process is stopped, at most. Meanwhile pipes and sockets fill up.
+const frozenFor = time.Second
+
+func (s *siege) freeze(pid int) {
+	_ = unix.Kill(pid, unix.SIGSTOP) // it may have ended
+	<-time.After(upTo(s.random, frozenFor))
+	_ = unix.Kill(pid, unix.SIGCONT)
 }
 
 func (s *siege) exitAtOnce() {
@@ -142,6 +151,12 @@ func (s *siege) exitAtOnce() {
 func (s *siege) killNetworkProcess() {
 	for _, pid := range s.h.networkPIDs()[siegeBridge(s.random.IntN(siegeNetworks))] {
 		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+}
+
+func (s *siege) freezeNetworkProcess() {
+	for _, pid := range s.h.networkPIDs()[siegeBridge(s.random.IntN(siegeNetworks))] {
+		s.freeze(pid)
 	}
 }
 
