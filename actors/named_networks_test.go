@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"albatross/actors/supervise"
 	"albatross/messages"
 	"albatross/runtime/network"
 )
@@ -209,4 +210,41 @@ func TestNetworksWithoutTheirProgram(t *testing.T) {
 	w := newWorld(t)
 	require.Equal(t, failure("cannot make a network: albatross-network is not installed beside the daemon"), w.control("net", messages.NetworkCreate{}))
 	require.Equal(t, failure("cannot publish a port of :x: there is no such unikernel"), w.control("x", messages.PublishAdd{Publication: messages.Publication{From: 1, To: 1}}))
+}
+
+// TestAChangeOfANetworkThatIsNotStored is undone, since it may be on disk all the same, as often as it
+// takes, before another one begins.
+func TestAChangeOfANetworkThatIsNotStored(t *testing.T) {
+	faults := supervise.NewFaults(0, nil)
+	w := newWorld(t, withNetworks, func(w *world) { w.faults = faults })
+	unstored := func(command messages.Command) {
+		t.Helper()
+		faults.Set(supervise.Rule{Fault: supervise.Drop, Kind: "store", Type: "messages.StoreWrite", Probability: 1})
+		require.Equal(t, failure(messages.StoreFailed), w.control("net", command))
+		w.until("the first try to undo it has failed", func() bool { return faults.Injected() >= 2 })
+		faults.Set()
+	}
+	unstored(messages.NetworkCreate{})
+	require.Equal(t, success("created network"), w.control("net", messages.NetworkCreate{}))
+	unstored(messages.NetworkRemove{})
+	require.Equal(t, success("created network"), w.control("other", messages.NetworkCreate{}), "afterwards")
+	require.Len(t, w.listed(":"), 2)
+	var told []messages.EventKind
+	list, _, err := w.config.DB.Events(1, 100)
+	require.NoError(t, err)
+	for _, e := range list {
+		if e.Event.Kind != messages.EventDaemonStarted {
+			told = append(told, e.Event.Kind)
+		}
+	}
+	require.Equal(t, []messages.EventKind{
+		messages.EventNetworkRemoved, messages.EventNetworkCreated, messages.EventNetworkCreated, messages.EventNetworkCreated,
+	}, told)
+	state, err := w.config.DB.Load()
+	require.NoError(t, err)
+	require.Len(t, state.Networks, 2)
+	for _, name := range []string{"net", "other"} {
+		require.Equal(t, success("removed network"), w.control(name, messages.NetworkRemove{}))
+	}
+	w.requireNothing()
 }

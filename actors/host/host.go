@@ -210,6 +210,8 @@ func (h *host) Handle(c *supervise.Context, message any) {
 		h.networkGone(c, m)
 	case networksLate:
 		h.networksLate(c)
+	case retryNetworkUndo:
+		h.undoNetwork(c)
 	case retryUndo:
 		h.requestPolicy(c, h.policies.undo)
 	case waveOver:

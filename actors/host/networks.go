@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -35,6 +36,7 @@ type networks struct {
 	byBridge map[string]*networkEntry
 	now      messages.Option[networkChange]
 	waiting  []ask
+	undoing  supervise.Trouble
 
 	// Boot: the records that wait until all networks have reported.
 	awaited map[string]bool
@@ -55,6 +57,7 @@ type networkChange struct {
 	network messages.NamedNetwork
 	bridge  string
 	refusal messages.Public // for the answer, once what was made is removed
+	undo    []messages.Change
 }
 
 // A networkPhase is what the command under way waits for.
@@ -64,9 +67,10 @@ const (
 	choosing  networkPhase = "choosing"  // what the client has left open
 	recording networkPhase = "recording" // the network that is to be made
 	making    networkPhase = "making"
-	removing  networkPhase = "removing" // also one that could not be made
-	erasing   networkPhase = "erasing"  // the record
-	owning    networkPhase = "owning"   // its owner is being recorded
+	removing  networkPhase = "removing"  // also one that could not be made
+	erasing   networkPhase = "erasing"   // the record
+	owning    networkPhase = "owning"    // its owner is being recorded
+	reversing networkPhase = "reversing" // a change of the record that failed is being undone, and was answered
 )
 
 // The host's messages from its own goroutines and timers about networks.
@@ -76,7 +80,8 @@ type (
 		spec   messages.NetworkSpec
 		err    error
 	}
-	networksLate struct{}
+	networksLate     struct{}
+	retryNetworkUndo struct{}
 )
 
 // changeNetwork begins a change, or queues it behind the one under way.
@@ -118,7 +123,7 @@ func (h *host) ownNetwork(c *supervise.Context, change networkChange) {
 	c.Request(h.store, messages.StoreWrite{ID: change.request, Changes: []messages.Change{messages.PutNetwork{Name: n.Name, Spec: n.Spec}}})
 }
 
-// networkOwned ends that. If it may be on disk although it has failed, the former owner is recorded again.
+// networkOwned ends that.
 func (h *host) networkOwned(c *supervise.Context, m messages.StoreWritten) {
 	change := &h.networks.now.Value
 	if m.Err == "" {
@@ -126,10 +131,39 @@ func (h *host) networkOwned(c *supervise.Context, m messages.StoreWritten) {
 		h.endNetworkChange(c, messages.SuccessText{Text: "owner set"})
 		return
 	}
-	if n, _ := h.ledger.Network(change.bridge); !m.Refused {
-		c.Send(h.store, messages.StoreWrite{Changes: []messages.Change{messages.PutNetwork{Name: n.Name, Spec: n.Spec}}})
+	n, _ := h.ledger.Network(change.bridge)
+	h.networkUnstored(c, m, messages.PutNetwork{Name: n.Name, Spec: n.Spec})
+}
+
+// networkUnstored answers that a change of the record has failed. The change may be on disk all the
+// same, and would be valid for the next daemon: unless the store has refused it, it is undone before
+// another one begins.
+func (h *host) networkUnstored(c *supervise.Context, m messages.StoreWritten, undo ...messages.Change) {
+	change := &h.networks.now.Value
+	h.answer(c, change.ticket, messages.Failure{Text: m.Err})
+	if m.Refused {
+		h.nextNetworkChange(c)
+		return
 	}
-	h.endNetworkChange(c, messages.Failure{Text: m.Err})
+	change.phase, change.undo = reversing, undo
+	h.undoNetwork(c)
+}
+
+func (h *host) undoNetwork(c *supervise.Context) {
+	change := &h.networks.now.Value
+	change.request = c.NewID()
+	c.Request(h.store, messages.StoreWrite{ID: change.request, Changes: change.undo})
+}
+
+// networkUndone continues when a change was undone, or tries that again.
+func (h *host) networkUndone(c *supervise.Context, m messages.StoreWritten) {
+	if m.Err != "" {
+		h.networks.undoing.Note(c, "Cannot undo the change of a network", errors.New(string(m.Err)))
+		c.After(supervise.RetryAfter, retryNetworkUndo{})
+		return
+	}
+	h.networks.undoing.Over(c)
+	h.nextNetworkChange(c)
 }
 
 func (h *host) createNetwork(c *supervise.Context, change networkChange, asked messages.NetworkAsk) {
@@ -200,16 +234,16 @@ func (h *host) networkWritten(c *supervise.Context, m messages.StoreWritten) {
 		h.networkErased(c, m)
 	case owning:
 		h.networkOwned(c, m)
+	case reversing:
+		h.networkUndone(c, m)
 	}
 }
 
 func (h *host) networkRecorded(c *supervise.Context, m messages.StoreWritten) {
 	change := &h.networks.now.Value
 	if m.Err != "" {
-		if !m.Refused { // it may be on disk all the same
-			c.Send(h.store, messages.StoreWrite{Changes: []messages.Change{messages.DeleteNetwork{Name: change.name}}})
-		}
-		h.endNetworkChange(c, messages.Failure{Text: m.Err})
+		h.networkUnstored(c, m, messages.DeleteNetwork{Name: change.name},
+			messages.Happened(c.Now(), messages.EventNetworkRemoved, change.name, undoing))
 		return
 	}
 	failpoint.Here("networks/recorded")
@@ -345,7 +379,8 @@ func (h *host) networkErased(c *supervise.Context, m messages.StoreWritten) {
 	case m.Err != "":
 		h.ledger.CloseNetwork(change.bridge, false)
 		h.spawnNetwork(c, change.network, nil)
-		h.endNetworkChange(c, messages.Failure{Text: m.Err})
+		h.networkUnstored(c, m, messages.PutNetwork{Name: change.name, Spec: change.network.Spec},
+			messages.Happened(c.Now(), messages.EventNetworkCreated, change.name, undoing))
 	case change.refusal != "":
 		h.ledger.DropNetwork(change.bridge)
 		h.endNetworkChange(c, messages.Failure{Text: change.refusal})
@@ -357,10 +392,13 @@ func (h *host) networkErased(c *supervise.Context, m messages.StoreWritten) {
 
 // endNetworkChange answers the command under way, and begins the next.
 func (h *host) endNetworkChange(c *supervise.Context, answer messages.Payload) {
-	a := h.networks.now.Value.ask
-	h.networks.now = messages.Option[networkChange]{}
-	h.answer(c, a.ticket, answer)
+	h.answer(c, h.networks.now.Value.ticket, answer)
 	failpoint.Here("networks/told")
+	h.nextNetworkChange(c)
+}
+
+func (h *host) nextNetworkChange(c *supervise.Context) {
+	h.networks.now = messages.Option[networkChange]{}
 	waiting := h.networks.waiting
 	h.networks.waiting = nil
 	for _, next := range waiting {
