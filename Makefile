@@ -114,7 +114,7 @@ test: build lint ## run all tests, with the race detector where there is a C com
 # Packages whose tests start no daemon and wait for little. What has not changed since
 # comes from the cache.
 FAST := ./messages/... $(addprefix ./actors/,console ledger meter network store supervise unikernel) ./cmd/commandline \
-	$(addprefix ./sockets/,builds client control gateway influx metrics wire/...) \
+	$(addprefix ./sockets/,builds client control gateway influx metrics registry wire/...) \
 	$(addprefix ./runtime/,block compress cpulist durable fair fifo hvt image keeper/... machine network/lease network/resolve network/stations network/wire proc seccomp seqpacket/... solo5 spt tender/... trust) \
 	./test/rules
 
