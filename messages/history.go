@@ -70,6 +70,7 @@ type FormerVersion struct {
 	Cause  Public    // why
 	By     Option[Asker]
 	Exit   Option[Exit] // see Past
+	Origin Option[Origin]
 }
 
 // Version returns what clients are told of it.
@@ -81,5 +82,5 @@ func (p Past) Version() FormerVersion {
 
 // Version returns what clients are told of a version that was not replaced.
 func (s Spec) Version() FormerVersion {
-	return FormerVersion{Digest: s.Digest, Memory: s.Arguments.Memory, By: s.By}
+	return FormerVersion{Digest: s.Digest, Memory: s.Arguments.Memory, By: s.By, Origin: s.Arguments.Origin}
 }

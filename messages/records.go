@@ -158,6 +158,7 @@ type NamedSettings struct {
 	Networks []Network
 	Publish  []Publication
 	Health   Option[HealthCheck] // as in Arguments
+	Origin   Option[Origin]      // as in Arguments
 }
 
 // A Block is what is stored about a block device: nothing, unless it has an owner. Its file is

@@ -122,6 +122,8 @@ type Arguments struct {
 	Publish   []Publication    `cbor:"11,keyasint,omitempty"` // ports of the host that lead to its first network device
 	// Health is how its health is checked after each start; absent: not at all.
 	Health Option[HealthCheck] `cbor:"12,keyasint,omitzero"`
+	// Origin is where its image is from; absent: nobody has said.
+	Origin Option[Origin] `cbor:"13,keyasint,omitzero"`
 }
 
 // A Config is an image and what to start it with.

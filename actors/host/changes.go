@@ -175,6 +175,11 @@ func startable(args messages.Arguments) error {
 			return err
 		}
 	}
+	if args.Origin.OK {
+		if err := args.Origin.Value.Usable(); err != nil {
+			return err
+		}
+	}
 	if len(args.LinuxBoot.Value) > messages.MaxFileName {
 		return fmt.Errorf("cannot boot from a partition with a name of %d bytes: at most %d are possible", len(args.LinuxBoot.Value), messages.MaxFileName)
 	}
@@ -205,6 +210,7 @@ func (h *host) restart(c *supervise.Context, a ask, s *slot, command messages.Un
 		if a.keepArgv {
 			args.Argv = spec.Arguments.Argv
 		}
+		args.Origin = spec.Arguments.Origin // of its image, which stays
 		spec.Arguments = args
 		spec.NameRefused, spec.By = false, messages.Some(a.by)
 	}

@@ -87,7 +87,7 @@ func (h *host) settings(name messages.Name) (list []messages.NamedSettings) {
 			spec := s.current.spec
 			list = append(list, messages.NamedSettings{
 				Name: name.Relative(n), AddName: spec.Arguments.AddName, NameRefused: spec.NameRefused,
-				Networks: spec.Arguments.Networks, Publish: spec.Arguments.Publish, Health: spec.Arguments.Health,
+				Networks: spec.Arguments.Networks, Publish: spec.Arguments.Publish, Health: spec.Arguments.Health, Origin: spec.Arguments.Origin,
 			})
 		}
 	}

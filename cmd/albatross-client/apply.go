@@ -60,6 +60,7 @@ alice.lan. Policies are not changed from there, and networks have subnets that t
 	c.Flags().BoolVar(&order.dryRun, "dry-run", false, "only show what would be done")
 	c.Flags().BoolVar(&order.prune, "prune", false, "remove what the owner of a file has and no file names any more, block devices with their contents")
 	registerNoWait(c.Flags(), &order.noWait)
+	order.registries.register(c.Flags())
 	return c
 }
 
@@ -67,6 +68,7 @@ alice.lan. Policies are not changed from there, and networks have subnets that t
 type applyOrder struct {
 	dryRun, noWait, prune bool
 	owners                []messages.Owner // with prune: whose things are removed
+	registries            registryOptions
 }
 
 // A step is one change on the way to what a manifest says.
@@ -80,7 +82,10 @@ func (a *app) apply(ctx context.Context, m manifest, order applyOrder) error {
 	if err != nil {
 		return err
 	}
-	p := planner{app: a, have: have, noWait: order.noWait, prunes: order.owners}
+	p := planner{app: a, have: have, noWait: order.noWait, registries: order.registries, prunes: order.owners}
+	if m.Unikernels, err = p.lookUp(ctx, m.Unikernels); err != nil {
+		return err
+	}
 	steps, err := p.plan(m)
 	switch {
 	case err != nil:
@@ -121,11 +126,12 @@ func stepsText(state string, steps []step) (text string) {
 
 // A planner finds out which steps lead to what a manifest says.
 type planner struct {
-	app    *app
-	have   presence
-	noWait bool
-	prunes []messages.Owner // whose things are removed that the manifest does not name
-	steps  []step
+	app        *app
+	have       presence
+	noWait     bool
+	registries registryOptions
+	prunes     []messages.Owner // whose things are removed that the manifest does not name
+	steps      []step
 }
 
 // plan returns the steps. It changes nothing.
@@ -249,18 +255,18 @@ func (p *planner) unikernel(e unikernelEntry) error {
 	if runs >= 0 {
 		u := p.have.unikernels[runs]
 		changes := argumentDifferences(p.have.inFull(name), p.have.arguments[name], args)
-		changes.of("image", shortDigest(hex.EncodeToString(u.Info.Digest)), shortDigest(string(e.Image.SHA256)))
+		changes.of("image", shortDigest(hex.EncodeToString(u.Info.Digest)), e.Image.short())
 		if len(changes) == 0 {
 			p.own(messages.KindUnikernel, name, e.owner)
 			return nil
 		}
 		words = fmt.Sprintf("replace unikernel %s: %s", shortName(name), changes)
 	}
-	if e.Image.File == "" && e.Image.URL == "" && (runs < 0 || hex.EncodeToString(p.have.unikernels[runs].Info.Digest) != string(e.Image.SHA256)) {
-		return inputError(fmt.Sprintf("the image of %s has neither file nor url, and is not what runs", shortName(name)))
+	if len(e.Image.places()) == 0 && (runs < 0 || hex.EncodeToString(p.have.unikernels[runs].Info.Digest) != string(e.Image.SHA256)) {
+		return inputError(fmt.Sprintf("the image of %s has neither file, url nor oci, and is not what runs", shortName(name)))
 	}
 	p.add(words, func(ctx context.Context) error {
-		return p.app.createAs(ctx, name, args, e, runs >= 0 || idle, p.noWait)
+		return p.app.createAs(ctx, name, args, e, p.registries, runs >= 0 || idle, p.noWait)
 	})
 	return nil
 }
@@ -303,14 +309,25 @@ func (a *app) createWith(ctx context.Context, e blockEntry) error {
 }
 
 // createAs creates or replaces a unikernel.
-func (a *app) createAs(ctx context.Context, name messages.Name, args messages.Arguments, e unikernelEntry, replaces, noWait bool) error {
+func (a *app) createAs(ctx context.Context, name messages.Name, args messages.Arguments, e unikernelEntry, web registryOptions, replaces, noWait bool) error {
 	from := e.Image
+	if from.OCI != "" {
+		return a.withSource(ctx, web, from, func(f fetched) error {
+			args.Origin = f.origin()
+			return a.createOf(ctx, name, args, e, f.data, replaces, noWait)
+		})
+	}
 	image, err := a.imageOf(ctx, name, from)
 	if err != nil {
 		return err
 	}
+	return a.createOf(ctx, name, args, e, image, replaces, noWait)
+}
+
+// createOf creates or replaces a unikernel by one with an image, which is from a source.
+func (a *app) createOf(ctx context.Context, name messages.Name, args messages.Arguments, e unikernelEntry, image []byte, replaces, noWait bool) error {
 	if err := usable(image, args); err != nil {
-		return inputError(fmt.Sprintf("cannot use %s for %s: %s", from, shortName(name), escape(err.Error())))
+		return inputError(fmt.Sprintf("cannot use %s for %s: %s", e.Image, shortName(name), escape(err.Error())))
 	}
 	config := messages.Config{Type: messages.Solo5, Image: image, Arguments: args}
 	return a.start(ctx, name, noWait, func() error { return a.createFor(ctx, name, wire.OldestCreate(config, replaces), e.owner) })
@@ -408,6 +425,8 @@ func (s source) String() string {
 		return escape(s.File)
 	case s.URL != "":
 		return escape(string(s.URL))
+	case s.OCI != "":
+		return escape(string(s.OCI))
 	}
 	return "the image that runs"
 }

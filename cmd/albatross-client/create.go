@@ -15,26 +15,37 @@ import (
 	"albatross/messages"
 	"albatross/runtime/compress"
 	"albatross/runtime/image"
+	"albatross/sockets/registry"
 	"albatross/sockets/wire"
 )
 
 const imageArgument = "UNIKERNEL-IMAGE"
 
+// A creation is what the options of create say.
+type creation struct {
+	unikernelOptions
+	typ    messages.Type
+	force  bool
+	noWait bool
+	dryRun bool
+	level  messages.Option[int]
+	// These are for images in a registry.
+	target     messages.Option[string]
+	registries registryOptions
+}
+
 func (a *app) createCommand() *cobra.Command {
-	var (
-		u      unikernelOptions
-		typ    messages.Type
-		force  bool
-		noWait bool
-		dryRun bool
-		level  messages.Option[int]
-	)
+	var o creation
 	c := &cobra.Command{
 		Use:   "create " + nameArgument + " " + imageArgument,
 		Short: "Create a unikernel and start it",
+		Long: `Create a unikernel and start it. Its image is a file, or one in a registry,
+oci://REGISTRY/REPOSITORY[:TAG|@DIGEST], where memory and arguments may be kept with it that it gets
+if none are given here. A tag is looked up once: what it leads to then is what runs.`,
 		Example: `  albatross-client create hello hello.spt --arg=world
   albatross-client create web website.hvt --mem=64 --net=service:br0 --block=storage:data --restart-on-fail
-  albatross-client create web web.spt --force --net=service --publish=8080:80 --health=http://:80/`,
+  albatross-client create web web.spt --force --net=service --publish=8080:80 --health=http://:80/
+  albatross-client create web oci://localhost:5000/web:1 --net=service:br0`,
 		Args: positional(nameArgument, imageArgument),
 		RunE: func(c *cobra.Command, args []string) error {
 			name, err := parseArgument(nameArgument, messages.ParseName, args[0])
@@ -44,42 +55,81 @@ func (a *app) createCommand() *cobra.Command {
 			if err := mayRun(name); err != nil {
 				return err
 			}
-			arguments, err := a.arguments(&u, c.Flags(), defaults())
-			if err != nil {
-				return err
+			if registry.IsReference(args[1]) && o.typ == messages.Solo5 {
+				return a.createFromRegistry(c, &o, name, args[1])
 			}
-			config, err := a.config(typ, args[1], arguments, a.compression(level))
-			if err != nil {
-				return err
-			}
-			if dryRun {
-				return a.printUnikernel(name, arguments, args[1])
-			}
-			return a.start(c.Context(), name, noWait, func() error {
-				return a.create(c.Context(), name, wire.OldestCreate(config, force))
-			})
+			return a.createFromFile(c, &o, name, args[1])
 		},
 	}
-	u.register(c.Flags())
-	u.registerHealth(c.Flags())
-	c.Flags().VarP(many("[ADDRESS:]PORT:PORT[/udp]", messages.ParsePublication, &u.publish), "publish", "p",
+	o.register(c.Flags())
+	o.registerHealth(c.Flags())
+	c.Flags().VarP(many("[ADDRESS:]PORT:PORT[/udp]", messages.ParsePublication, &o.publish), "publish", "p",
 		"a port of the host that leads to a port of the unikernel, on its first network, which must be a named one; repeat for several")
-	c.Flags().Var(one("TYPE", parseType, &typ), "typ", "solo5; or bhyve, which daemons on FreeBSD can run, and whose image is not sent")
-	registerNoWait(c.Flags(), &noWait)
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "create nothing, and write what would be as a file for 'apply'")
-	c.Flags().BoolVarP(&force, "force", "f", false, "replace the unikernel of that name, if there is one")
-	c.Flags().Var(maybe("LEVEL", parseLevel, &level), "compression-level", "compress the image to send it, 0 (not) to 9 (most)"+levelDefault)
+	c.Flags().Var(one("TYPE", parseType, &o.typ), "typ", "solo5; or bhyve, which daemons on FreeBSD can run, and whose image is not sent")
+	registerNoWait(c.Flags(), &o.noWait)
+	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "create nothing, and write what would be as a file for 'apply'")
+	c.Flags().BoolVarP(&o.force, "force", "f", false, "replace the unikernel of that name, if there is one")
+	c.Flags().Var(maybe("LEVEL", parseLevel, &o.level), "compression-level", "compress the image to send it, 0 (not) to 9 (most)"+levelDefault)
+	c.Flags().Var(maybe("TARGET", parseTarget, &o.target), "target", "of an image in a registry: spt or hvt (default the first of them that there is, and that can run)")
+	o.registries.register(c.Flags())
 	return c
 }
 
+// createFromFile creates a unikernel with the image in a file.
+func (a *app) createFromFile(c *cobra.Command, o *creation, name messages.Name, path string) error {
+	if o.target.OK {
+		return usageError("option '--target': it is for an image in a registry")
+	}
+	arguments, err := a.arguments(&o.unikernelOptions, c.Flags(), defaults())
+	if err != nil {
+		return err
+	}
+	data, err := a.fileImage(o.typ, path, arguments)
+	if err != nil {
+		return err
+	}
+	return a.carry(c.Context(), o, name, arguments, source{File: path}, data)
+}
+
+// createFromRegistry creates a unikernel with an image in a registry.
+func (a *app) createFromRegistry(c *cobra.Command, o *creation, name messages.Name, text string) error {
+	r, err := parseArgument(imageArgument, registry.ParseReference, text)
+	if err != nil {
+		return err
+	}
+	return a.withImage(c.Context(), o.registries, r, o.target, func(f fetched) error {
+		arguments, err := a.arguments(&o.unikernelOptions, c.Flags(), f.defaults())
+		if err != nil {
+			return err
+		}
+		if err := fits(f.image, arguments); err != nil {
+			return err
+		}
+		arguments.Origin = f.origin()
+		return a.carry(c.Context(), o, name, arguments, f.source(), f.data)
+	})
+}
+
+// carry creates a unikernel with an image that was checked, or shows what it would create.
+func (a *app) carry(ctx context.Context, o *creation, name messages.Name, args messages.Arguments, from source, image []byte) error {
+	if o.dryRun {
+		return a.printUnikernel(name, args, from)
+	}
+	config, err := packedConfig(messages.Config{Type: o.typ, Arguments: args, Image: image}, a.compression(o.level))
+	if err != nil {
+		return err
+	}
+	return a.start(ctx, name, o.noWait, func() error { return a.create(ctx, name, wire.OldestCreate(config, o.force)) })
+}
+
 // create sends an image, to our daemon in our protocol if it may be on a named network, if its health
-// is checked, if what it replaces may have what native messages have no word for, or from afar, so that
-// the daemon learns who asks.
+// is checked, if it is from a registry, if what it replaces may have what native messages have no word
+// for, or from afar, so that the daemon learns who asks.
 func (a *app) create(ctx context.Context, name messages.Name, command messages.UnikernelCreate) error {
 	switch args := command.Config.Arguments; {
 	case a.destination.csr && needsControl(args):
 		return inputError("--publish, --health, and addresses and rates of --net, are not possible with --csr: a certificate cannot say them")
-	case !a.destination.csr && (command.Force || usesNetworks(args) || args.Health.OK || a.destination.address != ""):
+	case !a.destination.csr && (command.Force || usesNetworks(args) || args.Health.OK || args.Origin.OK || a.destination.address != ""):
 		return a.deploy(ctx, name, command, "")
 	}
 	return a.sendCreate(ctx, name, command)
@@ -104,21 +154,24 @@ func mayRun(name messages.Name) error {
 	return nil
 }
 
-// config returns the configuration on the command line of create, after checking it.
-func (a *app) config(typ messages.Type, path string, args messages.Arguments, level int) (config messages.Config, err error) {
+// fileImage returns the image in a file, if the daemon gets it, after checking it.
+func (a *app) fileImage(typ messages.Type, path string, args messages.Arguments) ([]byte, error) {
 	if _, err := parseArgument(imageArgument, parseFile, path); err != nil {
-		return config, err
+		return nil, err
 	}
-	config = messages.Config{Type: typ, Arguments: args}
 	if typ == messages.BHyve {
-		return config, nil
+		return nil, nil
 	}
 	if args.CPUs != 1 || args.LinuxBoot.OK {
 		a.message(warning, "--cpus and --linux-boot have no effect with --typ=solo5")
 	}
-	config.Image, err = readImage(path, args)
-	if err != nil || level == 0 {
-		return config, err
+	return readImage(path, args)
+}
+
+// packedConfig returns a configuration as it is sent, with its image compressed unless the level is 0.
+func packedConfig(config messages.Config, level int) (_ messages.Config, err error) {
+	if level == 0 || len(config.Image) == 0 {
+		return config, nil
 	}
 	config.Compressed = true
 	config.Image, err = compressed(config.Image, level)
@@ -152,17 +205,30 @@ func readImage(path string, args messages.Arguments) ([]byte, error) {
 	}
 	i, err := image.Read(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
-		return nil, inputError(fmt.Sprintf("cannot use %s: %s\n%s must be a unikernel that was built for Solo5, such as the .hvt or .spt file of a MirageOS build.",
-			escape(path), escape(errors.Unwrap(err).Error()), imageArgument))
+		return nil, noUnikernel(path, err)
 	}
+	return data, fits(i, args)
+}
+
+// noUnikernel returns the error for an image that cannot be read.
+func noUnikernel(from string, err error) error {
+	if cause := errors.Unwrap(err); cause != nil {
+		err = cause
+	}
+	return inputError(fmt.Sprintf("cannot use %s: %s\n%s must be a unikernel that was built for Solo5, such as the .hvt or .spt file of a MirageOS build.",
+		escape(from), escape(err.Error()), imageArgument))
+}
+
+// fits returns why an image cannot be started with arguments, and what to do.
+func fits(i *image.Image, args messages.Arguments) error {
 	if err := i.MatchDevices(blockNames(args.Blocks), networkNames(args.Networks)); err != nil {
-		return nil, inputError(escape(err.Error()) +
+		return inputError(escape(err.Error()) +
 			"\nEach of them must be given, with --block NAME or --net NAME:BRIDGE, and no other.")
 	}
 	if err := i.CheckMemory(uint64(args.Memory) << 20); err != nil {
-		return nil, inputError(escape(err.Error()) + "\nGive it more with --mem.")
+		return inputError(escape(err.Error()) + "\nGive it more with --mem.")
 	}
-	return data, nil
+	return nil
 }
 
 // unikernelOptions are the options of a unikernel's start.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"albatross/sockets/builds"
 	"albatross/sockets/certificate"
 	"albatross/sockets/client"
+	"albatross/sockets/registry"
 )
 
 // An exitCode shows a script what went wrong. The numbers are native's.
@@ -25,7 +27,7 @@ const (
 	exitEnded         exitCode = 115 // the daemon has ended a stream with a reason; not native's
 	exitChain         exitCode = 116 // our certificates do not lead to a trusted authority
 	exitRefused       exitCode = 117 // the daemon has refused, or what it has started has ended at once
-	exitHTTP          exitCode = 118 // a server with builds is of no use
+	exitHTTP          exitCode = 118 // a server with builds, or a registry, is of no use
 	exitRejected      exitCode = 119 // the endpoint does not accept our certificate
 	exitUntrusted     exitCode = 120 // we do not accept the endpoint's
 	exitCommunication exitCode = 121 // the conversation broke off
@@ -126,6 +128,7 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 	var chain *chainError
 	var damaged *compress.DamagedError
 	var web *builds.Error
+	var images *registry.Error
 	switch {
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted, errInterrupted.Error()
@@ -152,6 +155,10 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 		return exitCommunication, "[ERROR] " + escape(err.Error()) + a.largeAdvice()
 	case errors.As(err, &web):
 		return exitHTTP, "[ERROR] " + escape(err.Error()) + "\n" + buildsAdvice(err)
+	case errors.As(err, &images) && errors.Is(err, context.Canceled):
+		return exitInterrupted, errInterrupted.Error()
+	case errors.As(err, &images):
+		return exitHTTP, "[ERROR] " + escape(err.Error())
 	case errors.Is(err, errNothingSent), errors.Is(err, errOddAnswer), errors.As(err, &damaged):
 		return exitCommunication, "[ERROR] " + escape(err.Error())
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -23,7 +24,8 @@ func (a *app) exportManifestCommand() *cobra.Command {
 		Short: "Write what there is as a file for 'apply', or as commands",
 		Long: `Write the policies, networks, block devices and unikernels that there are as YAML, which 'apply'
 reads: all, only what has a name, or with ':' at its end all at and below a path. Images are named
-by their hash; with --images they are written to a directory, and named by their files. The
+by their hash, or by their digest in the registry that they are from; with --images they are
+written to a directory, and named by their files. The
 contents of block devices are not written: 'dump-block' does that.
 
 If all of it has the same owner, that is in it, too; with --owner, only what belongs to that one is
@@ -58,7 +60,12 @@ func (a *app) exportManifest(ctx context.Context, name messages.Name, owner mess
 		return err
 	}
 	have = have.below(name).belonging(owner)
-	m := have.manifest(func(u messages.NamedInfo) string { return imageFile(images, u, command) })
+	m := have.manifest(func(u messages.NamedInfo) string {
+		if _, inRegistry := originOf(have.arguments[u.Name]); inRegistry && images == "" {
+			return ""
+		}
+		return imageFile(images, u, command)
+	})
 	a.warnNothing(name, "unikernel", len(m.Unikernels)+len(m.Policies)+len(m.Networks)+len(m.Blocks) == 0)
 	if images != "" {
 		if err := a.saveImages(ctx, have.unikernels, images); err != nil {
@@ -79,8 +86,7 @@ func (a *app) exportManifest(ctx context.Context, name messages.Name, owner mess
 }
 
 // printUnikernel writes a unikernel as a manifest.
-func (a *app) printUnikernel(name messages.Name, args messages.Arguments, image string) error {
-	from := source{File: image}
+func (a *app) printUnikernel(name messages.Name, args messages.Arguments, from source) error {
 	if err := from.find(); err != nil {
 		return err
 	}
@@ -165,7 +171,7 @@ func (n networkEntry) command() string {
 
 func (u unikernelEntry) command() string {
 	args := u.arguments()
-	words := []string{"create", shortName(u.Name.Name), u.Image.File, fmt.Sprintf("--mem=%d", args.Memory)}
+	words := []string{"create", shortName(u.Name.Name), cmp.Or(string(u.Image.OCI), u.Image.File), fmt.Sprintf("--mem=%d", args.Memory)}
 	words = appendOptions(words, "cpu", args.CPUIDs, strconv.Itoa)
 	words = appendOptions(words, "arg", args.Argv.Value, func(s string) string { return s })
 	words = appendOptions(words, "block", args.Blocks, blockOption)

@@ -54,7 +54,7 @@ func (a *app) history(ctx context.Context, name messages.Name) error {
 func historyTable(m messages.SuccessHistory, users users, now time.Time) table {
 	t := table{rows: [][]string{{"VERSION", "REPLACED", "MEMORY", "BY", "ASKED FOR BY", "EXIT", "IMAGE"}}}
 	if v := m.Now.Value; m.Now.OK {
-		t.rows = append(t.rows, []string{"now", "-", mb(v.Memory), "-", users.askerText(v.By), "-", imageText(v.Digest)})
+		t.rows = append(t.rows, []string{"now", "-", mb(v.Memory), "-", users.askerText(v.By), "-", imageText(v.Digest) + originText(v.Origin)})
 	}
 	for i, v := range m.List {
 		exit := "-"
@@ -62,10 +62,18 @@ func historyTable(m messages.SuccessHistory, users users, now time.Time) table {
 			exit = v.Exit.Value.String()
 		}
 		t.rows = append(t.rows, []string{
-			strconv.Itoa(i + 1), forHumans(now.Sub(v.Until)) + " ago", mb(v.Memory), escape(string(v.Cause)), users.askerText(v.By), exit, imageText(v.Digest),
+			strconv.Itoa(i + 1), forHumans(now.Sub(v.Until)) + " ago", mb(v.Memory), escape(string(v.Cause)), users.askerText(v.By), exit, imageText(v.Digest) + originText(v.Origin),
 		})
 	}
 	return t
+}
+
+// originText returns where an image is from, in a table.
+func originText(o messages.Option[messages.Origin]) string {
+	if !o.OK {
+		return ""
+	}
+	return " from " + escape(string(o.Value))
 }
 
 // Users knows the names of users on the machine of the daemon; "": it does not.
@@ -106,6 +114,7 @@ type versionObject struct {
 	Cause    string       `json:"cause,omitempty"`
 	By       *askerObject `json:"by,omitempty"`
 	Exit     *exitObject  `json:"exit,omitempty"`
+	Origin   string       `json:"origin,omitempty"`
 }
 
 // An askerObject is who has asked for a version.
@@ -127,7 +136,7 @@ func toVersionObjects(m messages.SuccessHistory, users users) []versionObject {
 }
 
 func toVersionObject(number int, v messages.FormerVersion, users users) versionObject {
-	o := versionObject{Version: number, Image: v.Digest.String(), MemoryMB: v.Memory, Until: timeJSON(v.Until), Cause: string(v.Cause)}
+	o := versionObject{Version: number, Image: v.Digest.String(), MemoryMB: v.Memory, Until: timeJSON(v.Until), Cause: string(v.Cause), Origin: string(v.Origin.Value)}
 	if by := v.By.Value; v.By.OK {
 		o.By = &askerObject{UID: by.UID, User: users(by.UID), For: by.For}
 	}

@@ -26,7 +26,9 @@
 //	errors.go        exit codes, and what to do about an error
 //	manifest.go      the files of apply and export; then manifest_values.go
 //	present.go       what there is, for these
+//	apply_images.go  images in registries, for 'apply'
 //	differences.go   what changes, in words
+//	image.go         images in registries; then image_push.go, image_pull.go, image_create.go
 //	complete.go      shell completion
 //	suggest.go       what a word was meant for
 //	output.go        -o of commands that write what they get to a file

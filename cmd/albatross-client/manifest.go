@@ -78,9 +78,11 @@ type unikernelEntry struct {
 
 // A source says where contents are, and what they are.
 type source struct {
-	File   string      `yaml:"file,omitempty"` // relative to the directory of the manifest
-	URL    urlValue    `yaml:"url,omitempty"`
-	SHA256 digestValue `yaml:"sha256,omitempty"` // of the uncompressed contents
+	File   string         `yaml:"file,omitempty"` // relative to the directory of the manifest
+	URL    urlValue       `yaml:"url,omitempty"`
+	OCI    referenceValue `yaml:"oci,omitempty"`    // in a registry; for images only
+	SHA256 digestValue    `yaml:"sha256,omitempty"` // of the uncompressed contents
+	runs   digestValue    // the hash of what runs, if that is one of the images in the registry
 }
 
 // readManifests reads several files as if they were one, in which everything has the owner of its
@@ -248,7 +250,11 @@ func sized(b blockEntry) error {
 	if b.Contents == nil {
 		return nil
 	}
-	return b.Contents.check("the contents of " + shortName(b.Name.Name))
+	what := "the contents of " + shortName(b.Name.Name)
+	if b.Contents.OCI != "" {
+		return inputError(what + " cannot be in a registry: give a file or a url")
+	}
+	return b.Contents.check(what)
 }
 
 func distinctDevices(u unikernelEntry) error {
@@ -259,14 +265,24 @@ func distinctDevices(u unikernelEntry) error {
 // check refuses a source that says nothing, or two things.
 func (s source) check(what string) error {
 	switch {
-	case s.File != "" && s.URL != "":
-		return inputError(what + " has a file and a url: give one of them")
+	case len(s.places()) > 1:
+		return inputError(fmt.Sprintf("%s has %s: give one of them", what, strings.Join(s.places(), " and ")))
 	case s.URL != "" && s.SHA256 == "":
 		return inputError(what + " has a url, and no sha256 to check it by")
-	case s.File == "" && s.URL == "" && s.SHA256 == "":
-		return inputError(what + " has neither file, url nor sha256")
+	case len(s.places()) == 0 && s.SHA256 == "":
+		return inputError(what + " has neither file, url, oci nor sha256")
 	}
 	return nil
+}
+
+// places returns in which fields a source says where its contents are.
+func (s source) places() (fields []string) {
+	for _, f := range []struct{ name, value string }{{"a file", s.File}, {"a url", string(s.URL)}, {"oci", string(s.OCI)}} {
+		if f.value != "" {
+			fields = append(fields, f.name)
+		}
+	}
+	return fields
 }
 
 // text returns a manifest as it is written.

@@ -67,7 +67,7 @@ func TestAManifestThatCannotBeUsed(t *testing.T) {
 		"unikernels:\n- name: [a]": "line 2: a single value is expected",
 		"unikernels:\n- name: 'a:'\n  image: {file: x}":                         "a unikernel has no name, or that of a path: a:",
 		"unikernels:\n- image: {file: x}":                                       "a unikernel has no name, or that of a path",
-		"unikernels:\n- name: a":                                                "the image of a has neither file, url nor sha256",
+		"unikernels:\n- name: a":                                                "the image of a has neither file, url, oci nor sha256",
 		"unikernels:\n- name: a\n  image: {sha256: ab}":                         "line 3: expected a SHA-256, 64 hexadecimal digits",
 		"unikernels:\n- name: a\n  image: {file: x, url: 'http://x'}":           "the image of a has a file and a url: give one of them",
 		"unikernels:\n- name: a\n  image: {url: x}":                             "line 3: expected a URL",

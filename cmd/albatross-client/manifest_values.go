@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"albatross/messages"
+	"albatross/sockets/registry"
 )
 
 // The values in a manifest, in the words of the command line. Errors name the line.
@@ -23,6 +24,7 @@ type (
 	prefixValue      string // a subnet
 	addressValue     string
 	urlValue         string
+	referenceValue   string // of an image in a registry
 	digestValue      string // hexadecimal
 	blockValue       struct{ messages.BlockDevice }
 	attachmentValue  struct{ messages.Network }
@@ -89,6 +91,14 @@ func parseSource(s string) (*url.URL, error) {
 		return nil, errors.New("expected a URL, such as https://builds.example.org/hello.hvt")
 	}
 	return u, nil
+}
+
+func (r *referenceValue) UnmarshalYAML(node *yaml.Node) error {
+	reference, err := parsed(node, registry.ParseReference)
+	if err == nil {
+		*r = referenceValue(reference.String())
+	}
+	return err
 }
 
 func (d *digestValue) UnmarshalYAML(node *yaml.Node) error {

@@ -42,6 +42,7 @@ type unikernelObject struct {
 	MemoryMB    int            `json:"memory_mb,omitempty"`
 	CPUs        []int          `json:"cpus,omitempty"`
 	Image       string         `json:"image,omitempty"`
+	Origin      string         `json:"origin,omitempty"`
 	Arguments   []string       `json:"arguments,omitempty"`
 	Networks    []deviceObject `json:"networks,omitempty"`
 	Blocks      []diskObject   `json:"blocks,omitempty"`
@@ -203,7 +204,7 @@ func toUnikernelObject(s messages.UnikernelStatus) unikernelObject {
 	args := s.Arguments
 	o := unikernelObject{
 		Name: shortName(s.Name), State: string(s.State), Started: timeJSON(s.Started), Since: timeJSON(since(s)), PID: s.PID, Restarts: restartsOf(s),
-		MemoryMB: args.Memory, CPUs: args.CPUIDs, Arguments: args.Argv.Value, Exit: toExitObject(s.End), Owner: string(s.Owner),
+		MemoryMB: args.Memory, CPUs: args.CPUIDs, Origin: string(args.Origin.Value), Arguments: args.Argv.Value, Exit: toExitObject(s.End), Owner: string(s.Owner),
 		Published: mapped(args.Publish, messages.Publication.String),
 		Networks:  mapped(args.Networks, toDeviceObject), Blocks: mapped(s.Blocks, toDiskObject),
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/messages"
+	"albatross/sockets/registry"
 )
 
 func addresses(list ...string) []netip.Addr { return mapped(list, netip.MustParseAddr) }
@@ -53,6 +54,8 @@ var documented = map[string]any{
 	"A block device": blockObject{}, "A network": networkObject{}, "A unikernel on a network": stationObject{}, "The end of a run": endObject{},
 	"A console": consoleObject{}, "A line of a console": lineObject{}, "A result": resultObject{}, "An event": eventObject{}, "Missed events": missedObject{},
 	"What was waited for": waitObject{}, "What a unikernel uses": consumerObject{}, "A context": contextObject{},
+	"An image in a registry": artifactObject{}, "An image for one target": targetObject{}, "A device in a manifest": registry.Device{},
+	"A name in a registry": referenceObject{}, "What was done with an image": movedObject{},
 }
 
 // TestEveryMemberIsDocumented, with whether it can be absent, and no other.

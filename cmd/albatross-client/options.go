@@ -15,6 +15,7 @@ import (
 	"albatross/runtime/compress"
 	"albatross/sockets/builds"
 	"albatross/sockets/client"
+	"albatross/sockets/registry"
 )
 
 // An option is the value of an option on the command line: parse reads it, set stores it.
@@ -239,9 +240,10 @@ func forEach(names []messages.Name, do func(n int, name messages.Name) error) er
 		var refusal *client.Refusal
 		var atOnce *endedError
 		var web *builds.Error
+		var images *registry.Error
 		switch {
 		case err == nil:
-		case errors.As(err, &refusal), errors.As(err, &atOnce), errors.As(err, &web):
+		case errors.As(err, &refusal), errors.As(err, &atOnce), errors.As(err, &web), errors.As(err, &images):
 			refusals = append(refusals, err)
 		default:
 			return append(refusals, err)

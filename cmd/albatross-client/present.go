@@ -141,7 +141,7 @@ func (p presence) argumentsOfAll(infos []messages.NamedInfo, settings []messages
 
 // addSettings adds to the arguments of a unikernel what native messages have no word for.
 func addSettings(args *messages.Arguments, s messages.NamedSettings) {
-	args.AddName, args.Publish, args.Health = s.AddName, s.Publish, s.Health
+	args.AddName, args.Publish, args.Health, args.Origin = s.AddName, s.Publish, s.Health, s.Origin
 	for _, n := range s.Networks {
 		i := slices.IndexFunc(args.Networks, func(o messages.Network) bool { return o.Name == n.Name })
 		if i >= 0 {
@@ -220,6 +220,9 @@ func (p presence) manifest(file func(messages.NamedInfo) string) (m manifest) {
 	}
 	for _, u := range p.unikernels {
 		image := source{File: file(u), SHA256: digestValue(hex.EncodeToString(u.Info.Digest))}
+		if r, ok := originOf(p.arguments[u.Name]); ok && image.File == "" {
+			image = source{OCI: referenceValue(r.String())}
+		}
 		m.Unikernels = append(m.Unikernels, unikernelOf(u.Name, p.arguments[u.Name], image))
 	}
 	return m

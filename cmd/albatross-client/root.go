@@ -104,7 +104,7 @@ func (a *app) groups() []group {
 	return []group{
 		{"Unikernels", []*cobra.Command{
 			a.infoCommand(), a.createCommand(), a.restartCommand(), a.stopCommand(), a.startCommand(), a.renameCommand(), a.updateCommand(), a.historyCommand(), a.rollbackCommand(),
-			a.destroyCommand(), a.getCommand(), a.applyCommand(), a.exportManifestCommand(),
+			a.destroyCommand(), a.getCommand(), a.applyCommand(), a.exportManifestCommand(), a.imageCommand(),
 		}},
 		{"Block devices and networks", []*cobra.Command{
 			a.blockCommand(), a.createBlockCommand(), a.reserveBlockCommand(), a.setBlockCommand(), a.dumpBlockCommand(), a.destroyBlockCommand(),
@@ -161,7 +161,7 @@ that somebody else can sign.
 Exit codes: 0 success, 115 the daemon has ended what was followed, for a newer
 follower for instance, 116 our certificates lead to nobody in --server-ca, 117 the
 daemon refused, or what it has started has ended at once, 118 a server with builds
-is of no use, 119 the endpoint does not accept our certificate, 120 we do not accept
+or a registry is of no use, 119 the endpoint does not accept our certificate, 120 we do not accept
 the endpoint's, 121 the conversation broke off, 122 no daemon there, 124 wrong command
 line or file, 125 anything else, 130 interrupted.`
 

@@ -167,6 +167,9 @@ func unikernelPage(s messages.UnikernelStatus, now time.Time) string {
 	}
 	args := s.Arguments
 	p.add("image", s.Digest.String())
+	if args.Origin.OK {
+		p.add("from", escape(string(args.Origin.Value)))
+	}
 	p.add("memory", memoryUse(s))
 	if s.Used.OK {
 		p.add("CPU time", cpuText(s.Used.Value.CPU))

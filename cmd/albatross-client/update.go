@@ -32,6 +32,7 @@ type updateOrder struct {
 	level    messages.Option[int]
 	options  unikernelOptions // those of a health check
 	flags    *pflag.FlagSet
+	web      registryOptions
 }
 
 func (a *app) updateCommand() *cobra.Command {
@@ -40,16 +41,17 @@ func (a *app) updateCommand() *cobra.Command {
 	c := a.aboutUnikernels(&cobra.Command{
 		Use:   "update",
 		Short: "Replace unikernels by the newest builds of their images",
-		Long: `Replace unikernels by the newest builds of their images. A server with builder-web finds the
-build that an image is from, and the newest one of the same job. A unikernel goes on with the
-same arguments, addresses, published ports and health check, unless --health, --health-timeout or
---no-health say another one. One that runs the newest build goes on undisturbed.`,
+		Long: `Replace unikernels by the newest builds of their images. For an image from a registry, its tag is
+looked up again. For any other, a server with builder-web finds the build that it is from, and the
+newest one of the same job. A unikernel goes on with the same arguments, addresses, published ports
+and health check, unless --health, --health-timeout or --no-health say another one. One that runs the
+newest build goes on undisturbed.`,
 		Example: "  albatross-client update hello --dry-run\n  albatross-client update web:site --http-host=https://builds.example.org",
 	}, func(c *cobra.Command, name messages.Name) error {
 		if a.destination.csr {
 			return inputError("an update cannot be requested: whoever may ask what runs can give it")
 		}
-		return a.update(c.Context(), name, order)
+		return a.update(c.Context(), name, order, c.Flags().Changed("http-host"))
 	})
 	flags := c.Flags()
 	order.flags = flags
@@ -59,6 +61,7 @@ same arguments, addresses, published ports and health check, unless --health, --
 	flags.Var(one("DURATION", parsePatience, &order.patience), "timeout", "how long the server may be silent")
 	flags.BoolVar(&order.dryRun, "dry-run", false, "only show what would be done")
 	registerNoWait(flags, &order.noWait)
+	order.web.register(flags)
 	flags.Var(maybe("LEVEL", parseLevel, &order.level), "compression-level", "compress the image to send it, 0 (not) to 9 (most)"+levelDefault)
 	return c
 }
@@ -71,12 +74,18 @@ func parsePatience(s string) (time.Duration, error) {
 	return d, nil
 }
 
-func (a *app) update(ctx context.Context, name messages.Name, order updateOrder) error {
+// update replaces a unikernel by a newer one. What is from a registry is looked for there, unless a
+// server with builds was named.
+func (a *app) update(ctx context.Context, name messages.Name, order updateOrder, named bool) error {
 	asking, stop := interruptible(ctx)
 	defer stop()
 	runs, err := a.runningUnikernel(asking, name)
 	if err != nil {
 		return err
+	}
+	if args := a.knownArguments(asking, runs); args.Origin.OK && !named {
+		stop()
+		return a.updateFromRegistry(ctx, runs, args, order)
 	}
 	server := builds.At(order.server, order.patience)
 	defer server.Close()
@@ -152,7 +161,7 @@ func (a *app) replaceImage(ctx context.Context, runs messages.NamedInfo, image [
 		case !known:
 			return errOldDaemon
 		}
-		args.Argv = config.Argv
+		args.Argv, args.Origin = config.Argv, messages.Option[messages.Origin]{} // that was of the former image
 		if err := order.options.setHealth(order.flags, &args); err != nil {
 			return err
 		}
@@ -166,12 +175,9 @@ func (a *app) replaceImage(ctx context.Context, runs messages.NamedInfo, image [
 	if err := usable(image, config.Arguments); err != nil {
 		return fmt.Errorf("cannot update %s to the newest build: %w; it was left as it is", shortName(runs.Name), err)
 	}
-	if level := a.compression(order.level); level > 0 {
-		var err error
-		if config.Image, err = compressed(image, level); err != nil {
-			return err
-		}
-		config.Compressed = true
+	config, err := packedConfig(config, a.compression(order.level))
+	if err != nil {
+		return err
 	}
 	return a.start(ctx, runs.Name, order.noWait, func() error { return replaces(config) })
 }

@@ -96,6 +96,7 @@
 //	  ? 23: tstr,    ; why it is unhealthy, for people
 //	  ? 24: check,   ; how its health is checked
 //	  ? 25: tstr,    ; its owner
+//	  ? 26: tstr,    ; where its image is from, as oci://REGISTRY/REPOSITORY:TAG@sha256:DIGEST
 //	}
 //	used    = {      ; what it has used since it was started
 //	  ? 1: uint,     ; microseconds of CPU time
@@ -133,7 +134,7 @@
 //	  1: tstr,       ; name, relative to the requested path
 //	  9: bool,       ; add its name to its arguments, as --name=NAME
 //	  ? 10: true,    ; it has refused to start with that, and so is started without
-//	  ? 11: deploy,  ; published ports, and addresses and rates of its devices
+//	  ? 11: deploy,  ; published ports, addresses and rates of its devices, its health check, origin
 //	}
 //	owned   = {
 //	  1: tstr,       ; name, relative to the requested path; of a policy with ':' at its end
@@ -148,6 +149,7 @@
 //	  ? 5: asker,    ; who has asked for it
 //	  ? 6: exit,     ; how it had ended before it was replaced, if it had
 //	  ? 7: true,     ; it was not replaced, and lacks 3, 4 and 6. It is the last item
+//	  ? 8: tstr,     ; where its image is from
 //	}
 //	asker   = {
 //	  1: uint,       ; the user at the socket
@@ -193,7 +195,7 @@
 //
 // # Limits
 //
-// An item has at most MaxItem bytes, an event or a status MaxEvent; lengths are
+// An item has at most MaxItem bytes, an event, a status or a setting MaxEvent; lengths are
 // definite, and nesting is limited. Encoding is deterministic (RFC 8949 section 4.2).
 //
 // # Reading the source

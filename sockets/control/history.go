@@ -17,6 +17,7 @@ type version struct {
 	By     *asker          `cbor:"5,keyasint,omitempty"`
 	Exit   *exit           `cbor:"6,keyasint,omitempty"`
 	Now    bool            `cbor:"7,keyasint,omitempty"`
+	Origin string          `cbor:"8,keyasint,omitempty"`
 }
 
 type asker struct {
@@ -31,7 +32,7 @@ type exit struct {
 }
 
 func fromVersion(v messages.FormerVersion) version {
-	item := version{Digest: v.Digest[:], Memory: v.Memory, Until: v.Until, Cause: v.Cause}
+	item := version{Digest: v.Digest[:], Memory: v.Memory, Until: v.Until, Cause: v.Cause, Origin: string(v.Origin.Value)}
 	if v.By.OK {
 		item.By = &asker{v.By.Value.UID, v.By.Value.For}
 	}
@@ -94,6 +95,9 @@ func readVersion(b []byte) (m oneVersion, err error) {
 		return m, fmt.Errorf("a digest of %d bytes is none", len(v.Digest))
 	}
 	m.Memory, m.Until, m.Cause, m.now = v.Memory, inUTC(v.Until), v.Cause, v.Now
+	if m.Origin, err = toOrigin(v.Origin); err != nil {
+		return m, err
+	}
 	if v.By != nil {
 		m.By = messages.Some(messages.Asker{UID: v.By.UID, For: v.By.For})
 	}

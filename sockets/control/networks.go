@@ -68,6 +68,7 @@ type deploy struct {
 	Health  *healthCheck  `cbor:"3,keyasint,omitempty"`
 	Owner   string        `cbor:"4,keyasint,omitempty"`
 	Native  bool          `cbor:"5,keyasint,omitempty"`
+	Origin  string        `cbor:"6,keyasint,omitempty"`
 }
 
 type device struct {
@@ -78,7 +79,7 @@ type device struct {
 }
 
 func fromArguments(args messages.Arguments) deploy {
-	d := deploy{Publish: fromPublications(args.Publish), Health: fromHealthCheck(args.Health)}
+	d := deploy{Publish: fromPublications(args.Publish), Health: fromHealthCheck(args.Health), Origin: string(args.Origin.Value)}
 	for _, n := range args.Networks {
 		if n.IP.OK || n.Static || n.Rate != 0 {
 			d.Devices = append(d.Devices, device{Name: n.Name, Address: n.IP.Value, Static: n.Static, Rate: n.Rate})
@@ -100,6 +101,9 @@ func (d deploy) message() (m messages.UnikernelDeploy, err error) {
 	if args.Health, err = d.Health.message(); err != nil {
 		return m, err
 	}
+	if args.Origin, err = toOrigin(d.Origin); err != nil {
+		return m, err
+	}
 	for _, n := range d.Devices {
 		if n.Rate < 0 {
 			return m, fmt.Errorf("the rate of device %.40q is negative", n.Name)
@@ -111,6 +115,15 @@ func (d deploy) message() (m messages.UnikernelDeploy, err error) {
 		args.Networks = append(args.Networks, network)
 	}
 	return m, nil
+}
+
+// toOrigin returns where an image is from, if that is known.
+func toOrigin(s string) (o messages.Option[messages.Origin], err error) {
+	if s == "" {
+		return o, nil
+	}
+	origin, err := messages.ParseOrigin(s)
+	return messages.Some(origin), err
 }
 
 // Native returns the native message that follows a command: a UnikernelDeploy or a RestartDeploy; nil:
@@ -160,7 +173,7 @@ func completed(m messages.Wire, command messages.Command, err error) messages.Wi
 // complete returns the arguments of a native message with what that has no word for.
 func complete(args, more messages.Arguments) (messages.Arguments, error) {
 	args.Networks = slices.Clone(args.Networks)
-	args.Publish, args.Health = more.Publish, more.Health
+	args.Publish, args.Health, args.Origin = more.Publish, more.Health, more.Origin
 	for _, n := range more.Networks {
 		i := slices.IndexFunc(args.Networks, func(other messages.Network) bool { return other.Name == n.Name })
 		if i < 0 {

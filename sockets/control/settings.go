@@ -25,14 +25,14 @@ func appendSettings(dst []byte, list []messages.NamedSettings) (_ []byte, err er
 func fromSettings(s messages.NamedSettings) setting {
 	return setting{
 		Name: s.Name.String(), AddName: s.AddName, Refused: s.NameRefused,
-		Deploy: fromArguments(messages.Arguments{Networks: s.Networks, Publish: s.Publish, Health: s.Health}),
+		Deploy: fromArguments(messages.Arguments{Networks: s.Networks, Publish: s.Publish, Health: s.Health, Origin: s.Origin}),
 	}
 }
 
 // ReadSettings reads the answer to a request for settings: a messages.SuccessSettings, or
 // a messages.Failure. Errors are those of ReadAnswer.
 func ReadSettings(r io.Reader) (messages.Payload, error) {
-	list, failure, err := readList(r, maxList, MaxItem, readSetting)
+	list, failure, err := readList(r, maxList, MaxEvent, readSetting)
 	switch {
 	case err != nil:
 		return nil, err
@@ -53,7 +53,7 @@ func readSetting(b []byte) (n messages.NamedSettings, err error) {
 		return n, err
 	}
 	args := deploy.Create.Config.Arguments
-	n.Networks, n.Publish, n.Health = args.Networks, args.Publish, args.Health
+	n.Networks, n.Publish, n.Health, n.Origin = args.Networks, args.Publish, args.Health, args.Origin
 	n.Name, err = messages.ParseName(s.Name)
 	return n, err
 }

@@ -37,6 +37,7 @@ type unikernel struct {
 	Sick     messages.Public `cbor:"23,keyasint,omitempty"`
 	Check    *healthCheck    `cbor:"24,keyasint,omitempty"`
 	Owner    string          `cbor:"25,keyasint,omitempty"`
+	Origin   string          `cbor:"26,keyasint,omitempty"`
 }
 
 type used struct {
@@ -76,7 +77,7 @@ func fromStatus(s *messages.UnikernelStatus) unikernel {
 		Memory: args.Memory, CPUs: args.CPUIDs, Publish: fromPublications(args.Publish),
 		Restart: args.Fail.Restart, Codes: args.Fail.Codes, AddName: args.AddName,
 		Health: string(s.Health.State), Sick: s.Health.Cause, Check: fromHealthCheck(args.Health),
-		Owner: string(s.Owner),
+		Owner: string(s.Owner), Origin: string(args.Origin.Value),
 	}
 	if s.Digest != (messages.Digest{}) {
 		u.Digest = s.Digest[:]
@@ -153,6 +154,9 @@ func (u *unikernel) status() (s messages.UnikernelStatus, err error) {
 		return s, err
 	}
 	if args.Health, err = u.Check.message(); err != nil {
+		return s, err
+	}
+	if args.Origin, err = toOrigin(u.Origin); err != nil {
 		return s, err
 	}
 	if u.End != nil {

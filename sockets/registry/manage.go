@@ -104,7 +104,7 @@ func (c *Client) remove(ctx context.Context, r Reference) error {
 	var e *Error
 	if errors.As(err, &e) && (e.Kind == Denied || e.Kind == Invalid || e.Kind == NotFound) {
 		whole := Reference{Registry: r.Registry, Repository: r.Repository, Digest: digestOf(data)}
-		return because(e.Kind, "the registry does not remove a tag alone: %w\nTo remove the image with all its tags, name %s", e.Err, whole)
+		return because(e.Kind, "the registry does not remove a tag alone (%w); to remove the image with all its tags, name %s", e.Err, whole)
 	}
 	return err
 }

@@ -15,8 +15,8 @@ const Scheme = "oci://"
 // defaultTag is the tag of a reference that has neither a tag nor a digest.
 const defaultTag = "latest"
 
-// maxReference bounds the length of a reference, in bytes.
-const maxReference = 1024
+// maxReference bounds the length of a reference without its digest, in bytes.
+const maxReference = 400
 
 // A Reference names an image in a registry: by a tag, which may be moved to another image, or by a
 // digest, which never is. One that has both means the digest; the tag says where that came from.
@@ -56,10 +56,13 @@ func ParsePlace(text string) (Reference, error) {
 
 func parse(text string) (r Reference, err error) {
 	rest, ok := strings.CutPrefix(text, Scheme)
-	if !ok || len(text) > maxReference {
+	if !ok {
 		return r, badReference("oci://REGISTRY/REPOSITORY[:TAG|@DIGEST] is expected")
 	}
 	rest, r.Digest, ok = strings.Cut(rest, "@")
+	if len(rest) > maxReference {
+		return r, badReference("it is too long")
+	}
 	if ok && r.Digest == "" {
 		return r, badReference("its digest is empty")
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"albatross/test/registries"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -66,7 +68,7 @@ var web = []Image{
 // inMemoryOrReal runs a test with the library's registry, and with a real one.
 func inMemoryOrReal(t *testing.T, test func(t *testing.T, host string)) {
 	t.Run("in memory", func(t *testing.T) { test(t, inMemory(t)) })
-	t.Run("docker-registry", func(t *testing.T) { test(t, dockerRegistry(t)) })
+	t.Run("docker-registry", func(t *testing.T) { test(t, dockerRegistry(t, registries.Options{})) })
 }
 
 func TestPushAndGet(t *testing.T) {

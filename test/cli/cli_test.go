@@ -13,6 +13,7 @@
 //	served PORT TEXT        waits until this is the first line that a web server there answers
 //	! served PORT           none answers there
 //	builder FILE            starts a builder-web at $BUILDER (see builder_test.go)
+//	registry VARIABLE       starts a registry of images, whose host is in $VARIABLE then
 package cli
 
 import (
@@ -85,6 +86,7 @@ func runScripts(t *testing.T, dir string) {
 			"served": served,
 
 			"builder":  builder,
+			"registry": registryCommand,
 			"ask":      ask,
 			"daemon":   daemonCommand,
 			"endpoint": endpointCommand,
@@ -123,8 +125,12 @@ func firstLine(url string) (string, error) {
 }
 
 // condition reports a condition that scripts can check: [largecerts] is true if the programs are
-// built so that TLS accepts certificates above 256 KiB, as the Makefile builds them.
+// built so that TLS accepts certificates above 256 KiB, as the Makefile builds them; and
+// [docker-registry] if that is installed.
 func condition(name string) (bool, error) {
+	if name == "docker-registry" {
+		return hasRegistry(), nil
+	}
 	if name != "largecerts" {
 		return false, fmt.Errorf("there is no condition %s", name)
 	}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"albatross/messages"
+	"albatross/runtime/image"
+	"albatross/sockets/client"
+	"albatross/sockets/registry"
+)
+
+// A fetched image is one from a registry.
+type fetched struct {
+	reference registry.Reference // with its digest
+	target    registry.Target
+	image     *image.Image
+	data      []byte
+}
+
+// origin is what the daemon notes about the image.
+func (f fetched) origin() messages.Option[messages.Origin] {
+	return messages.Some(messages.Origin(f.reference.String()))
+}
+
+// source names the image in a manifest.
+func (f fetched) source() source { return source{OCI: referenceValue(f.reference.String())} }
+
+// withImage does something with the image of a reference: for the first target that there is, and
+// that the daemon can run. Only the daemon knows its tenders, so it is asked by trying.
+func (a *app) withImage(ctx context.Context, o registryOptions, r registry.Reference, target messages.Option[string], do func(fetched) error) error {
+	registries := a.registries(o)
+	defer registries.Close()
+	artifact, err := a.resolve(ctx, registries, r)
+	if err != nil {
+		return err
+	}
+	var refused error
+	left := targetOrder(target)
+	for {
+		chosen, err := artifact.Choose(left...)
+		if err != nil {
+			return orElse(refused, err)
+		}
+		f, err := a.fetchFrom(ctx, registries, artifact, chosen)
+		if err != nil {
+			return err
+		}
+		err = do(f)
+		if !cannotRun(err, chosen.Name) {
+			return err
+		}
+		refused = orElse(refused, err)
+		left = slices.DeleteFunc(slices.Clone(left), func(name string) bool { return name == chosen.Name })
+		a.message(info, fmt.Sprintf("the daemon cannot run what is for %s: %v", chosen.Name, err))
+	}
+}
+
+// resolve looks up a reference, until the user interrupts that.
+func (a *app) resolve(ctx context.Context, registries *registry.Client, r registry.Reference) (*registry.Artifact, error) {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	return registries.Resolve(ctx, r)
+}
+
+// fetchFrom is fetchImage, until the user interrupts it.
+func (a *app) fetchFrom(ctx context.Context, registries *registry.Client, artifact *registry.Artifact, target registry.Target) (fetched, error) {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	return fetchImage(ctx, registries, artifact, target)
+}
+
+// orElse returns the first error, or else the second one.
+func orElse(first, second error) error {
+	if first != nil {
+		return first
+	}
+	return second
+}
+
+// cannotRun reports whether the daemon has refused an image because it has no tender for a target.
+func cannotRun(err error, target string) bool {
+	var refusal *client.Refusal
+	return errors.As(err, &refusal) && strings.HasPrefix(refusal.Text, "cannot run a "+target+" image: ")
+}
+
+// defaults returns the default arguments for an image from a registry.
+func (f fetched) defaults() messages.Arguments {
+	args := defaults()
+	if f.target.Memory > 0 {
+		args.Memory = f.target.Memory
+	}
+	if len(f.target.Arguments) > 0 {
+		args.Argv = messages.Some(f.target.Arguments)
+	}
+	return args
+}
+
+// originOf returns the reference of what runs, if that is from a registry.
+func originOf(args messages.Arguments) (r registry.Reference, ok bool) {
+	if !args.Origin.OK {
+		return r, false
+	}
+	r, err := registry.ParseReference(string(args.Origin.Value))
+	return r, err == nil
+}
