@@ -124,6 +124,29 @@ func TestOnWhoseBehalf(t *testing.T) {
 	require.Equal(t, messages.BadRequest{Why: "cannot understand the request: whom it is for has 201 bytes, and at most 200 are possible"}, m.Payload)
 }
 
+// TestOriginsComeBack as they were, in all that has them; what is none is refused.
+func TestOriginsComeBack(t *testing.T) {
+	origin := messages.Some(messages.Origin("oci://localhost:5000/web:1@sha256:" + strings.Repeat("0", 64)))
+	settings := messages.SuccessSettings{List: []messages.NamedSettings{{Name: name(t, ":a"), Origin: origin}}}
+	statuses := messages.SuccessStatuses{List: []messages.UnikernelStatus{{
+		Name: name(t, ":a"), State: messages.StateRunning, Arguments: messages.Arguments{Origin: origin},
+	}}}
+	history := messages.SuccessHistory{List: []messages.FormerVersion{{Until: time.UnixMilli(seen).UTC(), Origin: origin}}}
+	for _, c := range []struct {
+		answer messages.Payload
+		read   func(io.Reader) (messages.Payload, error)
+	}{{settings, control.ReadSettings}, {statuses, control.ReadStatuses}, {history, control.ReadHistory}} {
+		b, err := control.Append(nil, messages.Wire{Payload: c.answer})
+		require.NoError(t, err)
+		back, err := c.read(bytes.NewReader(b))
+		require.NoError(t, err)
+		require.Equal(t, c.answer, back)
+		odd := bytes.Replace(b, []byte("oci://local"), []byte("oci\x1b//local"), 1)
+		_, err = c.read(bytes.NewReader(odd))
+		require.ErrorContains(t, err, "cannot note where the image is from")
+	}
+}
+
 // TestHealthComesBack as it was, in all that has it; what could never be checked is refused.
 func TestHealthComesBack(t *testing.T) {
 	check, err := messages.ParseHealthCheck("http://192.0.2.1:81/a?b")

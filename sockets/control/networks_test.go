@@ -3,6 +3,7 @@ package control_test
 import (
 	"bytes"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,6 +23,7 @@ func deployed() messages.UnikernelDeploy {
 		Image: []byte("image"),
 		Arguments: messages.Arguments{
 			CPUIDs: []int{0}, Memory: 32, Publish: []messages.Publication{port, {From: 8080, To: 80}},
+			Origin: messages.Some(messages.Origin("oci://localhost/web@sha256:" + strings.Repeat("0", 64))),
 			Networks: []messages.Network{
 				{Name: "service", Bridge: messages.Some("net"), IP: messages.Some(netip.MustParseAddr("10.0.0.5")), Static: true, Rate: 1000},
 				{Name: "other"},

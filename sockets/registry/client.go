@@ -66,6 +66,7 @@ type Client struct {
 	options  Options
 	base     *http.Transport
 	unpacked int64                                            // maxUnpacked, except in tests
+	chunk    int                                              // likewise
 	pause    func(ctx context.Context, d time.Duration) error // waits; in tests, it does not
 }
 
@@ -90,7 +91,7 @@ func New(options Options) *Client {
 	base.TLSHandshakeTimeout = min(dialTime, options.Patience)
 	base.ResponseHeaderTimeout = options.Patience
 	base.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: options.Insecure} // only where that was said
-	return &Client{options: options, base: base, unpacked: maxUnpacked, pause: pause}
+	return &Client{options: options, base: base, unpacked: maxUnpacked, chunk: chunk, pause: pause}
 }
 
 // Close closes the connections to registries.
@@ -160,6 +161,9 @@ func hostname(address string) string {
 }
 
 func (c *Client) mayBePlain(host string) bool { return c.options.Insecure || isLoopback(host) }
+
+// mayBePlain reports whether the registry may speak http.
+func (s *site) mayBePlain() bool { return s.client.mayBePlain(hostname(s.registry.RegistryStr())) }
 
 // A guard makes all requests. It refuses plain http, and bounds answers that nobody else does.
 type guard struct{ client *Client }

@@ -90,20 +90,30 @@ func (s *site) explain(err error) *Error {
 		return &Error{Kind: Other, Err: err}
 	case errors.As(err, &refused):
 		return s.explainRefusal(refused)
-	case errors.As(err, &plain), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+	case !s.mayBePlain() && (errors.As(err, &plain) || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")):
 		return because(Plain, "the registry speaks http, which everybody on the way can read and change (--insecure allows it)")
 	case errors.As(err, &unknown), errors.As(err, &invalid), errors.As(err, &hostname):
 		return because(Certificate, "this machine does not trust the registry's certificate: %w (--insecure accepts any)", reason(err))
+	case errors.As(err, &op) && op.Op == "dial":
+		return because(Unreachable, "nobody answers there: %w", op.Err)
+	case isTimeout(err):
+		return &Error{Kind: Broken, Err: errSilent}
 	case errors.Is(err, errSilent), errors.Is(err, errSlow), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return &Error{Kind: Broken, Err: reason(err)}
 	case errors.Is(err, errDowngrade), errors.Is(err, errInner), errors.Is(err, errRedirects):
 		return &Error{Kind: Invalid, Err: reason(err)}
 	case errors.As(err, &dns):
 		return because(Unreachable, "there is no host %s (%w)", dns.Name, reason(dns))
-	case errors.As(err, &op) && op.Op == "dial":
-		return because(Unreachable, "nobody answers there: %w", op.Err)
+	case errors.Is(err, errPlain):
+		return because(Invalid, "it leads to an address without https")
 	}
 	return &Error{Kind: Broken, Err: reason(err)}
+}
+
+// isTimeout reports whether the registry was silent, at either of two attempts at once.
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout() || strings.Contains(err.Error(), "timeout awaiting response headers")
 }
 
 // reason returns the cause of an error without the request.

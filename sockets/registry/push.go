@@ -201,13 +201,16 @@ func (u *upload) run(ctx context.Context) error {
 			return u.finish(ctx)
 		case e == nil:
 			continue
-		case !e.passes():
+		case e.passes():
+		case u.at != nil && u.failed > 0: // it does not go on where it said that it would
+			u.at = nil
+		default:
 			return e
 		}
 		if err := u.wait(ctx, e); err != nil {
 			return err
 		}
-		u.chunk = chunk
+		u.chunk = u.site.client.chunk
 		u.ask(ctx)
 	}
 }

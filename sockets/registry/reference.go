@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -87,7 +88,7 @@ func (r Reference) check() error {
 	if r.Repository == "" {
 		return nil
 	}
-	if _, err := name.NewRepository(r.Registry+"/"+r.Repository, name.StrictValidation); err != nil {
+	if _, err := name.NewRepository(r.Registry+"/"+r.Repository, name.StrictValidation); err != nil || !repositories.MatchString(r.Repository) {
 		return badReference("a repository consists of lower-case letters, digits, and . _ - / between them")
 	}
 	if r.Tag != "" {
@@ -100,6 +101,10 @@ func (r Reference) check() error {
 	}
 	return nil
 }
+
+// repositories matches the names that the OCI's specification allows. The library takes more, such as
+// a part that is "..".
+var repositories = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
 
 // isHost reports whether the first part of a reference is a host, rather than the first part of a
 // repository in a registry that is not named.

@@ -25,7 +25,7 @@ const (
 	maxLayers   = 128
 	maxLayer    = 1 << 30 // bytes of a layer, as it is sent
 	maxUnpacked = 4 << 30 // and unpacked, up to what is needed of it
-	maxEntries  = 1 << 20 // files in a layer
+	maxEntries  = 1 << 18 // files in a layer
 	maxNotes    = 64 << 10
 	maxWindow   = 64 << 20 // bytes of memory to unpack zstd
 )
@@ -247,8 +247,10 @@ func contents(t *tar.Reader, header *tar.Header, limit int64) ([]byte, error) {
 		return nil, because(Invalid, "%.200q in it has %d bytes: at most %d are possible", header.Name, header.Size, limit)
 	}
 	var data bytes.Buffer
-	_, err := data.ReadFrom(io.LimitReader(t, limit))
-	return data.Bytes(), err
+	if _, err := data.ReadFrom(io.LimitReader(t, limit)); err != nil {
+		return nil, err
+	}
+	return data.Bytes(), nil
 }
 
 // removes reports whether an entry of a layer removes a file of those below: the entry .wh.NAME removes
