@@ -28,6 +28,7 @@ type blob struct {
 	stop    context.CancelFunc // ends the request
 	failed  int                // attempts that have brought nothing
 	highest int64              // how far any attempt has come
+	err     error              // why no more can be read
 }
 
 func (s *site) blob(ctx context.Context, want v1.Descriptor) *blob {
@@ -44,8 +45,15 @@ func (b *blob) Close() {
 	b.body = nil
 }
 
-// Read returns io.EOF only after the right digest.
-func (b *blob) Read(p []byte) (int, error) {
+// Read returns io.EOF only after the right digest. After an error nothing is asked for any more.
+func (b *blob) Read(p []byte) (n int, err error) {
+	if b.err == nil {
+		n, b.err = b.read(p)
+	}
+	return n, b.err
+}
+
+func (b *blob) read(p []byte) (int, error) {
 	for {
 		if b.offset == b.want.Size {
 			return 0, b.end()

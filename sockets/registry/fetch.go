@@ -43,7 +43,7 @@ func (s *site) image(ctx context.Context, t Target) ([]byte, error) {
 	if t.layers[0].MediaType == layerTypeGzip {
 		z, err := gzip.NewReader(raw)
 		if err != nil {
-			return nil, s.unpackable(err)
+			return nil, unpackable(raw, err)
 		}
 		unpacked = z
 	}
@@ -51,7 +51,7 @@ func (s *site) image(ctx context.Context, t Target) ([]byte, error) {
 	n, err := image.ReadFrom(io.LimitReader(unpacked, t.Size+1))
 	switch {
 	case err != nil:
-		return nil, s.unpackable(err)
+		return nil, unpackable(raw, err)
 	case n > t.Size:
 		return nil, because(Invalid, "its image unpacks to more than the %d bytes that were announced", t.Size)
 	}
@@ -70,10 +70,13 @@ func (t Target) verify(image []byte) error {
 	return nil
 }
 
-// unpackable returns the error of a layer, or that of what it contains.
-func (s *site) unpackable(err error) error {
+// unpackable returns why a layer cannot be unpacked: it may be another one than it should be.
+func unpackable(raw io.Reader, err error) error {
 	var ours *Error
-	if errors.As(err, &ours) || errors.Is(err, context.Canceled) || errors.Is(err, errSlow) {
+	if errors.As(err, &ours) {
+		return err
+	}
+	if err := drain(raw); err != nil {
 		return err
 	}
 	return &Error{Kind: Invalid, Err: fmt.Errorf("a layer of it cannot be unpacked: %w", err)}

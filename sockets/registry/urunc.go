@@ -168,12 +168,12 @@ func (s *site) findIn(ctx context.Context, layer v1.Descriptor, file string, lim
 	defer done()
 	unpacked, release, err := unpack(raw, layer.MediaType)
 	if err != nil {
-		return nil, s.unpackable(err)
+		return nil, unpackable(raw, err)
 	}
 	defer release()
 	data, err := search(&capped{unpacked, s.client.unpacked}, file, limit)
 	if err != nil && !errors.Is(err, errAbsent) && !errors.Is(err, errNoFile) {
-		return nil, s.unpackable(err)
+		return nil, unpackable(raw, err)
 	}
 	if err := drain(raw); err != nil {
 		return nil, err

@@ -14,6 +14,8 @@
 //	! served PORT           none answers there
 //	builder FILE            starts a builder-web at $BUILDER (see builder_test.go)
 //	registry VARIABLE       starts a registry of images, whose host is in $VARIABLE then
+//	container REF HYPERVISOR FILE COMMAND
+//	                        writes an image there as urunc packages it
 package cli
 
 import (
@@ -87,6 +89,8 @@ func runScripts(t *testing.T, dir string) {
 
 			"builder":  builder,
 			"registry": registryCommand,
+
+			"container": containerCommand,
 			"ask":      ask,
 			"daemon":   daemonCommand,
 			"endpoint": endpointCommand,

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"archive/tar"
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"io"
 	"log"
@@ -9,7 +12,13 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"albatross/test/registries"
@@ -52,4 +61,28 @@ func hasRegistry() bool {
 		}
 	}
 	return false
+}
+
+// containerCommand writes a container image to a registry, with a unikernel in it as urunc wants it.
+func containerCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: container REFERENCE HYPERVISOR FILE COMMAND")
+	}
+	to, err := name.ParseReference(args[0])
+	ts.Check(err)
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	data := ts.ReadFile(args[2])
+	ts.Check(w.WriteHeader(&tar.Header{Name: "unikernel/app", Size: int64(len(data)), Mode: 0o755}))
+	_, err = io.WriteString(w, data)
+	ts.Check(errors.Join(err, w.Close()))
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive.Bytes())), nil })
+	ts.Check(err)
+	image, err := mutate.AppendLayers(empty.Image, layer)
+	ts.Check(err)
+	notes := map[string]string{}
+	for key, value := range map[string]string{"binary": "/unikernel/app", "hypervisor": args[1], "cmdline": args[3], "unikernelType": "mirage"} {
+		notes["com.urunc.unikernel."+key] = base64.StdEncoding.EncodeToString([]byte(value))
+	}
+	ts.Check(remote.Write(to, mutate.Annotations(image, notes).(v1.Image)))
 }

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/stretchr/testify/require"
+
+	"albatross/messages"
+	"albatross/sockets/client"
+	ours "albatross/sockets/registry"
+	"albatross/test/guests"
+)
+
+// inRegistry pushes our guest hello for both targets to a registry in memory.
+func inRegistry(t *testing.T) (a *app, r ours.Reference) {
+	t.Setenv("HOME", t.TempDir()) // nobody is logged in
+	s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(s.Close)
+	var files []string
+	for _, target := range guests.Targets() {
+		path := filepath.Join(t.TempDir(), "hello."+target)
+		require.NoError(t, os.WriteFile(path, guests.Image("hello", target), 0o600))
+		files = append(files, path)
+	}
+	a = &app{stdout: io.Discard, stderr: io.Discard}
+	r, err := ours.ParseReference("oci://" + strings.TrimPrefix(s.URL, "http://") + "/hello")
+	require.NoError(t, err)
+	images, err := pushable(files, 0, nil)
+	require.NoError(t, err)
+	c := a.registries(registryOptions{})
+	defer c.Close()
+	require.NoError(t, a.push(t.Context(), c, r, images, nil))
+	return a, r
+}
+
+// TestTheNextTargetIsTried if the daemon has no tender for one, and only then.
+func TestTheNextTargetIsTried(t *testing.T) {
+	a, r := inRegistry(t)
+	cannot := func(target string) error {
+		return &client.Refusal{Text: "cannot run a " + target + " image: no tender"}
+	}
+	other := errors.New("of no use")
+	for name, c := range map[string]struct {
+		answers map[string]error
+		chosen  messages.Option[string]
+		tried   []string
+		want    error
+	}{
+		"the first one":    {nil, messages.Option[string]{}, []string{"spt"}, nil},
+		"the second one":   {map[string]error{"spt": cannot("spt")}, messages.Option[string]{}, []string{"spt", "hvt"}, nil},
+		"none":             {map[string]error{"spt": cannot("spt"), "hvt": cannot("hvt")}, messages.Option[string]{}, []string{"spt", "hvt"}, cannot("spt")},
+		"another failure":  {map[string]error{"spt": other}, messages.Option[string]{}, []string{"spt"}, other},
+		"the chosen one":   {nil, messages.Some("hvt"), []string{"hvt"}, nil},
+		"only the chosen":  {map[string]error{"hvt": cannot("hvt")}, messages.Some("hvt"), []string{"hvt"}, cannot("hvt")},
+		"another's tender": {map[string]error{"spt": cannot("hvt")}, messages.Option[string]{}, []string{"spt"}, cannot("hvt")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var tried []string
+			err := a.withImage(t.Context(), registryOptions{}, r, c.chosen, func(f fetched) error {
+				tried = append(tried, f.target.Name)
+				require.True(t, bytes.Equal(guests.Image("hello", f.target.Name), f.data))
+				require.Equal(t, f.target.Name, f.image.Target.String())
+				require.NoError(t, f.origin().Value.Usable())
+				return c.answers[f.target.Name]
+			})
+			require.Equal(t, c.want, err)
+			require.Equal(t, c.tried, tried)
+		})
+	}
+}
