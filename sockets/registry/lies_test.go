@@ -34,8 +34,7 @@ type liar struct {
 	host    string
 	honest  http.Handler
 	tells   atomic.Pointer[lie]
-	sent    atomic.Int64 // bytes of blobs that were sent
-	layer   string       // digest of the layer of the first image of web
+	layer   string // digest of the layer of the first image of web
 	pushed  Reference
 	content []byte
 }

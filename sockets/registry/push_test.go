@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -45,16 +44,16 @@ type road struct {
 }
 
 func newRoad(t *testing.T, host string, most int64, times int) (*road, string) {
-	r := &road{proxy: httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: host}), most: most, times: times}
 	transport := &http.Transport{}
-	r.proxy.Transport = transport
-	r.proxy.ErrorLog = log.New(io.Discard, "", 0)
-	r.proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
-	r.proxy.Director = nil
-	r.proxy.Rewrite = func(p *httputil.ProxyRequest) {
-		p.Out.URL.Scheme, p.Out.URL.Host = "http", host
-		p.Out.Host = p.In.Host // so that it answers with addresses on this road
-	}
+	r := &road{most: most, times: times, proxy: &httputil.ReverseProxy{
+		Transport:    transport,
+		ErrorLog:     log.New(io.Discard, "", 0),
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL.Scheme, p.Out.URL.Host = "http", host
+			p.Out.Host = p.In.Host // so that it answers with addresses on this road
+		},
+	}}
 	s := httptest.NewUnstartedServer(r)
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.Start()

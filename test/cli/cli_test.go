@@ -91,10 +91,10 @@ func runScripts(t *testing.T, dir string) {
 			"registry": registryCommand,
 
 			"container": containerCommand,
-			"ask":      ask,
-			"daemon":   daemonCommand,
-			"endpoint": endpointCommand,
-			"example":  example,
+			"ask":       ask,
+			"daemon":    daemonCommand,
+			"endpoint":  endpointCommand,
+			"example":   example,
 		},
 	})
 }
