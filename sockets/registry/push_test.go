@@ -177,3 +177,45 @@ func TestARegistryThatTakesNothing(t *testing.T) {
 		})
 	}
 }
+
+// TestAnUploadGoesOnWhereItBroke, if the registry keeps what it has got.
+func TestAnUploadGoesOnWhereItBroke(t *testing.T) {
+	l := newLiar(t)
+	image := Image{Target: "spt", Contents: randomBytes(1 << 20)}
+	var got []byte
+	sent, breaks := 0, 3
+	l.tell(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, "/blobs/") || r.Method == http.MethodHead || r.ContentLength > 0 && r.ContentLength < 1000 {
+			return false
+		}
+		w.Header().Set("Location", r.URL.Path)
+		w.Header().Set("Range", "0-"+strconv.Itoa(max(0, len(got)-1)))
+		switch r.Method {
+		case http.MethodGet:
+			w.WriteHeader(http.StatusNoContent)
+		case http.MethodPatch:
+			limit := r.ContentLength
+			if breaks > 0 {
+				limit = limit * 9 / 10
+			}
+			part, err := io.ReadAll(io.LimitReader(r.Body, limit))
+			require.NoError(t, err)
+			got, sent = append(got, part...), sent+len(part)
+			if breaks > 0 {
+				breaks--
+				panic(http.ErrAbortHandler)
+			}
+			w.WriteHeader(http.StatusAccepted)
+		default:
+			return false
+		}
+		return true
+	})
+	client := newClient(t, Options{})
+	// The registry behind the lie has got nothing, and says so in the end.
+	_, err := client.Push(t.Context(), reference(t, "oci://"+l.host+"/resumed"), []Image{image}, nil)
+	packed, packErr := packed(image.Contents)
+	require.NoError(t, packErr)
+	require.True(t, bytes.Equal(packed, got), "%d of %d bytes (%v)", len(got), len(packed), err)
+	require.Equal(t, len(packed), sent, "no byte was sent twice")
+}
