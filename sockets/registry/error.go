@@ -144,15 +144,13 @@ func (s *site) explainRefusal(e *transport.Error) *Error {
 		return because(Busy, "the registry has had too many requests: try again later%s%s", s.orLogIn(), words(e))
 	case code == string(transport.NameUnknownErrorCode):
 		return because(NotFound, "the registry has no such repository")
-	case code == string(transport.ManifestUnknownErrorCode):
-		return because(NotFound, "the registry has no such tag or digest in this repository")
 	case code == string(transport.BlobUnknownErrorCode):
 		return because(NotFound, "the registry lacks a part of it: push it again")
 	case e.StatusCode == http.StatusMethodNotAllowed || code == string(transport.UnsupportedErrorCode):
 		return because(Denied, "the registry does not allow this to anybody: its operator decides that%s", words(e))
 	case e.StatusCode == http.StatusNotFound && e.Request != nil && e.Request.URL.Path == pingPath:
 		return because(Invalid, "the host is no registry: it does not know %s", pingPath)
-	case e.StatusCode == http.StatusNotFound:
+	case e.StatusCode == http.StatusNotFound || code == string(transport.ManifestUnknownErrorCode):
 		return because(NotFound, "the registry has no such repository, tag or digest")
 	case e.StatusCode >= 500:
 		return because(Busy, "the registry has trouble: it answers %s%s", status(e.StatusCode), words(e))

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -188,7 +189,7 @@ func TestARefusalIsToldAsWhatItIs(t *testing.T) {
 		"denied, as absent": {404, `{"errors":[{"code":"DENIED","message":"no"}]}`, Denied, "the registry refuses it"},
 		"forbidden":         {403, "<html>", Denied, "the registry refuses it"},
 		"no repository":     {404, `{"errors":[{"code":"NAME_UNKNOWN","message":"repository name not known to registry"}]}`, NotFound, "the registry has no such repository"},
-		"no tag":            {404, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`, NotFound, "no such tag or digest in this repository"},
+		"no tag":            {404, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`, NotFound, "the registry has no such repository, tag or digest"},
 		"absent":            {404, "", NotFound, "no such repository, tag or digest"},
 		"too many":          {429, `{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit"}]}`, Busy, "too many requests: try again later, or log in, which may allow more (it says: You have reached"},
 		"trouble":           {500, "", Busy, "the registry has trouble: it answers 500 Internal Server Error"},
@@ -199,12 +200,12 @@ func TestARefusalIsToldAsWhatItIs(t *testing.T) {
 		"an endless story":  {400, strings.Repeat(" ", 1<<20), Broken, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			asked := 0
+			var asked atomic.Int64
 			l.tell(func(w http.ResponseWriter, r *http.Request) bool {
 				if !strings.Contains(r.URL.Path, "/manifests/") {
 					return false
 				}
-				asked++
+				asked.Add(1)
 				fails(c.status, c.body)(w, r)
 				return true
 			})
@@ -213,9 +214,9 @@ func TestARefusalIsToldAsWhatItIs(t *testing.T) {
 			requireKind(t, err, c.kind)
 			require.Less(t, len(err.Error()), 2000)
 			if c.kind == Busy {
-				require.Equal(t, maxAttempts, asked)
+				require.EqualValues(t, maxAttempts, asked.Load())
 			} else if c.kind != Broken {
-				require.Equal(t, 1, asked, "what does not pass is not tried again")
+				require.EqualValues(t, 1, asked.Load(), "what does not pass is not tried again")
 			}
 		})
 	}
@@ -236,12 +237,11 @@ func TestABusyRegistryIsWaitedFor(t *testing.T) {
 		works bool
 	}{"soon": {"7", true}, "later": {"3600", false}, "some time": {"", true}, "nonsense": {"-1", true}} {
 		t.Run(name, func(t *testing.T) {
-			refused := 0
+			var refused atomic.Int64
 			l.tell(func(w http.ResponseWriter, r *http.Request) bool {
-				if refused == 2 || r.URL.Path == pingPath {
+				if r.URL.Path == pingPath || refused.Add(1) > 2 {
 					return false
 				}
-				refused++
 				w.Header().Set("Retry-After", c.after)
 				w.WriteHeader(http.StatusTooManyRequests)
 				return true
@@ -280,8 +280,11 @@ func TestADownloadThatBreaks(t *testing.T) {
 		"always, without ranges": {always: true, most: maxAttempts * ninety},
 	} {
 		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex // protects what follows: each request may come on another connection
 			requests, sent := 0, 0
 			l.tell(l.aboutLayer(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				defer mu.Unlock()
 				requests++
 				rest, begin := l.content, 0
 				if c.ranges && r.Header.Get("Range") != "" {
@@ -304,6 +307,8 @@ func TestADownloadThatBreaks(t *testing.T) {
 				cut(w, rest, part)
 			}))
 			image, err := l.get(t, newClient(t, Options{}))
+			mu.Lock()
+			defer mu.Unlock()
 			require.LessOrEqual(t, sent, c.most)
 			if !c.works {
 				requireKind(t, err, Broken)

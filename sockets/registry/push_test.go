@@ -10,6 +10,8 @@ import (
 	"net/http/httputil"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,13 +41,13 @@ func (b *breaking) Read(p []byte) (int, error) {
 type road struct {
 	proxy  *httputil.ReverseProxy
 	most   int64
-	times  int   // how often it breaks
-	passed int64 // bytes that have come to the registry
+	times  atomic.Int64 // how often it breaks
+	passed atomic.Int64 // bytes that have come to the registry
 }
 
-func newRoad(t *testing.T, host string, most int64, times int) (*road, string) {
+func newRoad(t *testing.T, host string, most, times int64) (*road, string) {
 	transport := &http.Transport{}
-	r := &road{most: most, times: times, proxy: &httputil.ReverseProxy{
+	r := &road{most: most, proxy: &httputil.ReverseProxy{
 		Transport:    transport,
 		ErrorLog:     log.New(io.Discard, "", 0),
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
@@ -54,6 +56,7 @@ func newRoad(t *testing.T, host string, most int64, times int) (*road, string) {
 			p.Out.Host = p.In.Host // so that it answers with addresses on this road
 		},
 	}}
+	r.times.Store(times)
 	s := httptest.NewUnstartedServer(r)
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.Start()
@@ -64,9 +67,8 @@ func newRoad(t *testing.T, host string, most int64, times int) (*road, string) {
 func (r *road) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	if request.Method == http.MethodPatch {
 		length := request.ContentLength
-		r.passed += min(length, r.most)
-		if length > r.most && r.times > 0 {
-			r.times--
+		r.passed.Add(min(length, r.most))
+		if length > r.most && r.times.Add(-1) >= 0 {
 			request.Body = &breaking{request.Body, r.most}
 		}
 	}
@@ -80,7 +82,7 @@ func TestAnUploadThatBreaks(t *testing.T) {
 	inMemoryOrReal(t, func(t *testing.T, host string) {
 		for name, c := range map[string]struct {
 			most  int64
-			times int
+			times int64
 			works bool
 		}{
 			"once at 90 %":       {900 << 10, 1, true},
@@ -94,7 +96,7 @@ func TestAnUploadThatBreaks(t *testing.T) {
 				image := Image{Target: "spt", Contents: randomBytes(1<<20 + len(name))} // that nobody has pushed before
 				client := newClient(t, Options{})
 				client.chunk = 100 << 10
-				r := reference(t, "oci://"+by+"/"+strconv.Itoa(int(c.most))+"-"+strconv.Itoa(c.times))
+				r := reference(t, "oci://"+by+"/"+strconv.Itoa(int(c.most))+"-"+strconv.Itoa(int(c.times)))
 				pushed, err := client.Push(t.Context(), r, []Image{image}, nil)
 				if !c.works {
 					requireKind(t, err, Broken)
@@ -120,7 +122,7 @@ func TestWhatIsThereIsNotSent(t *testing.T) {
 			_, err := client.Push(t.Context(), reference(t, "oci://"+by+"/web:"+tag), web, nil)
 			require.NoError(t, err)
 		}
-		require.Less(t, way.passed, int64(len(web[0].Contents)+len(web[1].Contents))*3/2)
+		require.Less(t, way.passed.Load(), int64(len(web[0].Contents)+len(web[1].Contents))*3/2)
 	})
 }
 
@@ -182,9 +184,12 @@ func TestARegistryThatTakesNothing(t *testing.T) {
 func TestAnUploadGoesOnWhereItBroke(t *testing.T) {
 	l := newLiar(t)
 	image := Image{Target: "spt", Contents: randomBytes(1 << 20)}
+	var mu sync.Mutex // protects what follows: each request may come on another connection
 	var got []byte
 	sent, breaks := 0, 3
 	l.tell(func(w http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
 		if !strings.Contains(r.URL.Path, "/blobs/") || r.Method == http.MethodHead || r.ContentLength > 0 && r.ContentLength < 1000 {
 			return false
 		}
@@ -216,6 +221,8 @@ func TestAnUploadGoesOnWhereItBroke(t *testing.T) {
 	_, err := client.Push(t.Context(), reference(t, "oci://"+l.host+"/resumed"), []Image{image}, nil)
 	packed, packErr := packed(image.Contents)
 	require.NoError(t, packErr)
+	mu.Lock()
+	defer mu.Unlock()
 	require.True(t, bytes.Equal(packed, got), "%d of %d bytes (%v)", len(got), len(packed), err)
 	require.Equal(t, len(packed), sent, "no byte was sent twice")
 }

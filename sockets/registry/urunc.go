@@ -25,7 +25,7 @@ const (
 	maxLayers   = 128
 	maxLayer    = 1 << 30 // bytes of a layer, as it is sent
 	maxUnpacked = 4 << 30 // and unpacked, up to what is needed of it
-	maxEntries  = 1 << 18 // files in a layer
+	maxEntries  = 1 << 17 // files in a layer
 	maxNotes    = 64 << 10
 	maxWindow   = 64 << 20 // bytes of memory to unpack zstd
 )
