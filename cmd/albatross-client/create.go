@@ -45,7 +45,7 @@ if none are given here. A tag is looked up once: what it leads to then is what r
 		Example: `  albatross-client create hello hello.spt --arg=world
   albatross-client create web website.hvt --mem=64 --net=service:br0 --block=storage:data --restart-on-fail
   albatross-client create web web.spt --force --net=service --publish=8080:80 --health=http://:80/
-  albatross-client create web oci://localhost:5000/web:1 --net=service:br0`,
+  albatross-client create site oci://localhost:5000/web:1 --net=service`,
 		Args: positional(nameArgument, imageArgument),
 		RunE: func(c *cobra.Command, args []string) error {
 			name, err := parseArgument(nameArgument, messages.ParseName, args[0])

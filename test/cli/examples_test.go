@@ -93,6 +93,7 @@ func asTyped(ts *testscript.TestScript, line string) string {
 	ts.Check(os.WriteFile(filepath.Join(shims, "albatross-client"), []byte(shim), 0o700))
 	here := strings.NewReplacer(
 		"/run/other", ts.Getenv("RUN"), "/var/lib/albatross", ts.Getenv("RUN")+"/db", "https://builds.example.org", ts.Getenv("BUILDER"),
+		"localhost:5000", ts.Getenv("REGISTRY"),
 		"-d host.example", "-d "+ts.Getenv("ENDPOINT"), "--destination=host.example", "--destination="+ts.Getenv("ENDPOINT"))
 	return "PATH=\"" + shims + ":$PATH\"; " + here.Replace(line)
 }
