@@ -17,7 +17,6 @@ type caller struct {
 	// rough: faults are injected into the daemon, which may refuse anything and hang up at any
 	// time, but must do one of these or answer. Then nothing is known to have changed or not.
 	rough bool
-	conns map[string]*client.Conn // of a rough one, by socket
 	// One on another machine talks to the endpoint, in a session.
 	afar    *endpoint
 	session *client.Session

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"syscall"
 	"time"
 
@@ -17,32 +18,51 @@ const hungUp = "the connection has broken off"
 // pauseUnreached is how long a rough caller waits before it tries again to reach a daemon.
 const pauseUnreached = 20 * time.Millisecond
 
-// sayRoughly talks on a connection that lasts until the daemon hangs up. A second answer to a
-// question would come to the next one.
+func newRoughCaller(h *host) *caller { return &caller{h: h, rough: true} }
+
+// sayRoughly talks to a daemon that may refuse anything, and hang up at any time. It must do one of
+// these or answer, once.
 func (c *caller) sayRoughly(ctx context.Context, socket string, what talk) (messages.Success, string) {
-	conn, err := c.connection(ctx, socket)
+	conn, raw, err := c.connection(ctx, socket)
 	if err != nil {
 		<-time.After(pauseUnreached)
 		return nil, hungUp
 	}
+	defer conn.Close()
 	answer, err := what(ctx, conn)
-	if c.afar != nil { // a session has one conversation at a time
-		c.hangUp(socket)
-	}
 	var refused *client.Refusal
 	switch {
 	case err == nil:
+		c.hearsNoMore(raw)
 		return answer, ""
 	case errors.As(err, &refused):
+		c.hearsNoMore(raw)
 		sum.add(c.h.mode, refusedRoughly, 1)
 		return nil, refused.Text
 	}
-	c.hangUp(socket)
 	sum.add(c.h.mode, cutOff, 1)
 	if !brokenOff(err) {
 		c.h.t.Errorf("%s: %v", c.h.doing, err)
 	}
 	return nil, hungUp
+}
+
+// hearsNoMore makes sure that no second answer follows: a daemon hangs up after the first.
+func (c *caller) hearsNoMore(raw net.Conn) {
+	if raw == nil { // of a session, whose conversations end by themselves
+		return
+	}
+	// It may have broken off.
+	_ = raw.(*net.UnixConn).CloseWrite() // of an upload that was refused, more might come
+	_ = raw.SetReadDeadline(time.Now().Add(patience))
+	if n, err := raw.Read(make([]byte, 1)); n > 0 || isTimeout(err) {
+		c.h.t.Errorf("%s: after an answer came %d bytes more, and %v", c.h.doing, n, err)
+	}
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // brokenOff tells whether an error says that the daemon has closed the connection.
@@ -55,39 +75,21 @@ func brokenOff(err error) bool {
 	return false
 }
 
-func (c *caller) connection(ctx context.Context, socket string) (*client.Conn, error) {
-	if conn, there := c.conns[socket]; there {
-		return conn, nil
-	}
-	var conn *client.Conn
-	var err error
+// connection connects to a socket of the daemon, or begins a conversation in a session. Then raw is nil.
+func (c *caller) connection(ctx context.Context, socket string) (conn *client.Conn, raw net.Conn, err error) {
 	if c.afar != nil {
 		conn, err = c.converse(ctx, messages.Endpoint(socket))
-	} else {
-		conn, err = client.Dial(ctx, c.h.socket(socket))
+		return conn, nil, err
 	}
-	if err == nil {
-		c.conns[socket] = conn
+	raw, err = (&net.Dialer{}).DialContext(ctx, "unix", c.h.socket(socket))
+	if err != nil {
+		return nil, nil, err
 	}
-	return conn, err
+	return client.New(raw, socket), raw, nil
 }
 
-func (c *caller) hangUp(socket string) {
-	if conn, there := c.conns[socket]; there {
-		_ = conn.Close() // it may have broken off
-		delete(c.conns, socket)
-	}
-}
-
-func newRoughCaller(h *host) *caller {
-	return &caller{h: h, rough: true, conns: map[string]*client.Conn{}}
-}
-
-// leave ends all connections.
+// leave ends the session of a caller, if it has one.
 func (c *caller) leave() {
-	for socket := range c.conns {
-		c.hangUp(socket)
-	}
 	if c.session != nil {
 		_ = c.session.Close() // it may have broken off
 		c.session = nil

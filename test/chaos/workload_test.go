@@ -142,7 +142,6 @@ func (u *customer) changeDevice() {
 		u.c.removeDevice(name)
 	default:
 		u.c.setDevice(name, contents, u.random.IntN(2) == 0)
-		u.c.hangUp("vmmd") // a connection on which something was sent is of no more use
 	}
 }
 
