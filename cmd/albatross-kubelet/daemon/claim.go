@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ErrClaimed: there is another provider.
+var ErrClaimed = errors.New("another albatross-kubelet serves this daemon: end that first")
+
 // Claim makes this process the only provider for the daemon, until it ends or calls release. Two would
 // each take what the other has made for its own, or fight for names.
 func (d Daemon) Claim() (release func() error, err error) {
@@ -20,7 +23,7 @@ func (d Daemon) Claim() (release func() error, err error) {
 		return dir.Close, nil
 	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = errors.New("another albatross-kubelet serves this daemon: end that first")
+		err = ErrClaimed
 	}
 	return nil, errors.Join(err, dir.Close())
 }

@@ -154,7 +154,7 @@ func TestOneProviderForEachDaemon(t *testing.T) {
 	release, err := h.Claim()
 	require.NoError(t, err)
 	_, err = daemon.Daemon{Dir: h.Dir}.Claim()
-	require.EqualError(t, err, "another albatross-kubelet serves this daemon: end that first")
+	require.ErrorIs(t, err, daemon.ErrClaimed)
 	require.NoError(t, release())
 	release, err = h.Claim()
 	require.NoError(t, err)

@@ -1,6 +1,7 @@
 package pods
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -33,7 +34,14 @@ type Plan struct {
 	network string
 }
 
-// defaultMemory is the memory in MB of a pod that states none.
+// Defaults are what an image says about itself.
+type Defaults struct {
+	Networks  []string // the network devices that it declares
+	Memory    int      // MB that it is to have where the pod states none; 0: it does not say
+	Arguments []string // that it is to have where the pod gives none
+}
+
+// defaultMemory is the memory in MB where neither the pod nor the image states any.
 const defaultMemory = 32
 
 // A MissingError says what a pod refers to, and what may come still.
@@ -76,25 +84,31 @@ func Read(pod *corev1.Pod, around Around, settings Settings) (plan Plan, err err
 	return plan, err
 }
 
-// For returns the arguments for an image that declares these network devices.
-func (p Plan) For(devices []string) messages.Arguments {
+// For returns the arguments for an image.
+func (p Plan) For(image Defaults) messages.Arguments {
 	args := p.Arguments
+	if args.Memory == 0 {
+		args.Memory = cmp.Or(image.Memory, defaultMemory)
+	}
+	if len(args.Argv.Value) == 0 {
+		args.Argv = messages.Some(image.Arguments)
+	}
 	if p.network == "" {
 		return args
 	}
-	for _, device := range devices {
+	for _, device := range image.Networks {
 		args.Networks = append(args.Networks, messages.Network{Name: device, Bridge: messages.Some(p.network)})
 	}
 	return args
 }
 
-// memory returns the memory in MB: the limit, or else the request. A unikernel gets all of its
-// memory when it starts.
+// memory returns the memory in MB: the limit, or else the request; 0: neither is given. A unikernel
+// gets all of its memory when it starts.
 func memory(resources corev1.ResourceRequirements) (int, error) {
 	asked, given := resources.Limits[corev1.ResourceMemory]
 	if !given {
 		if asked, given = resources.Requests[corev1.ResourceMemory]; !given {
-			return defaultMemory, nil
+			return 0, nil
 		}
 	}
 	megabytes := asked.Value() >> 20

@@ -72,7 +72,7 @@ func TestThePlanOfAPod(t *testing.T) {
 	))
 	require.Equal(t, "k8s:shop:web-1", plan.Name.String())
 	require.Equal(t, "registry/web:1", plan.Image)
-	args := plan.For([]string{"service", "management"})
+	args := plan.For(pods.Defaults{Networks: []string{"service", "management"}, Arguments: []string{"--unused"}})
 	require.Equal(t, 32, args.Memory)
 	require.Equal(t, []int{0, 1}, args.CPUIDs)
 	require.Equal(t, messages.FailBehaviour{Restart: true}, args.Fail)
@@ -91,8 +91,18 @@ func TestMemoryIsTheLimitOrTheRequest(t *testing.T) {
 		request, limit string
 		megabytes      int
 	}{{"", "", 32}, {"64Mi", "", 64}, {"64Mi", "128Mi", 128}, {"", "1Gi", 1024}, {"100M", "", 95}} {
-		require.Equal(t, c.megabytes, read(t, newPod(resources(corev1.ResourceMemory, c.request, c.limit))).Arguments.Memory, "%+v", c)
+		require.Equal(t, c.megabytes, read(t, newPod(resources(corev1.ResourceMemory, c.request, c.limit))).For(pods.Defaults{}).Memory, "%+v", c)
 	}
+}
+
+func TestWhatAnImageSaysIsTheDefault(t *testing.T) {
+	image := pods.Defaults{Memory: 48, Arguments: []string{"--http=8080"}}
+	args := read(t, newPod()).For(image)
+	require.Equal(t, 48, args.Memory)
+	require.Equal(t, []string{"--http=8080"}, args.Argv.Value)
+	args = read(t, newPod(resources(corev1.ResourceMemory, "64Mi", ""), inContainer(func(c *corev1.Container) { c.Args = []string{"-v"} }))).For(image)
+	require.Equal(t, 64, args.Memory)
+	require.Equal(t, []string{"-v"}, args.Argv.Value)
 }
 
 func TestTheRestartPolicyIsTheFailBehaviour(t *testing.T) {
@@ -104,7 +114,7 @@ func TestTheRestartPolicyIsTheFailBehaviour(t *testing.T) {
 }
 
 func TestNetworksByAnnotation(t *testing.T) {
-	args := read(t, newPod(annotated(pods.NetworksAnnotation, "service:pods,address=auto management:lan  third:pods,address=10.0.0.9"))).For([]string{"ignored"})
+	args := read(t, newPod(annotated(pods.NetworksAnnotation, "service:pods,address=auto management:lan  third:pods,address=10.0.0.9"))).For(pods.Defaults{Networks: []string{"ignored"}})
 	require.Equal(t, []messages.Network{
 		{Name: "service", Bridge: messages.Some("pods"), Static: true},
 		{Name: "management", Bridge: messages.Some("lan")},

@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 
+	"albatross/cmd/albatross-kubelet/pods"
 	"albatross/messages"
 )
 
@@ -47,10 +48,10 @@ type Block struct {
 // exists reports whether it runs, or is to run: its name is taken.
 func (u Unikernel) exists() bool { return u.State != messages.StateEnded }
 
-// An Image is a file that Fetch has brought to this machine.
+// An Image is what Fetch has got.
 type Image struct {
 	Contents []byte
-	Networks []string // the network devices that it declares
+	pods.Defaults
 }
 
 // A Fetch returns the image of a reference, as pods have it. The error says for people why not.

@@ -133,6 +133,21 @@ func (p *Provider) changed(object any) {
 	}
 }
 
+// Pod returns a pod of the node, as far as it is known.
+func (p *Provider) Pod(namespace, name string) (*corev1.Pod, bool) {
+	pod, err := p.pods.Pods(namespace).Get(name)
+	return pod, err == nil
+}
+
+// All returns all pods of the node that are known.
+func (p *Provider) All() []*corev1.Pod {
+	list, err := p.pods.List(labels.Everything())
+	if err != nil { // the memory of an informer returns none
+		p.Log.Warn("Cannot list pods", "error", err)
+	}
+	return list
+}
+
 // Run looks after pods until ctx is done. It begins when it knows all pods of the node.
 func (p *Provider) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -144,7 +159,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	defer cancel()
 	p.factory.Start(ctx.Done())
 	if !cache.WaitForCacheSync(ctx.Done(), p.synced) {
-		return context.Cause(ctx)
+		return nil
 	}
 	running.Go(func() { p.watch(ctx) })
 	running.Go(func() { p.lookNowAndThen(ctx) })

@@ -65,7 +65,7 @@ func (p *Provider) create(ctx context.Context, name messages.Name, plan pods.Pla
 			return fmt.Errorf("cannot make the block device %s: %w", s.Name, err)
 		}
 	}
-	config := messages.Config{Type: messages.Solo5, Image: image.Contents, Arguments: plan.For(image.Networks)}
+	config := messages.Config{Type: messages.Solo5, Image: image.Contents, Arguments: plan.For(image.Defaults)}
 	if err := p.Host.Create(ctx, name, config, owner.String()); err != nil {
 		return fmt.Errorf("cannot create the unikernel: %w", err)
 	}

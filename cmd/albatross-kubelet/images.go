@@ -1,0 +1,46 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+
+	"albatross/cmd/albatross-kubelet/pods"
+	"albatross/cmd/albatross-kubelet/provider"
+	"albatross/runtime/image"
+	"albatross/sockets/registry"
+)
+
+// fetchFrom returns what gets images from registries. Of an image for several targets, the first of an
+// order counts.
+func fetchFrom(client *registry.Client, order []string) provider.Fetch {
+	return func(ctx context.Context, text string) (i provider.Image, err error) {
+		reference, err := registry.ParseReference(registry.Scheme + strings.TrimPrefix(text, registry.Scheme))
+		if err != nil {
+			return i, err
+		}
+		artifact, err := client.Resolve(ctx, reference)
+		if err != nil {
+			return i, err
+		}
+		target, err := artifact.Choose(order...)
+		if err != nil {
+			return i, err
+		}
+		contents, err := client.Fetch(ctx, artifact, target)
+		if err != nil {
+			return i, err
+		}
+		read, err := image.Read(bytes.NewReader(contents), int64(len(contents)))
+		if err != nil {
+			return i, err
+		}
+		i = provider.Image{Contents: contents, Defaults: pods.Defaults{Memory: target.Memory, Arguments: target.Arguments}}
+		for _, d := range read.Devices {
+			if d.Kind == image.Net {
+				i.Networks = append(i.Networks, d.Name)
+			}
+		}
+		return i, nil
+	}
+}
