@@ -234,16 +234,16 @@ func TestACrashLoop(t *testing.T) {
 
 func TestARefusalIsShown(t *testing.T) {
 	w := newWorld(t, newPod("web", "1"), newPod("mail", "2", func(p *corev1.Pod) { p.Spec.Containers[0].Image = "missing:1" }))
-	w.host.refusal = errors.New("no tender was found")
+	w.host.refuse("web", errors.New("no tender was found"))
 	w.start()
 	w.waits("web", "CreateContainerError")
 	w.waits("mail", "ErrImagePull")
+	w.settled("new")
 	require.Equal(t, "cannot create the unikernel: no tender was found", w.pod("web").Status.ContainerStatuses[0].State.Waiting.Message)
 	require.Equal(t, corev1.PodPending, w.pod("web").Status.Phase)
 	require.Equal(t, "cannot get the image missing:1: there is no such image", w.pod("mail").Status.ContainerStatuses[0].State.Waiting.Message)
-	w.host.mu.Lock()
-	w.host.refusal = nil
-	w.host.mu.Unlock()
+	require.LessOrEqual(t, w.host.did("create shop:web web:1"), 5, "it is not tried all the time")
+	w.host.refuse("", nil)
 	w.isReady("web")
 	require.Zero(t, w.pod("web").Status.ContainerStatuses[0].RestartCount)
 }

@@ -38,7 +38,7 @@ func (p *Provider) start(ctx context.Context, pod *corev1.Pod, name messages.Nam
 	}
 	// The run is in the status before it can exist. If the pod was changed meanwhile, that fails.
 	view := p.view(pod, seen, d)
-	view.Begins = &pods.Run{Former: d.Former, Asked: p.Now().UTC().Truncate(time.Millisecond)}
+	view.Begins = p.begin(pod, d)
 	if pod, err = p.write(ctx, pod, pods.Status(pod, view)); err != nil {
 		return err
 	}
@@ -56,6 +56,15 @@ func (p *Provider) start(ctx context.Context, pod *corev1.Pod, name messages.Nam
 	p.Events.Event(pod, corev1.EventTypeNormal, "Started", "the unikernel "+name.String()+" is created")
 	p.queue.Add(pods.Key(pod))
 	return nil
+}
+
+// begin returns the run that begins. One that is announced already, and has not begun, stays as it is:
+// else each try would change the status, which puts the pod into the queue at once.
+func (p *Provider) begin(pod *corev1.Pod, d pods.Decision) *pods.Run {
+	if run, announced := pods.RunOf(pod); announced && run.Former == d.Former && !d.Ended {
+		return &run
+	}
+	return &pods.Run{Former: d.Former, Asked: p.Now().UTC().Truncate(time.Millisecond)}
 }
 
 // create makes what a unikernel needs, and the unikernel.

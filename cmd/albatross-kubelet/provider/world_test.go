@@ -258,8 +258,9 @@ type fakeHost struct {
 	mu         sync.Mutex
 	unikernels map[string]Unikernel // by name; guarded by mu, as all that follows
 	blocks     map[string]Block
-	done       []string // what it was told to do, in order
-	refusal    error    // of the next creates
+	done       []string       // what it was told to do, in order
+	refused    messages.Label // what is not created, and why
+	refusal    error
 	changed    func(messages.Name)
 }
 
@@ -288,6 +289,12 @@ func (h *fakeHost) ends(name string, exit messages.Exit) {
 	h.finish(name, exit)
 	h.mu.Unlock()
 	h.tell(name)
+}
+
+func (h *fakeHost) refuse(label messages.Label, why error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refused, h.refusal = label, why
 }
 
 func (h *fakeHost) finish(name string, exit messages.Exit) {
@@ -345,7 +352,7 @@ func (h *fakeHost) Create(_ context.Context, name messages.Name, config messages
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.done = append(h.done, "create "+name.String()+" "+string(config.Image))
-	if h.refusal != nil {
+	if h.refused == name.Label {
 		return h.refusal
 	}
 	if h.unikernels[name.String()].State != messages.StateEnded && h.unikernels[name.String()].State != "" {
