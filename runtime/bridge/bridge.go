@@ -141,7 +141,11 @@ func (b *Backend) down(network string) error {
 
 // Allow lets a station send. If it could before, its rate may be another one now.
 func (b *Backend) Allow(network string, s Station) error {
-	if err := b.wire.allow(network, s); err != nil {
+	err := b.wire.allow(network, s)
+	if err == nil {
+		err = introduce(network, s)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot let interface %s send on network %s: %w", s.Tap, network, err)
 	}
 	return nil
