@@ -32,7 +32,10 @@ FUZZTIME ?= 1m
 # How often `make crash` kills the daemon at random moments.
 KILLS ?= 1000
 
-.PHONY: help overlay build man install stage packages deb rpm tarball demo test check cover lint vet tidy bench fuzz crash chaos soak hostile vm-test package-test guests clean
+# A module of its own: the libraries of Kubernetes reach nothing else.
+KUBELET := cmd/albatross-kubelet
+
+.PHONY: help overlay build kubernetes test-kubernetes man install stage packages deb rpm tarball demo test check cover lint vet tidy bench fuzz crash chaos soak hostile vm-test package-test guests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -46,6 +49,16 @@ build: overlay ## build all programs into bin/
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ $(addprefix ./cmd/,$(STATIC))
+
+kubernetes: overlay ## build albatross-kubelet, which makes a host a node of Kubernetes, into bin/
+	@mkdir -p bin
+	cd $(KUBELET) && $(GO) vet ./... && $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(CURDIR)/bin/ .
+
+# The control plane is built without what we change in crypto/tls, as its makers do.
+test-kubernetes: build kubernetes ## try hosts as nodes of a real control plane, which takes a quarter of an hour to build, once
+	@command -v etcd >/dev/null || { echo 'etcd is needed: install etcd-server'; exit 1; }
+	@programs=$$(GOFLAGS='$(GOFLAGS_BEFORE)' $(KUBELET)/controlplane/build.sh) && cd $(KUBELET) && \
+		ALBATROSS_KUBERNETES="$$programs" $(GO) test -v -count 1 -timeout 1h ./cluster
 
 # Each page is made by the test that checks it: see test/man.
 man: build ## write the manual pages to bin/man, and the completion files to bin/completion
@@ -110,6 +123,7 @@ demo: build ## run a unikernel and see that it outlives the daemon
 test: build lint ## run all tests, with the race detector where there is a C compiler
 	@$(if $(RACE),,echo 'Running without the race detector, which needs a C compiler: install gcc to have it.')
 	$(GO) test $(RACE) -count 1 -timeout 30m ./...
+	cd $(KUBELET) && $(GO) test -count 1 -timeout 10m ./...
 
 # Packages whose tests start no daemon and wait for little. What has not changed since
 # comes from the cache.

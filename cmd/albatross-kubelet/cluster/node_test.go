@@ -73,6 +73,7 @@ func startNode(t *testing.T, c *controlPlane) *node {
 	n.images = strings.TrimPrefix(server.URL, "http://")
 	n.apply("rbac.yaml")
 	n.apply("storage.yaml")
+	n.apply("daemonset.yaml")
 	n.provider = program(t, dir, "provider", filepath.Join(bin, "albatross-kubelet"), "--kubeconfig", n.account(), "--node-name", nodeName, "--node-ip="+nodeIP,
 		"--tmpdir", dir, "--path=k8s", "--network=pods", "--client-ca", c.authority.file, "--target=spt")
 	c.until("the node is ready", func(ctx context.Context) bool {
@@ -155,6 +156,8 @@ func (n *node) make(ctx context.Context, object runtime.Object) (err error) {
 		_, err = n.admin.RbacV1().Roles(o2.Namespace).Create(ctx, o2, o)
 	case *rbacv1.RoleBinding:
 		_, err = n.admin.RbacV1().RoleBindings(o2.Namespace).Create(ctx, o2, o)
+	case *appsv1.DaemonSet:
+		_, err = n.admin.AppsV1().DaemonSets(o2.Namespace).Create(ctx, o2, o)
 	case *storagev1.CSIDriver:
 		_, err = n.admin.StorageV1().CSIDrivers().Create(ctx, o2, o)
 	case *storagev1.StorageClass:
