@@ -149,7 +149,7 @@ func (d Daemon) RemoveBlock(ctx context.Context, name messages.Name, owner strin
 }
 
 // Watch follows the events of the daemon.
-func (d Daemon) Watch(ctx context.Context, path messages.Path, begun func(), changed func(messages.Name)) error {
+func (d Daemon) Watch(ctx context.Context, path messages.Path, begun func(), happened func(messages.Event)) error {
 	conn, err := d.dial(ctx, messages.AtControl)
 	if err != nil {
 		return err
@@ -167,7 +167,7 @@ func (d Daemon) Watch(ctx context.Context, path messages.Path, begun func(), cha
 		}
 		switch e := next.(type) {
 		case messages.DataEvent:
-			changed(e.Event.Name)
+			happened(e.Event)
 		case messages.DataMissed, messages.DataPresent:
 			begun()
 		}

@@ -12,4 +12,5 @@
 //	run.go        which run of a pod a status is about
 //	status.go     the status that shows a unikernel
 //	conditions.go the conditions in it
+//	events.go     events of the daemon as events of pods
 package pods

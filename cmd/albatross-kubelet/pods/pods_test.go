@@ -270,4 +270,22 @@ func TestOwnersAndNames(t *testing.T) {
 	}
 }
 
+func TestEventsOfTheDaemonAreToldOfPods(t *testing.T) {
+	for _, c := range []struct {
+		event                 messages.Event
+		kind, reason, message string
+	}{
+		{messages.Event{Kind: messages.EventExited, Exit: messages.Some(code(0))}, "Normal", "Exited", "the unikernel has ended: exit 0"},
+		{messages.Event{Kind: messages.EventExited, Exit: messages.Some(signal(11))}, "Warning", "Exited", "the unikernel has ended: signal 11"},
+		{messages.Event{Kind: messages.EventRestarting, Cause: "exit 2 asks for a restart"}, "Warning", "Restarting", "the unikernel is started again: exit 2 asks for a restart"},
+		{messages.Event{Kind: messages.EventStopped}, "Warning", "Stopped", "the unikernel stays stopped: somebody has asked for that"},
+	} {
+		kind, reason, message, tells := pods.Tell(c.event)
+		require.True(t, tells)
+		require.Equal(t, []string{c.kind, c.reason, c.message}, []string{kind, reason, message})
+	}
+	_, _, _, tells := pods.Tell(messages.Event{Kind: messages.EventCreated})
+	require.False(t, tells)
+}
+
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

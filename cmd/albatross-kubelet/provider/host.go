@@ -28,9 +28,9 @@ type Host interface {
 	// Blocks returns the block devices at and below a path that have an owner, with names relative
 	// to it.
 	Blocks(ctx context.Context, path messages.Path) ([]Block, error)
-	// Watch calls begun when it hears of changes from then on, and changed for each name below a
-	// path, relative to it, that something has happened to. It returns when the stream ends.
-	Watch(ctx context.Context, path messages.Path, begun func(), changed func(messages.Name)) error
+	// Watch calls begun when it hears of what happens from then on, and happened for each event
+	// below a path, with names relative to it. It returns when the stream ends.
+	Watch(ctx context.Context, path messages.Path, begun func(), happened func(messages.Event)) error
 }
 
 // A Unikernel is what the daemon tells of one.

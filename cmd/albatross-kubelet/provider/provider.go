@@ -199,15 +199,25 @@ func (p *Provider) work(ctx context.Context) {
 // begins to hear of changes: there may have been some before.
 func (p *Provider) watch(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := p.Host.Watch(ctx, p.Settings.Path, func() { p.lookAtAll(ctx) }, func(relative messages.Name) {
-			if pod, possible := pods.PodOf(relative); possible {
-				p.queue.Add(pod)
-			}
-		})
+		err := p.Host.Watch(ctx, p.Settings.Path, func() { p.lookAtAll(ctx) }, p.happened)
 		if err != nil && ctx.Err() == nil {
 			p.Log.Warn("Cannot follow the events of the daemon", "error", err)
 		}
 		sleep(ctx, watchPause)
+	}
+}
+
+// happened has a pod looked at whose unikernel an event is about, and tells it to who watches the pod.
+func (p *Provider) happened(e messages.Event) {
+	key, possible := pods.PodOf(e.Name)
+	if !possible {
+		return
+	}
+	p.queue.Add(key)
+	pod, known := p.Pod(key.Namespace, key.Name)
+	kind, reason, message, tells := pods.Tell(e)
+	if known && tells && pod.Spec.NodeName == p.Node {
+		p.Events.Event(pod, kind, reason, message)
 	}
 }
 

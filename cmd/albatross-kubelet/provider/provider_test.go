@@ -227,6 +227,7 @@ func TestACrashLoop(t *testing.T) {
 	w.is("web", "started again", func(_ *corev1.Pod, c corev1.ContainerStatus) bool { return c.RestartCount == 1 && c.Ready })
 	w.host.ends("shop:web", messages.Exit{Known: true, Code: 1})
 	w.waits("web", "CrashLoopBackOff")
+	w.event("Warning Exited the unikernel has ended: exit 1")
 	require.Contains(t, w.pod("web").Status.ContainerStatuses[0].State.Waiting.Message, "a tender that refuses")
 	w.settled("new")
 	require.Equal(t, 2, w.host.did("create shop:web web:1"), "it waits")

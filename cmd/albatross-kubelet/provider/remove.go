@@ -24,8 +24,11 @@ func (p *Provider) destroy(ctx context.Context, pod *corev1.Pod, name messages.N
 		if _, err := p.abandoned(ctx, key, name); err != nil {
 			return err
 		}
-	} else if err := p.Host.Destroy(ctx, name); err != nil {
-		return fmt.Errorf("cannot destroy its unikernel: %w", err)
+	} else {
+		p.Events.Event(pod, corev1.EventTypeNormal, "Killing", "the unikernel "+name.String()+" is destroyed")
+		if err := p.Host.Destroy(ctx, name); err != nil {
+			return fmt.Errorf("cannot destroy its unikernel: %w", err)
+		}
 	}
 	p.queue.Add(key)
 	return nil

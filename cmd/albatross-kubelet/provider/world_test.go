@@ -261,7 +261,7 @@ type fakeHost struct {
 	done       []string       // what it was told to do, in order
 	refused    messages.Label // what is not created, and why
 	refusal    error
-	changed    func(messages.Name)
+	happened   func(messages.Event)
 }
 
 func newFakeHost() *fakeHost {
@@ -306,11 +306,11 @@ func (h *fakeHost) finish(name string, exit messages.Exit) {
 
 func (h *fakeHost) tell(name string) {
 	h.mu.Lock()
-	changed := h.changed
+	happened, exit := h.happened, h.unikernels[name].End.Value.Exit
 	h.mu.Unlock()
 	n, _ := messages.ParseName(name)
-	if changed != nil {
-		changed(n)
+	if happened != nil {
+		happened(messages.Event{Kind: messages.EventExited, Name: n, Exit: messages.Some(exit)})
 	}
 }
 
@@ -408,9 +408,9 @@ func (h *fakeHost) blockNames() (names []string) {
 	return names
 }
 
-func (h *fakeHost) Watch(ctx context.Context, _ messages.Path, begun func(), changed func(messages.Name)) error {
+func (h *fakeHost) Watch(ctx context.Context, _ messages.Path, begun func(), happened func(messages.Event)) error {
 	h.mu.Lock()
-	h.changed = changed
+	h.happened = happened
 	h.mu.Unlock()
 	begun()
 	<-ctx.Done()
