@@ -15,11 +15,11 @@ var ofRegistries = []string{"github.com/google/go-containerregistry/", "github.c
 
 // askRegistries are the packages that may import it, or each other. Nobody else may import these,
 // except tests.
-var askRegistries = []string{"sockets/registry", "cmd/albatross-client"}
+var askRegistries = []string{"sockets/registry", "cmd/albatross-client", "cmd/albatross-kubelet"}
 
-// TestOnlyTheClientAsksRegistries: the daemon, the tenders and the endpoint connect to none, and have
+// TestOnlyClientsAskRegistries: the daemon, the tenders and the endpoint connect to none, and have
 // nothing that could.
-func TestOnlyTheClientAsksRegistries(t *testing.T) {
+func TestOnlyClientsAskRegistries(t *testing.T) {
 	found := 0
 	for _, s := range sources(t) {
 		for _, i := range s.file.Imports {
