@@ -18,7 +18,7 @@ func (p *planner) lookUp(ctx context.Context, list []unikernelEntry) ([]unikerne
 	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	client := p.app.registries(p.registries)
+	client := registryClient(p.apply.out, p.registries)
 	defer client.Close()
 	list = slices.Clone(list)
 	for i := range list {
@@ -94,12 +94,12 @@ func (e *unikernelEntry) adopt(memory int, arguments []string) {
 }
 
 // withSource does something with the image in a registry that a source names.
-func (a *app) withSource(ctx context.Context, o registryOptions, from source, do func(fetched) error) error {
+func (ap applier) withSource(ctx context.Context, o registryOptions, from source, do func(fetched) error) error {
 	r, err := registry.ParseReference(string(from.OCI))
 	if err != nil {
 		return inputError(err.Error())
 	}
-	return a.withImage(ctx, o, r, messages.Option[string]{}, func(f fetched) error {
+	return withImage(ctx, ap.out, o, r, messages.Option[string]{}, func(f fetched) error {
 		if err := from.matches(f.data); err != nil {
 			return err
 		}

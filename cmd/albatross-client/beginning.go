@@ -80,13 +80,13 @@ func (b *beginning) end() error {
 }
 
 // started returns the start of the current run, or of the last one, if it is known.
-func (a *app) started(ctx context.Context, name messages.Name) (start time.Time, ok bool) {
-	if a.socket != "" || a.destination.csr || name.IsPath() {
+func (cs consoles) started(ctx context.Context, name messages.Name) (start time.Time, ok bool) {
+	if cs.daemon.socket != "" || cs.daemon.destination.csr || name.IsPath() {
 		return start, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	_, answer, err := a.infos(ctx, name)
+	_, answer, err := cs.inventory.infos(ctx, name)
 	infos, _ := answer.(messages.SuccessInfos)
 	switch {
 	case err != nil:
@@ -94,12 +94,12 @@ func (a *app) started(ctx context.Context, name messages.Name) (start time.Time,
 	case len(infos.List) == 1:
 		return infos.List[0].Info.Started, true
 	}
-	return a.lastStarted(ctx, name)
+	return cs.lastStarted(ctx, name)
 }
 
 // lastStarted returns the start of the last run of a unikernel that does not run.
-func (a *app) lastStarted(ctx context.Context, name messages.Name) (start time.Time, ok bool) {
-	conn, err := a.connectSocket(ctx, messages.AtControl)
+func (cs consoles) lastStarted(ctx context.Context, name messages.Name) (start time.Time, ok bool) {
+	conn, err := cs.daemon.connectSocket(ctx, messages.AtControl)
 	if err != nil { // a native daemon has no such socket
 		return start, false
 	}

@@ -12,13 +12,13 @@ import (
 	"albatross/messages"
 )
 
-// A printer notes what is printed.
-type printer struct {
+// A lineRecorder notes what is printed.
+type lineRecorder struct {
 	texts  []string
 	failed error
 }
 
-func (p *printer) print(l messages.DataConsole) error {
+func (p *lineRecorder) print(l messages.DataConsole) error {
 	p.texts = append(p.texts, l.Line)
 	return p.failed
 }
@@ -38,7 +38,7 @@ func addAll(t *testing.T, b *beginning, lines []messages.DataConsole) {
 }
 
 func TestTheEndOfTheLastRunIsBeforeTheRun(t *testing.T) {
-	p := &printer{}
+	p := &lineRecorder{}
 	b := &beginning{start: time.Unix(100, 0), few: 3, print: p.print}
 	addAll(t, b, linesAt(1, 99))
 	require.Empty(t, p.texts)
@@ -52,7 +52,7 @@ func TestTheEndOfTheLastRunIsBeforeTheRun(t *testing.T) {
 
 func TestARunThatPrintsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &printer{}
+		p := &lineRecorder{}
 		b := &beginning{start: time.Unix(100, 0), few: 2, print: p.print}
 		addAll(t, b, linesAt(1, 3))
 		time.Sleep(historyPause - 1)
@@ -69,7 +69,7 @@ func TestARunThatPrintsNothing(t *testing.T) {
 }
 
 func TestTheEndOfAStreamReleasesLines(t *testing.T) {
-	p := &printer{failed: errors.New("full")}
+	p := &lineRecorder{failed: errors.New("full")}
 	b := &beginning{start: time.Unix(100, 0), few: 2, print: p.print}
 	require.NoError(t, b.end())
 	b = &beginning{start: time.Unix(100, 0), few: 2, print: p.print}
@@ -79,7 +79,7 @@ func TestTheEndOfAStreamReleasesLines(t *testing.T) {
 }
 
 func TestWithoutAStartAllIsPrinted(t *testing.T) {
-	p := &printer{}
+	p := &lineRecorder{}
 	b := &beginning{few: 1, print: p.print}
 	addAll(t, b, linesAt(1, 5))
 	require.Len(t, p.texts, 5)

@@ -12,7 +12,7 @@ import (
 
 const certificateArgument = "CERT"
 
-func (a *app) certificateCommand() *cobra.Command {
+func certificateCommand(d *daemon, out *printer, inv inventory, up uploader, cons consoles, down downloader) *cobra.Command {
 	var data string
 	c := &cobra.Command{
 		Use:   "certificate " + certificateArgument + " " + keyArgument,
@@ -25,14 +25,14 @@ was signed with 'sign', and KEY is the private key that was made with the reques
 			if err := parseFiles(map[string]string{certificateArgument: args[0], keyArgument: args[1]}); err != nil {
 				return err
 			}
-			if a.destination.address == "" {
+			if d.destination.address == "" {
 				return inputError("no destination provided")
 			}
-			name, command, err := a.showReady(args[0], args[1])
+			name, command, err := showReady(d, args[0], args[1])
 			if err != nil {
 				return err
 			}
-			return a.give(c.Context(), name, command, data)
+			return giver{d, out, inv, up, cons, down}.give(c.Context(), name, command, data)
 		},
 	}
 	c.Flags().Var(one("FILE", parseFile, &data), "data", "what goes into the block device, where the certificate is for 'set-block'")
@@ -41,7 +41,7 @@ was signed with 'sign', and KEY is the private key that was made with the reques
 
 // showReady makes the client use the certificate in a file, and returns its name and
 // command.
-func (a *app) showReady(certPath, keyPath string) (name messages.Name, command messages.Command, err error) {
+func showReady(d *daemon, certPath, keyPath string) (name messages.Name, command messages.Command, err error) {
 	chain, err := readChain(certPath)
 	if err != nil {
 		return name, nil, err
@@ -68,39 +68,49 @@ func (a *app) showReady(certPath, keyPath string) (name messages.Name, command m
 	if err := mayTravel(name, command); err != nil {
 		return name, nil, err
 	}
-	a.destination.made = &madeCertificate{chain, key}
+	d.destination.made = &madeCertificate{chain, key}
 	return name, command, nil
 }
 
+// A giver gives the command of a certificate, and does with the answer what that command does.
+type giver struct {
+	daemon     *daemon
+	out        *printer
+	inventory  inventory
+	uploader   uploader
+	consoles   consoles
+	downloader downloader
+}
+
 // give gives a command and handles the answer as the command of the same name does.
-func (a *app) give(ctx context.Context, name messages.Name, command messages.Command, data string) error {
+func (g giver) give(ctx context.Context, name messages.Name, command messages.Command, data string) error {
 	switch c := command.(type) {
 	case messages.ConsoleSubscribe:
-		return a.follow(ctx, name, c, &beginning{print: a.linePrinter(name)}, false)
+		return g.consoles.follow(ctx, name, c, &beginning{print: g.consoles.linePrinter(name)}, false)
 	case messages.StatsSubscribe:
-		return a.followStats(ctx, name)
+		return statsFollower{g.daemon, g.out, g.inventory}.followStats(ctx, name)
 	case messages.UnikernelInfo:
-		about, infos, err := a.answer(ctx, name, c)
+		about, infos, err := g.daemon.answer(ctx, name, c)
 		if err != nil {
 			return err
 		}
-		return a.showInfos(ctx, name, about, infos, false)
+		return lister{g.daemon, g.out, g.inventory}.showInfos(ctx, name, about, infos, false)
 	case messages.UnikernelGet:
-		return a.get(ctx, name, c, &output{})
+		return g.downloader.get(ctx, name, c, &output{})
 	case messages.BlockDump:
-		return a.dumpBlock(ctx, name, c.Level, &output{})
+		return g.downloader.dumpBlock(ctx, name, c.Level, &output{})
 	case messages.BlockSet:
-		return a.giveWith(ctx, name, command, c.Compressed, data)
+		return g.giveWith(ctx, name, command, c.Compressed, data)
 	case messages.UnikernelCreate:
 		if len(c.Config.Image) == 0 {
-			return a.giveWith(ctx, name, command, c.Config.Compressed, data)
+			return g.giveWith(ctx, name, command, c.Config.Compressed, data)
 		}
 	}
-	return a.ask(ctx, name, command)
+	return g.daemon.ask(ctx, name, command)
 }
 
 // giveWith gives a command followed by a file, compressed if the command says so.
-func (a *app) giveWith(ctx context.Context, name messages.Name, command messages.Command, compressed bool, path string) error {
+func (g giver) giveWith(ctx context.Context, name messages.Name, command messages.Command, compressed bool, path string) error {
 	if path == "" {
 		return inputError("the certificate says " + plainText(command) + ", which needs a file: give it with --data")
 	}
@@ -113,5 +123,5 @@ func (a *app) giveWith(ctx context.Context, name messages.Name, command messages
 	if compressed {
 		level = remoteLevel
 	}
-	return a.upload(ctx, name, command, file, level)
+	return g.uploader.upload(ctx, name, command, file, level)
 }

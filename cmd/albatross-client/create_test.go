@@ -35,7 +35,7 @@ func BenchmarkCompress(b *testing.B) {
 // TestLevels: on this machine nothing is compressed. Remote commands use the best level that costs
 // little time.
 func TestLevels(t *testing.T) {
-	here, far, request := app{}, app{destination: destination{address: "x:1"}}, app{destination: destination{csr: true}}
+	here, far, request := daemon{}, daemon{destination: destination{address: "x:1"}}, daemon{destination: destination{csr: true}}
 	none, nine := messages.Option[int]{}, messages.Some(9)
 	require.Equal(t, []int{0, 6, 6}, []int{here.compression(none), far.compression(none), request.compression(none)})
 	require.Equal(t, []int{9, 9, 9}, []int{here.compression(nine), far.compression(nine), request.compression(nine)})

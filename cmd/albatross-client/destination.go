@@ -40,8 +40,7 @@ type madeCertificate struct {
 // endpointPort is the default port of endpoints.
 const endpointPort = "1025"
 
-func (a *app) registerDestination(flags *pflag.FlagSet) {
-	d := &a.destination
+func (d *destination) register(flags *pflag.FlagSet) {
 	flags.VarP(one("HOST[:PORT]", parseDestination, &d.address), "destination", "d", "ask the daemon behind this endpoint, with a certificate")
 	flags.BoolVar(&d.csr, "csr", false, "ask nobody, but write a request for a certificate that says the command")
 	flags.StringVar(&d.ca, "ca", "ca.pem", "with --destination: the certificate that signs ours, and those that vouch for it")
@@ -54,12 +53,12 @@ func (a *app) registerDestination(flags *pflag.FlagSet) {
 // given reports whether another daemon than the one on this machine is asked.
 func (d *destination) given() bool { return d.csr || d.address != "" }
 
-func (a *app) checkDestination() error {
+func (d *daemon) checkDestination() error {
 	var given []string
 	for _, o := range []struct {
 		name string
 		set  bool
-	}{{"--socket", a.socket != ""}, {"--destination", a.destination.address != ""}, {"--csr", a.destination.csr}} {
+	}{{"--socket", d.socket != ""}, {"--destination", d.destination.address != ""}, {"--csr", d.destination.csr}} {
 		if o.set {
 			given = append(given, o.name)
 		}
@@ -93,42 +92,42 @@ func keyTypeNames() string {
 
 // connectEndpoint connects to an endpoint for a command: in a session, or else with a certificate
 // that contains it.
-func (a *app) connectEndpoint(ctx context.Context, name messages.Name, command messages.Command) (*client.Conn, error) {
-	if a.destination.made != nil {
-		return a.connectMade(ctx, a.destination.made)
+func (d *daemon) connectEndpoint(ctx context.Context, name messages.Name, command messages.Command) (*client.Conn, error) {
+	if d.destination.made != nil {
+		return d.connectMade(ctx, d.destination.made)
 	}
 	if err := mayTravel(name, command); err != nil {
 		return nil, err
 	}
 	properties, _ := messages.PropertiesOf(command)
-	return a.connectAfar(ctx, properties.At, name, command)
+	return d.connectAfar(ctx, properties.At, name, command)
 }
 
 // connectMade connects to an endpoint with a certificate that contains the command.
-func (a *app) connectMade(ctx context.Context, shown *madeCertificate) (*client.Conn, error) {
-	anchors, err := readPEM(a.destination.serverCA, certificate.ParseCertificates)
+func (d *daemon) connectMade(ctx context.Context, shown *madeCertificate) (*client.Conn, error) {
+	anchors, err := readPEM(d.destination.serverCA, certificate.ParseCertificates)
 	if err != nil {
 		return nil, err
 	}
 	if err := leadsTo(shown.chain, anchors); err != nil {
 		return nil, &chainError{err}
 	}
-	a.destination.large = shown.size() > largeSize
-	a.message(info, "connecting to "+a.destination.address)
+	d.destination.large = shown.size() > largeSize
+	d.out.message(info, "connecting to "+d.destination.address)
 	return client.DialTLS(ctx, client.Endpoint{
-		Address:   a.destination.address,
+		Address:   d.destination.address,
 		Authority: anchors,
 		Shown:     shown.forTLS(),
 	})
 }
 
 // certify makes a certificate with a command, for immediate use.
-func (a *app) certify(authority *certificate.Authority, name messages.Name, command messages.Command) (*madeCertificate, error) {
+func (d *daemon) certify(authority *certificate.Authority, name messages.Name, command messages.Command) (*madeCertificate, error) {
 	common, err := commonName(name)
 	if err != nil {
 		return nil, err
 	}
-	key, err := a.destination.keyType.Generate()
+	key, err := d.destination.keyType.Generate()
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +178,7 @@ const chainAdvice = "The file of --ca, or the certificate that was given, must h
 	"and all of them must be valid now."
 
 // explainTrust says whose certificate is not accepted, and what to do.
-func (a *app) explainTrust(e *client.TrustError) (exitCode, string) {
+func (d *daemon) explainTrust(e *client.TrustError) (exitCode, string) {
 	text := "[ERROR] " + escape(e.Error()) + "\n"
 	switch e.Kind {
 	case client.UnknownIssuer:
@@ -192,12 +191,12 @@ func (a *app) explainTrust(e *client.TrustError) (exitCode, string) {
 			"certificate is for, or make one for all that it is reached at: 'albatross-client generate' with --server-host for each."
 	}
 	return exitRejected, text + "The endpoint says no more than that. Is the authority that has signed for us the one that it trusts, and\n" +
-		"are the clocks right?" + a.largeAdvice()
+		"are the clocks right?" + d.largeAdvice()
 }
 
 // largeAdvice is for a failure that the size of our certificate may have caused.
-func (a *app) largeAdvice() string {
-	if !a.destination.large {
+func (d *daemon) largeAdvice() string {
+	if !d.destination.large {
 		return ""
 	}
 	return "\nThe certificate has more than 256 KB, which endpoints refuse that were built without support for it.\n" +

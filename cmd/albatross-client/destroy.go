@@ -6,12 +6,12 @@ import (
 	"albatross/messages"
 )
 
-func (a *app) destroyCommand() *cobra.Command {
-	return a.aboutUnikernels(&cobra.Command{
+func destroyCommand(d *daemon, complete completer) *cobra.Command {
+	return complete.aboutUnikernels(&cobra.Command{
 		Use:     "destroy",
 		Aliases: []string{"rm"},
 		Short:   "Stop unikernels and forget them",
 	}, func(c *cobra.Command, name messages.Name) error {
-		return a.ask(c.Context(), name, messages.UnikernelDestroy{})
+		return d.ask(c.Context(), name, messages.UnikernelDestroy{})
 	})
 }

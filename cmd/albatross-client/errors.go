@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -62,7 +59,7 @@ var (
 )
 
 // report prints what went wrong and what to do about it.
-func (a *app) report(command *cobra.Command, err error) exitCode {
+func (p *program) report(command *cobra.Command, err error) exitCode {
 	if err == nil || errors.Is(err, errRequested) {
 		return exitSuccess
 	}
@@ -72,34 +69,15 @@ func (a *app) report(command *cobra.Command, err error) exitCode {
 	}
 	var first exitCode
 	for i, err := range several {
-		code, text := a.explain(command, err)
-		if a.level() > quiet || code == exitUsage {
-			fmt.Fprintln(a.stderr, "albatross-client: "+a.forReader(text))
+		code, text := p.explain(command, err)
+		if p.out.level() > quiet || code == exitUsage {
+			fmt.Fprintln(p.out.stderr, "albatross-client: "+p.out.forReader(text))
 		}
 		if i == 0 {
 			first = code
 		}
 	}
 	return first
-}
-
-// forReader returns a text without the levels that only native's format has.
-func (a *app) forReader(text string) string {
-	if a.format == nativeFormat {
-		return text
-	}
-	return strings.TrimPrefix(strings.TrimPrefix(text, "[ERROR] "), "[WARNING] ")
-}
-
-// of returns how a text says which name it is about.
-func (a *app) of(name messages.Name) string {
-	if a.format == nativeFormat {
-		return "host " + nameText(name) + ": "
-	}
-	if name == (messages.Name{}) {
-		return ""
-	}
-	return shortName(name) + ": "
 }
 
 // severalErrors are what went wrong with several things, which are reported one by one.
@@ -116,7 +94,7 @@ func (s severalErrors) orNil() error {
 func (s severalErrors) Error() string   { return errors.Join(s...).Error() }
 func (s severalErrors) Unwrap() []error { return s }
 
-func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
+func (p *program) explain(command *cobra.Command, err error) (exitCode, string) {
 	var usage usageError
 	var input inputError
 	var refusal *client.Refusal
@@ -137,22 +115,22 @@ func (a *app) explain(command *cobra.Command, err error) (exitCode, string) {
 	case errors.As(err, &input):
 		return exitUsage, string(input)
 	case errors.As(err, &atOnce):
-		return exitRefused, "[ERROR] " + a.of(atOnce.name) + atOnce.Error()
+		return exitRefused, "[ERROR] " + p.out.of(atOnce.name) + atOnce.Error()
 	case errors.As(err, &refusal):
-		return refusalCode(refusal), a.refusalText(refusal) + a.meantName(refusal)
+		return refusalCode(refusal), p.out.refusalText(refusal) + inventory{p.daemon, p.out}.meantName(refusal)
 	case errors.As(err, &ended):
-		return exitEnded, "[WARNING] " + a.of(ended.Name) + "the daemon has ended this: " + escape(ended.Text)
+		return exitEnded, "[WARNING] " + p.out.of(ended.Name) + "the daemon has ended this: " + escape(ended.Text)
 	case errors.As(err, &connect):
-		return exitConnect, "[ERROR] " + escape(err.Error()) + "\n" + a.connectAdvice(connect)
+		return exitConnect, "[ERROR] " + escape(err.Error()) + "\n" + p.daemon.connectAdvice(connect)
 	case errors.As(err, &chain):
 		return exitChain, "[ERROR] " + escape(err.Error()) + "\n" + chainAdvice
 	case errors.As(err, &trust):
-		return a.explainTrust(trust)
+		return p.daemon.explainTrust(trust)
 	case errors.Is(err, client.ErrNoAnswer):
 		return exitCommunication, "[ERROR] " + escape(err.Error()) +
 			"\nThe daemon refuses like this what it does not understand: is it of another version? Its log tells more."
 	case errors.As(err, &broken):
-		return exitCommunication, "[ERROR] " + escape(err.Error()) + a.largeAdvice()
+		return exitCommunication, "[ERROR] " + escape(err.Error()) + p.daemon.largeAdvice()
 	case errors.As(err, &web):
 		return exitHTTP, "[ERROR] " + escape(err.Error()) + "\n" + buildsAdvice(err)
 	case errors.As(err, &images) && errors.Is(err, context.Canceled):
@@ -185,10 +163,10 @@ func refusalCode(r *client.Refusal) exitCode {
 }
 
 // refusalText returns the daemon's words, and what to do if that is known.
-func (a *app) refusalText(r *client.Refusal) string {
-	text := a.of(r.Name) + escape(r.Text)
-	if a.format == nativeFormat {
-		text = "[WARNING] " + a.of(r.Name) + "command failed " + escape(r.Text)
+func (p *printer) refusalText(r *client.Refusal) string {
+	text := p.of(r.Name) + escape(r.Text)
+	if p.format == nativeFormat {
+		text = "[WARNING] " + p.of(r.Name) + "command failed " + escape(r.Text)
 	}
 	if advice, ok := refusalAdvice[r.Text]; ok {
 		text += "\n" + advice
@@ -222,36 +200,23 @@ var refusalAdvice = map[string]string{
 	"dump block: is in use":                      destroyUser,
 }
 
-// connectAdvice says how to reach a daemon.
-func (a *app) connectAdvice(e *client.ConnectError) string {
-	switch {
-	case a.destination.address != "":
-		return "Nobody can be reached there: an endpoint listens on port 1025, where it has not been told otherwise."
-	case errors.Is(e, fs.ErrPermission):
-		return "Only root and the members of the socket's group may ask the daemon: try as one of them."
-	case errors.Is(e, syscall.EINVAL):
-		return "The path of a socket has at most 107 bytes: choose a shorter one."
-	case a.socket != "":
-		return "No daemon listens there: give the socket of one that runs, or start one with 'albatrossd'."
-	}
-	return fmt.Sprintf("No daemon listens there. Start one with 'albatrossd --tmpdir %s', or tell with --tmpdir\n"+
-		"or --socket where one runs.", escape(filepath.Clean(a.tmpdir)))
+// An unbuiltError says that no server knows where an image is from.
+type unbuiltError struct {
+	name messages.Name
+	err  error
 }
 
-// message prints a message of a level, unless the user wants fewer.
-func (a *app) message(level verbosity, text string) {
-	if a.level() >= level {
-		prefix := level.String() + ": "
-		if a.format == nativeFormat {
-			prefix = "[" + strings.ToUpper(level.String()) + "] "
-		}
-		fmt.Fprintf(a.stderr, "albatross-client: %s%s\n", prefix, escape(text))
-	}
+func (u *unbuiltError) Error() string {
+	return fmt.Sprintf("the image of %s is from no build of this server: %v", shortName(u.name), u.err)
 }
 
-// hint prints a line that belongs to a warning, unless it is empty or the user wants none.
-func (a *app) hint(text string) {
-	if text != "" && a.level() >= warning {
-		fmt.Fprintln(a.stderr, text)
+func (u *unbuiltError) Unwrap() error { return u.err }
+
+// buildsAdvice says what to do about a server.
+func buildsAdvice(err error) string {
+	var unbuilt *unbuiltError
+	if errors.As(err, &unbuilt) {
+		return "Name the server where it was built with --http-host, or replace it by a file: 'albatross-client create --force'."
 	}
+	return "Nothing was changed. --http-host names another server, and --timeout how long it may be silent."
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,7 +18,7 @@ type eventsOptions struct {
 	noFollow bool
 }
 
-func (a *app) eventsCommand() *cobra.Command {
+func eventsCommand(d *daemon, out *printer, inv inventory) *cobra.Command {
 	var o eventsOptions
 	c := &cobra.Command{
 		Use:   "events",
@@ -38,7 +36,7 @@ unikernel had used when it ended, an object with user_micros and system_micros o
 and, if known, max_memory_kb. An event has a larger number than those before it. Where
 events are not kept any more that had to be told, the only member is missed, their number.`,
 		Args: positional(),
-		RunE: func(c *cobra.Command, _ []string) error { return a.events(c.Context(), o) },
+		RunE: func(c *cobra.Command, _ []string) error { return eventFollower{d, out, inv}.events(c.Context(), o) },
 	}
 	flags := c.Flags()
 	flags.VarP(one("NAME", messages.ParseName, &o.name), "name", "n",
@@ -48,22 +46,29 @@ events are not kept any more that had to be told, the only member is missed, the
 	return c
 }
 
+// An eventFollower prints events as they come.
+type eventFollower struct {
+	daemon    *daemon
+	out       *printer
+	inventory inventory
+}
+
 // events prints events until it is interrupted.
-func (a *app) events(ctx context.Context, o eventsOptions) error {
+func (ef eventFollower) events(ctx context.Context, o eventsOptions) error {
 	if o.noFollow && !o.since.OK {
 		o.since = messages.Some(time.Unix(0, 0).UTC())
 	}
 	switch {
-	case a.destination.csr:
+	case ef.daemon.destination.csr:
 		return errNoRequest
-	case a.socket == "-":
-		return a.showRequest(o.name, messages.EventsSubscribe{Since: o.since})
+	case ef.daemon.socket == "-":
+		return ef.out.showRequest(o.name, messages.EventsSubscribe{Since: o.since})
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	context.AfterFunc(ctx, stop) // see follow
 	var last uint64              // number of the last event
-	err := a.keepFollowing(ctx, func(ctx context.Context) error { return a.printEvents(ctx, &o, &last) })
+	err := ef.daemon.keepFollowing(ctx, func(ctx context.Context) error { return ef.printEvents(ctx, &o, &last) })
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -71,8 +76,8 @@ func (a *app) events(ctx context.Context, o eventsOptions) error {
 }
 
 // printEvents prints events behind the last one, and moves o behind what it has printed.
-func (a *app) printEvents(ctx context.Context, o *eventsOptions, last *uint64) error {
-	conn, err := a.connectSocket(ctx, messages.AtControl)
+func (ef eventFollower) printEvents(ctx context.Context, o *eventsOptions, last *uint64) error {
+	conn, err := ef.daemon.connectSocket(ctx, messages.AtControl)
 	if err != nil {
 		return err
 	}
@@ -88,7 +93,7 @@ func (a *app) printEvents(ctx context.Context, o *eventsOptions, last *uint64) e
 		}
 		if _, present := next.(messages.DataPresent); present {
 			if o.noFollow {
-				a.warnNothing(o.name, "event of", !some)
+				ef.inventory.warnNothing(o.name, "event of", !some)
 				return nil
 			}
 			if !o.since.OK {
@@ -102,45 +107,17 @@ func (a *app) printEvents(ctx context.Context, o *eventsOptions, last *uint64) e
 			}
 			*last, o.since = e.Number, messages.Some(e.Event.Time())
 		}
-		if err := a.print(a.eventLine(next)); err != nil {
+		if err := ef.out.print(ef.eventLine(next)); err != nil {
 			return err
 		}
 	}
 }
 
-func (a *app) eventLine(d messages.Data) string {
-	if a.format == jsonFormat {
+func (ef eventFollower) eventLine(d messages.Data) string {
+	if ef.out.format == jsonFormat {
 		return eventJSON(d)
 	}
 	return eventText(d)
-}
-
-// eventText returns a line with columns, which are aligned unless names are long.
-func eventText(d messages.Data) string {
-	switch d := d.(type) {
-	case messages.DataEvent:
-		e := d.Event
-		line := fmt.Sprintf("%s  %-14s  %-20s  %s", timeText(e.Time()), escape(string(e.Kind)), e.Name, eventDetail(e))
-		return strings.TrimRight(line, " ")
-	case messages.DataMissed:
-		return fmt.Sprintf("[%d events missed: they are not kept any more]", d.Count)
-	}
-	return ""
-}
-
-// eventDetail returns how a unikernel ended, the cause, and what it has used.
-func eventDetail(e messages.Event) string {
-	if !e.Exit.OK {
-		return escape(string(e.Cause))
-	}
-	text := e.Exit.Value.String()
-	if e.Cause != "" {
-		text += ": " + escape(string(e.Cause))
-	}
-	if e.Usage.OK {
-		text += " (" + e.Usage.Value.String() + ")"
-	}
-	return text
 }
 
 // An eventObject is an event in JSON. The names of its members do not change.
@@ -154,13 +131,6 @@ type eventObject struct {
 	Memory bool               `json:"out_of_memory,omitempty"` // with Signal: the reason
 	Cause  string             `json:"cause,omitempty"`
 	Usage  *usageObject       `json:"used,omitempty"`
-}
-
-// A usageObject is what a unikernel had used when it ended.
-type usageObject struct {
-	UserMicros   int64 `json:"user_micros"`
-	SystemMicros int64 `json:"system_micros"`
-	MaxMemory    int64 `json:"max_memory_kb,omitempty"` // absent: unknown
 }
 
 type missedObject struct {

@@ -41,13 +41,13 @@ func TestExamples(t *testing.T) {
 			visit(sub)
 		}
 	}
-	visit(new(app).root())
+	visit(newProgram(nil, nil, nil).root())
 	require.Greater(t, shown, 30)
 }
 
 // understood returns the command that is meant.
 func understood(t *testing.T, words []string) string {
-	root := new(app).root() // options keep their values
+	root := newProgram(nil, nil, nil).root() // options keep their values
 	c, args, err := root.Find(words)
 	require.NoError(t, err, "%q", words)
 	require.NoError(t, c.ParseFlags(args), "%q", words)

@@ -3,16 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"albatross/messages"
-	"albatross/sockets/control"
 )
 
-func (a *app) exitsCommand() *cobra.Command {
+func exitsCommand(d *daemon, out *printer, inv inventory) *cobra.Command {
 	var name messages.Name
 	var since messages.Option[time.Time]
 	c := &cobra.Command{
@@ -25,7 +23,7 @@ it had at once, with that of the tender. All that is kept as long as its console
 there after the unikernel is gone. What waits to be started again, and what is stopped, is
 shown, too. The last one is at the end.`,
 		Args: positional(),
-		RunE: func(c *cobra.Command, _ []string) error { return a.exits(c.Context(), name, since) },
+		RunE: func(c *cobra.Command, _ []string) error { return exits(c.Context(), d, out, inv, name, since) },
 	}
 	c.Flags().VarP(one("NAME", messages.ParseName, &name), "name", "n",
 		"only this one; with ':' at the end, all below that path")
@@ -33,14 +31,14 @@ shown, too. The last one is at the end.`,
 	return c
 }
 
-func (a *app) exits(ctx context.Context, name messages.Name, since messages.Option[time.Time]) error {
+func exits(ctx context.Context, d *daemon, out *printer, inv inventory, name messages.Name, since messages.Option[time.Time]) error {
 	switch {
-	case a.destination.csr:
+	case d.destination.csr:
 		return errNoRequest
-	case a.socket == "-":
-		return a.showRequest(name, messages.EndList{})
+	case d.socket == "-":
+		return out.showRequest(name, messages.EndList{})
 	}
-	conn, err := a.connectSocket(ctx, messages.AtControl)
+	conn, err := d.connectSocket(ctx, messages.AtControl)
 	if err != nil {
 		return err
 	}
@@ -50,71 +48,23 @@ func (a *app) exits(ctx context.Context, name messages.Name, since messages.Opti
 		return err
 	}
 	ends = inOrder(ends, since)
-	text := a.endsText(name, ends)
+	text := endsText(out, name, ends)
 	if text != "" {
-		if err := a.print(text); err != nil {
+		if err := out.print(text); err != nil {
 			return err
 		}
 	}
-	a.warnNothing(name, "exit of", len(ends) == 0 && !since.OK)
+	inv.warnNothing(name, "exit of", len(ends) == 0 && !since.OK)
 	return nil
 }
 
-func (a *app) endsText(asked messages.Name, ends []messages.NamedEnd) string {
-	if a.format == nativeFormat {
+func endsText(out *printer, asked messages.Name, ends []messages.NamedEnd) string {
+	if out.format == nativeFormat {
 		return fmt.Sprintf("host %s: %s", nameText(asked), listText(ends, "no exits", endText))
 	}
 	nameInFull(asked, ends, func(n *messages.NamedEnd) *messages.Name { return &n.Name })
-	if a.format == jsonFormat {
+	if out.format == jsonFormat {
 		return documentOf(ends, toEndObject)
 	}
-	return a.rows(mapped(ends, func(n messages.NamedEnd) string { return shortName(n.Name) }), endTable(ends, time.Now()))
-}
-
-// showRequest is showMessage for the control socket.
-func (a *app) showRequest(name messages.Name, command messages.Command) error {
-	request, err := control.AppendRequest(nil, name, command)
-	if err != nil {
-		return err
-	}
-	if err := a.print("out:\n" + hexText(request)); err != nil {
-		return err
-	}
-	return errNothingSent
-}
-
-func endText(n messages.NamedEnd) string {
-	text := ""
-	if n.End != (messages.End{}) || !n.Wait.OK && n.StoppedMillis == 0 {
-		text = fmt.Sprintf("%v %s restarts %d", n.End.Exit, endTime(n.End), n.End.Restarts)
-		if n.End.Usage.OK {
-			text += " " + n.End.Usage.Value.String()
-		}
-	}
-	if n.Wait.OK {
-		text = strings.TrimPrefix(text+", "+waitText(n.Wait.Value), ", ")
-	}
-	if n.StoppedMillis != 0 {
-		text = strings.TrimPrefix(text+", "+stoppedText(n), ", ")
-	}
-	return nameText(n.Name) + ": " + text
-}
-
-// endTime returns when a run ended, as far as it is known.
-func endTime(e messages.End) string {
-	switch {
-	case e.AtMillis != 0:
-		return "at " + timeText(time.UnixMilli(e.AtMillis))
-	case e.FoundMillis != 0:
-		return "before " + timeText(time.UnixMilli(e.FoundMillis))
-	}
-	return "at unknown time"
-}
-
-func waitText(w messages.Wait) string {
-	text := "waits to be started since " + timeText(w.Since)
-	if w.Cause != "" {
-		text += ": " + escape(string(w.Cause))
-	}
-	return text
+	return out.rows(mapped(ends, func(n messages.NamedEnd) string { return shortName(n.Name) }), endTable(ends, time.Now()))
 }

@@ -1,243 +1,206 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"errors"
+	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"albatross/messages"
-	"albatross/runtime/durable"
-	"albatross/sockets/client"
-	"albatross/sockets/wire"
 )
 
-func (a *app) exportCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "export-state " + fileArgument,
-		Short: "Write all that runs to a state file of native albatross",
-		Long: `Write the unikernels that run, with their images, and the policies to a file that
-albatrossd of native albatross starts with, if it is named state and in its database
-directory. It goes on with the block devices that are there.
+func exportCommand(out *printer, inv inventory, complete completer) *cobra.Command {
+	var command bool
+	var images string
+	var owner messages.Owner
+	c := &cobra.Command{
+		Use:   "export [NAME|PATH:]",
+		Short: "Write what there is as a file for 'apply', or as commands",
+		Long: `Write the policies, networks, block devices and unikernels that there are as YAML, which 'apply'
+reads: all, only what has a name, or with ':' at its end all at and below a path. Images are named
+by their hash, or by their digest in the registry that they are from; with --images they are
+written to a directory, and named by their files. The
+contents of block devices are not written: 'dump-block' does that.
 
-Block devices whose files have upper-case letters in their names get a link in lower case
-beside them, in --dbdir: native albatross finds them by that since 2.6.
+If all of it has the same owner, that is in it, too; with --owner, only what belongs to that one is
+written.
 
-Stop this daemon together with the unikernels before that one is started, or each of
-them runs twice: 'albatrossd --stop-unikernels' does so when it is stopped.
-
-What the daemon does not tell is not in the file: unikernels that it has not been able
-to start yet. Those that are stopped are left out, since a native daemon would start them.`,
-		Example: "  albatross-client export-state /var/lib/albatross/state",
-		Args:    positional(fileArgument),
+The arguments of unikernels are in it, which may be secrets.`,
+		Example:           "  albatross-client export web: --images=images >web.yaml\n  albatross-client export web:site --command",
+		Args:              atMost("NAME"),
+		ValidArgsFunction: complete.names,
 		RunE: func(c *cobra.Command, args []string) error {
-			if a.destination.given() {
-				return inputError("the state can only be exported on the machine of the daemon")
+			var name messages.Name
+			for _, arg := range args {
+				var err error
+				if name, err = parseArgument("NAME", messages.ParseName, arg); err != nil {
+					return err
+				}
 			}
-			path, err := parseArgument(fileArgument, parseReplaceable, args[0])
-			if err != nil {
-				return err
-			}
-			if err := mayExport(path); err != nil {
-				return err
-			}
-			return a.exportState(c.Context(), path)
+			return exportManifest(c.Context(), out, inv, name, owner, images, command)
 		},
 	}
+	c.Flags().BoolVar(&command, "command", false, "write the commands that would create it instead")
+	c.Flags().Var(one("OWNER", messages.ParseOwner, &owner), "owner", "write only what belongs to this owner")
+	c.Flags().Var(one("DIRECTORY", parseFile, &images), "images", "write the images to this directory")
+	return c
 }
 
-// parseReplaceable refuses what a rename cannot replace, such as /dev/stdout.
-func parseReplaceable(path string) (string, error) {
-	info, err := os.Lstat(path)
-	switch {
-	case err == nil && !info.Mode().IsRegular():
-		return path, fmt.Errorf("'%s' is there, and is no regular file", escape(path))
-	case err == nil || errors.Is(err, os.ErrNotExist):
-		_, err = parseFile(filepath.Dir(path))
-	}
-	return path, err
-}
-
-// mayExport refuses to replace a file that is no state.
-func mayExport(path string) error {
-	data, err := existing(path, os.ReadFile)
+func exportManifest(ctx context.Context, out *printer, inv inventory, name messages.Name, owner messages.Owner, images string, command bool) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	have, err := inv.present(ctx)
 	if err != nil {
-		return unreadable(path, err)
+		return err
 	}
-	if len(data) == 0 {
-		return nil
+	have = have.below(name).belonging(owner)
+	m := have.manifest(func(u messages.NamedInfo) string {
+		if _, inRegistry := originOf(have.arguments[u.Name]); inRegistry && images == "" {
+			return ""
+		}
+		return imageFile(images, u, command)
+	})
+	inv.warnNothing(name, "unikernel", len(m.Unikernels)+len(m.Policies)+len(m.Networks)+len(m.Blocks) == 0)
+	if images != "" {
+		if err := saveImages(ctx, inv, have.unikernels, images); err != nil {
+			return err
+		}
 	}
-	if _, err := wire.DecodeState(data); err != nil {
-		return inputError(fmt.Sprintf("%s is there, and is no state of native albatross: give another name, or move it away", escape(path)))
+	if m.Owner == "" && have.owned() {
+		out.message(warning, "what is written has several owners, or some of it has none: no owner is in it; --owner writes what belongs to one")
+	}
+	if command {
+		return out.print(strings.Join(m.commands(), "\n"))
+	}
+	text, err := m.text()
+	if err != nil {
+		return err
+	}
+	return out.print(text)
+}
+
+// imageFile returns the file of an image. Without a directory for it there is none, but commands
+// need one.
+func imageFile(dir string, u messages.NamedInfo, command bool) string {
+	switch {
+	case dir != "":
+		return filepath.Join(dir, hex.EncodeToString(u.Info.Digest)+".img")
+	case command:
+		return strings.ReplaceAll(shortName(u.Name), ":", "-") + ".img"
+	}
+	return ""
+}
+
+// saveImages writes images to a directory. Each has a file of its own name, and is written once.
+func saveImages(ctx context.Context, inv inventory, unikernels []messages.NamedInfo, dir string) error {
+	for _, u := range unikernels {
+		image, err := inv.image(ctx, u)
+		if err != nil {
+			return err
+		}
+		if err := replaceBy(imageFile(dir, u, false), bytes.NewReader(image)); err != nil {
+			return fmt.Errorf("cannot save the image: %w", err)
+		}
 	}
 	return nil
 }
 
-func (a *app) exportState(ctx context.Context, path string) error {
-	// An interrupt must not leave half a file.
-	ctx, stop := interruptible(ctx)
-	defer stop()
-	state, err := a.nativeState(ctx)
-	if err != nil {
-		return err
+// commands returns the commands that create what a manifest says.
+func (m *manifest) commands() (lines []string) {
+	for _, p := range m.Policies {
+		lines = append(lines, p.command())
 	}
-	if state.Choice != wire.StateUntil25 {
-		a.message(warning, "albatross 2.5 and before cannot read this file: they know neither --startup nor --no-add-name, nor several CPUs")
+	for _, n := range m.Networks {
+		lines = append(lines, n.command())
 	}
-	data, err := wire.AppendState(nil, state)
-	if err != nil {
-		return err
+	for _, b := range m.Blocks {
+		lines = append(lines, shellLine("create-block", shortName(b.Name.Name), strconv.Itoa(int(b.Size))))
 	}
-	if err := durable.Replace(path, data, 0o600); err != nil {
-		return fmt.Errorf("cannot write the state: %w", err)
+	for _, u := range m.Unikernels {
+		lines = append(lines, u.command())
 	}
-	a.linkBlocks(state.Unikernels)
-	return a.say(messages.Name{}, fmt.Sprintf("exported %d unikernels and %d policies to %s", len(state.Unikernels), len(state.Policies), path))
+	return lines
 }
 
-// warnStopped warns of the unikernels that are stopped: a state of native albatross has no word for that.
-func (a *app) warnStopped(ctx context.Context) {
-	_, stopped, err := a.stopped(ctx, messages.Name{})
-	list, _ := stopped.(messages.SuccessInfos)
-	if err != nil { // a daemon without this socket has none that are stopped
-		return
+func (p policyEntry) command() string {
+	words := []string{"add-policy", string(p.Path), strconv.Itoa(p.Unikernels), fmt.Sprintf("--mem=%d", p.Memory)}
+	words = appendOptions(words, "cpu", p.CPUs, strconv.Itoa)
+	if p.Block != nil {
+		words = append(words, fmt.Sprintf("--block=%d", *p.Block))
 	}
-	for _, u := range list.List {
-		a.message(warning, nameText(u.Name)+" is stopped, and is left out")
-	}
+	words = appendOptions(words, "bridge", p.Bridges, func(s string) string { return s })
+	return shellLine(words...)
 }
 
-// warnNetworks warns of the networks that the daemon has made: native albatross only knows bridges
-// that somebody has made.
-func (a *app) warnNetworks(ctx context.Context) {
-	if a.destination.given() || a.socket != "" {
-		return
-	}
-	networks, err := a.networks(ctx, messages.Name{})
-	if err != nil || len(networks) == 0 { // a daemon without this socket has none
-		return
-	}
-	bridges := joined(networks, ", ", func(n messages.NetworkStatus) string {
-		bridge, _ := messages.BridgeOf(n.Name)
-		return bridge
-	})
-	a.message(warning, "networks are left out: native albatross needs bridges of these names instead, and knows no published ports: "+bridges)
-}
-
-// nativeState asks the daemon for all that the state of a native one contains.
-func (a *app) nativeState(ctx context.Context) (state wire.State, err error) {
-	policies, err := as[messages.SuccessPolicies](a.answer(ctx, messages.Name{}, messages.PolicyInfo{}))
-	if err != nil {
-		return state, err
-	}
-	infos, err := as[messages.SuccessInfos](a.infos(ctx, messages.Name{}))
-	if err != nil {
-		return state, err
-	}
-	a.warnStopped(ctx)
-	a.warnNetworks(ctx)
-	unnamed := a.unnamed(ctx)
-	var unikernels []messages.NamedConfig
-	for _, u := range infos.List {
-		image, err := a.image(ctx, u)
-		switch {
-		case hasGone(err):
-			a.message(warning, nameText(u.Name)+" has ended meanwhile, and is left out")
-			continue
-		case err != nil:
-			return state, err
+func (n networkEntry) command() string {
+	words := []string{"network", "create", shortName(n.Name.Name)}
+	for _, o := range []struct{ name, value string }{
+		{"subnet", string(n.Subnet)}, {"gateway", string(n.Gateway)}, {"ipv6", string(n.IPv6)}, {"backend", n.Backend},
+	} {
+		if o.value != "" {
+			words = append(words, "--"+o.name+"="+o.value)
 		}
-		config := configOf(u, image)
-		config.AddName = !unnamed[u.Name]
-		unikernels = append(unikernels, messages.NamedConfig{Name: u.Name, Config: config})
 	}
-	return wire.OldestState(unikernels, policies.List), nil
+	if n.MTU != 0 {
+		words = append(words, fmt.Sprintf("--mtu=%d", n.MTU))
+	}
+	if n.NoNAT {
+		words = append(words, "--no-nat")
+	}
+	return shellLine(words...)
 }
 
-// unnamed returns the unikernels that are started without their name as an argument: they
-// were created so, or have refused it, which not every native daemon notices.
-func (a *app) unnamed(ctx context.Context) map[messages.Name]bool {
-	known, err := a.settings(ctx, messages.Name{})
-	if err != nil {
-		a.message(warning, "the daemon does not tell which unikernels were created with --no-add-name: none are in the file")
+func (u unikernelEntry) command() string {
+	args := u.arguments()
+	words := []string{"create", shortName(u.Name.Name), cmp.Or(string(u.Image.OCI), u.Image.File), fmt.Sprintf("--mem=%d", args.Memory)}
+	words = appendOptions(words, "cpu", args.CPUIDs, strconv.Itoa)
+	words = appendOptions(words, "arg", args.Argv.Value, func(s string) string { return s })
+	words = appendOptions(words, "block", args.Blocks, blockOption)
+	words = appendOptions(words, "net", args.Networks, networkOption)
+	words = appendOptions(words, "publish", args.Publish, messages.Publication.String)
+	if check := args.Health; check.OK {
+		words = append(words, "--health="+check.Value.String())
+		if t := check.Value.Time(); check.Value.Kind != messages.HealthRuns && t != messages.DefaultHealthTime {
+			words = append(words, fmt.Sprintf("--health-timeout=%v", t))
+		}
 	}
-	unnamed := map[messages.Name]bool{}
-	for _, s := range known {
-		unnamed[s.Name] = !s.AddName || s.NameRefused
+	if args.Fail.Restart {
+		words = append(words, "--restart-on-fail")
 	}
-	return unnamed
+	words = appendOptions(words, "exit-code", args.Fail.Codes, strconv.Itoa)
+	if args.Startup.OK {
+		words = append(words, fmt.Sprintf("--startup=%d", args.Startup.Value))
+	}
+	if !args.AddName {
+		words = append(words, "--no-add-name")
+	}
+	return shellLine(words...)
 }
 
-// as returns an answer of the only possible kind.
-func as[T messages.Success](_ messages.Name, answer messages.Success, err error) (T, error) {
-	if err != nil {
-		var none T
-		return none, err
+// appendOptions appends an option for each value.
+func appendOptions[T any](words []string, name string, values []T, text func(T) string) []string {
+	for _, v := range values {
+		words = append(words, "--"+name+"="+text(v))
 	}
-	kind, ok := answer.(T)
-	if !ok {
-		return kind, fmt.Errorf("%w (%T)", errOddAnswer, answer)
-	}
-	return kind, nil
+	return words
 }
 
-// image returns the image that the unikernel was running at the time of the listing.
-func (a *app) image(ctx context.Context, u messages.NamedInfo) ([]byte, error) {
-	answer, err := as[messages.SuccessImage](a.answer(ctx, u.Name, messages.UnikernelGet{Form: 3}))
-	if err != nil {
-		return nil, err
-	}
-	if digest := sha256.Sum256(answer.Image); string(digest[:]) != string(u.Info.Digest) {
-		return nil, fmt.Errorf("cannot export %s: it has been replaced meanwhile, try again", nameText(u.Name))
-	}
-	return answer.Image, nil
+// shellLine returns a command of this program, quoted for a shell.
+func shellLine(words ...string) string {
+	return "albatross-client " + joined(words, " ", quote)
 }
 
-// hasGone reports whether a unikernel has ended since the listing.
-func hasGone(err error) bool {
-	var refusal *client.Refusal
-	return errors.As(err, &refusal) && refusal.Text == "get: no unikernel found"
-}
-
-// configOf returns the configuration with which the unikernel was created, as far as it
-// can be known. The daemon lists all of its devices with chosen values: what it would
-// choose itself is left out.
-func configOf(u messages.NamedInfo, image []byte) messages.Config {
-	args := messages.Arguments{ // an info lacks AddName
-		Fail:      u.Info.Fail,
-		Startup:   u.Info.Startup,
-		AddName:   true,
-		CPUIDs:    u.Info.CPUIDs,
-		Memory:    u.Info.Memory,
-		Argv:      u.Info.Argv,
-		CPUs:      u.Info.CPUs,
-		LinuxBoot: u.Info.LinuxBoot,
+// quote quotes a word for a shell where that is needed.
+func quote(word string) string {
+	plain := strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+.,:/@%")
+	if word != "" && plain == "" {
+		return word
 	}
-	for _, b := range u.Info.Blocks {
-		args.Blocks = append(args.Blocks, messages.BlockDevice{
-			Name:       b.Name,
-			Device:     unless(b.Name, b.HostDevice()),
-			SectorSize: unless(messages.BlockInfo{}.SectorBytes(), b.SectorBytes()),
-		})
-	}
-	for _, n := range u.Info.Networks {
-		args.Networks = append(args.Networks, messages.Network{
-			Name:   n.Name,
-			Bridge: unless(n.Name, n.HostBridge()),
-			MAC:    unless(messages.Network{Name: n.Name}.Address(u.Name), n.Address()),
-		})
-	}
-	return messages.Config{Type: u.Info.Type, Image: image, Arguments: args}
-}
-
-// unless returns the value, or nothing if that is the default.
-func unless[T comparable](byDefault, value T) (o messages.Option[T]) {
-	if value != byDefault {
-		o = messages.Some(value)
-	}
-	return o
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -62,14 +62,14 @@ func readAuthority(chainPath, keyPath string) (*certificate.Authority, error) {
 	return authority, nil
 }
 
-// ownKey returns the private key in a file, and creates it if necessary. It keeps an
+// ownKey returns the private key in a file, and creates one of a kind if necessary. It keeps an
 // existing key, whose certificates would be lost with it.
-func (a *app) ownKey(path string) (crypto.Signer, error) {
+func ownKey(out *printer, kind certificate.KeyType, path string) (crypto.Signer, error) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		a.message(info, "using the private key that is in "+path)
+		out.message(info, "using the private key that is in "+path)
 		return readKey(path)
 	}
-	key, err := a.destination.keyType.Generate()
+	key, err := kind.Generate()
 	if err != nil {
 		return nil, err
 	}
@@ -78,4 +78,14 @@ func (a *app) ownKey(path string) (crypto.Signer, error) {
 		return nil, err
 	}
 	return key, durable.Create(path, text, 0o600) // only its owner may read it
+}
+
+// parseFiles refuses arguments that are no files.
+func parseFiles(paths map[string]string) error {
+	for argument, path := range paths {
+		if _, err := parseArgument(argument, parseFile, path); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -13,9 +13,8 @@ import (
 	"albatross/sockets/certificate"
 )
 
-func newApp(kind certificate.KeyType) *app {
-	return &app{stdout: io.Discard, stderr: io.Discard, destination: destination{keyType: kind}}
-}
+// silent returns a printer for nobody.
+func silent() *printer { return newPrinter(io.Discard, io.Discard) }
 
 func requireMode(t *testing.T, path string, mode os.FileMode) {
 	stat, err := os.Stat(path)
@@ -27,10 +26,10 @@ func TestOwnKey(t *testing.T) {
 	dir := t.TempDir()
 	for _, kind := range certificate.KeyTypes {
 		path := filepath.Join(dir, string(kind)+".key")
-		made, err := newApp(kind).ownKey(path)
+		made, err := ownKey(silent(), kind, path)
 		require.NoError(t, err)
 		requireMode(t, path, 0o600)
-		again, err := newApp(certificate.Ed25519).ownKey(path)
+		again, err := ownKey(silent(), certificate.Ed25519, path)
 		require.NoError(t, err)
 		// Keys of RSA that are the same may differ in what crypto/rsa has computed in advance.
 		same := made.(interface{ Equal(crypto.PrivateKey) bool }).Equal(again)
@@ -57,7 +56,7 @@ func TestKeysReplaceNothing(t *testing.T) {
 		require.NoError(t, make(path))
 		before, err := os.Lstat(path)
 		require.NoError(t, err)
-		_, err = newApp(certificate.Ed25519).ownKey(path)
+		_, err = ownKey(silent(), certificate.Ed25519, path)
 		require.Error(t, err, name)
 		after, err := os.Lstat(path)
 		require.NoError(t, err)
@@ -69,14 +68,14 @@ func TestKeysReplaceNothing(t *testing.T) {
 
 func TestANewKeyIsItsOwnersOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
-	_, err := newApp(certificate.Ed25519).ownKey(path)
+	_, err := ownKey(silent(), certificate.Ed25519, path)
 	require.NoError(t, err)
 	requireMode(t, path, 0o600)
 }
 
 func TestFilesThatCannotBeWritten(t *testing.T) {
 	nowhere := filepath.Join(t.TempDir(), "nowhere", "key")
-	_, err := newApp(certificate.Ed25519).ownKey(nowhere)
+	_, err := ownKey(silent(), certificate.Ed25519, nowhere)
 	require.ErrorContains(t, err, "cannot write "+nowhere)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"albatross/messages"
 )
@@ -32,9 +31,9 @@ func parseFormat(s string) (format, error) {
 }
 
 // outputFormat returns the format to use: of the option, or else of the environment.
-func (a *app) outputFormat() (format, error) {
-	if a.format != "" {
-		return a.format, nil
+func (p *printer) outputFormat() (format, error) {
+	if p.format != "" {
+		return p.format, nil
 	}
 	value := os.Getenv(outputVariable)
 	if value == "" {
@@ -47,32 +46,20 @@ func (a *app) outputFormat() (format, error) {
 	return f, nil
 }
 
-// show prints the answer to a question about a name.
-func (a *app) show(name messages.Name, answer messages.Success) error {
-	text, known := a.answerText(name, answer)
-	switch {
-	case !known:
-		return fmt.Errorf("%w (%T)", errOddAnswer, answer)
-	case text == "":
-		return nil
-	}
-	return a.print(text)
-}
-
 // answerText returns an answer in the wanted format, if this program knows it.
-func (a *app) answerText(name messages.Name, answer messages.Success) (text string, known bool) {
-	switch a.format {
+func (p *printer) answerText(name messages.Name, answer messages.Success) (text string, known bool) {
+	switch p.format {
 	case nativeFormat:
-		text, known = successText(answer, a.showsArguments())
+		text, known = successText(answer, p.showsArguments())
 		return fmt.Sprintf("host %s: %s", nameText(name), text), known
 	case jsonFormat:
 		return answerJSON(name, answer)
 	}
-	return a.plainText(name, answer)
+	return p.plainText(name, answer)
 }
 
 // plainText returns an answer for people. It is empty where the answer goes without saying.
-func (a *app) plainText(name messages.Name, answer messages.Success) (text string, known bool) {
+func (p *printer) plainText(name messages.Name, answer messages.Success) (text string, known bool) {
 	switch s := answer.(type) {
 	case messages.SuccessEmpty, messages.SuccessDump, messages.SuccessImage:
 		return "", true
@@ -82,35 +69,11 @@ func (a *app) plainText(name messages.Name, answer messages.Success) (text strin
 		}
 		return shortName(name) + ": " + escape(string(s.Text)), true
 	case messages.SuccessPolicies:
-		return a.rows(mapped(s.List, func(n messages.NamedPolicy) string { return shortName(n.Name) }), policyTable(s.List)), true
+		return p.rows(mapped(s.List, func(n messages.NamedPolicy) string { return shortName(n.Name) }), policyTable(s.List)), true
 	case messages.SuccessConsoles:
 		return joined(s.List, "\n", shortName), true
 	case messages.SuccessBlocks:
-		return a.rows(mapped(s.List, func(b messages.NamedBlock) string { return shortName(b.Name) }), blockTable(s.List)), true
+		return p.rows(mapped(s.List, func(b messages.NamedBlock) string { return shortName(b.Name) }), blockTable(s.List)), true
 	}
 	return "", false
-}
-
-// say prints what was done, or found: about a name, or about nothing in particular.
-func (a *app) say(name messages.Name, text string) error {
-	if a.format != jsonFormat {
-		return a.print(escape(text))
-	}
-	o := resultObject{Result: text}
-	if name != (messages.Name{}) {
-		o.Name = shortName(name)
-	}
-	return a.print(asciiJSON(o))
-}
-
-// rows returns a table whose rows have these names; only the names, if the user wants no more; and
-// nothing without rows.
-func (a *app) rows(names []string, t table) string {
-	switch {
-	case len(names) == 0:
-		return ""
-	case a.quiet:
-		return strings.Join(names, "\n")
-	}
-	return t.fit(a.width())
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -16,7 +14,7 @@ import (
 	"albatross/sockets/certificate"
 )
 
-func (a *app) generateCommand() *cobra.Command {
+func generateCommand(out *printer, keyType *certificate.KeyType) *cobra.Command {
 	var days, serverDays messages.Option[int]
 	var hosts []string
 	server := "server"
@@ -40,7 +38,7 @@ sign only, and better kept where nobody else gets it.`,
 		Args:    positional("NAME", databaseArgument),
 		RunE: func(_ *cobra.Command, args []string) error {
 			e := endpoint{server, hosts, lifetime(serverDays, certificate.ServerLife)}
-			return a.generate(args[0], args[1], lifetime(days, certificate.RootLife), e)
+			return generator{out, *keyType}.generate(args[0], args[1], lifetime(days, certificate.RootLife), e)
 		},
 	}
 	c.Flags().Var(maybe("DAYS", parsePositive, &days), "days", "how long the authority is valid (default 3650)")
@@ -49,8 +47,6 @@ sign only, and better kept where nobody else gets it.`,
 	c.Flags().Var(maybe("DAYS", parsePositive, &serverDays), "server-days", "how long the endpoint's certificate is valid (default 365)")
 	return c
 }
-
-const authorityFile = "cacert.pem"
 
 // parseHost reads the name or address of a host.
 func parseHost(s string) (string, error) {
@@ -94,7 +90,13 @@ func kept(path string, hosts []string) ([]string, error) {
 	return hosts, nil
 }
 
-func (a *app) generate(name, db string, life time.Duration, e endpoint) error {
+// A generator makes the certificates and keys of an authority and an endpoint.
+type generator struct {
+	out     *printer
+	keyType certificate.KeyType // of new keys
+}
+
+func (g generator) generate(name, db string, life time.Duration, e endpoint) error {
 	for _, n := range []string{name, e.name} {
 		if n == "" || n == hereIsPath || n == ".." || n != filepath.Base(n) {
 			return usageError(fmt.Sprintf("'%s' cannot be the name of a file", escape(n)))
@@ -114,7 +116,7 @@ func (a *app) generate(name, db string, life time.Duration, e endpoint) error {
 		return err
 	}
 	e.hosts = hosts
-	key, err := a.ownKey(name + ".key")
+	key, err := ownKey(g.out, g.keyType, name+".key")
 	if err != nil {
 		return err
 	}
@@ -125,12 +127,12 @@ func (a *app) generate(name, db string, life time.Duration, e endpoint) error {
 	if err := durable.Replace(authorityFile, root.Chain.Encode(), 0o644); err != nil {
 		return err
 	}
-	return a.generateEndpoint(root, db, e)
+	return g.generateEndpoint(root, db, e)
 }
 
 // generateEndpoint makes the certificate of an endpoint, or renews it.
-func (a *app) generateEndpoint(root *certificate.Authority, db string, e endpoint) error {
-	key, err := a.ownKey(e.name + ".key")
+func (g generator) generateEndpoint(root *certificate.Authority, db string, e endpoint) error {
+	key, err := ownKey(g.out, g.keyType, e.name+".key")
 	if err != nil {
 		return err
 	}
@@ -138,18 +140,18 @@ func (a *app) generateEndpoint(root *certificate.Authority, db string, e endpoin
 	if err != nil {
 		return err
 	}
-	a.warnShorter(chain, e.life)
-	a.printHosts(e.hosts)
+	warnShorter(g.out, chain, e.life)
+	g.printHosts(e.hosts)
 	return keep(chain, db, e.name)
 }
 
 // printHosts says for which hosts clients accept the certificate of an endpoint.
-func (a *app) printHosts(hosts []string) {
+func (g generator) printHosts(hosts []string) {
 	where := "any host: --server-host restricts it"
 	if len(hosts) > 0 {
 		where = strings.Join(hosts, ", ")
 	}
-	a.message(info, "the certificate of the endpoint is for "+where)
+	g.out.message(info, "the certificate of the endpoint is for "+where)
 }
 
 // mayGenerate refuses to replace the certificate of another authority, or one that it has
@@ -184,17 +186,4 @@ func noneIn(path string) error {
 		err = otherCertificate(path)
 	}
 	return err
-}
-
-func otherCertificate(path string) error {
-	return inputError(fmt.Sprintf("%s is there, and is another certificate than would take its place: use another directory, "+
-		"or move it away", escape(path)))
-}
-
-// existing returns the contents of a file, or nothing if it does not exist.
-func existing[T any](path string, read func(string) (T, error)) (v T, err error) {
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return v, nil
-	}
-	return read(path)
 }

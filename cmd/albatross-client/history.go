@@ -13,8 +13,8 @@ import (
 	"albatross/messages"
 )
 
-func (a *app) historyCommand() *cobra.Command {
-	return a.aboutUnikernel(&cobra.Command{
+func historyCommand(d *daemon, out *printer, complete completer) *cobra.Command {
+	return complete.aboutUnikernel(&cobra.Command{
 		Use:   "history",
 		Short: "Show the versions of a unikernel",
 		Long: `Show what runs under the name of a unikernel, and what has run there before it was replaced: images,
@@ -23,11 +23,11 @@ were replaced. Who asks through an endpoint is known by the names and the serial
 certificates, as in the audit log of that. The last versions, of another image or with other arguments, stay on record with
 their images (five, or what albatrossd --versions says), until the unikernel is destroyed.`,
 		Example: "  albatross-client history web:site",
-	}, func(c *cobra.Command, name messages.Name) error { return a.history(c.Context(), name) })
+	}, func(c *cobra.Command, name messages.Name) error { return history(c.Context(), d, out, name) })
 }
 
-func (a *app) history(ctx context.Context, name messages.Name) error {
-	conn, err := a.connectSocket(ctx, messages.AtControl)
+func history(ctx context.Context, d *daemon, out *printer, name messages.Name) error {
+	conn, err := d.connectSocket(ctx, messages.AtControl)
 	if err != nil {
 		return err
 	}
@@ -36,19 +36,19 @@ func (a *app) history(ctx context.Context, name messages.Name) error {
 	if err != nil {
 		return err
 	}
-	users := a.users()
-	if a.format == jsonFormat {
-		return a.print(asciiJSON(toVersionObjects(versions, users)))
+	users := d.users()
+	if out.format == jsonFormat {
+		return out.print(asciiJSON(toVersionObjects(versions, users)))
 	}
 	if len(versions.List) == 0 {
-		a.message(info, a.of(name)+"it has replaced nothing")
+		out.message(info, out.of(name)+"it has replaced nothing")
 	}
 	var digests []string
 	if versions.Now.OK {
 		digests = append(digests, versions.Now.Value.Digest.String())
 	}
 	digests = append(digests, mapped(versions.List, func(v messages.FormerVersion) string { return v.Digest.String() })...)
-	return a.print(a.rows(digests, historyTable(versions, users, time.Now())))
+	return out.print(out.rows(digests, historyTable(versions, users, time.Now())))
 }
 
 func historyTable(m messages.SuccessHistory, users users, now time.Time) table {
@@ -80,9 +80,9 @@ func originText(o messages.Option[messages.Origin]) string {
 type users func(uid uint32) string
 
 // users returns those of this machine, if the daemon is on it.
-func (a *app) users() users {
+func (d *daemon) users() users {
 	return func(uid uint32) string {
-		if a.destination.given() {
+		if d.destination.given() {
 			return ""
 		}
 		u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
@@ -147,49 +147,4 @@ func toVersionObject(number int, v messages.FormerVersion, users users) versionO
 		}
 	}
 	return o
-}
-
-const versionArgument = "VERSION"
-
-func (a *app) rollbackCommand() *cobra.Command {
-	var noWait bool
-	c := &cobra.Command{
-		Use:   "rollback " + nameArgument + " [" + versionArgument + "]",
-		Short: "Replace a unikernel by a former version",
-		Long: `Replace a unikernel by a former version: image and arguments, as 'history' lists them, the last one
-if none is given. It is a replacement like any other: if it fails, what runs now is started again.`,
-		Example: "  albatross-client rollback web:site\n  albatross-client rollback web:site 3",
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) < 2 {
-				return positional(nameArgument)(c, args)
-			}
-			return positional(nameArgument, versionArgument)(c, args)
-		},
-		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseArgument(nameArgument, messages.ParseName, args[0])
-			if err != nil {
-				return err
-			}
-			number := 1
-			if len(args) > 1 {
-				if number, err = parseArgument(versionArgument, parsePositive, args[1]); err != nil {
-					return err
-				}
-			}
-			return a.start(c.Context(), name, noWait, func() error {
-				return a.onControl(c.Context(), name.String(), messages.RollbackRequest{Number: number}, "rolled back unikernel")
-			})
-		},
-	}
-	c.ValidArgsFunction = a.completeFirstName
-	registerNoWait(c.Flags(), &noWait)
-	return c
-}
-
-// completeFirstName completes the name only.
-func (a *app) completeFirstName(c *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return a.completeNames(c, args, word)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -14,7 +13,7 @@ import (
 	"albatross/sockets/registry"
 )
 
-func (a *app) imagePushCommand() *cobra.Command {
+func imagePushCommand(out *printer) *cobra.Command {
 	var (
 		o           registryOptions
 		memory      int
@@ -40,9 +39,9 @@ print its digest. The same files, options and annotations yield the same digest.
 			}
 			ctx, stop := interruptible(c.Context())
 			defer stop()
-			client := a.registries(o)
+			client := registryClient(out, o)
 			defer client.Close()
-			return a.push(ctx, client, r, images, annotations)
+			return push(ctx, out, client, r, images, annotations)
 		},
 	}
 	o.register(c.Flags())
@@ -88,23 +87,11 @@ func pushable(paths []string, memory int, argv []string) (images []registry.Imag
 	return images, nil
 }
 
-// readUnikernel reads and checks what should be a unikernel that runs here.
-func readUnikernel(from string, data []byte) (*image.Image, error) {
-	i, err := image.Read(bytes.NewReader(data), int64(len(data)))
-	if err == nil {
-		err = i.CheckTarget()
-	}
-	if err != nil {
-		return nil, noUnikernel(from, err)
-	}
-	return i, nil
-}
-
 func devicesOf(i *image.Image) []registry.Device {
 	return mapped(i.Devices, func(d image.Device) registry.Device { return registry.Device{Name: d.Name, Kind: d.Kind.String()} })
 }
 
-func (a *app) push(ctx context.Context, client *registry.Client, r registry.Reference, images []registry.Image, annotations []annotation) error {
+func push(ctx context.Context, out *printer, client *registry.Client, r registry.Reference, images []registry.Image, annotations []annotation) error {
 	notes := map[string]string{}
 	for _, n := range annotations {
 		notes[n.key] = n.value
@@ -113,5 +100,5 @@ func (a *app) push(ctx context.Context, client *registry.Client, r registry.Refe
 	if err != nil {
 		return err
 	}
-	return a.sayReference("pushed", pushed)
+	return sayReference(out, "pushed", pushed)
 }

@@ -33,8 +33,8 @@ func mayTravel(name messages.Name, command messages.Command) error {
 }
 
 // judgeAfar is judge for a command that an endpoint is to be given.
-func (a *app) judgeAfar(name messages.Name, command messages.Command) error {
-	authority, err := readAuthority(a.destination.ca, a.destination.caKey)
+func (d *daemon) judgeAfar(name messages.Name, command messages.Command) error {
+	authority, err := readAuthority(d.destination.ca, d.destination.caKey)
 	if err != nil {
 		return err
 	}
@@ -74,3 +74,7 @@ func withoutOthers(args messages.Arguments) messages.Arguments {
 	args.Blocks, args.Publish = nil, nil
 	return args
 }
+
+// isPathItself reports whether endpoints take the common name of a command's certificate
+// for the path of its signer.
+func isPathItself(common string) bool { return common == "" || common == hereIsPath || common == ":" }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,8 +14,6 @@ import (
 
 	"albatross/messages"
 )
-
-const colorOption = "color"
 
 // logsOptions say what 'logs' prints of a console, and how.
 type logsOptions struct {
@@ -26,7 +23,7 @@ type logsOptions struct {
 	since, until  messages.Option[time.Time]
 }
 
-func (a *app) logsCommand() *cobra.Command {
+func logsCommand(d *daemon, out *printer, complete completer, cons consoles) *cobra.Command {
 	o := logsOptions{count: -1}
 	c := &cobra.Command{
 		Use:   "logs " + nameArgument + "...",
@@ -37,23 +34,23 @@ order of their times, and have the names before them.`,
 		Example: `  albatross-client logs web:site --since 10m -t
   albatross-client logs -f web:site web:mail`,
 		Args:              atLeast(nameArgument),
-		ValidArgsFunction: a.completeMoreNames,
+		ValidArgsFunction: complete.moreNames,
 		RunE: func(c *cobra.Command, args []string) error {
 			names, err := parseNames(args)
 			switch {
 			case err != nil:
 				return err
-			case a.destination.csr:
+			case d.destination.csr:
 				return usageError("--csr writes no request for 'logs': use 'console'")
 			}
-			l := newLabels(names, a.colours())
-			if o.json = a.format == jsonFormat; o.json {
+			l := newLabels(names, out.colours())
+			if o.json = out.format == jsonFormat; o.json {
 				l = nil
 			}
 			if o.follow {
-				return a.followLogs(c.Context(), names, o, l)
+				return logReader{out, cons}.followLogs(c.Context(), names, o, l)
 			}
-			return a.pastLogs(c.Context(), names, o, l)
+			return logReader{out, cons}.pastLogs(c.Context(), names, o, l)
 		},
 	}
 	flags := c.Flags()
@@ -91,11 +88,17 @@ type logLine struct {
 	console int
 }
 
+// A logReader prints the lines of consoles without anything around them.
+type logReader struct {
+	out      *printer
+	consoles consoles
+}
+
 // pastLogs prints the lines that there are.
-func (a *app) pastLogs(ctx context.Context, names []messages.Name, o logsOptions, l labels) error {
+func (lr logReader) pastLogs(ctx context.Context, names []messages.Name, o logsOptions, l labels) error {
 	var all []logLine
 	err := forEach(names, func(number int, name messages.Name) error {
-		lines, err := a.pastLines(ctx, name, o)
+		lines, err := lr.pastLines(ctx, name, o)
 		for _, line := range lines {
 			all = append(all, logLine{line, number})
 		}
@@ -103,7 +106,7 @@ func (a *app) pastLogs(ctx context.Context, names []messages.Name, o logsOptions
 	})
 	slices.SortStableFunc(all, func(x, y logLine) int { return x.Time.Compare(y.Time) })
 	for _, line := range all {
-		if failed := a.print(l.before(line.console) + o.text(names[line.console], line.DataConsole)); failed != nil {
+		if failed := lr.out.print(l.before(line.console) + o.text(names[line.console], line.DataConsole)); failed != nil {
 			return cmp.Or(err, failed)
 		}
 	}
@@ -111,8 +114,8 @@ func (a *app) pastLogs(ctx context.Context, names []messages.Name, o logsOptions
 }
 
 // pastLines returns the wanted lines of one console.
-func (a *app) pastLines(ctx context.Context, name messages.Name, o logsOptions) (list []messages.DataConsole, err error) {
-	err = a.lines(ctx, name, o.subscription(), true, ignoreAnswer, func(line messages.DataConsole) error {
+func (lr logReader) pastLines(ctx context.Context, name messages.Name, o logsOptions) (list []messages.DataConsole, err error) {
+	err = lr.consoles.lines(ctx, name, o.subscription(), true, ignoreAnswer, func(line messages.DataConsole) error {
 		if !o.until.OK || line.Time.Before(o.until.Value) {
 			list = append(list, line)
 		}
@@ -124,10 +127,8 @@ func (a *app) pastLines(ctx context.Context, name messages.Name, o logsOptions) 
 	return list, err
 }
 
-func ignoreAnswer(messages.Name, messages.Success) error { return nil }
-
 // followLogs prints lines as they come, until it is interrupted, or nothing is left to follow.
-func (a *app) followLogs(ctx context.Context, names []messages.Name, o logsOptions, l labels) error {
+func (lr logReader) followLogs(ctx context.Context, names []messages.Name, o logsOptions, l labels) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second interrupt ends us even if nobody reads our output
@@ -136,10 +137,10 @@ func (a *app) followLogs(ctx context.Context, names []messages.Name, o logsOptio
 	var following sync.WaitGroup
 	for number, name := range names {
 		following.Go(func() {
-			err := a.lines(ctx, name, o.subscription(), false, ignoreAnswer, func(line messages.DataConsole) error {
+			err := lr.consoles.lines(ctx, name, o.subscription(), false, ignoreAnswer, func(line messages.DataConsole) error {
 				mu.Lock()
 				defer mu.Unlock()
-				return a.print(l.before(number) + o.text(name, line))
+				return lr.out.print(l.before(number) + o.text(name, line))
 			})
 			if err != nil && ctx.Err() == nil {
 				mu.Lock()
@@ -181,24 +182,4 @@ func (l labels) before(console int) string {
 		return ""
 	}
 	return l[console]
-}
-
-// shortName returns a name as people write it; the root is ":".
-func shortName(name messages.Name) string {
-	if name == (messages.Name{}) {
-		return ":"
-	}
-	return strings.TrimPrefix(name.String(), ":")
-}
-
-// colours reports whether to use colours: if asked to, or on a terminal whose user has not asked
-// for none (https://no-color.org).
-func (a *app) colours() bool {
-	switch a.color {
-	case "always":
-		return true
-	case "never":
-		return false
-	}
-	return isTerminal(a.stdout) && os.Getenv("NO_COLOR") == ""
 }

@@ -13,17 +13,17 @@ func TestColours(t *testing.T) {
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	require.NoError(t, err)
 	defer func() { _ = terminal.Close() }()
-	a := &app{stdout: terminal, color: "auto"}
+	p := printer{stdout: terminal, color: "auto"}
 	t.Setenv("NO_COLOR", "")
-	require.True(t, a.colours())
+	require.True(t, p.colours())
 	t.Setenv("NO_COLOR", "1")
-	require.False(t, a.colours())
-	a.color = "always"
-	require.True(t, a.colours())
+	require.False(t, p.colours())
+	p.color = "always"
+	require.True(t, p.colours())
 	t.Setenv("NO_COLOR", "")
-	a.color = "never"
-	require.False(t, a.colours())
-	a.color = "auto"
-	a.stdout = &bytes.Buffer{}
-	require.False(t, a.colours())
+	p.color = "never"
+	require.False(t, p.colours())
+	p.color = "auto"
+	p.stdout = &bytes.Buffer{}
+	require.False(t, p.colours())
 }

@@ -51,6 +51,6 @@ import (
 var version = "devel"
 
 func main() {
-	a := app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	os.Exit(int(a.run(context.Background(), os.Args[1:])))
+	p := newProgram(os.Stdin, os.Stdout, os.Stderr)
+	os.Exit(int(p.run(context.Background(), os.Args[1:])))
 }

@@ -6,4 +6,4 @@ import (
 	"albatross/test/man"
 )
 
-func TestManPages(t *testing.T) { man.OfCommand(t, new(app).root(), man.Commands) }
+func TestManPages(t *testing.T) { man.OfCommand(t, newProgram(nil, nil, nil).root(), man.Commands) }

@@ -76,15 +76,6 @@ type unikernelEntry struct {
 	owner messages.Owner // of the file
 }
 
-// A source says where contents are, and what they are.
-type source struct {
-	File   string         `yaml:"file,omitempty"` // relative to the directory of the manifest
-	URL    urlValue       `yaml:"url,omitempty"`
-	OCI    referenceValue `yaml:"oci,omitempty"`    // in a registry; for images only
-	SHA256 digestValue    `yaml:"sha256,omitempty"` // of the uncompressed contents
-	runs   digestValue    // the hash of what runs, if that is one of the images in the registry
-}
-
 // readManifests reads several files as if they were one, in which everything has the owner of its
 // file, and returns all owners.
 func readManifests(paths []string, stdin io.Reader) (all manifest, owners []messages.Owner, err error) {
@@ -260,19 +251,6 @@ func sized(b blockEntry) error {
 func distinctDevices(u unikernelEntry) error {
 	args := u.arguments()
 	return distinct(args.Blocks, args.Networks)
-}
-
-// check refuses a source that says nothing, or two things.
-func (s source) check(what string) error {
-	switch {
-	case len(s.places()) > 1:
-		return inputError(fmt.Sprintf("%s has %s: give one of them", what, strings.Join(s.places(), " and ")))
-	case s.URL != "" && s.SHA256 == "":
-		return inputError(what + " has a url, and no sha256 to check it by")
-	case len(s.places()) == 0 && s.SHA256 == "":
-		return inputError(what + " has neither file, url, oci nor sha256")
-	}
-	return nil
 }
 
 // places returns in which fields a source says where its contents are.

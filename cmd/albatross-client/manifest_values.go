@@ -2,10 +2,8 @@ package main
 
 import (
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -82,15 +80,6 @@ func (u *urlValue) UnmarshalYAML(node *yaml.Node) error {
 	_, err := parsed(node, parseSource)
 	*u = urlValue(node.Value)
 	return err
-}
-
-// parseSource parses the address of contents.
-func parseSource(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, errors.New("expected a URL, such as https://builds.example.org/hello.hvt")
-	}
-	return u, nil
 }
 
 func (r *referenceValue) UnmarshalYAML(node *yaml.Node) error {

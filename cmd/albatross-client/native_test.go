@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -70,16 +71,23 @@ func TestAnswersAreShown(t *testing.T) {
 	require.Equal(t, "host [unikernel: a:]: success\n", shown(t, messages.SuccessEmpty{}))
 }
 
+// nativeProgram returns one whose output is native's.
+func nativeProgram(stdout, stderr io.Writer) *program {
+	p := newProgram(nil, stdout, stderr)
+	p.out.format = nativeFormat
+	return p
+}
+
 func shown(t *testing.T, answer messages.Success) string {
 	var out strings.Builder
-	a := app{format: nativeFormat, stdout: &out}
-	require.NoError(t, a.show(messages.Name{Path: "a"}, answer))
+	p := printer{format: nativeFormat, stdout: &out}
+	require.NoError(t, p.show(messages.Name{Path: "a"}, answer))
 	return out.String()
 }
 
 func TestAnswerThatWasNotAskedFor(t *testing.T) {
-	a := app{format: nativeFormat, stdout: t.Output()}
-	err := a.show(messages.Name{}, messages.SuccessOldBlock{})
+	p := printer{format: nativeFormat, stdout: t.Output()}
+	err := p.show(messages.Name{}, messages.SuccessOldBlock{})
 	require.ErrorIs(t, err, errOddAnswer)
 	require.ErrorContains(t, err, "messages.SuccessOldBlock")
 }

@@ -300,3 +300,10 @@ func toEndObject(n messages.NamedEnd) endObject {
 func toLineObject(name messages.Name, line messages.DataConsole) lineObject {
 	return lineObject{shortName(name), timeJSON(line.Time), line.Line}
 }
+
+// A usageObject is what a unikernel had used when it ended.
+type usageObject struct {
+	UserMicros   int64 `json:"user_micros"`
+	SystemMicros int64 `json:"system_micros"`
+	MaxMemory    int64 `json:"max_memory_kb,omitempty"` // absent: unknown
+}

@@ -13,9 +13,6 @@ import (
 
 	"albatross/messages"
 	"albatross/runtime/compress"
-	"albatross/sockets/builds"
-	"albatross/sockets/client"
-	"albatross/sockets/registry"
 )
 
 // An option is the value of an option on the command line: parse reads it, set stores it.
@@ -192,85 +189,6 @@ func quoted(args []string) string {
 	return strings.Join(list, ", ")
 }
 
-// nameArgument is the name of a unikernel, as an argument.
-const nameArgument = "UNIKERNEL-NAME"
-
-// aboutUnikernel makes c a command about a unikernel, whose name is its only argument.
-func (a *app) aboutUnikernel(c *cobra.Command, do func(*cobra.Command, messages.Name) error) *cobra.Command {
-	c.ValidArgsFunction = a.completeNames
-	return about(nameArgument, c, do)
-}
-
-// aboutUnikernels makes c a command about unikernels, whose names are its arguments. Where the daemon
-// refuses one, the command goes on with the others.
-func (a *app) aboutUnikernels(c *cobra.Command, do func(*cobra.Command, messages.Name) error) *cobra.Command {
-	c.ValidArgsFunction = a.completeMoreNames
-	c.Use += " " + nameArgument + "..."
-	c.Args = atLeast(nameArgument)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		names, err := parseNames(args)
-		if err != nil {
-			return err
-		}
-		if len(names) > 1 && a.destination.csr {
-			return usageError("--csr writes a request about one unikernel: give one name")
-		}
-		return forEach(names, func(_ int, name messages.Name) error { return do(c, name) })
-	}
-	return c
-}
-
-// parseNames parses the names of unikernels.
-func parseNames(args []string) (names []messages.Name, err error) {
-	for _, arg := range args {
-		name, err := parseArgument(nameArgument, messages.ParseName, arg)
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, name)
-	}
-	return names, nil
-}
-
-// forEach goes on after refusals, and returns all of them.
-func forEach(names []messages.Name, do func(n int, name messages.Name) error) error {
-	var refusals severalErrors
-	for n, name := range names {
-		err := do(n, name)
-		var refusal *client.Refusal
-		var atOnce *endedError
-		var web *builds.Error
-		var images *registry.Error
-		switch {
-		case err == nil:
-		case errors.As(err, &refusal), errors.As(err, &atOnce), errors.As(err, &web), errors.As(err, &images):
-			refusals = append(refusals, err)
-		default:
-			return append(refusals, err)
-		}
-	}
-	return refusals.orNil()
-}
-
-// aboutBlock makes c a command about a block device, whose name is its only argument.
-func (a *app) aboutBlock(c *cobra.Command, do func(*cobra.Command, messages.Name) error) *cobra.Command {
-	c.ValidArgsFunction = a.completeBlocks
-	return about(blockArgument, c, do)
-}
-
-func about(argument string, c *cobra.Command, do func(*cobra.Command, messages.Name) error) *cobra.Command {
-	c.Use += " " + argument
-	c.Args = positional(argument)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		name, err := parseArgument(argument, messages.ParseName, args[0])
-		if err != nil {
-			return err
-		}
-		return do(c, name)
-	}
-	return c
-}
-
 // parseArgument parses a positional argument.
 func parseArgument[T any](argument string, parse func(string) (T, error), value string) (T, error) {
 	v, err := parse(value)
@@ -348,48 +266,19 @@ func parseFrom(low, high int, s string) (int, error) {
 	return 0, fmt.Errorf("invalid value '%s', expected an integer from %d to %d", escape(s), low, high)
 }
 
-// A verbosity says which messages are printed.
-type verbosity int
-
-const (
-	quiet verbosity = iota
-	failure
-	warning
-	info
-	debug
-)
-
-var verbosities = []string{"quiet", "error", "warning", "info", "debug"}
-
-func (v verbosity) String() string { return verbosities[v] }
-
-func parseVerbosity(s string) (verbosity, error) {
-	if s == "app" { // native's: only what was asked for
-		return failure, nil
-	}
-	for i, name := range verbosities {
-		if s == name {
-			return verbosity(i), nil
-		}
-	}
-	return 0, fmt.Errorf("invalid value '%s', expected one of %s", escape(s), strings.Join(verbosities, ", "))
-}
-
-// level returns the verbosity of all options together.
-func (a *app) level() verbosity {
-	switch {
-	case a.quiet:
-		return quiet
-	case a.more > 0:
-		return min(max(a.verbosity, warning+verbosity(a.more)), debug)
-	}
-	return a.verbosity
-}
-
 // parseFile refuses early what is no file.
 func parseFile(path string) (string, error) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return path, fmt.Errorf("no '%s' file or directory", escape(path))
 	}
 	return path, nil
+}
+
+func parseBackend(s string) (messages.NetworkBackend, error) {
+	for _, b := range []messages.NetworkBackend{messages.KernelNetwork, messages.UserNetwork} {
+		if string(b) == s {
+			return b, nil
+		}
+	}
+	return "", fmt.Errorf("invalid value '%s', expected kernel or user", escape(s))
 }

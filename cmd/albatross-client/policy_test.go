@@ -31,12 +31,12 @@ func TestPoliciesThatCanBeUsed(t *testing.T) {
 		if v.Policy.Block != nil {
 			p.Block = messages.Some(*v.Policy.Block)
 		}
-		a := app{stderr: t.Output()}
+		out := newPrinter(nil, t.Output())
 		if want := v.Results["2.7.2"]; want == "ok" {
-			require.NoError(t, a.checkPolicy(&p), v.ID)
+			require.NoError(t, checkPolicy(out, &p), v.ID)
 			compared[want]++
 		} else {
-			require.Equal(t, inputError("[ERROR] "+want), a.checkPolicy(&p), v.ID)
+			require.Equal(t, inputError("[ERROR] "+want), checkPolicy(out, &p), v.ID)
 			compared["refused"]++
 		}
 	}

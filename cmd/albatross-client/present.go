@@ -31,50 +31,50 @@ type owned struct {
 }
 
 // present asks what there is.
-func (a *app) present(ctx context.Context) (p presence, err error) {
-	if a.destination.csr || a.socket != "" {
+func (inv inventory) present(ctx context.Context) (p presence, err error) {
+	if inv.daemon.destination.csr || inv.daemon.socket != "" {
 		return p, inputError("this asks many things, and so is possible neither with --csr nor with --socket")
 	}
-	if a.destination.given() {
-		if err := a.needSession(ctx); err != nil {
+	if inv.daemon.destination.given() {
+		if err := inv.needSession(ctx); err != nil {
 			return p, err
 		}
 	}
-	about, answer, err := a.policies(ctx, messages.Name{})
+	about, answer, err := inv.policies(ctx, messages.Name{})
 	policies, err := as[messages.SuccessPolicies](about, answer, err)
 	if err != nil {
 		return p, err
 	}
 	p.path = about.Path
 	p.policies = slices.DeleteFunc(policies.List, func(n messages.NamedPolicy) bool { return n.Name.Path == messages.Root })
-	if p.networks, err = a.networks(ctx, messages.Name{}); err != nil {
+	if p.networks, err = inv.networks(ctx, messages.Name{}); err != nil {
 		return p, err
 	}
-	blocks, err := as[messages.SuccessBlocks](a.blocks(ctx, messages.Name{}))
+	blocks, err := as[messages.SuccessBlocks](inv.blocks(ctx, messages.Name{}))
 	if err != nil {
 		return p, err
 	}
 	p.blocks = blocks.List
-	infos, err := as[messages.SuccessInfos](a.infos(ctx, messages.Name{}))
+	infos, err := as[messages.SuccessInfos](inv.infos(ctx, messages.Name{}))
 	if err != nil {
 		return p, err
 	}
 	p.unikernels = infos.List
-	settings, err := a.settings(ctx, messages.Name{})
+	settings, err := inv.settings(ctx, messages.Name{})
 	p.arguments = p.argumentsOfAll(infos.List, settings)
 	if err != nil {
 		return p, err
 	}
-	if p.idle, err = a.idle(ctx, infos.List); err != nil {
+	if p.idle, err = inv.idle(ctx, infos.List); err != nil {
 		return p, err
 	}
-	p.owners, err = a.owners(ctx)
+	p.owners, err = inv.owners(ctx)
 	return p, err
 }
 
 // owners asks for the owners of everything. A daemon that knows of none refuses the question.
-func (a *app) owners(ctx context.Context) (map[owned]messages.Owner, error) {
-	conn, err := a.connectSocket(ctx, messages.AtControl)
+func (inv inventory) owners(ctx context.Context) (map[owned]messages.Owner, error) {
+	conn, err := inv.daemon.connectSocket(ctx, messages.AtControl)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (a *app) owners(ctx context.Context) (map[owned]messages.Owner, error) {
 	list, err := conn.Owners(ctx, messages.Name{})
 	var refusal *client.Refusal
 	if errors.As(err, &refusal) {
-		a.message(info, fmt.Sprintf("owners are not known: %v", err))
+		inv.out.message(info, fmt.Sprintf("owners are not known: %v", err))
 		return nil, nil
 	}
 	owners := map[owned]messages.Owner{}
@@ -93,8 +93,8 @@ func (a *app) owners(ctx context.Context) (map[owned]messages.Owner, error) {
 }
 
 // idle returns the states of unikernels that are on record, except for those that are listed.
-func (a *app) idle(ctx context.Context, listed []messages.NamedInfo) (map[messages.Name]messages.UnikernelState, error) {
-	statuses, err := a.statuses(ctx, messages.Name{})
+func (inv inventory) idle(ctx context.Context, listed []messages.NamedInfo) (map[messages.Name]messages.UnikernelState, error) {
+	statuses, err := inv.statuses(ctx, messages.Name{})
 	idle := map[messages.Name]messages.UnikernelState{}
 	for _, s := range statuses {
 		if s.State != messages.StateEnded {
@@ -108,8 +108,8 @@ func (a *app) idle(ctx context.Context, listed []messages.NamedInfo) (map[messag
 }
 
 // needSession returns why there is no session with the endpoint.
-func (a *app) needSession(ctx context.Context) error {
-	conn, err := a.connectSocket(ctx, messages.AtControl)
+func (inv inventory) needSession(ctx context.Context) error {
+	conn, err := inv.daemon.connectSocket(ctx, messages.AtControl)
 	if err != nil {
 		return err
 	}
@@ -137,17 +137,6 @@ func (p presence) argumentsOfAll(infos []messages.NamedInfo, settings []messages
 		all[s.Name] = args
 	}
 	return all
-}
-
-// addSettings adds to the arguments of a unikernel what native messages have no word for.
-func addSettings(args *messages.Arguments, s messages.NamedSettings) {
-	args.AddName, args.Publish, args.Health, args.Origin = s.AddName, s.Publish, s.Health, s.Origin
-	for _, n := range s.Networks {
-		i := slices.IndexFunc(args.Networks, func(o messages.Network) bool { return o.Name == n.Name })
-		if i >= 0 {
-			args.Networks[i].IP, args.Networks[i].Static, args.Networks[i].Rate = n.IP, n.Static, n.Rate
-		}
-	}
 }
 
 // below returns what of it is at or below a name.

@@ -11,11 +11,11 @@ import (
 
 // progress shows how much of what was read, if standard error is a terminal; size -1:
 // unknown. done removes the output.
-func (a *app) progress(what string, size int64, r io.Reader) (counted io.Reader, done func()) {
+func (p *printer) progress(what string, size int64, r io.Reader) (counted io.Reader, done func()) {
 	bar := progressbar.NewOptions64(size,
 		progressbar.OptionSetDescription(what),
-		progressbar.OptionSetWriter(a.stderr),
-		progressbar.OptionSetVisibility(a.showsProgress()),
+		progressbar.OptionSetWriter(p.stderr),
+		progressbar.OptionSetVisibility(p.showsProgress()),
 		progressbar.OptionSetSpinnerChangeInterval(0), // no goroutine of its own
 		progressbar.OptionSetRenderBlankState(true),
 		progressbar.OptionThrottle(100*time.Millisecond),
@@ -28,7 +28,7 @@ func (a *app) progress(what string, size int64, r io.Reader) (counted io.Reader,
 	return &reader, func() { bar.Clear() }
 }
 
-func (a *app) showsProgress() bool { return isTerminal(a.stderr) && a.level() > quiet }
+func (p *printer) showsProgress() bool { return isTerminal(p.stderr) && p.level() > quiet }
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

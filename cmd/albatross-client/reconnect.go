@@ -23,11 +23,11 @@ const (
 const hasGoneAway = "the daemon has gone: waiting for it to come back"
 
 // keepFollowing follows until it is over: after the daemon has gone, follow is called again.
-func (a *app) keepFollowing(ctx context.Context, follow func(context.Context) error) error {
+func (d *daemon) keepFollowing(ctx context.Context, follow func(context.Context) error) error {
 	err := follow(ctx)
-	for a.format != nativeFormat && a.goesOn() && errors.Is(err, client.ErrClosed) {
-		a.message(warning, hasGoneAway)
-		if err = a.followAgain(ctx, follow, err); err == nil {
+	for d.out.format != nativeFormat && d.goesOn() && errors.Is(err, client.ErrClosed) {
+		d.out.message(warning, hasGoneAway)
+		if err = followAgain(ctx, follow, err); err == nil {
 			return nil
 		}
 	}
@@ -35,8 +35,8 @@ func (a *app) keepFollowing(ctx context.Context, follow func(context.Context) er
 }
 
 // goesOn reports whether another connection can follow the first one.
-func (a *app) goesOn() bool {
-	return !a.destination.given() || a.destination.address != "" && a.destination.made == nil && !a.sessions.missing()
+func (d *daemon) goesOn() bool {
+	return !d.destination.given() || d.destination.address != "" && d.destination.made == nil && !d.sessions.missing()
 }
 
 // isAway reports whether an error says that there is no daemon, or no endpoint, for now.
@@ -48,7 +48,7 @@ func isAway(err error) bool {
 
 // followAgain calls follow until there is a daemon, for a while. The error of before tells why that
 // is necessary.
-func (a *app) followAgain(ctx context.Context, follow func(context.Context) error, before error) error {
+func followAgain(ctx context.Context, follow func(context.Context) error, before error) error {
 	pause := time.NewTicker(connectPause)
 	defer pause.Stop()
 	for over := time.Now().Add(patientFor); time.Now().Before(over); {

@@ -60,9 +60,9 @@ func TestKeepFollowing(t *testing.T) {
 		"back, and over": {jsonFormat, []error{gone, broken}, broken, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := app{format: c.format, stderr: t.Output()}
+			d := daemon{out: &printer{format: c.format, stderr: t.Output()}}
 			calls := 0
-			err := a.keepFollowing(t.Context(), func(context.Context) error {
+			err := d.keepFollowing(t.Context(), func(context.Context) error {
 				calls++
 				return c.errs[calls-1]
 			})

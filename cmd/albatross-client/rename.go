@@ -8,7 +8,7 @@ import (
 
 const newNameArgument = "NEW-NAME"
 
-func (a *app) renameCommand() *cobra.Command {
+func renameCommand(d *daemon, complete completer) *cobra.Command {
 	return &cobra.Command{
 		Use:   "rename " + nameArgument + " " + newNameArgument,
 		Short: "Give a stopped unikernel another name",
@@ -17,21 +17,13 @@ It keeps its image, its arguments, its MAC addresses and what follows from them;
 devices, it must stay at its path. Its console, and how it has ended, stay under the former name.`,
 		Example:           "  albatross-client stop web:site && albatross-client rename web:site web:old",
 		Args:              positional(nameArgument, newNameArgument),
-		ValidArgsFunction: a.completeRename,
+		ValidArgsFunction: complete.rename,
 		RunE: func(c *cobra.Command, args []string) error {
 			to, err := parseArgument(newNameArgument, messages.ParseName, args[1])
 			if err != nil {
 				return err
 			}
-			return a.onControl(c.Context(), args[0], messages.RenameRequest{To: to}, "renamed unikernel")
+			return d.onControl(c.Context(), args[0], messages.RenameRequest{To: to}, "renamed unikernel")
 		},
 	}
-}
-
-// completeRename completes the present name only.
-func (a *app) completeRename(c *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return a.completeStopped(c, args, word)
 }

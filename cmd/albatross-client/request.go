@@ -14,7 +14,7 @@ import (
 var errRequested = errors.New("a request has been written")
 
 // writeRequest writes a request for a certificate with a command, and its private key.
-func (a *app) writeRequest(name messages.Name, command messages.Command) error {
+func (d *daemon) writeRequest(name messages.Name, command messages.Command) error {
 	common, err := requestName(name, command)
 	if err != nil {
 		return err
@@ -24,9 +24,9 @@ func (a *app) writeRequest(name messages.Name, command messages.Command) error {
 	}
 	file := common
 	if file == hereIsPath { // which is no name for a file
-		file = a.command
+		file = d.command
 	}
-	key, err := a.ownKey(file + ".key")
+	key, err := ownKey(d.out, d.destination.keyType, file+".key")
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (a *app) writeRequest(name messages.Name, command messages.Command) error {
 	if err := durable.Replace(file+".req", text, 0o644); err != nil {
 		return err
 	}
-	a.message(info, fmt.Sprintf("%s.req is to be signed, %[1]s.key to be kept", file))
+	d.out.message(info, fmt.Sprintf("%s.req is to be signed, %[1]s.key to be kept", file))
 	return errRequested
 }
 

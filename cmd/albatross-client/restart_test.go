@@ -42,9 +42,9 @@ func daemonRunning(args messages.Arguments) *fakeDaemon {
 // restart runs the command, and returns the command that the daemon has received.
 func (d *fakeDaemon) restart(t *testing.T, options ...string) (code exitCode, asked messages.Arguments, stderr string) {
 	var out, errs strings.Builder
-	a := app{format: nativeFormat, stdout: &out, stderr: &errs}
+	p := nativeProgram(&out, &errs)
 	args := append([]string{"restart", "a:x", "--socket", d.serve(t), "--replace-arguments"}, options...)
-	code = a.run(t.Context(), args)
+	code = p.run(t.Context(), args)
 	select {
 	case r := <-d.restarts:
 		return code, r.Args.Value, errs.String()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,7 +21,7 @@ import (
 
 const listArgument = "CRL"
 
-func (a *app) revokeCommand() *cobra.Command {
+func revokeCommand(out *printer) *cobra.Command {
 	var (
 		days messages.Option[int]
 		db   string
@@ -54,7 +53,7 @@ valid. An endpoint accepts nobody by one that is older.`,
 			if err != nil {
 				return err
 			}
-			return a.revoke(authority, args[2], serials, lifetime(days, certificate.RevocationLife))
+			return revoke(out, authority, args[2], serials, lifetime(days, certificate.RevocationLife))
 		},
 	}
 	c.Flags().Var(maybe("DAYS", parsePositive, &days), "days", "how long the list is believed (default 3650)")
@@ -64,7 +63,7 @@ valid. An endpoint accepts nobody by one that is older.`,
 
 // revoke adds serial numbers to a list of revocations. It does not change a list that it
 // cannot read.
-func (a *app) revoke(authority *certificate.Authority, path string, serials []*big.Int, life time.Duration) error {
+func revoke(out *printer, authority *certificate.Authority, path string, serials []*big.Int, life time.Duration) error {
 	unlock, err := lockDirectory(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("cannot lock the directory of %s: %w", path, err)
@@ -83,7 +82,7 @@ func (a *app) revoke(authority *certificate.Authority, path string, serials []*b
 	if err := durable.Replace(path, list.Encode(), 0o644); err != nil {
 		return err
 	}
-	return a.print(fmt.Sprintf("%d certificates are revoked", list.Len()))
+	return out.print(fmt.Sprintf("%d certificates are revoked", list.Len()))
 }
 
 // lockDirectory prevents concurrent changes of a list, which would lose revocations. The
@@ -158,22 +157,4 @@ func serialsOf(db, name string) (serials []*big.Int, err error) {
 		return nil, inputError(fmt.Sprintf("%s has no certificate called '%s', and no file is called so", escape(db), escape(name)))
 	}
 	return serials, nil
-}
-
-// maxSerial is the longest serial number, in bytes: RFC 5280 allows 20, and a leading
-// zero marks it as positive.
-const maxSerial = 21
-
-// parseSerial parses a serial number of the db file, or as openssl shows it.
-func parseSerial(text string) ([]*big.Int, error) {
-	digits := strings.ReplaceAll(text, ":", "")
-	if len(digits)%2 == 1 {
-		digits = "0" + digits
-	}
-	number, err := hex.DecodeString(digits)
-	serial := new(big.Int).SetBytes(number)
-	if err != nil || serial.Sign() == 0 || len(number) > maxSerial {
-		return nil, inputError(fmt.Sprintf("'%s' is neither a file nor a serial number in hexadecimal; a name is looked up with --db", escape(text)))
-	}
-	return []*big.Int{serial}, nil
 }

@@ -21,7 +21,7 @@ func TestRevokingAtTheSameTime(t *testing.T) {
 	var all errgroup.Group
 	for i := range n {
 		all.Go(func() error {
-			return newApp(certificate.Ed25519).revoke(authority, path, []*big.Int{big.NewInt(int64(i + 1))}, time.Hour)
+			return revoke(silent(), authority, path, []*big.Int{big.NewInt(int64(i + 1))}, time.Hour)
 		})
 	}
 	require.NoError(t, all.Wait())
@@ -38,9 +38,9 @@ func TestRevokingWhereNothingCanBeWritten(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "crl")
 	require.NoError(t, os.Mkdir(path, 0o700)) // a rename does not replace a directory
-	err := newApp(certificate.Ed25519).revoke(authority, path, nil, time.Hour)
+	err := revoke(silent(), authority, path, nil, time.Hour)
 	require.ErrorContains(t, err, "cannot read "+path)
-	err = newApp(certificate.Ed25519).revoke(authority, filepath.Join(dir, "nowhere", "crl"), nil, time.Hour)
+	err = revoke(silent(), authority, filepath.Join(dir, "nowhere", "crl"), nil, time.Hour)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	requireParts(t, dir, 1)
 }

@@ -69,74 +69,74 @@ const errSocketGiven = inputError("this is not possible with --socket, which is 
 const errOnlySession = inputError("this is possible on the machine of the daemon, or through an endpoint that offers sessions, which this one does not")
 
 // connectSession connects to a socket of the daemon behind the endpoint, which must offer sessions.
-func (a *app) connectSession(ctx context.Context, at messages.Endpoint) (*client.Conn, error) {
-	if a.destination.made != nil {
+func (d *daemon) connectSession(ctx context.Context, at messages.Endpoint) (*client.Conn, error) {
+	if d.destination.made != nil {
 		return nil, errOnlySession
 	}
-	return a.connectAfar(ctx, at, messages.Name{}, nil)
+	return d.connectAfar(ctx, at, messages.Name{}, nil)
 }
 
 // connectAfar connects to a socket of the daemon behind the endpoint: in a session, or else with a
 // certificate that contains a command. nil: no certificate can.
-func (a *app) connectAfar(ctx context.Context, at messages.Endpoint, name messages.Name, command messages.Command) (*client.Conn, error) {
-	anchors, err := readPEM(a.destination.serverCA, certificate.ParseCertificates)
+func (d *daemon) connectAfar(ctx context.Context, at messages.Endpoint, name messages.Name, command messages.Command) (*client.Conn, error) {
+	anchors, err := readPEM(d.destination.serverCA, certificate.ParseCertificates)
 	if err != nil {
 		return nil, err
 	}
-	authority, err := readAuthority(a.destination.ca, a.destination.caKey)
+	authority, err := readAuthority(d.destination.ca, d.destination.caKey)
 	if err != nil {
 		return nil, err
 	}
 	if err := judge(authority.Chain, name, command); err != nil {
 		return nil, err
 	}
-	if conn := a.sessions.open(at); conn != nil {
+	if conn := d.sessions.open(at); conn != nil {
 		return conn, nil
 	}
 	natively := func() (*madeCertificate, error) {
 		if command == nil {
 			return nil, errOnlySession
 		}
-		return a.certify(authority, name, command)
+		return d.certify(authority, name, command)
 	}
-	if a.sessions.missing() {
+	if d.sessions.missing() {
 		made, err := natively()
 		if err != nil {
 			return nil, err
 		}
-		return a.connectMade(ctx, made)
+		return d.connectMade(ctx, made)
 	}
-	made, err := a.certifySession(authority)
+	made, err := d.certifySession(authority)
 	if err != nil {
 		return nil, err
 	}
 	if err := leadsTo(made.chain, anchors); err != nil {
 		return nil, &chainError{err}
 	}
-	e := client.Endpoint{Address: a.destination.address, Authority: anchors}
+	e := client.Endpoint{Address: d.destination.address, Authority: anchors}
 	e.Choose = func(session bool) (shown tls.Certificate, err error) {
 		if !session {
 			if made, err = natively(); err != nil {
 				return shown, err
 			}
 		}
-		a.destination.large = made.size() > largeSize
+		d.destination.large = made.size() > largeSize
 		return made.forTLS(), nil
 	}
-	a.message(info, "connecting to "+a.destination.address)
+	d.out.message(info, "connecting to "+d.destination.address)
 	session, conn, err := client.DialSession(ctx, e)
 	if session != nil {
-		return a.sessions.add(session, at), nil
+		return d.sessions.add(session, at), nil
 	}
 	if conn != nil || errors.Is(err, errOnlySession) {
-		a.sessions.miss()
+		d.sessions.miss()
 	}
 	return conn, err
 }
 
 // certifySession makes a certificate for a session.
-func (a *app) certifySession(authority *certificate.Authority) (*madeCertificate, error) {
-	key, err := a.destination.keyType.Generate()
+func (d *daemon) certifySession(authority *certificate.Authority) (*madeCertificate, error) {
+	key, err := d.destination.keyType.Generate()
 	if err != nil {
 		return nil, err
 	}

@@ -1,16 +1,13 @@
 package main
 
 import (
-	"fmt"
-	"time"
-
 	"github.com/spf13/cobra"
 
 	"albatross/messages"
 )
 
-func (a *app) stopCommand() *cobra.Command {
-	return a.aboutUnikernels(&cobra.Command{
+func stopCommand(d *daemon, complete completer) *cobra.Command {
+	return complete.aboutUnikernels(&cobra.Command{
 		Use:   "stop",
 		Short: "Stop unikernels, and keep them on record",
 		Long: `Stop unikernels. They keep their images, arguments, devices, addresses and console, and stay
@@ -19,11 +16,6 @@ stopped, also after a restart of the daemon or the machine, until 'start' starts
 to be started again waits no longer. Native clients do not see what is stopped.`,
 		Example: "  albatross-client stop web:site && albatross-client start web:site",
 	}, func(c *cobra.Command, name messages.Name) error {
-		return a.onControl(c.Context(), name.String(), messages.StopRequest{}, "stopped unikernel")
+		return d.onControl(c.Context(), name.String(), messages.StopRequest{}, "stopped unikernel")
 	})
-}
-
-// stoppedText says since when a unikernel is stopped.
-func stoppedText(n messages.NamedEnd) string {
-	return fmt.Sprintf("is stopped since %s", timeText(time.UnixMilli(n.StoppedMillis)))
 }

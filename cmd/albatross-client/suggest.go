@@ -53,24 +53,24 @@ var (
 )
 
 // meantName suggests names that the daemon knows, if it has refused one that it does not know.
-func (a *app) meantName(r *client.Refusal) string {
+func (inv inventory) meantName(r *client.Refusal) string {
 	switch {
 	case slices.Contains(unikernelRefusals, r.Text), strings.HasSuffix(r.Text, ": there is no such unikernel"):
-		return a.meant("unikernel", r.Name)
+		return inv.meant("unikernel", r.Name)
 	case slices.Contains(blockRefusals, r.Text):
-		return a.meant("block device", r.Name)
+		return inv.meant("block device", r.Name)
 	case r.Text == "unknown policy":
-		return a.meant("policy", r.Name)
+		return inv.meant("policy", r.Name)
 	case strings.HasPrefix(r.Text, "cannot remove network"), strings.HasPrefix(r.Text, "there is no network"):
-		return a.meant("network", r.Name)
+		return inv.meant("network", r.Name)
 	}
 	return ""
 }
 
 // meant suggests names of a kind that the daemon on this machine knows. Another one is not asked
 // just for that.
-func (a *app) meant(kind string, name messages.Name) string {
-	if a.destination.given() || a.socket == "-" {
+func (inv inventory) meant(kind string, name messages.Name) string {
+	if inv.daemon.destination.given() || inv.daemon.socket == "-" {
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
@@ -78,30 +78,13 @@ func (a *app) meant(kind string, name messages.Name) string {
 	var known []string
 	switch kind {
 	case "unikernel":
-		known = a.listed(ctx, a.infos)
+		known = listedNames(ctx, inv.infos)
 	case "block device":
-		known = a.listed(ctx, a.blocks)
+		known = listedNames(ctx, inv.blocks)
 	case "policy":
-		known = a.listed(ctx, a.policies)
+		known = listedNames(ctx, inv.policies)
 	case "network":
-		known = a.networkNames(ctx)
+		known = inv.networkNames(ctx)
 	}
 	return didYouMean(strings.TrimSuffix(shortName(name), ":"), "", known)
-}
-
-// policies asks for the policies.
-func (a *app) policies(ctx context.Context, name messages.Name) (messages.Name, messages.Success, error) {
-	return a.answer(ctx, name, messages.PolicyInfo{})
-}
-
-// networkNames returns the names of the networks, or none without an answer.
-func (a *app) networkNames(ctx context.Context) (names []string) {
-	list, err := a.networks(ctx, messages.Name{})
-	if err != nil {
-		return nil
-	}
-	for _, n := range list {
-		names = append(names, shortName(n.Name))
-	}
-	return names
 }

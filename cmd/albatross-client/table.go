@@ -2,12 +2,9 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"golang.org/x/term"
 )
 
 // A table is a listing in columns. The first row holds their titles.
@@ -111,30 +108,6 @@ func cut(s string, width int) string {
 		return ""
 	}
 	return string([]rune(s)[:width-1]) + "…"
-}
-
-// width returns how many characters fit on a line of the terminal; 0: as many as one likes.
-func (a *app) width() int {
-	width, _ := a.terminal()
-	return width
-}
-
-// height returns how many lines the terminal has; 0: as many as one likes.
-func (a *app) height() int {
-	_, height := a.terminal()
-	return height
-}
-
-func (a *app) terminal() (width, height int) {
-	f, ok := a.stdout.(*os.File)
-	if !ok {
-		return 0, 0
-	}
-	width, height, err := term.GetSize(int(f.Fd()))
-	if err != nil { // it is none
-		return 0, 0
-	}
-	return width, height
 }
 
 // forHumans returns a duration in its two largest units.

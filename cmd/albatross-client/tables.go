@@ -295,3 +295,10 @@ func endTable(list []messages.NamedEnd, now time.Time) table {
 	}
 	return t
 }
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

@@ -40,7 +40,7 @@ type topOptions struct {
 	times int // 0: until interrupted
 }
 
-func (a *app) topCommand() *cobra.Command {
+func topCommand(d *daemon, out *printer, inv inventory) *cobra.Command {
 	o := topOptions{sort: byCPU, every: 2 * time.Second}
 	c := &cobra.Command{
 		Use:   "top",
@@ -52,14 +52,14 @@ otherwise one follows the other, and with --output=json a list is in each line.`
 		Args:    positional(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
-			case a.destination.csr:
+			case d.destination.csr:
 				return errNoRequest
-			case a.socket != "":
+			case d.socket != "":
 				return errSocketGiven
 			case o.every < minInterval:
 				return usageError(fmt.Sprintf("option '--interval': it must be %v at least", minInterval))
 			}
-			return a.top(c.Context(), o)
+			return top(c.Context(), d, out, inv, o)
 		},
 	}
 	flags := c.Flags()
@@ -74,7 +74,7 @@ otherwise one follows the other, and with --output=json a list is in each line.`
 const minInterval = 100 * time.Millisecond
 
 // top looks again and again.
-func (a *app) top(ctx context.Context, o topOptions) error {
+func top(ctx context.Context, d *daemon, out *printer, inv inventory, o topOptions) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	context.AfterFunc(ctx, stop) // see follow
@@ -83,23 +83,23 @@ func (a *app) top(ctx context.Context, o topOptions) error {
 	var last look
 	away := false
 	for n := 1; ; {
-		list, err := a.statuses(ctx, o.path)
+		list, err := inv.statuses(ctx, o.path)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
 			away = false
 			now := newLook(o.path, list, time.Now())
-			if err := a.printLook(now.since(last), o.sort); err != nil || n == o.times {
+			if err := printLook(out, now.since(last), o.sort); err != nil || n == o.times {
 				return err
 			}
 			last = now
 			n++
-		case last.at.IsZero() || !a.goesOn() || !isAway(err) || time.Since(last.at) > patientFor:
+		case last.at.IsZero() || !d.goesOn() || !isAway(err) || time.Since(last.at) > patientFor:
 			return err
 		case !away: // as for those who follow something
 			away = true
-			a.message(warning, hasGoneAway)
+			out.message(warning, hasGoneAway)
 		}
 		select {
 		case <-tick.C:
@@ -144,16 +144,16 @@ func (l look) since(before look) []consumer {
 }
 
 // printLook prints what was used.
-func (a *app) printLook(list []consumer, by order) error {
+func printLook(out *printer, list []consumer, by order) error {
 	slices.SortStableFunc(list, by.compare)
-	if a.format == jsonFormat {
-		return a.print(documentOf(list, toConsumerObject))
+	if out.format == jsonFormat {
+		return out.print(documentOf(list, toConsumerObject))
 	}
-	text := consumerTable(list, time.Now()).fit(a.width())
-	if f, ok := a.stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		text = clearScreen + firstLines(text, a.height())
+	text := consumerTable(list, time.Now()).fit(out.width())
+	if f, ok := out.stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		text = clearScreen + firstLines(text, out.height())
 	}
-	return a.print(text)
+	return out.print(text)
 }
 
 // clearScreen moves to the first line, and clears the terminal.

@@ -42,8 +42,8 @@ func TestShares(t *testing.T) {
 
 func sorted(list []consumer, by order) string {
 	var out strings.Builder
-	a := app{stdout: &out, format: textFormat}
-	if err := a.printLook(list, by); err != nil {
+	p := &printer{stdout: &out, format: textFormat}
+	if err := printLook(p, list, by); err != nil {
 		return err.Error()
 	}
 	var names []string

@@ -108,8 +108,8 @@ func (w *trustWorld) info() (exitCode, string) {
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
 	var out, errs strings.Builder
-	a := app{format: nativeFormat, stdout: &out, stderr: &errs}
-	code := a.run(w.t.Context(), []string{"info", "--destination", w.endpoint(),
+	p := nativeProgram(&out, &errs)
+	code := p.run(w.t.Context(), []string{"info", "--destination", w.endpoint(),
 		"--ca", in("ca.pem"), "--ca-key", in("ca.key"), "--server-ca", in("cacert.pem")})
 	return code, errs.String()
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"albatross/messages"
-	"albatross/runtime/image"
 	"albatross/sockets/builds"
 	"albatross/sockets/client"
 	"albatross/sockets/wire"
@@ -35,10 +34,10 @@ type updateOrder struct {
 	web      registryOptions
 }
 
-func (a *app) updateCommand() *cobra.Command {
+func updateCommand(d *daemon, out *printer, inv inventory, complete completer, creates creator, watch watcher) *cobra.Command {
 	server, _ := builds.ParseBase(defaultBuilds)
 	order := updateOrder{server: server, patience: builds.DefaultPatience}
-	c := a.aboutUnikernels(&cobra.Command{
+	c := complete.aboutUnikernels(&cobra.Command{
 		Use:   "update",
 		Short: "Replace unikernels by the newest builds of their images",
 		Long: `Replace unikernels by the newest builds of their images. For an image from a registry, its tag is
@@ -48,10 +47,10 @@ and health check, unless --health, --health-timeout or --no-health say another o
 newest build goes on undisturbed.`,
 		Example: "  albatross-client update hello --dry-run\n  albatross-client update web:site --http-host=https://builds.example.org",
 	}, func(c *cobra.Command, name messages.Name) error {
-		if a.destination.csr {
+		if d.destination.csr {
 			return inputError("an update cannot be requested: whoever may ask what runs can give it")
 		}
-		return a.update(c.Context(), name, order, c.Flags().Changed("http-host"))
+		return updater{d, out, inv, creates, watch}.update(c.Context(), name, order, c.Flags().Changed("http-host"))
 	})
 	flags := c.Flags()
 	order.flags = flags
@@ -74,36 +73,45 @@ func parsePatience(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// An updater replaces unikernels by newer images.
+type updater struct {
+	daemon    *daemon
+	out       *printer
+	inventory inventory
+	creator   creator
+	watcher   watcher
+}
+
 // update replaces a unikernel by a newer one. What is from a registry is looked for there, unless a
 // server with builds was named.
-func (a *app) update(ctx context.Context, name messages.Name, order updateOrder, named bool) error {
+func (u updater) update(ctx context.Context, name messages.Name, order updateOrder, named bool) error {
 	asking, stop := interruptible(ctx)
 	defer stop()
-	runs, err := a.runningUnikernel(asking, name)
+	runs, err := u.runningUnikernel(asking, name)
 	if err != nil {
 		return err
 	}
-	if args := a.knownArguments(asking, runs); args.Origin.OK && !named {
+	if args := u.inventory.knownArguments(asking, runs); args.Origin.OK && !named {
 		stop()
-		return a.updateFromRegistry(ctx, runs, args, order)
+		return u.updateFromRegistry(ctx, runs, args, order)
 	}
 	server := builds.At(order.server, order.patience)
 	defer server.Close()
-	newest, err := a.newerBuild(asking, server, runs)
+	newest, err := u.newerBuild(asking, server, runs)
 	if err != nil || newest == (builds.Build{}) || order.dryRun {
 		return err
 	}
-	image, err := a.fetch(asking, server, newest)
+	image, err := u.fetch(asking, server, newest)
 	if err != nil {
 		return err
 	}
 	stop()
-	return a.replaceImage(ctx, runs, image, order)
+	return u.replaceImage(ctx, runs, image, order)
 }
 
 // runningUnikernel returns what runs under a name.
-func (a *app) runningUnikernel(ctx context.Context, name messages.Name) (messages.NamedInfo, error) {
-	infos, err := as[messages.SuccessInfos](a.infos(ctx, name))
+func (u updater) runningUnikernel(ctx context.Context, name messages.Name) (messages.NamedInfo, error) {
+	infos, err := as[messages.SuccessInfos](u.inventory.infos(ctx, name))
 	switch {
 	case err != nil:
 		return messages.NamedInfo{}, err
@@ -115,7 +123,7 @@ func (a *app) runningUnikernel(ctx context.Context, name messages.Name) (message
 
 // newerBuild returns the newest build of what runs, and prints where to compare it with that; or
 // none if that runs already.
-func (a *app) newerBuild(ctx context.Context, server *builds.Server, runs messages.NamedInfo) (newest builds.Build, err error) {
+func (u updater) newerBuild(ctx context.Context, server *builds.Server, runs messages.NamedInfo) (newest builds.Build, err error) {
 	build, err := server.Of(ctx, runs.Info.Digest)
 	if errors.Is(err, builds.ErrUnknown) {
 		return newest, &unbuiltError{runs.Name, err}
@@ -128,33 +136,33 @@ func (a *app) newerBuild(ctx context.Context, server *builds.Server, runs messag
 		return newest, err
 	}
 	if newest.ID == build.ID {
-		return builds.Build{}, a.say(runs.Name, fmt.Sprintf("%s: already up to date (build %s of %s)", shortName(runs.Name), build.ID, build.Job))
+		return builds.Build{}, u.out.say(runs.Name, fmt.Sprintf("%s: already up to date (build %s of %s)", shortName(runs.Name), build.ID, build.Job))
 	}
-	return newest, a.say(runs.Name, fmt.Sprintf("%s: compare at %s", shortName(runs.Name), server.Comparison(build, newest)))
+	return newest, u.out.say(runs.Name, fmt.Sprintf("%s: compare at %s", shortName(runs.Name), server.Comparison(build, newest)))
 }
 
 // fetch returns the image of a build.
-func (a *app) fetch(ctx context.Context, server *builds.Server, build builds.Build) ([]byte, error) {
+func (u updater) fetch(ctx context.Context, server *builds.Server, build builds.Build) ([]byte, error) {
 	done := func() {}
 	defer func() { done() }()
 	return server.Fetch(ctx, build, builds.MaxImage, func(size int64, r io.Reader) (counted io.Reader) {
-		counted, done = a.progress("fetching", size, r)
+		counted, done = u.out.progress("fetching", size, r)
 		return counted
 	})
 }
 
 // replaceImage replaces a unikernel by one with another image, and with the same arguments. What
 // a native message has no word for, such as published ports, stays as it is.
-func (a *app) replaceImage(ctx context.Context, runs messages.NamedInfo, image []byte, order updateOrder) error {
+func (u updater) replaceImage(ctx context.Context, runs messages.NamedInfo, image []byte, order updateOrder) error {
 	if sum := sha256.Sum256(image); bytes.Equal(sum[:], runs.Info.Digest) {
-		return a.say(runs.Name, shortName(runs.Name)+": already up to date (the newest build has the same image)")
+		return u.out.say(runs.Name, shortName(runs.Name)+": already up to date (the newest build has the same image)")
 	}
 	config := configOf(runs, image)
 	replaces := func(config messages.Config) error {
-		return a.sendCreate(ctx, runs.Name, wire.OldestCreate(config, true))
+		return u.creator.sendCreate(ctx, runs.Name, wire.OldestCreate(config, true))
 	}
 	if givenHealth(order.flags) {
-		args, known, err := a.allArguments(ctx, runs.Name)
+		args, known, err := u.inventory.allArguments(ctx, runs.Name)
 		switch {
 		case err != nil:
 			return err
@@ -167,49 +175,17 @@ func (a *app) replaceImage(ctx context.Context, runs messages.NamedInfo, image [
 		}
 		config.Arguments = args
 		replaces = func(config messages.Config) error {
-			return a.deploy(ctx, runs.Name, wire.OldestCreate(config, true), "")
+			return u.creator.deploy(ctx, runs.Name, wire.OldestCreate(config, true), "")
 		}
 	} else {
-		config.AddName = a.addsName(ctx, runs.Name)
+		config.AddName = u.inventory.addsName(ctx, runs.Name)
 	}
 	if err := usable(image, config.Arguments); err != nil {
 		return fmt.Errorf("cannot update %s to the newest build: %w; it was left as it is", shortName(runs.Name), err)
 	}
-	config, err := packedConfig(config, a.compression(order.level))
+	config, err := packedConfig(config, u.daemon.compression(order.level))
 	if err != nil {
 		return err
 	}
-	return a.start(ctx, runs.Name, order.noWait, func() error { return replaces(config) })
-}
-
-// usable returns why an image cannot be started with arguments.
-func usable(contents []byte, args messages.Arguments) error {
-	i, err := image.Read(bytes.NewReader(contents), int64(len(contents)))
-	if err != nil {
-		return err
-	}
-	if err := i.MatchDevices(blockNames(args.Blocks), networkNames(args.Networks)); err != nil {
-		return err
-	}
-	return i.CheckMemory(uint64(args.Memory) << 20)
-}
-
-// An unbuiltError says that no server knows where an image is from.
-type unbuiltError struct {
-	name messages.Name
-	err  error
-}
-
-func (u *unbuiltError) Error() string {
-	return fmt.Sprintf("the image of %s is from no build of this server: %v", shortName(u.name), u.err)
-}
-func (u *unbuiltError) Unwrap() error { return u.err }
-
-// buildsAdvice says what to do about a server.
-func buildsAdvice(err error) string {
-	var unbuilt *unbuiltError
-	if errors.As(err, &unbuilt) {
-		return "Name the server where it was built with --http-host, or replace it by a file: 'albatross-client create --force'."
-	}
-	return "Nothing was changed. --http-host names another server, and --timeout how long it may be silent."
+	return u.watcher.start(ctx, runs.Name, order.noWait, func() error { return replaces(config) })
 }

@@ -231,8 +231,7 @@ func parseArguments(t *testing.T, args []string) messages.Arguments {
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	u.register(flags)
 	require.NoError(t, flags.Parse(args))
-	a := app{stderr: t.Output()}
-	arguments, err := a.arguments(&u, flags, defaults())
+	arguments, err := u.arguments(newPrinter(nil, t.Output()), flags, defaults())
 	require.NoError(t, err)
 	return arguments
 }
@@ -240,8 +239,8 @@ func parseArguments(t *testing.T, args []string) messages.Arguments {
 // sent returns the message that --socket=- shows.
 func sent(t *testing.T, args []string) messages.Wire {
 	var out strings.Builder
-	a := app{format: nativeFormat, stdout: &out, stderr: t.Output()}
-	require.Equal(t, exitCommunication, a.run(t.Context(), append(args, "--socket=-")), "%q", args)
+	p := nativeProgram(&out, t.Output())
+	require.Equal(t, exitCommunication, p.run(t.Context(), append(args, "--socket=-")), "%q", args)
 	lines := strings.Split(strings.TrimPrefix(out.String(), "out:\n"), "\n")
 	var digits string
 	for _, line := range lines {

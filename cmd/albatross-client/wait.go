@@ -28,10 +28,10 @@ func parseGoal(s string) (goal, error) {
 	return "", fmt.Errorf("invalid value '%s', expected running, healthy or exit", escape(s))
 }
 
-func (a *app) waitCommand() *cobra.Command {
+func waitCommand(d *daemon, out *printer, inv inventory, complete completer) *cobra.Command {
 	until := untilExit
 	var timeout time.Duration
-	c := a.aboutUnikernel(&cobra.Command{
+	c := complete.aboutUnikernel(&cobra.Command{
 		Use:   "wait",
 		Short: "Wait until a unikernel has exited, or runs, or is healthy",
 		Long: `Wait until a unikernel has exited, and print how: its run that goes on, or the last one if none
@@ -41,14 +41,14 @@ does. With --for=running wait until it runs, also if it has yet to be created, a
   albatross-client wait web:site --for=running --timeout=10s`,
 	}, func(c *cobra.Command, name messages.Name) error {
 		switch {
-		case a.destination.csr:
+		case d.destination.csr:
 			return errNoRequest
-		case a.socket != "":
+		case d.socket != "":
 			return errSocketGiven
 		case timeout < 0:
 			return usageError("option '--timeout': it is negative")
 		}
-		return a.wait(c.Context(), name, until, timeout)
+		return waiter{d, out, inv}.wait(c.Context(), name, until, timeout)
 	})
 	c.Flags().Var(one("GOAL", parseGoal, &until), "for", "running, healthy or exit")
 	c.Flags().DurationVar(&timeout, "timeout", 0, "give up after so long, such as 10s or 2m, with exit code 117; 0: never")
@@ -58,8 +58,15 @@ does. With --for=running wait until it runs, also if it has yet to be created, a
 // errTimeout is the cause of a wait that is given up.
 var errTimeout = errors.New("the time is over")
 
+// A waiter waits until a unikernel has come to a state.
+type waiter struct {
+	daemon    *daemon
+	out       *printer
+	inventory inventory
+}
+
 // wait waits, and prints what it has waited for.
-func (a *app) wait(ctx context.Context, name messages.Name, until goal, timeout time.Duration) error {
+func (w waiter) wait(ctx context.Context, name messages.Name, until goal, timeout time.Duration) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	within, cancel := ctx, context.CancelFunc(func() {})
@@ -67,7 +74,7 @@ func (a *app) wait(ctx context.Context, name messages.Name, until goal, timeout 
 		within, cancel = context.WithTimeoutCause(ctx, timeout, errTimeout)
 	}
 	defer cancel()
-	err := a.await(within, name, until)
+	err := w.await(within, name, until)
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
@@ -79,16 +86,16 @@ func (a *app) wait(ctx context.Context, name messages.Name, until goal, timeout 
 
 // await asks how the unikernel is, and then reads events, also those that the host may not have
 // known when it answered.
-func (a *app) await(ctx context.Context, name messages.Name, until goal) error {
+func (w waiter) await(ctx context.Context, name messages.Name, until goal) error {
 	asked := time.Now()
-	list, err := a.statuses(ctx, name)
+	list, err := w.inventory.statuses(ctx, name)
 	if err != nil {
 		return err
 	}
-	if over, err := a.isThere(name, list, until); over || err != nil {
+	if over, err := w.isThere(name, list, until); over || err != nil {
 		return err
 	}
-	conn, err := a.connectSocket(ctx, messages.AtControl)
+	conn, err := w.daemon.connectSocket(ctx, messages.AtControl)
 	if err != nil {
 		return err
 	}
@@ -111,16 +118,16 @@ func (a *app) await(ctx context.Context, name messages.Name, until goal) error {
 				last = d.Event
 			}
 			if present && until == untilHealthy && d.Event.Kind == messages.EventStarted { // maybe without a check
-				if list, err = a.statuses(ctx, name); err != nil {
+				if list, err = w.inventory.statuses(ctx, name); err != nil {
 					return err
 				}
-				if over, err := a.isThere(name, list, until); over || err != nil {
+				if over, err := w.isThere(name, list, until); over || err != nil {
 					return err
 				}
 			}
 		}
 		if (present || until == untilExit) && until.reachedBy(last) {
-			return a.reached(name, until, last.Exit.Value)
+			return w.reached(name, until, last.Exit.Value)
 		}
 	}
 }
@@ -141,11 +148,11 @@ func (g goal) since(list []messages.UnikernelStatus, asked time.Time) time.Time 
 }
 
 // isThere reports whether there is nothing to wait for.
-func (a *app) isThere(name messages.Name, list []messages.UnikernelStatus, until goal) (bool, error) {
+func (w waiter) isThere(name messages.Name, list []messages.UnikernelStatus, until goal) (bool, error) {
 	switch {
 	case until == untilRunning:
 		if len(list) == 1 && list[0].State == messages.StateRunning {
-			return true, a.reached(name, until, messages.Exit{})
+			return true, w.reached(name, until, messages.Exit{})
 		}
 	case until == untilHealthy:
 		switch {
@@ -153,12 +160,12 @@ func (a *app) isThere(name messages.Name, list []messages.UnikernelStatus, until
 		case !list[0].Arguments.Health.OK:
 			return true, &client.Refusal{Name: name, Text: "its health is not checked: that is an option of its creation, --health"}
 		case list[0].Health.State == messages.Healthy:
-			return true, a.reached(name, until, messages.Exit{})
+			return true, w.reached(name, until, messages.Exit{})
 		}
 	case len(list) == 0:
 		return true, &client.Refusal{Name: name, Text: "there is no unikernel of this name"}
 	case list[0].State == messages.StateEnded:
-		return true, a.reached(name, until, list[0].End.Value.Exit)
+		return true, w.reached(name, until, list[0].End.Value.Exit)
 	}
 	return false, nil
 }
@@ -175,19 +182,19 @@ func (g goal) reachedBy(e messages.Event) bool {
 }
 
 // reached prints that it has come to what was waited for.
-func (a *app) reached(name messages.Name, until goal, exit messages.Exit) error {
+func (w waiter) reached(name messages.Name, until goal, exit messages.Exit) error {
 	text := string(until)
 	if until == untilExit {
 		text = exit.String()
 	}
-	if a.format != jsonFormat {
-		return a.print(a.of(name) + text)
+	if w.out.format != jsonFormat {
+		return w.out.print(w.out.of(name) + text)
 	}
 	o := waitObject{Name: shortName(name), Reached: string(until)}
 	if until == untilExit {
 		o.Exit = toExitObject(messages.Some(messages.End{Exit: exit}))
 	}
-	return a.print(asciiJSON(o))
+	return w.out.print(asciiJSON(o))
 }
 
 // A waitObject is what 'wait' has waited for.

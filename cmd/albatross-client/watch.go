@@ -56,17 +56,24 @@ func registerNoWait(flags *pflag.FlagSet, to *bool) {
 	flags.BoolVar(to, noWaitOption, false, "do not look on for a second whether it goes on to run")
 }
 
+// A watcher gives commands that start unikernels, and watches whether these go on to run.
+type watcher struct {
+	daemon    *daemon
+	out       *printer
+	inventory inventory
+}
+
 // start gives a command that starts a unikernel, and watches for a moment.
-func (a *app) start(ctx context.Context, name messages.Name, noWait bool, give func() error) error {
-	if noWait || a.socket == "-" || a.destination.csr {
+func (w watcher) start(ctx context.Context, name messages.Name, noWait bool, give func() error) error {
+	if noWait || w.daemon.socket == "-" || w.daemon.destination.csr {
 		return give()
 	}
-	events := a.openEvents(ctx, name)
+	events := w.openEvents(ctx, name)
 	if events == nil {
 		if err := give(); err != nil {
 			return err
 		}
-		return a.watch(ctx, name)
+		return w.watch(ctx, name)
 	}
 	defer events.conn.Close()
 	if err := give(); err != nil {
@@ -77,10 +84,10 @@ func (a *app) start(ctx context.Context, name messages.Name, noWait bool, give f
 
 // A followed unikernel is one whose events are read from before its start.
 type followed struct {
-	app    *app
-	name   messages.Name
-	conn   *client.Conn
-	stream *client.EventStream
+	watcher watcher
+	name    messages.Name
+	conn    *client.Conn
+	stream  *client.EventStream
 
 	began   time.Time // its last start
 	checked bool      // its health is
@@ -91,18 +98,18 @@ type followed struct {
 
 // openEvents subscribes to the events of a unikernel. It returns nil for a daemon that is not ours,
 // and without a session for a remote one.
-func (a *app) openEvents(ctx context.Context, name messages.Name) *followed {
-	conn, err := a.connectBeside(ctx, messages.AtControl)
+func (w watcher) openEvents(ctx context.Context, name messages.Name) *followed {
+	conn, err := w.daemon.connectBeside(ctx, messages.AtControl)
 	if err != nil {
-		a.message(info, fmt.Sprintf("its events cannot be followed: %v", err))
+		w.out.message(info, fmt.Sprintf("its events cannot be followed: %v", err))
 		return nil
 	}
-	f := &followed{app: a, name: name, conn: conn}
+	f := &followed{watcher: w, name: name, conn: conn}
 	if f.stream, err = conn.Events(ctx, name, messages.Option[time.Time]{}); err == nil {
 		err = f.awaitPresent(ctx)
 	}
 	if err != nil {
-		a.message(info, fmt.Sprintf("its events cannot be followed: %v", err))
+		w.out.message(info, fmt.Sprintf("its events cannot be followed: %v", err))
 		conn.Close()
 		return nil
 	}
@@ -155,7 +162,7 @@ func (f *followed) follow(ctx context.Context) (over bool) {
 
 // isChecked reports whether its health is checked, and not known yet.
 func (f *followed) isChecked(ctx context.Context) bool {
-	list, err := f.app.statuses(ctx, f.name)
+	list, err := f.watcher.inventory.statuses(ctx, f.name)
 	return err == nil && len(list) == 1 && list[0].Arguments.Health.OK && list[0].Health.State != messages.Healthy
 }
 
@@ -194,7 +201,7 @@ func (f *followed) judge(ctx context.Context) error {
 	case f.sick.OK:
 		return &endedError{
 			name: f.name, what: "it was started, and runs, but is unhealthy",
-			events: []string{eventLine(f.sick.Value)}, lines: f.app.lastLines(ctx, f.name, f.began, time.Time{}),
+			events: []string{eventLine(f.sick.Value)}, lines: f.watcher.lastLines(ctx, f.name, f.began, time.Time{}),
 		}
 	case f.checked && f.ended.OK && again: // its former, or itself
 	case !f.ended.OK, f.ended.Value.Exit.Value == (messages.Exit{Known: true}), f.refusesArguments() && again:
@@ -213,7 +220,7 @@ func (f *followed) judge(ctx context.Context) error {
 			until = event.Time()
 		}
 	}
-	e.lines = f.app.lastLines(ctx, f.name, f.began, until)
+	e.lines = f.watcher.lastLines(ctx, f.name, f.began, until)
 	return e
 }
 
@@ -222,38 +229,34 @@ func (f *followed) has(kind messages.EventKind) bool {
 	return slices.ContainsFunc(f.later, func(e messages.Event) bool { return e.Kind == kind })
 }
 
-func eventLine(e messages.Event) string {
-	return fmt.Sprintf("%s: %s", escape(string(e.Kind)), eventDetail(e))
-}
-
 // watch asks what runs, now and at the end of the time. The listing does not say how
 // something has ended.
-func (a *app) watch(ctx context.Context, name messages.Name) error {
-	if a.destination.made != nil { // it is for one command
+func (w watcher) watch(ctx context.Context, name messages.Name) error {
+	if w.daemon.destination.made != nil { // it is for one command
 		return nil
 	}
 	asked := time.Now()
-	before, err := a.running(ctx, name)
+	before, err := w.running(ctx, name)
 	if err != nil {
-		a.message(info, fmt.Sprintf("whether it goes on to run is not known: %v", err))
+		w.out.message(info, fmt.Sprintf("whether it goes on to run is not known: %v", err))
 		return nil
 	}
 	if before == nil {
-		return a.vanished(ctx, name, asked.Add(-watchFor), "")
+		return w.vanished(ctx, name, asked.Add(-watchFor), "")
 	}
 	select {
 	case <-time.After(watchFor):
 	case <-ctx.Done():
 		return nil
 	}
-	after, err := a.running(ctx, name)
+	after, err := w.running(ctx, name)
 	switch {
 	case err != nil:
-		a.message(info, fmt.Sprintf("whether it goes on to run is not known: %v", err))
+		w.out.message(info, fmt.Sprintf("whether it goes on to run is not known: %v", err))
 	case after == nil:
-		return a.vanished(ctx, name, before.Started, "")
+		return w.vanished(ctx, name, before.Started, "")
 	case !sameBut(*before, *after):
-		return a.vanished(ctx, name, before.Started, "What it had replaced runs again.")
+		return w.vanished(ctx, name, before.Started, "What it had replaced runs again.")
 	}
 	return nil
 }
@@ -266,29 +269,29 @@ func sameBut(a, b messages.Info) bool {
 }
 
 // running returns what runs under a name; nil: nothing.
-func (a *app) running(ctx context.Context, name messages.Name) (*messages.Info, error) {
-	infos, err := as[messages.SuccessInfos](a.infos(ctx, name))
+func (w watcher) running(ctx context.Context, name messages.Name) (*messages.Info, error) {
+	infos, err := as[messages.SuccessInfos](w.inventory.infos(ctx, name))
 	if err != nil || len(infos.List) == 0 {
 		return nil, err
 	}
 	return &infos.List[0].Info, nil
 }
 
-func (a *app) vanished(ctx context.Context, name messages.Name, since time.Time, how string) error {
+func (w watcher) vanished(ctx context.Context, name messages.Name, since time.Time, how string) error {
 	e := &endedError{name: name, what: endedAtOnce, events: []string{"Whoever asks here is not told how."}}
 	if how != "" {
 		e.events = append(e.events, how)
 	}
-	e.lines = a.lastLines(ctx, name, since.Truncate(time.Second), time.Time{}) // older daemons have full seconds
+	e.lines = w.lastLines(ctx, name, since.Truncate(time.Second), time.Time{}) // older daemons have full seconds
 	return e
 }
 
 // lastLines returns the last lines of a console between two times, as far as possible;
 // without a second time, until now.
-func (a *app) lastLines(ctx context.Context, name messages.Name, since, until time.Time) (lines []string) {
-	conn, err := a.openConsole(ctx, name, since)
+func (w watcher) lastLines(ctx context.Context, name messages.Name, since, until time.Time) (lines []string) {
+	conn, err := w.openConsole(ctx, name, since)
 	if err != nil {
-		a.message(info, fmt.Sprintf("what it has printed cannot be had: %v", err))
+		w.out.message(info, fmt.Sprintf("what it has printed cannot be had: %v", err))
 		return nil
 	}
 	defer conn.Close()
@@ -306,16 +309,16 @@ func (a *app) lastLines(ctx context.Context, name messages.Name, since, until ti
 
 // openConsole subscribes to a console. Our daemon ends the stream after the existing
 // lines, because we close our side of the connection.
-func (a *app) openConsole(ctx context.Context, name messages.Name, since time.Time) (*client.Conn, error) {
+func (w watcher) openConsole(ctx context.Context, name messages.Name, since time.Time) (*client.Conn, error) {
 	subscribe := messages.ConsoleSubscribe{Since: messages.Some(since)}
-	if a.destination.address != "" {
-		conn, _, err := a.open(ctx, name, subscribe)
+	if w.daemon.destination.address != "" {
+		conn, _, err := w.daemon.open(ctx, name, subscribe)
 		if err == nil && !conn.OneCommand() {
 			err = conn.CloseWrite()
 		}
 		return conn, err
 	}
-	conn, err := client.Dial(ctx, a.beside(messages.AtConsole))
+	conn, err := client.Dial(ctx, w.daemon.beside(messages.AtConsole))
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -10,14 +11,14 @@ import (
 	"albatross/cmd/albatross-client/wirecmd"
 )
 
-func (a *app) wireCommand() *cobra.Command {
+func wireCommand(stdin io.Reader, out *printer) *cobra.Command {
 	kind := wirecmd.Kinds()[0]
 	c := &cobra.Command{
 		Use:   "wire",
 		Short: "Show messages, given in hexadecimal on standard input, as JSON",
 		Args:  positional(),
 		RunE: func(*cobra.Command, []string) error {
-			return wirecmd.Run(a.stdin, a.stdout, kind)
+			return wirecmd.Run(stdin, out.stdout, kind)
 		},
 	}
 	c.Flags().Var(one("KIND", parseKind, &kind), "kind", "what they are: "+strings.Join(wirecmd.Kinds(), ", "))

@@ -73,13 +73,6 @@ func asAsked[T any](c *Conn, asked messages.Name, list []T, name func(*T) *messa
 	}
 }
 
-// Reserve makes the daemon reserve room for all of a block device. The rest is as with
-// Ends.
-func (c *Conn) Reserve(ctx context.Context, name messages.Name) error {
-	_, err := c.askControl(ctx, name, messages.BlockReserve{}, control.ReadDone)
-	return err
-}
-
 // askControl sends a request about a name and reads the answer.
 func (c *Conn) askControl(ctx context.Context, name messages.Name, command messages.Command, read func(io.Reader) (messages.Payload, error)) (messages.Payload, error) {
 	request, err := c.controlRequest(name, command)

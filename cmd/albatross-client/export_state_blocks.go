@@ -14,15 +14,15 @@ import (
 
 // linkBlocks gives block devices that native albatross could not find a second name, and
 // reports them. A failure is no error: the state is written.
-func (a *app) linkBlocks(unikernels []messages.NamedConfig) {
-	dir := filepath.Join(a.dbdir, "block")
+func (e exporter) linkBlocks(unikernels []messages.NamedConfig) {
+	dir := filepath.Join(e.daemon.dbdir, "block")
 	linked, err := linkLowerCase(dir)
 	for _, link := range linked {
-		a.message(warning, link+" is a link now, by which native albatross finds the block device since 2.6: it makes all names lower case")
+		e.out.message(warning, link+" is a link now, by which native albatross finds the block device since 2.6: it makes all names lower case")
 	}
 	uses := func(u messages.NamedConfig) bool { return len(u.Config.Blocks) > 0 }
 	if err != nil && slices.ContainsFunc(unikernels, uses) {
-		a.message(warning, fmt.Sprintf("block devices whose files in %s have upper-case letters in their names are not found by native albatross, "+
+		e.out.message(warning, fmt.Sprintf("block devices whose files in %s have upper-case letters in their names are not found by native albatross, "+
 			"and cannot be looked for (%v): is it the directory of --dbdir?", dir, err))
 	}
 }

@@ -31,10 +31,10 @@ func (f fetched) source() source { return source{OCI: referenceValue(f.reference
 
 // withImage does something with the image of a reference: for the first target that there is, and
 // that the daemon can run. Only the daemon knows its tenders, so it is asked by trying.
-func (a *app) withImage(ctx context.Context, o registryOptions, r registry.Reference, target messages.Option[string], do func(fetched) error) error {
-	registries := a.registries(o)
+func withImage(ctx context.Context, out *printer, o registryOptions, r registry.Reference, target messages.Option[string], do func(fetched) error) error {
+	registries := registryClient(out, o)
 	defer registries.Close()
-	artifact, err := a.resolve(ctx, registries, r)
+	artifact, err := resolve(ctx, registries, r)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (a *app) withImage(ctx context.Context, o registryOptions, r registry.Refer
 		if err != nil {
 			return orElse(refused, err)
 		}
-		f, err := a.fetchFrom(ctx, registries, artifact, chosen)
+		f, err := fetchFrom(ctx, registries, artifact, chosen)
 		if err != nil {
 			return err
 		}
@@ -55,19 +55,19 @@ func (a *app) withImage(ctx context.Context, o registryOptions, r registry.Refer
 		}
 		refused = orElse(refused, err)
 		left = slices.DeleteFunc(slices.Clone(left), func(name string) bool { return name == chosen.Name })
-		a.message(info, fmt.Sprintf("the daemon cannot run what is for %s: %v", chosen.Name, err))
+		out.message(info, fmt.Sprintf("the daemon cannot run what is for %s: %v", chosen.Name, err))
 	}
 }
 
 // resolve looks up a reference, until the user interrupts that.
-func (a *app) resolve(ctx context.Context, registries *registry.Client, r registry.Reference) (*registry.Artifact, error) {
+func resolve(ctx context.Context, registries *registry.Client, r registry.Reference) (*registry.Artifact, error) {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	return registries.Resolve(ctx, r)
 }
 
 // fetchFrom is fetchImage, until the user interrupts it.
-func (a *app) fetchFrom(ctx context.Context, registries *registry.Client, artifact *registry.Artifact, target registry.Target) (fetched, error) {
+func fetchFrom(ctx context.Context, registries *registry.Client, artifact *registry.Artifact, target registry.Target) (fetched, error) {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	return fetchImage(ctx, registries, artifact, target)
@@ -106,4 +106,39 @@ func originOf(args messages.Arguments) (r registry.Reference, ok bool) {
 	}
 	r, err := registry.ParseReference(string(args.Origin.Value))
 	return r, err == nil
+}
+
+// targets are those that run here, the preferred one first: spt needs no KVM.
+var targets = []string{"spt", "hvt"}
+
+func parseTarget(s string) (string, error) {
+	for _, t := range targets {
+		if s == t {
+			return s, nil
+		}
+	}
+	return "", fmt.Errorf("invalid value '%s', expected spt or hvt", escape(s))
+}
+
+// targetOrder returns the targets in the order in which they are tried: one that was chosen is the only one.
+func targetOrder(target messages.Option[string]) []string {
+	if target.OK {
+		return []string{target.Value}
+	}
+	return targets
+}
+
+// fetchImage gets an image from a registry, which must be a unikernel for that target.
+func fetchImage(ctx context.Context, client *registry.Client, artifact *registry.Artifact, target registry.Target) (f fetched, err error) {
+	f = fetched{reference: artifact.Reference, target: target}
+	if f.data, err = client.Fetch(ctx, artifact, target); err != nil {
+		return f, err
+	}
+	if f.image, err = readUnikernel(artifact.Reference.String(), f.data); err != nil {
+		return f, err
+	}
+	if got := f.image.Target.String(); got != target.Name {
+		return f, inputError(fmt.Sprintf("cannot use %s: what is there for %s is for %s", artifact.Reference, target.Name, got))
+	}
+	return f, nil
 }

@@ -136,10 +136,10 @@ func emptyState(t *testing.T) []byte {
 // exportTo runs the command, and returns what it prints.
 func (d *fakeDaemon) exportTo(t *testing.T, path string) (code exitCode, stdout, stderr string) {
 	var out, errs strings.Builder
-	a := app{format: nativeFormat, stdout: &out, stderr: &errs}
+	p := nativeProgram(&out, &errs)
 	dbdir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dbdir, "block"), 0o700))
-	code = a.run(t.Context(), []string{"export-state", path, "--socket", d.serve(t), "--dbdir", dbdir})
+	code = p.run(t.Context(), []string{"export-state", path, "--socket", d.serve(t), "--dbdir", dbdir})
 	return code, out.String(), errs.String()
 }
 

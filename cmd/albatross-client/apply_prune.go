@@ -27,11 +27,11 @@ func (p *planner) mayChange(kind messages.Kind, name messages.Name, owner messag
 
 // own gives an owner what is as it should be and has none.
 func (p *planner) own(kind messages.Kind, name messages.Name, owner messages.Owner) {
-	if owner == "" || p.have.owners[owned{kind, name}] != "" || kind == messages.KindPolicy && p.app.destination.given() {
+	if owner == "" || p.have.owners[owned{kind, name}] != "" || kind == messages.KindPolicy && p.apply.daemon.destination.given() {
 		return
 	}
 	p.add(fmt.Sprintf("give %s, which has no owner, to %s", thingText(kind, name), owner), func(ctx context.Context) error {
-		return p.app.onControl(ctx, name.String(), messages.OwnRequest{Kind: kind, Owner: owner}, "owner set")
+		return p.apply.daemon.onControl(ctx, name.String(), messages.OwnRequest{Kind: kind, Owner: owner}, "owner set")
 	})
 }
 
@@ -70,7 +70,7 @@ func (p *planner) remove(list []owned, loss string, do func(context.Context, mes
 func (p *planner) pruneUnikernels(m manifest) {
 	named := mapped(m.Unikernels, func(e unikernelEntry) messages.Name { return e.Name.Name })
 	p.remove(p.pruned(messages.KindUnikernel, named), "", func(ctx context.Context, name messages.Name) error {
-		return p.app.ask(ctx, name, messages.UnikernelDestroy{})
+		return p.apply.daemon.ask(ctx, name, messages.UnikernelDestroy{})
 	})
 }
 
@@ -78,17 +78,17 @@ func (p *planner) pruneUnikernels(m manifest) {
 func (p *planner) pruneRest(m manifest) {
 	networks := mapped(m.Networks, func(e networkEntry) messages.Name { return e.Name.Name })
 	p.remove(p.pruned(messages.KindNetwork, networks), "", func(ctx context.Context, name messages.Name) error {
-		return p.app.onControl(ctx, name.String(), messages.NetworkRemove{}, "removed network")
+		return p.apply.daemon.onControl(ctx, name.String(), messages.NetworkRemove{}, "removed network")
 	})
 	blocks := mapped(m.Blocks, func(e blockEntry) messages.Name { return e.Name.Name })
 	p.remove(p.pruned(messages.KindBlock, blocks), " and DESTROY its contents", func(ctx context.Context, name messages.Name) error {
-		return p.app.ask(ctx, name, messages.BlockRemove{})
+		return p.apply.daemon.ask(ctx, name, messages.BlockRemove{})
 	})
 	policies := mapped(m.Policies, func(e policyEntry) messages.Name { return messages.Name{Path: messages.Path(e.Path)} })
-	if p.app.destination.given() { // policies are for administrators of the host
+	if p.apply.daemon.destination.given() { // policies are for administrators of the host
 		return
 	}
 	p.remove(p.pruned(messages.KindPolicy, policies), "", func(ctx context.Context, name messages.Name) error {
-		return p.app.ask(ctx, name, messages.PolicyRemove{})
+		return p.apply.daemon.ask(ctx, name, messages.PolicyRemove{})
 	})
 }

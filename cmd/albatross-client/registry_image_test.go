@@ -21,7 +21,7 @@ import (
 )
 
 // inRegistry pushes our guest hello for both targets to a registry in memory.
-func inRegistry(t *testing.T) (a *app, r ours.Reference) {
+func inRegistry(t *testing.T) (r ours.Reference) {
 	t.Setenv("HOME", t.TempDir()) // nobody is logged in
 	s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(s.Close)
@@ -31,20 +31,19 @@ func inRegistry(t *testing.T) (a *app, r ours.Reference) {
 		require.NoError(t, os.WriteFile(path, guests.Image("hello", target), 0o600))
 		files = append(files, path)
 	}
-	a = &app{stdout: io.Discard, stderr: io.Discard}
 	r, err := ours.ParseReference("oci://" + strings.TrimPrefix(s.URL, "http://") + "/hello")
 	require.NoError(t, err)
 	images, err := pushable(files, 0, nil)
 	require.NoError(t, err)
-	c := a.registries(registryOptions{})
+	c := registryClient(silent(), registryOptions{})
 	defer c.Close()
-	require.NoError(t, a.push(t.Context(), c, r, images, nil))
-	return a, r
+	require.NoError(t, push(t.Context(), silent(), c, r, images, nil))
+	return r
 }
 
 // TestTheNextTargetIsTried if the daemon has no tender for one, and only then.
 func TestTheNextTargetIsTried(t *testing.T) {
-	a, r := inRegistry(t)
+	r := inRegistry(t)
 	cannot := func(target string) error {
 		return &client.Refusal{Text: "cannot run a " + target + " image: no tender"}
 	}
@@ -65,7 +64,7 @@ func TestTheNextTargetIsTried(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tried []string
-			err := a.withImage(t.Context(), registryOptions{}, r, c.chosen, func(f fetched) error {
+			err := withImage(t.Context(), silent(), registryOptions{}, r, c.chosen, func(f fetched) error {
 				tried = append(tried, f.target.Name)
 				require.True(t, bytes.Equal(guests.Image("hello", f.target.Name), f.data))
 				require.Equal(t, f.target.Name, f.image.Target.String())

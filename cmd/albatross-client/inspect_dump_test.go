@@ -25,8 +25,8 @@ func TestInspectDumpShowsWhatNativeShows(t *testing.T) {
 		dir := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "state"), v.Bytes(t), 0o600))
 		var out strings.Builder
-		a := app{stdout: &out, stderr: t.Output()}
-		require.Equal(t, exitSuccess, a.run(t.Context(), []string{"inspect-dump", "--dbdir=" + dir}), v.ID)
+		p := newProgram(nil, &out, t.Output())
+		require.Equal(t, exitSuccess, p.run(t.Context(), []string{"inspect-dump", "--dbdir=" + dir}), v.ID)
 		require.Equal(t, strings.Fields(string(v.Text)), strings.Fields(out.String()), v.ID)
 		shown++
 	}
