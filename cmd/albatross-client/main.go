@@ -6,40 +6,34 @@
 //
 // # Reading the source
 //
-//	root.go          the commands, what they have in common, how the daemon is asked
-//	destination.go   remote daemons, and the certificates for them
-//	context.go       destinations that are kept under names
-//	session.go       several commands to a remote daemon, on one connection
-//	request.go       requests for certificates (--csr)
-//	judge.go         what a certificate may contain
-//	files.go         files of certificates and private keys
-//	options.go       values of options and arguments
-//	since.go         times on the command line
-//	beginning.go     the first lines of a console that are shown
-//	devices.go       block devices and networks on the command line
-//	format.go        the output of answers: text, JSON or native's
+//	root.go          the program: its parts, and its commands
+//	printer.go       what is printed, and how much; then format.go, progress.go and unsent.go
+//	daemon.go        how a daemon is reached; then ask.go, and from afar destination.go and session.go
+//	reconnect.go     how one goes on when the daemon is restarted
+//	inventory.go     what the daemon is asked about what there is; then statuses.go, arguments.go,
+//	                 present.go and lists.go
+//	uploader.go      how contents are sent; then contents.go and compression.go
+//	downloader.go    how they come; then output.go and save.go
+//	creator.go       how unikernels are created; then image_file.go and unikernel_options.go
+//	watch.go         whether they go on to run
+//	consoles.go      what they print; then beginning.go, and escape.go
+//	registry.go      images in registries; then registry_image.go
+//	completer.go     shell completion; then about.go, and suggest.go for what a word was meant for
+//
+//	errors.go        exit codes, and what to do about an error
+//	options.go       values of options and arguments; then names.go, since.go and devices.go
 //	table.go         how a table fits; then tables.go, what is in them
 //	objects.go       the objects of JSON documents
 //	native.go        what the native client prints
-//	command_text.go  the description of commands for whoever is to sign them
-//	escape.go        why a console cannot control the terminal
-//	errors.go        exit codes, and what to do about an error
-//	manifest.go      the files of apply and export; then manifest_values.go
-//	present.go       what there is, for these
-//	apply_images.go  images in registries, for 'apply'
-//	differences.go   what changes, in words
-//	image.go         images in registries; then image_push.go, image_pull.go, image_create.go
-//	complete.go      shell completion
-//	suggest.go       what a word was meant for
-//	output.go        -o of commands that write what they get to a file
-//	save.go          why a written file replaces none, and is never incomplete
-//	reconnect.go     how one goes on when the daemon is restarted
+//	manifest.go      the files of apply and export; then manifest_values.go, source.go and differences.go
+//	context_file.go  destinations that are kept under names
+//	files.go         files of certificates and private keys; then issued.go
+//	judge.go         what a certificate may contain; then request.go, and command_text.go
 //	interrupt.go     what an interrupt ends
-//	progress.go      the progress of an upload or a dump
 //
-// and one file for each command, except that those about policies are in policy.go, and
-// those about block devices in block.go, upload.go (set-block) and dump.go; inspect-dump and
-// extract-dump are in nativedump.go.
+// and a file for each command, which has its name: 'network create' is in network_create.go. A command
+// is a function that takes what it needs of these. What only it uses is in its file, or in files
+// whose names begin with its own, such as apply_plan.go.
 package main
 
 import (
