@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"albatross/actors/supervise"
 	"albatross/messages"
 )
 
@@ -177,4 +178,20 @@ func afterOwners(w *world) {
 	all := w.owners(":")
 	w.restart()
 	require.Equal(w.t, all, w.owners(":"))
+}
+
+// TestABlockDeviceDoesNotGetTheOwnerOfAnEarlierOne whose end could not be stored: what belongs to an
+// owner may be destroyed in its name.
+func TestABlockDeviceDoesNotGetTheOwnerOfAnEarlierOne(t *testing.T) {
+	faults := supervise.NewFaults(0, nil)
+	w := newWorld(t, withBlocks, func(w *world) { w.faults = faults })
+	require.Equal(t, success("added block device"), w.control("a:disk", messages.BlockDeploy{Size: 1, Owner: "me"}))
+	faults.Set(supervise.Rule{Fault: supervise.Drop, Kind: "store", Type: "messages.StoreWrite", Probability: 1})
+	w.succeeds("removed block", "a:disk", messages.BlockRemove{})
+	w.until("that could not be stored", func() bool { return faults.Injected() == 1 })
+	faults.Set()
+	w.succeeds("added block device", "a:disk", messages.BlockAdd{Size: 1})
+	require.Empty(t, w.owners(":"))
+	w.restart()
+	require.Empty(t, w.owners(":"))
 }

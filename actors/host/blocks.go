@@ -109,9 +109,11 @@ func (h *host) blockDone(c *supervise.Context, m messages.BlockDone) {
 	case messages.BlockRemove:
 		there, kind = !m.Gone, messages.EventBlockRemoved
 	}
-	var changes []messages.Change
 	if !there {
 		delete(h.owners.of, m.Name)
+	}
+	var changes []messages.Change
+	if !there || kind == messages.EventBlockCreated { // the owner of an earlier one may be on record, if the disk was full
 		changes = append(changes, h.blockRecord(m.Name))
 	}
 	if kind != "" && !m.Failed {
