@@ -75,6 +75,7 @@ var attacks = map[string]func(*siege){
 	"tender killed":               (*siege).killVictim,
 	"tender stopped for a while":  (*siege).stopVictim,
 	"unikernel that ends at once": (*siege).exitAtOnce,
+	"cgroup out of memory":        (*siege).useUpMemory,
 	"process of a network killed": (*siege).killNetworkProcess,
 	"process of a network frozen": (*siege).freezeNetworkProcess,
 	"bridge removed":              (*siege).removeBridge,
@@ -109,28 +110,68 @@ func (s *siege) raiseVictims() {
 
 var victimGuest = run("net", "victim").networked("service")
 
-// chooseVictim returns the process of a victim, if one is known, of which it is not certain any more
+// chooseVictim returns a victim and its process, if one is known, of which it is not certain any more
 // that it runs.
-func (s *siege) chooseVictim() (messages.Process, bool) {
+func (s *siege) chooseVictim() (messages.Name, messages.Process, bool) {
 	name := parse(victim(s.random.IntN(victims)))
 	process, known := s.h.journal.process(name)
 	if known {
 		s.h.journal.mayEnd(name)
 		s.h.journal.may(thing{unikernel, name}, absent)
 	}
-	return process, known
+	return name, process, known
 }
 
 func (s *siege) killVictim() {
-	if p, known := s.chooseVictim(); known {
+	if _, p, known := s.chooseVictim(); known {
 		_ = unix.Kill(p.PID, unix.SIGKILL) // it may have ended
 	}
 }
 
 func (s *siege) stopVictim() {
-	if p, known := s.chooseVictim(); known {
+	if _, p, known := s.chooseVictim(); known {
 		s.freeze(p.PID)
 	}
+}
+
+// useUpMemory puts a process into the cgroup of a victim that takes all the memory that is allowed
+// there: the kernel kills one of them.
+func (s *siege) useUpMemory() {
+	name, _, known := s.chooseVictim()
+	if !known {
+		return
+	}
+	for _, parent := range s.h.cgroupParents() {
+		if !strings.Contains(parent, "/memory/") && strings.Count(parent, "/") > 4 { // of another controller
+			continue
+		}
+		c := exec.Command("/proc/self/exe", asHog, filepath.Join(parent, name.String(), "cgroup.procs"))
+		_, ended := s.h.spawn(c)
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			s.h.t.Errorf("%s: a process takes more memory than its cgroup allows", s.h.doing)
+		}
+	}
+}
+
+// asHog is the argument with which this test becomes a program that takes memory.
+const asHog = "--hog"
+
+// hogs is how much it takes, which is more than any cgroup allows, and a fraction of what a machine has.
+const hogs = 256 << 20
+
+// mayBecomeHog does not return in a process that useUpMemory has made.
+func mayBecomeHog() {
+	if len(os.Args) != 3 || os.Args[1] != asHog {
+		return
+	}
+	if os.WriteFile(os.Args[2], []byte("0"), 0) == nil { // otherwise the victim has ended
+		for i, taken := 0, make([]byte, hogs); i < hogs; i += os.Getpagesize() {
+			taken[i] = 1
+		}
+	}
+	os.Exit(0)
 }
 
 // frozenFor is how long a process is stopped, at most. Meanwhile pipes and sockets fill up.

@@ -87,7 +87,7 @@ func (c *caller) changeBy(socket string, t thing, after string, what talk) {
 	_, refusal := c.say(socket, what)
 	switch {
 	case refusal != "" && c.rough:
-		c.h.journal.mayBeBack(t)
+		c.unchanged(t, refusal, after)
 	case refusal != "":
 		c.h.t.Errorf("%s: %s %s is not changed: %s", c.h.doing, t.kind, t.name, refusal)
 	case c.dead:

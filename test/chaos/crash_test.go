@@ -77,6 +77,7 @@ func inModes(t *testing.T, test func(t *testing.T, m mode)) {
 }
 
 func TestMain(m *testing.M) {
+	mayBecomeHog()
 	inject.MayBecomeProgram()
 	programs.MayBecomeProgram()
 	netns.Enter()

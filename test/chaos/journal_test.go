@@ -36,6 +36,9 @@ type journal struct {
 	states map[thing][]string
 	// past are the states that a thing may have been in since it was last looked at.
 	past map[thing][]string
+	// late are those that commands without an answer may still bring about, also after later ones
+	// that were answered: they may wait in a socket.
+	late map[thing][]string
 	// moving are the unikernels that change by themselves.
 	moving map[messages.Name]bool
 	// running are the processes of unikernels that must not have another one.
@@ -46,6 +49,7 @@ func newJournal() *journal {
 	return &journal{
 		states:  map[thing][]string{},
 		past:    map[thing][]string{},
+		late:    map[thing][]string{},
 		moving:  map[messages.Name]bool{},
 		running: map[messages.Name]messages.Process{},
 	}
@@ -73,11 +77,21 @@ func (j *journal) mayBeBack(t thing) {
 	j.states[t] = union(j.allowed(t), j.past[t])
 }
 
-// is says that a thing is in one of these states.
+// is says that a thing is in one of these states, unless a command without an answer still comes.
 func (j *journal) is(t thing, states ...string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.states[t] = states
+	if late := j.late[t]; len(late) > 0 {
+		j.states[t] = union(states, late)
+	}
+}
+
+// mayComeLate says that a command without an answer may bring a thing into some states at any time.
+func (j *journal) mayComeLate(t thing, states ...string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.late[t] = union(j.late[t], states)
 }
 
 // state is that of a thing of which it is certain.
@@ -193,6 +207,7 @@ func (j *journal) compare(seen map[thing]string) (losses []loss) {
 		}
 	}
 	clear(j.past)
+	clear(j.late)
 	return losses
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 	"time"
 
@@ -45,6 +46,18 @@ func (c *caller) sayRoughly(ctx context.Context, socket string, what talk) (mess
 		c.h.t.Errorf("%s: %v", c.h.doing, err)
 	}
 	return nil, hungUp
+}
+
+// unchanged notes that a change was refused, or not answered. If the daemon does not say for certain
+// that it will not come about, it still may.
+func (c *caller) unchanged(t thing, refusal string, states ...string) {
+	c.h.journal.mayBeBack(t)
+	for _, uncertain := range []string{hungUp, "internal error", "cannot write", "tried again", "waits"} {
+		if strings.Contains(refusal, uncertain) {
+			c.h.journal.mayComeLate(t, states...)
+			return
+		}
+	}
 }
 
 // hearsNoMore makes sure that no second answer follows: a daemon hangs up after the first.

@@ -106,10 +106,12 @@ func runningStates(now, before []string) []string {
 func (c *caller) goOnRoughly(name string, states []string) {
 	t := thing{unikernel, parse(name)}
 	c.h.journal.may(t, states...)
-	if _, refusal := c.say("control", do(t.name, messages.StartRequest{})); refusal == "" {
-		sum.add(c.h.mode, answered, 1)
-		c.h.journal.is(t, states...)
+	if _, refusal := c.say("control", do(t.name, messages.StartRequest{})); refusal != "" {
+		c.unchanged(t, refusal, states...)
+		return
 	}
+	sum.add(c.h.mode, answered, 1)
+	c.h.journal.is(t, states...)
 }
 
 // sameImage is a guest with the image of the one in a state.
