@@ -152,9 +152,9 @@ func (p *Provider) All() []*corev1.Pod {
 func (p *Provider) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
+	defer p.prober.stop() // when nobody begins to probe any more
 	defer running.Wait()
 	defer p.factory.Shutdown()
-	defer p.prober.stop()
 	defer p.queue.ShutDown()
 	defer cancel()
 	p.factory.Start(ctx.Done())
