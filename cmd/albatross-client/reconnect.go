@@ -39,6 +39,19 @@ func (d *daemon) goesOn() bool {
 	return !d.destination.given() || d.destination.address != "" && d.destination.made == nil && !d.sessions.missing()
 }
 
+// isOurs reports whether another connection can follow the first one, and there is a control socket,
+// which native daemons do not have.
+func (d *daemon) isOurs(ctx context.Context) bool {
+	if !d.goesOn() || d.socket != "" {
+		return false
+	}
+	conn, err := d.connectSocket(ctx, messages.AtControl)
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
+}
+
 // isAway reports whether an error says that there is no daemon, or no endpoint, for now.
 func isAway(err error) bool {
 	var connect *client.ConnectError

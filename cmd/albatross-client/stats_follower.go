@@ -25,7 +25,7 @@ func (s statsFollower) followStats(ctx context.Context, name messages.Name) erro
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	context.AfterFunc(ctx, stop) // see follow
-	err := s.printStats(ctx, name)
+	err := s.keepPrinting(ctx, name)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -33,6 +33,16 @@ func (s statsFollower) followStats(ctx context.Context, name messages.Name) erro
 		s.out.message(warning, "the daemon has been stopped, or it is a native one and somebody else follows "+nameText(name))
 	}
 	return err
+}
+
+// keepPrinting goes on when a daemon of ours is restarted. A native one ends the stream for the sake of
+// another follower, and two of them must not do that to each other again and again.
+func (s statsFollower) keepPrinting(ctx context.Context, name messages.Name) error {
+	follow := func(ctx context.Context) error { return s.printStats(ctx, name) }
+	if !s.daemon.isOurs(ctx) {
+		return follow(ctx)
+	}
+	return s.daemon.keepFollowing(ctx, follow)
 }
 
 func (s statsFollower) printStats(ctx context.Context, name messages.Name) error {
