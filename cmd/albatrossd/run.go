@@ -271,7 +271,7 @@ func openCgroups(o options, log *slog.Logger) (*cgroup.Tree, error) {
 	}
 	tree, err := cgroup.Open(parent)
 	if machine.Passing(err) {
-		return nil, err
+		return nil, fmt.Errorf("%w: try again, or do without by --cgroup=", err)
 	}
 	if err != nil {
 		log.Warn("Unikernels are not limited by cgroups", "cause", err)

@@ -54,16 +54,16 @@ type DB struct {
 	opened   os.FileInfo // the file that bolt writes
 	fd       uintptr     // its descriptor
 
-	committing sync.Mutex // guards all below
-	lastEvent  uint64     // the number of the newest event that is acknowledged, or in the next field
-	// unacknowledged are the events of commits that have failed and are in the file, in their order.
-	unacknowledged map[messages.Name][]messages.EventKind
-
 	// Uncopied is why there is no copy of the database as it was found, if there should
 	// be one.
 	Uncopied error
 	// Aside holds the damaged records that were set aside.
 	Aside []Aside
+
+	committing sync.Mutex // guards all below
+	lastEvent  uint64     // the number of the newest event that is acknowledged, or in the next field
+	// unacknowledged are the events of commits that have failed and are in the file, in their order.
+	unacknowledged map[messages.Name][]messages.EventKind
 }
 
 // Open opens the database in a directory, and creates both if necessary. It belongs to

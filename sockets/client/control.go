@@ -38,7 +38,8 @@ func (c *Conn) Settings(ctx context.Context, name messages.Name) ([]messages.Nam
 	return settings.List, err
 }
 
-// History asks for the version of a unikernel that there is, and the former ones, the last one first. The rest is as with Ends.
+// History asks for the version of a unikernel that there is, and the former ones, the last one first.
+// The rest is as with Ends.
 func (c *Conn) History(ctx context.Context, name messages.Name) (messages.SuccessHistory, error) {
 	return askList[messages.SuccessHistory](ctx, c, name, messages.HistoryList{}, control.ReadHistory)
 }
@@ -163,7 +164,8 @@ func (c *Conn) Networks(ctx context.Context, name messages.Name) ([]messages.Net
 }
 
 // Do gives a command that is answered by its success only: NetworkCreate, NetworkRemove,
-// PublishAdd, PublishRemove, UnikernelDeploy, RestartDeploy, PolicyDeploy, BlockDeploy or OwnRequest. The rest is as with Ends.
+// PublishAdd, PublishRemove, UnikernelDeploy, RestartDeploy, PolicyDeploy, BlockDeploy or OwnRequest.
+// The rest is as with Ends.
 func (c *Conn) Do(ctx context.Context, name messages.Name, command messages.Command) error {
 	_, err := c.askControl(ctx, name, command, control.ReadDone)
 	return err

@@ -1,6 +1,7 @@
-// Package crash kills the daemon at every failpoint and at random moments, and
+// Package chaos kills the daemon at every failpoint and at random moments, and
 // looks at what the next one makes of that. It does so without a keeper and with
-// one, which is killed, stopped and upgraded as well.
+// one, which is killed, stopped and upgraded as well. And it lays siege to a host:
+// everything that can go wrong does so at the same time, with rests in between.
 //
 // Every host has unikernels that nothing may disturb, a network namespace, block
 // devices and cgroups, all its own. A client keeps a journal: of everything that it changes

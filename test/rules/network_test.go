@@ -23,17 +23,22 @@ var serveGuests = []string{
 
 // TestTheDaemonParsesNothingOfGuests: only the process of a network does.
 func TestTheDaemonParsesNothingOfGuests(t *testing.T) {
+	requireImportedOnlyBy(t, serveGuests, ofGuests)
+}
+
+// requireImportedOnlyBy checks that only some packages import some libraries, or each other.
+func requireImportedOnlyBy(t *testing.T, packages, libraries []string) {
+	t.Helper()
 	found := 0
 	for _, s := range sources(t) {
 		for _, i := range s.file.Imports {
 			imported, err := strconv.Unquote(i.Path.Value)
 			require.NoError(t, err)
 			inner, ours := strings.CutPrefix(imported, module)
-			parses := slices.ContainsFunc(ofGuests, func(library string) bool { return strings.HasPrefix(imported, library) }) ||
-				ours && slices.Contains(serveGuests, inner)
-			if parses {
+			if ours && slices.Contains(packages, inner) ||
+				slices.ContainsFunc(libraries, func(library string) bool { return strings.HasPrefix(imported, library) }) {
 				found++
-				require.Contains(t, serveGuests, path.Dir(s.path), "%s imports %s", s.path, imported)
+				require.Contains(t, packages, path.Dir(s.path), "%s imports %s", s.path, imported)
 			}
 		}
 	}

@@ -1,14 +1,6 @@
 package rules
 
-import (
-	"path"
-	"slices"
-	"strconv"
-	"strings"
-	"testing"
-
-	"github.com/stretchr/testify/require"
-)
+import "testing"
 
 // ofRegistries is the library for registries, with what it uses.
 var ofRegistries = []string{"github.com/google/go-containerregistry/", "github.com/docker/"}
@@ -20,19 +12,5 @@ var askRegistries = []string{"sockets/registry", "cmd/albatross-client", "cmd/al
 // TestOnlyClientsAskRegistries: the daemon, the tenders and the endpoint connect to none, and have
 // nothing that could.
 func TestOnlyClientsAskRegistries(t *testing.T) {
-	found := 0
-	for _, s := range sources(t) {
-		for _, i := range s.file.Imports {
-			imported, err := strconv.Unquote(i.Path.Value)
-			require.NoError(t, err)
-			inner, ours := strings.CutPrefix(imported, module)
-			asks := slices.ContainsFunc(ofRegistries, func(library string) bool { return strings.HasPrefix(imported, library) }) ||
-				ours && slices.Contains(askRegistries, inner)
-			if asks {
-				found++
-				require.Contains(t, askRegistries, path.Dir(s.path), "%s imports %s", s.path, imported)
-			}
-		}
-	}
-	require.NotZero(t, found)
+	requireImportedOnlyBy(t, askRegistries, ofRegistries)
 }
