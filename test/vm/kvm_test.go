@@ -158,7 +158,7 @@ func withPrograms(t *testing.T) (files string) {
 	files = t.TempDir()
 	dir := filepath.Join(files, "programs")
 	require.NoError(t, os.Mkdir(dir, 0o755))
-	require.NoError(t, programs.Build(dir, "albatrossd", "albatross-client", "albatross-tender", "albatross-keeper", "albatross-influx"))
+	require.NoError(t, programs.Build(dir, "albatrossd", "albatross-client", "albatross-tender", "albatross-keeper", "albatross-network", "albatross-influx"))
 	return files
 }
 

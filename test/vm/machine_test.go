@@ -287,7 +287,8 @@ cp /payload/units/albatross.tmpfiles.conf /usr/lib/tmpfiles.d/albatross.conf
 systemctl daemon-reload
 systemd-sysusers
 systemd-tmpfiles --create
-systemctl enable --now albatrossd.service`)
+systemctl enable --now albatrossd.service
+sync`)
 }
 
 // client runs our client as a user.
