@@ -151,16 +151,24 @@ func (db *DB) commit(changes []messages.Change) error {
 	db.committing.Lock()
 	defer db.committing.Unlock()
 	var last uint64
-	err = db.update(func(tx *bbolt.Tx) error {
-		db.findUnacknowledged(tx)
-		err := applyAll(tx, db.withoutUnacknowledged(changes), full)
+	var asked map[messages.Name]int
+	err = db.update(func(tx *bbolt.Tx) (err error) {
+		asked, err = db.applyOnce(tx, changes, full)
 		last = lastEvent(tx.Bucket(eventBucket))
 		return err
 	})
 	if err == nil {
 		db.lastEvent = last
+		db.acknowledge(asked)
 	}
 	return err
+}
+
+// applyOnce makes all changes except for the events that a failed commit has left in the file.
+func (db *DB) applyOnce(tx *bbolt.Tx, changes []messages.Change, full bool) (asked map[messages.Name]int, err error) {
+	db.findUnacknowledged(tx)
+	changes, asked = db.withoutUnacknowledged(changes)
+	return asked, applyAll(tx, changes, full)
 }
 
 func applyAll(tx *bbolt.Tx, changes []messages.Change, full bool) error {

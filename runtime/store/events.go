@@ -73,26 +73,45 @@ func (db *DB) findUnacknowledged(tx *bbolt.Tx) {
 	}
 }
 
-// withoutUnacknowledged returns the changes without the events that are in the file already. Another
-// event about a name means that nobody asks for those again.
-func (db *DB) withoutUnacknowledged(changes []messages.Change) []messages.Change {
+// withoutUnacknowledged returns the changes without the events that are in the file already, and how many
+// of each name these are. Another event about a name means that nobody asks for the rest again.
+func (db *DB) withoutUnacknowledged(changes []messages.Change) (left []messages.Change, asked map[messages.Name]int) {
 	if len(db.unacknowledged) == 0 {
-		return changes
+		return changes, nil
 	}
-	return slices.DeleteFunc(slices.Clone(changes), func(c messages.Change) bool {
+	asked = map[messages.Name]int{}
+	left = slices.DeleteFunc(slices.Clone(changes), func(c messages.Change) bool {
 		put, ok := c.(messages.PutEvent)
 		if !ok {
 			return false
 		}
-		there := db.unacknowledged[put.Event.Name]
-		again := len(there) > 0 && there[0] == put.Event.Kind
-		if !again || len(there) == 1 {
-			delete(db.unacknowledged, put.Event.Name)
-			return again
+		name := put.Event.Name
+		there, n := db.unacknowledged[name], asked[name]
+		if n < len(there) && there[n] == put.Event.Kind {
+			asked[name]++
+			return true
 		}
-		db.unacknowledged[put.Event.Name] = there[1:]
-		return true
+		if n < len(there) {
+			db.setUnacknowledged(name, there[:n])
+		}
+		return false
 	})
+	return left, asked
+}
+
+// acknowledge forgets the events that were asked for again by a commit that has succeeded. One that
+// has failed may be tried once more, with all of its events.
+func (db *DB) acknowledge(asked map[messages.Name]int) {
+	for name, n := range asked {
+		db.setUnacknowledged(name, db.unacknowledged[name][n:])
+	}
+}
+
+func (db *DB) setUnacknowledged(name messages.Name, kinds []messages.EventKind) {
+	db.unacknowledged[name] = kinds
+	if len(kinds) == 0 {
+		delete(db.unacknowledged, name)
+	}
 }
 
 func trimEvents(b *bbolt.Bucket, last uint64, full bool) error {

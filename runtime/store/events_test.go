@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,28 +94,64 @@ func TestEventsAndChangesAreOne(t *testing.T) {
 // again, or find that it is there.
 func TestEventsOfAFailedCommitComeOnce(t *testing.T) {
 	db := open(t, t.TempDir())
-	put := func(name messages.Label, kinds ...messages.EventKind) (changes []messages.Change) {
-		for _, kind := range kinds {
-			changes = append(changes, messages.Happened(time.Now(), kind, messages.Name{Label: name}, ""))
-		}
-		return changes
-	}
-	require.NoError(t, db.Apply(put("again", messages.EventStarted)))
-	require.NoError(t, db.FailAfter(put("again", messages.EventExited, messages.EventDestroyed)))
-	require.NoError(t, db.FailAfter(put("found", messages.EventStarted)))
-	require.NoError(t, db.Apply(put("other", messages.EventCreated)))
-	require.NoError(t, db.Apply(put("again", messages.EventExited, messages.EventDestroyed)))
-	require.NoError(t, db.Apply(put("found", messages.EventExited, messages.EventStarted)))
-	require.NoError(t, db.Apply(put("again", messages.EventCreated)))
-	list, _ := events(t, db, 1, 100)
-	var texts []string
-	for _, e := range list {
-		texts = append(texts, fmt.Sprint(e.Event.Name.Label, " ", e.Event.Kind))
-	}
+	require.NoError(t, db.Apply(happened("again", messages.EventStarted)))
+	require.NoError(t, db.FailAfter(happened("again", messages.EventExited, messages.EventDestroyed)))
+	require.NoError(t, db.FailAfter(happened("found", messages.EventStarted)))
+	require.NoError(t, db.Apply(happened("other", messages.EventCreated)))
+	require.NoError(t, db.Apply(happened("again", messages.EventExited, messages.EventDestroyed)))
+	require.NoError(t, db.Apply(happened("found", messages.EventExited, messages.EventStarted)))
+	require.NoError(t, db.Apply(happened("again", messages.EventCreated)))
 	require.Equal(t, []string{
 		"again started", "again exited", "again destroyed", "found started", "other created",
 		"found exited", "found started", "again created",
-	}, texts)
+	}, eventTexts(t, db))
+}
+
+// TestEventsOfSeveralFailedCommitsComeOnce: some are asked for again by a commit that fails, too, and is
+// in the file or not, and then once more.
+func TestEventsOfSeveralFailedCommitsComeOnce(t *testing.T) {
+	for _, lands := range []bool{true, false} {
+		t.Run(fmt.Sprintf("the second lands %t", lands), func(t *testing.T) {
+			db := open(t, t.TempDir())
+			fail := func(changes []messages.Change) {
+				if lands {
+					require.NoError(t, db.FailAfter(changes))
+					return
+				}
+				orphan := messages.PutRuntime{Name: name(t, "orphan"), Runtime: runs(5)}
+				require.Error(t, db.Apply(append(changes, orphan)))
+			}
+			require.NoError(t, db.FailAfter(happened("gone", messages.EventAdopted, messages.EventExited, messages.EventDestroyed)))
+			require.NoError(t, db.FailAfter(happened("runs", messages.EventAdopted)))
+			require.NoError(t, db.FailAfter(happened("other", messages.EventStarted, messages.EventExited)))
+			again := slices.Concat(
+				happened("gone", messages.EventAdopted), happened("runs", messages.EventAdopted, messages.EventExited),
+				happened("other", messages.EventStarted, messages.EventAdopted))
+			fail(again)
+			fail(again)
+			require.NoError(t, db.Apply(again))
+			require.Equal(t, []string{
+				"gone adopted", "gone exited", "gone destroyed", "runs adopted", "other started", "other exited",
+				"runs exited", "other adopted",
+			}, eventTexts(t, db))
+		})
+	}
+}
+
+func happened(name messages.Label, kinds ...messages.EventKind) (changes []messages.Change) {
+	for _, kind := range kinds {
+		changes = append(changes, messages.Happened(time.Now(), kind, messages.Name{Label: name}, ""))
+	}
+	return changes
+}
+
+// eventTexts returns all events, each with the label of its name and its kind.
+func eventTexts(t *testing.T, db *store.DB) (texts []string) {
+	list, _ := events(t, db, 1, 100)
+	for _, e := range list {
+		texts = append(texts, fmt.Sprint(e.Event.Name.Label, " ", e.Event.Kind))
+	}
+	return texts
 }
 
 func TestTheNewestEventsAreKept(t *testing.T) {

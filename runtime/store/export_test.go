@@ -64,5 +64,8 @@ func (i *Images) Busy() (release func()) {
 // FailAfter stores changes as a commit does whose last fsync fails: they are in the file, and nobody
 // is told so.
 func (db *DB) FailAfter(changes []messages.Change) error {
-	return db.update(func(tx *bbolt.Tx) error { return applyAll(tx, changes, false) })
+	return db.update(func(tx *bbolt.Tx) error {
+		_, err := db.applyOnce(tx, changes, false)
+		return err
+	})
 }
