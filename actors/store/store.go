@@ -226,16 +226,35 @@ func (s *store) commit(c *supervise.Context) {
 // apply applies the changes of all writes at once. If that fails, one write may be the
 // reason, or all may be too much for the disk: so it tries each.
 func apply(db DB, writes []write) []error {
-	errs := make([]error, len(writes))
 	var all []messages.Change
 	for _, w := range writes {
 		all = append(all, w.changes...)
 	}
 	err := db.Apply(all)
+	if err != nil && len(writes) > 1 && !errors.Is(err, unix.EIO) {
+		return applyEach(db, writes)
+	}
+	return slices.Repeat([]error{err}, len(writes))
+}
+
+// applyEach applies one write after the other. The events of one that nobody waits for, and that fails,
+// come with the next one: if they came after it, they would contradict it.
+func applyEach(db DB, writes []write) []error {
+	errs := make([]error, len(writes))
+	var late []messages.Change
+	first := 0 // of the writes whose events are late
 	for i, w := range writes {
-		errs[i] = err
-		if err != nil && len(writes) > 1 && !errors.Is(err, unix.EIO) {
-			errs[i] = db.Apply(w.changes)
+		errs[i] = db.Apply(slices.Concat(late, w.changes))
+		switch {
+		case errs[i] == nil:
+			for j := first; j < i; j++ {
+				if writes[j].pid == nil {
+					errs[j] = nil
+				}
+			}
+			late, first = nil, i+1
+		case w.pid == nil:
+			late = append(late, eventsOf(w.changes)...)
 		}
 	}
 	return errs
@@ -268,6 +287,11 @@ func (s *store) inOrder(put messages.PutEvent, now int64) messages.PutEvent {
 func isEvent(change messages.Change) bool {
 	_, ok := change.(messages.PutEvent)
 	return ok
+}
+
+// eventsOf returns the events of changes.
+func eventsOf(changes []messages.Change) []messages.Change {
+	return slices.DeleteFunc(slices.Clone(changes), func(c messages.Change) bool { return !isEvent(c) })
 }
 
 func (s *store) newest() newest {
@@ -313,11 +337,7 @@ func (s *store) noteAway(c *supervise.Context, m inPlace) {
 // keep keeps the events of a write that nobody waits for, to store them later, the newest
 // if there are too many. Other changes in it may no longer be valid.
 func (s *store) keep(changes []messages.Change) {
-	for _, change := range changes {
-		if isEvent(change) {
-			s.unstored = append(s.unstored, change)
-		}
-	}
+	s.unstored = append(s.unstored, eventsOf(changes)...)
 	s.unstored = s.unstored[max(0, len(s.unstored)-maxUnstored):]
 }
 

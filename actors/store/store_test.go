@@ -1,9 +1,12 @@
 package store
 
 import (
+	"slices"
 	"testing"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"albatross/messages"
 )
@@ -20,4 +23,44 @@ func TestEventsAreInOrder(t *testing.T) {
 		s.order(writes, tc.now)
 		require.Equal(t, tc.stored, writes[0].changes[1].(messages.PutEvent).Event.AtMillis, "%v", tc)
 	}
+}
+
+// A fullDisk refuses some of the changes that it is asked for, and remembers the others.
+type fullDisk struct {
+	DB
+	refuses []bool
+	stored  []messages.Change
+}
+
+func (d *fullDisk) Apply(changes []messages.Change) error {
+	refuses := d.refuses[0]
+	d.refuses = d.refuses[1:]
+	if refuses {
+		return unix.ENOSPC
+	}
+	d.stored = append(d.stored, changes...)
+	return nil
+}
+
+// TestEventsThatComeLateComeInOrder: an event that nobody waits for cannot be stored, and the one after
+// it can.
+func TestEventsThatComeLateComeInOrder(t *testing.T) {
+	happened := func(kind messages.EventKind) messages.Change {
+		return messages.PutEvent{Event: messages.Event{Kind: kind}}
+	}
+	somebody := &actor.PID{}
+	writes := []write{
+		{changes: []messages.Change{happened(messages.EventStarted), messages.MarkImported{}}},
+		{changes: []messages.Change{happened(messages.EventAdopted)}},
+		{pid: somebody, changes: []messages.Change{happened(messages.EventCreated)}},
+		{pid: somebody, changes: []messages.Change{happened(messages.EventExited)}},
+		{changes: []messages.Change{happened(messages.EventDestroyed)}},
+	}
+	const fails, works = true, false
+	disk := &fullDisk{refuses: []bool{fails, fails, fails, fails, works, fails}}
+	errs := apply(disk, slices.Clone(writes))
+	require.Equal(t, []error{nil, nil, unix.ENOSPC, nil, unix.ENOSPC}, errs)
+	require.Equal(t, []messages.Change{
+		happened(messages.EventStarted), happened(messages.EventAdopted), happened(messages.EventExited),
+	}, disk.stored)
 }
