@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -17,6 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/history"
+	"albatross/sockets/client"
 	"albatross/test/inject"
 )
 
@@ -86,6 +89,7 @@ var attacks = map[string]func(*siege){
 	"daemon started twice":        (*siege).startTwice,
 	"sockets and FIFOs removed":   (*siege).sweep,
 	"client gone in mid-frame":    (*siege).vanish,
+	"clients that do not read":    (*siege).subscribeOnly,
 	"endpoint killed":             func(s *siege) { s.endpoint.kill(); s.endpoint.start() },
 }
 
@@ -262,6 +266,41 @@ func (s *siege) vanish() {
 		_, _ = conn.Write([]byte{0, 0, 1, byte(s.random.Uint32()), byte(s.random.Uint32())})
 		_ = conn.Close()
 	}
+}
+
+// subscribeOnly has clients ask for consoles and events, and read nothing of them until the faults end.
+func (s *siege) subscribeOnly() {
+	s.leaveUnread()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for id := range customers {
+		s.subscribe(ctx, "console", command(parse(fmt.Sprintf("customer%d:%d-0", id, id)), messages.ConsoleSubscribe{Count: messages.Some(history.Lines)}))
+		s.subscribe(ctx, "control", func(ctx context.Context, conn *client.Conn) (messages.Success, error) {
+			_, err := conn.Events(ctx, messages.Name{}, messages.Some(time.Unix(0, 0)))
+			return nil, err
+		})
+	}
+}
+
+// subscribe does that for one, if the daemon lets it.
+func (s *siege) subscribe(ctx context.Context, socket string, what talk) {
+	conn, err := client.Dial(ctx, s.h.socket(socket))
+	if err != nil {
+		return
+	}
+	if _, err := what(ctx, conn); err != nil {
+		_ = conn.Close()
+		return
+	}
+	s.unread = append(s.unread, conn)
+}
+
+// leaveUnread ends what subscribeOnly has begun.
+func (s *siege) leaveUnread() {
+	for _, conn := range s.unread {
+		_ = conn.Close() // the daemon may have ended
+	}
+	s.unread = nil
 }
 
 // counts are how often what went wrong, in all.

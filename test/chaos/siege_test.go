@@ -1,9 +1,12 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/sockets/client"
 	"albatross/test/inject"
 	"albatross/test/netns"
 )
@@ -56,7 +60,8 @@ type siege struct {
 	endpoint  *endpoint
 	log       logReader
 	attacks   map[string]int
-	last      []string // attacks, and when
+	last      []string       // attacks, and when
+	unread    []*client.Conn // of clients that do not read
 
 	rounds    int            // that ended well
 	recovered map[string]int // the counts at the end of the last of them
@@ -85,7 +90,7 @@ func newSiege(t *testing.T, first uint64) *siege {
 		s.before[f] = sum.count(kept, f)
 	}
 	s.h.calls = s.calls
-	s.h.arguments = []string{"--chaos", s.h.path("chaos.toml")}
+	s.h.arguments = []string{"--chaos", s.h.path("chaos.toml"), "--metrics", metricsAddress}
 	s.h.rough = true
 	s.log.path = s.h.path("log")
 	s.h.writeChaos("")
@@ -94,7 +99,9 @@ func newSiege(t *testing.T, first uint64) *siege {
 	for i := range siegeNetworks {
 		c.makeNetwork(fmt.Sprintf("n:%d", i), netToMake{backend: siegeBackend(i), number: byte(i + 1)})
 	}
-	c.addPolicy(narrow, messages.Policy{Unikernels: narrowAllowed, CPUIDs: []int{0}, Memory: 100})
+	for _, l := range limits {
+		c.addPolicy(l.path, messages.Policy{Unikernels: l.unikernels, CPUIDs: []int{0}, Memory: l.memory})
+	}
 	s.endpoint = s.h.startEndpoint(endpointPort)
 	for id := range customers {
 		u := newCustomer(s.h, id, rand.New(rand.NewPCG(first, uint64(id)+1)))
@@ -147,6 +154,7 @@ func (s *siege) round(n int) {
 func (s *siege) rest() {
 	s.h.t.Helper()
 	s.attacker.leave()
+	s.leaveUnread()
 	s.calls.Set()
 	s.h.writeChaos("")
 	s.h.readChaosAgain(&s.log)
@@ -188,7 +196,11 @@ func (s *siege) end() {
 const (
 	moreDescriptors = 10
 	moreMemory      = 48 << 10 // KB
+	moreGoroutines  = 50
 )
+
+// usage is what a daemon has of the machine.
+type usage struct{ descriptors, memory, goroutines int }
 
 // requireLean compares a daemon that was under siege with one that has just started.
 func (s *siege) requireLean() {
@@ -196,33 +208,62 @@ func (s *siege) requireLean() {
 	s.h.doing = "after the siege"
 	s.h.restore()
 	s.h.check()
-	descriptors, memory := s.h.uses()
+	under := s.h.uses()
 	s.h.stop()
 	s.h.start()
 	s.h.check()
-	fresh, freshMemory := s.h.uses()
-	s.h.t.Logf("the daemon has %d descriptors and %d KB of memory, the next one has %d and %d KB", descriptors, memory, fresh, freshMemory)
-	require.LessOrEqual(s.h.t, descriptors, fresh+moreDescriptors, "descriptors of the daemon")
-	require.LessOrEqual(s.h.t, memory, freshMemory+moreMemory, "memory of the daemon, in KB")
+	fresh := s.h.uses()
+	s.h.t.Logf("the daemon has %d descriptors, %d KB of memory and %d goroutines, the next one %d, %d and %d",
+		under.descriptors, under.memory, under.goroutines, fresh.descriptors, fresh.memory, fresh.goroutines)
+	require.LessOrEqual(s.h.t, under.descriptors, fresh.descriptors+moreDescriptors, "descriptors of the daemon")
+	require.LessOrEqual(s.h.t, under.memory, fresh.memory+moreMemory, "memory of the daemon, in KB")
+	require.LessOrEqual(s.h.t, under.goroutines, fresh.goroutines+moreGoroutines, "goroutines of the daemon")
 }
 
-// uses tells how many descriptors the daemon has open, and how much memory it has, in KB. Those of
-// histories do not count: each console that was written to has one, and policies limit consoles.
-func (h *host) uses() (descriptors, memory int) {
+// uses tells how many descriptors the daemon has open, how much memory it has, in KB, and how many
+// goroutines. Descriptors of histories do not count: each console that was written to has one, and
+// policies limit consoles.
+func (h *host) uses() (u usage) {
 	h.t.Helper()
 	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", h.pid))
 	require.NoError(h.t, err)
 	for _, link := range links {
 		if file, err := os.Readlink(link); err == nil && !strings.HasPrefix(file, h.path("db", "console")) {
-			descriptors++
+			u.descriptors++
 		}
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.pid))
 	require.NoError(h.t, err)
-	_, after, _ := strings.Cut(string(status), "VmRSS:")
-	_, err = fmt.Sscan(after, &memory)
+	u.memory = numberAfter(h.t, string(status), "VmRSS:")
+	u.goroutines = numberAfter(h.t, h.scrape(), "\ngo_goroutines")
+	return u
+}
+
+// numberAfter is the number that follows a word in a text.
+func numberAfter(t *testing.T, text, word string) (n int) {
+	_, after, _ := strings.Cut(text, word)
+	_, err := fmt.Sscan(after, &n)
+	require.NoError(t, err, word)
+	return n
+}
+
+// metricsAddress is where the daemon tells its metrics, on the network of its host.
+const metricsAddress = "127.0.0.1:9100"
+
+// scrape asks the daemon for its metrics.
+func (h *host) scrape() string {
+	h.t.Helper()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+		h.space.Do(func() { conn, err = (&net.Dialer{}).DialContext(ctx, "tcp4", metricsAddress) })
+		return conn, err
+	}}
+	defer transport.CloseIdleConnections()
+	answer, err := (&http.Client{Transport: transport, Timeout: patience}).Get("http://" + metricsAddress + "/metrics")
 	require.NoError(h.t, err)
-	return descriptors, memory
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(h.t, err)
+	return string(text)
 }
 
 // describeRecords tells what is on record of unikernels.
@@ -238,25 +279,6 @@ func (h *host) describeRecords() string {
 	}
 	return text.String()
 }
-
-// watch asks all the time for what must never be seen.
-func (s *siege) watch(over *atomic.Bool) {
-	c := newRoughCaller(s.h)
-	defer c.leave()
-	for !over.Load() {
-		answer, refusal := c.say("vmmd", command(parse(narrow), messages.UnikernelInfo{Form: 6}))
-		if infos, ok := answer.(messages.SuccessInfos); ok && len(infos.List) > narrowAllowed {
-			s.h.t.Errorf("%s: %d unikernels run below %s, which may have %d", s.h.doing, len(infos.List), narrow, narrowAllowed)
-		}
-		if refusal == "" {
-			sum.add(s.h.mode, looks, 1)
-		}
-	}
-}
-
-// crowding lets one customer at a time change what is below the narrow path, so that the journal
-// knows what came after what.
-var crowding sync.Mutex
 
 // writeChaos writes the faults that the daemon is to inject.
 func (h *host) writeChaos(rules string) {

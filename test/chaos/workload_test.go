@@ -18,13 +18,6 @@ const (
 	siegeNetworks = 5
 )
 
-// The path whose policy never changes, what it allows, and how many unikernels ask for that.
-const (
-	narrow        = "narrow:"
-	narrowAllowed = 3
-	narrowLabels  = 6
-)
-
 // A customer changes things of its own for as long as a siege lasts. What it asks for may be refused.
 type customer struct {
 	c      *caller
@@ -145,18 +138,6 @@ func (u *customer) changeDevice() {
 	default:
 		u.c.setDevice(name, contents, u.random.IntN(2) == 0)
 	}
-}
-
-// crowd has more unikernels run below a path than its policy allows, or takes one away.
-func (u *customer) crowd() {
-	name := fmt.Sprintf("%s%d", narrow, u.random.IntN(narrowLabels))
-	crowding.Lock()
-	defer crowding.Unlock()
-	if u.random.IntN(3) == 0 {
-		u.c.destroy(name)
-		return
-	}
-	u.c.force(name, run("hello", "--quiet", "crowd"))
 }
 
 // changeNetwork makes or removes a network that nobody uses.
