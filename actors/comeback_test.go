@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"albatross/messages"
+	"albatross/runtime/store"
 	"albatross/test/netns"
 )
 
@@ -333,6 +334,24 @@ func TestAComebackOutlivesTheDaemon(t *testing.T) {
 			require.Equal(t, []string{"10"}, w.infos(":x")[0].Info.Argv.Value)
 		})
 	}
+}
+
+// TestATrialEndsWhereTheClockWasSetBack: by that clock, what runs will be started in some hours.
+func TestATrialEndsWhereTheClockWasSetBack(t *testing.T) {
+	w := newWorld(t, withLongTrial)
+	w.succeeds("created unikernel", ":x", create(theOneBefore()))
+	w.succeeds("created unikernel", ":x", force(guest("hello", "--quiet", "other")))
+	r, _ := w.record(":x")
+	require.NotNil(t, r.Spec.Former, "it is on trial")
+	w.shutdown()
+	db, err := store.Open(w.dir)
+	require.NoError(t, err)
+	r.Runtime.Value.StartedMillis += (6 * time.Hour).Milliseconds()
+	require.NoError(t, db.Apply([]messages.Change{messages.PutRuntime{Name: r.Name, Runtime: r.Runtime.Value}}))
+	require.NoError(t, db.Close())
+	withShortTrial(w)
+	w.start()
+	w.untilProven(":x")
 }
 
 // TestWhatHasBeenGivenToSomebodyElse: a comeback does not take it away again.

@@ -381,7 +381,7 @@ func (m *fakeMachine) Resume(ctx context.Context, name messages.Name, r messages
 		return guest.Found{}, gone
 	case p != nil:
 		m.handles++
-		return guest.Found{Tender: &tender{process: p, fakeMachine: m}}, nil
+		return guest.Found{Tender: &tender{process: p, fakeMachine: m}, Since: r.Started()}, nil
 	case r.Process.BootID != m.boot:
 		return guest.Found{Cut: "the machine was started anew"}, gone
 	case !r.Released:

@@ -75,7 +75,7 @@ func (u *unikernel) resumed(c *supervise.Context, m resumed) {
 		c.Log().Info("Unikernel taken over", "pid", u.runtime.Process.PID)
 		u.Meter.Adopted()
 		u.tender = m.found.Tender
-		u.begin(c, u.runtime.Started())
+		u.begin(c, m.found.Since)
 		u.openConsole(c)
 		failpoint.Here("unikernel/taken-over")
 		u.recordAdopted(c)

@@ -36,6 +36,7 @@ func (h *held) Wait(ctx context.Context) (proc.End, error) {
 // Found is what Resume has found of a recorded tender.
 type Found struct {
 	Tender Tender          // if it runs
+	Since  time.Time       // when that was started, by the clock as it is now: it may have been set
 	End    proc.End        // if it has ended
 	Cut    messages.Public // why it has not ended by itself; empty: it has
 	At     time.Time       // when it has ended; zero: nobody saw that
@@ -55,7 +56,7 @@ func (m *Machine) Resume(ctx context.Context, name messages.Name, r messages.Run
 	case err == nil && handle.Ended(): // and nobody has reaped it
 		return m.unseenEnd(ctx, &held{handle, m, name})
 	case err == nil:
-		return Found{Tender: &held{handle, m, name}}, nil
+		return m.running(handle, name, r.Process)
 	case !errors.Is(err, proc.ErrGone):
 		return Found{}, err
 	}
@@ -67,6 +68,15 @@ func (m *Machine) Resume(ctx context.Context, name messages.Name, r messages.Run
 		return Found{Cut: "the daemon ended while it started or replaced it"}, err
 	}
 	return Found{End: proc.End{Exit: m.completeExit(name, messages.Exit{})}}, err
+}
+
+// running returns a tender that runs.
+func (m *Machine) running(handle *proc.Handle, name messages.Name, p messages.Process) (Found, error) {
+	since, err := proc.Started(p)
+	if err != nil {
+		return Found{}, errors.Join(err, handle.Close())
+	}
+	return Found{Tender: &held{handle, m, name}, Since: since}, nil
 }
 
 // keptEnd returns how a tender has ended as the keeper knows it.

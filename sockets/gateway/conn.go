@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
+	"albatross/runtime/monotonic"
 	"albatross/sockets/wire"
 )
 
@@ -31,7 +32,7 @@ type Conn struct {
 
 	large atomic.Bool                     // a message of largeMessage or more has passed
 	asked atomic.Pointer[messages.Header] // of the last whole command that it has sent
-	heard atomic.Int64                    // when it last sent something, in Unix nanoseconds
+	heard atomic.Int64                    // when it last sent something, by monotonic.Now
 
 	reservations reservations // for answers
 
@@ -45,7 +46,7 @@ func newConn(c *net.UnixConn, peer messages.Peer, codec Codec, limits Limits) *C
 	ctx, cancel := context.WithCancel(context.Background())
 	conn := &Conn{net: c, peer: peer, codec: codec, limits: limits, cancel: cancel, stream: wire.NewChunkReader(c)}
 	conn.in = input{conn: c, ctx: ctx, limits: limits, heard: &conn.heard}
-	conn.heard.Store(time.Now().UnixNano())
+	conn.heard.Store(int64(monotonic.Now()))
 	return conn
 }
 
@@ -53,7 +54,7 @@ func newConn(c *net.UnixConn, peer messages.Peer, codec Codec, limits Limits) *C
 func (c *Conn) Peer() messages.Peer { return c.peer }
 
 func (c *Conn) rank() rank {
-	return rank{user: c.peer.UID, known: c.asked.Load() != nil, heard: time.Unix(0, c.heard.Load())}
+	return rank{user: c.peer.UID, known: c.asked.Load() != nil, heard: time.Duration(c.heard.Load())}
 }
 
 // The texts for a client that gets no place, or has lost its own.

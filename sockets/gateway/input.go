@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"albatross/runtime/monotonic"
 )
 
 // An input is what a client sends. It is read in parts, the first of which has the size
@@ -15,7 +17,7 @@ type input struct {
 	conn   *net.UnixConn
 	ctx    context.Context // of the connection
 	limits Limits
-	heard  *atomic.Int64 // when it last sent something, in Unix nanoseconds
+	heard  *atomic.Int64 // when it last sent something, by monotonic.Now
 
 	read    int64 // bytes of this command
 	allowed int64 // of them before the next part begins
@@ -34,7 +36,7 @@ func (i *input) Read(b []byte) (int, error) {
 		err = errors.Join(err, i.hurry())
 	}
 	if i.read += int64(n); n > 0 {
-		i.heard.Store(time.Now().UnixNano())
+		i.heard.Store(int64(monotonic.Now()))
 	}
 	return n, err
 }

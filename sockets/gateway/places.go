@@ -51,8 +51,8 @@ func (p *places) loser(c *Conn) *Conn {
 // A rank is what decides whether a client keeps its place.
 type rank struct {
 	user  uint32
-	known bool      // it has sent a whole command
-	heard time.Time // when it last sent something
+	known bool          // it has sent a whole command
+	heard time.Duration // when it last sent something, by monotonic.Now
 }
 
 // loser returns which client must go: the first, which is new, or one of the others.
@@ -84,5 +84,5 @@ func (c rank) before(other rank, places map[uint32]int) bool {
 	case c.user != other.user && places[c.user] != places[other.user]:
 		return places[c.user] > places[other.user]
 	}
-	return c.heard.Before(other.heard)
+	return c.heard < other.heard
 }

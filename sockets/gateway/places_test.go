@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func at(seconds int64) time.Time { return time.Unix(seconds, 0) }
+func at(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
 
 func TestLoser(t *testing.T) {
 	const root, alice, bob = 0, 1000, 1001

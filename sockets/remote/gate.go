@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"albatross/runtime/monotonic"
 )
 
 // What a handshake may cost.
@@ -70,7 +72,7 @@ type gate struct {
 // A pendingConn is a connection in its handshake.
 type pendingConn struct {
 	address netip.Addr
-	heard   atomic.Int64 // when it last sent something, in Unix nanoseconds
+	heard   atomic.Int64 // when it last sent something, by monotonic.Now
 	known   atomic.Bool  // it has sent a valid certificate, and keeps its place
 	end     context.CancelCauseFunc
 }
@@ -85,8 +87,8 @@ func newGate(limits GateLimits) *gate {
 // enter adds a connection, which end ends. It stays in the gate until leave is called.
 func (g *gate) enter(address netip.Addr, end context.CancelCauseFunc) (s *pendingConn, leave func(), err error) {
 	s = &pendingConn{address: address, end: end}
-	now := time.Now()
-	s.heard.Store(now.UnixNano())
+	now := monotonic.Now()
+	s.heard.Store(int64(now))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.pending) >= g.limits.Handshakes {
@@ -110,7 +112,7 @@ func (g *gate) leave(s *pendingConn) {
 // loser returns the connection that must give its place to another one: of the address
 // with most, the longest silent. If that is the address of the other one, it must have
 // been silent for a while.
-func (g *gate) loser(comes *pendingConn, now time.Time) (loses *pendingConn) {
+func (g *gate) loser(comes *pendingConn, now time.Duration) (loses *pendingConn) {
 	places := map[netip.Addr]int{comes.address: 1}
 	for s := range g.pending {
 		places[s.address]++
@@ -124,7 +126,7 @@ func (g *gate) loser(comes *pendingConn, now time.Time) (loses *pendingConn) {
 			loses = s
 		}
 	}
-	if loses != nil && loses.address == comes.address && now.Sub(time.Unix(0, loses.heard.Load())) < g.limits.Silence {
+	if loses != nil && loses.address == comes.address && now-time.Duration(loses.heard.Load()) < g.limits.Silence {
 		return nil
 	}
 	return loses
@@ -160,7 +162,7 @@ func (c *countedConn) Read(b []byte) (int, error) {
 		}
 	}
 	n, err := c.Conn.Read(b)
-	c.pending.heard.Store(time.Now().UnixNano())
+	c.pending.heard.Store(int64(monotonic.Now()))
 	if c.read += n; c.read > largeHandshake {
 		return 0, errors.New("the handshake is too long")
 	}

@@ -10,6 +10,8 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"albatross/runtime/monotonic"
 )
 
 const (
@@ -131,12 +133,12 @@ func (f *flows[K]) remove(key K, ended *flow) {
 }
 
 // touch notes that something was said.
-func (f *flow) touch() { f.last.Store(time.Now().UnixNano()) }
+func (f *flow) touch() { f.last.Store(int64(monotonic.Now())) }
 
 // expire waits until the flow has ended, or has been silent for too long.
 func (f *flow) expire() {
 	for {
-		silent := time.Since(time.Unix(0, f.last.Load()))
+		silent := monotonic.Now() - time.Duration(f.last.Load())
 		if silent >= idleFlow {
 			f.cancel()
 			return
