@@ -26,6 +26,7 @@ func TestUnits(t *testing.T) {
 		{"the group", theGroup},
 		{"by hand", byHand},
 		{"all functions", allFunctions},
+		{"the clock", theClock},
 		{"named networks", namedNetworks},
 		{"the endpoint", theEndpoint},
 		{"influx", influx},
@@ -114,6 +115,34 @@ func allFunctions(m *machine) {
 	m.client("alice", "destroy", "web:net")
 	m.client("alice", "destroy", "web:hello")
 	require.Empty(m.t, m.sh(`bridge link`))
+}
+
+// theClock: whoever follows goes on, commands are carried out, and a trial takes as long as it takes, when
+// somebody sets the clock of the machine.
+func theClock(m *machine) {
+	m.client("alice", "create", "web:ticking", "/payload/guests/hello.spt", "--mem=32")
+	m.sh(`albatross-client console web:ticking >/tmp/ticks 2>&1 & albatross-client events >/tmp/told 2>&1 & albatross-client stats >/tmp/measured 2>&1 &`)
+	m.eventually(`grep -q tick /tmp/ticks`)
+	for _, by := range []string{"5 hours", "11 hours ago", "6 hours"} {
+		ticks, told, measured := m.lines("/tmp/ticks"), m.lines("/tmp/told"), m.lines("/tmp/measured")
+		m.sh(`date -s '` + by + `'`)
+		m.client("alice", "create", "--force", "web:ticking", "/payload/guests/hello.spt", "--mem=32", "--health=exit-free=2s")
+		m.run("systemctl", "restart", service)
+		m.eventually(`albatross-client info web:ticking | grep -w healthy`)
+		m.until("followers go on", func() bool {
+			return m.lines("/tmp/ticks") > ticks && m.lines("/tmp/told") > told && m.lines("/tmp/measured") > measured
+		})
+	}
+	m.sh(`pkill -x albatross-clien`)
+	m.client("alice", "destroy", "web:ticking")
+}
+
+// lines returns how many lines a file has.
+func (m *machine) lines(file string) (n int) {
+	m.t.Helper()
+	_, err := fmt.Sscan(m.run("wc", "-l", file), &n)
+	require.NoError(m.t, err)
+	return n
 }
 
 // namedNetworks: the hardened unit keeps nothing of what networks need from them, and the process
