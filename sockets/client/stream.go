@@ -15,9 +15,13 @@ import (
 // Next waits for the next message of the stream after the answer. It returns io.EOF at
 // the end that the daemon has marked, and an *Ended if the daemon gives a reason.
 func (c *Conn) Next(ctx context.Context) (messages.Name, messages.Data, error) {
+	return c.next(ctx, c.readNext)
+}
+
+func (c *Conn) next(ctx context.Context, read func() (messages.Wire, error)) (messages.Name, messages.Data, error) {
 	var m messages.Wire
 	err := c.during(ctx, func() (err error) {
-		m, err = c.readNext()
+		m, err = read()
 		return err
 	})
 	if err != nil {
@@ -45,8 +49,10 @@ func (c *Conn) NextLine(ctx context.Context) (line messages.DataConsole, err err
 	return line, err
 }
 
-func (c *Conn) readNext() (messages.Wire, error) {
-	frame, err := c.nextFrame()
+func (c *Conn) readNext() (messages.Wire, error) { return decodeNext(c.nextFrame()) }
+
+// decodeNext decodes a frame of the stream, which has parts of it from then on.
+func decodeNext(frame []byte, err error) (messages.Wire, error) {
 	if err != nil {
 		return messages.Wire{}, err
 	}
@@ -74,8 +80,10 @@ func reasonIn(frame []byte) error {
 }
 
 // nextFrame reads a frame of the stream after an answer.
-func (c *Conn) nextFrame() ([]byte, error) {
-	frame, err := wire.ReadFrame(c.conn, wire.MaxChunk)
+func (c *Conn) nextFrame() ([]byte, error) { return c.isNext(wire.ReadFrame(c.conn, wire.MaxChunk)) }
+
+// isNext says what an error means in a stream.
+func (c *Conn) isNext(frame []byte, err error) ([]byte, error) {
 	switch {
 	case err == nil:
 		return frame, nil
@@ -94,10 +102,11 @@ func (c *Conn) nextFrame() ([]byte, error) {
 func (c *Conn) Contents(ctx context.Context) io.Reader { return &contents{ctx: ctx, conn: c} }
 
 type contents struct {
-	ctx  context.Context
-	conn *Conn
-	rest []byte // of the last chunk
-	err  error  // why there are no more chunks
+	ctx    context.Context
+	conn   *Conn
+	buffer wire.FrameBuffer // of the last chunk: a new one for each would cost more than all else
+	rest   []byte           // of the last chunk
+	err    error            // why there are no more chunks
 }
 
 func (c *contents) Read(b []byte) (int, error) {
@@ -105,28 +114,30 @@ func (c *contents) Read(b []byte) (int, error) {
 		if c.err != nil {
 			return 0, c.err
 		}
-		c.rest, c.err = c.conn.nextChunk(c.ctx)
+		c.rest, c.err = c.nextChunk()
 	}
 	n := copy(b, c.rest)
 	c.rest = c.rest[n:]
 	return n, nil
 }
 
-func (c *Conn) nextChunk(ctx context.Context) ([]byte, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, AnswerTimeout, errStalled)
+func (c *contents) nextChunk() ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(c.ctx, AnswerTimeout, errStalled)
 	defer cancel()
-	_, data, err := c.Next(ctx)
+	_, data, err := c.conn.next(ctx, func() (messages.Wire, error) {
+		return decodeNext(c.conn.isNext(c.buffer.Read(c.conn.conn, wire.MaxChunk)))
+	})
 	block, ok := data.(messages.DataBlock)
 	var ended *Ended
 	switch {
 	case errors.As(err, &ended): // something is missing, as if it had been cut off
-		return nil, c.failed(errors.New(ended.Text))
+		return nil, c.conn.failed(errors.New(ended.Text))
 	case err == io.EOF: // of the connection: a dump ends with a message of its own
-		return nil, c.failed(ErrClosed)
+		return nil, c.conn.failed(ErrClosed)
 	case err != nil:
 		return nil, err
 	case !ok:
-		return nil, c.failed(fmt.Errorf("the stream has a %T in it", data))
+		return nil, c.conn.failed(fmt.Errorf("the stream has a %T in it", data))
 	case !block.Chunk.OK:
 		return nil, io.EOF
 	}

@@ -50,32 +50,61 @@ var ErrTooLong = errors.New("frame is too long")
 // It returns ErrEnd for the end mark of a stream, ErrTooLong, io.EOF if the connection
 // ends between frames, and io.ErrUnexpectedEOF if it ends inside one.
 func ReadFrame(r io.Reader, max int) ([]byte, error) {
-	return ReadFrameWithin(r, max, func(int, int) error { return nil })
+	return ReadFrameWithin(r, max, anything)
+}
+
+func anything(int, int) error { return nil }
+
+// A FrameBuffer reads many frames into the same memory.
+type FrameBuffer struct{ memory []byte }
+
+// Read is ReadFrame. The frame is valid until the next call.
+func (f *FrameBuffer) Read(r io.Reader, max int) ([]byte, error) {
+	n, err := readLength(r, max)
+	if err != nil {
+		return nil, err
+	}
+	if f.memory == nil {
+		f.memory = make([]byte, growth)
+	}
+	frame, err := readBody(r, n, f.memory[:0:min(n, cap(f.memory))], anything)
+	if cap(frame) > cap(f.memory) {
+		f.memory = frame
+	}
+	return frame, err
 }
 
 // ReadFrameWithin is ReadFrame for receivers that count memory: it calls hold before it
 // makes a buffer of so many bytes beside another one, and with 0 for the second when that
 // is free again. An error of hold ends the reading.
 func ReadFrameWithin(r io.Reader, max int, hold func(bytes, beside int) error) ([]byte, error) {
-	var head [headerLen]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+	n, err := readLength(r, max)
+	if err != nil {
 		return nil, err
 	}
-	// Native reads a signed length, and takes any below 1 for the end mark.
-	n := int(int32(binary.BigEndian.Uint32(head[:])))
-	if n <= 0 {
-		return nil, ErrEnd
-	}
-	if n > max {
-		return nil, fmt.Errorf("cannot read frame: %w: %d bytes are announced, at most %d are accepted", ErrTooLong, n, max)
-	}
-	return readBody(r, n, hold)
+	return readBody(r, n, make([]byte, 0, min(n, growth)), hold)
 }
 
-// readBody reads n bytes. It never uses more memory than growth, or three times what has
-// arrived: it copies a full buffer to one twice as large.
-func readBody(r io.Reader, n int, hold func(bytes, beside int) error) ([]byte, error) {
-	body := make([]byte, 0, min(n, growth))
+// readLength reads the header of a frame.
+func readLength(r io.Reader, max int) (n int, err error) {
+	var head [headerLen]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, err
+	}
+	// Native reads a signed length, and takes any below 1 for the end mark.
+	n = int(int32(binary.BigEndian.Uint32(head[:])))
+	if n <= 0 {
+		return 0, ErrEnd
+	}
+	if n > max {
+		return 0, fmt.Errorf("cannot read frame: %w: %d bytes are announced, at most %d are accepted", ErrTooLong, n, max)
+	}
+	return n, nil
+}
+
+// readBody reads n bytes, at first into an empty body. It never uses more memory than that, or three
+// times what has arrived: it copies a full buffer to one twice as large.
+func readBody(r io.Reader, n int, body []byte, hold func(bytes, beside int) error) ([]byte, error) {
 	for {
 		part := body[len(body):cap(body)]
 		got, err := io.ReadFull(r, part)

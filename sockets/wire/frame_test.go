@@ -73,6 +73,35 @@ func allocated(f func()) uint64 {
 	return least
 }
 
+// TestFrameBuffer: frames of any length are read one after the other, and only the longest so far
+// takes memory.
+func TestFrameBuffer(t *testing.T) {
+	var stream bytes.Buffer
+	var want []string
+	for i, length := range []int{3, 70_000, 1, 64 << 10, 200_000, 200_000, 5} {
+		want = append(want, strings.Repeat(string(rune('a'+i)), length))
+		stream.Write(binary.BigEndian.AppendUint32(nil, uint32(length)))
+		stream.WriteString(want[i])
+	}
+	stream.Write(make([]byte, 4))
+	var b wire.FrameBuffer
+	for _, text := range want {
+		frame, err := b.Read(&stream, 200_000)
+		require.NoError(t, err)
+		require.Equal(t, text, string(frame))
+	}
+	_, err := b.Read(&stream, 200_000)
+	require.ErrorIs(t, err, wire.ErrEnd)
+	frames := bytes.Repeat(append([]byte{0, 0, 0x40, 0}, make([]byte, 16<<10)...), 100)
+	require.Less(t, allocated(func() {
+		r := bytes.NewReader(frames)
+		for range 100 {
+			_, err := b.Read(r, 16<<10)
+			require.NoError(t, err)
+		}
+	}), uint64(16<<10))
+}
+
 func TestReadFrameFails(t *testing.T) {
 	_, err := wire.ReadFrame(iotest.TimeoutReader(iotest.OneByteReader(bytes.NewBufferString("\x00\x00\x00\x02ab"))), 9)
 	require.ErrorIs(t, err, iotest.ErrTimeout)
