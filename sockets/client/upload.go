@@ -86,16 +86,16 @@ func (u *upload) readAnswer() {
 // sendContents sends chunk after chunk. It ends early if the daemon stops reading; the
 // answer contains the reason.
 func (u *upload) sendContents() {
-	chunk := make([]byte, wire.ChunkSize)
+	var chunk wire.ChunkBuffer
 	for {
 		u.patience.Stop() // contents may come from a slow source
-		n, err := fill(u.contents, chunk)
+		n, err := fill(u.contents, chunk.Room())
 		u.patience.Reset(AnswerTimeout)
 		if err != nil && err != io.EOF {
 			u.giveUp(err)
 			return
 		}
-		if wire.WriteChunk(u.conn.conn, chunk[:n]) != nil {
+		if chunk.Write(u.conn.conn, n) != nil {
 			return
 		}
 		if err == io.EOF {

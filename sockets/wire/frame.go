@@ -305,6 +305,22 @@ func WriteChunk(w io.Writer, chunk []byte) error {
 	return err
 }
 
+// A ChunkBuffer holds one chunk of a stream at a time, behind its header.
+type ChunkBuffer struct{ memory [headerLen + ChunkSize]byte }
+
+// Room returns where the next chunk belongs.
+func (b *ChunkBuffer) Room() []byte { return b.memory[headerLen:] }
+
+// Write writes the first n bytes of Room as WriteChunk does, without a copy.
+func (b *ChunkBuffer) Write(w io.Writer, n int) error {
+	if n == 0 {
+		return nil
+	}
+	binary.BigEndian.PutUint32(b.memory[:], uint32(n))
+	_, err := w.Write(b.memory[:headerLen+n])
+	return err
+}
+
 // AppendStream appends a stream of one chunk to pieces, which does not copy the chunk.
 func AppendStream(pieces [][]byte, chunk []byte) [][]byte {
 	if len(chunk) > 0 {

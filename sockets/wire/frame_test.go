@@ -158,6 +158,18 @@ func TestChunks(t *testing.T) {
 	require.Error(t, wire.WriteChunk(&w, make([]byte, wire.MaxChunk+1)))
 }
 
+// TestChunkBuffer: it writes what WriteChunk does, with one Write, again and again.
+func TestChunkBuffer(t *testing.T) {
+	var b wire.ChunkBuffer
+	for _, text := range []string{"block", "", strings.Repeat("x", wire.ChunkSize), "d"} {
+		var want, w countingWriter
+		require.NoError(t, wire.WriteChunk(&want, []byte(text)))
+		require.Len(t, b.Room(), wire.ChunkSize)
+		require.NoError(t, b.Write(&w, copy(b.Room(), text)))
+		require.Equal(t, want, w)
+	}
+}
+
 func TestChunkReader(t *testing.T) {
 	const hello = "\x00\x00\x00\x03hel\x00\x00\x00\x02lo"
 	for title, tc := range map[string]struct {
