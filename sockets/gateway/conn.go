@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albatross/messages"
-	"albatross/runtime/monotonic"
+	"albatross/sockets/monotonic"
 	"albatross/sockets/wire"
 )
 

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"albatross/runtime/monotonic"
+	"albatross/sockets/monotonic"
 )
 
 // An input is what a client sends. It is read in parts, the first of which has the size

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"albatross/runtime/monotonic"
+	"albatross/sockets/monotonic"
 )
 
 // What a handshake may cost.

@@ -10,8 +10,6 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
-
-	"albatross/runtime/monotonic"
 )
 
 const (
@@ -69,21 +67,23 @@ func addrPort(a tcpip.Address, port uint16) netip.AddrPort {
 // flows are conversations by UDP, by who has begun each. If there are too many, the one ends that
 // has been silent for longest.
 type flows[K comparable] struct {
-	mu   sync.Mutex
-	most int
-	list map[K]*flow
+	begun time.Time
+	mu    sync.Mutex
+	most  int
+	list  map[K]*flow
 }
 
 // A flow is one conversation by UDP.
 type flow struct {
 	ctx    context.Context
 	cancel context.CancelFunc
-	last   atomic.Int64 // when something was said last
+	begun  time.Time    // when the list was
+	last   atomic.Int64 // when something was said last, in nanoseconds since then: nobody can set that clock
 	send   func([]byte) // of a published port: to the station
 }
 
 func newFlows[K comparable](most int) *flows[K] {
-	return &flows[K]{most: most, list: map[K]*flow{}}
+	return &flows[K]{begun: time.Now(), most: most, list: map[K]*flow{}}
 }
 
 // get returns a flow that exists.
@@ -107,7 +107,7 @@ func (f *flows[K]) add(ctx context.Context, key K) *flow {
 		f.list[oldest].cancel()
 		delete(f.list, oldest)
 	}
-	added := &flow{}
+	added := &flow{begun: f.begun}
 	added.ctx, added.cancel = context.WithCancel(ctx)
 	added.touch()
 	f.list[key] = added
@@ -133,12 +133,12 @@ func (f *flows[K]) remove(key K, ended *flow) {
 }
 
 // touch notes that something was said.
-func (f *flow) touch() { f.last.Store(int64(monotonic.Now())) }
+func (f *flow) touch() { f.last.Store(int64(time.Since(f.begun))) }
 
 // expire waits until the flow has ended, or has been silent for too long.
 func (f *flow) expire() {
 	for {
-		silent := monotonic.Now() - time.Duration(f.last.Load())
+		silent := time.Since(f.begun) - time.Duration(f.last.Load())
 		if silent >= idleFlow {
 			f.cancel()
 			return
