@@ -56,6 +56,18 @@ func (m MAC) Usable() error {
 	return nil
 }
 
+// LinkLocal is the subnet in which each device with IPv6 gives itself an address, to find its
+// neighbours.
+var LinkLocal = netip.MustParsePrefix("fe80::/64")
+
+// Address6 returns the address in an IPv6 subnet of 64 bits that follows from a MAC address (RFC 4291,
+// appendix A). The prefix may have the address of a host in it.
+func (m MAC) Address6(subnet netip.Prefix) netip.Addr {
+	bytes := subnet.Addr().As16()
+	copy(bytes[8:], []byte{m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
+	return netip.AddrFrom16(bytes)
+}
+
 // A Station is a MAC address on a bridge.
 type Station struct {
 	Bridge string

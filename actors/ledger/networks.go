@@ -175,7 +175,7 @@ func (l *Ledger) Assign(name messages.Name, args messages.Arguments) (messages.A
 		}
 		device.Leases = []netip.Addr{address}
 		if n.Spec.Gateway6.IsValid() {
-			device.Leases = append(device.Leases, interfaceAddress(n.Spec.Gateway6, device.Address(name)))
+			device.Leases = append(device.Leases, device.Address(name).Address6(n.Spec.Gateway6))
 		}
 	}
 	return args, nil
@@ -229,14 +229,6 @@ func nth(subnet netip.Prefix, i uint32) netip.Addr {
 	bytes := subnet.Addr().As4()
 	binary.BigEndian.PutUint32(bytes[:], binary.BigEndian.Uint32(bytes[:])+i)
 	return netip.AddrFrom4(bytes)
-}
-
-// interfaceAddress returns the address in an IPv6 subnet that follows from a MAC address (RFC 4291,
-// appendix A).
-func interfaceAddress(gateway netip.Prefix, mac messages.MAC) netip.Addr {
-	bytes := gateway.Addr().As16()
-	copy(bytes[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
-	return netip.AddrFrom16(bytes)
 }
 
 // join records the addresses and published ports of a unikernel.

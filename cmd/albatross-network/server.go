@@ -160,17 +160,32 @@ func (s *server) openUser(c wire.Config, all *sockets) error {
 	if err != nil {
 		return err
 	}
-	conn, listener, err := n.ListenDNS()
-	if err == nil {
-		all.dns, all.listeners = append(all.dns, conn), append(all.listeners, listener)
-		all.dhcp, err = n.ListenDHCP()
-	}
-	if err != nil {
-		n.Close()
-		return err
-	}
 	s.user = n
+	for _, gateway := range gateways(c) {
+		conn, listener, err := n.ListenDNS(gateway)
+		if err != nil {
+			return s.closeUser(err)
+		}
+		all.dns, all.listeners = append(all.dns, conn), append(all.listeners, listener)
+	}
+	if all.dhcp, err = n.ListenDHCP(); err != nil {
+		return s.closeUser(err)
+	}
 	return nil
+}
+
+func (s *server) closeUser(err error) error {
+	s.user.Close()
+	s.user = nil
+	return err
+}
+
+// gateways returns the addresses of a network's gateway.
+func gateways(c wire.Config) []netip.Addr {
+	if !c.Gateway6.IsValid() {
+		return []netip.Addr{c.Gateway.Addr()}
+	}
+	return []netip.Addr{c.Gateway.Addr(), c.Gateway6.Addr()}
 }
 
 // openKernel makes the sockets on the bridge.
@@ -179,11 +194,8 @@ func (s *server) openKernel(c wire.Config, all *sockets) (err error) {
 	if all.dhcp, err = hold.OnDevice(c.Name).ListenPacket(context.Background(), "udp4", at.String()); err != nil {
 		return fmt.Errorf("cannot serve DHCP: %w", err)
 	}
-	for _, gateway := range []netip.Prefix{c.Gateway, c.Gateway6} {
-		if !gateway.IsValid() {
-			continue
-		}
-		listener, conn, err := hold.ListenOn(c.Name, netip.AddrPortFrom(gateway.Addr(), resolve.Port))
+	for _, gateway := range gateways(c) {
+		listener, conn, err := hold.ListenOn(c.Name, netip.AddrPortFrom(gateway, resolve.Port))
 		if err != nil {
 			return fmt.Errorf("cannot serve DNS: %w", err)
 		}

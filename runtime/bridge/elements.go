@@ -3,7 +3,6 @@ package bridge
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
@@ -35,14 +34,9 @@ func entriesOf(network string, s Station) []entry {
 		list, has6 = append(list, element(setAddresses6, a.AsSlice())), true
 	}
 	if has6 {
-		list = append(list, element(setAddresses6, linkLocal(s.MAC).AsSlice()))
+		list = append(list, element(setAddresses6, s.MAC.Address6(messages.LinkLocal).AsSlice()))
 	}
 	return list
-}
-
-// linkLocal returns the address that a station with IPv6 gives itself, to find its neighbours.
-func linkLocal(m messages.MAC) netip.Addr {
-	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
 }
 
 // padded returns a value as it is compared: in whole words.

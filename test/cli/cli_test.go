@@ -101,11 +101,15 @@ func runScripts(t *testing.T, dir string) {
 
 func served(ts *testscript.TestScript, neg bool, args []string) {
 	if neg && len(args) != 1 || !neg && len(args) != 2 {
-		ts.Fatalf("usage: served PORT TEXT, or ! served PORT")
+		ts.Fatalf("usage: served [ADDRESS:]PORT TEXT, or ! served [ADDRESS:]PORT")
+	}
+	at := args[0]
+	if !strings.Contains(at, ":") {
+		at = "127.0.0.1:" + at
 	}
 	end := time.Now().Add(patience)
 	for {
-		line, err := firstLine("http://127.0.0.1:" + args[0] + "/")
+		line, err := firstLine("http://" + at + "/")
 		switch {
 		case neg && err != nil, !neg && err == nil && line == args[1]:
 			return

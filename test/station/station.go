@@ -23,6 +23,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/link/ethernet"
 	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -118,6 +119,24 @@ func (l Line) receive(wanted func(frame []byte) bool, within time.Duration) (fra
 			return frame[:n], true
 		}
 	}
+}
+
+// Packet6 returns a frame with an IPv6 packet. The checksum of ICMPv6 is right, if the content has one.
+func Packet6(from, to messages.MAC, source, dest netip.Addr, next byte, content []byte) []byte {
+	const heads = header.EthernetMinimumSize + header.IPv6MinimumSize
+	frame := make([]byte, heads+len(content))
+	header.Ethernet(frame).Encode(&header.EthernetFields{SrcAddr: tcpip.LinkAddress(from[:]), DstAddr: tcpip.LinkAddress(to[:]), Type: header.IPv6ProtocolNumber})
+	a, b := tcpip.AddrFromSlice(source.AsSlice()), tcpip.AddrFromSlice(dest.AsSlice())
+	ip := header.IPv6(frame[header.EthernetMinimumSize:])
+	ip.Encode(&header.IPv6Fields{
+		PayloadLength: uint16(len(content)), TransportProtocol: tcpip.TransportProtocolNumber(next), HopLimit: header.NDPHopLimit, SrcAddr: a, DstAddr: b,
+	})
+	m := header.ICMPv6(frame[heads:])
+	copy(m, content)
+	if next == uint8(header.ICMPv6ProtocolNumber) && len(m) >= header.ICMPv6MinimumSize {
+		m.SetChecksum(header.ICMPv6Checksum(header.ICMPv6ChecksumParams{Header: m, Src: a, Dst: b}))
+	}
+	return frame
 }
 
 // Datagram returns a frame with a datagram of UDP.
@@ -217,6 +236,8 @@ func ofDHCP(mac messages.MAC, m *dhcpv4.DHCPv4) []byte {
 
 // A Host is a station with TCP/IP of its own.
 type Host struct {
+	Own netip.Addr // the address that it has learned
+
 	t     testing.TB
 	stack *stack.Stack
 }
@@ -226,18 +247,74 @@ const nic = 1
 // NewHost makes a host at a line, until the end of the test. Nobody else may receive there.
 func NewHost(t testing.TB, line Line, mac messages.MAC, own netip.Prefix, gateway netip.Addr, mtu int) *Host {
 	t.Helper()
-	link := channel.New(queued, uint32(mtu+header.EthernetMinimumSize), tcpip.LinkAddress(mac[:]))
-	h := &Host{t: t, stack: stack.New(stack.Options{
-		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
-		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
-	})}
-	ok(t, h.stack.CreateNIC(nic, ethernet.New(link)))
+	h := newHost(t, line, mac, mtu, ipv4.NewProtocol, arp.NewProtocol)
 	address := tcpip.AddressWithPrefix{Address: tcpip.AddrFromSlice(own.Addr().AsSlice()), PrefixLen: own.Bits()}
 	ok(t, h.stack.AddProtocolAddress(nic, tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: address}, stack.AddressProperties{}))
 	h.stack.SetRouteTable([]tcpip.Route{
 		{Destination: address.Subnet(), NIC: nic},
 		{Destination: header.IPv4EmptySubnet, Gateway: tcpip.AddrFromSlice(gateway.AsSlice()), NIC: nic},
 	})
+	return h
+}
+
+// NewHost6 makes one with IPv6, which learns its address and its router from the network.
+func NewHost6(t testing.TB, line Line, mac messages.MAC, mtu int) *Host {
+	t.Helper()
+	learns := &learner{routers: make(chan tcpip.Address, 10), addresses: make(chan tcpip.AddressWithPrefix, 10)}
+	h := newHost(t, line, mac, mtu, ipv6.NewProtocolWithOptions(ipv6.Options{
+		NDPConfigs: ipv6.NDPConfigurations{
+			MaxRtrSolicitations: 60, RtrSolicitationInterval: time.Second, HandleRAs: ipv6.HandlingRAsEnabledWhenForwardingDisabled,
+			DiscoverDefaultRouters: true, AutoGenGlobalAddresses: true,
+		},
+		AutoGenLinkLocal: true, NDPDisp: learns,
+	}))
+	for routes := []tcpip.Route(nil); len(routes) < 2; h.stack.SetRouteTable(routes) {
+		select {
+		case router := <-learns.routers:
+			routes = append(routes, tcpip.Route{Destination: header.IPv6EmptySubnet, Gateway: router, NIC: nic})
+		case own := <-learns.addresses:
+			if header.IsV6LinkLocalUnicastAddress(own.Address) {
+				continue
+			}
+			h.Own, _ = netip.AddrFromSlice(own.Address.AsSlice())
+			routes = append([]tcpip.Route{{Destination: own.Subnet(), NIC: nic}}, routes...)
+		case <-time.After(patience):
+			require.Fail(t, "no router has told anything")
+		}
+	}
+	return h
+}
+
+// A learner passes on what a network tells a host with IPv6. The rest is of no interest.
+type learner struct {
+	ipv6.NDPDispatcher
+	routers   chan tcpip.Address
+	addresses chan tcpip.AddressWithPrefix
+}
+
+func (l *learner) OnOffLinkRouteUpdated(_ tcpip.NICID, _ tcpip.Subnet, router tcpip.Address, _ header.NDPRoutePreference) {
+	l.routers <- router
+}
+
+func (l *learner) OnAutoGenAddress(_ tcpip.NICID, a tcpip.AddressWithPrefix) stack.AddressDispatcher {
+	l.addresses <- a
+	return nil
+}
+
+func (l *learner) OnDuplicateAddressDetectionResult(tcpip.NICID, tcpip.Address, stack.DADResult) {}
+func (l *learner) OnOffLinkRouteInvalidated(tcpip.NICID, tcpip.Subnet, tcpip.Address)            {}
+func (l *learner) OnAutoGenAddressInvalidated(tcpip.NICID, tcpip.AddressWithPrefix)              {}
+func (l *learner) OnDHCPv6Configuration(tcpip.NICID, ipv6.DHCPv6ConfigurationFromNDPRA)          {}
+func (l *learner) OnRecursiveDNSServerOption(tcpip.NICID, []tcpip.Address, time.Duration)        {}
+
+func newHost(t testing.TB, line Line, mac messages.MAC, mtu int, protocols ...stack.NetworkProtocolFactory) *Host {
+	t.Helper()
+	link := channel.New(queued, uint32(mtu+header.EthernetMinimumSize), tcpip.LinkAddress(mac[:]))
+	h := &Host{t: t, stack: stack.New(stack.Options{
+		NetworkProtocols:   protocols,
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
+	})}
+	ok(t, h.stack.CreateNIC(nic, ethernet.New(link)))
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { send(ctx, link, line.FD) })
@@ -295,17 +372,26 @@ func full(a netip.AddrPort) tcpip.FullAddress {
 	return tcpip.FullAddress{NIC: nic, Addr: tcpip.AddrFromSlice(a.Addr().AsSlice()), Port: a.Port()}
 }
 
+func protocolOf(a netip.AddrPort) tcpip.NetworkProtocolNumber {
+	if a.Addr().Is4() {
+		return ipv4.ProtocolNumber
+	}
+	return ipv6.ProtocolNumber
+}
+
 // DialTCP makes a connection.
 func (h *Host) DialTCP(to string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return gonet.DialContextTCP(ctx, h.stack, full(netip.MustParseAddrPort(to)), ipv4.ProtocolNumber)
+	at := netip.MustParseAddrPort(to)
+	return gonet.DialContextTCP(ctx, h.stack, full(at), protocolOf(at))
 }
 
 // ListenTCP accepts connections at an address of the host.
 func (h *Host) ListenTCP(at string) net.Listener {
 	h.t.Helper()
-	l, err := gonet.ListenTCP(h.stack, full(netip.MustParseAddrPort(at)), ipv4.ProtocolNumber)
+	own := netip.MustParseAddrPort(at)
+	l, err := gonet.ListenTCP(h.stack, full(own), protocolOf(own))
 	require.NoError(h.t, err)
 	return l
 }
@@ -313,8 +399,9 @@ func (h *Host) ListenTCP(at string) net.Listener {
 // DialUDP sends and receives datagrams.
 func (h *Host) DialUDP(to string) net.Conn {
 	h.t.Helper()
-	remote := full(netip.MustParseAddrPort(to))
-	conn, err := gonet.DialUDP(h.stack, nil, &remote, ipv4.ProtocolNumber)
+	at := netip.MustParseAddrPort(to)
+	remote := full(at)
+	conn, err := gonet.DialUDP(h.stack, nil, &remote, protocolOf(at))
 	require.NoError(h.t, err)
 	return conn
 }
@@ -332,13 +419,17 @@ func (h *Host) ListenUDP(at string) net.PacketConn {
 func (h *Host) Ping(to string, within time.Duration) bool {
 	h.t.Helper()
 	var queue waiter.Queue
-	ep, err := h.stack.NewEndpoint(icmp.ProtocolNumber4, ipv4.ProtocolNumber, &queue)
+	at := netip.AddrPortFrom(netip.MustParseAddr(to), 0)
+	transport, request := icmp.ProtocolNumber4, make([]byte, header.ICMPv6EchoMinimumSize) // which is that of ICMPv4
+	request[0] = byte(header.ICMPv4Echo)
+	if at.Addr().Is6() {
+		transport, request[0] = icmp.ProtocolNumber6, byte(header.ICMPv6EchoRequest)
+	}
+	ep, err := h.stack.NewEndpoint(transport, protocolOf(at), &queue)
 	ok(h.t, err)
 	defer ep.Close()
-	ok(h.t, ep.Connect(full(netip.AddrPortFrom(netip.MustParseAddr(to), 0))))
+	ok(h.t, ep.Connect(full(at)))
 	conn := gonet.NewUDPConn(&queue, ep)
-	request := header.ICMPv4(make([]byte, header.ICMPv4MinimumSize))
-	request.SetType(header.ICMPv4Echo)
 	if _, err := conn.Write(request); err != nil {
 		return false
 	}

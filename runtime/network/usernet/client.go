@@ -60,7 +60,7 @@ func (n *Network) permit(id stack.TransportEndpointID) (c *client, from, to neti
 }
 
 func addrPort(a tcpip.Address, port uint16) netip.AddrPort {
-	addr, _ := netip.AddrFromSlice(a.AsSlice()) // it has 4 bytes
+	addr, _ := netip.AddrFromSlice(a.AsSlice()) // it has 4 bytes, or 16
 	return netip.AddrPortFrom(addr, port)
 }
 

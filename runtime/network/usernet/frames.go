@@ -3,6 +3,7 @@ package usernet
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"albatross/messages"
 	"albatross/runtime/network/lease"
@@ -16,6 +17,8 @@ const (
 	ipv4Head  = 20
 	ipv6Head  = 40
 	portsSize = 4
+
+	fragmentHead = 8 // of IPv6
 )
 
 const (
@@ -25,23 +28,29 @@ const (
 )
 
 const (
-	protocolICMP   = 1
-	protocolUDP    = 17
-	protocolICMPv6 = 58
+	protocolICMP     = 1
+	protocolTCP      = 6
+	protocolUDP      = 17
+	protocolFragment = 44
+	protocolICMPv6   = 58
 )
 
 const (
-	routerAdvertisement = 134 // of ICMPv6
-	redirect            = 137
-	dhcpClient          = 68
+	dhcpClient  = 68
+	dhcp6Server = 547
 )
 
 var (
 	broadcastMAC  = messages.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	broadcastIPv4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
-	linkLocal6    = netip.MustParsePrefix("fe80::/10")
 	// reserved has no hosts (RFC 1112).
 	reserved = netip.MustParsePrefix("240.0.0.0/4")
+	// notOutside6 are addresses of IPv6 that contain one of IPv4, which might be this host's own, and
+	// those where clouds keep the secrets of machines.
+	notOutside6 = []netip.Prefix{
+		netip.MustParsePrefix("::/96"), netip.MustParsePrefix("::ffff:0:0/96"), netip.MustParsePrefix("64:ff9b::/96"),
+		netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("fd00:ec2::254/128"), netip.MustParsePrefix("fd20:ce::254/128"),
+	}
 )
 
 // A judge decides which frames of stations may enter the switch.
@@ -64,7 +73,7 @@ func (j judge) admits(s wire.Station, frame []byte) bool {
 	case typeIPv4:
 		return j.admitsIPv4(s, to, content)
 	case typeIPv6:
-		return admitsIPv6(s, content)
+		return j.admitsIPv6(s, to, content)
 	}
 	return false
 }
@@ -115,27 +124,51 @@ func ports(p []byte, head int) (from, to uint16, found bool) {
 // mayLeave reports whether a station may reach an address beyond the gateway. Those that would
 // be this host's own are not the outside; 169.254.0.0/16 has the secrets of machines in clouds.
 func (j judge) mayLeave(a netip.Addr) bool {
-	return j.config.NAT && a.Is4() && !a.IsLoopback() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLinkLocalUnicast() &&
-		a.As4()[0] != 0 && !reserved.Contains(a) && !j.config.Gateway.Contains(a)
-}
-
-// admitsIPv6 is for what stations say to each other; the gateway has no IPv6.
-func admitsIPv6(s wire.Station, p []byte) bool {
-	if len(p) < ipv6Head || p[0]>>4 != 6 {
+	if !j.config.NAT || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() || a.IsLinkLocalUnicast() {
 		return false
 	}
-	source := netip.AddrFrom16([16]byte(p[8:24]))
-	if p[6] == protocolICMPv6 && len(p) > ipv6Head && (p[ipv6Head] == routerAdvertisement || p[ipv6Head] == redirect) {
-		return false
+	if a.Is4() {
+		return a.As4()[0] != 0 && !reserved.Contains(a) && !j.config.Gateway.Contains(a)
 	}
-	return source.IsUnspecified() || linkLocal6.Contains(source) || has(s, source)
+	in := func(p netip.Prefix) bool { return p.Contains(a) }
+	return j.config.Gateway6.IsValid() && !j.config.Gateway6.Contains(a) && !slices.ContainsFunc(notOutside6, in)
 }
 
-func has(s wire.Station, a netip.Addr) bool {
-	for _, own := range s.Addresses {
-		if own == a {
-			return true
-		}
+func (j judge) admitsIPv6(s wire.Station, to messages.MAC, p []byte) bool {
+	if !j.config.Gateway6.IsValid() || len(p) < ipv6Head || p[0]>>4 != 6 || to == broadcastMAC {
+		return false
+	}
+	source, dest := netip.AddrFrom16([16]byte(p[8:24])), netip.AddrFrom16([16]byte(p[24:40]))
+	own := has(s, source) || has6(s) && source == s.MAC.Address6(messages.LinkLocal)
+	switch {
+	case isAboutNeighbours(p): // by who may have no address yet
+		return own || has6(s) && source.IsUnspecified()
+	case !own || !isPlainIPv6(p):
+		return false
+	case to == j.gateway:
+		return dest == j.config.Gateway6.Addr() || dest == j.gateway6() || p[6] != protocolICMPv6 && j.mayLeave(dest)
+	}
+	return true
+}
+
+// isPlainIPv6 reports whether an IPv6 packet is what a station may send to another one. A message of
+// ICMPv6 could hide behind headers, or in fragments, and claim to come from a router.
+func isPlainIPv6(p []byte) bool {
+	content := p[ipv6Head:]
+	switch p[6] {
+	case protocolTCP:
+		return true
+	case protocolUDP:
+		return len(content) < portsSize || binary.BigEndian.Uint16(content) != dhcp6Server
+	case protocolFragment:
+		return len(content) >= fragmentHead && (content[0] == protocolTCP || content[0] == protocolUDP)
+	case protocolICMPv6:
+		const lastError = 4
+		return len(content) > 0 && (content[0] <= lastError || content[0] == echoRequest || content[0] == echoReply)
 	}
 	return false
 }
+
+func has6(s wire.Station) bool { return slices.ContainsFunc(s.Addresses, netip.Addr.Is6) }
+
+func has(s wire.Station, a netip.Addr) bool { return slices.Contains(s.Addresses, a) }

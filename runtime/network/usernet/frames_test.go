@@ -12,7 +12,7 @@ import (
 	"albatross/test/station"
 )
 
-// newJudge returns one for a station that has IPv6 as well.
+// newJudge returns one without IPv6, and a station that has an address of it.
 func newJudge() (judge, wire.Station) {
 	s := web
 	s.Addresses = []netip.Addr{web.Addresses[0], addr("fd00::2")}
@@ -29,17 +29,6 @@ func changed(frame []byte, at int, to byte) []byte {
 	return frame
 }
 
-// six returns a frame of IPv6 with a message of ICMPv6.
-func six(source string, kind byte) []byte {
-	frame := make([]byte, etherHead+ipv6Head+4)
-	copy(frame, []byte{0x33, 0x33, 0, 0, 0, 1})
-	copy(frame[6:], web.MAC[:])
-	binary.BigEndian.PutUint16(frame[12:], typeIPv6)
-	frame[etherHead], frame[etherHead+6], frame[etherHead+ipv6Head] = 0x60, protocolICMPv6, kind
-	copy(frame[etherHead+8:], netip.MustParseAddr(source).AsSlice())
-	return frame
-}
-
 func TestFrames(t *testing.T) {
 	j, s := newJudge()
 	all, gateway := station.All, j.gateway
@@ -47,47 +36,41 @@ func TestFrames(t *testing.T) {
 		frame []byte
 		want  bool
 	}{
-		"to a station":           {datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), true},
-		"to the gateway":         {datagram(gateway, "10.90.0.2:1", "10.90.0.1:53"), true},
-		"to the outside":         {datagram(gateway, "10.90.0.2:1", "192.0.2.1:80"), true},
-		"to all":                 {datagram(all, "10.90.0.2:1", "10.90.0.255:2"), true},
-		"to really all":          {datagram(all, "10.90.0.2:1", "255.255.255.255:2"), true},
-		"DHCP":                   {datagram(all, "0.0.0.0:68", "255.255.255.255:67"), true},
-		"renewed by DHCP":        {datagram(gateway, "10.90.0.2:68", "10.90.0.1:67"), true},
-		"ARP":                    {station.ARP(web.MAC, web.Addresses[0], addr("10.90.0.3")), true},
-		"a probe":                {station.ARP(web.MAC, addr("0.0.0.0"), web.Addresses[0]), true},
-		"a neighbour":            {six("fe80::1", 135), true},
-		"a neighbour's own":      {six("fd00::2", 136), true},
-		"a neighbour's first":    {six("::", 135), true},
-		"the outside to all":     {datagram(all, "10.90.0.2:1", "192.0.2.1:80"), false},
-		"another MAC":            {changed(datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), 11, 9), false},
-		"another address":        {datagram(db.MAC, "10.90.0.4:1", "10.90.0.3:2"), false},
-		"the gateway's":          {datagram(db.MAC, "10.90.0.1:53", "10.90.0.3:2"), false},
-		"no address":             {datagram(db.MAC, "0.0.0.0:68", "10.90.0.3:67"), false},
-		"no DHCP":                {datagram(all, "0.0.0.0:68", "255.255.255.255:68"), false},
-		"a DHCP server":          {datagram(all, "10.90.0.2:67", "255.255.255.255:68"), false},
-		"a DHCP server to one":   {datagram(db.MAC, "10.90.0.2:67", "10.90.0.3:68"), false},
-		"loopback":               {datagram(gateway, "10.90.0.2:1", "127.0.0.1:80"), false},
-		"the cloud":              {datagram(gateway, "10.90.0.2:1", "169.254.169.254:80"), false},
-		"a detour":               {datagram(gateway, "10.90.0.2:1", "10.90.0.3:2"), false},
-		"a ping outside":         {changed(datagram(gateway, "10.90.0.2:1", "192.0.2.1:80"), etherHead+9, protocolICMP), false},
-		"IPv4 of version 5":      {changed(datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), etherHead, 0x55), false},
-		"IPv4 with a short head": {changed(datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), etherHead, 0x44), false},
-		"IPv4 with a long head":  {changed(datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), etherHead, 0x4f), false},
-		"half of IPv4":           {datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2")[:etherHead+10], false},
-		"a fragment of no one":   {changed(datagram(all, "0.0.0.0:68", "255.255.255.255:67"), etherHead+7, 1), false},
-		"ARP of another":         {station.ARP(web.MAC, addr("10.90.0.1"), addr("10.90.0.3")), false},
-		"ARP of another MAC":     {changed(station.ARP(web.MAC, web.Addresses[0], addr("10.90.0.3")), etherHead+13, 9), false},
-		"ARP of another kind":    {changed(station.ARP(web.MAC, web.Addresses[0], addr("10.90.0.3")), etherHead+1, 6), false},
-		"half of ARP":            {station.ARP(web.MAC, web.Addresses[0], addr("10.90.0.3"))[:etherHead+20], false},
-		"a router":               {six("fe80::1", routerAdvertisement), false},
-		"a redirect":             {six("fe80::1", redirect), false},
-		"IPv6 of another":        {six("fd00::3", 135), false},
-		"half of IPv6":           {six("fe80::1", 135)[:etherHead+20], false},
-		"a VLAN":                 {changed(changed(datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), 12, 0x81), 13, 0), false},
-		"too long":               {append(datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), make([]byte, 1500)...), false},
-		"short":                  {[]byte{1, 2, 3}, false},
-		"empty":                  {nil, false},
+		"to a station":             {datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), true},
+		"to the gateway":           {datagram(gateway, "10.90.0.2:1", "10.90.0.1:53"), true},
+		"to the outside":           {datagram(gateway, "10.90.0.2:1", "192.0.2.1:80"), true},
+		"to all":                   {datagram(all, "10.90.0.2:1", "10.90.0.255:2"), true},
+		"to really all":            {datagram(all, "10.90.0.2:1", "255.255.255.255:2"), true},
+		"DHCP":                     {datagram(all, "0.0.0.0:68", "255.255.255.255:67"), true},
+		"renewed by DHCP":          {datagram(gateway, "10.90.0.2:68", "10.90.0.1:67"), true},
+		"ARP":                      {station.ARP(web.MAC, web.Addresses[0], addr("10.90.0.3")), true},
+		"a probe":                  {station.ARP(web.MAC, addr("0.0.0.0"), web.Addresses[0]), true},
+		"the outside to all":       {datagram(all, "10.90.0.2:1", "192.0.2.1:80"), false},
+		"another MAC":              {changed(datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), 11, 9), false},
+		"another address":          {datagram(db.MAC, "10.90.0.4:1", "10.90.0.3:2"), false},
+		"the gateway's":            {datagram(db.MAC, "10.90.0.1:53", "10.90.0.3:2"), false},
+		"no address":               {datagram(db.MAC, "0.0.0.0:68", "10.90.0.3:67"), false},
+		"no DHCP":                  {datagram(all, "0.0.0.0:68", "255.255.255.255:68"), false},
+		"a DHCP server":            {datagram(all, "10.90.0.2:67", "255.255.255.255:68"), false},
+		"a DHCP server to one":     {datagram(db.MAC, "10.90.0.2:67", "10.90.0.3:68"), false},
+		"loopback":                 {datagram(gateway, "10.90.0.2:1", "127.0.0.1:80"), false},
+		"the cloud":                {datagram(gateway, "10.90.0.2:1", "169.254.169.254:80"), false},
+		"a detour":                 {datagram(gateway, "10.90.0.2:1", "10.90.0.3:2"), false},
+		"a ping outside":           {changed(datagram(gateway, "10.90.0.2:1", "192.0.2.1:80"), etherHead+9, protocolICMP), false},
+		"IPv4 of version 5":        {changed(datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), etherHead, 0x55), false},
+		"IPv4 with a short head":   {changed(datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), etherHead, 0x44), false},
+		"IPv4 with a long head":    {changed(datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), etherHead, 0x4f), false},
+		"half of IPv4":             {datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2")[:etherHead+10], false},
+		"a fragment of no one":     {changed(datagram(all, "0.0.0.0:68", "255.255.255.255:67"), etherHead+7, 1), false},
+		"ARP of another":           {station.ARP(web.MAC, addr("10.90.0.1"), addr("10.90.0.3")), false},
+		"ARP of another MAC":       {changed(station.ARP(web.MAC, web.Addresses[0], addr("10.90.0.3")), etherHead+13, 9), false},
+		"ARP of another kind":      {changed(station.ARP(web.MAC, web.Addresses[0], addr("10.90.0.3")), etherHead+1, 6), false},
+		"half of ARP":              {station.ARP(web.MAC, web.Addresses[0], addr("10.90.0.3"))[:etherHead+20], false},
+		"IPv6 where there is none": {solicitation(addr("::"), addr("fd00::2")), false},
+		"a VLAN":                   {changed(changed(datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), 12, 0x81), 13, 0), false},
+		"too long":                 {append(datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), make([]byte, 1500)...), false},
+		"short":                    {[]byte{1, 2, 3}, false},
+		"empty":                    {nil, false},
 	} {
 		require.Equal(t, tc.want, j.admits(s, tc.frame), name)
 	}
@@ -99,9 +82,10 @@ func TestFrames(t *testing.T) {
 // FuzzFrames: what is admitted has the station's own addresses as the source.
 func FuzzFrames(f *testing.F) {
 	j, s := newJudge()
+	j.config = config6()
 	for _, frame := range [][]byte{
 		datagram(db.MAC, "10.90.0.2:1", "10.90.0.3:2"), datagram(station.All, "0.0.0.0:68", "255.255.255.255:67"),
-		station.ARP(web.MAC, web.Addresses[0], addr("10.90.0.3")), six("fe80::1", 135),
+		station.ARP(web.MAC, web.Addresses[0], addr("10.90.0.3")), solicitation(addr("::"), addr("fd00::2")),
 	} {
 		f.Add(frame)
 	}
@@ -113,6 +97,10 @@ func FuzzFrames(f *testing.F) {
 		if binary.BigEndian.Uint16(frame[12:]) == typeIPv4 {
 			source := netip.AddrFrom4([4]byte(frame[26:30]))
 			require.True(t, source.IsUnspecified() || source == web.Addresses[0])
+		}
+		if binary.BigEndian.Uint16(frame[12:]) == typeIPv6 {
+			source := netip.AddrFrom16([16]byte(frame[22:38]))
+			require.True(t, source.IsUnspecified() || source == s.Addresses[1] || source == web.MAC.Address6(messages.LinkLocal))
 		}
 	})
 }

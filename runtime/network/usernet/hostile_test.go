@@ -86,15 +86,18 @@ func addBytes(sum uint16, b []byte) uint16 {
 // that they reach the gateway.
 func TestHostileFrames(t *testing.T) {
 	outside(t)
-	n := newNetwork(t, config())
-	line, h := attach(t, n, web), host(t, n, db)
-	own := netip.AddrPortFrom(web.Addresses[0], 1)
+	n := newNetwork(t, config6())
+	line, h := attach(t, n, sixth(web)), host(t, n, db)
+	own, own6 := netip.AddrPortFrom(web.Addresses[0], 1), sixth(web).Addresses[1]
 	list := [][]byte{
 		station.ARP(web.MAC, web.Addresses[0], addr("10.90.0.1")),
 		station.Datagram(web.MAC, n.judge.gateway, own, netip.MustParseAddrPort("10.90.0.1:53"), []byte("hello, world")),
 		station.Datagram(web.MAC, n.judge.gateway, own, netip.MustParseAddrPort("192.0.2.1:7"), []byte("hello, world")),
 		station.Datagram(web.MAC, station.All, netip.MustParseAddrPort("0.0.0.0:68"), netip.MustParseAddrPort("255.255.255.255:67"), make([]byte, 300)),
-		syn(n.judge, "10.90.0.1", 53), syn(n.judge, "192.0.2.1", 8000), six("fe80::1", 135),
+		syn(n.judge, "10.90.0.1", 53), syn(n.judge, "192.0.2.1", 8000),
+		solicitation(own6, addr("fd00::1")),
+		station.Packet6(web.MAC, n.judge.gateway, own6, addr("fd00::1"), protocolICMPv6, []byte{echoRequest, 0, 0, 0, 0, 0, 0, 0}),
+		station.Packet6(web.MAC, n.judge.gateway, own6, addr("2001:db8::1"), protocolUDP, []byte{1, 0, 0, 7, 0, 12, 0, 0, 1, 2, 3, 4}),
 	}
 	random := rand.New(rand.NewPCG(3, 4))
 	count := hostile.Choose(20000, 2000000)

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 
-	"albatross/messages"
 	"albatross/runtime/network/wire"
 )
 
@@ -69,6 +68,7 @@ func limitOf(s wire.Station, mtu int) (rate.Limit, int) {
 // never fails, so that a station which does not read costs nobody else anything.
 type port struct {
 	judge   judge
+	answer  func(s wire.Station, frame []byte) (reply []byte, ours bool) // of what is not for the switch
 	station atomic.Pointer[admitted]
 	file    *os.File
 	raw     syscall.RawConn
@@ -79,7 +79,7 @@ type port struct {
 }
 
 // newPort owns the descriptor from now on, except after an error.
-func newPort(ctx context.Context, j judge, s *admitted, fd int) (*port, error) {
+func (n *Network) newPort(s *admitted, fd int) (*port, error) {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
 		return nil, errors.New("the descriptor is not a socket")
@@ -94,12 +94,12 @@ func newPort(ctx context.Context, j judge, s *admitted, fd int) (*port, error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer); err != nil {
 		return nil, os.NewSyscallError("setsockopt", err)
 	}
-	p := &port{judge: j, file: os.NewFile(uintptr(fd), s.MAC.String()), plugged: make(chan struct{})}
+	p := &port{judge: n.judge, answer: n.neighbour, file: os.NewFile(uintptr(fd), s.MAC.String()), plugged: make(chan struct{})}
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		return nil, err
 	}
 	p.station.Store(s)
-	p.ctx, p.cancel = context.WithCancel(ctx)
+	p.ctx, p.cancel = context.WithCancel(n.ctx)
 	return p, nil
 }
 
@@ -118,16 +118,25 @@ func (p *port) Read(b []byte) (int, error) {
 			return 0, err
 		}
 		s := p.station.Load()
-		if !p.judge.admits(s.Station, b[:n]) || messages.MAC(b[:6]) == broadcastMAC && !s.broadcasts.Allow() {
+		if !p.judge.admits(s.Station, b[:n]) || isForAll(b[:n]) && !s.broadcasts.Allow() {
 			s.refused.Add(1)
 			continue
 		}
 		if err := s.limit.WaitN(p.ctx, n); err != nil {
 			return 0, io.EOF
 		}
-		return n, nil
+		reply, ours := p.answer(s.Station, b[:n])
+		if !ours {
+			return n, nil
+		}
+		if reply != nil {
+			_, _ = p.Write(reply) // which never fails
+		}
 	}
 }
+
+// isForAll reports whether the first bit of a destination says that it is not one station.
+func isForAll(frame []byte) bool { return frame[0]&1 != 0 }
 
 // announce returns a frame of the station to the gateway, which drops it. The switch learns from
 // it where the station is: one that has replaced another, with an address that it knows, may wait

@@ -10,7 +10,6 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
-	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
@@ -48,7 +47,7 @@ func (n *Network) connect(r *tcp.ForwarderRequest) {
 
 func (n *Network) connectTo(r *tcp.ForwarderRequest, c *client, to netip.AddrPort) {
 	dialer := net.Dialer{Timeout: dialTimeout}
-	outside, err := dialer.DialContext(c.ctx, "tcp4", to.String())
+	outside, err := dialer.DialContext(c.ctx, "tcp", to.String())
 	if err != nil {
 		r.Complete(true)
 		return
@@ -110,7 +109,7 @@ func pass(to, from half) {
 func (n *Network) dialStation(ctx context.Context, to netip.AddrPort) (half, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := gonet.DialContextTCP(ctx, n.stack, n.address(to), ipv4.ProtocolNumber)
+	conn, err := gonet.DialContextTCP(ctx, n.stack, n.address(to), protocolOf(to.Addr()))
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
@@ -27,7 +26,7 @@ func (n *Network) converse(r *udp.ForwarderRequest) {
 	if !ok {
 		return
 	}
-	outside, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(to))
+	outside, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
 	if err != nil {
 		return
 	}
@@ -141,7 +140,7 @@ func fromOutside(f *flow, outside *net.UDPConn, send func([]byte)) {
 
 // dialStationUDP returns an endpoint for datagrams to a station.
 func (n *Network) dialStationUDP(to netip.AddrPort, queue *waiter.Queue) (tcpip.Endpoint, error) {
-	ep, err := n.stack.NewEndpoint(udp.ProtocolNumber, ipv4.ProtocolNumber, queue)
+	ep, err := n.stack.NewEndpoint(udp.ProtocolNumber, protocolOf(to.Addr()), queue)
 	if err == nil {
 		if err = ep.Connect(n.address(to)); err != nil {
 			ep.Close()

@@ -8,7 +8,8 @@
 // another one wait: what one does not read is lost, and connections, datagrams and frames to
 // all have limits for each station.
 //
-// There is no IPv6 beyond what stations say to each other: the link of gvisor-tap-vsock has none.
+// With IPv6, the network answers itself who asks for a neighbour or a router (neighbours.go): the switch
+// passes on no multicast.
 package usernet
 
 import (
@@ -26,8 +27,10 @@ import (
 	"github.com/sirupsen/logrus"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -60,12 +63,14 @@ type Network struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
-	mu        sync.Mutex
-	closed    bool
-	stations  map[messages.MAC]*admitted
-	ports     map[messages.MAC]*port
-	clients   map[netip.Addr]*client // stations by address
-	published map[messages.Publication]*publication
+	mu       sync.Mutex
+	closed   bool
+	stations map[messages.MAC]*admitted
+	ports    map[messages.MAC]*port
+	clients  map[netip.Addr]*client // stations by address
+	// neighbours are those with IPv6, by each address, that of their link included.
+	neighbours map[netip.Addr]messages.MAC
+	published  map[messages.Publication]*publication
 }
 
 // New makes a network without stations.
@@ -77,11 +82,14 @@ func New(config wire.Config) (*Network, error) {
 	n := &Network{
 		config: config, judge: judge{config, gatewayMAC(config)}, plug: tap.NewSwitch(false),
 		stations: map[messages.MAC]*admitted{}, ports: map[messages.MAC]*port{}, clients: map[netip.Addr]*client{},
-		published: map[messages.Publication]*publication{},
+		published: map[messages.Publication]*publication{}, neighbours: map[netip.Addr]messages.MAC{},
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	if err := n.makeStack(); err != nil {
 		return nil, fmt.Errorf("cannot make a TCP/IP stack: %w", err)
+	}
+	if config.Gateway6.IsValid() {
+		n.run(n.advertiseRouters)
 	}
 	return n, nil
 }
@@ -101,8 +109,8 @@ func (n *Network) makeStack() error {
 	link.Connect(n.plug)
 	n.plug.Connect(link)
 	n.stack = stack.New(stack.Options{
-		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
-		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol, ipv6.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 	})
 	if err := n.configure(link); err != nil {
 		n.stack.Destroy()
@@ -117,13 +125,14 @@ func (n *Network) configure(link stack.LinkEndpoint) tcpip.Error {
 	if err := n.stack.CreateNIC(gatewayNIC, link); err != nil {
 		return err
 	}
-	gateway := tcpip.AddrFromSlice(n.config.Gateway.Addr().AsSlice())
-	err := n.stack.AddProtocolAddress(gatewayNIC, tcpip.ProtocolAddress{
-		Protocol:          ipv4.ProtocolNumber,
-		AddressWithPrefix: tcpip.AddressWithPrefix{Address: gateway, PrefixLen: n.config.Gateway.Bits()},
-	}, stack.AddressProperties{})
-	if err != nil {
-		return err
+	var routes []tcpip.Route
+	for _, own := range n.gateways() {
+		address := tcpip.AddressWithPrefix{Address: tcpip.AddrFromSlice(own.Addr().AsSlice()), PrefixLen: own.Bits()}
+		err := n.stack.AddProtocolAddress(gatewayNIC, tcpip.ProtocolAddress{Protocol: protocolOf(own.Addr()), AddressWithPrefix: address}, stack.AddressProperties{})
+		if err != nil {
+			return err
+		}
+		routes = append(routes, tcpip.Route{Destination: address.Subnet(), NIC: gatewayNIC})
 	}
 	// The gateway stands for all that is outside.
 	if err := n.stack.SetSpoofing(gatewayNIC, true); err != nil {
@@ -132,8 +141,7 @@ func (n *Network) configure(link stack.LinkEndpoint) tcpip.Error {
 	if err := n.stack.SetPromiscuousMode(gatewayNIC, true); err != nil {
 		return err
 	}
-	subnet := tcpip.AddressWithPrefix{Address: gateway, PrefixLen: n.config.Gateway.Bits()}.Subnet()
-	n.stack.SetRouteTable([]tcpip.Route{{Destination: subnet, NIC: gatewayNIC}})
+	n.stack.SetRouteTable(routes)
 	for _, option := range []tcpip.SettableTransportProtocolOption{
 		&tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: window, Max: window},
 		&tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: window, Max: window},
@@ -143,6 +151,21 @@ func (n *Network) configure(link stack.LinkEndpoint) tcpip.Error {
 		}
 	}
 	return nil
+}
+
+// gateways returns the addresses of the gateway, and their subnets.
+func (n *Network) gateways() []netip.Prefix {
+	if !n.config.Gateway6.IsValid() {
+		return []netip.Prefix{n.config.Gateway}
+	}
+	return []netip.Prefix{n.config.Gateway, n.config.Gateway6, netip.PrefixFrom(n.judge.gateway6(), messages.LinkLocal.Bits())}
+}
+
+func protocolOf(a netip.Addr) tcpip.NetworkProtocolNumber {
+	if a.Is4() {
+		return ipv4.ProtocolNumber
+	}
+	return ipv6.ProtocolNumber
 }
 
 // Close ends everything.
@@ -199,14 +222,22 @@ func (n *Network) Admit(s wire.Station) {
 	if p := n.ports[s.MAC]; p != nil {
 		p.station.Store(next)
 	}
-	address, has := s.IPv4()
 	if before != nil {
-		if old, had := before.IPv4(); had && old != address {
-			n.forget(old)
+		for _, a := range before.Addresses {
+			if !has(s, a) {
+				n.forget(a)
+			}
 		}
 	}
-	if has && n.clients[address] == nil {
-		n.clients[address] = newClient(n.ctx)
+	for _, a := range s.Addresses {
+		if n.clients[a] == nil {
+			n.meet(a, s.MAC)
+		}
+	}
+	if has6(s) {
+		n.neighbours[s.MAC.Address6(messages.LinkLocal)] = s.MAC
+	} else {
+		delete(n.neighbours, s.MAC.Address6(messages.LinkLocal))
 	}
 }
 
@@ -223,18 +254,11 @@ func (n *Network) dismiss(mac messages.MAC) {
 		delete(n.ports, mac)
 	}
 	if s := n.stations[mac]; s != nil {
-		if address, has := s.IPv4(); has {
-			n.forget(address)
+		for _, a := range s.Addresses {
+			n.forget(a)
 		}
+		delete(n.neighbours, mac.Address6(messages.LinkLocal))
 		delete(n.stations, mac)
-	}
-}
-
-// forget ends the connections of an address.
-func (n *Network) forget(address netip.Addr) {
-	if c := n.clients[address]; c != nil {
-		c.cancel()
-		delete(n.clients, address)
 	}
 }
 
@@ -250,7 +274,7 @@ func (n *Network) Attach(mac messages.MAC, fd int) error {
 	case s == nil:
 		return fmt.Errorf("there is no station %s", mac)
 	}
-	p, err := newPort(n.ctx, n.judge, s, fd)
+	p, err := n.newPort(s, fd)
 	if err != nil {
 		return err
 	}
@@ -302,14 +326,14 @@ func (n *Network) ListenDHCP() (net.PacketConn, error) {
 	return n.listenPacket(tcpip.FullAddress{NIC: gatewayNIC, Port: lease.ServerPort})
 }
 
-// ListenDNS returns those where they ask for names.
-func (n *Network) ListenDNS() (net.PacketConn, net.Listener, error) {
-	at := n.address(netip.AddrPortFrom(n.config.Gateway.Addr(), resolve.Port))
+// ListenDNS returns those where they ask for names, at an address of the gateway.
+func (n *Network) ListenDNS(gateway netip.Addr) (net.PacketConn, net.Listener, error) {
+	at := n.address(netip.AddrPortFrom(gateway, resolve.Port))
 	conn, err := n.listenPacket(at)
 	if err != nil {
 		return nil, nil, err
 	}
-	listener, err := gonet.ListenTCP(n.stack, at, ipv4.ProtocolNumber)
+	listener, err := gonet.ListenTCP(n.stack, at, protocolOf(gateway))
 	if err != nil {
 		_ = conn.Close()
 		return nil, nil, err
@@ -319,7 +343,11 @@ func (n *Network) ListenDNS() (net.PacketConn, net.Listener, error) {
 
 func (n *Network) listenPacket(at tcpip.FullAddress) (net.PacketConn, error) {
 	var queue waiter.Queue
-	ep, err := n.stack.NewEndpoint(udp.ProtocolNumber, ipv4.ProtocolNumber, &queue)
+	protocol := tcpip.NetworkProtocolNumber(ipv4.ProtocolNumber)
+	if at.Addr.Len() == header.IPv6AddressSize {
+		protocol = ipv6.ProtocolNumber
+	}
+	ep, err := n.stack.NewEndpoint(udp.ProtocolNumber, protocol, &queue)
 	if err != nil {
 		return nil, errors.New(err.String())
 	}

@@ -501,9 +501,9 @@ func TestAUnikernelThatEnds(t *testing.T) {
 
 func TestWhatCannotBe(t *testing.T) {
 	c := config()
-	c.Gateway6 = netip.MustParsePrefix("fd00::1/64")
+	c.Gateway6 = netip.MustParsePrefix("fd00::1/48")
 	_, err := New(c)
-	require.ErrorContains(t, err, "a network in user mode has no IPv6")
+	require.ErrorContains(t, err, "fd00::1/48 is no IPv6 subnet of 64 bits")
 	n := newNetwork(t, config())
 	require.ErrorContains(t, n.Check(wire.Station{MAC: n.judge.gateway}), "that of the gateway")
 	n.Admit(web)

@@ -220,8 +220,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("%s is no IPv6 subnet", c.Gateway6)
 	case !c.Gateway6.IsValid() && c.Gateway6 != netip.Prefix{}:
 		return errors.New("the IPv6 subnet is not valid")
-	case c.Gateway6.IsValid() && c.Backend == messages.UserNetwork:
-		return errors.New("a network in user mode has no IPv6: leave it out, or run the daemon as root, with a network of the kernel")
+	case c.Gateway6.IsValid() && c.Gateway6.Bits() != 64:
+		return fmt.Errorf("%s is no IPv6 subnet of 64 bits, in which addresses follow from MAC addresses", c.Gateway6)
 	case c.MTU < MinMTU || c.MTU > MaxMTU:
 		return fmt.Errorf("an MTU of %d bytes cannot be used (%d to %d)", c.MTU, MinMTU, MaxMTU)
 	}

@@ -70,18 +70,18 @@ func TestTheKeysOfGreetings(t *testing.T) {
 func TestConfigs(t *testing.T) {
 	require.NoError(t, config.Check())
 	for want, change := range map[string]func(*Config){
-		"cannot be the name of an interface":    func(c *Config) { c.Name = "a/b" },
-		`there is no kind of network "x"`:       func(c *Config) { c.Backend = "x" },
-		"a network needs an IPv4 subnet":        func(c *Config) { c.Gateway = netip.Prefix{} },
-		"10.90.0.0/24 cannot be the gateway":    func(c *Config) { c.Gateway = netip.MustParsePrefix("10.90.0.0/24") },
-		"10.90.0.255/24 cannot be the gateway":  func(c *Config) { c.Gateway = netip.MustParsePrefix("10.90.0.255/24") },
-		"10.90.0.1/31 cannot be the gateway":    func(c *Config) { c.Gateway = netip.MustParsePrefix("10.90.0.1/31") },
-		"10.90.0.2/24 is no IPv6 subnet":        func(c *Config) { c.Gateway6 = netip.MustParsePrefix("10.90.0.2/24") },
-		"a network in user mode has no IPv6":    func(c *Config) { c.Gateway6 = netip.MustParsePrefix("fd00::1/64") },
-		"an MTU of 575 bytes cannot be used":    func(c *Config) { c.MTU = 575 },
-		"an MTU of 65536 bytes cannot be used":  func(c *Config) { c.MTU = 65536 },
-		"the IPv6 subnet is not valid":          func(c *Config) { c.Gateway6 = netip.PrefixFrom(netip.MustParseAddr("fd00::1"), 200) },
-		"a network needs an IPv4 subnet, again": func(c *Config) { c.Gateway = netip.MustParsePrefix("fd00::1/64") },
+		"cannot be the name of an interface":      func(c *Config) { c.Name = "a/b" },
+		`there is no kind of network "x"`:         func(c *Config) { c.Backend = "x" },
+		"a network needs an IPv4 subnet":          func(c *Config) { c.Gateway = netip.Prefix{} },
+		"10.90.0.0/24 cannot be the gateway":      func(c *Config) { c.Gateway = netip.MustParsePrefix("10.90.0.0/24") },
+		"10.90.0.255/24 cannot be the gateway":    func(c *Config) { c.Gateway = netip.MustParsePrefix("10.90.0.255/24") },
+		"10.90.0.1/31 cannot be the gateway":      func(c *Config) { c.Gateway = netip.MustParsePrefix("10.90.0.1/31") },
+		"10.90.0.2/24 is no IPv6 subnet":          func(c *Config) { c.Gateway6 = netip.MustParsePrefix("10.90.0.2/24") },
+		"fd00::1/48 is no IPv6 subnet of 64 bits": func(c *Config) { c.Gateway6 = netip.MustParsePrefix("fd00::1/48") },
+		"an MTU of 575 bytes cannot be used":      func(c *Config) { c.MTU = 575 },
+		"an MTU of 65536 bytes cannot be used":    func(c *Config) { c.MTU = 65536 },
+		"the IPv6 subnet is not valid":            func(c *Config) { c.Gateway6 = netip.PrefixFrom(netip.MustParseAddr("fd00::1"), 200) },
+		"a network needs an IPv4 subnet, again":   func(c *Config) { c.Gateway = netip.MustParsePrefix("fd00::1/64") },
 	} {
 		c := config
 		change(&c)
