@@ -80,11 +80,19 @@ func (k *keeper) unwatchEnded(c *child) {
 	}
 }
 
+// openLog opens the history of a process. It closes that of another one with the name, for which it
+// would wait: an ended one may have left something in its console when the next runs already.
 func (k *keeper) openLog(c *child) {
-	if c.log == nil {
-		name, _ := messages.ParseName(c.name) // it was checked before
-		c.log = k.histories.Log(name, func(err error) { k.trouble.note("Cannot keep history: %v", err) })
+	if c.log != nil {
+		return
 	}
+	if other := k.open[c.name]; other != nil {
+		other.log.Sync() // if it cannot, closeLog notes what is lost
+		k.closeLog(other, (*history.Log).Close)
+	}
+	name, _ := messages.ParseName(c.name) // it was checked before
+	c.log = k.histories.Log(name, func(err error) { k.trouble.note("Cannot keep history: %v", err) })
+	k.open[c.name] = c
 }
 
 // finishConsole moves what an ended process has left in its console.
@@ -123,6 +131,7 @@ func (k *keeper) closeLog(c *child, how func(*history.Log)) {
 		}
 		how(c.log)
 		c.log = nil
+		delete(k.open, c.name)
 	}
 	delete(k.unsynced, c)
 }

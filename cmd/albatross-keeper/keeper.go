@@ -49,7 +49,8 @@ type keeper struct {
 	journal    *journal
 	rewriting  bool // later
 	children   map[messages.Process]*child
-	names      map[string]*child // the latest of each name: only that may run, or have an open history
+	names      map[string]*child // the latest of each name: only that may run
+	open       map[string]*child // whose history of a name is open: one at a time
 	unreported []*child          // have ended, and the connected daemon does not know that
 	unsynced   map[*child]bool   // their history is not on disk
 	reading    bool              // we have the claim in this turn of the loop
@@ -92,6 +93,7 @@ func newKeeper(dbdir string) (*keeper, error) {
 		sources:  map[int]source{},
 		children: map[messages.Process]*child{},
 		names:    map[string]*child{},
+		open:     map[string]*child{},
 		unsynced: map[*child]bool{},
 		conns:    map[int]*conn{},
 		buffer:   make([]byte, wire.MaxFrame),

@@ -751,3 +751,19 @@ func (w *world) lastRead() (last time.Time) {
 	}
 	return last
 }
+
+// TestTwoOfOneName: one has ended, and the daemon that was reading what it printed last goes while the
+// next one runs. What both have printed is kept, in that order, and the keeper goes on.
+func TestTwoOfOneName(t *testing.T) {
+	w := newWorld(t)
+	first := w.shell("a", "echo one")
+	w.ended(first.Process)
+	second := w.shell("a", "echo two; read x")
+	w.until("it prints", func() bool { return waiting(t, second.Console) > 0 })
+	first.Close()
+	w.disconnect()
+	w.until("all is kept", func() bool { return len(w.history("a")) == 2 })
+	require.Equal(t, []string{"one", "two"}, w.history("a"))
+	w.connect()
+	second.Close()
+}

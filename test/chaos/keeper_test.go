@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"albatross/runtime/keeper/wire"
 	"albatross/test/programs"
 )
 
@@ -67,6 +68,17 @@ func (h *host) endKeepers() {
 		h.signalKeepers(unix.SIGKILL)
 		return len(h.keepers()) == 0
 	})
+}
+
+// describeKeeper ends the keeper, which tells what its goroutines do.
+func (h *host) describeKeeper() string {
+	h.signalKeepers(unix.SIGQUIT)
+	within(patience, func() bool { return len(h.keepers()) == 0 })
+	text, err := os.ReadFile(h.path("db", wire.Dir, wire.Crash))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-8000):])
 }
 
 // stoppedWithin is how long a keeper is stopped at most.

@@ -179,6 +179,7 @@ func (s *siege) end() {
 	if s.h.t.Failed() {
 		s.h.t.Logf("the last attacks:\n%s", strings.Join(s.last, "\n"))
 		s.h.t.Logf("on record:\n%s", s.h.describeRecords())
+		s.h.t.Logf("what the keeper does:\n%s", s.h.describeKeeper())
 	} else {
 		s.requireLean()
 		s.h.end()
