@@ -36,7 +36,7 @@ func (d *daemon) keepFollowing(ctx context.Context, follow func(context.Context)
 
 // goesOn reports whether another connection can follow the first one.
 func (d *daemon) goesOn() bool {
-	return !d.destination.given() || d.destination.address != "" && d.destination.made == nil && !d.sessions.missing()
+	return !d.destination.given() || d.destination.address != "" && d.destination.made == nil && !d.sessions.none.Load()
 }
 
 // isOurs reports whether another connection can follow the first one, and there is a control socket,

@@ -27,7 +27,7 @@ func newProgram(stdin io.Reader, stdout, stderr io.Writer) *program {
 
 // run carries out the arguments.
 func (p *program) run(ctx context.Context, args []string) exitCode {
-	defer p.daemon.sessions.close()
+	defer p.daemon.sessions.Close()
 	root := p.root()
 	root.SetArgs(args)
 	command, err := root.ExecuteContextC(ctx)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"albatross/messages"
@@ -12,54 +12,11 @@ import (
 	"albatross/sockets/client"
 )
 
-// Sessions are the connections to an endpoint on which several commands can be given. Those that
-// follow something occupy theirs, and others need one beside it.
+// Sessions are the connections to an endpoint on which several commands can be given.
 type sessions struct {
-	mu  sync.Mutex
-	all []*client.Session
+	client.Pool
 	// none is true once the endpoint has not offered any.
-	none bool
-}
-
-// open begins a conversation in a session that has none, and returns nil if there is no such.
-func (s *sessions) open(at messages.Endpoint) *client.Conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, session := range s.all {
-		if conn := session.Open(at); conn != nil {
-			return conn
-		}
-	}
-	return nil
-}
-
-// add begins the first conversation in a session.
-func (s *sessions) add(session *client.Session, at messages.Endpoint) *client.Conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all = append(s.all, session)
-	return session.Open(at)
-}
-
-func (s *sessions) missing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.none
-}
-
-func (s *sessions) miss() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.none = true
-}
-
-// close ends all of them.
-func (s *sessions) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, session := range s.all {
-		session.Close()
-	}
+	none atomic.Bool
 }
 
 // errSocketGiven is about a command that needs several sockets.
@@ -90,7 +47,7 @@ func (d *daemon) connectAfar(ctx context.Context, at messages.Endpoint, name mes
 	if err := judge(authority.Chain, name, command); err != nil {
 		return nil, err
 	}
-	if conn := d.sessions.open(at); conn != nil {
+	if conn := d.sessions.Open(at); conn != nil {
 		return conn, nil
 	}
 	natively := func() (*madeCertificate, error) {
@@ -99,7 +56,7 @@ func (d *daemon) connectAfar(ctx context.Context, at messages.Endpoint, name mes
 		}
 		return d.certify(authority, name, command)
 	}
-	if d.sessions.missing() {
+	if d.sessions.none.Load() {
 		made, err := natively()
 		if err != nil {
 			return nil, err
@@ -126,10 +83,10 @@ func (d *daemon) connectAfar(ctx context.Context, at messages.Endpoint, name mes
 	d.out.message(info, "connecting to "+d.destination.address)
 	session, conn, err := client.DialSession(ctx, e)
 	if session != nil {
-		return d.sessions.add(session, at), nil
+		return d.sessions.Add(session, at), nil
 	}
 	if conn != nil || errors.Is(err, errOnlySession) {
-		d.sessions.miss()
+		d.sessions.none.Store(true)
 	}
 	return conn, err
 }

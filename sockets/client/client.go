@@ -14,6 +14,7 @@
 //	upload.go       what the client sends after a command
 //	tls.go          an endpoint
 //	session.go      several commands to an endpoint, on one connection
+//	pool.go         several sessions, as many as are needed at the same time
 //	control.go      what native albatross cannot say
 //	eventstream.go  events as they happen
 //	errors.go       what can go wrong

@@ -200,3 +200,27 @@ func readFile(t testing.TB, path string) []byte {
 	require.NoError(t, err)
 	return text
 }
+
+// TestPool: a session is used again when its conversation has ended, and only the idle ones are closed.
+func TestPool(t *testing.T) {
+	w := newWorld(t)
+	alice := w.below(w.root, "alice", alices)
+	pool := &client.Pool{}
+	t.Cleanup(pool.Close)
+	require.Nil(t, pool.Open(messages.AtVMMD), "there is none")
+	follows := pool.Add(w.session(alice), messages.AtControl)
+	_, err := follows.Events(t.Context(), messages.Name{}, messages.Option[time.Time]{})
+	require.NoError(t, err)
+	require.Nil(t, pool.Open(messages.AtVMMD), "it is occupied")
+	asks := func(c *client.Conn) {
+		_, err := c.Ask(t.Context(), messages.Name{}, info)
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+	}
+	asks(pool.Add(w.session(alice), messages.AtVMMD))
+	asks(pool.Open(messages.AtVMMD))
+	pool.CloseIdle()
+	require.Nil(t, pool.Open(messages.AtVMMD), "it is closed")
+	require.NoError(t, follows.Close())
+	asks(pool.Open(messages.AtVMMD))
+}
