@@ -1,6 +1,6 @@
 // Albatross-kubelet makes a host of albatrossd a node of Kubernetes: pods that are scheduled to the node
-// become unikernels of the daemon. It runs beside the daemon, and asks it as any other client, so that
-// it needs no privileges except membership in the daemon's group.
+// become unikernels of the daemon. It asks the daemon as any other client: beside it at its sockets, so that
+// it needs no privileges except membership in the daemon's group, or from afar through its endpoint.
 //
 // It is a module of its own, so that the libraries of Kubernetes reach nothing else.
 //
@@ -13,12 +13,14 @@
 //	kubelet/   logs and statistics for the API server
 //	main.go    the command line
 //	run.go     how all of that is put together
+//	claim.go   one provider for each daemon
 //	images.go  images from registries
 package main
 
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -27,6 +29,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"albatross/cmd/albatross-kubelet/daemon"
 	"albatross/cmd/albatross-kubelet/hostnode"
 	"albatross/cmd/commandline"
 	"albatross/messages"
@@ -44,7 +47,11 @@ type options struct {
 	kubeconfig string
 	nodeName   string
 	nodeIP     string
+	hostIP     string
 	tmpdir     string
+	afar       string
+	ca, caKey  string
+	serverCA   string
 	path       string
 	networks   []string
 	listen     string
@@ -87,9 +94,14 @@ func command() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "a file that tells where the API server is, and who we are; without it, what a pod of the cluster has")
 	flags.StringVar(&o.nodeName, "node-name", "", "the name of the node (the name of this host)")
-	flags.StringVar(&o.nodeIP, "node-ip", "", "the address of this host in the cluster")
+	flags.StringVar(&o.nodeIP, "node-ip", "", "the address of the node in the cluster, where --listen is reached")
+	flags.StringVar(&o.hostIP, "host-ip", "", "the address of the host of the daemon, where it publishes ports (that of --node-ip)")
 	flags.StringVar(&o.tmpdir, "tmpdir", "/run/albatross", "where the daemon has its sockets")
-	flags.StringVar(&o.path, "path", "", "the path below which unikernels of pods are; namespaces are below it")
+	flags.StringVar(&o.afar, "destination", "", "the endpoint of a daemon on another machine, HOST:PORT, which is asked with a certificate")
+	flags.StringVar(&o.ca, "ca", "ca.pem", "with --destination: a certificate with a policy, which signs ours, and those that vouch for it")
+	flags.StringVar(&o.caKey, "ca-key", "ca.key", "with --destination: its private key")
+	flags.StringVar(&o.serverCA, "server-ca", "cacert.pem", "with --destination: the certificate that vouches for the endpoint")
+	flags.StringVar(&o.path, "path", "", "the path below which unikernels of pods are, from afar below that of the certificates; namespaces are below it")
 	flags.StringArrayVar(&o.networks, "network", nil, "a network or bridge that pods may use; repeat for several; the first is that of a pod that names none")
 	flags.StringVar(&o.listen, "listen", ":10250", "where the API server asks for logs and statistics: [ADDRESS]:PORT")
 	flags.StringVar(&o.cert, "tls-cert", "", "the certificate for that, in PEM; without it, one that nobody vouches for")
@@ -112,6 +124,9 @@ type setup struct {
 	taints []corev1.Taint
 	labels map[string]string
 	port   uint16
+
+	endpoint  *daemon.Endpoint // nil: the daemon is on this machine
+	published netip.Addr       // where we reach ports that the daemon publishes; invalid: at loopback
 }
 
 // check returns what is asked for, or why it cannot be.
@@ -129,8 +144,8 @@ func (o options) check() (s setup, err error) {
 	if s.path, err = messages.ParsePath(o.path); err != nil {
 		return s, fmt.Errorf("cannot use --path %q: %w", o.path, err)
 	}
-	if _, err := netip.ParseAddr(o.nodeIP); o.nodeIP != "" && err != nil {
-		return s, fmt.Errorf("cannot use --node-ip %q: it is no address", o.nodeIP)
+	if err := s.checkAddresses(); err != nil {
+		return s, err
 	}
 	if s.port, err = portOf(o.listen); err != nil {
 		return s, fmt.Errorf("cannot use --listen %q: %w", o.listen, err)
@@ -159,6 +174,29 @@ func (o options) check() (s setup, err error) {
 		return s, errors.New("cannot use --max-pods: it is from 1 on")
 	}
 	return s, nil
+}
+
+// checkAddresses reads what is said about where the daemon, its host and the node are.
+func (s *setup) checkAddresses() error {
+	if _, err := netip.ParseAddr(s.nodeIP); s.nodeIP != "" && err != nil {
+		return fmt.Errorf("cannot use --node-ip %q: it is no address", s.nodeIP)
+	}
+	if s.hostIP == "" {
+		s.hostIP = s.nodeIP
+	}
+	host, err := netip.ParseAddr(s.hostIP)
+	if s.hostIP != "" && err != nil {
+		return fmt.Errorf("cannot use --host-ip %q: it is no address", s.hostIP)
+	}
+	if s.afar == "" {
+		return nil
+	}
+	if _, port, err := net.SplitHostPort(s.afar); err != nil || port == "" {
+		return fmt.Errorf("cannot use --destination %q: it is not HOST:PORT", s.afar)
+	}
+	s.published = host
+	s.endpoint = &daemon.Endpoint{Address: s.afar, CA: s.ca, CAKey: s.caKey, ServerCA: s.serverCA}
+	return nil
 }
 
 // portOf returns the port of [ADDRESS]:PORT.

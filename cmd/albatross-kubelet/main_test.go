@@ -5,6 +5,7 @@ import (
 	"io"
 	"log"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -29,13 +30,25 @@ func TestTheCommandLine(t *testing.T) {
 	require.Equal(t, "k8s:pods", s.path.String())
 	require.Equal(t, map[string]string{"zone": "1"}, s.labels)
 	require.Equal(t, "a", s.taints[0].Key)
+	require.Equal(t, "192.0.2.1", s.hostIP, "that of the node")
+	require.Nil(t, s.endpoint)
+	require.False(t, s.published.IsValid(), "ports of this host are at loopback")
 	s, err = given(func(o *options) { o.taints = []string{""} }).check()
 	require.NoError(t, err)
 	require.Empty(t, s.taints)
+	s, err = given(func(o *options) {
+		o.afar, o.nodeIP, o.hostIP, o.ca = "host.example:1025", "10.0.0.7", "192.0.2.1", "mine.pem"
+	}).check()
+	require.NoError(t, err)
+	require.Equal(t, "host.example:1025", s.endpoint.Address)
+	require.Equal(t, "mine.pem", s.endpoint.CA)
+	require.Equal(t, netip.MustParseAddr("192.0.2.1"), s.published)
 	for says, change := range map[string]func(*options){
 		`cannot use --node-name "A B": `:                         func(o *options) { o.nodeName = "A B" },
 		`cannot use --path "-": `:                                func(o *options) { o.path = "-" },
 		`cannot use --node-ip "here": it is no address`:          func(o *options) { o.nodeIP = "here" },
+		`cannot use --host-ip "here": it is no address`:          func(o *options) { o.hostIP = "here" },
+		`cannot use --destination "host": it is not HOST:PORT`:   func(o *options) { o.afar = "host" },
 		`cannot use --listen "10250": it is not [ADDRESS]:PORT`:  func(o *options) { o.listen = "10250" },
 		`cannot use --listen ":0": it is not [ADDRESS]:PORT`:     func(o *options) { o.listen = ":0" },
 		`cannot use --tls-cert and --tls-key without each other`: func(o *options) { o.cert = "x" },

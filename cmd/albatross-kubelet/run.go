@@ -49,7 +49,10 @@ const (
 
 // run serves the node until ctx is done.
 func (s setup) run(ctx context.Context, log *slog.Logger) error {
-	d := daemon.Daemon{Dir: s.tmpdir}
+	d := daemon.Daemon{Dir: s.tmpdir, Afar: s.endpoint}
+	if d.Afar != nil {
+		defer d.Afar.Close()
+	}
 	config, err := s.restConfig()
 	if err != nil {
 		return err
@@ -67,20 +70,21 @@ func (s setup) run(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("cannot listen: %w", err)
 	}
 	defer listener.Close()
-	var release func() error
-	until(ctx, log, "claim the daemon", func(context.Context) error {
-		var failed error
-		if release, failed = d.Claim(); errors.Is(failed, daemon.ErrClaimed) {
-			err = failed
+	secure := &tls.Config{
+		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequestClientCert,
+	}
+	return claimed(ctx, log, d, client, func(ctx context.Context) error {
+		h := &host{Daemon: d, setup: s}
+		h.cluster = h.begin(ctx, log, client)
+		if ctx.Err() != nil {
 			return nil
 		}
-		return failed
+		return h.serve(ctx, log, client, listener, secure, authority)
 	})
-	if release == nil {
-		return err
-	}
-	h := &host{Daemon: d, setup: s}
-	var cluster pods.Cluster
+}
+
+// begin waits until daemon and API server answer, and returns which cluster it is.
+func (h *host) begin(ctx context.Context, log *slog.Logger, client kubernetes.Interface) (cluster pods.Cluster) {
 	until(ctx, log, "ask the daemon what the host has", func(ctx context.Context) error {
 		_, err := h.load(ctx)
 		return err
@@ -92,13 +96,7 @@ func (s setup) run(ctx context.Context, log *slog.Logger) error {
 		}
 		return err
 	})
-	if ctx.Err() == nil {
-		h.cluster = cluster
-		err = h.serve(ctx, log, client, listener, &tls.Config{
-			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequestClientCert,
-		}, authority)
-	}
-	return errors.Join(err, release())
+	return cluster
 }
 
 // until does something until it succeeds, or ctx is done.
@@ -181,10 +179,10 @@ func (h *host) serve(ctx context.Context, log *slog.Logger, client kubernetes.In
 	images := registry.New(registry.Options{Insecure: s.insecure})
 	defer images.Close()
 	p, err := provider.New(provider.Config{
-		Client: client, Host: h.Daemon, Fetch: fetchFrom(images, s.targets), Node: s.nodeName, HostIP: s.nodeIP, Cluster: h.cluster,
+		Client: client, Host: h.Daemon, Fetch: fetchFrom(images, s.targets), Node: s.nodeName, HostIP: s.hostIP, Cluster: h.cluster,
 		Events:   broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "albatross-kubelet", Host: s.nodeName}),
 		Settings: pods.Settings{Path: s.path, Networks: s.options.networks, CPUs: load.Policy.CPUIDs},
-		Reached:  h.reached, Log: log, Now: time.Now,
+		Reached:  h.reached, Published: s.published, Log: log, Now: time.Now,
 	})
 	if err != nil {
 		return err
@@ -192,7 +190,7 @@ func (h *host) serve(ctx context.Context, log *slog.Logger, client kubernetes.In
 	keeper := &hostnode.Keeper{
 		Client: client, Ping: h.Ping, Load: h.load, Log: log, Now: time.Now, Status: hostnode.UsualStatus, Again: hostnode.UsualAgain,
 		Description: hostnode.Description{
-			Name: s.nodeName, IP: s.nodeIP, Port: int32(s.port), Version: version, Taints: s.taints, Labels: s.labels, MaxPods: s.maxPods,
+			Name: s.nodeName, IP: s.nodeIP, HostIP: s.hostIP, Port: int32(s.port), Version: version, Taints: s.taints, Labels: s.labels, MaxPods: s.maxPods,
 			Subnets: h.subnets(),
 		},
 	}
@@ -244,10 +242,12 @@ func serveWeb(ctx context.Context, web *http.Server, listener net.Listener) erro
 	return nil
 }
 
-// load returns what the host has, and what unikernels use of it that are no pods.
+// load returns what the host has for pods, and what unikernels use of that which are none.
 func (h *host) load(ctx context.Context) (load hostnode.Load, err error) {
-	if load.Policy, err = h.Policy(ctx, h.setup.path); err != nil && h.setup.path != messages.Root {
-		load.Policy, err = h.Policy(ctx, messages.Root)
+	of := h.setup.path
+	if load.Policy, err = h.Policy(ctx, of); err != nil && of != messages.Root {
+		of = messages.Root
+		load.Policy, err = h.Policy(ctx, of)
 	}
 	if err != nil {
 		return load, err
@@ -257,7 +257,7 @@ func (h *host) load(ctx context.Context) (load hostnode.Load, err error) {
 		return load, err
 	}
 	h.networks.Store(&networks)
-	unikernels, err := h.List(ctx, messages.Root)
+	unikernels, err := h.List(ctx, of)
 	for _, u := range unikernels {
 		if _, ours := pods.ParseOwner(h.cluster, u.Owner); !ours && u.State != messages.StateEnded {
 			load.Foreign++

@@ -67,7 +67,7 @@ func inBin(m *testing.M) int {
 		panic(fmt.Sprintf("cannot build albatross-kubelet: %v\n%s", err, out))
 	}
 	here, err := os.Getwd()
-	err = errors.Join(err, os.Chdir("../../.."), programs.Build(bin, "albatrossd", "albatross-tender", "albatross-network"), os.Chmod(bin, 0o755), os.Chdir(here))
+	err = errors.Join(err, os.Chdir("../../.."), programs.Build(bin, "albatrossd", "albatross-tender", "albatross-network", "albatross-tls-endpoint"), os.Chmod(bin, 0o755), os.Chdir(here))
 	if err != nil {
 		panic(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -34,9 +35,12 @@ import (
 
 // The node in these tests. The API server does not pass requests on to addresses of the loopback range.
 const (
-	nodeName = "host"
+	nodeName = "host-albatross" // as daemonset.yaml names it
 	nodeIP   = "192.0.2.10"
 )
+
+// manifests is the directory of our manifests.
+const manifests = "../../../packaging/kubernetes"
 
 // ownAddress gives this machine, which is a network namespace, the address of the node.
 func ownAddress(t *testing.T) {
@@ -55,9 +59,11 @@ type node struct {
 	albatross *process
 	provider  *process
 	images    string // the registry
+	networks  []string
 }
 
-func startNode(t *testing.T, c *controlPlane) *node {
+// startHost starts a daemon, and makes what our manifests say.
+func startHost(t *testing.T, c *controlPlane) *node {
 	t.Helper()
 	ownAddress(t)
 	dir, err := os.MkdirTemp("", "host")
@@ -67,18 +73,59 @@ func startNode(t *testing.T, c *controlPlane) *node {
 	n.albatross = program(t, dir, "albatrossd", filepath.Join(bin, "albatrossd"), "--tmpdir", dir, "--dbdir", filepath.Join(dir, "db"), "--cgroup=", "--tender=builtin", "--no-keeper")
 	t.Cleanup(n.destroyAll)
 	c.until("the daemon answers", func(ctx context.Context) bool { return n.daemon.Ping(ctx) == nil })
-	n.command("pods", messages.NetworkCreate{Asked: messages.NetworkAsk{Backend: messages.KernelNetwork}})
 	server := httptest.NewServer(ggcr.New())
 	t.Cleanup(server.Close)
 	n.images = strings.TrimPrefix(server.URL, "http://")
-	n.apply("rbac.yaml")
-	n.apply("storage.yaml")
-	n.apply("daemonset.yaml")
-	n.provider = program(t, dir, "provider", filepath.Join(bin, "albatross-kubelet"), "--kubeconfig", n.account(), "--node-name", nodeName, "--node-ip="+nodeIP,
-		"--tmpdir", dir, "--path=k8s", "--network=pods", "--client-ca", c.authority.file, "--target=spt")
-	c.until("the node is ready", func(ctx context.Context) bool {
+	for _, file := range []string{"rbac.yaml", "storage.yaml", "daemonset.yaml", "deployment.yaml"} {
+		n.apply(file)
+	}
+	return n
+}
+
+// network makes a network for pods.
+func (n *node) network(name string) {
+	n.t.Helper()
+	n.command(name, messages.NetworkCreate{Asked: messages.NetworkAsk{Backend: messages.KernelNetwork}})
+	n.networks = append(n.networks, name)
+}
+
+// provide starts albatross-kubelet as a manifest does, with arguments that depend on the test.
+func (n *node) provide(manifest string, args ...string) {
+	n.t.Helper()
+	all := append([]string{filepath.Join(bin, "albatross-kubelet")}, arguments(n.t, manifest)...)
+	all = append(all, "--kubeconfig", n.account(), "--client-ca", n.authority.file, "--target=spt")
+	n.provider = program(n.t, n.daemon.Dir, "provider", append(all, args...)...)
+	n.until("the node is ready", func(ctx context.Context) bool {
 		return n.nodeIs(ctx, corev1.ConditionTrue)
 	})
+}
+
+// arguments returns the arguments in a manifest, on our node.
+func arguments(t *testing.T, manifest string) []string {
+	t.Helper()
+	for _, document := range documents(t, filepath.Join(manifests, manifest)) {
+		var template corev1.PodTemplateSpec
+		switch o := decode(t, document).(type) {
+		case *appsv1.DaemonSet:
+			template = o.Spec.Template
+		case *appsv1.Deployment:
+			template = o.Spec.Template
+		default:
+			continue
+		}
+		text := strings.Join(template.Spec.Containers[0].Args, "\n")
+		return strings.Split(strings.NewReplacer("$(HOST)", "host", "$(ADDRESS)", nodeIP).Replace(text), "\n")
+	}
+	require.FailNow(t, "there are no arguments in "+manifest)
+	return nil
+}
+
+// startNode makes the host a node, beside its daemon.
+func startNode(t *testing.T, c *controlPlane) *node {
+	t.Helper()
+	n := startHost(t, c)
+	n.network("pods")
+	n.provide("daemonset.yaml", "--tmpdir", n.daemon.Dir)
 	return n
 }
 
@@ -122,7 +169,9 @@ func (n *node) destroyAll() {
 	for _, u := range list {
 		require.NoError(n.t, n.daemon.Destroy(context.Background(), u.Name))
 	}
-	n.command("pods", messages.NetworkRemove{})
+	for _, name := range n.networks {
+		n.command(name, messages.NetworkRemove{})
+	}
 	n.albatross.stop(unix.SIGTERM)
 }
 
@@ -130,11 +179,20 @@ func (n *node) destroyAll() {
 func (n *node) apply(file string) {
 	n.t.Helper()
 	ctx := context.Background()
-	for _, document := range documents(n.t, filepath.Join("../../../packaging/kubernetes", file)) {
-		object, _, err := scheme.Codecs.UniversalDeserializer().Decode([]byte(document), nil, nil)
-		require.NoError(n.t, err)
+	for _, document := range documents(n.t, filepath.Join(manifests, file)) {
+		object := decode(n.t, document)
 		require.NoError(n.t, n.make(ctx, object), "%T", object)
 	}
+}
+
+// strict refuses what it does not know, such as a misspelt field.
+var strict = serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
+
+func decode(t *testing.T, document string) runtime.Object {
+	t.Helper()
+	object, _, err := strict.Decode([]byte(document), nil, nil)
+	require.NoError(t, err)
+	return object
 }
 
 func (n *node) make(ctx context.Context, object runtime.Object) (err error) {
@@ -158,6 +216,8 @@ func (n *node) make(ctx context.Context, object runtime.Object) (err error) {
 		_, err = n.admin.RbacV1().RoleBindings(o2.Namespace).Create(ctx, o2, o)
 	case *appsv1.DaemonSet:
 		_, err = n.admin.AppsV1().DaemonSets(o2.Namespace).Create(ctx, o2, o)
+	case *appsv1.Deployment:
+		_, err = n.admin.AppsV1().Deployments(o2.Namespace).Create(ctx, o2, o)
 	case *storagev1.CSIDriver:
 		_, err = n.admin.StorageV1().CSIDrivers().Create(ctx, o2, o)
 	case *storagev1.StorageClass:

@@ -1,7 +1,8 @@
-// Package daemon asks albatrossd on the same machine, at its sockets. It holds no connection: each
-// command has one of its own.
+// Package daemon asks albatrossd: on the same machine at its sockets, where each command has a connection
+// of its own, or from afar through its endpoint.
 //
 //	daemon.go   unikernels and block devices
+//	afar.go     a daemon on another machine
 //	console.go  what a unikernel prints
 //	claim.go    one provider for each daemon
 package daemon
@@ -24,9 +25,11 @@ import (
 // answerTime bounds a command that changes nothing. Whoever asks is asked again.
 const answerTime = 20 * time.Second
 
-// A Daemon is where a daemon is. It is a provider.Host.
+// A Daemon is where a daemon is. It is a provider.Host. From afar all names are relative to the path of
+// the certificates.
 type Daemon struct {
-	Dir string // its --tmpdir
+	Dir  string    // its --tmpdir, on this machine
+	Afar *Endpoint // or its endpoint; nil: it is on this machine
 }
 
 var _ provider.Host = Daemon{}
@@ -35,6 +38,9 @@ func (d Daemon) sockets() string { return filepath.Join(d.Dir, "util") }
 
 // dial connects to a socket of the daemon. The caller closes the connection.
 func (d Daemon) dial(ctx context.Context, at messages.Endpoint) (*client.Conn, error) {
+	if d.Afar != nil {
+		return d.Afar.dial(ctx, at)
+	}
 	return client.Dial(ctx, filepath.Join(d.sockets(), string(at)+".sock"))
 }
 
@@ -150,6 +156,10 @@ func (d Daemon) RemoveBlock(ctx context.Context, name messages.Name, owner strin
 
 // Watch follows the events of the daemon.
 func (d Daemon) Watch(ctx context.Context, path messages.Path, begun func(), happened func(messages.Event)) error {
+	if d.Afar != nil {
+		// The events end when the endpoint is started anew, which leaves no session.
+		defer d.Afar.sessions.CloseIdle()
+	}
 	conn, err := d.dial(ctx, messages.AtControl)
 	if err != nil {
 		return err
@@ -180,7 +190,8 @@ func (d Daemon) Ping(ctx context.Context) error {
 	return err
 }
 
-// Policy returns the policy of a path. That of the root is the machine, unless somebody has set one.
+// Policy returns the policy of a path. That of the root is the machine, unless somebody has set one; from
+// afar it is that of the path of the certificates.
 func (d Daemon) Policy(ctx context.Context, path messages.Path) (policy messages.Policy, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -204,16 +215,21 @@ type Network struct {
 	Kernel bool // the kernel of the host carries it, so that the host may route it
 }
 
-// Networks returns the networks of the daemon's, by the names of their bridges.
+// Networks returns the networks of the daemon's, by the names of their bridges: from afar those below the
+// path of the certificates.
 func (d Daemon) Networks(ctx context.Context) (map[string]Network, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	list, err := at(ctx, d, messages.AtControl, func(ctx context.Context, c *client.Conn) ([]messages.NetworkStatus, error) {
 		return c.Networks(ctx, messages.Name{})
 	})
+	above := messages.Root
+	if err == nil && d.Afar != nil {
+		above, err = d.Afar.Path()
+	}
 	networks := map[string]Network{}
 	for _, n := range list {
-		if bridge, err := messages.BridgeOf(n.Name); err == nil {
+		if bridge, err := messages.BridgeOf(above.InFull(n.Name)); err == nil {
 			networks[bridge] = Network{Subnet: n.Spec.Subnet(), Kernel: n.Spec.Backend == messages.KernelNetwork}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"albatross/cmd/albatross-kubelet/pods"
 	"albatross/cmd/albatross-kubelet/provider"
 	"albatross/messages"
+	"albatross/sockets/client"
 	"albatross/test/guests"
 	"albatross/test/netns"
 	"albatross/test/programs"
@@ -49,7 +51,7 @@ func inBin(m *testing.M) int {
 	bin = dir
 	// The programs are of another module, whose root is above.
 	here, err := os.Getwd()
-	err = errors.Join(err, os.Chdir("../../.."), programs.Build(bin, "albatrossd", "albatross-tender"), os.Chmod(bin, 0o755), os.Chdir(here))
+	err = errors.Join(err, os.Chdir("../../.."), programs.Build(bin, "albatrossd", "albatross-tender", "albatross-tls-endpoint", "albatross-network"), os.Chmod(bin, 0o755), os.Chdir(here))
 	if err != nil {
 		panic(err)
 	}
@@ -101,6 +103,19 @@ func (h *host) start() {
 	h.until("the daemon answers", func() bool { return h.Ping(context.Background()) == nil })
 }
 
+// network makes a network in user mode, until the test ends.
+func (h *host) network(network string) {
+	h.t.Helper()
+	give := func(command messages.Command) error {
+		conn, err := client.Dial(context.Background(), filepath.Join(h.Dir, "util", "control.sock"))
+		require.NoError(h.t, err)
+		defer conn.Close()
+		return conn.Do(context.Background(), name(h.t, network), command)
+	}
+	require.NoError(h.t, give(messages.NetworkCreate{Asked: messages.NetworkAsk{Backend: messages.UserNetwork}}))
+	h.t.Cleanup(func() { require.NoError(h.t, give(messages.NetworkRemove{})) })
+}
+
 // stop ends the daemon by a signal; its unikernels go on.
 func (h *host) stop(signal unix.Signal) {
 	h.t.Helper()
@@ -140,12 +155,13 @@ func (h *host) until(what string, holds func() bool) {
 // A cluster is an API server that is made up.
 type cluster struct {
 	h      *host
+	via    daemon.Daemon // how the provider asks the daemon
 	api    *fake.Clientset
 	events *record.FakeRecorder
 }
 
 func newCluster(h *host) *cluster {
-	return &cluster{h: h, api: fake.NewClientset(), events: record.NewFakeRecorder(1000)}
+	return &cluster{h: h, via: h.Daemon, api: fake.NewClientset(), events: record.NewFakeRecorder(1000)}
 }
 
 // serve starts a provider. It ends when the test calls the result.
@@ -153,7 +169,7 @@ func (c *cluster) serve(networks ...string) (stop func()) {
 	t := c.h.t
 	t.Helper()
 	p, err := provider.New(provider.Config{
-		Client: c.api, Host: c.h.Daemon, Events: c.events, Node: "host", HostIP: "192.0.2.1", Cluster: "01234567",
+		Client: c.api, Host: c.via, Events: c.events, Node: "host", HostIP: "192.0.2.1", Cluster: "01234567",
 		Settings: pods.Settings{Path: "k8s", Networks: networks, CPUs: []int{0}},
 		Fetch:    fetchGuest,
 		Reached:  func(string) bool { return true },
@@ -213,6 +229,22 @@ func (c *cluster) is(name, what string, holds func(corev1.ContainerStatus) bool)
 		p := c.pod(name)
 		return p != nil && len(p.Status.ContainerStatuses) == 1 && holds(p.Status.ContainerStatuses[0])
 	})
+}
+
+// event waits for an event with a text.
+func (c *cluster) event(text string) {
+	c.h.t.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case e := <-c.events.Events:
+			if strings.Contains(e, text) {
+				return
+			}
+		case <-deadline:
+			require.FailNow(c.h.t, "there is no event "+text)
+		}
+	}
 }
 
 func running(c corev1.ContainerStatus) bool { return c.State.Running != nil && c.Ready }

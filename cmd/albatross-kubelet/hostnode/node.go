@@ -35,7 +35,8 @@ const kubeletVersion = "v1.37.0"
 type Description struct {
 	Name    string
 	IP      string
-	Port    int32 // of the server for logs and statistics
+	HostIP  string // of the host, where ports are published; often the same
+	Port    int32  // of the server for logs and statistics
 	Version string
 	Taints  []corev1.Taint
 	Labels  map[string]string
@@ -102,6 +103,9 @@ func (d Description) status(load Load, now time.Time) corev1.NodeStatus {
 	}
 	if d.IP != "" {
 		s.Addresses = append(s.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: d.IP})
+	}
+	if d.HostIP != "" && d.HostIP != d.IP {
+		s.Addresses = append(s.Addresses, corev1.NodeAddress{Type: corev1.NodeExternalIP, Address: d.HostIP})
 	}
 	return s
 }

@@ -39,6 +39,17 @@ func TestTheNode(t *testing.T) {
 	require.Equal(t, corev1.Taint{Key: "virtual-kubelet.io/provider", Value: "albatross", Effect: corev1.TaintEffectNoSchedule}, n.Spec.Taints[0])
 	require.Equal(t, "solo5", n.Labels["kubernetes.io/os"])
 	require.EqualValues(t, 10250, n.Status.DaemonEndpoints.KubeletEndpoint.Port)
+	addresses := func(d hostnode.Description) (list []string) {
+		for _, a := range d.New(load, time.Now()).Status.Addresses {
+			list = append(list, string(a.Type)+" "+a.Address)
+		}
+		return list
+	}
+	d := description()
+	d.HostIP = d.IP
+	require.Equal(t, []string{"Hostname host", "InternalIP 192.0.2.1"}, addresses(d))
+	d.HostIP = "198.51.100.1"
+	require.Equal(t, []string{"Hostname host", "InternalIP 192.0.2.1", "ExternalIP 198.51.100.1"}, addresses(d), "of another machine")
 	endless := description().New(hostnode.Load{Policy: messages.Policy{Unikernels: messages.MaxInt, Memory: messages.MaxInt}}, time.Now())
 	require.Equal(t, []string{"0", "1Pi", "1k"}, quantities(endless.Status.Capacity))
 }

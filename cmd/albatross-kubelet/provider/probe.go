@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -25,10 +26,11 @@ import (
 // A prober probes the unikernels of pods, as the pods ask for. Each run of a pod has one set of
 // probes, each probe a goroutine.
 type prober struct {
-	changed func(types.NamespacedName) // called when a probe has a new result
-	ctx     context.Context            // ends with the prober
-	cancel  context.CancelFunc
-	running sync.WaitGroup // the probes
+	changed   func(types.NamespacedName) // called when a probe has a new result
+	published netip.Addr                 // see Config
+	ctx       context.Context            // ends with the prober
+	cancel    context.CancelFunc
+	running   sync.WaitGroup // the probes
 
 	mu   sync.Mutex
 	runs map[types.NamespacedName]*probedRun // guarded by mu
@@ -49,9 +51,9 @@ type health struct {
 	dead string // why the liveness probe, or that of the start, has given up; empty: it has not
 }
 
-func newProber(changed func(types.NamespacedName)) *prober {
+func newProber(changed func(types.NamespacedName), published netip.Addr) *prober {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &prober{changed: changed, ctx: ctx, cancel: cancel, runs: map[types.NamespacedName]*probedRun{}}
+	return &prober{changed: changed, published: published, ctx: ctx, cancel: cancel, runs: map[types.NamespacedName]*probedRun{}}
 }
 
 // stop ends all probes, and waits for them.
@@ -113,7 +115,7 @@ func (p *prober) begin(pod *corev1.Pod, seen pods.Seen) *probedRun {
 		run.mu.Unlock()
 		p.changed(pods.Key(pod))
 	}
-	loop := probing{container: c, args: seen.Status.Arguments, since: seen.Status.Started}
+	loop := probing{container: c, args: seen.Status.Arguments, since: seen.Status.Started, published: p.published}
 	if run.now.Started {
 		close(begun)
 	} else {
@@ -166,6 +168,7 @@ type probing struct {
 	container *corev1.Container
 	args      messages.Arguments
 	since     time.Time
+	published netip.Addr // see Config
 }
 
 // run makes a probe again and again, and calls result when it has succeeded or failed so often in a row
@@ -220,7 +223,7 @@ func (l probing) try(ctx context.Context, probe *corev1.Probe, limit time.Durati
 	return conn.Close()
 }
 
-// address returns where a port is reached from the host.
+// address returns where we reach a port.
 func (l probing) address(host string, port intstr.IntOrString) (string, error) {
 	number, err := pods.PortOf(l.container, port)
 	if err != nil {
@@ -230,6 +233,9 @@ func (l probing) address(host string, port intstr.IntOrString) (string, error) {
 		return net.JoinHostPort(host, strconv.Itoa(int(number))), nil
 	}
 	at, _, err := messages.HealthCheck{Kind: messages.HealthTCP, Port: number}.Address(l.args)
+	if at.Addr().IsLoopback() && l.published.IsValid() {
+		at = netip.AddrPortFrom(l.published, at.Port())
+	}
 	return at.String(), err
 }
 

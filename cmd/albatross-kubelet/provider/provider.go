@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -74,8 +75,11 @@ type Config struct {
 	Settings pods.Settings
 	// Reached reports whether the addresses of a network are reached from outside of the host.
 	Reached func(network string) bool
-	Log     *slog.Logger
-	Now     func() time.Time
+	// Published is where we reach ports that the daemon publishes; invalid: at loopback, since it is on
+	// this machine.
+	Published netip.Addr
+	Log       *slog.Logger
+	Now       func() time.Time
 }
 
 // A Provider looks after the pods of one node.
@@ -103,7 +107,7 @@ func New(c Config) (*Provider, error) {
 			workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstRetry, longestRetry)),
 		problems: map[types.UID]pods.Problem{},
 	}
-	p.prober = newProber(p.queue.Add)
+	p.prober = newProber(p.queue.Add, c.Published)
 	_, err := informer.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    p.changed,
 		UpdateFunc: func(_, now any) { p.changed(now) },
