@@ -8,6 +8,7 @@
 //
 //	pods/      what a pod means as a unikernel, and how a unikernel is shown as a pod: pure
 //	provider/  what is done about each pod
+//	volumes/   block devices for claims
 //	daemon/    how the daemon is asked
 //	hostnode/  the node
 //	kubelet/   logs and statistics for the API server

@@ -29,6 +29,7 @@ import (
 	"albatross/cmd/albatross-kubelet/kubelet"
 	"albatross/cmd/albatross-kubelet/pods"
 	"albatross/cmd/albatross-kubelet/provider"
+	"albatross/cmd/albatross-kubelet/volumes"
 	"albatross/messages"
 	"albatross/sockets/registry"
 )
@@ -176,13 +177,20 @@ func (h *host) serve(ctx context.Context, log *slog.Logger, client kubernetes.In
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 	defer broadcaster.Shutdown()
 	broadcaster.StartRecordingToSink(&typed.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	recorder := broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "albatross-kubelet", Host: s.nodeName})
 	images := registry.New(registry.Options{Insecure: s.insecure})
 	defer images.Close()
 	p, err := provider.New(provider.Config{
 		Client: client, Host: h.Daemon, Fetch: fetchFrom(images, s.targets), Node: s.nodeName, HostIP: s.hostIP, Cluster: h.cluster,
-		Events:   broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "albatross-kubelet", Host: s.nodeName}),
+		Events:   recorder,
 		Settings: pods.Settings{Path: s.path, Networks: s.options.networks, CPUs: load.Policy.CPUIDs},
 		Reached:  h.reached, Published: s.published, Log: log, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	provisioner, err := volumes.New(volumes.Config{
+		Client: client, Host: h.Daemon, Node: s.nodeName, Path: s.path, Cluster: h.cluster, Log: log, Events: recorder,
 	})
 	if err != nil {
 		return err
@@ -203,6 +211,7 @@ func (h *host) serve(ctx context.Context, log *slog.Logger, client kubernetes.In
 	}
 	return together(ctx,
 		p.Run,
+		provisioner.Run,
 		func(ctx context.Context) error { keeper.Run(ctx); return nil },
 		func(ctx context.Context) error { return serveWeb(ctx, web, listener) },
 	)

@@ -170,7 +170,51 @@ func TestPods(t *testing.T) {
 		return err == nil && len(list.Items) > 0
 	})
 	n.quotas(hello)
+	n.claims()
 	n.comeBack()
+}
+
+// claims checks that a claim gets a block device, which lasts as long as the claim.
+func (n *node) claims() {
+	n.t.Helper()
+	ctx := context.Background()
+	class, mode := "albatross", corev1.PersistentVolumeBlock
+	_, err := n.admin.CoreV1().PersistentVolumeClaims("default").Create(ctx, &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: "data"},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			StorageClassName: &class, VolumeMode: &mode, AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Mi")}},
+		},
+	}, metav1.CreateOptions{})
+	require.NoError(n.t, err)
+	image := n.push("disk", "1")
+	for _, job := range []struct {
+		name string
+		args []string
+	}{{"writes", []string{"write", "kept"}}, {"reads", nil}} {
+		n.pod(job.name, image, func(p *corev1.Pod) {
+			p.Spec.RestartPolicy = corev1.RestartPolicyNever
+			p.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
+			c := &p.Spec.Containers[0]
+			c.Args, c.VolumeDevices = job.args, []corev1.VolumeDevice{{Name: "data", DevicePath: "/dev/storage"}}
+		})
+		n.is(job.name, "complete", func(p *corev1.Pod, _ corev1.ContainerStatus) bool { return p.Status.Phase == corev1.PodSucceeded })
+	}
+	require.Contains(n.t, n.logs("reads", corev1.PodLogOptions{}), "kept")
+	blocks := func() int {
+		list, err := n.daemon.Blocks(ctx, messages.Root)
+		require.NoError(n.t, err)
+		return len(list)
+	}
+	require.Equal(n.t, 1, blocks())
+	for _, name := range []string{"writes", "reads"} {
+		require.NoError(n.t, n.admin.CoreV1().Pods("default").Delete(ctx, name, metav1.DeleteOptions{}))
+	}
+	require.NoError(n.t, n.admin.CoreV1().PersistentVolumeClaims("default").Delete(ctx, "data", metav1.DeleteOptions{}))
+	n.until("volume and block device are gone", func(ctx context.Context) bool {
+		list, err := n.admin.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{})
+		return err == nil && len(list.Items) == 0 && blocks() == 0
+	})
 }
 
 // quotas checks that a quota of the namespace and a policy of the daemon both hold.

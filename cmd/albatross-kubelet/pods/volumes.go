@@ -13,7 +13,8 @@ import (
 )
 
 // Driver is the name of the CSI driver whose volumes are block devices of the daemon; their handles
-// are names of block devices, below the path of the node. No such driver runs: the provider is it.
+// are names of block devices, below the path of the node. No such driver runs: the provider is it, and
+// package volumes makes volumes on demand.
 const Driver = "albatross"
 
 // A Scratch is a block device that is made for a pod, and removed with it.
