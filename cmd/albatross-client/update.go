@@ -16,6 +16,7 @@ import (
 	"albatross/messages"
 	"albatross/sockets/builds"
 	"albatross/sockets/client"
+	"albatross/sockets/registry"
 	"albatross/sockets/wire"
 )
 
@@ -32,6 +33,7 @@ type updateOrder struct {
 	options  unikernelOptions // those of a health check
 	flags    *pflag.FlagSet
 	web      registryOptions
+	to       registry.Reference // the image to take; zero: the newest of what each is from
 }
 
 func updateCommand(d *daemon, out *printer, inv inventory, complete completer, creates creator, watch watcher) *cobra.Command {
@@ -40,18 +42,29 @@ func updateCommand(d *daemon, out *printer, inv inventory, complete completer, c
 	c := complete.aboutUnikernels(&cobra.Command{
 		Use:   "update",
 		Short: "Replace unikernels by the newest builds of their images",
-		Long: `Replace unikernels by the newest builds of their images. For an image from a registry, its tag is
-looked up again. For any other, a server with builder-web finds the build that it is from, and the
+		Long: `Replace unikernels by the newest builds of their images, or by the image of the REFERENCE, which is
+oci://REGISTRY/REPOSITORY[:TAG|@DIGEST]. Without one, the tag of an image from a registry is looked
+up again. For any other image, a server with builder-web finds the build that it is from, and the
 newest one of the same job. A unikernel goes on with the same arguments, addresses, published ports
 and health check, unless --health, --health-timeout or --no-health say another one. One that runs the
 newest build goes on undisturbed.`,
-		Example: "  albatross-client update hello --dry-run\n  albatross-client update web:site --http-host=https://builds.example.org",
+		Example: "  albatross-client update hello --dry-run\n  albatross-client update site oci://localhost:5000/web:2\n" +
+			"  albatross-client update web:site --http-host=https://builds.example.org",
 	}, func(c *cobra.Command, name messages.Name) error {
 		if d.destination.csr {
 			return inputError("an update cannot be requested: whoever may ask what runs can give it")
 		}
 		return updater{d, out, inv, creates, watch}.update(c.Context(), name, order, c.Flags().Changed("http-host"))
 	})
+	replace := c.RunE
+	c.Use += " [" + referenceArgument + "]"
+	c.RunE = func(c *cobra.Command, args []string) error {
+		names, err := order.take(args)
+		if err != nil {
+			return err
+		}
+		return replace(c, names)
+	}
 	flags := c.Flags()
 	order.flags = flags
 	order.options.registerHealth(flags)
@@ -63,6 +76,22 @@ newest build goes on undisturbed.`,
 	order.web.register(flags)
 	flags.Var(maybe("LEVEL", parseLevel, &order.level), "compression-level", "compress the image to send it, 0 (not) to 9 (most)"+levelDefault)
 	return c
+}
+
+// take reads the reference at the end of the arguments, if there is one, and returns the others.
+func (o *updateOrder) take(args []string) (names []string, err error) {
+	last := len(args) - 1
+	if !registry.IsReference(args[last]) {
+		return args, nil
+	}
+	switch {
+	case last == 0:
+		return nil, usageError("a name is missing before the reference: which unikernel is to be replaced by its image?")
+	case o.flags.Changed("http-host"):
+		return nil, exclusive([]string{referenceArgument, "--http-host"})
+	}
+	o.to, err = parseArgument(referenceArgument, registry.ParseReference, args[last])
+	return args[:last], err
 }
 
 func parsePatience(s string) (time.Duration, error) {
@@ -90,6 +119,10 @@ func (u updater) update(ctx context.Context, name messages.Name, order updateOrd
 	runs, err := u.runningUnikernel(asking, name)
 	if err != nil {
 		return err
+	}
+	if order.to != (registry.Reference{}) {
+		stop()
+		return u.updateTo(ctx, runs, order)
 	}
 	if args := u.inventory.knownArguments(asking, runs); args.Origin.OK && !named {
 		stop()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"albatross/messages"
+	"albatross/sockets/registry"
 	"albatross/sockets/wire"
 )
 
@@ -17,11 +18,33 @@ func (u updater) updateFromRegistry(ctx context.Context, runs messages.NamedInfo
 		return inputError(fmt.Sprintf("cannot update %s: its image was named by a digest, and so is the newest. Create it again with a tag, or another digest: 'albatross-client create --force'.",
 			shortName(runs.Name)))
 	}
+	was := r.Digest
+	r.Digest = ""
+	return u.updateImage(ctx, runs, args, was, r, order)
+}
+
+// updateTo replaces a unikernel by the image of a reference, whatever its own is from.
+func (u updater) updateTo(ctx context.Context, runs messages.NamedInfo, order updateOrder) error {
+	args, known, err := u.inventory.allArguments(ctx, runs.Name)
+	switch {
+	case err != nil:
+		return err
+	case !known:
+		return errOldDaemon
+	}
+	args.Argv = runs.Info.Argv
+	was := fmt.Sprintf("sha256:%x", runs.Info.Digest)
+	if r, ok := originOf(args); ok {
+		was = r.Digest
+	}
+	return u.updateImage(ctx, runs, args, was, order.to, order)
+}
+
+// updateImage replaces a unikernel by an image in a registry, unless that is what it is from already.
+func (u updater) updateImage(ctx context.Context, runs messages.NamedInfo, args messages.Arguments, was string, r registry.Reference, order updateOrder) error {
 	if err := order.options.setHealth(order.flags, &args); err != nil {
 		return err
 	}
-	was := r.Digest
-	r.Digest = ""
 	registries := registryClient(u.out, order.web)
 	defer registries.Close()
 	artifact, err := resolve(ctx, registries, r)
