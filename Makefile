@@ -27,6 +27,8 @@ WITH_PAGES := ./test/man $(addprefix ./cmd/,albatrossd albatross-client albatros
 
 # Where the client is to build beside Linux.
 CLIENT_SYSTEMS := darwin freebsd
+# What the programs are to build for.
+ARCHITECTURES := amd64 arm64
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 1m
 # How often `make crash` kills the daemon at random moments.
@@ -52,7 +54,7 @@ build: overlay ## build all programs into bin/
 
 kubernetes: overlay ## build albatross-kubelet, which makes a host a node of Kubernetes, into bin/
 	@mkdir -p bin
-	cd $(KUBELET) && $(GO) vet ./... && $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(CURDIR)/bin/ .
+	cd $(KUBELET) && for arch in $(ARCHITECTURES); do GOARCH=$$arch CGO_ENABLED=0 $(GO) vet ./... || exit 1; done && $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(CURDIR)/bin/ .
 
 # The control plane is built without what we change in crypto/tls, as its makers do.
 test-kubernetes: build kubernetes ## try hosts as nodes of a real control plane, which takes a quarter of an hour to build, once
@@ -141,8 +143,9 @@ cover: build ## run all tests, and tell how much of the source they come to
 	@$(GO) tool cover -func bin/cover.out | tail -n 1
 	@echo 'by line: $(GO) tool cover -html bin/cover.out'
 
-lint: vet tidy ## gofmt, go vet, also of the client for other systems, staticcheck and go.mod
-	$(GO) tool staticcheck ./...
+lint: vet tidy ## gofmt, go vet and staticcheck for each processor, go vet of the client for other systems, and go.mod
+	@staticcheck=$$($(GO) tool -n staticcheck) && for arch in $(ARCHITECTURES); do echo "vet and staticcheck for $$arch"; \
+		GOARCH=$$arch CGO_ENABLED=0 $(GO) vet ./... && GOARCH=$$arch CGO_ENABLED=0 "$$staticcheck" ./... || exit 1; done
 	@set -e; for os in $(CLIENT_SYSTEMS); do echo "vet the client for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./cmd/albatross-client; done
 
 vet: overlay

@@ -125,6 +125,9 @@ func (m *Machine) plan(ctx context.Context, name messages.Name, digest messages.
 	if err := img.CheckTarget(); err != nil {
 		return Plan{}, err
 	}
+	if err := img.ForHost(); err != nil {
+		return Plan{}, err
+	}
 	blocks, networks := deviceNames(spec.Arguments)
 	if err := img.MatchDevices(blocks, networks); err != nil {
 		return Plan{}, err

@@ -97,17 +97,17 @@ func TestRules(t *testing.T) {
 		{"socket", false, unix.SYS_SOCKET, [6]uint64{}},
 		{"execute", false, unix.SYS_EXECVE, [6]uint64{}},
 		{"thread", true, unix.SYS_CLONE, [6]uint64{threadFlags}},
-		{"thread without its own storage", false, unix.SYS_CLONE, [6]uint64{threadFlags &^ unix.CLONE_SETTLS}},
+		{"thread of another process", false, unix.SYS_CLONE, [6]uint64{threadFlags &^ unix.CLONE_THREAD}},
 		{"process", false, unix.SYS_CLONE, [6]uint64{uint64(unix.SIGCHLD)}},
-		{"memory", true, unix.SYS_MMAP, [6]uint64{0, 4096, unix.PROT_READ | unix.PROT_WRITE, 0, 1<<32 - 1}},
-		{"memory to execute", false, unix.SYS_MMAP, [6]uint64{0, 4096, unix.PROT_EXEC, 0, 1<<32 - 1}},
+		{"memory", true, unix.SYS_MMAP, [6]uint64{0, 4096, unix.PROT_READ | unix.PROT_WRITE, 0, noFile}},
+		{"memory to execute", false, unix.SYS_MMAP, [6]uint64{0, 4096, unix.PROT_EXEC, 0, noFile}},
 		{"memory of a file", false, unix.SYS_MMAP, [6]uint64{0, 4096, unix.PROT_READ, 0, 70}},
 		{"protect memory", false, unix.SYS_MPROTECT, [6]uint64{}},
 		{"signal to itself", true, unix.SYS_TGKILL, [6]uint64{uint64(os.Getpid())}},
 		{"signal to another", false, unix.SYS_TGKILL, [6]uint64{1}},
 		{"end", true, unix.SYS_EXIT_GROUP, [6]uint64{}},
 	} {
-		got := bpf.Judge(filter, bpf.Call{Number: c.number, Architecture: unix.AUDIT_ARCH_X86_64, Arguments: c.arguments})
+		got := bpf.Judge(filter, bpf.Call{Number: c.number, Architecture: seccomp.Architecture, Arguments: c.arguments})
 		require.Equal(t, c.allowed, got == unix.SECCOMP_RET_ALLOW, c.what)
 	}
 }

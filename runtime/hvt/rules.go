@@ -53,17 +53,10 @@ func deviceRules(d solo5.Device) []seccomp.Rule {
 	}
 }
 
-const (
-	// threadFlags are those with which the runtime makes a thread.
-	threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND |
-		unix.CLONE_SYSVSEM | unix.CLONE_THREAD | unix.CLONE_SETTLS
-	archSetFS = 0x1002 // ARCH_SET_FS of arch_prctl(2)
-)
-
 // runtimeRules allow what the runtime of Go needs: memory that nothing executes, threads,
 // and to wait for each other.
 func runtimeRules() []seccomp.Rule {
-	return []seccomp.Rule{
+	return append(seccomp.ThreadPointer(),
 		seccomp.Allow(unix.SYS_FUTEX),
 		seccomp.Allow(unix.SYS_NANOSLEEP),
 		seccomp.Allow(unix.SYS_SCHED_YIELD),
@@ -72,16 +65,15 @@ func runtimeRules() []seccomp.Rule {
 		seccomp.Allow(unix.SYS_RT_SIGACTION),
 		seccomp.Allow(unix.SYS_SIGALTSTACK),
 		seccomp.Allow(unix.SYS_MADVISE),
-		seccomp.Allow(unix.SYS_MMAP, seccomp.NoneOf(2, unix.PROT_EXEC), seccomp.Is(4, 1<<32-1)), // of no file
+		seccomp.Allow(unix.SYS_MMAP, seccomp.NoneOf(2, unix.PROT_EXEC), seccomp.Is(4, noFile)),
 		seccomp.Allow(unix.SYS_MUNMAP),
 		seccomp.Allow(unix.SYS_PRCTL, seccomp.Is(0, unix.PR_SET_VMA)), // names memory
 		seccomp.Allow(unix.SYS_CLONE, seccomp.Is(0, threadFlags)),
-		seccomp.Allow(unix.SYS_ARCH_PRCTL, seccomp.Is(0, archSetFS)),
 		seccomp.Allow(unix.SYS_GETTID),
 		seccomp.Allow(unix.SYS_GETPID),
 		seccomp.Allow(unix.SYS_TGKILL, seccomp.Is(0, uint64(os.Getpid()))),
 		seccomp.Allow(unix.SYS_EXIT), // of a thread
-	}
+	)
 }
 
 // processName is what ps and top show.

@@ -17,9 +17,8 @@ const (
 	// Solo5's toolchain makes images with ten program headers.
 	maxProgramHeaders = 64
 
-	typeExecutable = 2  // 16: a program at fixed addresses
-	machineX86     = 62 // 18: x86-64
-	currentVersion = 1  // 20
+	typeExecutable = 2 // 16: a program at fixed addresses; 18 is the machine
+	currentVersion = 1 // 20
 
 	segmentLoad    = 1
 	segmentDynamic = 2
@@ -65,6 +64,7 @@ func (f file) contains(what string, offset, length uint64) error {
 // elf is a file whose headers have been read.
 type elf struct {
 	file
+	machine  Architecture
 	entry    uint64
 	headers  []programHeader
 	sections sectionTable
@@ -86,7 +86,7 @@ func openELF(f file) (*elf, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &elf{file: f, entry: le.Uint64(h[24:]), headers: headers, sections: decodeSectionTable(h)}, nil
+	return &elf{file: f, machine: machines[le.Uint16(h[18:])], entry: le.Uint64(h[24:]), headers: headers, sections: decodeSectionTable(h)}, nil
 }
 
 // checkHeader ignores the operating system's ABI: a linker does not set it.
@@ -101,8 +101,8 @@ func checkHeader(h []byte) error {
 		return errors.New("unknown ELF version")
 	case le.Uint16(h[16:]) != typeExecutable:
 		return errors.New("not a static executable")
-	case le.Uint16(h[18:]) != machineX86:
-		return errors.New("not for x86-64")
+	case machines[le.Uint16(h[18:])] == "":
+		return fmt.Errorf("for ELF machine %d, which is neither x86-64 (amd64) nor arm64", le.Uint16(h[18:]))
 	case le.Uint16(h[52:]) != headerSize || le.Uint16(h[54:]) != programHeaderSize:
 		return errors.New("unexpected size of ELF headers")
 	case le.Uint16(h[56:]) == 0 || le.Uint16(h[56:]) > maxProgramHeaders:

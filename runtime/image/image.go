@@ -67,7 +67,7 @@ type Device struct {
 
 func (d Device) String() string { return fmt.Sprintf("%v %q", d.Kind, d.Name) }
 
-// PageSize is the unit of memory protection.
+// PageSize is the unit of memory protection, unless the host has larger pages.
 const PageSize = 4096
 
 // Protection says what the unikernel may do with a segment.
@@ -88,13 +88,15 @@ type Segment struct {
 	Offset     uint64 // where its contents begin in the file
 	FileSize   uint64
 	Protection Protection
+
+	page uint64 // the size of a page; 0: PageSize
 }
 
 // FirstPage returns the address of the first page the segment touches.
-func (s Segment) FirstPage() uint64 { return s.Address &^ (PageSize - 1) }
+func (s Segment) FirstPage() uint64 { return s.Address &^ (s.pageSize() - 1) }
 
 // EndPage returns the address of the first page after the segment.
-func (s Segment) EndPage() uint64 { return pageUp(s.Address + s.MemorySize) }
+func (s Segment) EndPage() uint64 { return s.pageUp(s.Address + s.MemorySize) }
 
 // Part is a part of the contents of a segment.
 type Part struct {
@@ -109,8 +111,8 @@ type Part struct {
 // and memory divide into pages in different ways are rest as a whole.
 func (s Segment) Parts(shared bool) (mapped Part, copied []Part) {
 	all := Part{s.Address, s.Offset, s.FileSize}
-	first, end := pageUp(s.Address), (s.Address+s.FileSize)&^(PageSize-1)
-	if !shared || (s.Address-s.Offset)%PageSize != 0 || end <= first {
+	first, end := s.pageUp(s.Address), (s.Address+s.FileSize)&^(s.pageSize()-1)
+	if !shared || (s.Address-s.Offset)%s.pageSize() != 0 || end <= first {
 		return Part{}, []Part{all}
 	}
 	before, mapped := all.cut(first)
@@ -129,13 +131,20 @@ func (p Part) cut(address uint64) (below, above Part) {
 	return Part{p.Address, p.Offset, size}, Part{address, p.Offset + size, p.Size - size}
 }
 
+func (s Segment) pageSize() uint64 { return max(s.page, PageSize) }
+
+func (s Segment) pageUp(address uint64) uint64 {
+	return (address + s.pageSize() - 1) &^ (s.pageSize() - 1)
+}
+
 func pageUp(address uint64) uint64 { return (address + PageSize - 1) &^ (PageSize - 1) }
 
 // Image is what a Solo5 image declares.
 type Image struct {
-	Target     Target
-	ABIVersion uint32
-	Devices    []Device
+	Architecture Architecture
+	Target       Target
+	ABIVersion   uint32
+	Devices      []Device
 
 	// Entry, End and Segments are set for hvt and spt only; we do not know how other
 	// targets use memory.
@@ -158,7 +167,7 @@ func read(f file) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Image{}
+	i := &Image{Architecture: e.machine}
 	for _, step := range []func(*Image) error{e.checkStatic, e.readABI, e.readManifest, e.readMemory, e.checkWhole} {
 		if err := step(i); err != nil {
 			return nil, err

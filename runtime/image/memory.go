@@ -36,7 +36,9 @@ func (e *elf) readSegments(i *Image) error {
 		if p.memorySize == 0 && p.fileSize == 0 {
 			continue
 		}
-		s := Segment{p.address, p.memorySize, p.offset, p.fileSize, Protection(p.flags & 7)}
+		s := Segment{
+			Address: p.address, MemorySize: p.memorySize, Offset: p.offset, FileSize: p.fileSize, Protection: Protection(p.flags & 7),
+		}
 		if err := e.checkSegment(s, p.alignment, end, i.limit()); err != nil {
 			return fmt.Errorf("segment %d: %w", n, err)
 		}

@@ -128,7 +128,7 @@ var damaged = []struct {
 	{"big-endian", note(interp, -0x1000, 5, 2), "not a 64-bit little-endian ELF file"},
 	{"ELF version", set32(20, 2), "unknown ELF version"},
 	{"shared object", set16(16, 3), "not a static executable"},
-	{"arm64", set16(18, 183), "not for x86-64"},
+	{"32-bit ARM", set16(18, 40), "for ELF machine 40, which is neither x86-64 (amd64) nor arm64"},
 	{"header size", set16(52, 65), "unexpected size of ELF headers"},
 	{"no program headers", set16(56, 0), "0 program headers"},
 	{"too many program headers", set16(56, 65), "65 program headers"},

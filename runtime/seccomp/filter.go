@@ -2,7 +2,8 @@
 //
 // A filter is a list of rules, each a system call with conditions on its arguments. What
 // no rule allows kills the process at once: who tries it is broken or hostile, and neither
-// should get a second try.
+// should get a second try. That holds for all calls of another architecture that the processor
+// can change to, be it that of 32 bits, whose numbers mean other calls.
 package seccomp
 
 import "golang.org/x/sys/unix"
@@ -48,10 +49,6 @@ const (
 	dataArguments    = 16
 )
 
-// x32 marks the numbers of the x32 table, whose calls are those of x86-64 with other
-// layouts; the architecture is the same for both.
-const x32 = 0x40000000
-
 // The classic BPF instructions that a filter needs.
 const (
 	opLoad           = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
@@ -71,10 +68,10 @@ func Compile(rules []Rule) []unix.SockFilter {
 	kill := answer(unix.SECCOMP_RET_KILL_PROCESS)
 	filter := []unix.SockFilter{
 		load(dataArchitecture),
-		{Code: opJumpIfEqual, Jt: 1, K: unix.AUDIT_ARCH_X86_64},
+		{Code: opJumpIfEqual, Jt: 1, K: Architecture},
 		kill,
 		load(dataCall),
-		{Code: opJumpIfAnyBitOf, Jf: 1, K: x32},
+		{Code: opJumpIfAnyBitOf, Jf: 1, K: otherTable},
 		kill,
 	}
 	for _, r := range rules {

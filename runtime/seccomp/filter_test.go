@@ -12,7 +12,7 @@ import (
 
 // allowed is what the rules mean, said without BPF.
 func allowed(rules []Rule, c bpf.Call) bool {
-	if c.Architecture != unix.AUDIT_ARCH_X86_64 {
+	if c.Architecture != Architecture {
 		return false
 	}
 	for _, r := range rules {
@@ -62,7 +62,7 @@ func drawRules(t *rapid.T) []Rule {
 // touch a boundary.
 func drawCall(t *rapid.T, rules []Rule) bpf.Call {
 	r := rapid.SampledFrom(rules).Draw(t, "rule")
-	c := bpf.Call{Number: r.call, Architecture: unix.AUDIT_ARCH_X86_64}
+	c := bpf.Call{Number: r.call, Architecture: Architecture}
 	for i := range c.Arguments {
 		c.Arguments[i] = drawValue(t, "argument")
 	}
@@ -76,9 +76,9 @@ func drawCall(t *rapid.T, rules []Rule) bpf.Call {
 	}
 	switch rapid.IntRange(0, 9).Draw(t, "twist") {
 	case 0:
-		c.Architecture = rapid.SampledFrom([]uint32{unix.AUDIT_ARCH_I386, 0}).Draw(t, "architecture")
+		c.Architecture = rapid.SampledFrom([]uint32{unix.AUDIT_ARCH_I386, unix.AUDIT_ARCH_ARM, 0}).Draw(t, "architecture")
 	case 1:
-		c.Number |= x32
+		c.Number |= otherTable
 	case 2:
 		c.Number = rapid.Uint32Range(0, 500).Draw(t, "number")
 	}

@@ -1,9 +1,9 @@
 package solo5
 
 import (
-	"golang.org/x/sys/unix"
+	"os"
 
-	"albatross/runtime/image"
+	"golang.org/x/sys/unix"
 )
 
 // Unikernels of one image share the memory of its text, its constants, and the data that they
@@ -24,6 +24,6 @@ func Shareable(file int, protection int) bool {
 		return false
 	}
 	// A file system may be mounted without the right to execute, or have no pages.
-	page, err := unix.Mmap(file, 0, image.PageSize, protection, unix.MAP_PRIVATE)
+	page, err := unix.Mmap(file, 0, os.Getpagesize(), protection, unix.MAP_PRIVATE)
 	return err == nil && unix.Munmap(page) == nil
 }

@@ -65,6 +65,9 @@ func readImage(file int, target image.Target, version uint32) (*image.Image, err
 	if err != nil {
 		return nil, err
 	}
+	if err := i.ForHost(); err != nil {
+		return nil, err
+	}
 	return i, i.CheckABI(target, version)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"albatross/runtime/image"
 	"albatross/runtime/landlock"
 )
 
@@ -39,21 +40,14 @@ func openFileProgram() (fd int, err error) {
 	for range 2 { // once more when it is known where the path is
 		at := base + codeAt + len(a.code)
 		a.code = nil
-		a.load(rdi, atFDCWD)
-		a.load(rsi, uint64(at))
-		a.load(rdx, unix.O_RDONLY)
-		a.load(rax, unix.SYS_OPENAT)
-		a.emit(0x0f, 0x05) // syscall
-		a.emit(0xf7, 0xd8) // neg %eax
-		a.emit(0x89, 0xc7) // mov %eax, %edi
-		a.load(rax, unix.SYS_EXIT_GROUP)
-		a.emit(0x0f, 0x05) // syscall
+		a.try(unix.SYS_OPENAT, atFDCWD, uint64(at), unix.O_RDONLY)
+		a.exitWithError()
 	}
 	size := uint64(codeAt + len(a.code) + len(path))
 	le := binary.LittleEndian
 	p := append([]byte("\x7fELF\x02\x01\x01"), make([]byte, 9)...)
-	p = le.AppendUint16(p, 2)  // executable
-	p = le.AppendUint16(p, 62) // x86-64
+	p = le.AppendUint16(p, 2) // executable
+	p = le.AppendUint16(p, image.Host.Machine())
 	p = le.AppendUint32(p, 1)
 	p = le.AppendUint64(p, base+codeAt)
 	p = le.AppendUint64(p, elfHeaderSize) // program header
@@ -64,7 +58,7 @@ func openFileProgram() (fd int, err error) {
 	p = append(p, make([]byte, 6)...)
 	p = le.AppendUint32(p, 1) // load
 	p = le.AppendUint32(p, 5) // to read and execute
-	for _, n := range []uint64{0, base, base, size, size, 4096} {
+	for _, n := range []uint64{0, base, base, size, size, pageSize} {
 		p = le.AppendUint64(p, n)
 	}
 	return inMemory(append(append(p, a.code...), path...))

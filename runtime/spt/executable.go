@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -38,7 +39,10 @@ func (r region) end() uint64 { return r.address + r.size }
 
 const readWrite = image.Readable | image.Writable
 
-func pageUp(n uint64) uint64 { return (n + image.PageSize - 1) &^ (image.PageSize - 1) }
+// pageSize is that of the kernel, in which it maps segments.
+var pageSize = uint64(os.Getpagesize())
+
+func pageUp(n uint64) uint64 { return (n + pageSize - 1) &^ (pageSize - 1) }
 
 // layout returns what is where in guest memory. If the image is shared, the stub maps as much
 // of it as possible.
@@ -104,8 +108,8 @@ const (
 func elfHeaders(regions []region) []byte {
 	le := binary.LittleEndian
 	h := []byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-	h = le.AppendUint16(h, 2)             // type: executable at fixed addresses
-	h = le.AppendUint16(h, 62)            // machine: x86-64
+	h = le.AppendUint16(h, 2) // type: executable at fixed addresses
+	h = le.AppendUint16(h, image.Host.Machine())
 	h = le.AppendUint32(h, 1)             // version
 	h = le.AppendUint64(h, stubBase)      // entry
 	h = le.AppendUint64(h, elfHeaderSize) // program headers
@@ -130,7 +134,7 @@ func programHeader(kind uint32, r region) []byte {
 	p = le.AppendUint64(p, r.address) // physical
 	p = le.AppendUint64(p, r.filled)
 	p = le.AppendUint64(p, r.size)
-	return le.AppendUint64(p, image.PageSize)
+	return le.AppendUint64(p, pageSize)
 }
 
 // writeExecutable writes the executable to a new file in memory and returns

@@ -17,7 +17,7 @@ func checkMemory(i *image.Image, memory uint64) error {
 		return err
 	}
 	switch {
-	case memory%image.PageSize != 0:
+	case memory%pageSize != 0:
 		return fmt.Errorf("internal error: memory of %d bytes is not a number of pages", memory)
 	case memory > stubBase:
 		return fmt.Errorf("cannot use %d MB of memory: Maximum guest memory size (%d MB) exceeded",
@@ -26,7 +26,7 @@ func checkMemory(i *image.Image, memory uint64) error {
 	if err := tryMap(0, memory, unix.MAP_PRIVATE); err != nil {
 		return fmt.Errorf("cannot reserve %d MB of memory: %w", memory/megabyte, err)
 	}
-	if err := tryMap(memoryBase, image.PageSize, unix.MAP_PRIVATE|unix.MAP_FIXED_NOREPLACE); err != nil {
+	if err := tryMap(memoryBase, pageSize, unix.MAP_PRIVATE|unix.MAP_FIXED_NOREPLACE); err != nil {
 		return fmt.Errorf("cannot map memory at %#x, see vm.mmap_min_addr: %w", uint64(memoryBase), err)
 	}
 	return nil

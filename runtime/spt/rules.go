@@ -19,11 +19,8 @@ func rules(devices []solo5.Device) []seccomp.Rule {
 	for i, d := range devices {
 		r = append(r, deviceRules(d, uint64(fdDevices+i))...)
 	}
-	return append(r,
-		seccomp.Allow(unix.SYS_WRITE, seccomp.Is(0, fdConsole)),
-		seccomp.Allow(unix.SYS_ARCH_PRCTL, seccomp.Is(0, archSetFS)),
-		seccomp.Allow(unix.SYS_EXIT_GROUP),
-	)
+	r = append(r, seccomp.Allow(unix.SYS_WRITE, seccomp.Is(0, fdConsole)), seccomp.Allow(unix.SYS_EXIT_GROUP))
+	return append(r, seccomp.ThreadPointer()...)
 }
 
 // deviceRules allow a guest to use a device at a descriptor. A block device is read and
@@ -38,5 +35,3 @@ func deviceRules(d solo5.Device, fd uint64) []seccomp.Rule {
 	sector := []seccomp.Condition{this, seccomp.Is(2, size), seccomp.AtMost(3, d.Capacity-size)}
 	return []seccomp.Rule{seccomp.Allow(unix.SYS_PREAD64, sector...), seccomp.Allow(unix.SYS_PWRITE64, sector...)}
 }
-
-const archSetFS = 0x1002 // ARCH_SET_FS of arch_prctl(2)

@@ -98,7 +98,7 @@ func (g *Guest) prepare(i *image.Image, c solo5.Config) (err error) {
 	regions := layout(i, c.Memory, info, solo5.Shareable(g.image, unix.PROT_READ|unix.PROT_EXEC))
 	s := stub{
 		entry:       i.Entry,
-		stack:       c.Memory - 8, // as after a call: aligned to 16 minus 8
+		stack:       c.Memory - stackGap,
 		bootInfo:    bootInfoBase,
 		mapped:      regions,
 		descriptors: fdEpoll + len(g.Descriptors()) - 1,

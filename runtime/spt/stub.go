@@ -13,11 +13,10 @@ import (
 // data, in one read-only and executable segment far above guest memory. The guest may
 // read and even call it; by then it is harmless, since the filter judges every system
 // call, wherever it is made.
-
-// stubBase is the address of the stub: above any guest memory, and below everything that
-// Linux maps by itself, be that from the top of the address space downwards or, without a
-// limit for the stack, from a third of it upwards.
-const stubBase = 1 << 44
+//
+// An assembler encodes the few instructions of it: each processor has its own. Its methods are
+// try, a system call; call, one that must succeed; enter, a jump to the guest; and failureHere, where
+// failed calls continue.
 
 // stub is the data of the stub.
 type stub struct {
@@ -109,27 +108,12 @@ func (s stub) code(d stubData) []byte {
 	a.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	a.call(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, d.program)
 
-	// From here on the rules are in force. The guest finds zeros instead of our
-	// arguments.
-	a.load(rsi, 0)
-	a.load(rdx, 0)
-	a.load(r10, 0)
-	a.load(r8, 0)
-	a.load(r9, 0)
-	a.load(rdi, s.bootInfo)
-	a.load(rsp, s.stack)
-	a.load(rax, s.entry)
-	a.emit(0xff, 0xe0) // jmp *%rax
+	// From here on the rules are in force.
+	a.enter(s.entry, s.stack, s.bootInfo)
 
 	a.failureHere()
-	a.load(rdi, 2)
-	a.load(rsi, d.failure)
-	a.load(rdx, uint64(len(stubFailure)))
-	a.load(rax, unix.SYS_WRITE)
-	a.emit(0x0f, 0x05) // syscall
-	a.load(rdi, 1)
-	a.load(rax, unix.SYS_EXIT_GROUP)
-	a.emit(0x0f, 0x05) // syscall
+	a.try(unix.SYS_WRITE, 2, d.failure, uint64(len(stubFailure)))
+	a.try(unix.SYS_EXIT_GROUP, 1)
 	return a.code
 }
 
@@ -145,55 +129,4 @@ func protections(p image.Protection) (bits uint64) {
 		bits |= unix.PROT_EXEC
 	}
 	return bits
-}
-
-// assembler encodes the few instructions of the stub.
-type assembler struct {
-	code  []byte
-	fixes []int // where the distance to the failure handling is missing
-}
-
-// register is the opcode of "movabs $imm64, register", prefix included.
-type register [2]byte
-
-var (
-	rax = register{0x48, 0xb8}
-	rdx = register{0x48, 0xba}
-	rsp = register{0x48, 0xbc}
-	rsi = register{0x48, 0xbe}
-	rdi = register{0x48, 0xbf}
-	r8  = register{0x49, 0xb8}
-	r9  = register{0x49, 0xb9}
-	r10 = register{0x49, 0xba}
-)
-
-// argumentRegisters holds the registers of a system call's arguments.
-var argumentRegisters = []register{rdi, rsi, rdx, r10, r8, r9}
-
-func (a *assembler) emit(b ...byte) { a.code = append(a.code, b...) }
-
-// load emits: movabs $value, r
-func (a *assembler) load(r register, value uint64) {
-	a.emit(r[:]...)
-	a.code = binary.LittleEndian.AppendUint64(a.code, value)
-}
-
-// call emits a system call that must succeed.
-func (a *assembler) call(number uint64, arguments ...uint64) {
-	for i, value := range arguments {
-		a.load(argumentRegisters[i], value)
-	}
-	a.load(rax, number)
-	a.emit(0x0f, 0x05)       // syscall
-	a.emit(0x48, 0x85, 0xc0) // test %rax, %rax
-	a.emit(0x0f, 0x88)       // js failure: the kernel returns -errno
-	a.fixes = append(a.fixes, len(a.code))
-	a.emit(0, 0, 0, 0)
-}
-
-// failureHere makes all failed calls continue here.
-func (a *assembler) failureHere() {
-	for _, at := range a.fixes {
-		binary.LittleEndian.PutUint32(a.code[at:], uint32(len(a.code)-at-4))
-	}
 }
