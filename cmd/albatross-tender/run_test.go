@@ -66,17 +66,18 @@ func TestFaults(t *testing.T) {
 func TestForbiddenCalls(t *testing.T) {
 	kinds := []string{
 		"read-stdin", "write-stderr", "write-high", "write-x32", "open", "close", "mmap",
-		"mprotect", "munmap", "brk", "ioctl", "getpid", "socket", "clone", "fork", "execve",
-		"exit-thread", "kill", "ptrace", "get-fs", "set-gs", "cpu-clock", "epoll-other",
+		"mprotect", "munmap", "brk", "ioctl", "getpid", "socket", "clone", "execve",
+		"exit-thread", "kill", "ptrace", "cpu-clock", "epoll-other",
 		"timer-other", "seccomp", "io-uring", "no-such-call",
 	}
+	kinds = append(kinds, callsOfProcessor...)
 	forUsers(t, func(t *testing.T, u user) {
 		for _, kind := range kinds {
 			assert.Equal(t, signalled(syscall.SIGSYS), u.run(t, tender, guest("badcall"), kind), kind)
 		}
 		// Linux can be without the entry for 32-bit programs, as in encrypted virtual
 		// machines, and without this old page of system calls.
-		for _, kind := range []string{"i386", "vsyscall"} {
+		for _, kind := range otherEntries {
 			ends := []result{signalled(syscall.SIGSYS), signalled(syscall.SIGSEGV)}
 			assert.Contains(t, ends, u.run(t, tender, guest("badcall"), kind), kind)
 		}

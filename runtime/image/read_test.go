@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -21,15 +22,32 @@ func read(b []byte) (*image.Image, error) {
 }
 
 func TestReadGuests(t *testing.T) {
-	for _, name := range guests.Names() {
-		for _, target := range guests.Targets() {
-			i, err := read(guests.Image(name, target))
-			require.NoError(t, err, "%s.%s", name, target)
-			assert.Equal(t, target, i.Target.String())
-			assert.EqualValues(t, 2, i.ABIVersion)
-			assert.NoError(t, i.CheckTarget())
-			assert.NoError(t, i.CheckABI(i.Target, 2))
-			requireSane(t, i, int64(len(guests.Image(name, target))))
+	for _, a := range guests.Architectures {
+		for _, name := range guests.Names() {
+			for _, target := range guests.Targets() {
+				file := guests.ImageFor(a.Name, name, target)
+				i, err := read(file)
+				require.NoError(t, err, "%s.%s on %s", name, target, a.Name)
+				assert.Equal(t, target, i.Target.String())
+				assert.EqualValues(t, a.Name, i.Architecture)
+				assert.EqualValues(t, 2, i.ABIVersion)
+				assert.NoError(t, i.CheckTarget())
+				assert.NoError(t, i.CheckABI(i.Target, 2))
+				requireSane(t, i, int64(len(file)))
+			}
+		}
+	}
+}
+
+// TestForHost: an image for another processor is refused with the names of both.
+func TestForHost(t *testing.T) {
+	for _, a := range guests.Architectures {
+		i, err := read(guests.ImageFor(a.Name, "hello", "spt"))
+		require.NoError(t, err)
+		if a.Name == runtime.GOARCH {
+			require.NoError(t, i.ForHost())
+		} else {
+			require.EqualError(t, i.ForHost(), "cannot run image: it is for "+a.Name+", and this host is "+runtime.GOARCH)
 		}
 	}
 }

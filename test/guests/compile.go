@@ -10,12 +10,26 @@ import (
 	"strings"
 )
 
+// An Architecture is a processor that the programs are compiled for.
+type Architecture struct {
+	Name  string // as in Go
+	Dir   string // of its images, in bin
+	tools string // what the names of its compiler and linker begin with
+	flags []string
+}
+
+// Architectures lists those that each program is compiled for.
+var Architectures = []Architecture{
+	{"amd64", "", "x86_64-linux-gnu-", []string{"-fcf-protection=none"}}, // no shadow stacks
+	{"arm64", "arm64", "aarch64-linux-gnu-", []string{"-mno-outline-atomics", "-mbranch-protection=none"}},
+}
+
 // Compiler names the compiler and linker that Compile would use, exactly
 // enough that the same answer means the same output.
-func Compiler() (string, error) {
+func (a Architecture) Compiler() (string, error) {
 	var versions []string
 	for _, tool := range []string{"gcc", "ld"} {
-		out, err := exec.Command(tool, "--version").Output()
+		out, err := exec.Command(a.tools+tool, "--version").Output()
 		if err != nil {
 			return "", fmt.Errorf("cannot ask %s for its version: %w", tool, err)
 		}
@@ -26,14 +40,14 @@ func Compiler() (string, error) {
 }
 
 // Compile makes one image out of the sources in src: NAME.c, NAME_*.c, and what all share.
-func Compile(src, name, target, out string) error {
+func (a Architecture) Compile(src, name, target, out string) error {
 	args := []string{
 		"-std=c11", "-Os", "-Wall", "-Wextra", "-Werror",
 		// No libc, no start-up code, nothing position independent.
 		"-ffreestanding", "-nostdlib", "-static", "-fno-pic", "-no-pie",
 		// Nothing that needs set-up by whoever starts the guest: a canary in
-		// thread-local storage, shadow stacks.
-		"-fno-stack-protector", "-fcf-protection=none",
+		// thread-local storage.
+		"-fno-stack-protector",
 		"-fno-asynchronous-unwind-tables", "-fno-tree-loop-distribute-patterns",
 		// Touching address 0 is what one of the programs is for.
 		"-fno-delete-null-pointer-checks", "-Wno-array-bounds",
@@ -41,6 +55,7 @@ func Compile(src, name, target, out string) error {
 		"-Wl,-z,noexecstack", "-Wl,-z,norelro",
 		"-Wl,-T," + filepath.Join(src, "guest.ld"), "-o", out,
 	}
+	args = append(args, a.flags...)
 	// Not every KVM runs a guest that uses vector registers, so one program does.
 	if name != "fpu" {
 		args = append(args, "-mgeneral-regs-only")
@@ -54,13 +69,13 @@ func Compile(src, name, target, out string) error {
 		args = append(args, filepath.Join(src, file+".c"))
 	}
 	args = append(args, parts...)
-	if text, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot compile %s for %s: %w\n%s", name, target, err, text)
+	if text, err := exec.Command(a.tools+"gcc", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot compile %s for %s on %s: %w\n%s", name, target, a.Name, err, text)
 	}
 	return os.Chmod(out, 0o644)
 }
 
-// Sums is the text of bin/SUMS: the compiler, then a hash for each source.
+// Sums is the text of SUMS beside images: the compiler, then a hash for each source.
 // This file is not among them, so a changed flag is caught by the comparison of
 // the binaries only.
 func Sums(src, compiler string) (string, error) {

@@ -1,5 +1,5 @@
 // Package guests holds our own small unikernels: a few lines of C each, for
-// both targets, compiled and committed, so that everything that needs a
+// both targets and both processors, compiled and committed, so that everything that needs a
 // unikernel to run has one and nothing but the rebuilding of them needs a
 // compiler.
 //
@@ -23,7 +23,8 @@
 //
 //	go generate ./test/guests
 //
-// rebuilds all of bin with the gcc it finds; commit sources and binaries
+// rebuilds all of bin with the compilers it finds (Debian's gcc-x86-64-linux-gnu and
+// gcc-aarch64-linux-gnu); commit sources and binaries
 // together. The tests compare bin/SUMS with the sources and, where the very
 // same compiler is installed, the binaries byte by byte.
 package guests
@@ -32,7 +33,9 @@ import (
 	"embed"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"runtime"
 )
 
 //go:generate go run ./build src bin
@@ -51,14 +54,18 @@ func Names() []string {
 // Targets lists the targets each program is compiled for.
 func Targets() []string { return []string{"hvt", "spt"} }
 
-// Image returns the image of a program for a target. A guest that does not
-// exist is a mistake of the caller, who named it in the source: it panics.
-func Image(name, target string) []byte {
-	image, err := files.ReadFile(fmt.Sprintf("bin/%s.%s", name, target))
-	if err != nil {
-		panic(fmt.Sprintf("internal error: no guest %s for %s", name, target))
+// Image returns the image of a program for a target, and for the processor of this machine. A
+// guest that does not exist is a mistake of the caller, who named it in the source: it panics.
+func Image(name, target string) []byte { return ImageFor(runtime.GOARCH, name, target) }
+
+// ImageFor is Image for a processor, under its name in Go.
+func ImageFor(architecture, name, target string) []byte {
+	for _, a := range Architectures {
+		if image, err := files.ReadFile(path.Join("bin", a.Dir, name+"."+target)); a.Name == architecture && err == nil {
+			return image
+		}
 	}
-	return image
+	panic(fmt.Sprintf("internal error: no guest %s for %s on %s", name, target, architecture))
 }
 
 // TB is what Write needs of a *testing.T.

@@ -5,6 +5,8 @@ import (
 	"debug/elf"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,50 +15,62 @@ import (
 	"albatross/test/guests"
 )
 
-// recorded returns bin/SUMS split into the compiler and the rest.
-func recorded(t *testing.T) (compiler, sources string) {
+// recorded returns SUMS, and the compiler in it.
+func recorded(t *testing.T, a guests.Architecture) (compiler, sums string) {
 	t.Helper()
-	sums, err := os.ReadFile("bin/SUMS")
+	text, err := os.ReadFile(filepath.Join("bin", a.Dir, "SUMS"))
 	require.NoError(t, err)
-	first, rest, _ := strings.Cut(string(sums), "\n")
-	return strings.TrimPrefix(first, "compiler "), rest
+	first, _, _ := strings.Cut(string(text), "\n")
+	return strings.TrimPrefix(first, "compiler "), string(text)
+}
+
+// forEach runs a test for each processor.
+func forEach(t *testing.T, test func(t *testing.T, a guests.Architecture)) {
+	for _, a := range guests.Architectures {
+		t.Run(a.Name, func(t *testing.T) { test(t, a) })
+	}
 }
 
 func TestBinariesAreOfTheseSources(t *testing.T) {
-	compiler, _ := recorded(t)
-	now, err := guests.Sums("src", compiler)
-	require.NoError(t, err)
-	was, err := os.ReadFile("bin/SUMS")
-	require.NoError(t, err)
-	require.Equal(t, string(was), now, "sources changed: go generate ./test/guests")
+	forEach(t, func(t *testing.T, a guests.Architecture) {
+		compiler, was := recorded(t, a)
+		now, err := guests.Sums("src", compiler)
+		require.NoError(t, err)
+		require.Equal(t, was, now, "sources changed: go generate ./test/guests")
+	})
 }
 
 func TestBinariesAreReproducible(t *testing.T) {
-	compiler, _ := recorded(t)
-	installed, err := guests.Compiler()
-	if err != nil || installed != compiler {
-		t.Skipf("binaries were built by %q, here is %q (%v)", compiler, installed, err)
-	}
-	dir := t.TempDir()
-	for _, name := range guests.Names() {
-		for _, target := range guests.Targets() {
-			out := filepath.Join(dir, name+"."+target)
-			require.NoError(t, guests.Compile("src", name, target, out))
-			built, err := os.ReadFile(out)
-			require.NoError(t, err)
-			require.Equal(t, guests.Image(name, target), built, "%s.%s", name, target)
+	forEach(t, func(t *testing.T, a guests.Architecture) {
+		compiler, _ := recorded(t, a)
+		installed, err := a.Compiler()
+		if err != nil || installed != compiler {
+			t.Skipf("binaries were built by %q, here is %q (%v)", compiler, installed, err)
 		}
-	}
+		dir := t.TempDir()
+		for _, name := range guests.Names() {
+			for _, target := range guests.Targets() {
+				out := filepath.Join(dir, name+"."+target)
+				require.NoError(t, a.Compile("src", name, target, out))
+				built, err := os.ReadFile(out)
+				require.NoError(t, err)
+				require.Equal(t, guests.ImageFor(a.Name, name, target), built, "%s.%s", name, target)
+			}
+		}
+	})
 }
 
 func TestEveryProgramIsListed(t *testing.T) {
-	entries, err := os.ReadDir("bin")
-	require.NoError(t, err)
-	require.Len(t, entries, len(guests.Names())*len(guests.Targets())+1)
+	forEach(t, func(t *testing.T, a guests.Architecture) {
+		entries, err := os.ReadDir(filepath.Join("bin", a.Dir))
+		require.NoError(t, err)
+		entries = slices.DeleteFunc(entries, os.DirEntry.IsDir)
+		require.Len(t, entries, len(guests.Names())*len(guests.Targets())+1)
+	})
 }
 
 func TestUnknownGuestPanics(t *testing.T) {
-	require.PanicsWithValue(t, "internal error: no guest nobody for spt", func() {
+	require.PanicsWithValue(t, "internal error: no guest nobody for spt on "+runtime.GOARCH, func() {
 		guests.Image("nobody", "spt")
 	})
 }
@@ -64,9 +78,13 @@ func TestUnknownGuestPanics(t *testing.T) {
 // TestSectionsAreThoseOfSolo5: native clients find ABI and manifest of an image by the
 // names of sections, as Solo5's toolchain writes them.
 func TestSectionsAreThoseOfSolo5(t *testing.T) {
+	forEach(t, testSections)
+}
+
+func testSections(t *testing.T, a guests.Architecture) {
 	for _, name := range guests.Names() {
 		for _, target := range guests.Targets() {
-			image, err := elf.NewFile(bytes.NewReader(guests.Image(name, target)))
+			image, err := elf.NewFile(bytes.NewReader(guests.ImageFor(a.Name, name, target)))
 			require.NoError(t, err)
 			for section, kind := range map[string]uint32{".note.solo5.abi": 0x31494241, ".note.solo5.manifest": 0x3154464d} {
 				s := image.Section(section)

@@ -1,5 +1,5 @@
-// Build compiles the guests: every program of src for every target into bin,
-// and writes bin/SUMS, which says from what and with which compiler. The same
+// Build compiles the guests: every program of src for every target and processor into bin,
+// and writes SUMS beside them, which says from what and with which compiler. The same
 // sources and compiler give the same bytes: no paths, no build identifiers, no
 // times.
 package main
@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"path/filepath"
 
 	"albatross/test/guests"
 )
@@ -23,14 +24,25 @@ func main() {
 }
 
 func build(src, bin string) error {
-	compiler, err := guests.Compiler()
+	for _, a := range guests.Architectures {
+		if err := buildFor(a, src, filepath.Join(bin, a.Dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func buildFor(a guests.Architecture, src, bin string) error {
+	compiler, err := a.Compiler()
 	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return err
 	}
 	for _, name := range guests.Names() {
 		for _, target := range guests.Targets() {
-			out := fmt.Sprintf("%s/%s.%s", bin, name, target)
-			if err := guests.Compile(src, name, target, out); err != nil {
+			if err := a.Compile(src, name, target, fmt.Sprintf("%s/%s.%s", bin, name, target)); err != nil {
 				return err
 			}
 		}

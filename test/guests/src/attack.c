@@ -140,6 +140,7 @@ static int attack_argument(const struct boot *boot, const char *kind)
     return -1;
 }
 
+#ifdef __x86_64__
 static void out_byte(void) { __asm__ volatile("outb %%al, %%dx" : : "a"(0), "d"(0x502)); }
 static void out_word(void) { __asm__ volatile("outw %%ax, %%dx" : : "a"(0), "d"(0x502)); }
 
@@ -182,6 +183,45 @@ static void read_by_own_tables(void)
     __asm__ volatile("mov %0, %%cr3" : : "r"((u64)tables) : "memory");
     (void)*(volatile u8 *)0x3ffff000;
 }
+#else
+static void out_byte(void) { __asm__ volatile("strb wzr, [%0]" : : "r"(CALL_AT(2)) : "memory"); }
+static void out_word(void) { __asm__ volatile("strh wzr, [%0]" : : "r"(CALL_AT(2)) : "memory"); }
+static void out_double(void) { __asm__ volatile("str xzr, [%0]" : : "r"(CALL_AT(2)) : "memory"); }
+
+static void in(void)
+{
+    u32 value;
+    __asm__ volatile("ldr %w0, [%1]" : "=r"(value) : "r"(CALL_AT(2)));
+}
+
+static void out_between(void) { out(CALL_AT(2) + 4, 0x100000); }
+static void undefined(void) { __asm__ volatile("udf #0"); }
+
+/* Its own page tables map all of the first GB for everything, text included. */
+static u64 tables[3][512] __attribute__((aligned(4096)));
+
+static void use_own_tables(void)
+{
+    tables[0][0] = (u64)tables[1] | 3;
+    tables[1][0] = (u64)tables[2] | 3;
+    for (u64 i = 0; i < 512; i++)
+        tables[2][i] = i << 21 | 0x711; /* normal memory that can be written */
+    __asm__ volatile("dsb sy\n msr ttbr0_el1, %0\n isb\n tlbi vmalle1\n dsb sy\n isb"
+                     : : "r"((u64)tables) : "memory");
+}
+
+static void write_by_own_tables(void)
+{
+    use_own_tables();
+    *(volatile instruction *)program = RETURN;
+}
+
+static void read_by_own_tables(void)
+{
+    use_own_tables();
+    (void)*(volatile u8 *)0x3ffff000;
+}
+#endif
 
 static const struct {
     const char *kind;
@@ -190,9 +230,15 @@ static const struct {
     {"out-byte", out_byte},
     {"out-word", out_word},
     {"in", in},
+#ifdef __x86_64__
     {"out-string", out_string},
     {"halt-cpu", halt_cpu},
     {"triple-fault", undefined},
+#else
+    {"out-double", out_double},
+    {"out-between", out_between},
+    {"undefined", undefined},
+#endif
     {"write-text-by-own-tables", write_by_own_tables},
     {"read-above-by-own-tables", read_by_own_tables},
 };

@@ -5,11 +5,7 @@
 __attribute__((section(".interp"), used)) static const char interpreter[24] =
     "/nonexistent/solo5/";
 
-/* The entry: called by nobody, so that the stack is as the tender made it. */
-__asm__(".globl _start\n"
-        "_start:\n"
-        "    mov %rsp, %rsi\n"
-        "    jmp start\n");
+__asm__(ENTRY);
 
 _Noreturn __attribute__((used)) void start(const void *boot_info, u64 stack)
 {

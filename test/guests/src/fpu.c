@@ -13,6 +13,7 @@ typedef float unaligned __attribute__((vector_size(16), aligned(4)));
 static volatile double one = 1;
 static volatile int count = 1000;
 
+#ifdef __x86_64__
 static int control_registers(void)
 {
     u32 sse;
@@ -22,6 +23,15 @@ static int control_registers(void)
     __asm__ volatile("fnstcw %0" : "=m"(x87));
     return sse == 0x1f80 && x87 == 0x37f;
 }
+#else
+static int control_registers(void)
+{
+    u64 control;
+
+    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+    return control == 0;
+}
+#endif
 
 /* The first 1000 terms of the harmonic series. */
 static int scalars(void)
@@ -37,7 +47,11 @@ static int root(void)
 {
     double two = one + one, r;
 
+#ifdef __x86_64__
     __asm__("sqrtsd %1, %0" : "=x"(r) : "x"(two));
+#else
+    __asm__("fsqrt %d0, %d1" : "=w"(r) : "w"(two));
+#endif
     return (u64)(r * 1e9) == 1414213562;
 }
 
@@ -58,6 +72,7 @@ static int vectors(void)
     return 1;
 }
 
+#ifdef __x86_64__
 /* Euler's number, with more digits than a double has. */
 static int long_doubles(void)
 {
@@ -69,6 +84,7 @@ static int long_doubles(void)
     }
     return (u64)(e * 1e17L) == 271828182845904523;
 }
+#endif
 
 /* What is in a register stays there while the tender works. The compiler has no
  * use for the last of the registers here. */
@@ -76,10 +92,18 @@ static int kept(void)
 {
     vector before = {1.5, 2.5, 3.5, 4.5}, after;
 
+#ifdef __x86_64__
     __asm__ volatile("movaps %0, %%xmm15" : : "m"(before));
+#else
+    __asm__ volatile("ldr q31, %0" : : "m"(before));
+#endif
     sleep_ms(1);
     print("");
+#ifdef __x86_64__
     __asm__ volatile("movaps %%xmm15, %0" : "=m"(after));
+#else
+    __asm__ volatile("str q31, %0" : "=m"(after));
+#endif
     for (int i = 0; i < 4; i++)
         if (before[i] != after[i])
             return 0;
@@ -89,7 +113,10 @@ static int kept(void)
 int program(const struct boot *boot)
 {
     static int (*const checks[])(void) = {
-        control_registers, scalars, root, vectors, long_doubles, kept,
+        control_registers, scalars, root, vectors, kept,
+#ifdef __x86_64__
+        long_doubles,
+#endif
     };
 
     if (has_argument(boot, "probe"))

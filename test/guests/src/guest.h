@@ -13,6 +13,12 @@ typedef unsigned int u32;
 typedef unsigned long u64;
 typedef long i64;
 
+#ifdef __x86_64__
+#include "amd64.h"
+#else
+#include "arm64.h"
+#endif
+
 /* ---- the manifest ---------------------------------------------------- */
 
 enum device_type { DEVICE_BLOCK = 1, DEVICE_NET = 2, DEVICE_FIRST = 1 << 30 };

@@ -41,7 +41,7 @@ _Noreturn void halt(int status)
     struct call_halt c = {0, status};
     call(CALL_HALT, (u64)&c);
     for (;;)
-        __asm__ volatile("hlt");
+        halt_processor();
 }
 
 void sleep_ms(u64 ms)
@@ -52,10 +52,7 @@ void sleep_ms(u64 ms)
 
 u64 clock_ms(void)
 {
-    u32 low, high;
-
-    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-    return ((u64)high << 32 | low) / (cycles_per_second / 1000);
+    return cycles() / (cycles_per_second / 1000);
 }
 
 static int block_transfer(int which, struct device *d, u32 handle, u64 offset,
@@ -152,10 +149,10 @@ static void halt_cookie_far_away(void)
     call(CALL_HALT, (u64)&c);
 }
 
-static void no_such_call(void) { out(0x500 + 99, 0x100000); }
-static void call_zero(void) { out(0x500, 0x100000); }
-static void other_port(void) { out(0x80, 0); }
-static void argument_far_away(void) { out(0x500 + CALL_PUTS, 0xfffffff0); }
+static void no_such_call(void) { out(CALL_AT(99), 0x100000); }
+static void call_zero(void) { out(CALL_AT(0), 0x100000); }
+static void other_port(void) { out(OTHER_PLACE, 0); }
+static void argument_far_away(void) { out(CALL_AT(CALL_PUTS), 0xfffffff0); }
 
 static const struct {
     const char *kind;

@@ -42,14 +42,9 @@ struct call_halt {
     int status;
 };
 
-static inline void out(u16 port, u32 value)
-{
-    __asm__ volatile("outl %0, %1" : : "a"(value), "d"(port) : "memory");
-}
-
 static inline void call(int number, u64 argument)
 {
-    out(0x500 + number, (u32)argument);
+    out(CALL_AT(number), (u32)argument);
 }
 
 /* No guest has memory there. */

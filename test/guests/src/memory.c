@@ -21,13 +21,13 @@ static void print_from(u64 at, const char *text)
 
 int program(const struct boot *boot)
 {
-    int below = boot->stack == (1 << 20) - 8, ends = has_argument(boot, "ends");
+    int below = boot->stack == (1 << 20) - STACK_GAP, ends = has_argument(boot, "ends");
     u64 last = boot->memory - 4096 - (below ? 0 : 65536), pages = 0, next;
 
     /* Solo5's tenders do not count zeroed memory as part of the image. */
     if (boot->image_end > (u64)end_of_image || (boot->image_end & 4095))
         return 4;
-    if (boot->stack != boot->memory - 8 && !below)
+    if (boot->stack != boot->memory - STACK_GAP && !below)
         return 2;
     for (u64 at = (u64)end_of_image; at <= last; at = next, pages++) {
         if (*(volatile u64 *)at != 0)

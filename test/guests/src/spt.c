@@ -2,17 +2,6 @@
  * with the few system calls that the tender left it. */
 #include "guest.h"
 
-enum {
-    SYS_READ = 0,
-    SYS_WRITE = 1,
-    SYS_PREAD = 17,
-    SYS_PWRITE = 18,
-    SYS_CLOCK_GETTIME = 228,
-    SYS_EXIT_GROUP = 231,
-    SYS_EPOLL_PWAIT = 281,
-    SYS_TIMERFD_SETTIME = 286,
-};
-
 /* What the event of the timer carries; that of a network has its handle. */
 #define TIMER_EVENT 0xfffffffeUL
 
@@ -34,27 +23,7 @@ struct boot_info {
     int timer;
 };
 
-struct __attribute__((packed)) epoll_event {
-    u32 events;
-    u64 data;
-};
-
 static const struct boot_info *info;
-
-static i64 system_call(u64 number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
-{
-    register u64 r10 __asm__("r10") = d;
-    register u64 r8 __asm__("r8") = e;
-    register u64 r9 __asm__("r9") = f;
-    i64 result;
-
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8),
-                       "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-}
 
 void target_start(const void *boot_info, struct boot *boot)
 {
@@ -170,6 +139,7 @@ void net_send(struct device *d, u32 handle, const void *data, u64 length)
 
 static const char forbidden_text[] = "forbidden\n";
 
+#ifdef __x86_64__
 static void call_i386(void)
 {
     /* The 32-bit table has exit_group where the 64-bit one has munlockall and
@@ -182,6 +152,8 @@ static void call_vsyscall(void)
     ((i64(*)(u64, u64))0xffffffffff600000)(0, 0);
 }
 
+#endif
+
 static const struct {
     const char *kind;
     u64 number, a, b, c;
@@ -190,6 +162,12 @@ static const struct {
     {"write-stderr", SYS_WRITE, 2, (u64)forbidden_text, 10},
     {"write-high", SYS_WRITE, 0x100000001, (u64)forbidden_text, 10},
     {"write-x32", SYS_WRITE | 0x40000000, 1, (u64)forbidden_text, 10},
+    {"cpu-clock", SYS_CLOCK_GETTIME, 2, 0x11000, 0},
+    {"epoll-other", SYS_EPOLL_PWAIT, 1, 0x11000, 1},
+    {"timer-other", SYS_TIMERFD_SETTIME, 1, 0, 0x11000},
+    {"io-uring", 425, 1, 0x11000, 0},
+    {"no-such-call", 4095, 0, 0, 0},
+#ifdef __x86_64__
     {"open", 2, (u64) "/etc/passwd", 0, 0},
     {"close", 3, 0, 0, 0},
     {"mmap", 9, 0x20000000, 4096, 7},
@@ -207,20 +185,34 @@ static const struct {
     {"ptrace", 101, 0, 0, 0},
     {"get-fs", 158, 0x1003, 0x11000, 0},
     {"set-gs", 158, 0x1001, 0, 0},
-    {"cpu-clock", 228, 2, 0x11000, 0},
-    {"epoll-other", SYS_EPOLL_PWAIT, 1, 0x11000, 1},
-    {"timer-other", SYS_TIMERFD_SETTIME, 1, 0, 0x11000},
     {"seccomp", 317, 1, 0, 0},
-    {"io-uring", 425, 1, 0x11000, 0},
-    {"no-such-call", 4095, 0, 0, 0},
+#else
+    {"open", 56, -100, (u64) "/etc/passwd", 0},
+    {"close", 57, 0, 0, 0},
+    {"mmap", 222, 0x20000000, 4096, 7},
+    {"mprotect", 226, 0x100000, 4096, 7},
+    {"munmap", 215, 0x11000, 4096, 0},
+    {"brk", 214, 0, 0, 0},
+    {"ioctl", 29, 1, 0x5401, 0x11000},
+    {"getpid", 172, 0, 0, 0},
+    {"socket", 198, 2, 1, 0},
+    {"clone", 220, 0, 0, 0},
+    {"execve", 221, (u64) "/bin/sh", 0, 0},
+    {"exit-thread", 93, 0, 0, 0},
+    {"kill", 129, 0, 0, 0},
+    {"ptrace", 117, 0, 0, 0},
+    {"seccomp", 277, 1, 0, 0},
+#endif
 };
 
 int misbehave(const char *kind)
 {
+#ifdef __x86_64__
     if (equal(kind, "i386"))
         return call_i386(), 1;
     if (equal(kind, "vsyscall"))
         return call_vsyscall(), 1;
+#endif
     for (u64 i = 0; i < sizeof forbidden_calls / sizeof *forbidden_calls; i++)
         if (equal(kind, forbidden_calls[i].kind)) {
             system_call(forbidden_calls[i].number, forbidden_calls[i].a,

@@ -20,10 +20,8 @@ int same(const u8 *a, const u8 *b, u32 length)
 u64 random_number(void)
 {
     static u64 state;
-    u32 low, high;
 
-    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-    state ^= (u64)high << 32 | low | 1;
+    state ^= cycles() | 1;
     state ^= state << 13;
     state ^= state >> 7;
     state ^= state << 17;
