@@ -76,12 +76,13 @@ func pushable(paths []string, memory int, argv []string) (images []registry.Imag
 			return nil, err
 		}
 		target := i.Target.String()
-		if before, twice := seen[target]; twice {
-			return nil, inputError(fmt.Sprintf("%s and %s are both for %s: give one file for each target", escape(before), escape(path), target))
+		key := target + " on " + string(i.Architecture)
+		if before, twice := seen[key]; twice {
+			return nil, inputError(fmt.Sprintf("%s and %s are both for %s: give one file for each target", escape(before), escape(path), key))
 		}
-		seen[target] = path
+		seen[key] = path
 		images = append(images, registry.Image{
-			Target: target, File: filepath.Base(path), Contents: data, Devices: devicesOf(i), Memory: memory, Arguments: argv,
+			Target: target, Architecture: string(i.Architecture), File: filepath.Base(path), Contents: data, Devices: devicesOf(i), Memory: memory, Arguments: argv,
 		})
 	}
 	return images, nil

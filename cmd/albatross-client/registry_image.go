@@ -50,7 +50,12 @@ func withImage(ctx context.Context, out *printer, o registryOptions, r registry.
 			return err
 		}
 		err = do(f)
-		if !cannotRun(err, chosen.Name) {
+		switch {
+		case otherHost(err):
+			refused, artifact = orElse(refused, err), artifact.Without(chosen.Architecture)
+			out.message(info, fmt.Sprintf("the daemon cannot run what is for %s: %v", chosen.Architecture, err))
+			continue
+		case !cannotRun(err, chosen.Name):
 			return err
 		}
 		refused = orElse(refused, err)
@@ -85,6 +90,13 @@ func orElse(first, second error) error {
 func cannotRun(err error, target string) bool {
 	var refusal *client.Refusal
 	return errors.As(err, &refusal) && strings.HasPrefix(refusal.Text, "cannot run a "+target+" image: ")
+}
+
+// otherHost reports whether the daemon has refused an image because its host has another
+// architecture.
+func otherHost(err error) bool {
+	var refusal *client.Refusal
+	return errors.As(err, &refusal) && strings.HasPrefix(refusal.Text, "cannot run image: it is for ")
 }
 
 // defaults returns the default arguments for an image from a registry.
@@ -139,6 +151,9 @@ func fetchImage(ctx context.Context, client *registry.Client, artifact *registry
 	}
 	if got := f.image.Target.String(); got != target.Name {
 		return f, inputError(fmt.Sprintf("cannot use %s: what is there for %s is for %s", artifact.Reference, target.Name, got))
+	}
+	if got := string(f.image.Architecture); got != target.Architecture {
+		return f, inputError(fmt.Sprintf("cannot use %s: what is there for %s is for %s", artifact.Reference, target.Architecture, got))
 	}
 	return f, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -20,16 +21,18 @@ import (
 	"albatross/test/guests"
 )
 
-// inRegistry pushes our guest hello for both targets to a registry in memory.
+// inRegistry pushes our guest hello for both targets and processors to a registry in memory.
 func inRegistry(t *testing.T) (r ours.Reference) {
 	t.Setenv("HOME", t.TempDir()) // nobody is logged in
 	s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(s.Close)
 	var files []string
-	for _, target := range guests.Targets() {
-		path := filepath.Join(t.TempDir(), "hello."+target)
-		require.NoError(t, os.WriteFile(path, guests.Image("hello", target), 0o600))
-		files = append(files, path)
+	for _, a := range guests.Architectures {
+		for _, target := range guests.Targets() {
+			path := filepath.Join(t.TempDir(), "hello."+target)
+			require.NoError(t, os.WriteFile(path, guests.ImageFor(a.Name, "hello", target), 0o600))
+			files = append(files, path)
+		}
 	}
 	r, err := ours.ParseReference("oci://" + strings.TrimPrefix(s.URL, "http://") + "/hello")
 	require.NoError(t, err)
@@ -75,4 +78,23 @@ func TestTheNextTargetIsTried(t *testing.T) {
 			require.Equal(t, c.tried, tried)
 		})
 	}
+}
+
+// TestTheOtherProcessorIsTried if the host is of that one: the client cannot know.
+func TestTheOtherProcessorIsTried(t *testing.T) {
+	r := inRegistry(t)
+	var tried []string
+	err := withImage(t.Context(), silent(), registryOptions{}, r, messages.Option[string]{}, func(f fetched) error {
+		tried = append(tried, f.target.Architecture)
+		require.EqualValues(t, f.target.Architecture, f.image.Architecture)
+		require.True(t, bytes.Equal(guests.ImageFor(f.target.Architecture, "hello", "spt"), f.data))
+		if f.target.Architecture == runtime.GOARCH {
+			return &client.Refusal{Text: "cannot run image: it is for " + runtime.GOARCH + ", and this host is another"}
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.Len(t, tried, 2)
+	require.Equal(t, runtime.GOARCH, tried[0])
+	require.NotEqual(t, tried[0], tried[1])
 }

@@ -6,6 +6,7 @@ import (
 	"log"
 	"net/http/httptest"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -70,7 +71,7 @@ func TestImages(t *testing.T) {
 	require.NoError(t, err)
 	client := registry.New(registry.Options{})
 	defer client.Close()
-	pushed := []registry.Image{{Target: "spt", Contents: guests.Image("web", "spt"), Memory: 48, Arguments: []string{"-v"}}}
+	pushed := []registry.Image{{Target: "spt", Architecture: runtime.GOARCH, Contents: guests.Image("web", "spt"), Memory: 48, Arguments: []string{"-v"}}}
 	_, err = client.Push(t.Context(), reference, pushed, nil)
 	require.NoError(t, err)
 	image, err := fetchFrom(client, []string{"hvt", "spt"})(context.Background(), name)

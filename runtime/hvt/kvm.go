@@ -2,7 +2,9 @@ package hvt
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -95,6 +97,9 @@ type machine struct {
 var noMachine = machine{cpu: -1}
 
 func openKVM() (int, error) {
+	if runtime.GOARCH != "amd64" {
+		return -1, errors.New("cannot run images for hvt on this machine: this tender runs them on x86-64 only")
+	}
 	kvm, err := solo5.Open("/dev/kvm", unix.O_RDWR)
 	if err != nil {
 		return -1, fmt.Errorf("cannot run images for hvt on this machine: Could not open: /dev/kvm: %w", err)

@@ -77,12 +77,15 @@ type Device struct {
 	Kind string `json:"kind"` // net or block
 }
 
-// Choose returns the target that comes first in an order.
+// Choose returns the target that comes first in an order. One for the architecture of this program
+// comes before any other: where both are on one host, no other runs there.
 func (a *Artifact) Choose(order ...string) (Target, error) {
-	for _, name := range order {
-		for _, t := range a.Targets {
-			if t.Name == name {
-				return t, nil
+	for _, architecture := range architectures {
+		for _, name := range order {
+			for _, t := range a.Targets {
+				if t.Name == name && t.Architecture == architecture {
+					return t, nil
+				}
 			}
 		}
 	}
@@ -92,6 +95,13 @@ func (a *Artifact) Choose(order ...string) (Target, error) {
 	}
 	err := because(Unusable, "it is for %s, and %s is needed", quoteAll(names), strings.Join(order, " or "))
 	return Target{}, named(err, "use", a.Reference)
+}
+
+// Without returns the artifact without the targets for an architecture, which the host does not have.
+func (a *Artifact) Without(architecture string) *Artifact {
+	rest := *a
+	rest.Targets = slices.DeleteFunc(slices.Clone(a.Targets), func(t Target) bool { return t.Architecture == architecture })
+	return &rest
 }
 
 // config is the document beside an image.

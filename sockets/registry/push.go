@@ -20,12 +20,13 @@ import (
 
 // An Image is what Push writes for one target.
 type Image struct {
-	Target    string // spt or hvt
-	File      string // its name for tools that write it to a file; may be empty
-	Contents  []byte
-	Devices   []Device
-	Memory    int // MB that it is to have where nothing else is said; 0: nothing is said
-	Arguments []string
+	Target       string // spt or hvt
+	Architecture string // amd64 or arm64
+	File         string // its name for tools that write it to a file; may be empty
+	Contents     []byte
+	Devices      []Device
+	Memory       int // MB that it is to have where nothing else is said; 0: nothing is said
+	Arguments    []string
 }
 
 // push are the actions of who writes.
@@ -67,7 +68,7 @@ func (c *Client) push(ctx context.Context, r Reference, images []Image, annotati
 func (s *site) pushImage(ctx context.Context, image Image) (d v1.Descriptor, err error) {
 	sum := sha256.Sum256(image.Contents)
 	c := config{
-		Target: image.Target, Architecture: architecture, Image: imageConfig{hex.EncodeToString(sum[:]), int64(len(image.Contents))},
+		Target: image.Target, Architecture: image.Architecture, Image: imageConfig{hex.EncodeToString(sum[:]), int64(len(image.Contents))},
 		Devices: image.Devices, Memory: image.Memory, Arguments: image.Arguments,
 	}
 	if err := c.check(s.client.options.MaxImage); err != nil {
@@ -97,7 +98,7 @@ func (s *site) pushImage(ctx context.Context, image Image) (d v1.Descriptor, err
 	}
 	d, err = s.pushManifest(ctx, "", m.MediaType, m)
 	d.ArtifactType = ArtifactType
-	d.Platform = &v1.Platform{OS: operatingSystem, Architecture: architecture, Variant: image.Target}
+	d.Platform = &v1.Platform{OS: operatingSystem, Architecture: image.Architecture, Variant: image.Target}
 	return d, err
 }
 

@@ -93,7 +93,7 @@ func TestAnUploadThatBreaks(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				_, by := newRoad(t, host, c.most, c.times)
-				image := Image{Target: "spt", Contents: randomBytes(1<<20 + len(name))} // that nobody has pushed before
+				image := Image{Target: "spt", Architecture: "amd64", Contents: randomBytes(1<<20 + len(name))} // that nobody has pushed before
 				client := newClient(t, Options{})
 				client.chunk = 100 << 10
 				r := reference(t, "oci://"+by+"/"+strconv.Itoa(int(c.most))+"-"+strconv.Itoa(int(c.times)))
@@ -135,9 +135,9 @@ func TestWhatCannotBePushed(t *testing.T) {
 		image     Image
 		want      string
 	}{
-		"to a digest": {"oci://" + host + "/web@sha256:" + strings.Repeat("0", 64), Image{Target: "spt", Contents: []byte("x")}, "a digest cannot be chosen"},
-		"too large":   {"oci://" + host + "/web", Image{Target: "spt", Contents: make([]byte, 1001)}, "at most 1000 are possible"},
-		"empty":       {"oci://" + host + "/web", Image{Target: "spt"}, "its image has no size"},
+		"to a digest": {"oci://" + host + "/web@sha256:" + strings.Repeat("0", 64), Image{Target: "spt", Architecture: "amd64", Contents: []byte("x")}, "a digest cannot be chosen"},
+		"too large":   {"oci://" + host + "/web", Image{Target: "spt", Architecture: "amd64", Contents: make([]byte, 1001)}, "at most 1000 are possible"},
+		"empty":       {"oci://" + host + "/web", Image{Target: "spt", Architecture: "amd64"}, "its image has no size"},
 		"no target":   {"oci://" + host + "/web", Image{Contents: []byte("x")}, "its target or architecture is no word"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestARegistryThatTakesNothing(t *testing.T) {
 // TestAnUploadGoesOnWhereItBroke, if the registry keeps what it has got.
 func TestAnUploadGoesOnWhereItBroke(t *testing.T) {
 	l := newLiar(t)
-	image := Image{Target: "spt", Contents: randomBytes(1 << 20)}
+	image := Image{Target: "spt", Architecture: "amd64", Contents: randomBytes(1 << 20)}
 	var mu sync.Mutex // protects what follows: each request may come on another connection
 	var got []byte
 	sent, breaks := 0, 3

@@ -6,6 +6,7 @@ import (
 	"log"
 	"math/rand/v2"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -61,8 +62,8 @@ func randomBytes(n int) []byte {
 
 // web are images for two targets.
 var web = []Image{
-	{Target: "hvt", File: "web.hvt", Contents: randomBytes(100_000), Devices: []Device{{"service", "net"}}, Memory: 64, Arguments: []string{"--port=80"}},
-	{Target: "spt", File: "web.spt", Contents: randomBytes(90_000), Devices: []Device{{"service", "net"}}, Memory: 64, Arguments: []string{"--port=80"}},
+	{Target: "hvt", Architecture: runtime.GOARCH, File: "web.hvt", Contents: randomBytes(100_000), Devices: []Device{{"service", "net"}}, Memory: 64, Arguments: []string{"--port=80"}},
+	{Target: "spt", Architecture: runtime.GOARCH, File: "web.spt", Contents: randomBytes(90_000), Devices: []Device{{"service", "net"}}, Memory: 64, Arguments: []string{"--port=80"}},
 }
 
 // inMemoryOrReal runs a test with the library's registry, and with a real one.

@@ -3,6 +3,9 @@ package registry
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -16,8 +19,16 @@ var manifestTypes = []string{
 	string(types.OCIImageIndex), string(types.OCIManifestSchema1), string(types.DockerManifestList), string(types.DockerManifestSchema2),
 }
 
-// architecture is the only one that unikernels run on here.
-const architecture = "amd64"
+// architectures are those that unikernels are for, that of this program first: whoever asks is
+// likely to be on the host, or on a machine of the same kind.
+var architectures = preferred(runtime.GOARCH)
+
+func preferred(own string) []string {
+	if own == "arm64" {
+		return []string{"arm64", "amd64"}
+	}
+	return []string{"amd64", "arm64"}
+}
 
 // Resolve asks a registry what a reference leads to. The reference of the artifact has the digest:
 // whatever becomes of the tag, Fetch gets the same.
@@ -76,9 +87,9 @@ func (a *Artifact) readIndex(ctx context.Context, data []byte) error {
 	for _, d := range index.Manifests {
 		switch p := d.Platform; {
 		case d.Annotations[referenceTypeNote] != "" || !d.MediaType.IsImage():
-		case p != nil && p.OS == operatingSystem && p.Architecture == architecture:
+		case p != nil && p.OS == operatingSystem && slices.Contains(architectures, p.Architecture):
 			err = a.add(ctx, d, false)
-		case p == nil || p.Architecture == architecture && p.OS == "linux":
+		case p == nil || p.OS == "linux" && slices.Contains(architectures, p.Architecture):
 			containers = append(containers, d)
 		default:
 			a.Others = append(a.Others, platformText(p))
@@ -98,10 +109,20 @@ func (a *Artifact) readIndex(ctx context.Context, data []byte) error {
 	return nil
 }
 
-// readContainers reads the targets of container images.
+// readContainers reads the targets of container images: of those for one architecture, if any are
+// for the first one, or else of all.
 func (a *Artifact) readContainers(ctx context.Context, list []v1.Descriptor) error {
+	first := func(d v1.Descriptor) bool { return d.Platform == nil || d.Platform.Architecture == architectures[0] }
+	if slices.ContainsFunc(list, first) {
+		for _, d := range list {
+			if !first(d) {
+				a.Others = append(a.Others, platformText(d.Platform))
+			}
+		}
+		list = slices.DeleteFunc(list, func(d v1.Descriptor) bool { return !first(d) })
+	}
 	if len(list) == 0 {
-		return because(Unusable, "there is no unikernel for %s in it", architecture)
+		return because(Unusable, "there is no unikernel for %s in it", strings.Join(architectures, " or "))
 	}
 	for _, d := range list {
 		if err := a.add(ctx, d, true); err != nil {

@@ -3,6 +3,7 @@ package registry
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/base64"
@@ -55,7 +56,7 @@ func (s *site) urunc(ctx context.Context, m *v1.Manifest, annotations map[string
 			return t, err
 		}
 	}
-	t = Target{Name: notes[uruncHypervisor], Architecture: architecture, Digest: digest, layers: m.Layers}
+	t = Target{Name: notes[uruncHypervisor], Architecture: cmp.Or(container.Architecture, "amd64"), Digest: digest, layers: m.Layers}
 	t.Arguments = append(container.Config.Entrypoint, container.Config.Cmd...)
 	if len(t.Arguments) == 0 {
 		t.Arguments = strings.Fields(notes[uruncCommand])

@@ -205,7 +205,7 @@ func TestIndexesOfSeveralKinds(t *testing.T) {
 	linux.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
 	_, hvt := container{annotations: notes(kernel, "hvt", ""), layers: [][]byte{archive(t, entry{name: "unikernel/net.hvt", data: "image"})}}.put(t, reference(t, "oci://"+host+"/mixed:hvt"))
 	hvt.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
-	arm := v1.Descriptor{MediaType: types.OCIManifestSchema1, Size: 5, Digest: linux.Digest, Platform: &v1.Platform{OS: "linux", Architecture: "arm64"}}
+	arm := v1.Descriptor{MediaType: types.OCIManifestSchema1, Size: 5, Digest: linux.Digest, Platform: &v1.Platform{OS: "linux", Architecture: "riscv64"}}
 	attestation := linux
 	attestation.Annotations = map[string]string{referenceTypeNote: "attestation-manifest"}
 	attestation.Platform = &v1.Platform{OS: "unknown", Architecture: "unknown"}
@@ -219,7 +219,7 @@ func TestIndexesOfSeveralKinds(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Albatross, a.Format)
 	require.Len(t, a.Targets, 1)
-	require.Equal(t, []string{"linux/arm64", "linux/amd64"}, a.Others)
+	require.Equal(t, []string{"linux/riscv64", "linux/amd64"}, a.Others)
 	got, err := client.Fetch(t.Context(), a, a.Targets[0])
 	require.NoError(t, err)
 	require.Equal(t, web[1].Contents, got)
@@ -227,10 +227,10 @@ func TestIndexesOfSeveralKinds(t *testing.T) {
 	a, err = client.Resolve(t.Context(), index(arm, attestation, hvt))
 	require.NoError(t, err)
 	require.Equal(t, Urunc, a.Format)
-	require.Equal(t, []string{"linux/arm64"}, a.Others)
+	require.Equal(t, []string{"linux/riscv64"}, a.Others)
 
 	_, err = client.Resolve(t.Context(), index(arm, attestation))
-	require.ErrorContains(t, err, "there is no unikernel for amd64 in it")
+	require.ErrorContains(t, err, "there is no unikernel for amd64 or arm64 in it")
 	_, err = client.Resolve(t.Context(), index(linux))
 	requireKind(t, err, Unusable)
 	many := make([]v1.Descriptor, maxTargets+1)

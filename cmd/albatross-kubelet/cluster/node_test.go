@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
@@ -246,7 +247,7 @@ func (n *node) push(guest, tag string, arguments ...string) string {
 	require.NoError(n.t, err)
 	c := registry.New(registry.Options{})
 	defer c.Close()
-	_, err = c.Push(context.Background(), reference, []registry.Image{{Target: "spt", Contents: guests.Image(guest, "spt"), Memory: 16, Arguments: arguments}}, nil)
+	_, err = c.Push(context.Background(), reference, []registry.Image{{Target: "spt", Architecture: goruntime.GOARCH, Contents: guests.Image(guest, "spt"), Memory: 16, Arguments: arguments}}, nil)
 	require.NoError(n.t, err)
 	return image
 }
