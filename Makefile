@@ -43,11 +43,11 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
 
 overlay:
-	@GOFLAGS='$(GOFLAGS_BEFORE)' $(GO) run ./sockets/remote/overlay "$$($(GO) env GOROOT)" "$(OVERLAY)"
+	@GOARCH= GOFLAGS='$(GOFLAGS_BEFORE)' $(GO) run ./sockets/remote/overlay "$$($(GO) env GOROOT)" "$(OVERLAY)"
 
 # Tests that run in a network namespace build programs there, where no module can be
 # downloaded: their targets depend on this.
-build: overlay ## build all programs into bin/
+build: overlay ## build all programs into bin/; with GOARCH=arm64, for that processor
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ $(addprefix ./cmd/,$(STATIC))
@@ -94,21 +94,22 @@ install: ## install what `make man` has made to DESTDIR and PREFIX
 	install -m 644 README.md CHANGELOG.md docs/*.md packaging/grafana/albatross.json $(share)/doc/albatross-go
 	install -m 644 LICENSE $(share)/doc/albatross-go/copyright
 
-# The programs of packages need no library of the machine that they are installed on. Unikernels
-# of spt are of amd64 only.
-STATIC_BUILD := CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
-NFPM := SOURCE_DATE_EPOCH=$(EPOCH) PACKAGE_VERSION='$(PACKAGE_VERSION)' $(GO) tool -modfile=packaging/nfpm/go.mod nfpm package --config packaging/nfpm/nfpm.yaml
+# The programs of packages need no library of the machine that they are installed on.
+PACKAGE_ARCH ?= amd64
+STATIC_BUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(PACKAGE_ARCH) $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+NFPM := SOURCE_DATE_EPOCH=$(EPOCH) PACKAGE_ARCH=$(PACKAGE_ARCH) PACKAGE_VERSION='$(PACKAGE_VERSION)' $(GO) tool -modfile=packaging/nfpm/go.mod nfpm package --config packaging/nfpm/nfpm.yaml
 PACKAGES ?= bin/packages
-package := $(PACKAGES)/albatross-go-$(PACKAGE_VERSION)-linux-amd64
+package := $(PACKAGES)/albatross-go-$(PACKAGE_VERSION)-linux-$(PACKAGE_ARCH)
 
 stage: man
 	@rm -rf bin/stage && mkdir -p bin/static $(PACKAGES)
 	$(STATIC_BUILD) -o bin/static/ $(addprefix ./cmd/,$(PROGRAMS) $(STATIC))
 	@$(MAKE) -s install DESTDIR=bin/stage PREFIX=/usr BUILT=bin/static
 
-packages: deb rpm tarball ## make all of them, in PACKAGES (bin/packages)
+packages: ## make all of them, for each of ARCHITECTURES, in PACKAGES (bin/packages)
+	@set -e; for arch in $(ARCHITECTURES); do $(MAKE) deb rpm tarball PACKAGE_ARCH=$$arch; done
 
-deb: stage ## make a package for Debian
+deb: stage ## make a package for Debian, of PACKAGE_ARCH (amd64)
 	$(NFPM) --packager deb --target $(PACKAGES)/
 
 rpm: stage ## make a package for systems with rpm
@@ -181,14 +182,14 @@ chaos: build ## let everything go wrong at the same time for five minutes, and p
 soak: build ## the same for an hour
 	@cd test/chaos && ALBATROSS_CHAOS_FOR=1h $(GO) test -v -count 1 -timeout 3h -run '^TestSiege$$'
 
-vm-test: build ## boot a Debian in qemu, and try the units and hvt there (a quarter of an hour)
+vm-test: build ## boot machines in qemu, and try the units, hvt and arm64 there (half an hour)
 	@machine=$$(test/vm/prepare.sh) && cd test/vm && ALBATROSS_VM="$$machine" $(GO) test -v -count 1 -timeout 2h
 
 # All is built here: there is no network in the namespace of the tests.
 package-test: ## install, upgrade and remove the packages in a Debian of their own (two minutes)
 	@rm -rf bin/package-test
 	@set -e; for version in 0.1.0 0.2.0; do \
-		$(MAKE) -s packages VERSION=$$version PACKAGES=bin/package-test/$$version; \
+		$(MAKE) -s packages ARCHITECTURES=amd64 VERSION=$$version PACKAGES=bin/package-test/$$version; \
 	done
 	@root=$$(test/packages/prepare.sh) && cd test/packages && \
 		ALBATROSS_ROOT="$$root" ALBATROSS_PACKAGES=$(CURDIR)/bin/package-test $(GO) test -v -count 1 -timeout 30m

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds a small Debian 12 for the tests of this directory: kernel, initrd and the
-# file system of the root; and the beginning of another initrd, for a machine that runs
-# nothing but tests. It takes a minute, once: the result is kept in
+# file system of the root; the beginning of another initrd, for a machine that runs
+# nothing but tests; and kernel and beginning of an initrd for such a machine of arm64. It takes a minute, once: the result is kept in
 # $XDG_CACHE_HOME/albatross-vm, and the path of that is printed.
 set -eu
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/albatross-vm
@@ -15,7 +15,7 @@ if [ "$(cat "$cache/stamp" 2>/dev/null)" = "$stamp" ]; then
 fi
 exec 3>&1 >&2
 
-needs="qemu-system-x86 mmdebstrap busybox-static cpio e2fsprogs"
+needs="qemu-system-x86 qemu-system-arm mmdebstrap busybox-static cpio e2fsprogs"
 missing=
 for package in $needs; do
 	dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
@@ -113,6 +113,43 @@ sh /run >/dev/ttyS1 2>&1
 poweroff -f
 INIT
 pack "$initrd" >"$cache/kvm"
+
+# This one is for arm64. Its packages are only unpacked, since their programs do not run here,
+# and what its kernel calls a module is found by its name. It leaves the first file system, which
+# nobody can unmount, and a tender has to.
+arm=$work/arm
+mmdebstrap --variant=extract --architectures=arm64 --include=linux-image-cloud-arm64,busybox-static bookworm "$arm"
+cp "$arm"/boot/vmlinuz-* "$cache/vmlinuz-arm64"
+initrd=$work/arm64
+mkdir -p "$initrd/bin" "$initrd/dev" "$initrd/proc" "$initrd/sys" "$initrd/tmp" "$initrd/new"
+cp "$arm/bin/busybox" "$initrd/bin/busybox"
+for module in llc stp bridge tun; do
+	cp "$(find "$arm/lib/modules" -name "$module.ko")" "$initrd/"
+done
+cat >"$initrd/init" <<'INIT'
+#!/bin/busybox sh
+set -e # its end is the machine's
+export PATH=/bin HOME=/
+if [ -d /new ]; then
+	/bin/busybox --install -s /bin
+	mount -t tmpfs -o mode=755,size=80% tmpfs /new
+	cp -a bin init /new/ # which switch_root looks for, and itself is
+	for name in *; do case $name in new | bin | init) ;; *) mv "$name" /new/ ;; esac done
+	exec switch_root /new /init
+fi
+mount -t devtmpfs devtmpfs /dev
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+chmod 1777 /tmp
+ip link set lo up
+echo 1 >/proc/sys/vm/overcommit_memory
+for module in llc stp bridge tun; do insmod /$module.ko; done
+echo the script:
+sh /run 2>&1
+poweroff -f
+INIT
+pack "$initrd" >"$cache/arm64"
 
 rm -rf "$root/boot" "$root/usr/share/doc" "$root/usr/share/locale" "$root/var/cache/apt" "$root/var/lib/apt/lists"
 mkfs.ext4 -q -d "$root" "$cache/root.ext4" 1G
