@@ -164,6 +164,18 @@ func (c *caller) ends() (list []messages.NamedEnd) {
 	return list
 }
 
+// statuses are those of all unikernels.
+func (c *caller) statuses() (list []messages.UnikernelStatus) {
+	_, refusal := c.say("control", func(ctx context.Context, conn *client.Conn) (_ messages.Success, err error) {
+		list, err = conn.Statuses(ctx, messages.Name{})
+		return nil, err
+	})
+	if refusal != "" {
+		c.requireDead(refusal)
+	}
+	return list
+}
+
 func (c *caller) requireDead(refusal string) {
 	if !c.dead {
 		c.h.t.Errorf("%s: a question is refused: %s", c.h.doing, refusal)

@@ -95,8 +95,20 @@ func (h *host) stateOfFile(d messages.NamedBlock) string {
 // what was under way for clients that have left has come to its end.
 func (h *host) settle() {
 	within(patience, func() bool {
-		return len(h.journal.differences(h.see())) == 0 && len(h.strays()) == 0
+		return !h.tries() && len(h.journal.differences(h.see())) == 0 && len(h.strays()) == 0
 	})
+}
+
+// tries tells whether the daemon still tries something with a unikernel, as it may have promised a client
+// who was refused: it starts it, or waits until it can, or until it can store what has become of it.
+func (h *host) tries() bool {
+	h.t.Helper()
+	for _, s := range (&caller{h: h}).statuses() {
+		if s.Wait.OK || s.State != messages.StateRunning && s.State != messages.StateStopped && s.State != messages.StateEnded {
+			return true
+		}
+	}
+	return false
 }
 
 // noteProcesses notes which process each unikernel has that is certain to run.
