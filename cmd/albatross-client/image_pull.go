@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"path"
 
@@ -41,7 +42,7 @@ func pull(ctx context.Context, out *printer, client *registry.Client, r registry
 	}
 	file := messages.Name{Label: messages.Label(path.Base(r.Repository) + "." + chosen.Name)}
 	written, err := to.save(file, bytes.NewReader(f.data))
-	if err != nil {
+	if err = errors.Join(err, f.close()); err != nil {
 		return fmt.Errorf("cannot save the image: %w", err)
 	}
 	return tell(to, func() error {

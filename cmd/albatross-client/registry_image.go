@@ -18,7 +18,8 @@ type fetched struct {
 	reference registry.Reference // with its digest
 	target    registry.Target
 	image     *image.Image
-	data      []byte
+	data      []byte // in a temporary file: not to be used after close
+	close     func() error
 }
 
 // origin is what the daemon notes about the image.
@@ -50,6 +51,9 @@ func withImage(ctx context.Context, out *printer, o registryOptions, r registry.
 			return err
 		}
 		err = do(f)
+		if closed := f.close(); err == nil {
+			err = closed
+		}
 		switch {
 		case otherHost(err):
 			refused, artifact = orElse(refused, err), artifact.Without(chosen.Architecture)
@@ -140,20 +144,29 @@ func targetOrder(target messages.Option[string]) []string {
 	return targets
 }
 
-// fetchImage gets an image from a registry, which must be a unikernel for that target.
+// fetchImage gets an image from a registry, which must be a unikernel for that target. The caller closes it.
 func fetchImage(ctx context.Context, client *registry.Client, artifact *registry.Artifact, target registry.Target) (f fetched, err error) {
-	f = fetched{reference: artifact.Reference, target: target}
-	if f.data, err = client.Fetch(ctx, artifact, target); err != nil {
+	kept, err := client.FetchFile(ctx, artifact, target)
+	if err != nil {
 		return f, err
 	}
-	if f.image, err = readUnikernel(artifact.Reference.String(), f.data); err != nil {
-		return f, err
-	}
-	if got := f.image.Target.String(); got != target.Name {
-		return f, inputError(fmt.Sprintf("cannot use %s: what is there for %s is for %s", artifact.Reference, target.Name, got))
-	}
-	if got := string(f.image.Architecture); got != target.Architecture {
-		return f, inputError(fmt.Sprintf("cannot use %s: what is there for %s is for %s", artifact.Reference, target.Architecture, got))
+	f = fetched{reference: artifact.Reference, target: target, data: kept.Contents, close: kept.Close}
+	if err := f.check(); err != nil {
+		return f, errors.Join(err, f.close())
 	}
 	return f, nil
+}
+
+// check reads the image, and returns why it is not what it should be.
+func (f *fetched) check() (err error) {
+	if f.image, err = readUnikernel(f.reference.String(), f.data); err != nil {
+		return err
+	}
+	if got := f.image.Target.String(); got != f.target.Name {
+		return inputError(fmt.Sprintf("cannot use %s: what is there for %s is for %s", f.reference, f.target.Name, got))
+	}
+	if got := string(f.image.Architecture); got != f.target.Architecture {
+		return inputError(fmt.Sprintf("cannot use %s: what is there for %s is for %s", f.reference, f.target.Architecture, got))
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 
 	"albatross/cmd/albatross-kubelet/pods"
@@ -27,15 +28,15 @@ func fetchFrom(client *registry.Client, order []string) provider.Fetch {
 		if err != nil {
 			return i, err
 		}
-		contents, err := client.Fetch(ctx, artifact, target)
+		kept, err := client.FetchFile(ctx, artifact, target)
 		if err != nil {
 			return i, err
 		}
-		read, err := image.Read(bytes.NewReader(contents), int64(len(contents)))
+		read, err := image.Read(bytes.NewReader(kept.Contents), int64(len(kept.Contents)))
 		if err != nil {
-			return i, err
+			return i, errors.Join(err, kept.Close())
 		}
-		i = provider.Image{Contents: contents, Defaults: pods.Defaults{Memory: target.Memory, Arguments: target.Arguments}}
+		i = provider.Image{Contents: kept.Contents, Close: kept.Close, Defaults: pods.Defaults{Memory: target.Memory, Arguments: target.Arguments}}
 		for _, d := range read.Devices {
 			if d.Kind == image.Net {
 				i.Networks = append(i.Networks, d.Name)

@@ -7,6 +7,7 @@
 //	a, err := c.Resolve(ctx, ref)              // asks for the tag once; a.Reference has the digest
 //	target, err := a.Choose("spt", "hvt")      // the first of these that there is
 //	image, err := c.Fetch(ctx, a, target)      // the image, whose digests are verified
+//	kept, err := c.FetchFile(ctx, a, target)   // the same, in a temporary file instead of in memory
 //
 // # Formats
 //
@@ -18,8 +19,8 @@
 // # Trust
 //
 // A registry is trusted with nothing. Every document and layer is bounded in size and has the digest
-// that the reference, or the document above it, names. A layer is unpacked in memory, only as far as
-// its target says, and no part of a container image is written to disk. Redirects lead from
+// that the reference, or the document above it, names. A layer is unpacked only as far as
+// its target says. Nothing is written to disk except the image, by FetchFile to a file that has no name. Redirects lead from
 // https to https only, and credentials go to no other host. Plain http is spoken with this machine
 // only, except where Options.Insecure allows it.
 //

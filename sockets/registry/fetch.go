@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -15,17 +16,47 @@ import (
 
 // Fetch returns the image of a target, after all of it was verified.
 func (c *Client) Fetch(ctx context.Context, a *Artifact, t Target) ([]byte, error) {
+	var image bytes.Buffer
+	if err := c.FetchTo(ctx, a, t, &image); err != nil {
+		return nil, err
+	}
+	return image.Bytes(), nil
+}
+
+// FetchTo writes the image of a target, as it arrives. It is verified when FetchTo returns nil; after an error
+// what was written may be anything.
+func (c *Client) FetchTo(ctx context.Context, a *Artifact, t Target, w io.Writer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, moveTime, errSlow)
 	defer cancel()
 	read := a.site.image
 	if t.file != "" {
 		read = a.site.extract
 	}
-	image, err := read(ctx, t)
-	if err != nil {
-		return nil, named(err, "get", a.Reference)
+	to := &sink{Writer: w, sum: sha256.New()}
+	err := read(ctx, t, to)
+	switch {
+	case to.err != nil:
+		return fmt.Errorf("cannot keep the image of %s: %w", a.Reference, to.err)
+	case err != nil:
+		return named(err, "get", a.Reference)
 	}
-	return image, nil
+	return nil
+}
+
+// A sink is where an image is written. Why that is not possible is no fault of the registry's.
+type sink struct {
+	io.Writer
+	sum  hash.Hash
+	size int64
+	err  error
+}
+
+func (s *sink) Write(b []byte) (int, error) {
+	n, err := s.Writer.Write(b)
+	s.err = err
+	s.size += int64(n)
+	_, _ = s.sum.Write(b[:n]) // it does not fail
+	return n, err
 }
 
 // layer reads a layer, with progress. Its user closes it, and has verified it only at io.EOF.
@@ -35,37 +66,35 @@ func (s *site) layer(ctx context.Context, d v1.Descriptor) (raw io.Reader, done 
 	return counted, func() { b.Close(); shown() }
 }
 
-// image reads an image in our format.
-func (s *site) image(ctx context.Context, t Target) ([]byte, error) {
+// image writes an image in our format.
+func (s *site) image(ctx context.Context, t Target, to *sink) error {
 	raw, done := s.layer(ctx, t.layers[0])
 	defer done()
 	unpacked := raw
 	if t.layers[0].MediaType == layerTypeGzip {
 		z, err := gzip.NewReader(raw)
 		if err != nil {
-			return nil, unpackable(raw, err)
+			return unpackable(raw, err)
 		}
 		unpacked = z
 	}
-	var image bytes.Buffer
-	n, err := image.ReadFrom(io.LimitReader(unpacked, t.Size+1))
+	n, err := io.Copy(to, io.LimitReader(unpacked, t.Size+1))
 	switch {
 	case err != nil:
-		return nil, unpackable(raw, err)
+		return unpackable(raw, err)
 	case n > t.Size:
-		return nil, because(Invalid, "its image unpacks to more than the %d bytes that were announced", t.Size)
+		return because(Invalid, "its image unpacks to more than the %d bytes that were announced", t.Size)
 	}
 	if err := drain(raw); err != nil {
-		return nil, err
+		return err
 	}
-	return image.Bytes(), t.verify(image.Bytes())
+	return t.verify(to)
 }
 
 // verify returns an error if an image is not what its configuration says.
-func (t Target) verify(image []byte) error {
-	sum := sha256.Sum256(image)
-	if got := hex.EncodeToString(sum[:]); got != t.SHA256 || int64(len(image)) != t.Size {
-		return because(Invalid, "its image has %d bytes with the SHA-256 %s, and should have %d with %s", len(image), got, t.Size, t.SHA256)
+func (t Target) verify(image *sink) error {
+	if got := hex.EncodeToString(image.sum.Sum(nil)); got != t.SHA256 || image.size != t.Size {
+		return because(Invalid, "its image has %d bytes with the SHA-256 %s, and should have %d with %s", image.size, got, t.Size, t.SHA256)
 	}
 	return nil
 }

@@ -99,14 +99,15 @@ func decoded(value string) string {
 
 // notesInside reads the notes of urunc in the layers.
 func (s *site) notesInside(ctx context.Context, layers []v1.Descriptor) (map[string]string, error) {
-	data, err := s.find(ctx, layers, uruncFile, maxNotes)
+	var data bytes.Buffer
+	err := s.find(ctx, layers, uruncFile, maxNotes, &data)
 	if errors.Is(err, errNoFile) {
 		return nil, because(Unusable, "it is a container image without a unikernel: it has neither annotations of urunc nor %s", uruncFile)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return readNotes(data)
+	return readNotes(data.Bytes())
 }
 
 // readNotes reads the file of urunc.
@@ -137,49 +138,49 @@ func insidePath(name string) (string, error) {
 	return clean, nil
 }
 
-// extract reads the image out of the layers of a container image.
-func (s *site) extract(ctx context.Context, t Target) ([]byte, error) {
-	data, err := s.find(ctx, t.layers, t.file, s.client.options.MaxImage)
+// extract writes the image out of the layers of a container image.
+func (s *site) extract(ctx context.Context, t Target, to *sink) error {
+	err := s.find(ctx, t.layers, t.file, s.client.options.MaxImage, to)
 	if errors.Is(err, errNoFile) {
-		return nil, because(Invalid, "there is no file %.200q in it", t.file)
+		return because(Invalid, "there is no file %.200q in it", t.file)
 	}
-	return data, err
+	return err
 }
 
 // errNoFile is about layers without a file that is looked for.
 var errNoFile = errors.New("there is no such file")
 
-// find returns a file in layers: that of the uppermost one that has it.
-func (s *site) find(ctx context.Context, layers []v1.Descriptor, file string, limit int64) ([]byte, error) {
+// find writes a file in layers: that of the uppermost one that has it.
+func (s *site) find(ctx context.Context, layers []v1.Descriptor, file string, limit int64, to io.Writer) error {
 	for i := len(layers) - 1; i >= 0; i-- {
-		data, err := s.findIn(ctx, layers[i], file, limit)
+		err := s.findIn(ctx, layers[i], file, limit, to)
 		if !errors.Is(err, errAbsent) {
-			return data, err
+			return err
 		}
 	}
-	return nil, errNoFile
+	return errNoFile
 }
 
 // errAbsent is about a layer that leaves a file as it is in those below.
 var errAbsent = errors.New("it is not in this layer")
 
 // findIn looks for a file in a layer, all of which is verified before it returns.
-func (s *site) findIn(ctx context.Context, layer v1.Descriptor, file string, limit int64) ([]byte, error) {
+func (s *site) findIn(ctx context.Context, layer v1.Descriptor, file string, limit int64, to io.Writer) error {
 	raw, done := s.layer(ctx, layer)
 	defer done()
 	unpacked, release, err := unpack(raw, layer.MediaType)
 	if err != nil {
-		return nil, unpackable(raw, err)
+		return unpackable(raw, err)
 	}
 	defer release()
-	data, err := search(&capped{unpacked, s.client.unpacked}, file, limit)
+	err = search(&capped{unpacked, s.client.unpacked}, file, limit, to)
 	if err != nil && !errors.Is(err, errAbsent) && !errors.Is(err, errNoFile) {
-		return nil, unpackable(raw, err)
+		return unpackable(raw, err)
 	}
 	if err := drain(raw); err != nil {
-		return nil, err
+		return err
 	}
-	return data, err
+	return err
 }
 
 // unpack returns the archive in a layer.
@@ -215,43 +216,40 @@ func (c *capped) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// search looks for a file in an archive, until it finds it, or what says that it is not there.
-func search(archive io.Reader, file string, limit int64) ([]byte, error) {
+// search looks for a file in an archive, until it has written it, or found what says that it is not there.
+func search(archive io.Reader, file string, limit int64, to io.Writer) error {
 	t := tar.NewReader(archive)
 	removed := false
 	for range maxEntries {
 		header, err := t.Next()
 		switch {
 		case err == io.EOF && removed:
-			return nil, errNoFile
+			return errNoFile
 		case err == io.EOF:
-			return nil, errAbsent
+			return errAbsent
 		case err != nil:
-			return nil, err
+			return err
 		}
 		switch name := path.Clean("/" + header.Name); {
 		case name == file:
-			return contents(t, header, limit)
+			return contents(t, header, limit, to)
 		case removes(name, file):
 			removed = true // it may be in this layer all the same
 		}
 	}
-	return nil, fmt.Errorf("there are more than %d files in it", maxEntries)
+	return fmt.Errorf("there are more than %d files in it", maxEntries)
 }
 
-// contents reads a file that was found.
-func contents(t *tar.Reader, header *tar.Header, limit int64) ([]byte, error) {
+// contents writes a file that was found.
+func contents(t *tar.Reader, header *tar.Header, limit int64, to io.Writer) error {
 	switch {
 	case header.Typeflag != tar.TypeReg:
-		return nil, because(Invalid, "%.200q in it is no file, but a link, a directory or a device", header.Name)
+		return because(Invalid, "%.200q in it is no file, but a link, a directory or a device", header.Name)
 	case header.Size > limit:
-		return nil, because(Invalid, "%.200q in it has %d bytes: at most %d are possible", header.Name, header.Size, limit)
+		return because(Invalid, "%.200q in it has %d bytes: at most %d are possible", header.Name, header.Size, limit)
 	}
-	var data bytes.Buffer
-	if _, err := data.ReadFrom(io.LimitReader(t, limit)); err != nil {
-		return nil, err
-	}
-	return data.Bytes(), nil
+	_, err := io.Copy(to, io.LimitReader(t, limit))
+	return err
 }
 
 // removes reports whether an entry of a layer removes a file of those below: the entry .wh.NAME removes

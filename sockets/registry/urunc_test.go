@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 
@@ -188,7 +189,7 @@ func TestImagesOfUruncThatAreRefused(t *testing.T) {
 func TestManyFiles(t *testing.T) {
 	block := archive(t, entry{name: "x"})[:512]
 	many := bytes.NewReader(bytes.Repeat(block, maxEntries+1))
-	_, err := search(many, kernel, 1)
+	err := search(many, kernel, 1, io.Discard)
 	require.ErrorContains(t, err, "there are more than 131072 files in it")
 }
 

@@ -50,8 +50,17 @@ func (u Unikernel) exists() bool { return u.State != messages.StateEnded }
 
 // An Image is what Fetch has got.
 type Image struct {
-	Contents []byte
+	Contents []byte       // not to be used after Close
+	Close    func() error // nil: there is nothing to be freed
 	pods.Defaults
+}
+
+// free frees an image.
+func (i Image) free() error {
+	if i.Close == nil {
+		return nil
+	}
+	return i.Close()
 }
 
 // A Fetch returns the image of a reference, as pods have it. The error says for people why not.

@@ -47,7 +47,7 @@ import (
 )
 
 const (
-	// workers is how many pods are looked after at the same time. Each may hold an image in memory.
+	// workers is how many pods are looked after at the same time. Each may hold an image.
 	workers = 4
 
 	// A pod whose step has failed is tried again after firstRetry, then after ever longer up to

@@ -21,7 +21,7 @@ const (
 
 // start creates the unikernel of a pod. Why it cannot is in the status of the pod, and an event; then
 // it is tried again.
-func (p *Provider) start(ctx context.Context, pod *corev1.Pod, name messages.Name, seen pods.Seen, d pods.Decision) error {
+func (p *Provider) start(ctx context.Context, pod *corev1.Pod, name messages.Name, seen pods.Seen, d pods.Decision) (failed error) {
 	plan, err := p.plan(ctx, pod)
 	if missing := new(pods.MissingError); errors.As(err, &missing) {
 		return p.notStarted(ctx, pod, seen, d, reasonMissing, err)
@@ -36,6 +36,7 @@ func (p *Provider) start(ctx context.Context, pod *corev1.Pod, name messages.Nam
 	if err != nil {
 		return p.notStarted(ctx, pod, seen, d, reasonImage, fmt.Errorf("cannot get the image %s: %w", plan.Image, err))
 	}
+	defer func() { failed = errors.Join(failed, image.free()) }()
 	// The run is in the status before it can exist. If the pod was changed meanwhile, that fails.
 	view := p.view(pod, seen, d)
 	view.Begins = p.begin(pod, d)
