@@ -13,6 +13,7 @@ import (
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/stretchr/testify/require"
 
+	"albatross/cmd/albatross-kubelet/daemon"
 	"albatross/sockets/registry"
 	"albatross/test/guests"
 )
@@ -59,6 +60,25 @@ func TestTheCommandLine(t *testing.T) {
 	} {
 		_, err := given(change).check()
 		require.ErrorContains(t, err, says)
+	}
+}
+
+// TestWhichSubnetIsRouted: others reach addresses on the first network, if there is no NAT.
+func TestWhichSubnetIsRouted(t *testing.T) {
+	subnet := netip.MustParsePrefix("10.1.0.0/24")
+	for _, c := range []struct {
+		network daemon.Network
+		subnets []netip.Prefix
+	}{
+		{daemon.Network{Subnet: subnet, Kernel: true, Routed: true}, []netip.Prefix{subnet}},
+		{daemon.Network{Subnet: subnet, Kernel: true}, nil},
+		{daemon.Network{Subnet: subnet}, nil},
+	} {
+		h := &host{setup: setup{options: options{networks: []string{"pods", "others"}}}}
+		require.Empty(t, h.subnets(), "nothing is known yet")
+		h.networks.Store(&map[string]daemon.Network{"pods": c.network})
+		require.Equal(t, c.subnets, h.subnets())
+		require.Equal(t, c.network.Kernel, h.reached("pods"))
 	}
 }
 

@@ -276,7 +276,7 @@ func (h *host) load(ctx context.Context) (load hostnode.Load, err error) {
 	return load, err
 }
 
-// reached reports whether the addresses of a network are reached from outside of the host.
+// reached reports whether the addresses of a network are reached from outside of the network.
 func (h *host) reached(network string) bool {
 	known := h.networks.Load()
 	return known != nil && (*known)[network].Kernel
@@ -284,9 +284,9 @@ func (h *host) reached(network string) bool {
 
 // subnets returns those of pods that others may route to the host: those of the first network.
 func (h *host) subnets() []netip.Prefix {
-	networks := h.setup.options.networks
-	if len(networks) == 0 || !h.reached(networks[0]) {
+	names, known := h.setup.options.networks, h.networks.Load()
+	if len(names) == 0 || known == nil || !(*known)[names[0]].Routed {
 		return nil
 	}
-	return []netip.Prefix{(*h.networks.Load())[networks[0]].Subnet}
+	return []netip.Prefix{(*known)[names[0]].Subnet}
 }

@@ -50,7 +50,7 @@ func (n *node) endpoint(tenant string, policy messages.Policy) (dir string) {
 func TestFromAfar(t *testing.T) {
 	n := startHost(t, startControlPlane(t))
 	n.awaitAccount("default")
-	n.network("k8s:pods")
+	n.network("k8s:pods", messages.NetworkAsk{})
 	dir := n.endpoint("k8s", messages.Policy{Unikernels: 10, CPUIDs: []int{0}, Memory: 512, Bridges: []string{"k8s.pods"}})
 	n.provide("deployment.yaml", "--node-name="+nodeName, "--host-ip="+nodeIP, "--destination="+nodeIP+":1025",
 		"--ca="+filepath.Join(dir, "ca.pem"), "--ca-key="+filepath.Join(dir, "ca.key"), "--server-ca="+filepath.Join(dir, "cacert.pem"))

@@ -84,9 +84,10 @@ func startHost(t *testing.T, c *controlPlane) *node {
 }
 
 // network makes a network for pods.
-func (n *node) network(name string) {
+func (n *node) network(name string, asked messages.NetworkAsk) {
 	n.t.Helper()
-	n.command(name, messages.NetworkCreate{Asked: messages.NetworkAsk{Backend: messages.KernelNetwork}})
+	asked.Backend = messages.KernelNetwork
+	n.command(name, messages.NetworkCreate{Asked: asked})
 	n.networks = append(n.networks, name)
 }
 
@@ -125,7 +126,7 @@ func arguments(t *testing.T, manifest string) []string {
 func startNode(t *testing.T, c *controlPlane) *node {
 	t.Helper()
 	n := startHost(t, c)
-	n.network("pods")
+	n.network("pods", messages.NetworkAsk{})
 	n.provide("daemonset.yaml", "--tmpdir", n.daemon.Dir)
 	return n
 }

@@ -212,7 +212,8 @@ func (d Daemon) Policy(ctx context.Context, path messages.Path) (policy messages
 // A Network is a network of the daemon's.
 type Network struct {
 	Subnet netip.Prefix
-	Kernel bool // the kernel of the host carries it, so that the host may route it
+	Kernel bool // the kernel of the host carries it, so that the host reaches addresses there
+	Routed bool // and so do others, if they have a route
 }
 
 // Networks returns the networks of the daemon's, by the names of their bridges: from afar those below the
@@ -230,7 +231,8 @@ func (d Daemon) Networks(ctx context.Context) (map[string]Network, error) {
 	networks := map[string]Network{}
 	for _, n := range list {
 		if bridge, err := messages.BridgeOf(above.InFull(n.Name)); err == nil {
-			networks[bridge] = Network{Subnet: n.Spec.Subnet(), Kernel: n.Spec.Backend == messages.KernelNetwork}
+			kernel := n.Spec.Backend == messages.KernelNetwork
+			networks[bridge] = Network{Subnet: n.Spec.Subnet(), Kernel: kernel, Routed: kernel && !n.Spec.NAT}
 		}
 	}
 	return networks, err
