@@ -3,8 +3,8 @@ package registry
 import (
 	"archive/tar"
 	"bytes"
-	"errors"
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
