@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,6 +88,9 @@ func TestHVTMemory(t *testing.T) {
 func TestMuchMemory(t *testing.T) {
 	forTargets(t, func(t *testing.T, target string) {
 		for _, mb := range []int{2, 4094, 4096, 4098, 5120, 9000} {
+			if target == "hvt" && mb > mostMemory {
+				continue
+			}
 			t.Run(fmt.Sprint(mb), func(t *testing.T) {
 				if err := promise(mb); err != nil {
 					t.Skipf("this machine does not promise as much memory: %v", err)
@@ -113,8 +117,9 @@ func promise(mb int) error {
 
 // TestHVTAllMemory: more than a guest can address is refused.
 func TestHVTAllMemory(t *testing.T) {
-	require.Equal(t, result{exit: 1, stderr: "albatross-tender: cannot use 524290 MB of memory: guest memory size 549757911040 bytes exceeds the max size 549755813888 bytes\n"},
-		runHVT(t, "--mem=524290", hvtGuest("hello")))
+	const mb = mostMemory + 2
+	require.Equal(t, result{exit: 1, stderr: fmt.Sprintf("albatross-tender: cannot use %d MB of memory: guest memory size %d bytes exceeds the max size %d bytes\n", mb, mb<<20, mostMemory<<20)},
+		runHVT(t, fmt.Sprint("--mem=", mb), hvtGuest("hello")))
 }
 
 // TestHVTFloatingPoint: a guest has the registers for it, ready to use.
@@ -140,20 +145,15 @@ func requireDeath(t *testing.T, r result, why, kind string) {
 	t.Helper()
 	require.Equal(t, 1, r.exit, "%s: %+v", kind, r)
 	require.Empty(t, r.stdout, kind)
-	require.Regexp(t, `^albatross-tender: cannot continue unikernel: .*: rip=0x[0-9a-f]+\nrax=0x`, r.stderr, kind)
+	require.Regexp(t, `^albatross-tender: cannot continue unikernel: .*: `+registers, r.stderr, kind)
 	require.Contains(t, r.stderr, ": "+why, kind)
-	require.Contains(t, r.stderr, " cr2=0x", kind)
+	require.Contains(t, r.stderr, faultAddress, kind)
 	require.NotContains(t, r.stderr, "goroutine", kind)
 }
 
 // TestHVTFaults: every way to touch memory that a guest must not have.
 func TestHVTFaults(t *testing.T) {
-	for kind, why := range map[string]string{
-		"write-text": "host/guest translation fault",
-		"null":       "triple fault", "read-above": "triple fault", "execute-low": "triple fault",
-		"execute-data": "triple fault", "execute-bss": "triple fault",
-		"execute-heap": "triple fault", "execute-stack": "triple fault",
-	} {
+	for kind, why := range faults {
 		requireDeath(t, runHVT(t, "--mem=4", hvtGuest("fault"), kind), why, kind)
 	}
 }
@@ -164,9 +164,10 @@ func TestHVTBadCalls(t *testing.T) {
 		"puts-far-away": "invalid access to memory", "puts-too-long": "invalid access to memory",
 		"puts-wrapping": "invalid access to memory", "halt-cookie-far-away": "invalid access to memory",
 		"argument-far-away": "invalid access to memory",
-		"no-such-call":      "invalid access to port 0x563", "call-zero": "invalid access to port 0x500",
-		"other-port": "invalid access to port 0x80",
 	} {
+		requireDeath(t, runHVT(t, "--mem=4", hvtGuest("badcall"), kind), why, kind)
+	}
+	for kind, why := range badPlaces {
 		requireDeath(t, runHVT(t, "--mem=4", hvtGuest("badcall"), kind), why, kind)
 	}
 	for _, kind := range []string{"read-no-device", "read-handle-too-large"} {
@@ -197,11 +198,6 @@ var deadlyAttacks = map[string][]string{
 		"walltime-into-text", "walltime-into-boot-info", "walltime-into-the-end", "walltime-above",
 		"poll-into-text", "poll-into-the-end", "halt-at-the-end", "halt-far-away",
 	},
-	"invalid access to port 0x502": {"out-byte", "out-word", "in"},
-	"invalid access to":            {"out-string"}, // a port, or an argument, as KVM takes it apart or not
-	"it halted its CPU":            {"halt-cpu"},
-	"triple fault":                 {"triple-fault"},
-	"host/guest translation fault": {"write-text-by-own-tables", "read-above-by-own-tables"},
 }
 
 // TestHVTAttacks: each ends in an error for the guest, or in its death, and changes no
@@ -220,6 +216,7 @@ func TestHVTAttacks(t *testing.T) {
 		assert.Equal(t, result{stdout: "refused\n"}, attack(kind), kind)
 	}
 	kinds := slices.Clone(refusedAttacks)
+	maps.Copy(deadlyAttacks, deadlyAttacksHere)
 	for why, deadly := range deadlyAttacks {
 		for _, kind := range deadly {
 			requireDeath(t, attack(kind), why, kind)
@@ -237,7 +234,8 @@ func TestHVTAttacks(t *testing.T) {
 	for _, entry := range regexp.MustCompile(`(?m)^ +\{"([a-z0-9-]+)", `).FindAllStringSubmatch(string(source), -1) {
 		all = append(all, entry[1])
 	}
-	require.ElementsMatch(t, all, kinds, "all attacks are here")
+	require.Subset(t, all, kinds)
+	require.ElementsMatch(t, all, append(kinds, attacksElsewhere...), "all attacks are here")
 }
 
 func TestHVTBlockDevice(t *testing.T) {

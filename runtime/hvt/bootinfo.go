@@ -8,13 +8,10 @@ import (
 	"albatross/runtime/solo5"
 )
 
-// What lies below the image, which begins at 1 MB. The guest sees the boot info only, with
+// What lies below the image, which begins at 1 MB, besides page tables. The guest sees the boot info only, with
 // the manifest and the command line behind it, and can only read that; and its stack, if that
 // is here.
 const (
-	gdtBase      = 0x1000
-	pml4Base     = 0x2000
-	pdptBase     = 0x3000
 	bootInfoBase = 0x10000
 	bootInfoEnd  = 0x18000
 	lowStackEnd  = 0x20000 // below it, nothing is mapped
@@ -31,7 +28,7 @@ const argumentLimit = 1 << 32
 //
 //	 0  u64  size of memory in bytes
 //	 8  u64  end of the image
-//	16  u64  cycles of the time stamp counter per second
+//	16  u64  cycles per second of the clock of the processor
 //	24  u64  address of the command line
 //	32  u64  address of the manifest
 //	40  u32  what the tender offers beyond the hypercalls: nothing

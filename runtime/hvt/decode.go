@@ -9,12 +9,12 @@ import (
 	"albatross/runtime/solo5"
 )
 
-// A hypercall n is an OUT of 32 bits to the port portBase+n: the address of its argument,
-// which holds what the guest asks for, and where the results go.
-const portBase = 0x500
+// A hypercall puts out 32 bits at a place of its own: the address of its argument, which holds what
+// the guest asks for, and where the results go. The place is a port on x86-64, and an address
+// behind all memory on arm64: portBase and portStep for each number.
 
 // call is the number of a hypercall.
-type call uint16
+type call uint64
 
 const (
 	callWalltime call = iota + 1
@@ -111,9 +111,9 @@ type request struct {
 // decode checks what a guest has put out. It returns an error, which ends the guest, for what
 // no guest does that works.
 func decode(m *memory, devices []solo5.Device, o output) (request, error) {
-	n := call(o.port - portBase)
-	if o.odd || n < callWalltime || n > callHalt {
-		return request{}, fmt.Errorf("invalid access to port %#x", o.port)
+	n := call((o.place - portBase) / portStep)
+	if o.odd || n < callWalltime || n > callHalt || o.place != portBase+portStep*uint64(n) {
+		return request{}, fmt.Errorf("invalid access to %s %#x", place, o.place)
 	}
 	argument, ok := m.readable(uint64(o.value), calls[n].size)
 	if !ok {

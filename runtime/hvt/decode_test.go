@@ -32,12 +32,17 @@ var testDevices = []solo5.Device{
 	{Name: "service", Kind: image.Net, File: 71},
 }
 
+// hypercall is what a guest puts out for one.
+func hypercall(c call, argument uint32) output {
+	return output{place: portBase + portStep*uint64(c), value: argument}
+}
+
 // ask puts the fields of an argument into memory, 64 bits each, and decodes the hypercall.
 func ask(m *memory, c call, fields ...uint64) (request, error) {
 	for i, f := range fields {
 		binary.LittleEndian.PutUint64(m.bytes[argument+8*i:], f)
 	}
-	return decode(m, testDevices, output{port: portBase + uint16(c), value: argument})
+	return decode(m, testDevices, hypercall(c, argument))
 }
 
 // at returns where a part of memory is, and whether it is.
@@ -151,22 +156,22 @@ func TestWhatIsDecoded(t *testing.T) {
 func TestPorts(t *testing.T) {
 	m := testMemory()
 	for _, o := range []output{
-		{port: portBase}, {port: portBase + 9}, {port: portBase - 1}, {port: 0}, {port: 0x80}, {port: 0xffff},
-		{port: 0x600}, // where Solo5's tender has a doorbell
-		{port: portBase + 2, odd: true},
+		{place: portBase}, {place: portBase + 9*portStep}, {place: portBase - 1}, {place: 0}, {place: 0x80}, {place: 0xffff},
+		{place: portBase + 0x100}, // where Solo5's tender has a doorbell
+		{place: portBase + 2*portStep, odd: true},
 	} {
 		_, err := decode(m, testDevices, o)
-		require.ErrorContains(t, err, "invalid access to port ", "%+v", o)
+		require.ErrorContains(t, err, "invalid access to "+place+" ", "%+v", o)
 	}
 	for c := callWalltime; c <= callHalt; c++ {
 		size := uint32(calls[c].size)
 		for _, value := range []uint32{testSize - size + 1, testSize, far & 0xffffffff, 0xffffffff} {
-			_, err := decode(m, testDevices, output{port: portBase + uint16(c), value: value})
+			_, err := decode(m, testDevices, hypercall(c, value))
 			require.ErrorContains(t, err, "argument of ", "%v at %#x", c, value)
 		}
-		_, err := decode(m, testDevices, output{port: portBase + uint16(c), value: testSize - size})
+		_, err := decode(m, testDevices, hypercall(c, testSize-size))
 		require.NoError(t, err, "%v", c)
-		_, err = decode(m, testDevices, output{port: portBase + uint16(c), value: testCode})
+		_, err = decode(m, testDevices, hypercall(c, testCode))
 		if c == callPuts || c == callHalt {
 			require.NoError(t, err, "nothing is written to the argument of %v", c)
 		} else {
@@ -178,18 +183,18 @@ func TestPorts(t *testing.T) {
 // FuzzDecode: whatever a guest puts into memory and out to a port, what is decoded is within
 // guest memory and the devices, and what will be written is not code.
 func FuzzDecode(f *testing.F) {
-	f.Add(uint16(portBase+5), uint32(argument), uint64(1), uint64(512), uint64(contents), uint64(512))
-	f.Add(uint16(portBase+7), uint32(argument), uint64(2), uint64(contents), uint64(1514), uint64(0))
-	f.Add(uint16(portBase+2), uint32(testSize-16), uint64(contents), minus(1), uint64(0), uint64(0))
+	f.Add(uint64(portBase+5*portStep), uint32(argument), uint64(1), uint64(512), uint64(contents), uint64(512))
+	f.Add(uint64(portBase+7*portStep), uint32(argument), uint64(2), uint64(contents), uint64(1514), uint64(0))
+	f.Add(uint64(portBase+2*portStep), uint32(testSize-16), uint64(contents), minus(1), uint64(0), uint64(0))
 	m := testMemory()
-	f.Fuzz(func(t *testing.T, port uint16, value uint32, a, b, c, d uint64) {
+	f.Fuzz(func(t *testing.T, at uint64, value uint32, a, b, c, d uint64) {
 		fields := []uint64{a, b, c, d}
 		if at, ok := m.readable(uint64(value), 32); ok {
 			for i, field := range fields {
 				binary.LittleEndian.PutUint64(at[8*i:], field)
 			}
 		}
-		r, err := decode(m, testDevices, output{port: port, value: value})
+		r, err := decode(m, testDevices, output{place: at, value: value})
 		if err != nil {
 			return
 		}

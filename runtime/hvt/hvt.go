@@ -3,7 +3,8 @@
 //
 // Prepare checks everything that can be refused, opens the devices, and makes the machine:
 // guest memory with the image in it, page tables, and one virtual CPU. Run lets it run. The
-// guest asks for something by a hypercall, an OUT to a port, which returns control to us.
+// guest asks for something by a hypercall, an OUT to a port or a store to an address behind all
+// memory, which returns control to us.
 // Each hypercall is first decoded (decode.go): every pointer, length, handle and offset is
 // checked against guest memory and the devices. What remains is carried out (perform.go).
 //
@@ -107,8 +108,8 @@ func (g *Guest) prepare(i *image.Image, file int, c Config) (err error) {
 		return err
 	}
 	g.memory.writePageTables(i)
-	g.memory.writeSegments()
-	return g.machine.reset(i.Entry, g.memory.stack-8) // as after a call: aligned to 16 minus 8
+	g.memory.writeTables()
+	return g.machine.reset(i.Entry, g.memory.stack-stackGap)
 }
 
 // Run runs the guest to its end, and returns its exit status. An error is a failure of the

@@ -32,10 +32,11 @@ func (g *Guest) rules() []seccomp.Rule {
 		seccomp.Allow(unix.SYS_CLOCK_GETTIME, seccomp.Is(0, unix.CLOCK_MONOTONIC)),
 		seccomp.Allow(unix.SYS_CLOCK_GETTIME, seccomp.Is(0, unix.CLOCK_REALTIME)),
 		seccomp.Allow(unix.SYS_RESTART_SYSCALL), // of ppoll and futex, after SIGSTOP
-		seccomp.Allow(unix.SYS_IOCTL, cpu, seccomp.Is(1, kvmGetRegs)),
-		seccomp.Allow(unix.SYS_IOCTL, cpu, seccomp.Is(1, kvmGetSregs)),
 		seccomp.Allow(unix.SYS_EXIT_GROUP),
 	)
+	for _, request := range stateRequests {
+		rules = append(rules, seccomp.Allow(unix.SYS_IOCTL, cpu, seccomp.Is(1, request)))
+	}
 	return append(append(rules, g.core.rules()...), runtimeRules()...)
 }
 

@@ -18,9 +18,10 @@ const (
 	// hvtPage is the unit of memory of hvt, which does not use an incomplete one.
 	hvtPage = 2 * megabyte
 
-	// hvtMemory is how much a guest of hvt can address: what the entries of one page of our
-	// page tables cover.
-	hvtMemory = 512 << 30
+	// hvtMemory is how much a guest of hvt can address on x86-64: what the entries of one page of
+	// our page tables cover; and hvtMemoryARM on arm64: hypercalls are behind it.
+	hvtMemory    = 512 << 30
+	hvtMemoryARM = 4 << 30
 
 	// maxArguments is the size limit of a guest's arguments, joined by spaces, in bytes.
 	maxArguments = 8191
@@ -43,7 +44,10 @@ const DefaultSectorSize = 512
 // CheckMemory refuses a size of memory, in bytes, that is too small for the image or that
 // cannot be addressed.
 func (i *Image) CheckMemory(memory uint64) error {
-	needed, usable := i.End+minStack, i.Usable(memory)
+	needed, usable, limit := i.End+minStack, i.Usable(memory), uint64(hvtMemory)
+	if i.Architecture == ARM64 {
+		limit = hvtMemoryARM
+	}
 	if i.Target == HVT {
 		needed = (needed + hvtPage - 1) &^ (hvtPage - 1)
 	}
@@ -51,8 +55,8 @@ func (i *Image) CheckMemory(memory uint64) error {
 	case usable < needed:
 		return fmt.Errorf("cannot fit image into memory: it needs %d MB, there are %d",
 			(needed+megabyte-1)/megabyte, memory/megabyte)
-	case i.Target == HVT && usable > hvtMemory:
-		return fmt.Errorf("cannot use %d MB of memory: guest memory size %d bytes exceeds the max size %d bytes", memory/megabyte, memory, uint64(hvtMemory))
+	case i.Target == HVT && usable > limit:
+		return fmt.Errorf("cannot use %d MB of memory: guest memory size %d bytes exceeds the max size %d bytes", memory/megabyte, memory, limit)
 	}
 	return nil
 }

@@ -29,9 +29,6 @@ func (t Tender) Check(i *image.Image, g Guest) error {
 			g.Memory, solo5Memory>>20)
 	}
 	if i.Target == image.HVT {
-		if t.Builtin && image.Host != image.AMD64 {
-			return fmt.Errorf("cannot run a hvt image: our own tender runs those on %v only (build the unikernel for spt, or install Solo5)", image.AMD64)
-		}
 		if err := checkKVM("/dev/kvm"); err != nil {
 			return err
 		}

@@ -31,7 +31,6 @@ package guests
 
 import (
 	"embed"
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -88,9 +87,6 @@ func Write(t TB, dir, name, target string) string {
 
 // KVM returns why this process cannot run images for hvt, or nil if it can.
 func KVM() error {
-	if runtime.GOARCH != "amd64" {
-		return errors.New("our tender runs images for hvt on x86-64 only")
-	}
 	kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {
 		return err

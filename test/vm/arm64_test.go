@@ -20,14 +20,15 @@ var onARM = []tested{
 	{"runtime/image", "."},
 	{"runtime/landlock", "."},
 	{"runtime/spt", "."},
+	{"runtime/hvt", "."},
 	{"cmd/albatross-tender", "."},
 	{"test/e2e", "^Test(Kill|KillLeavesNoTaps|Stop|ConsolesInAllModes|Network|SeveralDevices|RestartThatIsRefused|" +
-		"ADaemonAndItsKeeperMayDie|AnAdoptedOneEndsByTheSameRules|Events|UnikernelsShareTheImageInTheStore)$"},
+		"ADaemonAndItsKeeperMayDie|AnAdoptedOneEndsByTheSameRules|Events|UnikernelsShareTheImageInTheStore|HVT|HVTThatFails)$"},
 }
 
 // skippedOnARM matches those of these tests that need what the machine does not have: a tender of
-// Solo5, hvt, a program that it lacks, or a limit of memory.
-var skippedOnARM = regexp.MustCompile("(?i)hvt|Solo5|TestReadImpliesExec|TestImpossibleMemoryIsRefused")
+// Solo5, a program that it lacks, or a limit of memory.
+var skippedOnARM = regexp.MustCompile("Solo5|TestReadImpliesExec|TestImpossibleMemoryIsRefused")
 
 // TestARM64 runs tests on arm64, which are compiled here.
 func TestARM64(t *testing.T) {

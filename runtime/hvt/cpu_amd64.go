@@ -31,8 +31,11 @@ var (
 
 const segments = 3
 
-// writeSegments writes the GDT, which the CPU reads when the guest loads a segment.
-func (m *memory) writeSegments() {
+// stackGap is how far below its end the stack begins: as after a call, aligned to 16 minus 8.
+const stackGap = 8
+
+// writeTables writes the GDT, which the CPU reads when the guest loads a segment.
+func (m *memory) writeTables() {
 	for i, s := range []segment{codeSegment, dataSegment} {
 		binary.LittleEndian.PutUint64(m.bytes[gdtBase+8*(i+1):], s.descriptor())
 	}

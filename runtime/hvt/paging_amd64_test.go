@@ -142,7 +142,7 @@ func TestSegments(t *testing.T) {
 	require.EqualValues(t, 0x00af9b000000ffff, codeSegment.descriptor())
 	require.EqualValues(t, 0x00cf93000000ffff, dataSegment.descriptor())
 	m := testMemory()
-	m.writeSegments()
+	m.writeTables()
 	le := binary.LittleEndian
 	require.Zero(t, le.Uint64(m.bytes[gdtBase:]))
 	require.Equal(t, codeSegment.descriptor(), le.Uint64(m.bytes[gdtBase+codeSegmentAt:]))

@@ -16,13 +16,16 @@ import (
 // The first two levels are below the image. The others are behind the memory that the guest is
 // told of: a directory for each GB, and then the tables.
 const (
+	gdtBase  = 0x1000
+	pml4Base = 0x2000
+	pdptBase = 0x3000
+)
+
+const (
 	present   = 1 << 0
 	writeable = 1 << 1
 	large     = 1 << 7
 	noExecute = 1 << 63
-
-	largePage = 2 << 20
-	gigabyte  = 1 << 30
 
 	// maxTables is how many tables there may be: of the first 2 MB, and of where each of 64
 	// segments begins and ends.
@@ -61,34 +64,6 @@ func (m *memory) writePageTables(i *image.Image) {
 	}
 }
 
-// pages says which pages of memory a guest may use, and how.
-type pages struct {
-	code []span // whole pages
-	low  uint64 // what it may write begins here
-}
-
-func (m *memory) pages(i *image.Image) pages {
-	p := pages{low: m.fixed[0].to}
-	for _, s := range i.Segments {
-		if s.Protection&image.Executable != 0 {
-			p.code = append(p.code, span{s.FirstPage(), s.EndPage()})
-		}
-	}
-	return p
-}
-
-// uniform reports whether 2 MB of memory are code as a whole, or not at all.
-func (p pages) uniform(address uint64) bool {
-	for _, s := range p.code {
-		begins := s.from > address && s.from < address+largePage
-		ends := s.to > address && s.to < address+largePage
-		if begins || ends {
-			return false
-		}
-	}
-	return true
-}
-
 // entry returns the entry for the page at an address. Whether code can be written is decided
 // by the protections of this process.
 func (p pages) entry(address uint64) uint64 {
@@ -98,10 +73,8 @@ func (p pages) entry(address uint64) uint64 {
 	case address < bootInfoEnd:
 		return address | present | noExecute
 	}
-	for _, s := range p.code {
-		if s.from <= address && address < s.to {
-			return address | present | writeable
-		}
+	if p.isCode(address) {
+		return address | present | writeable
 	}
 	return address | present | writeable | noExecute
 }
