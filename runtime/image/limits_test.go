@@ -29,6 +29,13 @@ func TestCheckMemory(t *testing.T) {
 	}
 }
 
+// TestCheckMemoryOnARM: what is behind 4 GB is for hypercalls there.
+func TestCheckMemoryOnARM(t *testing.T) {
+	i := &Image{Architecture: ARM64, Target: HVT, End: 2 << 20}
+	require.NoError(t, i.CheckMemory(4<<30))
+	require.EqualError(t, i.CheckMemory(4<<30+2<<20), "cannot use 4098 MB of memory: guest memory size 4297064448 bytes exceeds the max size 4294967296 bytes")
+}
+
 func requireSays(t *testing.T, says string, err error) {
 	t.Helper()
 	if says == "" {
