@@ -207,6 +207,22 @@ func TestABusyPort(t *testing.T) {
 	require.ErrorContains(t, w.Publish(t.Context(), p, addr("10.91.0.2")), "10.91.0.2 is not an address of the network")
 }
 
+// TestPortsAreFreeAfterTheEnd of a process, as soon as it is said to have ended.
+func TestPortsAreFreeAfterTheEnd(t *testing.T) {
+	w := newWorld(t)
+	p := messages.Publication{From: 8080, To: 80}
+	for range 20 {
+		w.configure(userMode(), web)
+		require.NoError(t, w.Publish(t.Context(), p, web.Addresses[0]))
+		require.NoError(t, w.Quit(t.Context()))
+		l, err := net.Listen("tcp4", "127.0.0.1:8080")
+		require.NoError(t, err)
+		require.NoError(t, l.Close())
+		w.Close()
+		w.connect()
+	}
+}
+
 // TestTheNextDaemon finds all as it was, and no connection has ended.
 func TestTheNextDaemon(t *testing.T) {
 	w := newWorld(t)

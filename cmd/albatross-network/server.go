@@ -64,6 +64,7 @@ func (s *server) do(r wire.Request, files *[]int) (a wire.Answer, given int, err
 	case wire.Hello:
 		return s.hello(r)
 	case wire.Quit:
+		s.unpublishAll() // which are free when the daemon takes this process for ended
 		return a, given, nil
 	case wire.Configure:
 		return a, given, s.configure(r.Config)
@@ -297,6 +298,12 @@ func (s *server) unpublish(p messages.Publication) {
 		_ = port.Close()
 	}
 	delete(s.published, p)
+}
+
+func (s *server) unpublishAll() {
+	for p := range s.published {
+		s.unpublish(p)
+	}
 }
 
 var errUserOnly = errors.New("the network is one of the kernel, which has taps")
