@@ -409,7 +409,6 @@ func TestNetworksThatCannotBeMade(t *testing.T) {
 			require.ErrorContains(t, h.control("theirs", messages.NetworkCreate{}), "theirs")
 		} else {
 			require.ErrorContains(t, h.control("net", messages.NetworkCreate{Asked: messages.NetworkAsk{Backend: messages.KernelNetwork}}), "cannot make network :net")
-			require.ErrorContains(t, h.control("net", messages.NetworkCreate{Asked: messages.NetworkAsk{Subnet6: netip.MustParsePrefix("fd00::/64")}}), "IPv6")
 		}
 	})
 }
