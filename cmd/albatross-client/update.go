@@ -195,14 +195,11 @@ func (u updater) replaceImage(ctx context.Context, runs messages.NamedInfo, imag
 		return u.creator.sendCreate(ctx, runs.Name, wire.OldestCreate(config, true))
 	}
 	if givenHealth(order.flags) {
-		args, known, err := u.inventory.allArguments(ctx, runs.Name)
-		switch {
-		case err != nil:
+		args, err := u.argumentsOf(ctx, runs)
+		if err != nil {
 			return err
-		case !known:
-			return errOldDaemon
 		}
-		args.Argv, args.Origin = config.Argv, messages.Option[messages.Origin]{} // that was of the former image
+		args.Origin = messages.Option[messages.Origin]{} // that was of the former image
 		if err := order.options.setHealth(order.flags, &args); err != nil {
 			return err
 		}
@@ -221,4 +218,14 @@ func (u updater) replaceImage(ctx context.Context, runs messages.NamedInfo, imag
 		return err
 	}
 	return u.watcher.start(ctx, runs.Name, order.noWait, func() error { return replaces(config) })
+}
+
+// argumentsOf returns all arguments of a unikernel, also those that a native message has no word for.
+func (u updater) argumentsOf(ctx context.Context, runs messages.NamedInfo) (messages.Arguments, error) {
+	args, known, err := u.inventory.allArguments(ctx, runs.Name)
+	if err == nil && !known {
+		err = errOldDaemon
+	}
+	args.Argv = runs.Info.Argv
+	return args, err
 }

@@ -25,14 +25,10 @@ func (u updater) updateFromRegistry(ctx context.Context, runs messages.NamedInfo
 
 // updateTo replaces a unikernel by the image of a reference, whatever its own is from.
 func (u updater) updateTo(ctx context.Context, runs messages.NamedInfo, order updateOrder) error {
-	args, known, err := u.inventory.allArguments(ctx, runs.Name)
-	switch {
-	case err != nil:
+	args, err := u.argumentsOf(ctx, runs)
+	if err != nil {
 		return err
-	case !known:
-		return errOldDaemon
 	}
-	args.Argv = runs.Info.Argv
 	was := fmt.Sprintf("sha256:%x", runs.Info.Digest)
 	if r, ok := originOf(args); ok {
 		was = r.Digest

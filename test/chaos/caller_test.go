@@ -153,21 +153,15 @@ func (c *caller) devices() []messages.NamedBlock {
 }
 
 // ends are how the last runs of unikernels ended.
-func (c *caller) ends() (list []messages.NamedEnd) {
-	_, refusal := c.say("control", func(ctx context.Context, conn *client.Conn) (_ messages.Success, err error) {
-		list, err = conn.Ends(ctx, messages.Name{})
-		return nil, err
-	})
-	if refusal != "" {
-		c.requireDead(refusal)
-	}
-	return list
-}
+func (c *caller) ends() []messages.NamedEnd { return listOf(c, (*client.Conn).Ends) }
 
 // statuses are those of all unikernels.
-func (c *caller) statuses() (list []messages.UnikernelStatus) {
+func (c *caller) statuses() []messages.UnikernelStatus { return listOf(c, (*client.Conn).Statuses) }
+
+// listOf is what the daemon lists on the control socket, as far as it lives.
+func listOf[T any](c *caller, ask func(*client.Conn, context.Context, messages.Name) ([]T, error)) (list []T) {
 	_, refusal := c.say("control", func(ctx context.Context, conn *client.Conn) (_ messages.Success, err error) {
-		list, err = conn.Statuses(ctx, messages.Name{})
+		list, err = ask(conn, ctx, messages.Name{})
 		return nil, err
 	})
 	if refusal != "" {

@@ -337,16 +337,7 @@ func ask(port int) (name string, listens bool) {
 }
 
 // networks are those that the daemon tells.
-func (c *caller) networks() (list []messages.NetworkStatus) {
-	_, refusal := c.say("control", func(ctx context.Context, conn *client.Conn) (_ messages.Success, err error) {
-		list, err = conn.Networks(ctx, messages.Name{})
-		return nil, err
-	})
-	if refusal != "" {
-		c.requireDead(refusal)
-	}
-	return list
-}
+func (c *caller) networks() []messages.NetworkStatus { return listOf(c, (*client.Conn).Networks) }
 
 // do is a talk on the control socket.
 func do(name messages.Name, command messages.Command) talk {
